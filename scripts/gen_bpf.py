@@ -1,0 +1,190 @@
+"""Write src/lskel/bpf/{enums,helpers,layouts}.py from the BTF of a kernel.
+
+    python scripts/gen_bpf.py [--check] [BTF]
+
+BTF defaults to /sys/kernel/btf/vmlinux. With --check nothing is written; the exit status says
+whether what the files hold agrees with that kernel: names that both know must have equal values
+(an older kernel lacks some, a newer one has more).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.types import TypeId
+
+ROOM = Path(__file__).parent.parent / "src" / "lskel" / "bpf"
+
+# class name: (C enum, prefix to cut, what it is)
+ENUMS = {
+    "Cmd": ("bpf_cmd", "BPF_", "Commands of bpf(2)"),
+    "MapType": ("bpf_map_type", "BPF_MAP_TYPE_", "Types of maps"),
+    "ProgType": ("bpf_prog_type", "BPF_PROG_TYPE_", "Types of programs"),
+    "AttachType": ("bpf_attach_type", "BPF_", "What a program expects to be attached to"),
+    "LinkType": ("bpf_link_type", "BPF_LINK_TYPE_", "Types of links"),
+}
+
+# Python name of a struct inside `union bpf_attr`: a member that only this one has.
+STRUCTS = {
+    "MAP_CREATE": "map_type",
+    "MAP_ELEM": "next_key",
+    "BATCH": "batch",
+    "PROG_LOAD": "prog_type",
+    "OBJ": "pathname",
+    "PROG_ATTACH": "attach_bpf_fd",
+    "TEST": "test",
+    "GET_ID": "start_id",
+    "INFO": "info",
+    "QUERY": "query",
+    "RAW_TRACEPOINT": "raw_tracepoint",
+    "BTF_LOAD": "btf_log_buf",
+    "TASK_FD_QUERY": "task_fd_query",
+    "LINK_CREATE": "link_create",
+    "LINK_UPDATE": "link_update",
+    "LINK_DETACH": "link_detach",
+    "ENABLE_STATS": "enable_stats",
+    "ITER_CREATE": "iter_create",
+    "PROG_BIND_MAP": "prog_bind_map",
+    "TOKEN_CREATE": "token_create",
+}
+INFOS = {
+    "MAP_INFO": "bpf_map_info",
+    "PROG_INFO": "bpf_prog_info",
+    "BTF_INFO": "bpf_btf_info",
+    "LINK_INFO": "bpf_link_info",
+}
+
+
+def enum_values(btf: Btf, name: str, prefix: str) -> list[tuple[str, int]]:
+    """The enumerators without prefix and without the private `__MAX_...` ones."""
+    enum = btf.get(btf.require(name, t.Enum), t.Enum)
+    return [
+        (key.removeprefix(prefix), value)
+        for key, value in enum.values
+        if not key.startswith("__") and not key.startswith("MAX_")
+    ]
+
+
+def helper_names(btf: Btf) -> list[str]:
+    """Helper names by id."""
+    values = enum_values(btf, "bpf_func_id", "BPF_FUNC_")
+    assert [number for _, number in values] == list(range(len(values)))
+    return [name for name, _ in values]
+
+
+def flatten(btf: Btf, type_id: TypeId, base: int = 0) -> Iterator[tuple[str, int, int]]:
+    """(name, offset, size) of each field in bytes, through anonymous structs and unions."""
+    composite = btf.get(btf.resolve(type_id), t.Composite)
+    for member in composite.members:
+        offset = base + member.bit_offset // 8
+        inner = btf.resolve(member.type)
+        if not member.name and isinstance(btf[inner], t.Composite):
+            yield from flatten(btf, inner, offset)
+        elif isinstance(btf[inner], t.Composite):
+            for name, at, size in flatten(btf, inner, offset):
+                yield f"{member.name}_{name}", at, size
+        elif member.name and not member.bitfield_size:
+            yield member.name, offset, btf.size_of(member.type)
+
+
+def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
+    """Field layouts of the structs in `union bpf_attr` and of the info structs."""
+    attr = btf.get(btf.require("bpf_attr", t.Union), t.Union)
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for name, sign in STRUCTS.items():
+        for member in attr.members:
+            fields = list(flatten(btf, member.type))
+            if member.name == sign or (
+                not member.name and sign in {field for field, _, _ in fields}
+            ):
+                found[name] = fields
+                break
+    for name, c_name in INFOS.items():
+        found[name] = list(flatten(btf, btf.require(c_name, t.Struct)))
+    return found
+
+
+def head(what: str, release: str) -> list[str]:
+    return [
+        f'"""{what}.',
+        "",
+        f"Written by scripts/gen_bpf.py from the BTF of Linux {release}; not edited by hand.",
+        '"""',
+        "",
+    ]
+
+
+def render_enums(btf: Btf, release: str) -> str:
+    lines = [*head("The enums of bpf(2)", release), "from enum import IntEnum"]
+    for name, (c_name, prefix, what) in ENUMS.items():
+        lines += ["", "", f"class {name}(IntEnum):", f'    """{what}: enum {c_name}."""', ""]
+        lines += [f"    {key} = {value}" for key, value in enum_values(btf, c_name, prefix)]
+    return "\n".join(lines) + "\n"
+
+
+def render_helpers(btf: Btf, release: str) -> str:
+    lines = [*head("Names of the BPF helper functions by id (without `bpf_`)", release)]
+    lines += ["HELPERS: tuple[str, ...] = ("]
+    lines += [f'    "{name}",  # {number}' for number, name in enumerate(helper_names(btf))]
+    lines += [")", "HELPER_IDS: dict[str, int] = {name: id for id, name in enumerate(HELPERS)}"]
+    return "\n".join(lines) + "\n"
+
+
+def render_layouts(btf: Btf, release: str) -> str:
+    lines = [*head("Fields of `union bpf_attr` and of the info structs: (offset, size)", release)]
+    lines += ["Layout = dict[str, tuple[int, int]]"]
+    for name, fields in layouts(btf).items():
+        lines += ["", f"{name}: Layout = {{"]
+        lines += [f'    "{field}": ({offset}, {size}),' for field, offset, size in fields]
+        lines += ["}"]
+    return "\n".join(lines) + "\n"
+
+
+def disagreements(btf: Btf) -> Iterator[str]:
+    """What the committed modules and this kernel both know, and value differently."""
+    enums = importlib.import_module("lskel.bpf.enums")
+    for name, (c_name, prefix, _) in ENUMS.items():
+        ours = getattr(enums, name).__members__
+        for key, value in enum_values(btf, c_name, prefix):
+            if key in ours and ours[key] != value:
+                yield f"{name}.{key} is {ours[key].value}, the kernel says {value}"
+    helpers = importlib.import_module("lskel.bpf.helpers").HELPERS
+    for number, (ours_name, theirs) in enumerate(zip(helpers, helper_names(btf), strict=False)):
+        if ours_name != theirs:
+            yield f"helper {number} is {ours_name}, the kernel says {theirs}"
+    modules = importlib.import_module("lskel.bpf.layouts")
+    for name, fields in layouts(btf).items():
+        known = getattr(modules, name)
+        for field, offset, size in fields:
+            if known.get(field, (offset, size)) != (offset, size):
+                yield f"{name}.{field} is {known[field]}, the kernel says {(offset, size)}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("btf", nargs="?", type=Path, default=Path("/sys/kernel/btf/vmlinux"))
+    args = parser.parse_args()
+    btf = Btf(args.btf.read_bytes())
+    if args.check:
+        wrong = list(disagreements(btf))
+        print("\n".join(wrong) or "no disagreement")
+        return 1 if wrong else 0
+    match = re.match(r"\d+\.\d+", os.uname().release)
+    release = match.group() if match else "unknown"
+    (ROOM / "enums.py").write_text(render_enums(btf, release))
+    (ROOM / "helpers.py").write_text(render_helpers(btf, release))
+    (ROOM / "layouts.py").write_text(render_layouts(btf, release))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

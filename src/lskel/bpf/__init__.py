@@ -1,0 +1,1 @@
+"""What all stations share about BPF: instructions, enums, `union bpf_attr`."""

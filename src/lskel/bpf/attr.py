@@ -1,0 +1,55 @@
+"""Encoding and reading `union bpf_attr` and the info structs by field name."""
+
+from __future__ import annotations
+
+from lskel.bpf.layouts import Layout
+from lskel.cursor import ByteOrder
+
+Value = int | bytes
+
+
+def size_through(layout: Layout, field: str) -> int:
+    """Bytes up to and including `field`: what C calls offsetofend."""
+    offset, size = layout[field]
+    return offset + size
+
+
+def encode(layout: Layout, size: int, order: ByteOrder, /, **fields: Value) -> bytearray:
+    """An attr of `size` bytes, zero but for `fields` (integers, or bytes for arrays).
+
+    Negative integers become two's complement; byte strings are padded with zeros.
+    ValueError where a value does not fit its field, or a field lies beyond `size`.
+    """
+    attr = bytearray(size)
+    for name, value in fields.items():
+        store(attr, layout, name, value, order)
+    return attr
+
+
+def store(attr: bytearray, layout: Layout, field: str, value: Value, order: ByteOrder) -> None:
+    """Write one field in place."""
+    offset, size = layout[field]
+    if offset + size > len(attr):
+        raise ValueError(f"field {field} lies beyond an attr of {len(attr)} bytes")
+    if isinstance(value, int):
+        value = (value & ((1 << 8 * size) - 1)).to_bytes(size, order)
+    elif len(value) > size:
+        raise ValueError(f"{len(value)} bytes do not fit the {size} of field {field}")
+    attr[offset : offset + len(value)] = value
+
+
+def load(attr: bytes | bytearray, layout: Layout, field: str, order: ByteOrder) -> int:
+    """Read one field as an unsigned integer; 0 where the attr ends before it."""
+    offset, size = layout[field]
+    return int.from_bytes(attr[offset : offset + size], order)
+
+
+def object_name(name: str) -> bytes:
+    """A name as the kernel takes it: at most 15 bytes (BPF_OBJ_NAME_LEN less the NUL).
+
+    The kernel allows letters, digits, `_` and `.`; others become `_`, as libbpf does for maps
+    that it names itself.
+    """
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)[
+        :15
+    ].encode()

@@ -1,0 +1,356 @@
+"""Reading BTF: one pass finds where each type starts, types are decoded when asked for."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from lskel.btf import types as t
+from lskel.btf.types import Kind, Type, TypeId
+from lskel.cursor import ByteOrder, mark
+from lskel.errors import BadObject, NotFound
+
+MAGIC = 0xEB9F
+HEADER = "HBBIIIII"
+HEADER_SIZE = 24
+POINTER_SIZE = 8
+# The kernel's own limits (include/linux/btf.h): BTF_MAX_TYPE, BTF_MAX_NAME_OFFSET.
+MAX_TYPES = 0x000FFFFF
+MAX_DEPTH = 64
+
+_T = TypeVar("_T", bound=Type)
+
+# Bytes that follow the 12-byte header of each kind: (fixed, per vlen).
+_TAIL: dict[int, tuple[int, int]] = {
+    Kind.INT: (4, 0),
+    Kind.PTR: (0, 0),
+    Kind.ARRAY: (12, 0),
+    Kind.STRUCT: (0, 12),
+    Kind.UNION: (0, 12),
+    Kind.ENUM: (0, 8),
+    Kind.FWD: (0, 0),
+    Kind.TYPEDEF: (0, 0),
+    Kind.VOLATILE: (0, 0),
+    Kind.CONST: (0, 0),
+    Kind.RESTRICT: (0, 0),
+    Kind.FUNC: (0, 0),
+    Kind.FUNC_PROTO: (0, 8),
+    Kind.VAR: (4, 0),
+    Kind.DATASEC: (0, 12),
+    Kind.FLOAT: (0, 0),
+    Kind.DECL_TAG: (4, 0),
+    Kind.TYPE_TAG: (0, 0),
+    Kind.ENUM64: (0, 12),
+}
+
+
+class Btf:
+    """BTF of either byte order, of an object, of vmlinux, or of a module on top of its `base`.
+
+    Types are numbered from 1 (or after the base's last one). `raw` is the whole .BTF section.
+    """
+
+    def __init__(self, raw: bytes, base: Btf | None = None) -> None:
+        self.raw = raw
+        self.base = base
+        self.order: ByteOrder = "little" if raw[:2] == b"\x9f\xeb" else "big"
+        self._mark = mark(self.order)
+        if len(raw) < HEADER_SIZE:
+            raise BadObject(f"BTF: {len(raw)} bytes are too short for its header")
+        magic, version, _flags, hdr_len, type_off, type_len, str_off, str_len = struct.unpack_from(
+            self._mark + HEADER, raw
+        )
+        if magic != MAGIC:
+            raise BadObject(f"BTF: magic is {magic:#06x}, not {MAGIC:#06x}")
+        if version != 1:
+            raise BadObject(f"BTF: version {version} is unknown")
+        if hdr_len < HEADER_SIZE or hdr_len > len(raw):
+            raise BadObject(f"BTF: header length {hdr_len} is out of range")
+        self.type_start = hdr_len + type_off
+        self.type_end = self.type_start + type_len
+        self.str_start = hdr_len + str_off
+        self.str_end = self.str_start + str_len
+        if self.type_end > len(raw) or type_off % 4:
+            raise BadObject(f"BTF: type section {self.type_start:#x}+{type_len:#x} is out of range")
+        if self.str_end > len(raw) or self.str_start < self.type_end:
+            raise BadObject(f"BTF: string section {self.str_start:#x}+{str_len:#x} is out of range")
+        if base is None and (not str_len or raw[self.str_start]):
+            raise BadObject("BTF: the string section does not begin with an empty string")
+        if str_len and raw[self.str_end - 1]:
+            raise BadObject("BTF: the string section is not terminated")
+        self.first_id = base.end_id if base else 1
+        self._str_base = base.str_len_total if base else 0
+        self.str_len_total = self._str_base + str_len
+        self._offsets = self._index()
+        self.end_id = self.first_id + len(self._offsets)
+        self._cache: dict[int, Type] = {}
+        self._names: dict[int, str] = {}
+        self._by_name: dict[tuple[str, Kind], TypeId] | None = None
+
+    def _index(self) -> list[int]:
+        raw, end = self.raw, self.type_end
+        info_at = struct.Struct(self._mark + "I").unpack_from
+        offsets: list[int] = []
+        offset = self.type_start
+        tail = _TAIL
+        while offset < end:
+            if end - offset < 12:
+                raise BadObject(f"BTF: type header at offset {offset:#x} is cut off")
+            offsets.append(offset)
+            (info,) = info_at(raw, offset + 4)
+            try:
+                fixed, each = tail[info >> 24 & 0x1F]
+            except KeyError:
+                raise BadObject(
+                    f"BTF: type [{self.first_id + len(offsets) - 1}] at offset {offset:#x}: "
+                    f"kind {info >> 24 & 0x1F} is unknown"
+                ) from None
+            offset += 12 + fixed + each * (info & 0xFFFF)
+        if offset != end:
+            raise BadObject(f"BTF: the last type at offset {offsets[-1]:#x} is cut off")
+        if len(offsets) > MAX_TYPES:
+            raise BadObject(f"BTF: {len(offsets)} types are more than the kernel's {MAX_TYPES}")
+        return offsets
+
+    def __len__(self) -> int:
+        """Number of types, `void` included, the base's too: ids are below this."""
+        return self.end_id
+
+    def __iter__(self) -> Iterator[tuple[TypeId, Type]]:
+        """All types of this BTF (not the base's) with their ids, in order."""
+        for type_id in range(self.first_id, self.end_id):
+            yield TypeId(type_id), self[TypeId(type_id)]
+
+    def __getitem__(self, type_id: TypeId) -> Type:
+        """The type with this id; BadObject where there is none."""
+        found = self._cache.get(type_id)
+        if found is None:
+            if 0 < type_id < self.first_id and self.base is not None:
+                return self.base[type_id]
+            found = t.Void("") if type_id == 0 else self._decode(type_id)
+            self._cache[type_id] = found
+        return found
+
+    def offset_of(self, type_id: TypeId) -> int:
+        """Where in `raw` the type's header starts, in bytes."""
+        index = type_id - self.first_id
+        if not 0 <= index < len(self._offsets):
+            raise BadObject(f"BTF: there is no type [{type_id}], the last is [{self.end_id - 1}]")
+        return self._offsets[index]
+
+    def kind_of(self, type_id: TypeId) -> int:
+        """The kind's number without decoding the type."""
+        (info,) = struct.unpack_from(self._mark + "I", self.raw, self.offset_of(type_id) + 4)
+        return int(info) >> 24 & 0x1F
+
+    def string(self, offset: int) -> str:
+        """The string at `offset` of the string section (the base's strings come first)."""
+        name = self._names.get(offset)
+        if name is None:
+            if offset < self._str_base and self.base is not None:
+                return self.base.string(offset)
+            start = self.str_start + offset - self._str_base
+            if start >= self.str_end:
+                raise BadObject(f"BTF: string offset {offset:#x} is outside the string section")
+            end = self.raw.index(0, start)
+            name = self.raw[start:end].decode("utf-8", "backslashreplace")
+            self._names[offset] = name
+        return name
+
+    def _decode(self, type_id: TypeId) -> Type:
+        raw = self.raw
+        offset = self.offset_of(type_id)
+        name_off, info, size_or_type = struct.unpack_from(self._mark + "III", raw, offset)
+        try:
+            name = self.string(name_off)
+            return _DECODERS[info >> 24 & 0x1F](self, name, info, size_or_type, offset + 12)
+        except BadObject as error:
+            error.places.insert(0, f"BTF: type [{type_id}]")
+            raise
+
+    def _tail(self, fmt: str, offset: int, count: int) -> Iterator[tuple[int, ...]]:
+        record = struct.Struct(self._mark + fmt)
+        return record.iter_unpack(self.raw[offset : offset + record.size * count])
+
+    def find(self, name: str, cls: type[_T]) -> TypeId | None:
+        """The first type of this name and kind (void and the base's types do not count)."""
+        if self._by_name is None:
+            self._by_name = {}
+            for type_id, found in self:
+                if found.name:
+                    self._by_name.setdefault((found.name, found.kind), type_id)
+        return self._by_name.get((name, cls.kind))
+
+    def get(self, type_id: TypeId, cls: type[_T]) -> _T:
+        """The type with this id, which must be of class `cls`."""
+        found = self[type_id]
+        if not isinstance(found, cls):
+            raise BadObject(
+                f"BTF: type [{type_id}] '{found.name}' is {found.kind.name}, not {cls.kind.name}"
+            )
+        return found
+
+    def skip_modifiers(self, type_id: TypeId) -> TypeId:
+        """The type behind const, volatile, restrict and type tags."""
+        return self._skip(type_id, t.MODIFIERS)
+
+    def resolve(self, type_id: TypeId) -> TypeId:
+        """The type behind modifiers and typedefs."""
+        return self._skip(type_id, (*t.MODIFIERS, t.Typedef))
+
+    def _skip(self, type_id: TypeId, classes: tuple[type[t.Ref], ...]) -> TypeId:
+        start = type_id
+        for _ in range(MAX_DEPTH):
+            found = self[type_id]
+            if not isinstance(found, classes):
+                return type_id
+            type_id = found.type
+        raise BadObject(f"BTF: type [{start}] is a chain of more than {MAX_DEPTH} types")
+
+    def size_of(self, type_id: TypeId) -> int:
+        """The type's size in bytes; BadObject where it has none (void, functions, fwd)."""
+        count = 1
+        start = type_id
+        for _ in range(MAX_DEPTH):
+            found = self[type_id]
+            if isinstance(found, t.Int | t.Float | t.Composite | t.Enum | t.Datasec):
+                return count * found.size
+            if isinstance(found, t.Ptr):
+                return count * POINTER_SIZE
+            if isinstance(found, t.Array):
+                count *= found.nelems
+                type_id = found.type
+            elif isinstance(found, (*t.MODIFIERS, t.Typedef, t.Var)):
+                type_id = found.type
+            else:
+                raise BadObject(
+                    f"BTF: type [{start}]: {found.kind.name} '{found.name}' [{type_id}] has no size"
+                )
+        raise BadObject(f"BTF: type [{start}] is a chain of more than {MAX_DEPTH} types")
+
+    def find_kernel_type(self, name: str, kind: Kind) -> TypeId | None:
+        """Like `find`, by number of kind, and fast on large BTF: decodes no types."""
+        needle = name.encode() + b"\0"
+        strings = self.raw[self.str_start : self.str_end]
+        wanted: set[int] = set()
+        at = strings.find(needle)
+        while at >= 0:
+            wanted.add(at + self._str_base)
+            at = strings.find(needle, at + 1)
+        if self.base is not None:
+            inherited = self.base.raw[self.base.str_start : self.base.str_end]
+            at = inherited.find(needle)
+            while at >= 0:
+                wanted.add(at)
+                at = inherited.find(needle, at + 1)
+        head = struct.Struct(self._mark + "II").unpack_from
+        for index, offset in enumerate(self._offsets):
+            name_off, info = head(self.raw, offset)
+            if name_off in wanted and info >> 24 & 0x1F == kind:
+                return TypeId(self.first_id + index)
+        return None
+
+    def require(self, name: str, cls: type[_T]) -> TypeId:
+        """Like `find`, but NotFound where there is none."""
+        type_id = self.find(name, cls)
+        if type_id is None:
+            raise NotFound(f"BTF has no {cls.kind.name} '{name}'")
+        return type_id
+
+
+_Decoder = Callable[[Btf, str, int, int, int], Type]
+
+
+def _int(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
+    ((data,),) = btf._tail("I", at, 1)
+    return t.Int(name, size, data >> 24 & 0x0F, data >> 16 & 0xFF, data & 0xFF)
+
+
+def _array(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
+    ((elem, index, nelems),) = btf._tail("III", at, 1)
+    return t.Array(name, TypeId(elem), TypeId(index), nelems)
+
+
+def _members(btf: Btf, info: int, at: int) -> tuple[t.Member, ...]:
+    bitfields = info >> 31
+    return tuple(
+        t.Member(
+            btf.string(name_off),
+            TypeId(type_id),
+            offset & 0xFFFFFF if bitfields else offset,
+            offset >> 24 if bitfields else 0,
+        )
+        for name_off, type_id, offset in btf._tail("III", at, info & 0xFFFF)
+    )
+
+
+def _struct(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
+    return t.Struct(name, size, _members(btf, info, at))
+
+
+def _union(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
+    return t.Union(name, size, _members(btf, info, at))
+
+
+def _enum(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
+    signed = bool(info >> 31)
+    records = btf._tail("Ii" if signed else "II", at, info & 0xFFFF)
+    return t.Enum(name, size, signed, tuple((btf.string(off), value) for off, value in records))
+
+
+def _enum64(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
+    signed = bool(info >> 31)
+    values = []
+    for name_off, low, high in btf._tail("IIi" if signed else "III", at, info & 0xFFFF):
+        values.append((btf.string(name_off), high << 32 | low))
+    return t.Enum64(name, size, signed, tuple(values))
+
+
+def _func_proto(btf: Btf, name: str, info: int, returns: int, at: int) -> Type:
+    params = tuple(
+        t.Param(btf.string(off), TypeId(kind)) for off, kind in btf._tail("II", at, info & 0xFFFF)
+    )
+    return t.FuncProto(name, TypeId(returns), params)
+
+
+def _var(btf: Btf, name: str, info: int, type_id: int, at: int) -> Type:
+    ((linkage,),) = btf._tail("I", at, 1)
+    return t.Var(name, TypeId(type_id), linkage)
+
+
+def _datasec(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
+    records = btf._tail("III", at, info & 0xFFFF)
+    return t.Datasec(name, size, tuple(t.VarSecinfo(TypeId(v), o, s) for v, o, s in records))
+
+
+def _decl_tag(btf: Btf, name: str, info: int, type_id: int, at: int) -> Type:
+    ((component,),) = btf._tail("i", at, 1)
+    return t.DeclTag(name, TypeId(type_id), component, bool(info >> 31))
+
+
+def _ref(cls: type[t.Ref]) -> _Decoder:
+    return lambda btf, name, info, type_id, at: cls(name, TypeId(type_id))
+
+
+_DECODERS: dict[int, _Decoder] = {
+    Kind.INT: _int,
+    Kind.PTR: _ref(t.Ptr),
+    Kind.ARRAY: _array,
+    Kind.STRUCT: _struct,
+    Kind.UNION: _union,
+    Kind.ENUM: _enum,
+    Kind.FWD: lambda btf, name, info, size, at: t.Fwd(name, bool(info >> 31)),
+    Kind.TYPEDEF: _ref(t.Typedef),
+    Kind.VOLATILE: _ref(t.Volatile),
+    Kind.CONST: _ref(t.Const),
+    Kind.RESTRICT: _ref(t.Restrict),
+    Kind.FUNC: lambda btf, name, info, proto, at: t.Func(name, TypeId(proto), info & 0xFFFF),
+    Kind.FUNC_PROTO: _func_proto,
+    Kind.VAR: _var,
+    Kind.DATASEC: _datasec,
+    Kind.FLOAT: lambda btf, name, info, size, at: t.Float(name, size),
+    Kind.DECL_TAG: _decl_tag,
+    Kind.TYPE_TAG: lambda btf, name, info, to, at: t.TypeTag(name, TypeId(to), bool(info >> 31)),
+    Kind.ENUM64: _enum64,
+}

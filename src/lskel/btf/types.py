@@ -1,0 +1,290 @@
+"""The kinds of BTF as data. Type references are ids into one BTF; id 0 is `void`.
+
+Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h of the kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, NewType
+
+TypeId = NewType("TypeId", int)
+VOID = TypeId(0)
+
+
+class Kind(IntEnum):
+    """BTF_KIND_*; the value is what the type's info word holds in bits 24-28."""
+
+    UNKN = 0
+    INT = 1
+    PTR = 2
+    ARRAY = 3
+    STRUCT = 4
+    UNION = 5
+    ENUM = 6
+    FWD = 7
+    TYPEDEF = 8
+    VOLATILE = 9
+    CONST = 10
+    RESTRICT = 11
+    FUNC = 12
+    FUNC_PROTO = 13
+    VAR = 14
+    DATASEC = 15
+    FLOAT = 16
+    DECL_TAG = 17
+    TYPE_TAG = 18
+    ENUM64 = 19
+
+
+class FuncLinkage(IntEnum):
+    """Linkage of a FUNC, kept in its vlen bits."""
+
+    STATIC = 0
+    GLOBAL = 1
+    EXTERN = 2
+
+
+class VarLinkage(IntEnum):
+    """Linkage of a VAR."""
+
+    STATIC = 0
+    GLOBAL_ALLOCATED = 1
+    GLOBAL_EXTERN = 2
+
+
+class IntEncoding(IntEnum):
+    """Encoding bits of an INT."""
+
+    UNSIGNED = 0
+    SIGNED = 1
+    CHAR = 2
+    BOOL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """Base of all kinds; `name` is empty where the type is anonymous."""
+
+    kind: ClassVar[Kind] = Kind.UNKN
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Void(Type):
+    """Type id 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Int(Type):
+    """An integer of `size` bytes; `bits` and `offset` (in bits) differ from it only in old BTF."""
+
+    kind: ClassVar[Kind] = Kind.INT
+    size: int
+    encoding: int
+    offset: int
+    bits: int
+
+    @property
+    def signed(self) -> bool:
+        """Whether values are two's complement."""
+        return bool(self.encoding & IntEncoding.SIGNED)
+
+    @property
+    def is_bool(self) -> bool:
+        """Whether this is C's _Bool."""
+        return bool(self.encoding & IntEncoding.BOOL)
+
+    @property
+    def is_char(self) -> bool:
+        """Whether this is a character type: marked as one, or C's `char` and its kin."""
+        return bool(self.encoding & IntEncoding.CHAR) or (self.size == 1 and "char" in self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Float(Type):
+    """A floating point number of `size` bytes."""
+
+    kind: ClassVar[Kind] = Kind.FLOAT
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ref(Type):
+    """Base of the kinds that only point to another type."""
+
+    type: TypeId
+
+
+@dataclass(frozen=True, slots=True)
+class Ptr(Ref):
+    """A pointer; eight bytes wide in BPF."""
+
+    kind: ClassVar[Kind] = Kind.PTR
+
+
+@dataclass(frozen=True, slots=True)
+class Typedef(Ref):
+    """A typedef."""
+
+    kind: ClassVar[Kind] = Kind.TYPEDEF
+
+
+@dataclass(frozen=True, slots=True)
+class Volatile(Ref):
+    """`volatile`."""
+
+    kind: ClassVar[Kind] = Kind.VOLATILE
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Ref):
+    """`const`."""
+
+    kind: ClassVar[Kind] = Kind.CONST
+
+
+@dataclass(frozen=True, slots=True)
+class Restrict(Ref):
+    """`restrict`."""
+
+    kind: ClassVar[Kind] = Kind.RESTRICT
+
+
+@dataclass(frozen=True, slots=True)
+class TypeTag(Ref):
+    """`__attribute__((btf_type_tag(name)))`; kind_flag: an arbitrary attribute (6.15)."""
+
+    kind: ClassVar[Kind] = Kind.TYPE_TAG
+    attribute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeclTag(Ref):
+    """`__attribute__((btf_decl_tag(name)))`; component -1 is the declaration itself."""
+
+    kind: ClassVar[Kind] = Kind.DECL_TAG
+    component: int = -1
+    attribute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Func(Ref):
+    """A function; `type` is its FUNC_PROTO."""
+
+    kind: ClassVar[Kind] = Kind.FUNC
+    linkage: int = FuncLinkage.STATIC
+
+
+@dataclass(frozen=True, slots=True)
+class Var(Ref):
+    """A variable."""
+
+    kind: ClassVar[Kind] = Kind.VAR
+    linkage: int = VarLinkage.STATIC
+
+
+@dataclass(frozen=True, slots=True)
+class Array(Type):
+    """`nelems` elements of `type`."""
+
+    kind: ClassVar[Kind] = Kind.ARRAY
+    type: TypeId
+    index_type: TypeId
+    nelems: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A field: `bit_offset` from the start; `bitfield_size` in bits, 0 where it is none."""
+
+    name: str
+    type: TypeId
+    bit_offset: int
+    bitfield_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Composite(Type):
+    """Base of STRUCT and UNION."""
+
+    size: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Struct(Composite):
+    """A struct of `size` bytes."""
+
+    kind: ClassVar[Kind] = Kind.STRUCT
+
+
+@dataclass(frozen=True, slots=True)
+class Union(Composite):
+    """A union of `size` bytes."""
+
+    kind: ClassVar[Kind] = Kind.UNION
+
+
+@dataclass(frozen=True, slots=True)
+class Enum(Type):
+    """ENUM or ENUM64: `values` are (name, value) in order."""
+
+    kind: ClassVar[Kind] = Kind.ENUM
+    size: int
+    signed: bool
+    values: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Enum64(Enum):
+    """An enum with 64-bit values (6.0)."""
+
+    kind: ClassVar[Kind] = Kind.ENUM64
+
+
+@dataclass(frozen=True, slots=True)
+class Fwd(Type):
+    """A forward declaration."""
+
+    kind: ClassVar[Kind] = Kind.FWD
+    is_union: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter; the last one of a variadic function has neither name nor type."""
+
+    name: str
+    type: TypeId
+
+
+@dataclass(frozen=True, slots=True)
+class FuncProto(Type):
+    """A function's signature; `type` is what it returns."""
+
+    kind: ClassVar[Kind] = Kind.FUNC_PROTO
+    type: TypeId
+    params: tuple[Param, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VarSecinfo:
+    """A variable of a section: VAR (or extern FUNC) id, offset and size in bytes."""
+
+    type: TypeId
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Datasec(Type):
+    """An ELF section with variables; its `size` and their offsets are 0 as clang leaves them."""
+
+    kind: ClassVar[Kind] = Kind.DATASEC
+    size: int
+    vars: tuple[VarSecinfo, ...]
+
+
+MODIFIERS = (Const, Volatile, Restrict, TypeTag)

@@ -1,0 +1,84 @@
+"""A bounds-checked reader over bytes: every short read says where it happened."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Literal
+
+from lskel.errors import BadObject
+
+ByteOrder = Literal["little", "big"]
+
+_MARK: dict[ByteOrder, str] = {"little": "<", "big": ">"}
+
+
+def mark(order: ByteOrder) -> str:
+    """The struct module's sign for a byte order."""
+    return _MARK[order]
+
+
+def unpack_table(fmt: str, data: bytes, order: ByteOrder, what: str) -> list[tuple[Any, ...]]:
+    """All records of a table at once; its length must be a whole number of records."""
+    record = struct.Struct(mark(order) + fmt)
+    if len(data) % record.size:
+        raise BadObject(
+            f"{what}: {len(data):#x} bytes are not a whole number of {record.size}-byte records"
+        )
+    return list(record.iter_unpack(data))
+
+
+class Cursor:
+    """Reads integers from `data`, from `offset` up to (not including) `end`.
+
+    Errors name `what` and the offset relative to the start of `data`.
+    """
+
+    __slots__ = ("_mark", "data", "end", "offset", "order", "what")
+
+    def __init__(
+        self, data: bytes, order: ByteOrder, what: str, offset: int = 0, end: int | None = None
+    ) -> None:
+        self.data = data
+        self.order = order
+        self._mark = _MARK[order]
+        self.what = what
+        self.offset = offset
+        self.end = len(data) if end is None else end
+        if not 0 <= offset <= self.end <= len(data):
+            raise BadObject(
+                f"{what}: {offset:#x}..{self.end:#x} is outside its {len(data):#x} bytes"
+            )
+
+    def left(self) -> int:
+        """Bytes not yet read."""
+        return self.end - self.offset
+
+    def _advance(self, count: int) -> int:
+        start = self.offset
+        if count > self.end - start:
+            raise BadObject(
+                f"{self.what}: offset {start:#x}: {count} bytes wanted, {self.end - start} left"
+            )
+        self.offset = start + count
+        return start
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        start = self._advance(count)
+        return self.data[start : start + count]
+
+    def u32(self) -> int:
+        """The next 4 bytes as an unsigned integer."""
+        start = self._advance(4)
+        return int.from_bytes(self.data[start : start + 4], self.order)
+
+    def records(self, fmt: str, count: int) -> list[tuple[Any, ...]]:
+        """`count` records of struct format `fmt` (without byte order), as tuples."""
+        record = struct.Struct(self._mark + fmt)
+        start = self._advance(record.size * count)
+        return list(record.iter_unpack(self.data[start : start + record.size * count]))
+
+    def unpack(self, fmt: str) -> tuple[Any, ...]:
+        """One record of struct format `fmt` (without byte order)."""
+        record = struct.Struct(self._mark + fmt)
+        return record.unpack_from(self.data, self._advance(record.size))

@@ -1,0 +1,90 @@
+"""The errors that lskel raises, as data.
+
+Everything that lskel itself finds wrong is an `LskelError`. Its message is one line built from
+three parts: *where* (file, section, symbol, offset, outermost first), *what* was wrong, and a
+*hint* that says what to do. Each layer adds the place that it knows by `with at(...)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class LskelError(Exception):
+    """Base of all errors of lskel: `str()` is one line for a person."""
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.places: list[str] = []
+
+    def __str__(self) -> str:
+        text = ": ".join([*self.places, self.what])
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class BadInput(LskelError, ValueError):
+    """The bytes given are not what they claim to be: truncated, corrupt, contradictory."""
+
+
+class BadObject(BadInput):
+    """A BPF ELF object that breaks the rules of ELF, BTF, BTF.ext or of libbpf's conventions."""
+
+
+class BadBundle(BadInput):
+    """A file that is not an lskel bundle, or a damaged one."""
+
+
+class NotSupported(LskelError):
+    """Valid input that lskel, or the chosen loader form, cannot handle."""
+
+
+class LimitExceeded(NotSupported):
+    """A ceiling of a loader form: `limit` is the ceiling, `actual` what the object has."""
+
+    def __init__(self, what: str, *, limit: int, actual: int, hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.limit = limit
+        self.actual = actual
+
+
+class NotFound(LskelError, LookupError):
+    """A name that should be there is not: a type, an attach target, a map, a program."""
+
+
+class UsageError(LskelError):
+    """The request contradicts itself or the object."""
+
+
+class ReplayError(LskelError):
+    """A replay failed: an operation of the trace got an error from the kernel.
+
+    `errno` is positive; `op` the index of the failing operation in the trace, or None where the
+    replay cannot know; `log` the verifier's (or BTF's) log as lines, empty when there is none.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        errno: int,
+        op: int | None = None,
+        log: tuple[str, ...] = (),
+        hint: str = "",
+    ) -> None:
+        super().__init__(what, hint=hint)
+        self.errno = errno
+        self.op = op
+        self.log = log
+
+
+@contextmanager
+def at(*places: str) -> Iterator[None]:
+    """Put `places` (outermost first) in front of any LskelError that leaves the block."""
+    try:
+        yield
+    except LskelError as error:
+        error.places[:0] = places
+        raise
