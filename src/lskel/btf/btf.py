@@ -81,9 +81,9 @@ class Btf:
             raise BadObject("BTF: the string section is not terminated")
         self.first_id = base.end_id if base else 1
         self._str_base = base.str_len_total if base else 0
-        self.str_len_total = self._str_base + str_len
+        self.str_len_total: int = self._str_base + str_len
         self._offsets = self._index()
-        self.end_id = self.first_id + len(self._offsets)
+        self.end_id: int = self.first_id + len(self._offsets)
         self._cache: dict[int, Type] = {}
         self._names: dict[int, str] = {}
         self._by_name: dict[tuple[str, Kind], TypeId] | None = None
@@ -231,25 +231,23 @@ class Btf:
 
     def find_kernel_type(self, name: str, kind: Kind) -> TypeId | None:
         """Like `find`, by number of kind, and fast on large BTF: decodes no types."""
-        needle = name.encode() + b"\0"
-        strings = self.raw[self.str_start : self.str_end]
-        wanted: set[int] = set()
-        at = strings.find(needle)
-        while at >= 0:
-            wanted.add(at + self._str_base)
-            at = strings.find(needle, at + 1)
-        if self.base is not None:
-            inherited = self.base.raw[self.base.str_start : self.base.str_end]
-            at = inherited.find(needle)
-            while at >= 0:
-                wanted.add(at)
-                at = inherited.find(needle, at + 1)
+        wanted = set(self._spellings(name))
         head = struct.Struct(self._mark + "II").unpack_from
         for index, offset in enumerate(self._offsets):
             name_off, info = head(self.raw, offset)
             if name_off in wanted and info >> 24 & 0x1F == kind:
                 return TypeId(self.first_id + index)
         return None
+
+    def _spellings(self, name: str) -> Iterator[int]:
+        """All string offsets that read as `name`: it may also be the end of a longer string."""
+        if self.base is not None:
+            yield from self.base._spellings(name)
+        needle = name.encode() + b"\0"
+        at = self.raw.find(needle, self.str_start, self.str_end)
+        while at >= 0:
+            yield at - self.str_start + self._str_base
+            at = self.raw.find(needle, at + 1, self.str_end)
 
     def require(self, name: str, cls: type[_T]) -> TypeId:
         """Like `find`, but NotFound where there is none."""

@@ -1,0 +1,67 @@
+# make demo      install lskel into .venv; generate a loader program and run it in this kernel
+# make test      install what the tests need, then lint, check types and test
+# make bench     run the benchmarks
+# make examples  compile examples/*.bpf.c anew
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h')
+
+TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc libc6-dev make
+
+DEMO ?= syscount
+DEMO_SECONDS ?= 3
+
+help:
+	@sed -n 's/^# //p' Makefile | head -n 4
+
+demo: build/$(DEMO).lskel
+	$(SUDO) $(BIN)/lskel run $< --duration $(DEMO_SECONDS)
+
+build/%.lskel: examples/%.bpf.o $(VENV)/installed
+	@mkdir -p $(@D)
+	$(BIN)/lskel gen $< -o $@
+
+test: $(VENV)/test-packages lint
+	$(BIN)/pytest -n 2
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/test-packages $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks
+
+examples:
+	$(MAKE) -C examples --always-make
+
+clean:
+	rm -rf $(VENV) .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "lskel needs Python 3.10 or newer: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || scripts/setup-debian.sh python3-venv
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# What is installed editable stays so. What setuptools leaves in build/ would get into the next
+# install.
+$(VENV)/installed: pyproject.toml $(SOURCES) | $(BIN)/python
+	$(BIN)/pip install -q $(if $(wildcard $(VENV)/installed-dev),-e) .
+	@rm -rf build/lib build/bdist.*
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@
+
+# Elsewhere than in CI, tests skip what they do not find.
+$(VENV)/test-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
+	if scripts/setup-debian.sh $(TEST_PACKAGES); then touch $@; else test "$$CI" != true; fi
+
+.PHONY: help demo test lint bench examples clean
+.DELETE_ON_ERROR:

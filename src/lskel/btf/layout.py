@@ -1,0 +1,127 @@
+"""How C lays out BTF types: bit-fields, natural alignment, and which structs must be packed.
+
+BTF says where members are, not what the compiler was told to put them there. The rules here are
+those of the common 64-bit ABIs (System V x86-64, AAPCS64, BPF): a scalar is aligned to its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from lskel.btf import types as t
+from lskel.btf.btf import MAX_DEPTH, Btf
+from lskel.btf.types import TypeId
+from lskel.errors import BadObject
+
+MAX_ALIGN = 16
+
+
+class Bits(NamedTuple):
+    """Place of a bit-field, in bits from the start of the struct, as BTF counts them.
+
+    The first bit is the lowest one of the first byte on little endian, the highest on big.
+    """
+
+    offset: int
+    width: int
+
+
+def bitfield(btf: Btf, member: t.Member) -> Bits | None:
+    """The member's place where it is a bit-field, None where it is whole bytes.
+
+    Understands the form before Linux 4.20 too, in which the width is that of the integer type.
+    BadObject where a bit-field is neither integer nor enum, or is wider than its type.
+    """
+    behind = btf[btf.resolve(member.type)]
+    if member.bitfield_size:
+        place = Bits(member.bit_offset, member.bitfield_size)
+    elif isinstance(behind, t.Int) and (behind.offset or behind.bits != 8 * behind.size):
+        place = Bits(member.bit_offset + behind.offset, behind.bits)
+    elif member.bit_offset % 8 == 0:
+        return None
+    else:
+        place = Bits(member.bit_offset, 8 * btf.size_of(member.type))
+    if not isinstance(behind, t.Int | t.Enum) or not 0 < place.width <= 8 * behind.size:
+        raise BadObject(
+            f"BTF: member '{member.name}' of {place.width} bits at bit {place.offset} "
+            f"is of {behind.kind.name} '{behind.name}' [{member.type}]"
+        )
+    return place
+
+
+class Nesting:
+    """Guard of a walk along types: no type is met inside itself, and the walk is not too deep."""
+
+    def __init__(self, limit: int = MAX_DEPTH) -> None:
+        self._limit = limit
+        self._open: set[tuple[TypeId, bool]] = set()
+
+    @contextmanager
+    def inside(self, type_id: TypeId, mark: bool = False) -> Iterator[None]:
+        """Enter a type; a walk that may meet one in two ways tells them apart by `mark`."""
+        if (type_id, mark) in self._open:
+            raise BadObject(f"BTF: type [{type_id}] contains itself")
+        if len(self._open) >= self._limit:
+            raise BadObject(f"BTF: type [{type_id}] is nested in more than {self._limit} types")
+        self._open.add((type_id, mark))
+        try:
+            yield
+        finally:
+            self._open.discard((type_id, mark))
+
+
+class Layout:
+    """Alignment of the types of one `btf`, each struct worked out once."""
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+        self._known: dict[TypeId, tuple[int, bool]] = {}
+        self._nesting = Nesting()
+
+    def align(self, type_id: TypeId) -> int:
+        """Alignment in bytes, as C text has it that knows of no attribute but `packed`."""
+        element = self._element(type_id)
+        if isinstance(self._btf[element], t.Composite):
+            return self._composite(element)[0]
+        size = self._btf.size_of(element)
+        return min(size & -size, MAX_ALIGN) or 1
+
+    def is_packed(self, type_id: TypeId) -> bool:
+        """Whether only `packed` puts the members of a STRUCT or UNION where BTF says they are."""
+        return self._composite(type_id)[1]
+
+    def _element(self, type_id: TypeId) -> TypeId:
+        for _ in range(MAX_DEPTH):
+            type_id = self._btf.resolve(type_id)
+            found = self._btf[type_id]
+            if not isinstance(found, t.Array):
+                return type_id
+            type_id = found.type
+        raise BadObject(f"BTF: type [{type_id}] is an array of more than {MAX_DEPTH} dimensions")
+
+    def _composite(self, type_id: TypeId) -> tuple[int, bool]:
+        known = self._known.get(type_id)
+        if known is None:
+            with self._nesting.inside(type_id):
+                known = self._work_out(self._btf.get(type_id, t.Composite))
+            self._known[type_id] = known
+        return known
+
+    def _work_out(self, found: t.Composite) -> tuple[int, bool]:
+        aligns = [self.align(member.type) for member in found.members]
+        widest = max(aligns, default=1)
+        natural = found.size % widest == 0 and all(
+            self._is_natural(member, align)
+            for member, align in zip(found.members, aligns, strict=True)
+        )
+        return (widest, False) if natural else (1, True)
+
+    def _is_natural(self, member: t.Member, align: int) -> bool:
+        bits = bitfield(self._btf, member)
+        if bits is None:
+            return member.bit_offset % (8 * align) == 0
+        # A bit-field lies within one unit of its type, unless the struct is packed.
+        unit = 8 * self._btf.size_of(member.type)
+        return bits.offset // unit == (bits.offset + bits.width - 1) // unit

@@ -1,0 +1,75 @@
+"""The order in which C wants to see types: whatever is held by value first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.layout import Nesting
+from lskel.btf.types import TypeId
+
+# Types on the way from a root to a scalar, modifiers and typedefs included.
+MAX_PATH = 256
+
+
+class Need(NamedTuple):
+    """A named type that must be told at this point; not complete: a forward declaration."""
+
+    type_id: TypeId
+    complete: bool
+
+
+def in_order(btf: Btf, roots: Iterable[TypeId]) -> list[Need]:
+    """All named types that complete C declarations of `roots` need, the roots included.
+
+    Structs and unions that are only pointed to need no more than a forward declaration. BadObject
+    where a type contains itself.
+    """
+    walk = _Walk(btf)
+    for root in roots:
+        walk.visit(root, complete=True)
+    return list(walk.needs)
+
+
+class _Walk:
+    def __init__(self, btf: Btf) -> None:
+        self.needs: dict[Need, None] = {}
+        self._btf = btf
+        self._seen: set[Need] = set()
+        self._nesting = Nesting(MAX_PATH)
+
+    def visit(self, type_id: TypeId, *, complete: bool) -> None:
+        need = Need(type_id, complete)
+        if need in self._seen:
+            return
+        with self._nesting.inside(type_id, complete):
+            self._expand(need)
+        self._seen.add(need)
+
+    def _expand(self, need: Need) -> None:
+        found = self._btf[need.type_id]
+        match found:
+            case t.Composite() if found.name and not need.complete:
+                if Need(need.type_id, complete=True) not in self.needs:
+                    self.needs[need] = None
+                return
+            case t.Composite():
+                for member in found.members:
+                    self.visit(member.type, complete=True)
+            case t.Array():
+                self.visit(found.type, complete=True)
+            case t.Datasec():
+                for variable in found.vars:
+                    self.visit(variable.type, complete=True)
+            case t.Ptr() | t.Func():
+                self.visit(found.type, complete=False)
+            case t.FuncProto():
+                self.visit(found.type, complete=False)
+                for param in found.params:
+                    self.visit(param.type, complete=False)
+            case t.Ref():
+                self.visit(found.type, complete=need.complete)
+        if found.name and isinstance(found, t.Composite | t.Enum | t.Typedef | t.Fwd):
+            self.needs[Need(need.type_id, complete=True)] = None

@@ -1,0 +1,44 @@
+"""The context of a loader program: the binary contract with libbpf's skel_internal.h.
+
+struct bpf_loader_ctx {u32 sz, flags, log_level, log_size; u64 log_buf}, then one
+struct bpf_map_desc {int map_fd; u32 max_entries; u64 initial_value} a map, then one
+struct bpf_prog_desc {int prog_fd} a program.
+"""
+
+from __future__ import annotations
+
+FLAGS = 4
+LOG_LEVEL = 8
+LOG_SIZE = 12
+LOG_BUF = 16
+HEADER_SIZE = 24
+MAP_SIZE = 16
+PROGRAM_SIZE = 4
+
+# Flag: initial values are in kernel memory (BPF_SKEL_KERNEL).
+F_KERNEL = 1
+
+
+def size(maps: int, programs: int) -> int:
+    """Bytes of a context for so many maps and programs."""
+    return HEADER_SIZE + MAP_SIZE * maps + PROGRAM_SIZE * programs
+
+
+def map_fd(slot: int) -> int:
+    """Offset of a map's fd (s32), written by the loader."""
+    return HEADER_SIZE + MAP_SIZE * slot
+
+
+def max_entries(slot: int) -> int:
+    """Offset of a map's max_entries (u32); not 0 overrides the map's own."""
+    return map_fd(slot) + 4
+
+
+def initial_value(slot: int) -> int:
+    """Offset of the address (u64) to read a map's initial value from; 0 keeps the blob's."""
+    return map_fd(slot) + 8
+
+
+def program_fd(maps: int, slot: int) -> int:
+    """Offset of a program's fd (s32), written by the loader."""
+    return HEADER_SIZE + MAP_SIZE * maps + PROGRAM_SIZE * slot

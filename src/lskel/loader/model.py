@@ -1,0 +1,54 @@
+"""A Loader: the blob, the program, and the trace that they replay."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import Enum
+
+from lskel.loader import context
+from lskel.loader.blob import Region
+from lskel.trace import Trace
+
+
+class Form(Enum):
+    """The code generators."""
+
+    UNROLLED = "unrolled"
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """What runs in the kernel: `insns` is a SYSCALL program, `blob` the value of its one map.
+
+    `trace` is what it replays; `regions` say what each range of the blob holds. `status` is the
+    blob offset of a u32: the operation that failed, or NO_OP.
+    """
+
+    form: Form
+    trace: Trace
+    insns: bytes = field(repr=False)
+    blob: bytes = field(repr=False)
+    regions: tuple[Region, ...] = field(repr=False)
+    status: int
+
+    @property
+    def context_size(self) -> int:
+        """Bytes of the context that the program takes."""
+        return context.size(len(self.trace.maps), len(self.trace.programs))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the loader as a bundle; the file appears whole or not at all."""
+        from lskel.loader.bundle import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(source: str | os.PathLike[str] | bytes) -> Loader:
+        """Read a bundle from a path or from bytes; BadBundle where it is none."""
+        from lskel.loader.bundle import load
+
+        return load(source)
+
+
+NO_OP = 0xFFFFFFFF

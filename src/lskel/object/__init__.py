@@ -1,0 +1,1 @@
+"""Open phase: what a BPF ELF object says, as data. No kernel is touched."""

@@ -1,0 +1,81 @@
+"""Global data: the sections .data, .rodata and .bss become maps with one element."""
+
+from __future__ import annotations
+
+from lskel.bpf.attr import object_name
+from lskel.bpf.enums import MapType
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.elf import Elf, Section, SectionType
+from lskel.errors import LimitExceeded, at
+from lskel.object.model import Map, MapKind
+
+# uapi/linux/bpf.h
+F_RDONLY_PROG = 1 << 7
+F_MMAPABLE = 1 << 10
+# The kernel refuses larger array elements (array_map_alloc_check in kernel/bpf/arraymap.c).
+MAX_VALUE_SIZE = 0x7FFFFFFF
+# BPF_OBJ_NAME_LEN less the NUL, and the least room that libbpf keeps for a section's name.
+NAME_LENGTH = 15
+SUFFIX_LENGTH = 7
+
+_KINDS = {
+    (".data", SectionType.PROGBITS): MapKind.DATA,
+    (".rodata", SectionType.PROGBITS): MapKind.RODATA,
+    (".bss", SectionType.NOBITS): MapKind.BSS,
+}
+
+
+def data_kind(section: Section) -> MapKind | None:
+    """What a section becomes: `.data`, `.data.NAME` and so on; None for all others."""
+    if section.executable or not section.size:
+        return None
+    stem = "." + section.name[1:].split(".", 1)[0] if section.name.startswith(".") else ""
+    for (name, kind), map_kind in _KINDS.items():
+        if stem == name and section.type == kind:
+            return map_kind
+    return None
+
+
+def internal_name(object_name_: str, section: str) -> str:
+    """The map's name, as libbpf and bpftool make it: the object's name cut so that both fit.
+
+    `hello_world` and `.rodata` give `hello_wo.rodata`; `.data.custom` stands alone.
+    """
+    room = 0 if "." in section[1:] else NAME_LENGTH - max(SUFFIX_LENGTH, len(section))
+    return object_name(object_name_[: max(room, 0)] + section).decode()
+
+
+def parse_data(elf: Elf, btf: Btf | None, name: str) -> tuple[Map, ...]:
+    """One map a data section, in the order of the sections in the file."""
+    maps = []
+    for section in elf.sections:
+        kind = data_kind(section)
+        if kind is not None:
+            with at(f"section {section.name}"):
+                maps.append(_data_map(elf, btf, name, section, kind))
+    return tuple(maps)
+
+
+def _data_map(elf: Elf, btf: Btf | None, name: str, section: Section, kind: MapKind) -> Map:
+    if section.size > MAX_VALUE_SIZE:
+        raise LimitExceeded(
+            f"{section.size} bytes of global data are more than the kernel's {MAX_VALUE_SIZE}",
+            limit=MAX_VALUE_SIZE,
+            actual=section.size,
+        )
+    # Sections of literals, such as .rodata.str1.1, have no DATASEC.
+    datasec = btf.find(section.name, t.Datasec) if btf else None
+    return Map(
+        name=internal_name(name, section.name),
+        kind=kind,
+        section=section.name,
+        offset=0,
+        type=MapType.ARRAY,
+        key_size=4,
+        value_size=section.size,
+        max_entries=1,
+        flags=F_MMAPABLE | (F_RDONLY_PROG if kind is MapKind.RODATA else 0),
+        value_type=datasec or t.VOID,
+        initial=elf.content(section),
+    )

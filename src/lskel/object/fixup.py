@@ -1,0 +1,78 @@
+"""What the compiler leaves undone in BTF, done from the ELF symbols, as libbpf does it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.edit import BtfEditor
+from lskel.elf import Bind, Elf, SymbolType
+from lskel.errors import BadObject, at
+from lskel.object.externs import KCONFIG, KSYMS
+
+
+def fix_up(elf: Elf, btf: Btf, hidden: Collection[str]) -> Btf:
+    """BTF with the sizes of DATASECs and the offsets of their variables filled in.
+
+    Global functions named in `hidden` (those of hidden visibility) become static, which asks the
+    verifier to check them in the context of their callers.
+    """
+    editor = BtfEditor(btf)
+    offsets: dict[str, int] | None = None
+    for type_id, found in btf:
+        if isinstance(found, t.Datasec) and not found.size and found.name not in (KSYMS, KCONFIG):
+            offsets = offsets if offsets is not None else _variable_offsets(elf)
+            with at("BTF", f"DATASEC {found.name}"):
+                _fix_datasec(elf, btf, editor, type_id, found, offsets)
+        elif isinstance(found, t.Datasec) and found.size:
+            _sort_vars(editor, type_id, found)
+        elif (
+            isinstance(found, t.Func)
+            and found.linkage == t.FuncLinkage.GLOBAL
+            and found.name in hidden
+        ):
+            editor.set_func_linkage(type_id, t.FuncLinkage.STATIC)
+    return editor.finish()
+
+
+def _variable_offsets(elf: Elf) -> dict[str, int]:
+    offsets: dict[str, int] = {}
+    for symbol in elf.symbols:
+        if symbol.type == SymbolType.OBJECT and symbol.bind in (Bind.GLOBAL, Bind.WEAK):
+            offsets.setdefault(symbol.name, symbol.value)
+    return offsets
+
+
+def _fix_datasec(
+    elf: Elf,
+    btf: Btf,
+    editor: BtfEditor,
+    type_id: t.TypeId,
+    datasec: t.Datasec,
+    offsets: dict[str, int],
+) -> None:
+    section = elf.section(datasec.name)
+    if section is None or not section.size:
+        raise BadObject("there is no such ELF section, or it is empty")
+    variables = []
+    for info in datasec.vars:
+        var = btf.get(info.type, t.Var)
+        if var.linkage != t.VarLinkage.STATIC:
+            if var.name not in offsets:
+                raise BadObject(f"variable '{var.name}' has no ELF symbol")
+            info = replace(info, offset=offsets[var.name])
+        if info.offset + info.size > section.size:
+            raise BadObject(
+                f"variable '{var.name}' at {info.offset:#x}+{info.size:#x} is outside "
+                f"the section's {section.size:#x} bytes"
+            )
+        variables.append(info)
+    editor.set_datasec(type_id, section.size, sorted(variables, key=lambda info: info.offset))
+
+
+def _sort_vars(editor: BtfEditor, type_id: t.TypeId, datasec: t.Datasec) -> None:
+    ordered = sorted(datasec.vars, key=lambda info: info.offset)
+    if ordered != list(datasec.vars):
+        editor.set_datasec(type_id, datasec.size, ordered)

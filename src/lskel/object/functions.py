@@ -1,0 +1,112 @@
+"""Functions from ELF symbols: entry-point programs and the subprograms of .text."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from lskel.bpf import insn as i
+from lskel.btf.ext import BtfExt, Records
+from lskel.elf import Bind, Elf, Section, Symbol, SymbolType, Visibility
+from lskel.errors import BadObject, NotSupported, at
+from lskel.object.model import Function, Relocation
+
+TEXT = ".text"
+# The verifier takes no more instructions (BPF_COMPLEXITY_LIMIT_INSNS, include/linux/bpf.h).
+MAX_INSNS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a function symbol lies: instructions [start, end) of a section."""
+
+    symbol: Symbol
+    section: Section
+    start: int
+    end: int
+
+
+class Layout:
+    """All function symbols of an object, by section and by position."""
+
+    def __init__(self, elf: Elf) -> None:
+        by_section: dict[int, list[Place]] = {}
+        for symbol in elf.symbols:
+            if symbol.type == SymbolType.FUNC and symbol.section < len(elf.sections):
+                section = elf.sections[symbol.section]
+                if section.executable:
+                    place = _place(section, symbol)
+                    by_section.setdefault(section.index, []).append(place)
+        self.by_section = dict(sorted(by_section.items()))
+        for places in self.by_section.values():
+            places.sort(key=lambda place: place.start)
+            _refuse_overlap(places)
+        self._starts = {
+            index: [place.start for place in places] for index, places in self.by_section.items()
+        }
+
+    def find(self, section: int, insn: int) -> Place | None:
+        """The function that holds instruction `insn` of a section."""
+        at_or_before = bisect_right(self._starts.get(section, []), insn) - 1
+        if at_or_before < 0:
+            return None
+        place = self.by_section[section][at_or_before]
+        return place if insn < place.end else None
+
+
+def _place(section: Section, symbol: Symbol) -> Place:
+    with at(f"section {section.name}", f"function '{symbol.name}'"):
+        if not symbol.name:
+            raise BadObject(f"the symbol at {symbol.value:#x} has no name")
+        if symbol.value % i.SIZE or symbol.size % i.SIZE or not symbol.size:
+            raise BadObject(
+                f"{symbol.value:#x}+{symbol.size:#x} is not a whole number of instructions"
+            )
+        if symbol.value + symbol.size > section.size:
+            raise BadObject(
+                f"{symbol.value:#x}+{symbol.size:#x} leaves the section's {section.size:#x} bytes"
+            )
+        if symbol.size // i.SIZE > MAX_INSNS:
+            raise BadObject(f"{symbol.size // i.SIZE} instructions are more than {MAX_INSNS}")
+        if section.name != TEXT and symbol.bind == Bind.LOCAL:
+            raise NotSupported(
+                "a static function outside .text",
+                hint="drop `static` from the program, or SEC() from the subprogram",
+            )
+    start = symbol.value // i.SIZE
+    return Place(symbol, section, start, start + symbol.size // i.SIZE)
+
+
+def _refuse_overlap(places: list[Place]) -> None:
+    for index in range(1, len(places)):
+        before, place = places[index - 1], places[index]
+        if place.start < before.end:
+            raise BadObject(
+                f"section {place.section.name}: functions '{before.symbol.name}' and "
+                f"'{place.symbol.name}' overlap at offset {place.symbol.value:#x}"
+            )
+
+
+def build_function(
+    elf: Elf, ext: BtfExt, place: Place, code: bytes, relocations: tuple[Relocation, ...]
+) -> Function:
+    """The function at `place`; `code` is its whole section's."""
+    name = place.section.name
+    start, end = place.start * i.SIZE, place.end * i.SIZE
+
+    def records(table: str, known: int) -> Records:
+        info = getattr(ext, table).get(name)
+        return info.slice(start, end, elf.order) if info else Records(known)
+
+    return Function(
+        name=place.symbol.name,
+        section=name,
+        start=place.start,
+        code=code[start:end],
+        is_static=place.symbol.bind == Bind.LOCAL,
+        is_hidden=place.symbol.visibility in (Visibility.HIDDEN, Visibility.INTERNAL),
+        relocations=relocations,
+        func_info=records("func_info", 8),
+        line_info=records("line_info", 16),
+        core_relos=records("core_relos", 16),
+    )

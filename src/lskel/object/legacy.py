@@ -1,0 +1,124 @@
+"""Maps of section `maps`: `struct bpf_map_def` of old libbpf, and iproute2's larger one.
+
+libbpf 1.0 dropped these; objects that use them still exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lskel.elf import Elf, Symbol, SymbolType
+from lskel.errors import BadObject, at
+from lskel.object.maps import MAP_IN_MAP, RING_BUFFERS, ring_buffer_size
+from lskel.object.model import Map, MapKind, Slot
+
+SECTION = "maps"
+
+# All begin with type, key size, value size and max_entries. The sizes tell them apart.
+# struct bpf_map_def: 20 bytes with map_flags, 28 with inner_map_idx and numa_node (the kernel's
+# samples). struct bpf_elf_map (iproute2's bpf_elf.h): 36 bytes with flags, id, pinning, inner_id
+# and inner_idx.
+_FIELDS: dict[int, tuple[str, ...]] = {
+    16: (),
+    20: ("flags",),
+    24: ("flags", "inner_map_idx"),
+    28: ("flags", "inner_map_idx", "numa_node"),
+    36: ("flags", "id", "pinning", "inner_id", "inner_idx"),
+}
+_HEAD = ("type", "key_size", "value_size", "max_entries")
+
+
+def parse_legacy_maps(elf: Elf) -> tuple[Map, ...]:
+    """The maps of section `maps`, in the order of their offsets."""
+    section = elf.section(SECTION)
+    if section is None or not section.size:
+        return ()
+    with at(f"section {SECTION}"):
+        symbols = sorted(
+            (
+                s
+                for s in elf.symbols
+                if s.section == section.index
+                and s.name
+                and s.type in (SymbolType.OBJECT, SymbolType.NOTYPE)
+            ),
+            key=lambda s: s.value,
+        )
+        if not symbols or section.size % len(symbols):
+            raise BadObject(
+                f"{section.size} bytes are not equal parts for {len(symbols)} map symbols"
+            )
+        size = section.size // len(symbols)
+        if size not in _FIELDS:
+            raise BadObject(
+                f"map definitions of {size} bytes",
+                hint=f"known sizes: {', '.join(map(str, _FIELDS))}",
+            )
+        content = elf.content(section)
+        fields = [_read(elf, content, symbol, size) for symbol in symbols]
+        return _link_inner(
+            [_legacy_map(symbol, values) for symbol, values in zip(symbols, fields, strict=True)],
+            fields,
+        )
+
+
+def _read(elf: Elf, content: bytes, symbol: Symbol, size: int) -> dict[str, int]:
+    if symbol.value % size or symbol.value + size > len(content):
+        raise BadObject(f"map '{symbol.name}' at offset {symbol.value:#x} is misplaced")
+    names = _HEAD + _FIELDS[size]
+    words = (
+        int.from_bytes(content[at : at + 4], elf.order)
+        for at in range(symbol.value, symbol.value + size, 4)
+    )
+    return dict(zip(names, words, strict=True))
+
+
+def _legacy_map(symbol: Symbol, values: dict[str, int]) -> Map:
+    entries = values["max_entries"]
+    return Map(
+        name=symbol.name,
+        kind=MapKind.LEGACY,
+        section=SECTION,
+        offset=symbol.value,
+        type=values["type"],
+        key_size=values["key_size"],
+        value_size=values["value_size"],
+        max_entries=ring_buffer_size(entries) if values["type"] in RING_BUFFERS else entries,
+        flags=values.get("flags", 0),
+        numa_node=values.get("numa_node", 0),
+    )
+
+
+def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...]:
+    """Give map-in-maps their template and slots: by index (samples) or by id (iproute2)."""
+    linked = []
+    for outer, values in zip(maps, fields, strict=True):
+        if outer.type not in MAP_IN_MAP:
+            linked.append(outer)
+            continue
+        with at(f"map '{outer.name}'"):
+            if "inner_id" in values:
+                inner = [
+                    (candidate, other["inner_idx"])
+                    for candidate, other in zip(maps, fields, strict=True)
+                    if other["id"] and other["id"] == values["inner_id"]
+                ]
+                if not inner:
+                    raise BadObject(f"there is no inner map with id {values['inner_id']}")
+                template = inner[0][0]
+                slots = tuple(
+                    Slot(index, candidate.name) for candidate, index in inner if index != 0xFFFFFFFF
+                )
+            else:
+                index = values.get("inner_map_idx", 0)
+                if index >= len(maps) or maps[index] is outer:
+                    raise BadObject(f"there is no inner map with index {index}")
+                template, slots = maps[index], ()
+            linked.append(
+                replace(
+                    outer,
+                    inner=replace(template, name=f"{outer.name}.inner"),
+                    slots=tuple(sorted(slots, key=lambda slot: slot.index)),
+                )
+            )
+    return tuple(linked)

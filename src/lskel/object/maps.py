@@ -1,0 +1,272 @@
+"""Maps defined by BTF in section .maps.
+
+Each variable there is a struct whose members say what the map is: `__uint(name, n)` is a pointer
+to an array of n ints, `__type(name, t)` a pointer to t, `__array(name, t)` an array of pointers.
+Source: the kernel's Documentation/bpf/libbpf, and bpf_helpers.h for the macros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from lskel.bpf.enums import MapType
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.types import TypeId
+from lskel.elf import Elf, Section
+from lskel.errors import BadObject, NotSupported, at
+from lskel.object.model import Map, MapKind, Pinning, Slot
+
+SECTION = ".maps"
+POINTER_SIZE = 8
+# Map-in-maps and prog arrays hold file descriptors, which are ints.
+FD_SIZE = 4
+# Ring buffers are a power of two of pages; the smallest page size that the kernel knows.
+PAGE_SIZE = 4096
+
+MAP_IN_MAP = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+RING_BUFFERS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
+# Types for which the kernel refuses BTF ids of key and value (no map_check_btf in their ops).
+WITHOUT_BTF = frozenset(
+    {
+        MapType.PERF_EVENT_ARRAY,
+        MapType.CGROUP_ARRAY,
+        MapType.STACK_TRACE,
+        MapType.ARRAY_OF_MAPS,
+        MapType.HASH_OF_MAPS,
+        MapType.DEVMAP,
+        MapType.DEVMAP_HASH,
+        MapType.CPUMAP,
+        MapType.XSKMAP,
+        MapType.SOCKMAP,
+        MapType.SOCKHASH,
+        MapType.QUEUE,
+        MapType.STACK,
+        MapType.ARENA,
+    }
+)
+
+
+@dataclass(slots=True)
+class _Definition:
+    """The members of a map's struct read so far."""
+
+    btf: Btf
+    is_inner: bool
+    numbers: dict[str, int] = field(default_factory=dict)
+    key_type: TypeId = t.VOID
+    value_type: TypeId = t.VOID
+    inner: _Definition | None = None
+    values_offset: int | None = None
+
+    def set_size(self, name: str, size: int) -> None:
+        """Sizes may be given twice, by size and by type, but must agree."""
+        known = self.numbers.get(name)
+        if known is not None and known != size:
+            raise BadObject(f"conflicting {name}: {known} and {size}")
+        self.numbers[name] = size
+
+
+def parse_maps(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
+    """The BTF-defined maps, in the order of their offsets in .maps."""
+    section = elf.section(SECTION)
+    if section is None or not section.size:
+        return ()
+    with at(f"section {SECTION}"):
+        if btf is None:
+            raise BadObject("maps are defined, but there is no BTF", hint="compile with -g")
+        datasec_id = btf.find(SECTION, t.Datasec)
+        if datasec_id is None:
+            raise BadObject("maps are defined, but BTF has no DATASEC .maps")
+        parsed = [_parse_map(btf, var, section) for var in btf.get(datasec_id, t.Datasec).vars]
+        return _with_slots(elf, section, parsed)
+
+
+def _parse_map(btf: Btf, info: t.VarSecinfo, section: Section) -> tuple[Map, _Definition, int]:
+    var = btf.get(info.type, t.Var)
+    with at(f"map '{var.name}'"):
+        if not var.name:
+            raise BadObject(f"variable at offset {info.offset:#x} has no name")
+        if info.offset + info.size > section.size:
+            raise BadObject(
+                f"{info.offset:#x}+{info.size:#x} is outside the section's {section.size:#x} bytes"
+            )
+        if var.linkage != t.VarLinkage.GLOBAL_ALLOCATED:
+            raise BadObject("its variable is not global", hint="is it declared `static`?")
+        struct = btf.get(btf.resolve(var.type), t.Struct)
+        if struct.size > info.size:
+            raise BadObject(f"its struct has {struct.size} bytes, its variable {info.size}")
+        definition = _parse_struct(btf, struct, is_inner=False)
+        user_map = _to_map(var.name, info.offset, definition)
+        if definition.inner is not None:
+            template = _to_map(f"{var.name}.inner", info.offset, definition.inner)
+            user_map = replace(user_map, inner=template)
+        return user_map, definition, info.size
+
+
+def _parse_struct(btf: Btf, struct: t.Struct, *, is_inner: bool) -> _Definition:
+    definition = _Definition(btf, is_inner)
+    for number, member in enumerate(struct.members):
+        with at(f"field '{member.name}'"):
+            if definition.values_offset is not None:
+                raise BadObject("'values' must be the last field")
+            parse = _FIELDS.get(member.name)
+            if parse is None:
+                raise NotSupported(
+                    f"field {number} is unknown", hint=f"known: {', '.join(_FIELDS)}"
+                )
+            parse(definition, member)
+    if not definition.numbers.get("type"):
+        raise BadObject("its type is missing", hint="add __uint(type, BPF_MAP_TYPE_...)")
+    return definition
+
+
+def _number(definition: _Definition, member: t.Member) -> int:
+    btf = definition.btf
+    pointer = btf.get(btf.resolve(member.type), t.Ptr)
+    array = btf.get(btf.resolve(pointer.type), t.Array)
+    return array.nelems
+
+
+def _parse_number(definition: _Definition, member: t.Member) -> None:
+    definition.numbers[member.name] = _number(definition, member)
+
+
+def _parse_size(definition: _Definition, member: t.Member) -> None:
+    definition.set_size(member.name, _number(definition, member))
+
+
+def _parse_pinning(definition: _Definition, member: t.Member) -> None:
+    value = _number(definition, member)
+    if definition.is_inner:
+        raise NotSupported("an inner map cannot be pinned")
+    if value not in (Pinning.NONE.value, Pinning.BY_NAME.value):
+        raise BadObject(f"value {value} is neither LIBBPF_PIN_NONE nor LIBBPF_PIN_BY_NAME")
+    definition.numbers[member.name] = value
+
+
+def _parse_key(definition: _Definition, member: t.Member) -> None:
+    definition.key_type = _pointee(definition, member)
+    definition.set_size("key_size", definition.btf.size_of(definition.key_type))
+
+
+def _parse_value(definition: _Definition, member: t.Member) -> None:
+    definition.value_type = _pointee(definition, member)
+    definition.set_size("value_size", definition.btf.size_of(definition.value_type))
+
+
+def _pointee(definition: _Definition, member: t.Member) -> TypeId:
+    return definition.btf.get(member.type, t.Ptr).type
+
+
+def _parse_values(definition: _Definition, member: t.Member) -> None:
+    btf, map_type = definition.btf, definition.numbers.get("type", 0)
+    if definition.is_inner:
+        raise NotSupported("maps within maps within maps do not exist")
+    if map_type not in MAP_IN_MAP and map_type != MapType.PROG_ARRAY:
+        raise NotSupported("only map-in-maps and prog arrays have initial values")
+    definition.set_size("value_size", FD_SIZE)
+    definition.values_offset = member.bit_offset // 8
+    array = btf.get(btf.resolve(member.type), t.Array)
+    if array.nelems:
+        raise BadObject(f"an array of {array.nelems} elements, not of none", hint="use __array()")
+    pointer = btf.get(btf.resolve(array.type), t.Ptr)
+    target = btf.resolve(pointer.type)
+    if map_type == MapType.PROG_ARRAY:
+        btf.get(target, t.FuncProto)
+    else:
+        definition.inner = _parse_struct(btf, btf.get(target, t.Struct), is_inner=True)
+
+
+_FIELDS: dict[str, Callable[[_Definition, t.Member], None]] = {
+    "type": _parse_number,
+    "max_entries": _parse_number,
+    "map_flags": _parse_number,
+    "numa_node": _parse_number,
+    "map_extra": _parse_number,
+    "pinning": _parse_pinning,
+    "key_size": _parse_size,
+    "key": _parse_key,
+    "value_size": _parse_size,
+    "value": _parse_value,
+    "values": _parse_values,
+}
+
+
+def _to_map(name: str, offset: int, definition: _Definition) -> Map:
+    numbers = definition.numbers
+    map_type = numbers["type"]
+    max_entries = numbers.get("max_entries", 0)
+    return Map(
+        name=name,
+        kind=MapKind.USER,
+        section=SECTION,
+        offset=offset,
+        type=map_type,
+        key_size=numbers.get("key_size", 0),
+        value_size=numbers.get("value_size", 0),
+        max_entries=ring_buffer_size(max_entries) if map_type in RING_BUFFERS else max_entries,
+        flags=numbers.get("map_flags", 0),
+        numa_node=numbers.get("numa_node", 0),
+        map_extra=numbers.get("map_extra", 0),
+        key_type=definition.key_type,
+        value_type=definition.value_type,
+        pinning=Pinning(numbers.get("pinning", 0)),
+    )
+
+
+def ring_buffer_size(size: int, page_size: int = PAGE_SIZE) -> int:
+    """The size rounded up to what the kernel takes: a power of two of pages; 0 stays 0."""
+    if size == 0 or size > 1 << 31:
+        return size
+    pages = -(-size // page_size)
+    return page_size << (pages - 1).bit_length()
+
+
+def _with_slots(
+    elf: Elf, section: Section, parsed: list[tuple[Map, _Definition, int]]
+) -> tuple[Map, ...]:
+    """Initial values of map-in-maps and prog arrays: relocations against .maps."""
+    slots: dict[str, dict[int, Slot]] = {}
+    for table in elf.sections:
+        if table.name != f".rel{SECTION}" or table.info != section.index:
+            continue
+        for rel, symbol in elf.relocations(table):
+            with at(f"relocation at {rel.offset:#x} against '{symbol.name}'"):
+                owner, index = _slot_place(parsed, rel.offset)
+                if not symbol.name:
+                    raise BadObject("its symbol has no name", hint="is the target `static`?")
+                slots.setdefault(owner.name, {})[index] = Slot(index, symbol.name)
+    names = {user_map.name for user_map, _, _ in parsed}
+    for owner, _, _ in parsed:
+        for slot in slots.get(owner.name, {}).values():
+            if owner.type in MAP_IN_MAP and slot.name not in names:
+                raise BadObject(f"map '{owner.name}': slot {slot.index}: no map '{slot.name}'")
+    return tuple(
+        replace(owner, slots=tuple(slot for _, slot in sorted(slots[owner.name].items())))
+        if owner.name in slots
+        else owner
+        for owner, _, _ in parsed
+    )
+
+
+def _slot_place(parsed: list[tuple[Map, _Definition, int]], offset: int) -> tuple[Map, int]:
+    owners = [
+        (owner, definition)
+        for owner, definition, size in parsed
+        if owner.offset <= offset and offset + POINTER_SIZE <= owner.offset + size
+    ]
+    if not owners:
+        raise BadObject("there is no map at this offset")
+    owner, definition = owners[0]
+    start = definition.values_offset
+    distance = offset - owner.offset - (start or 0)
+    if start is None or distance < 0 or distance % POINTER_SIZE:
+        raise BadObject(f"offset {offset - owner.offset:#x} of map '{owner.name}' is no slot")
+    if owner.type == MapType.HASH_OF_MAPS and owner.key_size != FD_SIZE:
+        raise NotSupported(
+            f"hash of maps '{owner.name}' has keys of {owner.key_size} bytes",
+            hint="initial values need keys of 4 bytes",
+        )
+    return owner, distance // POINTER_SIZE

@@ -1,0 +1,148 @@
+"""From the bytes of an ELF file to an Object."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.ext import BtfExt, parse_ext
+from lskel.elf import Bind, Elf, Visibility
+from lskel.errors import BadObject, LskelError, UsageError, at
+from lskel.object.data import parse_data
+from lskel.object.externs import parse_externs
+from lskel.object.fixup import fix_up
+from lskel.object.functions import TEXT, Layout, build_function
+from lskel.object.legacy import parse_legacy_maps
+from lskel.object.maps import parse_maps
+from lskel.object.model import Function, Object, Program
+from lskel.object.relocations import Resolver
+from lskel.object.sections import parse_section
+
+NAME_LENGTH = 15
+
+
+def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Object:
+    """Read a BPF ELF object from a path, or from its bytes.
+
+    `name` is the object's name, which begins the names of its data maps; by default the file's
+    name up to the first dot, cut to 15 characters, or `object` for bytes. BadObject (which names
+    file, section, symbol and offset) where the bytes break the rules, NotSupported where they
+    hold something that lskel cannot load, UsageError where the file cannot be read.
+    """
+    if isinstance(source, bytes):
+        return _open(source, name or "object")
+    path = Path(source)
+    with at(os.fspath(source)):
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UsageError(error.strerror or str(error)) from error
+        return _open(data, name or path.name.split(".", 1)[0] or "object")
+
+
+def _open(data: bytes, name: str) -> Object:
+    try:
+        return _read(Elf(data), name[:NAME_LENGTH])
+    except LskelError:
+        raise
+    except RecursionError as error:
+        raise BadObject("types or calls are nested too deeply") from error
+
+
+def _read(elf: Elf, name: str) -> Object:
+    layout = Layout(elf)
+    raw_btf = _btf(elf)
+    btf = fix_up(elf, raw_btf, _hidden_subprograms(layout)) if raw_btf else None
+    ext = _btf_ext(elf, btf)
+    maps = parse_legacy_maps(elf) + parse_maps(elf, btf) + parse_data(elf, btf, name)
+    externs = parse_externs(elf, btf)
+    numbers = {symbol: number for number, symbol in enumerate(externs)}
+    relocations = Resolver(elf, layout, maps, numbers).collect()
+
+    programs: list[Program] = []
+    subprograms: list[Function] = []
+    count = sum(len(places) for places in layout.by_section.values())
+    for section_index, places in layout.by_section.items():
+        section = elf.sections[section_index]
+        code = elf.content(section)
+        spec = parse_section(section.name)
+        for place in places:
+            relocs = relocations.get((section_index, place.start), ())
+            function = build_function(elf, ext, place, code, relocs)
+            # A lone function in .text is a program without SEC(), of no known type.
+            if section.name == TEXT and count > 1:
+                subprograms.append(function)
+            else:
+                programs.append(Program(function, spec, spec.autoload))
+    return Object(
+        name=name,
+        order=elf.order,
+        license=_license(elf),
+        kernel_version=_kernel_version(elf),
+        btf=btf,
+        maps=maps,
+        programs=tuple(programs),
+        subprograms=tuple(subprograms),
+        externs=tuple(externs.values()),
+        struct_ops=_struct_ops(btf),
+        sections=tuple((section.name, section.size) for section in elf.sections if section.name),
+    )
+
+
+def _hidden_subprograms(layout: Layout) -> frozenset[str]:
+    return frozenset(
+        place.symbol.name
+        for places in layout.by_section.values()
+        for place in places
+        if place.section.name == TEXT
+        and place.symbol.bind != Bind.LOCAL
+        and place.symbol.visibility in (Visibility.HIDDEN, Visibility.INTERNAL)
+    )
+
+
+def _btf(elf: Elf) -> Btf | None:
+    section = elf.section(".BTF")
+    if section is None:
+        return None
+    with at("section .BTF"):
+        btf = Btf(elf.content(section))
+        if btf.order != elf.order:
+            raise BadObject(f"BTF is {btf.order}-endian, the file {elf.order}-endian")
+        return btf
+
+
+def _btf_ext(elf: Elf, btf: Btf | None) -> BtfExt:
+    section = elf.section(".BTF.ext")
+    if section is None or btf is None:
+        return BtfExt()
+    with at("section .BTF.ext"):
+        return parse_ext(elf.content(section), btf)
+
+
+def _license(elf: Elf) -> str:
+    section = elf.section("license")
+    if section is None:
+        return ""
+    return elf.content(section).split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+
+def _kernel_version(elf: Elf) -> int:
+    section = elf.section("version")
+    if section is None:
+        return 0
+    content = elf.content(section)
+    if len(content) != 4:
+        raise BadObject(f"section version: {len(content)} bytes, not 4")
+    return int.from_bytes(content, elf.order)
+
+
+def _struct_ops(btf: Btf | None) -> tuple[str, ...]:
+    """Names of the struct_ops variables; they become maps."""
+    names: list[str] = []
+    for section in (".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link"):
+        datasec = btf.find(section, t.Datasec) if btf else None
+        if btf and datasec:
+            names += [btf[info.type].name for info in btf.get(datasec, t.Datasec).vars]
+    return tuple(names)

@@ -1,0 +1,132 @@
+"""What each ELF relocation of code means: a map, global data, a subprogram or an extern."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lskel.bpf import insn as i
+from lskel.bpf.insn import CallKind, Insn
+from lskel.elf import SHN_LORESERVE, Bind, Elf, Rel, Section, SectionType, Symbol, SymbolType
+from lskel.errors import BadObject, at
+from lskel.object.data import data_kind
+from lskel.object.functions import TEXT, Layout, Place
+from lskel.object.legacy import SECTION as LEGACY_MAPS
+from lskel.object.maps import SECTION as MAPS
+from lskel.object.model import (
+    CallRef,
+    DataRef,
+    ExternRef,
+    FuncRef,
+    Map,
+    MapRef,
+    Relocation,
+)
+
+
+class Resolver:
+    """Classifies relocations against the maps and externs of one object."""
+
+    def __init__(
+        self, elf: Elf, layout: Layout, maps: Sequence[Map], externs: Mapping[int, int]
+    ) -> None:
+        self._elf = elf
+        self._layout = layout
+        self._maps = {(m.section, m.offset): index for index, m in enumerate(maps)}
+        self._map_sizes = {m.section: m.value_size for m in maps if m.is_global_data}
+        self._externs = externs
+
+    def collect(self) -> dict[tuple[int, int], tuple[Relocation, ...]]:
+        """Relocations by (section index, start) of their function, ascending by instruction."""
+        found: dict[tuple[int, int], list[Relocation]] = {}
+        sections = self._elf.sections
+        for table in sections:
+            if table.type != SectionType.REL or table.info >= len(sections):
+                continue
+            section = sections[table.info]
+            if not section.executable:
+                continue
+            code = self._elf.content(section)
+            for rel, symbol in self._elf.relocations(table):
+                where = f"relocation at {rel.offset:#x} against '{self._name(symbol)}'"
+                with at(f"section {section.name}", where):
+                    if rel.offset % i.SIZE or rel.offset >= len(code):
+                        raise BadObject("there is no instruction at this offset")
+                    place = self._layout.find(section.index, rel.offset // i.SIZE)
+                    # A weak function that another one replaced leaves its relocations behind.
+                    if place is not None:
+                        key = (section.index, place.start)
+                        found.setdefault(key, []).append(self._resolve(code, place, rel, symbol))
+        return {
+            key: tuple(sorted(relocations, key=lambda r: r.insn))
+            for key, relocations in found.items()
+        }
+
+    def _name(self, symbol: Symbol) -> str:
+        if symbol.type == SymbolType.SECTION and symbol.section < len(self._elf.sections):
+            return self._elf.sections[symbol.section].name
+        return symbol.name
+
+    def _resolve(self, code: bytes, place: Place, rel: Rel, symbol: Symbol) -> Relocation:
+        index = rel.offset // i.SIZE
+        insn = i.read(code, index, self._elf.order)
+        local = index - place.start
+        if insn.op != i.OP_CALL and not i.is_wide(insn):
+            raise BadObject(
+                f"instruction {local} of '{place.symbol.name}' (opcode {insn.op:#04x}) is neither "
+                "a call nor a 64-bit load"
+            )
+        if i.is_wide(insn) and index + 1 >= place.end:
+            raise BadObject(f"the 64-bit load at the end of '{place.symbol.name}' is cut off")
+        if symbol.is_extern:
+            if symbol.index not in self._externs:
+                raise BadObject("unresolved extern")
+            return ExternRef(local, self._externs[symbol.index])
+        section = self._section(symbol)
+        if insn.op == i.OP_CALL:
+            return self._call(insn, local, section, symbol)
+        if section.name == TEXT and section.executable:
+            return self._function_address(insn, local, symbol)
+        if section.name in (MAPS, LEGACY_MAPS):
+            found = self._maps.get((section.name, symbol.value))
+            if found is None:
+                raise BadObject(
+                    f"there is no map at {symbol.value:#x} of {section.name}",
+                    hint="is the map declared `static`?",
+                )
+            return MapRef(local, found)
+        if data_kind(section) is None:
+            raise BadObject(f"section {section.name} holds neither maps nor global data")
+        return DataRef(local, self._maps[section.name, 0], symbol.value + insn.imm)
+
+    def _section(self, symbol: Symbol) -> Section:
+        if not 0 < symbol.section < min(len(self._elf.sections), SHN_LORESERVE):
+            raise BadObject(
+                f"the symbol is in special section {symbol.section:#x}",
+                hint="a global variable without initial value? compile with -fno-common",
+            )
+        return self._elf.sections[symbol.section]
+
+    def _call(self, insn: Insn, local: int, section: Section, symbol: Symbol) -> Relocation:
+        if insn.src != CallKind.SUBPROGRAM:
+            raise BadObject("a helper call cannot be relocated")
+        if section.name != TEXT:
+            raise BadObject(
+                f"calls into section {section.name}",
+                hint="subprograms must be in .text: declare them without SEC()",
+            )
+        # Calls of static functions name the section and hold their distance in the immediate.
+        return CallRef(local, self._function(symbol.value + (insn.imm + 1) * i.SIZE))
+
+    def _function_address(self, insn: Insn, local: int, symbol: Symbol) -> Relocation:
+        is_section = symbol.type == SymbolType.SECTION and symbol.bind == Bind.LOCAL
+        if not (is_section or symbol.type == SymbolType.FUNC):
+            raise BadObject("not the address of a function")
+        # Static functions: the section's symbol, and the function's offset as immediate.
+        return FuncRef(local, self._function(symbol.value + insn.imm))
+
+    def _function(self, offset: int) -> int:
+        text = self._elf.section(TEXT)
+        place = self._layout.find(text.index, offset // i.SIZE) if text else None
+        if place is None or place.start * i.SIZE != offset:
+            raise BadObject(f"no function starts at {offset:#x} of {TEXT}")
+        return place.start

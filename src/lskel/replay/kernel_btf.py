@@ -1,0 +1,58 @@
+"""Finding types in the running kernel's BTF, and in that of its modules."""
+
+from __future__ import annotations
+
+import errno
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from lskel.bpf.enums import Cmd
+from lskel.btf.btf import Btf
+from lskel.btf.types import Kind, TypeId
+from lskel.errors import NotFound
+from lskel.runtime.objects import Fd, btf_info, by_id, ids
+from lskel.runtime import objects
+from lskel.runtime.syscall import BpfError
+
+VMLINUX = Path("/sys/kernel/btf/vmlinux")
+
+
+class Found(NamedTuple):
+    """A kernel type: its id, and the module's BTF where it is not in vmlinux."""
+
+    type_id: TypeId
+    module: Fd | None
+
+
+class KernelBtf:
+    """The running kernel's BTF, read when it is first needed."""
+
+    @cached_property
+    def vmlinux(self) -> Btf:
+        """NotFound where the kernel has none (CONFIG_DEBUG_INFO_BTF)."""
+        try:
+            return Btf(VMLINUX.read_bytes())
+        except OSError as error:
+            raise NotFound(
+                f"cannot read the kernel's BTF {VMLINUX}: {error.strerror}",
+                hint="the kernel must be built with CONFIG_DEBUG_INFO_BTF",
+            ) from error
+
+    def find(self, name: str, kind: Kind) -> Found:
+        """A type by name and kind, in vmlinux and then in modules, as the kernel's helper does.
+
+        BpfError ENOENT where there is none. The caller owns the module's fd.
+        """
+        type_id = self.vmlinux.find_kernel_type(name, kind)
+        if type_id is not None:
+            return Found(type_id, None)
+        for number in ids(objects.Kind.BTF):
+            fd = by_id(objects.Kind.BTF, number)
+            info = btf_info(fd.fileno(), data=True)
+            if info.kernel and info.name != "vmlinux":
+                type_id = Btf(info.data, self.vmlinux).find_kernel_type(name, kind)
+                if type_id is not None:
+                    return Found(type_id, fd)
+            fd.close()
+        raise BpfError(Cmd.BTF_GET_FD_BY_ID, errno.ENOENT)

@@ -1,0 +1,66 @@
+"""What a replay leaves: maps and programs by name, each with its fd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lskel.runtime.objects import Fd, MapInfo, ProgInfo, map_info, prog_info
+from lskel.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMap:
+    """A map in the kernel; `name` is the object's, the kernel's may be cut."""
+
+    name: str
+    fd: Fd
+
+    def info(self) -> MapInfo:
+        """What the kernel says of it."""
+        return map_info(self.fd.fileno())
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProgram:
+    """A program in the kernel; `name` is the object's, the kernel's may be cut."""
+
+    name: str
+    fd: Fd
+
+    def info(self) -> ProgInfo:
+        """What the kernel says of it."""
+        return prog_info(self.fd.fileno())
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The maps and the loaded programs, in the trace's order. Closing gives back all fds."""
+
+    trace: Trace
+    maps: Mapping[str, LoadedMap]
+    programs: Mapping[str, LoadedProgram]
+
+    def close(self) -> None:
+        """Close all fds; what is neither pinned nor attached goes."""
+        for item in (*self.programs.values(), *self.maps.values()):
+            item.fd.close()
+
+    def __enter__(self) -> Loaded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def loaded(trace: Trace, map_fds: list[Fd], program_fds: list[Fd | None]) -> Loaded:
+    """Name the fds, which come in the order of the trace's maps and programs."""
+    return Loaded(
+        trace,
+        {m.name: LoadedMap(m.name, fd) for m, fd in zip(trace.maps, map_fds, strict=True)},
+        {
+            p.name: LoadedProgram(p.name, fd)
+            for p, fd in zip(trace.programs, program_fds, strict=True)
+            if fd is not None
+        },
+    )

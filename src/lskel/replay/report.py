@@ -1,0 +1,107 @@
+"""Saying what failed: an operation as a phrase, an errno with its name, a hint, a log's gist."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+from lskel.errors import ReplayError
+from lskel.runtime.permissions import why_refused
+from lskel.runtime.syscall import errno_name
+from lskel.trace import (
+    BtfFind,
+    BtfLoad,
+    Close,
+    MapCreate,
+    MapFreeze,
+    MapUpdate,
+    Op,
+    ProgLoad,
+    Ref,
+    Trace,
+)
+
+# Lines that end a verifier's log and say nothing of the cause.
+_STATISTICS = ("processed ", "verification time", "stack depth", "peak_states", "max_states")
+
+
+def phrase(trace: Trace, op: Op) -> str:
+    """Such as "BPF_PROG_LOAD of program 'on_open'"."""
+    return _PHRASES[type(op)](trace, op)
+
+
+def _map_name(trace: Trace, ref: Ref) -> str:
+    op = trace.ops[ref.op]
+    return op.name if isinstance(op, MapCreate) else "?"
+
+
+def _find(trace: Trace, op: BtfFind) -> str:
+    what = op.kind.name.lower()
+    return f"looking up {what} '{op.name}' in the kernel's BTF{_user(trace, op)}"
+
+
+def _user(trace: Trace, op: BtfFind) -> str:
+    for user in trace.ops:
+        if isinstance(user, ProgLoad) and user.attach_btf and trace.ops[user.attach_btf.op] is op:
+            return f" for program '{user.name}'"
+    return ""
+
+
+_PHRASES: dict[type, Callable[[Trace, Any], str]] = {
+    BtfLoad: lambda trace, op: f"BPF_BTF_LOAD of {len(op.data)} bytes",
+    MapCreate: lambda trace, op: f"BPF_MAP_CREATE of map '{op.name}'",
+    MapUpdate: lambda trace, op: (
+        f"BPF_MAP_UPDATE_ELEM of map '{_map_name(trace, op.map)}', key {op.key}"
+    ),
+    MapFreeze: lambda trace, op: f"BPF_MAP_FREEZE of map '{_map_name(trace, op.map)}'",
+    BtfFind: _find,
+    ProgLoad: lambda trace, op: f"BPF_PROG_LOAD of program '{op.name}'",
+    Close: lambda trace, op: "closing a file descriptor",
+}
+
+_NO_TEMPLATE = "its inner map is not defined: add __array(values, struct { ... }) to it"
+
+# What to do about an errno of an operation.
+_HINTS: dict[tuple[type, int], str] = {
+    (BtfFind, errno.ENOENT): "this kernel has no such attach target",
+    (MapCreate, errno.E2BIG): "the map is too large, or this kernel does not know a field of it",
+    (MapCreate, errno.ENOMEM): "the map does not fit into memory: lower its max_entries",
+    (MapCreate, errno.EINVAL): "this kernel does not know the map type, its flags or its sizes",
+    (BtfLoad, errno.EINVAL): "this kernel rejects the object's BTF",
+    (BtfLoad, errno.E2BIG): "this kernel does not know a part of the object's BTF",
+    (ProgLoad, errno.E2BIG): "the program is too large or too complex for the verifier",
+}
+
+
+def failure(trace: Trace, number: int, code: int, log: tuple[str, ...] = ()) -> ReplayError:
+    """The error for operation `number` of the trace, which got errno `code` (positive)."""
+    op = trace.ops[number]
+    what = f"{trace.name}: {phrase(trace, op)}: {errno_name(code)}: {os.strerror(code)}"
+    gist = summary(log)
+    if gist:
+        what += f": {gist}"
+    return ReplayError(what, errno=code, op=number, log=log, hint=_hint(op, code))
+
+
+def _hint(op: Op, code: int) -> str:
+    if code == errno.EPERM:
+        return why_refused()
+    if isinstance(op, MapCreate) and op.inner is None and code == errno.EBADF:
+        return _NO_TEMPLATE
+    return _HINTS.get((type(op), code), "")
+
+
+def split_log(raw: bytes) -> tuple[str, ...]:
+    """The lines of a log buffer, up to its NUL."""
+    text = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    return tuple(text.splitlines())
+
+
+def summary(log: tuple[str, ...]) -> str:
+    """The last line of a log that tells of the cause; empty where there is none."""
+    for line in reversed(log):
+        if line.strip() and not line.startswith(_STATISTICS):
+            return line.strip()
+    return ""

@@ -1,0 +1,104 @@
+"""Running a loader program: blob and instructions in, the program's result out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from lskel.bpf.attr import load
+from lskel.bpf.enums import Cmd, MapType, ProgType
+from lskel.bpf.layouts import MAP_CREATE, PROG_LOAD, TEST
+from lskel.runtime.maps import lookup, update
+from lskel.runtime.objects import Fd
+from lskel.runtime.syscall import address_of, bpf, host_attr
+
+_KEY = bytes(4)
+_SLOT_SIZE = 8
+# Loaders are sleepable programs: bpf_copy_from_user may fault (uapi/linux/bpf.h).
+_F_SLEEPABLE = 1 << 4
+_LICENSE = b"Dual BSD/GPL\0"
+
+
+class Result(NamedTuple):
+    """What a loader returned (0, or minus the errno of what failed), and its blob afterwards."""
+
+    value: int
+    blob: bytes
+
+
+def run_loader(insns: bytes, blob: bytes, context: bytearray) -> Result:
+    """Run a loader once (BPF_PROG_RUN, Linux 5.14); it writes its fds into `context`.
+
+    BpfError where the kernel refuses the loader itself. On failure the loader has closed all that
+    it made, and `blob` tells more; on success `blob` is empty.
+    """
+    with _low_fds_taken(), _blob_map(blob) as blob_map:
+        with _load_program(insns, blob_map) as program:
+            value = _run(program, context)
+        if value == 0:
+            return Result(0, b"")
+        return Result(value, lookup(blob_map.fileno(), _KEY, len(blob)) or b"")
+
+
+@contextmanager
+def _low_fds_taken() -> Iterator[None]:
+    """Fds 0 to 2 are in use meanwhile: loaders and their callers take 0 for "no fd"."""
+    held: list[int] = []
+    try:
+        while not held or held[-1] <= 2:
+            held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        yield
+    finally:
+        for fd in held:
+            os.close(fd)
+
+
+def _blob_map(blob: bytes) -> Fd:
+    attr = host_attr(
+        MAP_CREATE,
+        "map_name",
+        map_type=MapType.ARRAY,
+        key_size=len(_KEY),
+        value_size=len(blob),
+        max_entries=1,
+        map_name=b"__loader.map",
+    )
+    fd = Fd(bpf(Cmd.MAP_CREATE, attr))
+    try:
+        update(fd.fileno(), _KEY, blob)
+    except BaseException:
+        fd.close()
+        raise
+    return fd
+
+
+def _load_program(insns: bytes, blob_map: Fd) -> Fd:
+    fds = bytearray(blob_map.fileno().to_bytes(4, sys.byteorder))
+    attr = host_attr(
+        PROG_LOAD,
+        "fd_array",
+        prog_type=ProgType.SYSCALL,
+        insn_cnt=len(insns) // _SLOT_SIZE,
+        insns=address_of(insns),
+        license=address_of(_LICENSE),
+        prog_flags=_F_SLEEPABLE,
+        prog_name=b"__loader.prog",
+        fd_array=address_of(fds),
+    )
+    return Fd(bpf(Cmd.PROG_LOAD, attr))
+
+
+def _run(program: Fd, context: bytearray) -> int:
+    attr = host_attr(
+        TEST,
+        "ctx_out",
+        prog_fd=program.fileno(),
+        ctx_size_in=len(context),
+        ctx_in=address_of(context),
+    )
+    bpf(Cmd.PROG_RUN, attr)
+    value = load(attr, TEST, "retval", sys.byteorder)
+    return value - (1 << 32) if value >> 31 else value

@@ -1,0 +1,234 @@
+"""Maps as bytes: elements by key, iteration, per-CPU values, freezing.
+
+The kernel reads as many bytes from a key and a value as the map says, wherever they begin: every
+key must be `key_size` bytes, every value `value_size` (for per-CPU maps `percpu_size`). These
+functions do not know the map, so they cannot check that. A map without keys (a queue, a stack, a
+bloom filter) has the key b"". Refusals are BpfErrors.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator, Sequence
+
+from lskel.bpf.attr import load
+from lskel.bpf.enums import Cmd, MapType
+from lskel.bpf.layouts import BATCH, MAP_ELEM
+from lskel.errors import LskelError
+from lskel.runtime.cpus import possible_cpus
+from lskel.runtime.objects import MapInfo
+from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
+
+Entry = tuple[bytes, bytes]
+
+PERCPU_TYPES = frozenset(
+    (
+        MapType.PERCPU_HASH,
+        MapType.PERCPU_ARRAY,
+        MapType.LRU_PERCPU_HASH,
+        MapType.PERCPU_CGROUP_STORAGE,
+    )
+)
+
+# Batches of these neither miss nor repeat an element that stays: they go by bucket or index.
+# Those of other types go by key, and lose their place when that key is deleted.
+_BATCH_TYPES = frozenset(
+    (
+        MapType.HASH,
+        MapType.LRU_HASH,
+        MapType.PERCPU_HASH,
+        MapType.LRU_PERCPU_HASH,
+        MapType.ARRAY,
+        MapType.PERCPU_ARRAY,
+    )
+)
+_BATCH_MEMORY = 1 << 20
+_BATCH_UNKNOWN = frozenset((errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP))
+# A batch that ends so has delivered a part, and can go on.
+_BATCH_PARTIAL = frozenset((errno.EBUSY, errno.EINTR))
+# The kernel keeps its place in a hash as a 32-bit bucket number.
+_MIN_TOKEN = 4
+
+# How often a walk may on average be thrown back over its keys.
+_MAX_ROUNDS = 64
+
+
+def lookup(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | None:
+    """The value of a key, None where the map has none. `flags`: BPF_F_LOCK (4)."""
+    return _read(Cmd.MAP_LOOKUP_ELEM, fd, key, value_size, flags)
+
+
+def lookup_and_delete(fd: int, key: bytes, value_size: int) -> bytes | None:
+    """Take a value out, None where the map has none. Queues and stacks; hashes from 5.14."""
+    return _read(Cmd.MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value_size, 0)
+
+
+def _read(cmd: Cmd, fd: int, key: bytes, value_size: int, flags: int) -> bytes | None:
+    value = bytearray(value_size)
+    try:
+        bpf(cmd, _elem(fd, key, value=address_of(value), flags=flags))
+    except BpfError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    return bytes(value)
+
+
+def update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
+    """Set a value. `flags`: 0, BPF_NOEXIST (1) or BPF_EXIST (2), and BPF_F_LOCK (4)."""
+    bpf(Cmd.MAP_UPDATE_ELEM, _elem(fd, key, value=address_of(value), flags=flags))
+
+
+def delete(fd: int, key: bytes) -> bool:
+    """Remove a key; False where the map does not have it."""
+    try:
+        bpf(Cmd.MAP_DELETE_ELEM, _elem(fd, key))
+    except BpfError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+def next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
+    """The key after `key`, None after the last; the first where `key` is None or not there."""
+    found = bytearray(key_size)
+    try:
+        bpf(Cmd.MAP_GET_NEXT_KEY, _elem(fd, key or b"", next_key=address_of(found)))
+    except BpfError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    return bytes(found)
+
+
+def freeze(fd: int) -> None:
+    """No more writes through bpf(2), for good; programs may still write. Kernel 5.2."""
+    bpf(Cmd.MAP_FREEZE, _elem(fd, b""))
+
+
+def _elem(fd: int, key: bytes, **fields: int) -> bytearray:
+    return host_attr(MAP_ELEM, "flags", map_fd=fd, key=address_of(key), **fields)
+
+
+def items(fd: int, info: MapInfo) -> Iterator[Entry]:
+    """Every key with its value; `info` is the map's. Per-CPU values come as `split_percpu` takes.
+
+    Keys that stay in the map come once each, whoever else deletes or adds meanwhile; the caller
+    may delete as it goes. LskelError where the map changes faster than it can be read.
+    """
+    value_size = stored_size(info)
+    if info.type in _BATCH_TYPES:
+        room = max(1, _BATCH_MEMORY // (info.key_size + value_size))
+        batches = lookup_batch(fd, info.key_size, value_size, min(room, info.max_entries))
+        try:
+            first = next(batches, [])
+        except BpfError as error:
+            if error.errno not in _BATCH_UNKNOWN:
+                raise
+        else:
+            yield from first
+            for batch in batches:
+                yield from batch
+            return
+    yield from _walk(fd, info.key_size, value_size)
+
+
+def _walk(fd: int, key_size: int, value_size: int) -> Iterator[Entry]:
+    # The kernel starts again from the first key when the one it is asked about is gone.
+    seen: set[bytes] = set()
+    repeats = 0
+    key = next_key(fd, None, key_size)
+    while key is not None:
+        fresh = key not in seen
+        seen.add(key)
+        value = lookup(fd, key, value_size) if fresh else None
+        # Asked before the caller gets a chance to delete the key.
+        following = next_key(fd, key, key_size)
+        if value is not None:
+            yield key, value
+        repeats += not fresh
+        if repeats > _MAX_ROUNDS * len(seen):
+            raise LskelError("the map changes faster than it can be read")
+        key = following
+
+
+def lookup_batch(fd: int, key_size: int, value_size: int, count: int) -> Iterator[list[Entry]]:
+    """All elements, in lists of at most `count`, or more where one hash bucket holds more.
+
+    BpfError with EINVAL, EOPNOTSUPP or ENOTSUPP where kernel or map have no batches: arrays and
+    hashes have them from 5.6, per-CPU arrays from 5.13. Tries, and maps of maps other than
+    hashes, may repeat elements while others delete.
+    """
+    token = bytearray(max(key_size, _MIN_TOKEN))
+    started = ended = False
+    keys, values = bytearray(key_size * count), bytearray(value_size * count)
+    while not ended:
+        attr = host_attr(
+            BATCH,
+            "flags",
+            in_batch=address_of(token) if started else 0,
+            out_batch=address_of(token),
+            keys=address_of(keys),
+            values=address_of(values),
+            count=count,
+            map_fd=fd,
+        )
+        try:
+            bpf(Cmd.MAP_LOOKUP_BATCH, attr)
+        except BpfError as error:
+            if error.errno == errno.ENOSPC:
+                count *= 2
+                keys, values = bytearray(key_size * count), bytearray(value_size * count)
+                continue
+            ended = error.errno == errno.ENOENT
+            if not ended and error.errno not in _BATCH_PARTIAL:
+                raise
+        found = load(attr, BATCH, "count", sys.byteorder)
+        started = started or found > 0
+        yield list(zip(_split(keys, key_size, found), _split(values, value_size, found)))
+
+
+def _split(memory: bytearray, size: int, count: int) -> Iterator[bytes]:
+    found = bytes(memory[: size * count])
+    return (found[at : at + size] for at in range(0, len(found), size))
+
+
+def stored_size(info: MapInfo) -> int:
+    """Bytes that the kernel reads or writes for one value of this map."""
+    return percpu_size(info.value_size) if info.type in PERCPU_TYPES else info.value_size
+
+
+def percpu_size(value_size: int) -> int:
+    """Bytes of a per-CPU value: one for each possible CPU, each a multiple of 8 bytes."""
+    return _round8(value_size) * len(possible_cpus())
+
+
+def split_percpu(memory: bytes, value_size: int) -> tuple[bytes, ...]:
+    """The values of all possible CPUs, in order of CPU."""
+    step = _round8(value_size)
+    return tuple(memory[at : at + value_size] for at in range(0, len(memory), step))
+
+
+def join_percpu(values: Sequence[bytes]) -> bytes:
+    """The opposite of `split_percpu`; ValueError unless there is one value per possible CPU."""
+    cpus = len(possible_cpus())
+    if len(values) != cpus or len(set(map(len, values))) > 1:
+        raise ValueError(f"{cpus} values of one size are needed, one for each possible CPU")
+    return b"".join(value.ljust(_round8(len(value)), b"\0") for value in values)
+
+
+def lookup_percpu(fd: int, key: bytes, value_size: int) -> tuple[bytes, ...] | None:
+    """The values of all possible CPUs, in order of CPU; None where the map has no such key."""
+    memory = lookup(fd, key, percpu_size(value_size))
+    return None if memory is None else split_percpu(memory, value_size)
+
+
+def update_percpu(fd: int, key: bytes, values: Sequence[bytes], flags: int = 0) -> None:
+    """Set the values of all possible CPUs; ValueError unless there is one for each."""
+    update(fd, key, join_percpu(values), flags)
+
+
+def _round8(size: int) -> int:
+    return size + 7 & ~7

@@ -1,0 +1,162 @@
+"""Why the kernel may have said EPERM or EACCES, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import IntEnum
+from typing import NamedTuple
+
+from lskel.runtime.files import read_text
+
+_ALL_UIDS = 1 << 32
+_SECCOMP_FILTER = 2
+
+
+class Capability(IntEnum):
+    """Those that bpf(2) asks for (uapi/linux/capability.h)."""
+
+    NET_ADMIN = 12
+    SYS_ADMIN = 21
+    PERFMON = 38
+    BPF = 39
+
+
+class Situation(NamedTuple):
+    """What a process may do. None stands for what cannot be read.
+
+    `capabilities` is the effective set as a mask; `seccomp` 0 (none), 1 (strict), 2 (filter);
+    `unprivileged_bpf_disabled` the sysctl; `lockdown` "none", "integrity" or "confidentiality".
+    """
+
+    euid: int
+    capabilities: int
+    in_user_namespace: bool
+    seccomp: int
+    unprivileged_bpf_disabled: int | None
+    lockdown: str | None
+
+
+def read_situation() -> Situation:
+    """The situation of this process, from /proc and /sys."""
+    status = dict(
+        line.split(":", 1) for line in read_text("/proc/self/status").splitlines() if ":" in line
+    )
+    disabled = _read_if_possible("/proc/sys/kernel/unprivileged_bpf_disabled")
+    return Situation(
+        euid=os.geteuid(),
+        capabilities=int(status["CapEff"], 16),
+        in_user_namespace=_maps_some_uids_only(_read_if_possible("/proc/self/uid_map")),
+        seccomp=int(status.get("Seccomp", "0")),
+        unprivileged_bpf_disabled=None if disabled is None else int(disabled),
+        lockdown=parse_lockdown(_read_if_possible("/sys/kernel/security/lockdown")),
+    )
+
+
+def why_refused(situation: Situation | None = None) -> str:
+    """One sentence: what stands in the way of bpf(2), and what to do; by default for this process.
+
+    Says what is most likely: the kernel does not tell. Linux 5.8 or newer (CAP_BPF).
+    """
+    situation = situation or read_situation()
+    return next(filter(None, (rule(situation) for rule in _RULES)))
+
+
+def parse_lockdown(text: str | None) -> str | None:
+    """The level in brackets in "none [integrity] confidentiality"; None for None."""
+    return None if text is None else text.partition("[")[2].partition("]")[0]
+
+
+def _read_if_possible(path: str) -> str | None:
+    try:
+        return read_text(path)
+    except OSError:
+        return None
+
+
+def _maps_some_uids_only(uid_map: str | None) -> bool:
+    return uid_map is not None and uid_map.split() != ["0", "0", str(_ALL_UIDS - 1)]
+
+
+def _user_namespace(situation: Situation) -> str:
+    if not situation.in_user_namespace:
+        return ""
+    return (
+        "this process is in a user namespace of its own, whose capabilities bpf(2) does not "
+        "accept: run it outside (a rootful or privileged container)"
+    )
+
+
+def _no_capabilities(situation: Situation) -> str:
+    missing = _missing(situation, Capability.BPF, Capability.PERFMON)
+    if not missing:
+        return ""
+    missing += _missing(situation, Capability.NET_ADMIN)
+    names = " and ".join(f"CAP_{capability.name}" for capability in missing)
+    sysctl = situation.unprivileged_bpf_disabled
+    closed = f" (kernel.unprivileged_bpf_disabled is {sysctl})" if sysctl else ""
+    if situation.euid == 0:
+        cure = "this root was stripped of it, a container gets it back with --cap-add"
+    else:
+        cure = "run it as root, or grant it with setcap or systemd's AmbientCapabilities="
+    return f"this process lacks {names}{closed}: {cure}"
+
+
+def _locked_down(situation: Situation) -> str:
+    if situation.lockdown in (None, "none"):
+        return ""
+    return (
+        f"the kernel is locked down ({situation.lockdown}), which keeps even root from some kinds "
+        "of program: use tracepoints, or boot it with lockdown=none (Secure Boot turns it on)"
+    )
+
+
+def _seccomp(situation: Situation) -> str:
+    if situation.seccomp != _SECCOMP_FILTER:
+        return ""
+    return (
+        "a seccomp filter is on this process and may forbid bpf(2) or perf_event_open(2): allow "
+        "them in its profile, or run the container with --security-opt seccomp=unconfined"
+    )
+
+
+def _no_net_admin(situation: Situation) -> str:
+    if not _missing(situation, Capability.NET_ADMIN):
+        return ""
+    return "this process lacks CAP_NET_ADMIN, which programs for the network need: grant it"
+
+
+def _unknown(situation: Situation) -> str:
+    if situation.lockdown is None:
+        return (
+            "this process has the capabilities, so the kernel may be locked down: to see, "
+            "mount -t securityfs securityfs /sys/kernel/security and read lockdown there"
+        )
+    return (
+        "this process has the capabilities and no lockdown is on: look for an LSM's denial in "
+        "the kernel's log or the audit log"
+    )
+
+
+def _missing(situation: Situation, *wanted: Capability) -> tuple[Capability, ...]:
+    # CAP_SYS_ADMIN includes the two that were split off from it in 5.8.
+    def has(capability: Capability) -> bool:
+        return bool(situation.capabilities >> capability & 1)
+
+    includes = (Capability.BPF, Capability.PERFMON)
+    return tuple(
+        capability
+        for capability in wanted
+        if not has(capability) and not (capability in includes and has(Capability.SYS_ADMIN))
+    )
+
+
+# The likeliest first.
+_RULES: tuple[Callable[[Situation], str], ...] = (
+    _user_namespace,
+    _no_capabilities,
+    _locked_down,
+    _seccomp,
+    _no_net_admin,
+    _unknown,
+)

@@ -1,0 +1,115 @@
+"""bpf(2) itself, and raw syscalls for what Python has no function for."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+
+from lskel.bpf.attr import Value, encode, size_through
+from lskel.bpf.enums import Cmd
+from lskel.bpf.layouts import Layout
+from lskel.errors import LskelError
+from lskel.runtime.machine import this_machine
+
+# bpf_check() gives up with EAGAIN when a signal is pending; libbpf tries as often.
+_LOAD_ATTEMPTS = 5
+
+# An interrupted call may have done a part of its work already, and said so in its attr.
+_NOT_REPEATED = frozenset(
+    (
+        Cmd.PROG_RUN,
+        Cmd.MAP_LOOKUP_BATCH,
+        Cmd.MAP_LOOKUP_AND_DELETE_BATCH,
+        Cmd.MAP_UPDATE_BATCH,
+        Cmd.MAP_DELETE_BATCH,
+    )
+)
+
+# Not in uapi/asm/errno.h (include/linux/errno.h), but the BPF parts of the kernel return it.
+ENOTSUPP = 524
+
+_MAX_ARGS = 6
+
+
+class KernelError(LskelError, OSError):
+    """A syscall failed: `errno` is set, positive; `call` says which."""
+
+    errno: int
+
+    def __init__(self, call: str, number: int, *, hint: str = "") -> None:
+        strerror = "Operation is not supported" if number == ENOTSUPP else os.strerror(number)
+        super().__init__(f"{call}: {errno_name(number)}: {strerror}", hint=hint)
+        self.call = call
+        self.errno = number
+        self.strerror = strerror
+
+
+class BpfError(KernelError):
+    """bpf(2) failed: `cmd` is its command, a `Cmd` where that is known."""
+
+    def __init__(self, cmd: int, number: int, *, hint: str = "") -> None:
+        self.cmd = Cmd(cmd) if cmd in Cmd._value2member_map_ else cmd
+        name = f"BPF_{self.cmd.name}" if isinstance(self.cmd, Cmd) else str(cmd)
+        super().__init__(f"bpf({name})", number, hint=hint)
+
+
+def errno_name(number: int) -> str:
+    """Such as "EPERM"; "errno 4095" where it has no name. `number` is positive."""
+    if number == ENOTSUPP:
+        return "ENOTSUPP"
+    return errno.errorcode.get(number, f"errno {number}")
+
+
+def address_of(buffer: bytes | bytearray) -> int:
+    """Where the bytes lie, for a pointer in an attr; 0 (NULL) where there are none.
+
+    Nothing is copied: the caller keeps `buffer`, at the same length, until the kernel is done
+    with it. The kernel may write into a bytearray, never into bytes.
+    """
+    if not buffer:
+        return 0
+    if isinstance(buffer, bytearray):
+        return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    return ctypes.c_void_p.from_buffer(ctypes.c_char_p(buffer)).value or 0
+
+
+def host_attr(layout: Layout, through: str, /, **fields: Value) -> bytearray:
+    """An attr in the byte order of this machine that ends with the field `through`."""
+    return encode(layout, size_through(layout, through), sys.byteorder, **fields)
+
+
+def bpf(cmd: int, attr: bytearray) -> int:
+    """Call bpf(2); the kernel may write into `attr`. Returns what it returns: an fd, a count, 0.
+
+    BpfError where the kernel refuses, NotSupported where the system has no bpf(2). Repeats a
+    PROG_LOAD that met a signal up to 5 times, and calls that did nothing but get interrupted.
+    """
+    number = this_machine().bpf
+    memory = (ctypes.c_char * len(attr)).from_buffer(attr)
+    loads = 0
+    while True:
+        result = syscall(number, cmd, ctypes.addressof(memory), len(attr))
+        if result >= 0:
+            return result
+        if result == -errno.EAGAIN and cmd == Cmd.PROG_LOAD and loads < _LOAD_ATTEMPTS:
+            loads += 1
+        elif result != -errno.EINTR or cmd in _NOT_REPEATED:
+            raise BpfError(cmd, -result)
+
+
+def syscall(number: int, *args: int) -> int:
+    """What the kernel returns: the result, or minus the errno. Releases the GIL."""
+    result = _libc_syscall()(number, *args, *(0,) * (_MAX_ARGS - len(args)))
+    return result if result != -1 else -ctypes.get_errno()
+
+
+@cache
+def _libc_syscall() -> Callable[..., int]:
+    function = ctypes.CDLL(None, use_errno=True).syscall
+    function.restype = ctypes.c_long
+    function.argtypes = (ctypes.c_long,) * (1 + _MAX_ARGS)
+    return function

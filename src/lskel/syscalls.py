@@ -1,0 +1,215 @@
+"""The bpf(2) call that each operation of a trace makes: command, attr, and what goes into it.
+
+Loaders and direct replay both take their attrs from here, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from lskel.bpf import insn as i
+from lskel.bpf import layouts
+from lskel.bpf.attr import encode, object_name, size_through
+from lskel.bpf.enums import Cmd
+from lskel.bpf.layouts import Layout
+from lskel.btf.ext import CORE_RELO_SIZE, Records
+from lskel.cursor import ByteOrder
+from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, Op, ProgLoad, Ref
+
+# The last field that lskel uses of each attr; older kernels accept no longer ones than they know.
+LAST_FIELD = {
+    Cmd.BTF_LOAD: "btf_log_level",
+    Cmd.MAP_CREATE: "map_extra",
+    Cmd.MAP_UPDATE_ELEM: "flags",
+    Cmd.MAP_FREEZE: "map_fd",
+    Cmd.PROG_LOAD: "core_relo_rec_size",
+}
+
+
+class Part(Enum):
+    """Which half of what an op made goes into a field."""
+
+    FD = auto()
+    BTF_ID = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Bytes that a pointer points to, zero up to `size`; `initial` may be overridden."""
+
+    field: str
+    content: bytes
+    size: int
+    initial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FdPointer:
+    """A pointer to the fd that `ref` made."""
+
+    field: str
+    ref: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class FdArray:
+    """A pointer to the array of all maps' fds."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A 32-bit field that takes part of what `ref` made."""
+
+    field: str
+    ref: Ref
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class LogFields:
+    """Names of the fields that ask for a log."""
+
+    level: str
+    size: str
+    buffer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One bpf(2) call: the attr with its constants, and what is filled in when it is made."""
+
+    cmd: Cmd
+    layout: Layout
+    attr: bytes
+    pointers: tuple[Data | FdPointer | FdArray, ...] = ()
+    numbers: tuple[Number, ...] = ()
+    log: LogFields | None = None
+
+
+def call_of(op: Op, order: ByteOrder) -> Call | None:
+    """The call of an operation; None for those that are no bpf(2) calls (find, close)."""
+    build = _BUILDERS.get(type(op))
+    return build(op, order) if build else None
+
+
+def _call(
+    cmd: Cmd,
+    layout: Layout,
+    order: ByteOrder,
+    fields: dict[str, int | bytes],
+    pointers: tuple[Data | FdPointer | FdArray, ...] = (),
+    numbers: tuple[Number, ...] = (),
+    log: LogFields | None = None,
+) -> Call:
+    size = size_through(layout, LAST_FIELD[cmd])
+    return Call(cmd, layout, bytes(encode(layout, size, order, **fields)), pointers, numbers, log)
+
+
+def _btf_load(op: BtfLoad, order: ByteOrder) -> Call:
+    return _call(
+        Cmd.BTF_LOAD,
+        layouts.BTF_LOAD,
+        order,
+        {"btf_size": len(op.data)},
+        (Data("btf", op.data, len(op.data)),),
+        log=LogFields("btf_log_level", "btf_log_size", "btf_log_buf"),
+    )
+
+
+def _map_create(op: MapCreate, order: ByteOrder) -> Call:
+    numbers = []
+    if op.btf is not None:
+        numbers.append(Number("btf_fd", op.btf, Part.FD))
+    if op.inner is not None:
+        numbers.append(Number("inner_map_fd", op.inner, Part.FD))
+    fields: dict[str, int | bytes] = {
+        "map_type": op.type,
+        "key_size": op.key_size,
+        "value_size": op.value_size,
+        "max_entries": op.max_entries,
+        "map_flags": op.flags,
+        "numa_node": op.numa_node,
+        "map_name": object_name(op.name),
+        "btf_key_type_id": op.key_type,
+        "btf_value_type_id": op.value_type,
+        "map_extra": op.map_extra,
+    }
+    return _call(Cmd.MAP_CREATE, layouts.MAP_CREATE, order, fields, numbers=tuple(numbers))
+
+
+def _map_update(op: MapUpdate, order: ByteOrder) -> Call:
+    value = (
+        FdPointer("value", op.value)
+        if isinstance(op.value, Ref)
+        else Data("value", op.value, op.size, op.initial)
+    )
+    return _call(
+        Cmd.MAP_UPDATE_ELEM,
+        layouts.MAP_ELEM,
+        order,
+        {},
+        (Data("key", op.key.to_bytes(4, order), 4), value),
+        (Number("map_fd", op.map, Part.FD),),
+    )
+
+
+def _map_freeze(op: MapFreeze, order: ByteOrder) -> Call:
+    numbers = (Number("map_fd", op.map, Part.FD),)
+    return _call(Cmd.MAP_FREEZE, layouts.MAP_ELEM, order, {}, numbers=numbers)
+
+
+def _prog_load(op: ProgLoad, order: ByteOrder) -> Call:
+    license_ = op.license.encode("utf-8", "backslashreplace") + b"\0"
+    pointers: list[Data | FdPointer | FdArray] = [
+        Data("license", license_, len(license_)),
+        Data("insns", op.insns, len(op.insns)),
+        FdArray("fd_array"),
+    ]
+    fields: dict[str, int | bytes] = {
+        "prog_type": op.type,
+        "expected_attach_type": op.expected_attach_type,
+        "prog_flags": op.flags,
+        "prog_name": object_name(op.name),
+        "insn_cnt": i.count(op.insns),
+        "core_relo_rec_size": CORE_RELO_SIZE,
+    }
+
+    def add(table: str, count: str, records: Records, record_size: str) -> None:
+        if len(records):
+            fields[count] = len(records)
+            fields[record_size] = records.size
+            pointers.append(Data(table, records.data, len(records.data)))
+
+    add("func_info", "func_info_cnt", op.func_info, "func_info_rec_size")
+    add("line_info", "line_info_cnt", op.line_info, "line_info_rec_size")
+    add("core_relos", "core_relo_cnt", op.core_relos, "core_relo_rec_size")
+    numbers = []
+    if op.btf is not None:
+        numbers.append(Number("prog_btf_fd", op.btf, Part.FD))
+    if op.attach_btf is not None:
+        numbers.append(Number("attach_btf_id", op.attach_btf, Part.BTF_ID))
+        numbers.append(Number("attach_btf_obj_fd", op.attach_btf, Part.FD))
+    log = LogFields("log_level", "log_size", "log_buf")
+    return _call(
+        Cmd.PROG_LOAD,
+        layouts.PROG_LOAD,
+        order,
+        fields,
+        tuple(pointers),
+        tuple(numbers),
+        log,
+    )
+
+
+_BUILDERS: dict[type, Callable[[Any, ByteOrder], Call]] = {
+    BtfLoad: _btf_load,
+    MapCreate: _map_create,
+    MapUpdate: _map_update,
+    MapFreeze: _map_freeze,
+    ProgLoad: _prog_load,
+}

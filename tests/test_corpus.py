@@ -1,0 +1,100 @@
+"""The corpus itself: its size, and how the reference generator's headers are read."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import corpus
+
+# An old header assigns to members of opts, a new one names arrays; both escape alike.
+OLD = r"""
+	opts.data_sz = 6;
+	opts.data = (void *)"\
+\x7f\0\0\x30\
+\x0a\xff";
+	opts.insns_sz = 3;
+	opts.insns = (void *)"\
+\0\x22\x5c";
+"""
+NEW = r"""
+	static const char opts_data[] __attribute__((__aligned__(8))) = "\
+\x7f\0\0\x30\
+\x0a\xff";
+	static const char opts_insn[] __attribute__((__aligned__(8))) = "\
+\0\x22\x5c";
+	opts.data_sz = sizeof(opts_data) - 1;
+	opts.data = (void *)opts_data;
+"""
+
+
+@pytest.mark.parametrize("text", [OLD, NEW], ids=["old", "new"])
+def test_parse_light_skeleton(text: str) -> None:
+    assert corpus.parse_light_skeleton(text) == (b"\x7f\0\0\x30\x0a\xff", b"\0\x22\x5c")
+
+
+def test_parse_something_else() -> None:
+    with pytest.raises(ValueError, match="not a light skeleton"):
+        corpus.parse_light_skeleton("int main(void) { return 0; }")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a/hello.bpf.o", "hello"), ("test_sockmap_update_elem.o", "test_sockmap_up")],
+)
+def test_object_name(path: str, name: str) -> None:
+    assert corpus.object_name(Path(path)) == name
+
+
+@pytest.fixture
+def _tools() -> None:
+    if (lacking := corpus.missing()) and os.environ.get("CI") != "true":
+        pytest.skip(f"the corpus needs {', '.join(lacking)}")
+
+
+@pytest.mark.corpus
+@pytest.mark.usefixtures("_tools")
+def test_most_selftests_compile() -> None:
+    # A few look at structures that other kernels than 6.1 spell differently.
+    products = corpus.compilations()
+    assert len(products) > 490
+    failed = {product.source.name: product.reason for product in products if not product.ok}
+    assert len(failed) < 20, failed
+    assert all(failed.values())
+
+
+@pytest.mark.corpus
+@pytest.mark.usefixtures("_tools")
+def test_light_skeletons_parse() -> None:
+    headers = [product.path for product in corpus.light_skeletons() if product.ok]
+    assert len(headers) > 420
+    for header in headers:
+        text = header.read_text()
+        sizes = [int(size) for size in re.findall(r"opts\.(?:data|insns)_sz = (\d+);", text)]
+        blob, insns = corpus.parse_light_skeleton(text)
+        assert not sizes or [len(blob), len(insns)] == sizes, header
+        assert len(insns) % 8 == 0, header
+
+
+@pytest.mark.corpus
+@pytest.mark.usefixtures("_tools")
+def test_parsing_agrees_with_a_c_compiler(tmp_path: Path) -> None:
+    header = next(product.path for product in corpus.light_skeletons() if product.ok)
+    text = header.read_text()
+    literals = re.findall(r'opts(?:\.\w+ = \(void \*\)|_\w+\[\][^"=]*= )("[^"]*")', text)
+    source = tmp_path / "literals.c"
+    source.write_text(f"char data[] = {literals[0]};\nchar insns[] = {literals[1]};\n")
+    subprocess.run(["gcc", "-c", "literals.c"], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["objcopy", "-O", "binary", "-j", ".data", "literals.o", "literals"],
+        cwd=tmp_path,
+        check=True,
+    )
+    content = (tmp_path / "literals").read_bytes()
+    blob, insns = corpus.parse_light_skeleton(text)
+    assert content.startswith(blob + b"\0")
+    assert content.rstrip(b"\0").endswith(insns.rstrip(b"\0"))
