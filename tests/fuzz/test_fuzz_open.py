@@ -1,6 +1,6 @@
 """Damaged objects go through all stations: each is handled, or refused with an `LskelError`.
 
-LSKEL_FUZZ_EXAMPLES sets how many are tried. An input that once failed is kept in ``found/``.
+LSKEL_FUZZ_EXAMPLES sets how many are tried. What once failed is kept in `FOUND`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import lskel
-from tests.build.elf import one_program
+from lskel.loader.model import Form
+from tests.build.btf import BtfBuilder
+from tests.build.elf import Section, Symbol, SymbolType, bss_section, one_program
 from tests.fuzz.mutate import mutated
 
 EXAMPLES = int(
@@ -29,9 +31,8 @@ SECONDS = 5.0
 BYTES_PER_BYTE = 64
 EXTRA_BYTES = 64 << 20
 
-HERE = Path(__file__).parent
-OBJECTS = {path.name: path for path in sorted((HERE.parent.parent / "examples").glob("*.bpf.o"))}
-FOUND = sorted((HERE / "found").glob("*.o"))
+EXAMPLES_DIR = Path(__file__).parents[2] / "examples"
+OBJECTS = {path.name: path for path in sorted(EXAMPLES_DIR.glob("*.bpf.o"))}
 SEEDS = [
     *(path.read_bytes() for path in OBJECTS.values()),
     bytes(one_program()),
@@ -71,23 +72,55 @@ def limits(size: int, seconds: float = SECONDS) -> Iterator[None]:
         signal.signal(signal.SIGPROF, handler)
 
 
-def check(data: bytes) -> lskel.LskelError | None:
-    """Take an object through all stations; the error with which it was refused."""
+def check(data: bytes) -> list[lskel.LskelError]:
+    """Take an object through all stations and loader forms; the errors that refused it."""
+    errors = []
     with limits(len(data)):
         try:
-            obj = lskel.open_object(data)
-            str(obj.trace())
-            lskel.generate(obj)
+            trace = lskel.open_object(data).trace()
         except lskel.LskelError as error:
-            # One line, and nothing that a name in the object could do to a terminal.
-            assert str(error).isprintable()
-            return error
-    return None
+            errors.append(error)
+        else:
+            # Nothing that a name in the object could do to a terminal.
+            assert all(line.isprintable() for line in str(trace).split("\n"))
+            for form in Form:
+                try:
+                    lskel.generate(trace, form)
+                except lskel.LskelError as error:
+                    errors.append(error)
+    for refusal in map(str, errors):
+        assert refusal.isprintable(), repr(refusal)
+    return errors
+
+
+def bss_of(size: int) -> bytes:
+    """An object with a .bss of `size` bytes."""
+    btf = BtfBuilder()
+    variable = btf.add_var("x", btf.add_int("int", 4))
+    btf.add_datasec(".bss", 0, [(variable, 0, 4)])
+    elf = one_program().adding(
+        bss_section(".bss", size),
+        Section(".BTF", btf.bytes()),
+        symbols=[Symbol("x", ".bss", 0, 4, type=SymbolType.OBJECT)],
+    )
+    return bytes(elf)
+
+
+FOUND = {
+    "a .bss beyond 32 bits": bss_of(1 << 32),
+    "a .bss of almost 32 bits": bss_of((1 << 32) - 1),
+    "control characters in a section's name": bytes(one_program("no\x1b[31m\nsuch")),
+    "control characters in a program's name": bytes(one_program(name="a\x1b[31m\nb")),
+}
 
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_undamaged(name: str) -> None:
-    assert check(OBJECTS[name].read_bytes()) is None
+    assert not check(OBJECTS[name].read_bytes())
+
+
+def test_undamaged_bss() -> None:
+    assert not check(bss_of(8))
 
 
 @given(mutated(SEEDS))
@@ -101,9 +134,9 @@ def test_damaged(data: bytes) -> None:
     check(data)
 
 
-@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
-def test_found(path: Path) -> None:
-    check(path.read_bytes())
+@pytest.mark.parametrize("name", FOUND)
+def test_found(name: str) -> None:
+    check(FOUND[name])
 
 
 def test_limits_end_what_takes_too_long() -> None:

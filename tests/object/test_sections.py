@@ -17,6 +17,7 @@ from lskel.object.sections import (
     SectionSpec,
     parse_section,
 )
+from tests.conftest import lacking
 
 # What libbpf 1.1 does not know yet and libbpf 1.6 does.
 NEWER = frozenset(
@@ -136,9 +137,7 @@ def libbpf(request: pytest.FixtureRequest) -> LibBpf:
     try:
         return LibBpf(request.param)
     except OSError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+        lacking(str(error))
 
 
 def given(spec: SectionSpec) -> tuple[int, int] | None:

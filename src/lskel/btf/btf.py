@@ -67,6 +67,7 @@ class Btf:
             raise BadObject(f"BTF: version {version} is unknown")
         if hdr_len < HEADER_SIZE or hdr_len > len(raw):
             raise BadObject(f"BTF: header length {hdr_len} is out of range")
+        self.header_size: int = hdr_len
         self.type_start = hdr_len + type_off
         self.type_end = self.type_start + type_len
         self.str_start = hdr_len + str_off

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_DEPTH, Btf
-from lskel.btf.layout import Layout, Nesting, bitfield
+from lskel.btf.layout import Layout, Nesting, bitfield, round_up
 from lskel.btf.order import in_order
 from lskel.btf.types import Kind, TypeId
 from lskel.errors import BadObject, LskelError, UsageError
@@ -75,7 +75,7 @@ def definitions(btf: Btf, roots: Iterable[TypeId]) -> Iterator[str]:
 
 
 class _Printer:
-    """Writes types; `limit` is how many mentions of types its texts may have in all."""
+    """Writes types; `limit` is how many mentions of types each of its texts may have."""
 
     def __init__(self, btf: Btf, limit: int, *, bodies: bool = True) -> None:
         self._btf = btf
@@ -87,6 +87,7 @@ class _Printer:
 
     def define(self, type_id: TypeId) -> str:
         """`definition`."""
+        self._left = self._limit
         found = self._btf[type_id]
         match found:
             case t.Composite() | t.Enum():
@@ -119,7 +120,9 @@ class _Printer:
             found = self._btf[type_id]
             match found:
                 case t.Const() | t.Volatile() | t.Restrict():
-                    qualifiers.append(_KEYWORDS[found.kind])
+                    # gcc's BTF has a const array of const elements as const twice.
+                    if _KEYWORDS[found.kind] not in qualifiers:
+                        qualifiers.append(_KEYWORDS[found.kind])
                     type_id = found.type
                 case t.TypeTag() | t.Var() | t.Func():
                     type_id = found.type
@@ -171,6 +174,8 @@ class _Printer:
                 if not found.name:
                     raise BadObject(f"BTF: {found.kind.name} [{type_id}] has no name")
                 return found.name
+            case _ if not self._bodies:
+                return f"{found.kind.name.lower()} {found.name}"
             case _:
                 raise UsageError(f"C has no type for {found.kind.name} '{found.name}' [{type_id}]")
 
@@ -194,14 +199,11 @@ class _Printer:
 
     def _members(self, type_id: TypeId, found: t.Composite, level: int) -> Iterator[str]:
         packed = self._layout.is_packed(type_id)
-        size = 8 * found.size
         is_union = isinstance(found, t.Union)
-        end = 0
+        end, size = 0, 8 * found.size
         for member in found.members:
             bits = bitfield(self._btf, member)
-            start = bits.offset if bits else member.bit_offset
-            unit = 8 * self._btf.size_of(member.type)
-            width = bits.width if bits else unit
+            start, width = bits or (member.bit_offset, 8 * self._btf.size_of(member.type))
             if start + width > size or (start if is_union else start < end):
                 raise BadObject(
                     f"BTF: member '{member.name}' of {found.kind.name} '{found.name}' [{type_id}] "
@@ -213,18 +215,11 @@ class _Printer:
             if is_union:
                 end = max(end, width)
             else:
-                # Where a compiler would put the member if nothing was said.
-                natural = _round_up(end, 1 if packed else 8 * self._layout.align(member.type))
-                if bits:
-                    fits = packed or end // unit == (end + width - 1) // unit
-                    natural = end if fits else _round_up(end, unit)
-                elif packed:
-                    natural = _round_up(end, 8)
-                if natural != start:
+                if self._layout.natural(end, member, packed=packed) != start:
                     yield from self._padding(end, start)
                 end = start + width
             yield f"{text} : {width}" if bits else text
-        if size > _round_up(end, 8 * self._layout.align(type_id)):
+        if size > round_up(end, 8 * self._layout.align(type_id)):
             yield from self._padding(0 if is_union else end, size)
 
     def _member(self, member: t.Member, level: int) -> str | None:
@@ -255,10 +250,6 @@ class _Printer:
 def _bracketed(inner: str) -> str:
     """Arrays and calls bind more tightly than pointers."""
     return f"({inner})" if inner.startswith("*") else inner
-
-
-def _round_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
 
 
 def _values(found: t.Enum) -> Iterator[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """How C lays out BTF types: bit-fields, natural alignment, and which structs must be packed.
 
-BTF says where members are, not what the compiler was told to put them there. The rules here are
-those of the common 64-bit ABIs (System V x86-64, AAPCS64, BPF): a scalar is aligned to its size.
+BTF says where members are, not what told the compiler to put them there. The rules here are those
+of the common 64-bit ABIs (System V x86-64, AAPCS64, BPF): a scalar is aligned to its size.
 """
 
 from __future__ import annotations
@@ -92,6 +92,14 @@ class Layout:
         """Whether only `packed` puts the members of a STRUCT or UNION where BTF says they are."""
         return self._composite(type_id)[1]
 
+    def natural(self, end: int, member: t.Member, *, packed: bool) -> int:
+        """Where a compiler puts a member of a struct of which `end` bits are used, in bits."""
+        bits = bitfield(self._btf, member)
+        if bits is None:
+            return round_up(end, 8 if packed else 8 * self.align(member.type))
+        unit = 8 * self._btf.size_of(member.type)
+        return end if packed or _within(unit, end, bits.width) else round_up(end, unit)
+
     def _element(self, type_id: TypeId) -> TypeId:
         for _ in range(MAX_DEPTH):
             type_id = self._btf.resolve(type_id)
@@ -122,6 +130,14 @@ class Layout:
         bits = bitfield(self._btf, member)
         if bits is None:
             return member.bit_offset % (8 * align) == 0
-        # A bit-field lies within one unit of its type, unless the struct is packed.
-        unit = 8 * self._btf.size_of(member.type)
-        return bits.offset // unit == (bits.offset + bits.width - 1) // unit
+        return _within(8 * self._btf.size_of(member.type), *bits)
+
+
+def _within(unit: int, offset: int, width: int) -> bool:
+    """Whether bits lie within one unit: those of a bit-field do, unless its struct is packed."""
+    return offset // unit == (offset + width - 1) // unit
+
+
+def round_up(value: int, unit: int) -> int:
+    """The next multiple of `unit`."""
+    return -(-value // unit) * unit

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Callable, Iterator
-from functools import singledispatch
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
@@ -31,6 +30,7 @@ _INTS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 _Read = Callable[[Buffer, int], "Value"]
+_Handler = TypeVar("_Handler")
 
 
 class Pointer(int):
@@ -60,12 +60,6 @@ Value: TypeAlias = "int | float | str | bytes | list[Value] | dict[str, Value]"
 Json: TypeAlias = "int | float | str | list[Json] | dict[str, Json]"
 
 
-class _Field(NamedTuple):
-    name: str
-    offset: int
-    read: _Read
-
-
 class _Plan(NamedTuple):
     """How to read a type: its size in bytes, and how many Python objects come of it."""
 
@@ -73,6 +67,22 @@ class _Plan(NamedTuple):
     size: int
     parts: int
     fields: tuple[_Field, ...] = ()
+
+    def checked(self, name: str, type_id: TypeId) -> _Plan:
+        """The plan; BadObject where far more comes of it than it has bytes."""
+        if self.parts > MAX_PARTS + MAX_PARTS_A_BYTE * self.size:
+            raise BadObject(
+                f"BTF: '{name}' [{type_id}] of {self.size} bytes has {self.parts} parts"
+            )
+        return self
+
+
+class _Field(NamedTuple):
+    """A member or variable: its name, its offset in bytes, and how to read it from there."""
+
+    name: str
+    offset: int
+    plan: _Plan
 
 
 class Decoder:
@@ -86,8 +96,6 @@ class Decoder:
     def __init__(self, btf: Btf, type_id: TypeId) -> None:
         self._name = type_name(btf, type_id)
         plan = _Planner(btf).plan(type_id)
-        if plan.parts > MAX_PARTS + MAX_PARTS_A_BYTE * plan.size:
-            raise BadObject(f"BTF: '{self._name}' [{type_id}] has {plan.parts} parts")
         self.size = plan.size
         self._read = plan.read
 
@@ -119,7 +127,7 @@ class _Planner:
         plan = self._plans.get(type_id)
         if plan is None:
             with self._nesting.inside(type_id):
-                plan = self._make(type_id)
+                plan = self._make(type_id).checked(self._btf[type_id].name, type_id)
             self._plans[type_id] = plan
         return plan
 
@@ -155,9 +163,7 @@ class _Planner:
 
     def _int(self, found: t.Int) -> _Read:
         integer = self._integer(found.size, found.signed)
-        if found.is_bool:
-            return lambda data, at: bool(integer(data, at))
-        return integer
+        return _truth(integer) if found.is_bool else integer
 
     def _float(self, size: int) -> _Read:
         if size not in _FLOATS:
@@ -185,40 +191,35 @@ class _Planner:
 
     def _composite(self, type_id: TypeId, found: t.Composite) -> _Plan:
         fields: list[_Field] = []
-        parts = 1
         for member in found.members:
-            for field, width, cost in self._member(member):
-                if field.offset + width > found.size:
-                    raise BadObject(
-                        f"BTF: member '{member.name}' of {found.kind.name} '{found.name}' "
-                        f"[{type_id}] ends behind its {found.size} bytes"
-                    )
-                fields.append(field)
-                parts += cost
-        return _fields(fields, found.size, parts)
+            fields += self._member(member)
+            if len(fields) > MAX_PARTS:
+                break
+        plan = _of_fields(fields, found.size)
+        if any(field.offset + field.plan.size > found.size for field in fields):
+            raise BadObject(
+                f"BTF: {found.kind.name} '{found.name}' [{type_id}] has members "
+                f"behind its {found.size} bytes"
+            )
+        return plan
 
-    def _member(self, member: t.Member) -> Iterator[tuple[_Field, int, int]]:
-        """The fields that a member becomes, each with its size in bytes and its parts."""
+    def _member(self, member: t.Member) -> Iterable[_Field]:
+        """The fields that a member becomes: itself, or those of an anonymous struct or union."""
         bits = bitfield(self._btf, member)
-        if bits is not None:
+        if bits is None:
+            first, plan = member.bit_offset // 8, self.plan(member.type)
+        else:
             first, shift = divmod(bits.offset, 8)
-            width = -(-(shift + bits.width) // 8)
-            if member.name:
-                read = self._bits(member.type, Bits(shift, bits.width), width)
-                yield _Field(member.name, first, read), width, 1
-            return
-        offset = member.bit_offset // 8
-        plan = self.plan(member.type)
+            plan = self._bits(member.type, Bits(shift, bits.width))
         if member.name:
-            yield _Field(member.name, offset, plan.read), plan.size, plan.parts
-            return
-        # Members of an anonymous struct or union; other members without a name are padding.
-        for name, inner, read in plan.fields:
-            yield _Field(name, offset + inner, read), plan.size - inner, plan.parts
+            return (_Field(member.name, first, plan),)
+        # Other members without a name are padding: they have no fields.
+        return (field._replace(offset=first + field.offset) for field in plan.fields)
 
-    def _bits(self, type_id: TypeId, bits: Bits, width: int) -> _Read:
+    def _bits(self, type_id: TypeId, bits: Bits) -> _Plan:
         found = self._btf[self._btf.resolve(type_id)]
         order = self._btf.order
+        width = -(-(bits.offset + bits.width) // 8)
         shift = bits.offset if order == "little" else 8 * width - bits.offset - bits.width
         mask = (1 << bits.width) - 1
         sign = (mask + 1) >> 1 if isinstance(found, t.Int | t.Enum) and found.signed else 0
@@ -227,31 +228,37 @@ class _Planner:
             value = int.from_bytes(data[at : at + width], order) >> shift & mask
             return (value ^ sign) - sign
 
+        read: _Read = integer
         if isinstance(found, t.Enum):
-            return _named(found, integer)
-        if isinstance(found, t.Int) and found.is_bool:
-            return lambda data, at: bool(integer(data, at))
-        return integer
+            read = _named(found, integer)
+        elif isinstance(found, t.Int) and found.is_bool:
+            read = _truth(integer)
+        return _Plan(read, width, 1)
 
     def _datasec(self, found: t.Datasec) -> _Plan:
         fields: list[_Field] = []
-        parts, end = 1, found.size
         for variable in found.vars:
             var = self._btf[variable.type]
             # Extern functions and typeless externs have no value.
             if isinstance(var, t.Var) and self._btf.resolve(var.type) != t.VOID:
-                plan = self.plan(var.type)
-                fields.append(_Field(var.name, variable.offset, plan.read))
-                parts += plan.parts
-                end = max(end, variable.offset + plan.size)
-        return _fields(fields, end, parts)
+                fields.append(_Field(var.name, variable.offset, self.plan(var.type)))
+        # As compiled, sections have size 0: the loader is to find it out.
+        end = max((field.offset + field.plan.size for field in fields), default=0)
+        return _of_fields(fields, max(found.size, end))
 
 
-def _fields(fields: list[_Field], size: int, parts: int) -> _Plan:
+def _of_fields(fields: Sequence[_Field], size: int) -> _Plan:
+    reads = [(field.name, field.offset, field.plan.read) for field in fields]
+
     def read(data: Buffer, at: int) -> Value:
-        return {name: read_field(data, at + offset) for name, offset, read_field in fields}
+        return {name: read_field(data, at + offset) for name, offset, read_field in reads}
 
+    parts = 1 + sum(field.plan.parts for field in fields)
     return _Plan(read, size, parts, tuple(fields))
+
+
+def _truth(integer: Callable[[Buffer, int], int]) -> _Read:
+    return lambda data, at: bool(integer(data, at))
 
 
 def _named(found: t.Enum, integer: Callable[[Buffer, int], int]) -> _Read:
@@ -279,6 +286,55 @@ def _text(data: Buffer) -> str:
     return bytes(data).partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
-@singledispatch
-def _format(value: object, max_items: int) -> str:
-    raise TypeError(f"{type(value).__name__} is not a decoded value")
+def format_value(value: Value, *, max_items: int = 64) -> str:
+    """One line for people: ``{pid=1, comm="bash", state=RUNNING, next=0xffff888100000000}``.
+
+    Of a longer list the first `max_items` are printed, and how many more there are.
+    """
+    return _handler(_TEXTS, value)(value, max_items)
+
+
+def to_json(value: Value) -> Json:
+    """What `json.dumps` takes: enumerators by name; as text pointers, bytes, infinity and NaN."""
+    return _handler(_JSONS, value)(value)
+
+
+def _handler(table: Mapping[type, _Handler], value: Value) -> _Handler:
+    for cls in type(value).__mro__:
+        if cls in table:
+            return table[cls]
+    raise TypeError(f"{type(value).__name__} is no decoded value")
+
+
+def _list_text(value: list[Value], max_items: int) -> str:
+    texts = [format_value(item, max_items=max_items) for item in value[:max_items]]
+    if len(value) > max_items:
+        texts.append(f"... {len(value) - max_items} more")
+    return f"[{', '.join(texts)}]"
+
+
+def _dict_text(value: dict[str, Value], max_items: int) -> str:
+    texts = (f"{name}={format_value(part, max_items=max_items)}" for name, part in value.items())
+    return f"{{{', '.join(texts)}}}"
+
+
+_TEXTS: dict[type, Callable[[Any, int], str]] = {
+    bool: lambda value, _: "true" if value else "false",
+    int: lambda value, _: f"{value:d}",
+    Pointer: lambda value, _: f"{value:#x}",
+    float: lambda value, _: repr(value),
+    str: lambda value, _: json.dumps(value, ensure_ascii=False),
+    EnumValue: lambda value, _: str(value),
+    bytes: lambda value, _: f"0x{value.hex()}",
+    list: _list_text,
+    dict: _dict_text,
+}
+_JSONS: dict[type, Callable[[Any], Json]] = {
+    int: lambda value: value,
+    Pointer: lambda value: f"{value:#x}",
+    float: lambda value: value if math.isfinite(value) else repr(value),
+    str: str,
+    bytes: lambda value: f"0x{value.hex()}",
+    list: lambda value: [to_json(item) for item in value],
+    dict: lambda value: {name: to_json(part) for name, part in value.items()},
+}

@@ -10,7 +10,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.edit import BtfEditor
 from lskel.elf import Bind, Elf, SymbolType
 from lskel.errors import BadObject, at
-from lskel.object.externs import KCONFIG, KSYMS
+from lskel.object.externs import KCONFIG, KSYMS, fix_up_externs
 
 
 def fix_up(elf: Elf, btf: Btf, hidden: Collection[str]) -> Btf:
@@ -20,14 +20,16 @@ def fix_up(elf: Elf, btf: Btf, hidden: Collection[str]) -> Btf:
     verifier to check them in the context of their callers.
     """
     editor = BtfEditor(btf)
+    fix_up_externs(btf, editor)
     offsets: dict[str, int] | None = None
     for type_id, found in btf:
-        if isinstance(found, t.Datasec) and not found.size and found.name not in (KSYMS, KCONFIG):
-            offsets = offsets if offsets is not None else _variable_offsets(elf)
-            with at("BTF", f"DATASEC {found.name}"):
-                _fix_datasec(elf, btf, editor, type_id, found, offsets)
-        elif isinstance(found, t.Datasec) and found.size:
-            _sort_vars(editor, type_id, found)
+        if isinstance(found, t.Datasec):
+            if found.size:
+                _sort_vars(editor, type_id, found)
+            elif found.name not in (KSYMS, KCONFIG):
+                offsets = offsets if offsets is not None else _variable_offsets(elf)
+                with at("BTF", f"DATASEC {found.name}"):
+                    _fix_datasec(elf, btf, editor, type_id, found, offsets)
         elif (
             isinstance(found, t.Func)
             and found.linkage == t.FuncLinkage.GLOBAL

@@ -175,12 +175,17 @@ class ExternKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Extern:
-    """A symbol to be resolved on the target; `type` is its VAR or FUNC in the object's BTF."""
+    """A symbol to be resolved on the target; `type` is its VAR or FUNC in the object's BTF.
+
+    A configuration value has `size` bytes at `offset` of the map .kconfig.
+    """
 
     name: str
     kind: ExternKind
     is_weak: bool
     type: TypeId
+    size: int = 0
+    offset: int = 0
 
 
 _Named = TypeVar("_Named", Program, Map)

@@ -57,13 +57,12 @@ def _read(elf: Elf, name: str) -> Object:
     btf = fix_up(elf, raw_btf, _hidden_subprograms(layout)) if raw_btf else None
     ext = _btf_ext(elf, btf)
     maps = parse_legacy_maps(elf) + parse_maps(elf, btf) + parse_data(elf, btf, name)
-    externs = parse_externs(elf, btf)
+    externs = parse_externs(elf, raw_btf)
     numbers = {symbol: number for number, symbol in enumerate(externs)}
     relocations = Resolver(elf, layout, maps, numbers).collect()
 
     programs: list[Program] = []
     subprograms: list[Function] = []
-    count = sum(len(places) for places in layout.by_section.values())
     for section_index, places in layout.by_section.items():
         section = elf.sections[section_index]
         code = elf.content(section)
@@ -71,8 +70,7 @@ def _read(elf: Elf, name: str) -> Object:
         for place in places:
             relocs = relocations.get((section_index, place.start), ())
             function = build_function(elf, ext, place, code, relocs)
-            # A lone function in .text is a program without SEC(), of no known type.
-            if section.name == TEXT and count > 1:
+            if section.name == TEXT:
                 subprograms.append(function)
             else:
                 programs.append(Program(function, spec, spec.autoload))

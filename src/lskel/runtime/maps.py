@@ -187,7 +187,7 @@ def lookup_batch(fd: int, key_size: int, value_size: int, count: int) -> Iterato
                 raise
         found = load(attr, BATCH, "count", sys.byteorder)
         started = started or found > 0
-        yield list(zip(_split(keys, key_size, found), _split(values, value_size, found)))
+        yield [*zip(_split(keys, key_size, found), _split(values, value_size, found), strict=True)]
 
 
 def _split(memory: bytearray, size: int, count: int) -> Iterator[bytes]:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from lskel.runtime.files import read_text
 
-_ALL_UIDS = 1 << 32
+# The uid_map of the initial user namespace.
+_ALL_UIDS = ["0", "0", "4294967295"]
 _SECCOMP_FILTER = 2
 
 
@@ -75,7 +76,7 @@ def _read_if_possible(path: str) -> str | None:
 
 
 def _maps_some_uids_only(uid_map: str | None) -> bool:
-    return uid_map is not None and uid_map.split() != ["0", "0", str(_ALL_UIDS - 1)]
+    return uid_map is not None and uid_map.split() != _ALL_UIDS
 
 
 def _user_namespace(situation: Situation) -> str:
