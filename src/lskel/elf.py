@@ -1,7 +1,8 @@
 """ELF64 relocatable files: sections, symbols and REL entries, over pyelftools.
 
-pyelftools reads the file header and supplies the names of ELF; the tables behind it are unpacked
-from the file's bytes at once, since its objects per entry cost more than all the rest of lskel.
+pyelftools reads the file header and supplies the names of ELF (its structs alone: its ELFFile
+brings DWARF along). The tables behind the header are unpacked from the file's bytes at once, since
+pyelftools' objects per entry cost more than all the rest of lskel.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from enum import IntEnum
 from functools import cached_property
 
 from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
+from elftools.common.utils import struct_parse
 from elftools.elf.enums import ENUM_E_MACHINE
+from elftools.elf.structs import ELFStructs
 
 from lskel.cursor import ByteOrder, unpack_table
 from lskel.errors import BadObject
@@ -245,7 +247,9 @@ def _file_header(data: bytes) -> dict[str, int]:
     if data[5:6] not in (b"\x01", b"\x02"):
         raise BadObject(f"byte order {data[5:6].hex() or '?'} in the ELF header is unknown")
     try:
-        header = ELFFile(io.BytesIO(data)).header
+        structs = ELFStructs(little_endian=data[5] == 1, elfclass=64)
+        structs.create_basic_structs()
+        header = struct_parse(structs.Elf_Ehdr, io.BytesIO(data), 0)
     except ELFError as error:
         raise BadObject(f"the ELF header is damaged: {error or 'cut off'}") from error
     if header["e_type"] != "ET_REL":

@@ -22,7 +22,12 @@ class LskelError(Exception):
 
     def __str__(self) -> str:
         text = ": ".join([*self.places, self.what])
-        return f"{text} ({self.hint})" if self.hint else text
+        return _one_line(f"{text} ({self.hint})" if self.hint else text)
+
+
+def _one_line(text: str) -> str:
+    """Names come from files: what would move a terminal's cursor is written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class BadInput(LskelError, ValueError):

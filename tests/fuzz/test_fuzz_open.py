@@ -25,7 +25,7 @@ from tests.fuzz.mutate import mutated
 EXAMPLES = int(
     os.environ.get("LSKEL_FUZZ_EXAMPLES") or (3000 if os.environ.get("CI") == "true" else 300)
 )
-# CPU time for one object; undamaged ones of this size take some hundredths of it.
+# CPU time for one object; undamaged ones of this size take milliseconds.
 SECONDS = 5.0
 # Address space beyond what the process had: for the object itself, and for the allocator's slack.
 BYTES_PER_BYTE = 64

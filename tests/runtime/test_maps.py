@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from lskel.bpf.enums import Cmd, MapType
+from lskel.errors import LskelError
 from lskel.runtime import maps
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.maps import (
@@ -30,7 +31,7 @@ from lskel.runtime.maps import (
     update_percpu,
 )
 from lskel.runtime.objects import Fd, map_info
-from lskel.runtime.syscall import ENOTSUPP, BpfError
+from lskel.runtime.syscall import ENOTSUPP, BpfError, bpf
 from tests.conftest import Run
 from tests.runtime.programs import create_map
 
@@ -164,27 +165,39 @@ def test_a_trie_is_walked(run: Run) -> None:
 
 
 @pytest.mark.kernel
-def test_a_kernel_without_batches(hash_map: Fd, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(500):
-        update(hash_map.fileno(), u32(number), b"value!")
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP])
+def test_a_kernel_without_batches(
+    hash_map: Fd, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    for key in range(500):
+        update(hash_map.fileno(), u32(key), b"value!")
     with_batches = entries(hash_map)
-    calls = []
+    refused = refuse_batches(monkeypatch, number)
+    assert entries(hash_map) == with_batches
+    assert refused == [Cmd.MAP_LOOKUP_BATCH]
 
-    def old_kernel(cmd: int, attr: bytearray) -> int:
-        calls.append(cmd)
-        if cmd == Cmd.MAP_LOOKUP_BATCH:
-            raise BpfError(cmd, refusal)
-        return real(cmd, attr)
 
-    real: Callable[[int, bytearray], int] = maps.bpf
-    monkeypatch.setattr(maps, "bpf", old_kernel)
-    for refusal in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP):
-        assert entries(hash_map) == with_batches
-        assert calls.count(Cmd.MAP_LOOKUP_BATCH) == 1
-        calls.clear()
-    refusal = errno.EPERM
+@pytest.mark.kernel
+def test_other_refusals_of_batches_are_errors(
+    hash_map: Fd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_batches(monkeypatch, errno.EPERM)
     with pytest.raises(BpfError):
         entries(hash_map)
+
+
+def refuse_batches(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """A kernel that refuses batches; the list tells which it refused."""
+    refused: list[int] = []
+
+    def old_kernel(cmd: int, attr: bytearray) -> int:
+        if cmd == Cmd.MAP_LOOKUP_BATCH:
+            refused.append(cmd)
+            raise BpfError(cmd, number)
+        return bpf(cmd, attr)
+
+    monkeypatch.setattr(maps, "bpf", old_kernel)
+    return refused
 
 
 @pytest.mark.kernel
@@ -225,7 +238,7 @@ def test_others_delete_the_key_that_a_walk_has_reached(monkeypatch: pytest.Monke
 def test_a_map_that_never_holds_still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maps, "next_key", lambda *_: b"same")
     monkeypatch.setattr(maps, "lookup", lambda *_: b"value")
-    with pytest.raises(maps.LskelError, match="changes faster"):
+    with pytest.raises(LskelError, match="changes faster"):
         list(maps._walk(0, 4, 4))
 
 
@@ -255,11 +268,10 @@ def test_a_batch_that_is_cut_short_goes_on(
 ) -> None:
     for key in range(100):
         update(hash_map.fileno(), u32(key), b"value!")
-    real: Callable[[int, bytearray], int] = maps.bpf
     interruptions = iter(range(5))
 
     def busy_kernel(cmd: int, attr: bytearray) -> int:
-        result = real(cmd, attr)
+        result = bpf(cmd, attr)
         if next(interruptions, None) is not None:
             raise BpfError(cmd, number)
         return result

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import fields
@@ -91,23 +90,18 @@ def save(loader: Loader, path: str | os.PathLike[str]) -> None:
     content = dump(loader)
     with at(os.fspath(path)):
         try:
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            if target.exists() and not target.is_file():
+                target.write_bytes(content)  # a pipe or a device is written to, not replaced
+                return
+            temporary = target.with_name(f".{target.name}.{os.getpid()}")
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                Path(temporary).chmod(0o666 & ~_umask())
-                os.replace(temporary, target)
+                temporary.write_bytes(content)
+                temporary.replace(target)
             except BaseException:
-                Path(temporary).unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
         except OSError as error:
             raise UsageError(f"cannot be written: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def load(source: str | os.PathLike[str] | bytes) -> Loader:
@@ -283,7 +277,7 @@ def _decode_op(item: dict[str, Any], number: int, blob: bytes) -> Op:
     if name not in _OPS:
         raise BadBundle(f"operation {number}: '{name}' is unknown")
     cls = _OPS[name]
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(cls):
         value = _decode(item[field.name], number, blob)
         if not isinstance(value, _CHECKS[str(field.type)]):

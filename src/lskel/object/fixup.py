@@ -10,6 +10,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.edit import BtfEditor
 from lskel.elf import Bind, Elf, SymbolType
 from lskel.errors import BadObject, at
+from lskel.object.data import MAX_VALUE_SIZE
 from lskel.object.externs import KCONFIG, KSYMS, fix_up_externs
 
 
@@ -58,6 +59,8 @@ def _fix_datasec(
     section = elf.section(datasec.name)
     if section is None or not section.size:
         raise BadObject("there is no such ELF section, or it is empty")
+    if section.size > MAX_VALUE_SIZE:
+        raise BadObject(f"the section's {section.size} bytes are more than {MAX_VALUE_SIZE}")
     variables = []
     for info in datasec.vars:
         var = btf.get(info.type, t.Var)

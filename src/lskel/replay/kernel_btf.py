@@ -11,8 +11,8 @@ from lskel.bpf.enums import Cmd
 from lskel.btf.btf import Btf
 from lskel.btf.types import Kind, TypeId
 from lskel.errors import NotFound
-from lskel.runtime.objects import Fd, btf_info, by_id, ids
 from lskel.runtime import objects
+from lskel.runtime.objects import Fd, btf_info, by_id, ids
 from lskel.runtime.syscall import BpfError
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")

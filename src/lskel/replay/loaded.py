@@ -43,8 +43,10 @@ class Loaded:
 
     def close(self) -> None:
         """Close all fds; what is neither pinned nor attached goes."""
-        for item in (*self.programs.values(), *self.maps.values()):
-            item.fd.close()
+        for program in self.programs.values():
+            program.fd.close()
+        for made in self.maps.values():
+            made.fd.close()
 
     def __enter__(self) -> Loaded:
         return self

@@ -14,6 +14,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from time import monotonic
 
 from lskel.runtime import maps, perf
 from lskel.runtime.cpus import online_cpus
@@ -63,12 +64,17 @@ class PerfBuffer:
         self.lost = dict.fromkeys((ring.cpu for ring in self._rings), 0)
 
     def fileno(self) -> int:
-        """For epoll and selectors: readable while a CPU has samples."""
+        """For epoll and selectors: readable once for what has arrived, so consume all of it."""
         return self._epoll.fileno()
 
     def poll(self, timeout: float | None = None) -> bool:
         """Wait until there is something to consume; False after `timeout` seconds (None: never)."""
-        return bool(self._epoll.poll(timeout))
+        # The kernel tells each arrival to one poll only, be it answered or not.
+        deadline = None if timeout is None else monotonic() + timeout
+        while not any(ring.ready() for ring in self._rings):
+            if not self._epoll.poll(None if deadline is None else max(0, deadline - monotonic())):
+                return False
+        return True
 
     def consume(self) -> Iterator[tuple[int, bytes]]:
         """The samples that are there, (CPU, data), without waiting; in order for each CPU.
@@ -104,6 +110,10 @@ class _Ring:
         self._memory = memory
         self._words = words
         self._size = len(memory) - mmap.PAGESIZE
+
+    def ready(self) -> bool:
+        """Whether there are records."""
+        return bool(self._words[_DATA_HEAD] != self._words[_DATA_TAIL])
 
     def drain(self) -> Iterator[tuple[int, bytes]]:
         """(type, what follows the header) of each record; it counts as read when handed out."""

@@ -1,0 +1,89 @@
+"""What several commands share: inputs, options, output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lskel.errors import UsageError, at
+from lskel.loader.bundle import MAGIC
+from lskel.loader.generate import generate
+from lskel.loader.model import Form, Loader
+from lskel.object.model import Object
+from lskel.object.open import open_object
+
+STDIN = "-"
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def source_argument(function: _F) -> _F:
+    """The argument OBJ|X.lskel, `-` for standard input."""
+    return click.argument("source", metavar="OBJ|X.lskel")(function)
+
+
+def json_option(function: _F) -> _F:
+    """--json"""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def name_option(function: _F) -> _F:
+    """--name"""
+    return click.option(
+        "--name", help="The object's name [default: the file's, up to the first dot]."
+    )(function)
+
+
+def form_option(function: _F) -> _F:
+    """--form"""
+    return click.option(
+        "--form",
+        type=click.Choice([form.value for form in Form]),
+        default=Form.UNROLLED.value,
+        show_default=True,
+        help="The form of the loader program.",
+    )(function)
+
+
+def read(source: str) -> bytes:
+    """The bytes of a file, or of standard input."""
+    if source == STDIN:
+        return sys.stdin.buffer.read()
+    with at(source):
+        try:
+            return Path(source).read_bytes()
+        except OSError as error:
+            raise UsageError(error.strerror or str(error)) from error
+
+
+def default_name(source: str) -> str:
+    """What an object is called where nobody says: its file's name up to the first dot."""
+    return "stdin" if source == STDIN else Path(source).name.split(".", 1)[0] or "object"
+
+
+def open_source(source: str, name: str | None = None) -> Object | Loader:
+    """An object or a bundle, told apart by how its bytes begin."""
+    data = read(source)
+    with at(source):
+        if data.startswith(MAGIC):
+            return Loader.load(data)
+        return open_object(data, name or default_name(source))
+
+
+def to_loader(source: str, name: str | None = None, form: str = Form.UNROLLED.value) -> Loader:
+    """A loader: a bundle's, or one generated for an object."""
+    opened = open_source(source, name)
+    if isinstance(opened, Loader):
+        return opened
+    with at(source):
+        return generate(opened, form)
+
+
+def print_json(value: Any) -> None:
+    """JSON for programs, indented for people."""
+    click.echo(json.dumps(value, indent=2))

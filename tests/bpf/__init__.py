@@ -1,0 +1,1 @@
+"""Tests of instructions, enums and attributes."""
