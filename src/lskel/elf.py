@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from elftools.common.exceptions import ELFError
 from elftools.common.utils import struct_parse
@@ -71,11 +71,10 @@ class Visibility(IntEnum):
     PROTECTED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A section header with its name; sizes and offsets in bytes."""
 
-    index: int
+    number: int
     name: str
     type: int
     flags: int
@@ -91,11 +90,10 @@ class Section:
         return self.type == SectionType.PROGBITS and bool(self.flags & SHF_EXECINSTR)
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(NamedTuple):
     """A symbol; `section` is a section index or one of the reserved numbers."""
 
-    index: int
+    number: int
     name: str
     type: int
     bind: int
@@ -115,8 +113,7 @@ class Symbol:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Rel:
+class Rel(NamedTuple):
     """A relocation without addend: where in its section, against which symbol, what type."""
 
     offset: int

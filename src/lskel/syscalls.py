@@ -6,9 +6,8 @@ Loaders and direct replay both take their attrs from here, so that they cannot d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.bpf import layouts
@@ -36,8 +35,7 @@ class Part(Enum):
     BTF_ID = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """Bytes that a pointer points to, zero up to `size`; `initial` may be overridden."""
 
     field: str
@@ -46,23 +44,20 @@ class Data:
     initial: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FdPointer:
+class FdPointer(NamedTuple):
     """A pointer to the fd that `ref` made."""
 
     field: str
     ref: Ref
 
 
-@dataclass(frozen=True, slots=True)
-class FdArray:
+class FdArray(NamedTuple):
     """A pointer to the array of all maps' fds."""
 
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     """A 32-bit field that takes part of what `ref` made."""
 
     field: str
@@ -70,8 +65,7 @@ class Number:
     part: Part
 
 
-@dataclass(frozen=True, slots=True)
-class LogFields:
+class LogFields(NamedTuple):
     """Names of the fields that ask for a log."""
 
     level: str
@@ -79,8 +73,7 @@ class LogFields:
     buffer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One bpf(2) call: the attr with its constants, and what is filled in when it is made."""
 
     cmd: Cmd

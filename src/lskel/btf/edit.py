@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import astuple
 
 from lskel.btf.btf import HEADER, Btf
 from lskel.btf.types import FuncLinkage, Kind, TypeId, VarLinkage, VarSecinfo
@@ -34,7 +33,7 @@ class BtfEditor:
         """Give a DATASEC its size and its variables (as many as it has)."""
         self._pack(type_id, 8, "I", size)
         for number, var in enumerate(variables):
-            self._pack(type_id, _TYPE_HEADER + 12 * number, "III", *astuple(var))
+            self._pack(type_id, _TYPE_HEADER + 12 * number, "III", *var)
 
     def set_func_linkage(self, type_id: TypeId, linkage: FuncLinkage) -> None:
         """Give a FUNC another linkage."""

@@ -10,6 +10,7 @@ import struct
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from lskel.btf.btf import MAGIC, Btf
 from lskel.cursor import ByteOrder, Cursor, mark
@@ -49,8 +50,7 @@ class Records:
         return Records(self.size, bytes(data))
 
 
-@dataclass(frozen=True, slots=True)
-class SectionInfo:
+class SectionInfo(NamedTuple):
     """All records of one kind for one ELF section, with their offsets (bytes), ascending."""
 
     records: Records

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, NewType
+from typing import ClassVar, NamedTuple, NewType
 
 TypeId = NewType("TypeId", int)
 VOID = TypeId(0)
@@ -197,8 +197,7 @@ class Array(Type):
     nelems: int
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A field: `bit_offset` from the start; `bitfield_size` in bits, 0 where it is none."""
 
     name: str
@@ -254,8 +253,7 @@ class Fwd(Type):
     is_union: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(NamedTuple):
     """A parameter; the last one of a variadic function has neither name nor type."""
 
     name: str
@@ -271,8 +269,7 @@ class FuncProto(Type):
     params: tuple[Param, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VarSecinfo:
+class VarSecinfo(NamedTuple):
     """A variable of a section: VAR (or extern FUNC) id, offset and size in bytes."""
 
     type: TypeId

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.bpf.insn import CallKind, Pseudo
@@ -14,8 +14,7 @@ from lskel.object.functions import MAX_INSNS, TEXT
 from lskel.object.model import CallRef, DataRef, ExternRef, FuncRef, Function, MapRef
 
 
-@dataclass(frozen=True, slots=True)
-class Linked:
+class Linked(NamedTuple):
     """A program as the kernel takes it, but for its externs.
 
     `externs` are the references to externs, with instruction indexes of the whole program.
@@ -28,8 +27,7 @@ class Linked:
     externs: tuple[ExternRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
+class _Site(NamedTuple):
     """An instruction that names a subprogram: a call, or a load of its address."""
 
     insn: int

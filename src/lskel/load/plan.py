@@ -144,7 +144,7 @@ class _Builder:
         for slot in outer.slots:
             inner = self.map_refs[slot.name]
             self.add(
-                MapUpdate(self.map_refs[outer.name], slot.index, inner, FD_SIZE, initial=False)
+                MapUpdate(self.map_refs[outer.name], slot.key, inner, FD_SIZE, initial=False)
             )
 
     def programs(self, linked: list[Linked | None]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from lskel.errors import LimitExceeded
 
@@ -22,8 +22,7 @@ class RegionKind(Enum):
     DATA = "data"
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """Bytes [offset, offset + size) of the blob; `op` and `field` say whose they are.
 
     `op` is -1 where the range belongs to no single operation.

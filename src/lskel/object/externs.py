@@ -6,8 +6,6 @@ no externs in BTF, so `fix_up_externs` turns them into what it takes, byte for b
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_DEPTH, POINTER_SIZE, Btf
 from lskel.btf.edit import BtfEditor
@@ -38,7 +36,7 @@ def parse_externs(elf: Elf, btf: Btf | None) -> dict[int, Extern]:
                     hint="declare it with __ksym or __kconfig, or link the object that defines it",
                 )
             is_weak = symbol.bind == Bind.WEAK
-            found[symbol.index] = replace(declared[symbol.name], is_weak=is_weak)
+            found[symbol.number] = declared[symbol.name]._replace(is_weak=is_weak)
     return found
 
 
@@ -106,7 +104,7 @@ def _fix_kconfig(btf: Btf, editor: BtfEditor, datasec_id: t.TypeId) -> None:
     variables = []
     for extern, info in layout:
         editor.set_var_linkage(extern.type, t.VarLinkage.GLOBAL_ALLOCATED)
-        variables.append(replace(info, offset=extern.offset))
+        variables.append(info._replace(offset=extern.offset))
     variables.sort(key=lambda info: info.offset)
     end = max(extern.offset + extern.size for extern, _ in layout) if layout else 0
     editor.set_datasec(datasec_id, end, variables)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
@@ -67,7 +66,7 @@ def _fix_datasec(
         if var.linkage != t.VarLinkage.STATIC:
             if var.name not in offsets:
                 raise BadObject(f"variable '{var.name}' has no ELF symbol")
-            info = replace(info, offset=offsets[var.name])
+            info = info._replace(offset=offsets[var.name])
         if info.offset + info.size > section.size:
             raise BadObject(
                 f"variable '{var.name}' at {info.offset:#x}+{info.size:#x} is outside "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.btf.ext import BtfExt, Records
@@ -16,8 +16,7 @@ TEXT = ".text"
 MAX_INSNS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a function symbol lies: instructions [start, end) of a section."""
 
     symbol: Symbol
@@ -36,7 +35,7 @@ class Layout:
                 section = elf.sections[symbol.section]
                 if section.executable:
                     place = _place(section, symbol)
-                    by_section.setdefault(section.index, []).append(place)
+                    by_section.setdefault(section.number, []).append(place)
         self.by_section = dict(sorted(by_section.items()))
         for places in self.by_section.values():
             places.sort(key=lambda place: place.start)

@@ -38,7 +38,7 @@ def parse_legacy_maps(elf: Elf) -> tuple[Map, ...]:
             (
                 s
                 for s in elf.symbols
-                if s.section == section.index
+                if s.section == section.number
                 and s.name
                 and s.type in (SymbolType.OBJECT, SymbolType.NOTYPE)
             ),
@@ -118,7 +118,7 @@ def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...
                 replace(
                     outer,
                     inner=replace(template, name=f"{outer.name}.inner"),
-                    slots=tuple(sorted(slots, key=lambda slot: slot.index)),
+                    slots=tuple(sorted(slots, key=lambda slot: slot.key)),
                 )
             )
     return tuple(linked)

@@ -230,7 +230,7 @@ def _with_slots(
     """Initial values of map-in-maps and prog arrays: relocations against .maps."""
     slots: dict[str, dict[int, Slot]] = {}
     for table in elf.sections:
-        if table.name != f".rel{SECTION}" or table.info != section.index:
+        if table.name != f".rel{SECTION}" or table.info != section.number:
             continue
         for rel, symbol in elf.relocations(table):
             with at(f"relocation at {rel.offset:#x} against '{symbol.name}'"):
@@ -242,7 +242,7 @@ def _with_slots(
     for owner, _, _ in parsed:
         for slot in slots.get(owner.name, {}).values():
             if owner.type in MAP_IN_MAP and slot.name not in names:
-                raise BadObject(f"map '{owner.name}': slot {slot.index}: no map '{slot.name}'")
+                raise BadObject(f"map '{owner.name}': slot {slot.key}: no map '{slot.name}'")
     return tuple(
         replace(owner, slots=tuple(slot for _, slot in sorted(slots[owner.name].items())))
         if owner.name in slots

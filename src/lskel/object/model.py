@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
@@ -21,16 +21,14 @@ if TYPE_CHECKING:
     from lskel.trace import Trace
 
 
-@dataclass(frozen=True, slots=True)
-class MapRef:
+class MapRef(NamedTuple):
     """ld_imm64 of a map (its address)."""
 
     insn: int
     map: int
 
 
-@dataclass(frozen=True, slots=True)
-class DataRef:
+class DataRef(NamedTuple):
     """ld_imm64 of the address `offset` bytes into a map's value."""
 
     insn: int
@@ -38,24 +36,21 @@ class DataRef:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class CallRef:
+class CallRef(NamedTuple):
     """A call of the subprogram that starts at instruction `target` of .text."""
 
     insn: int
     target: int
 
 
-@dataclass(frozen=True, slots=True)
-class FuncRef:
+class FuncRef(NamedTuple):
     """ld_imm64 of the address of the subprogram that starts at instruction `target` of .text."""
 
     insn: int
     target: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExternRef:
+class ExternRef(NamedTuple):
     """A call of, or ld_imm64 of, extern number `extern`."""
 
     insn: int
@@ -118,11 +113,10 @@ class Pinning(Enum):
     BY_NAME = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """An initial value of a map-in-map or prog array: `index` holds the map or program `name`."""
+class Slot(NamedTuple):
+    """An initial value of a map-in-map or prog array: key `key` holds the map or program `name`."""
 
-    index: int
+    key: int
     name: str
 
 
@@ -173,8 +167,7 @@ class ExternKind(Enum):
     KCONFIG = "kconfig"
 
 
-@dataclass(frozen=True, slots=True)
-class Extern:
+class Extern(NamedTuple):
     """A symbol to be resolved on the target; `type` is its VAR or FUNC in the object's BTF.
 
     A configuration value has `size` bytes at `offset` of the map .kconfig.

@@ -51,10 +51,10 @@ class Resolver:
                 with at(f"section {section.name}", where):
                     if rel.offset % i.SIZE or rel.offset >= len(code):
                         raise BadObject("there is no instruction at this offset")
-                    place = self._layout.find(section.index, rel.offset // i.SIZE)
+                    place = self._layout.find(section.number, rel.offset // i.SIZE)
                     # A weak function that another one replaced leaves its relocations behind.
                     if place is not None:
-                        key = (section.index, place.start)
+                        key = (section.number, place.start)
                         found.setdefault(key, []).append(self._resolve(code, place, rel, symbol))
         return {
             key: tuple(sorted(relocations, key=lambda r: r.insn))
@@ -78,9 +78,9 @@ class Resolver:
         if i.is_wide(insn) and index + 1 >= place.end:
             raise BadObject(f"the 64-bit load at the end of '{place.symbol.name}' is cut off")
         if symbol.is_extern:
-            if symbol.index not in self._externs:
+            if symbol.number not in self._externs:
                 raise BadObject("unresolved extern")
-            return ExternRef(local, self._externs[symbol.index])
+            return ExternRef(local, self._externs[symbol.number])
         section = self._section(symbol)
         if insn.op == i.OP_CALL:
             return self._call(insn, local, section, symbol)
@@ -126,7 +126,7 @@ class Resolver:
 
     def _function(self, offset: int) -> int:
         text = self._elf.section(TEXT)
-        place = self._layout.find(text.index, offset // i.SIZE) if text else None
+        place = self._layout.find(text.number, offset // i.SIZE) if text else None
         if place is None or place.start * i.SIZE != offset:
             raise BadObject(f"no function starts at {offset:#x} of {TEXT}")
         return place.start

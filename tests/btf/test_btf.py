@@ -1,0 +1,275 @@
+"""The reader against bpftool, on BTF made by hand, and on BTF that is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from lskel.btf import types as t
+from lskel.btf.btf import MAX_TYPES, Btf
+from lskel.btf.types import Kind, TypeId
+from lskel.cursor import ByteOrder
+from lskel.elf import Elf
+from lskel.errors import BadObject, LskelError, NotFound
+from tests.btf.samples import ORDERS, damaged, everything, module
+from tests.build.btf import BtfBuilder
+from tests.conftest import Run, lacking
+
+VMLINUX = Path("/sys/kernel/btf/vmlinux")
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.bpf.o"))
+_LINKAGES = {0: "static", 1: "global", 2: "extern"}
+
+
+def _as_bpftool(type_id: TypeId, found: t.Type) -> dict[str, Any]:
+    """What `bpftool -j btf dump` says about a type."""
+
+    def named(name: str) -> str:
+        return name or "(anon)"
+
+    said: dict[str, Any] = {"id": type_id, "kind": found.kind.name, "name": named(found.name)}
+    match found:
+        case t.Int():
+            encoding = {0: "(none)", 1: "SIGNED", 2: "CHAR", 4: "BOOL"}[found.encoding]
+            said |= {"size": found.size, "bits_offset": found.offset, "nr_bits": found.bits}
+            said |= {"encoding": encoding}
+        case t.Float():
+            said |= {"size": found.size}
+        case t.Array():
+            said |= {"type_id": found.type, "index_type_id": found.index_type}
+            said |= {"nr_elems": found.nelems}
+        case t.Composite():
+            members = []
+            for m in found.members:
+                member = {"name": named(m.name), "type_id": m.type, "bits_offset": m.bit_offset}
+                members.append(
+                    member | ({"bitfield_size": m.bitfield_size} if m.bitfield_size else {})
+                )
+            said |= {"size": found.size, "vlen": len(members), "members": members}
+        case t.Enum():
+            values = [{"name": name, "val": number} for name, number in found.values]
+            said |= {"encoding": "SIGNED" if found.signed else "UNSIGNED"}
+            said |= {"size": found.size, "vlen": len(values), "values": values}
+        case t.Fwd():
+            said |= {"fwd_kind": "union" if found.is_union else "struct"}
+        case t.FuncProto():
+            params = [{"name": named(p.name), "type_id": p.type} for p in found.params]
+            said |= {"ret_type_id": found.type, "vlen": len(params), "params": params}
+        case t.Func():
+            said |= {"type_id": found.type, "linkage": _LINKAGES[found.linkage]}
+        case t.Var():
+            said |= {"type_id": found.type, "linkage": _LINKAGES[found.linkage]}
+        case t.Datasec():
+            variables = [
+                {"type_id": v.type, "offset": v.offset, "size": v.size} for v in found.vars
+            ]
+            said |= {"size": found.size, "vlen": len(variables), "vars": variables}
+        case t.DeclTag():
+            said |= {"type_id": found.type, "component_idx": found.component}
+        case t.Ref():
+            said |= {"type_id": found.type}
+        case _:
+            raise AssertionError(found)
+    return said
+
+
+def _compare(run: Run, btf: Btf, *path: str | Path) -> set[str]:
+    """Compare all types; gives the kinds that were met."""
+    theirs = json.loads(run("bpftool", "-j", *path))["types"]
+    ours = [_as_bpftool(type_id, found) for type_id, found in btf]
+    assert len(ours) == len(theirs)
+    assert [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b] == []
+    return {said["kind"] for said in ours}
+
+
+@pytest.fixture(scope="module")
+def vmlinux() -> Btf:
+    if not VMLINUX.exists():
+        lacking(f"there is no {VMLINUX}")
+    return Btf(VMLINUX.read_bytes())
+
+
+def test_kernel_agrees_with_bpftool(run: Run, vmlinux: Btf) -> None:
+    kinds = _compare(run, vmlinux, "btf", "dump", "file", VMLINUX)
+    assert {"STRUCT", "UNION", "FUNC", "DECL_TAG", "ENUM"} <= kinds
+    assert len(vmlinux) > 10_000
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_agree_with_bpftool(run: Run, path: Path) -> None:
+    section = Elf(path.read_bytes()).find(".BTF")
+    assert section is not None
+    _compare(run, Btf(section.data), "btf", "dump", "file", path)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_kind_agrees_with_bpftool(run: Run, tmp_path: Path, order: ByteOrder) -> None:
+    base, split = tmp_path / "base.btf", tmp_path / "module.btf"
+    base.write_bytes(everything().bytes(order))
+    split.write_bytes(module().bytes(order))
+    kinds = _compare(run, everything().btf(order), "btf", "dump", "file", base)
+    assert kinds == {kind.name for kind in Kind} - {"UNKN"}
+    _compare(run, module().btf(order), "--base-btf", base, "btf", "dump", "file", split)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_kind(order: ByteOrder) -> None:
+    btf = everything().btf(order)
+    assert btf.order == order
+    assert btf[TypeId(0)] == t.Void("")
+    assert btf[TypeId(6)] == t.Int("unsigned int", 4, 0, 3, 5)
+    assert btf[btf.require("mask", t.Enum64)] == t.Enum64(
+        "mask", 8, False, (("LOW", 1), ("ALL", (1 << 64) - 1))
+    )
+    assert btf[btf.require("low", t.Enum64)] == t.Enum64(
+        "low", 8, True, (("LEAST", -(1 << 63)), ("NONE", 0))
+    )
+    flags = btf.get(btf.require("flags", t.Struct), t.Struct)
+    assert flags.members[1] == t.Member("b", TypeId(1), 3, 7)
+    assert btf.get(btf.require("user", t.DeclTag), t.DeclTag).attribute
+    assert btf.get(btf.require("address_space(1)", t.TypeTag), t.TypeTag).attribute
+    assert btf.size_of(btf.require("head", t.Var)) == 104
+    assert btf.size_of(btf.require("name_t", t.Typedef)) == 16
+    for type_id, found in btf:
+        assert btf.kind_of(type_id) == found.kind
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_split_btf_reads_types_and_strings_of_its_base(order: ByteOrder) -> None:
+    btf = module().btf(order)
+    base = everything().btf(order)
+    assert btf.first_id == len(base)
+    assert [found.name for _, found in btf] == ["pair", "", "", "module_kfunc", "flags"]
+    pair = btf.get(btf.require("pair", t.Struct), t.Struct)
+    assert [member.name for member in pair.members] == ["name", "second"]
+    assert btf[TypeId(1)] == base[TypeId(1)]
+    # The base's types are there, but are not found by name: ids of a module are wanted then.
+    assert btf.find("node", t.Struct) is None
+    assert btf.find_kernel_type("flags", Kind.STRUCT) is None
+    assert btf.find_kernel_type("flags", Kind.TYPEDEF) == len(btf) - 1
+    assert btf.find_kernel_type("module_kfunc", Kind.FUNC) == btf.find("module_kfunc", t.Func)
+
+
+def test_finds_the_same_in_the_kernel_with_and_without_decoding(vmlinux: Btf) -> None:
+    for name, cls in (("task_struct", t.Struct), ("bpf_task_acquire", t.Func), ("u32", t.Typedef)):
+        assert vmlinux.find_kernel_type(name, cls.kind) == vmlinux.require(name, cls)
+    assert vmlinux.find_kernel_type("no_such_type", Kind.STRUCT) is None
+    with pytest.raises(NotFound, match="BTF has no STRUCT 'no_such_type'"):
+        vmlinux.require("no_such_type", t.Struct)
+
+
+def test_names_may_share_their_ends() -> None:
+    b = BtfBuilder()
+    b.add_struct("long_name", 0)
+    shared = b.add_struct("", 0)
+    b[shared].name_off = b.string("long_name") + len("long_")
+    btf = b.btf()
+    assert btf.find_kernel_type("name", Kind.STRUCT) == btf.find("name", t.Struct) == shared
+
+
+def _chain(b: BtfBuilder) -> None:
+    b.add_typedef("loop", 2)
+    b.add_const(1)
+
+
+@pytest.mark.parametrize("call", [Btf.resolve, Btf.size_of])
+def test_chains_end(call: Callable[[Btf, TypeId], int]) -> None:
+    b = BtfBuilder()
+    _chain(b)
+    with pytest.raises(BadObject, match=r"type \[1\] is a chain of more than 64 types"):
+        call(b.btf(), TypeId(1))
+
+
+@pytest.mark.parametrize("name", ["handler", "task_struct"])
+def test_some_types_have_no_size(name: str) -> None:
+    btf = everything().btf()
+    (type_id,) = (type_id for type_id, found in btf if found.name == name)
+    with pytest.raises(BadObject, match=f"'{name}' .* has no size"):
+        btf.size_of(type_id)
+
+
+_Wrong = Callable[[BtfBuilder], dict[str, int] | None]
+
+
+def _set(field: str, value: int) -> _Wrong:
+    def change(b: BtfBuilder) -> None:
+        setattr(b.records[-1], field, value)
+
+    return change
+
+
+def _header(**fields: int) -> _Wrong:
+    return lambda _: fields
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (_header(magic=0xEB9E), "magic is 0xeb9e"),
+        (_header(version=2), "version 2 is unknown"),
+        (_header(hdr_len=20), "header length 20 is out of range"),
+        (_header(hdr_len=1 << 30), "header length 1073741824 is out of range"),
+        (_header(type_off=2), "type section 0x1a.* is out of range"),
+        (_header(type_len=1 << 20), "type section 0x18.* is out of range"),
+        (_header(str_len=1 << 20), "string section .* is out of range"),
+        (_header(str_off=0), "string section .* is out of range"),
+        (_header(str_len=0), "does not begin with an empty string"),
+        (_header(str_off=29, str_len=7), "does not begin with an empty string"),
+        (_header(str_len=3), "is not terminated"),
+        (_header(type_len=8), "type header at offset 0x18 is cut off"),
+        (_header(type_len=12), "the last type at offset 0x18 is cut off"),
+        (_set("kind", 0), r"type \[1\] at offset 0x18: kind 0 is unknown"),
+        (_set("kind", 20), r"type \[1\] at offset 0x18: kind 20 is unknown"),
+        (_set("kind", Kind.STRUCT) and _set("kind", Kind.ARRAY), "is cut off"),
+        (_set("name_off", 99), r"type \[1\]: BTF: string offset 0x63 is outside"),
+    ],
+)
+@pytest.mark.parametrize("order", ORDERS)
+def test_wrong_btf(wrong: _Wrong, message: str, order: ByteOrder) -> None:
+    b = BtfBuilder()
+    b.add_int("int", 4)
+    header = wrong(b)
+    with pytest.raises(BadObject, match=message):
+        list(Btf(b.bytes(order, header=header)))
+
+
+def test_wrong_lengths() -> None:
+    with pytest.raises(BadObject, match="23 bytes are too short for its header"):
+        Btf(everything().bytes()[:23])
+    with pytest.raises(BadObject, match="BTF: 0 bytes are too short"):
+        Btf(b"")
+
+
+def test_too_many_types() -> None:
+    b = BtfBuilder()
+    b.add_ptr(0)
+    b.records *= MAX_TYPES + 1
+    with pytest.raises(BadObject, match=f"{MAX_TYPES + 1} types are more than"):
+        b.btf()
+
+
+def test_ids_out_of_range() -> None:
+    btf = everything().btf()
+    for type_id in (len(btf), 1 << 31, -1):
+        with pytest.raises(BadObject, match=rf"there is no type \[{type_id}\]"):
+            btf[TypeId(type_id)]
+    with pytest.raises(BadObject, match=r"type \[1\] 'int' is INT, not STRUCT"):
+        btf.get(TypeId(1), t.Struct)
+
+
+@given(damaged())
+def test_damaged_btf_raises_only_our_errors(raw: bytes) -> None:
+    try:
+        btf = Btf(raw)
+    except LskelError:
+        return
+    for type_id in range(len(btf)):
+        for call in (btf.__getitem__, btf.resolve, btf.size_of):
+            try:
+                call(TypeId(type_id))
+            except LskelError as error:
+                assert str(error)
