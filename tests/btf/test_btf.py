@@ -80,6 +80,10 @@ def _as_bpftool(type_id: TypeId, found: t.Type) -> dict[str, Any]:
 def _compare(run: Run, btf: Btf, *path: str | Path) -> set[str]:
     """Compare all types; gives the kinds that were met."""
     theirs = json.loads(run("bpftool", "-j", *path))["types"]
+    for said in theirs:
+        if said["kind"] == "ENUM" and said["encoding"] == "UNSIGNED":
+            for value in said["values"]:
+                value["val"] &= 0xFFFFFFFF  # bpftool 7.1 extends a sign that is none
     ours = [_as_bpftool(type_id, found) for type_id, found in btf]
     assert len(ours) == len(theirs)
     assert [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b] == []
@@ -101,9 +105,10 @@ def test_kernel_agrees_with_bpftool(run: Run, vmlinux: Btf) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_agree_with_bpftool(run: Run, path: Path) -> None:
-    section = Elf(path.read_bytes()).find(".BTF")
+    elf = Elf(path.read_bytes())
+    section = elf.section(".BTF")
     assert section is not None
-    _compare(run, Btf(section.data), "btf", "dump", "file", path)
+    _compare(run, Btf(elf.content(section)), "btf", "dump", "file", path)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -209,7 +214,7 @@ def _header(**fields: int) -> _Wrong:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (_header(magic=0xEB9E), "magic is 0xeb9e"),
+        (_header(magic=0xEB9E), "magic is 0x"),
         (_header(version=2), "version 2 is unknown"),
         (_header(hdr_len=20), "header length 20 is out of range"),
         (_header(hdr_len=1 << 30), "header length 1073741824 is out of range"),
@@ -218,13 +223,14 @@ def _header(**fields: int) -> _Wrong:
         (_header(str_len=1 << 20), "string section .* is out of range"),
         (_header(str_off=0), "string section .* is out of range"),
         (_header(str_len=0), "does not begin with an empty string"),
-        (_header(str_off=29, str_len=7), "does not begin with an empty string"),
+        (_header(str_off=17, str_len=4), "does not begin with an empty string"),
         (_header(str_len=3), "is not terminated"),
         (_header(type_len=8), "type header at offset 0x18 is cut off"),
         (_header(type_len=12), "the last type at offset 0x18 is cut off"),
         (_set("kind", 0), r"type \[1\] at offset 0x18: kind 0 is unknown"),
         (_set("kind", 20), r"type \[1\] at offset 0x18: kind 20 is unknown"),
-        (_set("kind", Kind.STRUCT) and _set("kind", Kind.ARRAY), "is cut off"),
+        (_set("kind", Kind.ARRAY), "the last type at offset 0x18 is cut off"),
+        (_set("kind", Kind.PTR), "type header at offset 0x24 is cut off"),
         (_set("name_off", 99), r"type \[1\]: BTF: string offset 0x63 is outside"),
     ],
 )

@@ -28,11 +28,11 @@ from tests.runtime.programs import (
     kernel_btf,
     load_program,
     returns,
+    run_program,
     trigger_syscalls,
     writes_to_iterator,
 )
 
-F_SLEEPABLE = 16
 XDP_FLAGS_SKB_MODE = 2
 XDP_PASS = 2
 ENOUGH = 50
@@ -113,7 +113,7 @@ def test_a_raw_tracepoint_that_does_not_exist() -> None:
 def test_other_refusals_of_raw_tracepoints_are_errors() -> None:
     with (
         load_program(ProgType.SOCKET_FILTER, returns(0)) as prog,
-        pytest.raises(BpfError, match="RAW_TRACEPOINT_OPEN.*EINVAL"),
+        pytest.raises(BpfError, match=r"RAW_TRACEPOINT_OPEN.*EINVAL"),
     ):
         attach(prog.fileno(), ProgType.RAW_TRACEPOINT, 0, "sys_enter")
 
@@ -216,39 +216,42 @@ def test_iterator() -> None:
     assert set(written) == {ord("x")}
 
 
+# BPF_PROG_RUN of such a program calls these functions of the kernel (net/bpf/test_run.c).
 TRAMPOLINES = [
-    (ProgType.TRACING, AttachType.TRACE_FENTRY, "__x64_sys_getppid", 0),
-    (ProgType.TRACING, AttachType.TRACE_FEXIT, "__x64_sys_getppid", 0),
-    (ProgType.LSM, AttachType.LSM_MAC, "bpf_lsm_socket_sendmsg", F_SLEEPABLE),
-    (ProgType.TRACING, AttachType.MODIFY_RETURN, "security_socket_sendmsg", 0),
+    (ProgType.TRACING, AttachType.TRACE_FENTRY, "bpf_fentry_test1"),
+    (ProgType.TRACING, AttachType.TRACE_FEXIT, "bpf_fentry_test1"),
+    (ProgType.TRACING, AttachType.MODIFY_RETURN, "bpf_modify_return_test"),
+    (ProgType.LSM, AttachType.LSM_MAC, "bpf_lsm_socket_sendmsg"),
 ]
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize(
-    ("prog_type", "attach_type", "function", "flags"),
+    ("prog_type", "attach_type", "function"),
     TRAMPOLINES,
-    ids=[attach_type.name for _, attach_type, _, _ in TRAMPOLINES],
+    ids=[attach_type.name for _, attach_type, _ in TRAMPOLINES],
 )
 def test_trampolines(
-    prog_type: ProgType, attach_type: AttachType, function: str, flags: int, counter: Counter
+    prog_type: ProgType, attach_type: AttachType, function: str, counter: Counter
 ) -> None:
     target = kernel_btf().find(function, Func)
     if target is None:
         pytest.skip(f"this kernel has no function {function}")
+    code = counts_in(counter.fd.fileno())
     try:
-        prog = load_program(
-            prog_type,
-            counts_in(counter.fd.fileno()),
-            attach_type=attach_type,
-            attach_btf_id=target,
-            flags=flags,
-        )
-        with prog:
+        with load_program(prog_type, code, attach_type=attach_type, attach_btf_id=target) as prog:
             link = attach(prog.fileno(), prog_type, attach_type, function)
+
+            def trigger() -> None:
+                if prog_type == ProgType.LSM:
+                    switch_tasks()
+                else:
+                    for _ in range(ENOUGH):
+                        run_program(prog)
+
+            assert_runs_while_open(link, counter, trigger)
     except BpfError as error:
         pytest.skip(f"{error}; {why_refused()}")
-    assert_runs_while_open(link, counter, switch_tasks if "socket" in function else make_syscalls)
 
 
 @pytest.fixture

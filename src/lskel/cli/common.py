@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,6 +82,17 @@ def to_loader(source: str, name: str | None = None, form: str = Form.UNROLLED.va
         return opened
     with at(source):
         return generate(opened, form)
+
+
+def pairs(options: Iterable[str], form: str) -> dict[str, str]:
+    """Options of the form KEY=VALUE; UsageError, which names `form`, where one is not."""
+    found = {}
+    for option in options:
+        key, sign, value = option.partition("=")
+        if not (key and sign and value):
+            raise UsageError(f"'{option}' is not {form}")
+        found[key] = value
+    return found
 
 
 def print_json(value: Any) -> None:

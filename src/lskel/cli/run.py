@@ -1,0 +1,154 @@
+"""lskel run"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+
+from lskel.btf.value import Value, format_value, to_json
+from lskel.cli.common import (
+    form_option,
+    json_option,
+    name_option,
+    pairs,
+    source_argument,
+    to_loader,
+)
+from lskel.replay import kernel
+from lskel.replay.loaded import Loaded
+from lskel.session.attach import Links, attach_all
+from lskel.session.contents import Contents, contents
+from lskel.session.events import Event, Events
+
+MAX_ENTRIES = 20
+
+
+@click.command("run")
+@source_argument
+@click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after S seconds.")
+@click.option(
+    "--event", "types", multiple=True, metavar="MAP=TYPE", help="BTF type of MAP's events."
+)
+@click.option(
+    "--attach",
+    "attach",
+    multiple=True,
+    metavar="PROGRAM=INTERFACE",
+    help="Attach an XDP program to a network interface.",
+)
+@click.option(
+    "--entries",
+    type=click.IntRange(min=0),
+    default=MAX_ENTRIES,
+    show_default=True,
+    metavar="N",
+    help="Print at most N entries of each map at the end.",
+)
+@form_option
+@name_option
+@json_option
+def command(
+    source: str,
+    duration: float | None,
+    types: tuple[str, ...],
+    attach: tuple[str, ...],
+    entries: int,
+    form: str,
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Load, attach what attaches by itself, stream events; print the maps at the end.
+
+    Ends on Ctrl-C or after --duration. Events of ring buffers are decoded by BTF: as the type that
+    --event names, else as a struct named like the map, or `event`; hexadecimal otherwise. With
+    --json each line is an object: `loaded`, `event`, then `maps`.
+
+    \b
+    Example:
+        lskel run execsnoop.bpf.o --duration 10
+        lskel run trace.lskel --event samples=sample_t
+    """
+    loader = to_loader(source, name, form)
+    out = _Json() if as_json else _Text()
+    with kernel.run(loader) as loaded, Events(loaded, pairs(types, "MAP=TYPE")) as events:
+        with attach_all(loaded, pairs(attach, "PROGRAM=INTERFACE")) as links:
+            out.started(loaded, links, events)
+            try:
+                end = None if duration is None else time.monotonic() + duration
+                for event in events.until(end):
+                    out.event(event)
+            except KeyboardInterrupt:
+                pass
+        for event in events.available():
+            out.event(event)
+        out.finished(list(contents(loaded, entries)))
+
+
+class _Text:
+    """For people."""
+
+    def started(self, loaded: Loaded, links: Links, events: Events) -> None:
+        click.echo(f"loaded {len(loaded.programs)} programs, {len(loaded.maps)} maps")
+        for item in links.attached:
+            click.echo(f"attached {item.program} to {item.target}")
+        for skipped in links.skipped:
+            click.echo(f"not attached {skipped.program}: {skipped.reason}")
+        if events.maps:
+            click.echo(f"events from {', '.join(events.maps)}; Ctrl-C ends")
+
+    def event(self, event: Event) -> None:
+        text = event.raw.hex(" ") if event.value is None else format_value(event.value)
+        click.echo(f"{event.map}: {text}")
+
+    def finished(self, maps: list[Contents]) -> None:
+        for shown in maps:
+            click.echo(f"map {shown.map}:")
+            for key, value in shown.entries:
+                click.echo(f"  {_text(key)}: {_text(value)}")
+            if shown.more:
+                click.echo("  ...")
+
+
+class _Json:
+    """For programs: one object a line."""
+
+    def started(self, loaded: Loaded, links: Links, events: Events) -> None:
+        self.line(
+            loaded={
+                "maps": list(loaded.maps),
+                "programs": list(loaded.programs),
+                "attached": [{"program": a.program, "target": a.target} for a in links.attached],
+                "not_attached": [{"program": s.program, "reason": s.reason} for s in links.skipped],
+                "events": list(events.maps),
+            }
+        )
+
+    def event(self, event: Event) -> None:
+        value = {"raw": event.raw.hex()} if event.value is None else {"value": to_json(event.value)}
+        self.line(event={"map": event.map, **value})
+
+    def finished(self, maps: list[Contents]) -> None:
+        self.line(
+            maps=[
+                {
+                    "map": shown.map,
+                    "entries": [{"key": _json(k), "value": _json(v)} for k, v in shown.entries],
+                    "more": shown.more,
+                }
+                for shown in maps
+            ]
+        )
+
+    def line(self, **item: Any) -> None:
+        click.echo(json.dumps(item))
+
+
+def _text(value: Value | bytes) -> str:
+    return value.hex(" ") if isinstance(value, bytes) else format_value(value)
+
+
+def _json(value: Value | bytes) -> Any:
+    return value.hex() if isinstance(value, bytes) else to_json(value)

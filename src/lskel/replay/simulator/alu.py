@@ -1,0 +1,116 @@
+"""Arithmetic instructions (RFC 9669 sections 4.1 and 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lskel.bpf import insn as i
+from lskel.replay.simulator.arithmetic import Binary, mask, operations, swap
+from lskel.replay.simulator.step import Families, Family, Form, Registers, Site, Step, only, uses
+
+_CLASSES = {i.ALU64: 64, i.ALU: 32}
+_SWAPS = (16, 32, 64)
+
+
+def families() -> Families:
+    """Opcodes of the classes ALU and ALU64."""
+    for cls, bits in _CLASSES.items():
+        for code, by_offset in operations(bits).items():
+            with_register = {
+                off: Form(_register(function, bits), uses("dst src"), "dst")
+                for off, function in by_offset.items()
+            }
+            with_number = {
+                off: Form(_number(function, bits), uses("dst imm"), "dst")
+                for off, function in by_offset.items()
+                # Only a register can be sign-extended.
+                if code != i.MOV or off == 0
+            }
+            yield cls | code | i.X, Family("off", with_register)
+            yield cls | code | i.K, Family("off", with_number)
+        yield cls | i.NEG | i.K, only(Form(_negate(bits), uses("dst"), "dst"))
+    yield i.ALU | i.END | i.K, _swaps(_to_little)
+    yield i.ALU | i.END | i.X, _swaps(_to_big)
+    yield i.ALU64 | i.END | i.K, _swaps(_swap)
+
+
+def _register(function: Binary, bits: int) -> Callable[[Site], Step]:
+    ones = mask(bits)
+
+    def make(site: Site) -> Step:
+        _, dst, src, _, _ = site.insn
+        following = site.index + 1
+
+        def step(r: Registers) -> int:
+            r[dst] = function(r[dst] & ones, r[src] & ones) & ones
+            return following
+
+        return step
+
+    return make
+
+
+def _number(function: Binary, bits: int) -> Callable[[Site], Step]:
+    ones = mask(bits)
+
+    def make(site: Site) -> Step:
+        dst, number = site.insn.dst, site.insn.imm & ones
+        following = site.index + 1
+
+        def step(r: Registers) -> int:
+            r[dst] = function(r[dst] & ones, number) & ones
+            return following
+
+        return step
+
+    return make
+
+
+def _negate(bits: int) -> Callable[[Site], Step]:
+    ones = mask(bits)
+
+    def make(site: Site) -> Step:
+        dst = site.insn.dst
+        following = site.index + 1
+
+        def step(r: Registers) -> int:
+            r[dst] = -r[dst] & ones
+            return following
+
+        return step
+
+    return make
+
+
+def _swaps(make: Callable[[Site], Step]) -> Family:
+    return Family("imm", {bits: Form(make, uses("dst"), "dst") for bits in _SWAPS})
+
+
+def _to_little(site: Site) -> Step:
+    return _cut(site) if site.machine.memory.order == "little" else _swap(site)
+
+
+def _to_big(site: Site) -> Step:
+    return _cut(site) if site.machine.memory.order == "big" else _swap(site)
+
+
+def _cut(site: Site) -> Step:
+    dst, ones = site.insn.dst, mask(site.insn.imm)
+    following = site.index + 1
+
+    def step(r: Registers) -> int:
+        r[dst] &= ones
+        return following
+
+    return step
+
+
+def _swap(site: Site) -> Step:
+    dst, bits = site.insn.dst, site.insn.imm
+    following = site.index + 1
+
+    def step(r: Registers) -> int:
+        r[dst] = swap(r[dst], bits)
+        return following
+
+    return step

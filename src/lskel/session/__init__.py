@@ -1,0 +1,1 @@
+"""A loaded object at work: attached, its events read, its maps shown."""
