@@ -19,6 +19,7 @@ from lskel.errors import LskelError
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import bpf, host_attr
+from tests import corpus
 
 # Debian keeps bpftool here, which is not on everybody's PATH.
 _PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
@@ -120,3 +121,10 @@ def mount(run: Run, tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 def bpffs(mount: Callable[[str], Path]) -> Path:
     """A bpffs for this test alone; its pins go with it."""
     return mount("bpf")
+
+
+@pytest.fixture
+def corpus_tools() -> None:
+    """The test needs the kernel selftests corpus: clang, bpftool and the kernel's source."""
+    if missing := corpus.missing():
+        lacking(f"the corpus needs {', '.join(missing)}")

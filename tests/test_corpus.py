@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -50,14 +49,8 @@ def test_object_name(path: str, name: str) -> None:
     assert corpus.object_name(Path(path)) == name
 
 
-@pytest.fixture
-def _tools() -> None:
-    if (lacking := corpus.missing()) and os.environ.get("CI") != "true":
-        pytest.skip(f"the corpus needs {', '.join(lacking)}")
-
-
 @pytest.mark.corpus
-@pytest.mark.usefixtures("_tools")
+@pytest.mark.usefixtures("corpus_tools")
 def test_most_selftests_compile() -> None:
     # A few look at structures that other kernels than 6.1 spell differently.
     products = corpus.compilations()
@@ -68,7 +61,7 @@ def test_most_selftests_compile() -> None:
 
 
 @pytest.mark.corpus
-@pytest.mark.usefixtures("_tools")
+@pytest.mark.usefixtures("corpus_tools")
 def test_light_skeletons_parse() -> None:
     headers = [product.path for product in corpus.light_skeletons() if product.ok]
     assert len(headers) > 420
@@ -81,7 +74,7 @@ def test_light_skeletons_parse() -> None:
 
 
 @pytest.mark.corpus
-@pytest.mark.usefixtures("_tools")
+@pytest.mark.usefixtures("corpus_tools")
 def test_parsing_agrees_with_a_c_compiler(tmp_path: Path) -> None:
     header = next(product.path for product in corpus.light_skeletons() if product.ok)
     text = header.read_text()

@@ -25,12 +25,13 @@ from lskel.cursor import ByteOrder
 from lskel.elf import Elf
 from lskel.errors import BadObject, LskelError, UsageError
 from tests.btf.samples import ORDERS, damaged, everything
-from tests.build.btf import BtfBuilder
+from tests.build.btf import BtfBuilder, Field
 from tests.conftest import Run, lacking
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 TARGETS: dict[ByteOrder, str] = {"little": "bpfel", "big": "bpfeb"}
 _KEYWORDS = {Kind.STRUCT: "struct", Kind.UNION: "union", Kind.ENUM: "enum", Kind.ENUM64: "enum"}
+_BATCH = 400
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 
@@ -88,43 +89,51 @@ def _mention(btf: Btf, type_id: TypeId) -> Any:
     return (name, _shape(btf, type_id)) if nameless else name
 
 
-def _check(run: Run, path: Path, btf: Btf, roots: list[TypeId]) -> None:
-    """Print, compile, read, compare; and let gcc check what it can."""
-    lines = list(definitions(btf, roots))
-    names = [(_full_name(btf, root), root) for root in roots]
-    variables = [f"{name} v{root};" for name, root in names]
+def _check_by_reading(run: Run, path: Path, btf: Btf, roots: list[TypeId]) -> None:
+    """Print the types, compile the text, and compare the BTF that comes out with `btf`."""
+    lines = definitions(btf, roots)
+    variables = (f"{_full_name(btf, root)} v{root};" for root in roots)
     options = ("-target", TARGETS[btf.order])
     again = _compile(run, path, "\n".join((*lines, *variables)), *options)
 
     by_name: dict[tuple[str, str], TypeId] = {}
     for type_id, found in again:
-        kind = found.kind.name.removesuffix("64")
-        by_name.setdefault((kind, found.name), type_id)
-    differences = []
+        by_name.setdefault((found.kind.name.removesuffix("64"), found.name), type_id)
+    differences, wanted = [], set(roots)
     for need in in_order(btf, roots):
         found = btf[need.type_id]
         printed = by_name.get((found.kind.name.removesuffix("64"), found.name))
         # clang writes neither what is mentioned nowhere nor, behind pointers, all that is.
-        if need.complete and (printed is not None or need.type_id in roots):
+        if need.complete and (printed is not None or need.type_id in wanted):
             before = _shape(btf, need.type_id)
             after = None if printed is None else _shape(again, printed)
             if before != after:
                 differences.append((before, after))
     assert not differences
 
+
+def _check_by_assertions(run: Run, path: Path, btf: Btf, roots: list[TypeId]) -> None:
+    """Let gcc check sizes, and the offsets of what has an address."""
+    text = list(definitions(btf, roots))
+    for root in roots:
+        name, found = _full_name(btf, root), btf[root]
+        claims = [f"sizeof({name}) == {btf.size_of(root)}"]
+        if isinstance(found, t.Composite):
+            claims += [
+                f"__builtin_offsetof({name}, {member.name}) == {member.bit_offset // 8}"
+                for member in found.members
+                if member.name and not member.bitfield_size
+            ]
+        text += [f'_Static_assert({claim}, "{claim}");' for claim in claims]
+    source = path / "asserts.c"
+    source.write_text("\n".join(text))
+    run("gcc", "-m64", "-std=gnu11", *_WARNINGS, "-c", source, "-o", path / "asserts.o")
+
+
+def _check(run: Run, path: Path, btf: Btf, roots: list[TypeId]) -> None:
+    _check_by_reading(run, path, btf, roots)
     if btf.order == "little":
-        asserts = [f'_Static_assert(sizeof({n}) == {btf.size_of(i)}, "{n}");' for n, i in names]
-        for name, root in names:
-            composite = btf[root]
-            for member in getattr(composite, "members", ()):
-                if member.name and not member.bitfield_size:
-                    place = f"__builtin_offsetof({name}, {member.name})"
-                    asserts.append(
-                        f'_Static_assert({place} == {member.bit_offset // 8}, "{name}");'
-                    )
-        source = path / "asserts.c"
-        source.write_text("\n".join((*lines, *asserts)))
-        run("gcc", "-m64", "-std=gnu11", *_WARNINGS, "-c", source, "-o", path / "asserts.o")
+        _check_by_assertions(run, path, btf, roots)
 
 
 def _named(btf: Btf) -> list[TypeId]:
@@ -167,7 +176,12 @@ def test_all_types_of_the_kernel(run: Run, tmp_path: Path) -> None:
     named = _named(btf)
     roots = list(_without_clashes(btf, named))
     assert len(roots) > 0.95 * len(named) > 5000
-    _check(run, tmp_path, btf, roots)
+    _check_by_assertions(run, tmp_path, btf, roots)
+    # The time that clang takes to write BTF grows with the square of what there is.
+    odd = [root for root in roots if re.search(r" : |__pad|packed", definition(btf, root))]
+    some = sorted({*odd, *roots[::20]})
+    for start in range(0, len(some), _BATCH):
+        _check_by_reading(run, tmp_path, btf, some[start : start + _BATCH])
 
 
 _ODD = """
@@ -208,7 +222,7 @@ struct nested {
 struct flexible { u32 n; u64 items[]; };
 struct flex_inside { struct flexible head; u64 more; };
 struct zero { u32 n; u8 none[0]; u32 after; };
-struct wide { u8 a; __int128 b; unsigned __int128 c; long double d; float e; };
+struct broad { u8 a; __int128 b; unsigned __int128 c; double d; float e; };
 struct later;
 typedef struct later later_t;
 typedef int (*compare_t)(const void *, const void *);
@@ -226,7 +240,7 @@ struct later {
 def test_odd_layouts(run: Run, tmp_path: Path, order: ByteOrder) -> None:
     tags = re.findall(r"^(struct|union|enum) (\w+) {", _ODD, re.MULTILINE)
     variables = "".join(f"{kind} {name} v_{name};\n" for kind, name in tags)
-    options = ("-target", TARGETS[order], "-Wno-all", "-Wno-extra")
+    options = ("-target", TARGETS[order], "-w")
     btf = _compile(run, tmp_path, _ODD + variables, *options)
     roots = _named(btf)
     assert {btf[root].name for root in roots} == {name for _, name in tags}
@@ -268,7 +282,7 @@ def test_random_layouts(run: Run, tmp_path: Path, order: ByteOrder, seed: int) -
     count = 300
     text = "\n".join(_random_struct(rng, number) for number in range(count))
     variables = "".join(f"struct s{number} v{number};\n" for number in range(count))
-    options = ("-target", TARGETS[order], "-Wno-all", "-Wno-extra")
+    options = ("-target", TARGETS[order], "-w")
     btf = _compile(run, tmp_path, f"{text}\n{variables}", *options)
     roots = _named(btf)
     assert len(roots) == count
@@ -314,8 +328,8 @@ def test_type_names() -> None:
         b.add_float("double", 8): "double",
         b.add_datasec(".bss", 0): "datasec .bss",
         b.add_decl_tag("kptr", foo): "decl_tag kptr",
-        b.add_int("", 4): "<[39]: BTF: INT [39] has no name>",
-        b.add_ptr(999): "<[40]: BTF: there is no type [999], the last is [40]>",
+        b.add_int("", 4): "<[48]: BTF: INT [48] has no name>",
+        b.add_ptr(999): "<[49]: BTF: there is no type [999], the last is [49]>",
     }
     btf = b.btf()
     assert {type_id: type_name(btf, TypeId(type_id)) for type_id in names} == names
@@ -327,55 +341,48 @@ def test_definitions_by_example() -> None:
     char = b.add_int("char", 1)
     color = b.add_enum("color", [("RED", -1), ("BLUE", 7)], signed=True)
     inner = b.add_union("", 8, [("x", int_, 0), ("text", b.add_array(char, 5), 0)])
-    event = b.add_struct(
-        "event",
-        24,
-        [
-            ("pid", int_, 0),
-            ("a", int_, 37, 3),
-            ("", inner, 64),
-            ("color", color, 128),
-            ("next", b.add_ptr(6), 160),
-        ],
-    )
+    following = b.add_ptr(inner + 2)
+    members: list[Field] = [("pid", int_, 0), ("a", int_, 37, 3), ("", inner, 64)]
+    members += [("color", color, 128), ("next", following, 192)]
+    event = b.add_struct("event", 32, members)
     alias = b.add_typedef("alias", b.add_struct("", 4, [("x", int_, 0)]))
     proto = b.add_func_proto(int_, [("event", b.add_ptr(event))])
+    handler = b.add_typedef("handler_t", b.add_ptr(proto))
     wide = b.add_enum64("wide", [("MIN", -(1 << 63)), ("MAX", (1 << 63) - 1)], signed=True)
     old = b.add_enum("old", [("NONE", 0xFFFFFFFF)], size=1)
     cases = {
-        event: """\
+        event: """
             struct event {
-            	int pid;
-            	char : 5;
-            	int a : 3;
-            	union {
-            		int x;
-            		char text[5];
-            	};
-            	enum color color;
-            	struct event *next;
-            } __attribute__((packed));""",
+                int pid;
+                char : 5;
+                int a : 3;
+                union {
+                    int x;
+                    char text[5];
+                };
+                enum color color;
+                struct event *next;
+            };
+            """,
         color: "enum color {\n\tRED = -1,\n\tBLUE = 7,\n};",
-        wide: """\
+        wide: """
             enum wide {
-            	MIN = -9223372036854775807LL - 1,
-            	MAX = 9223372036854775807ULL,
-            } __attribute__((mode(DI)));""",
-        old: "enum old {\n\tNONE = 255,\n} __attribute__((mode(QI)));",
+                MIN = -9223372036854775807LL - 1,
+                MAX = 9223372036854775807ULL,
+            };
+            """,
+        old: "enum old {\n\tNONE = 255,\n} __attribute__((packed));",
         b.add_enum("later", []): "enum later;",
         alias: "typedef struct {\n\tint x;\n} alias;",
-        b.add_typedef(
-            "handler_t", b.add_ptr(proto)
-        ): "typedef int (*handler_t)(struct event *event);",
+        handler: "typedef int (*handler_t)(struct event *event);",
         b.add_fwd("gone"): "struct gone;",
         b.add_func("handle", proto): "int handle(struct event *event);",
         b.add_var("seen", int_): "int seen;",
         b.add_var("hz", int_, VarLinkage.GLOBAL_EXTERN): "extern int hz;",
     }
-    b[b[event].words[13]].size = event
     btf = b.btf()
     for type_id, text in cases.items():
-        assert definition(btf, type_id) == dedent(text)
+        assert definition(btf, type_id) == dedent(text).strip().replace("    ", "\t")
     assert declaration(btf, alias, "value") == "alias value"
     assert declaration(btf, proto, "run") == "int run(struct event *event)"
     assert declaration(btf, inner, "both") == "union {\n\tint x;\n\tchar text[5];\n} both"
@@ -383,17 +390,16 @@ def test_definitions_by_example() -> None:
 
 def test_definitions_come_in_an_order_that_c_accepts() -> None:
     b = BtfBuilder()
-    int_ = b.add_int("int", 4, IntEncoding.SIGNED)
-    outer, inner, inner_t, pointer, other, strange = range(2, 8)
-    b.add_struct("outer", 16, [("inner", inner_t, 0), ("other", pointer, 64)])
-    b.add_struct("inner", 8, [("outer", b.first_id + 8 - 1, 0)])
-    b.add_typedef("inner_t", inner)
-    b.add_ptr(other)
-    b.add_struct("other", 4, [("number", int_, 0)])
-    b.add_struct("strange", 8, [("inner", b.add_ptr(outer), 0)])
-    assert b[strange].vlen == 1
+    b.add_int("int", 4, IntEncoding.SIGNED)
+    b.add_struct("outer", 16, [("inner", 3, 0), ("other", 5, 64)])
+    b.add_typedef("inner_t", 4)
+    b.add_struct("inner", 8, [("outer", 7, 0)])
+    b.add_ptr(6)
+    b.add_struct("other", 4, [("number", 1, 0)])
+    b.add_ptr(2)
+    b.add_struct("unrelated", 8, [("outer", 7, 0)])
     btf = b.btf()
-    texts = [text.partition(" {")[0] for text in definitions(btf, [TypeId(outer)])]
+    texts = [text.partition(" {")[0] for text in definitions(btf, [TypeId(2)])]
     assert texts == [
         "struct outer;",
         "struct inner",
@@ -453,10 +459,6 @@ def _wide(b: BtfBuilder) -> None:
     b.add_ptr(0)
 
 
-def _typedef_of_itself(b: BtfBuilder) -> None:
-    b.add_typedef("a", 2)
-
-
 def _overlap(b: BtfBuilder) -> None:
     b.add_struct("a", 8, [("x", 1, 0), ("y", 1, 16)])
 
@@ -494,15 +496,14 @@ def _enum_of_3_bytes(b: BtfBuilder) -> None:
         (_two_by_value, r"type \[2\] contains itself"),
         (_nameless_cycle, r"type \[4\] contains itself"),
         (_deep, r"nested in more than 64 types"),
-        (_wide, r"mentions more than 100000 types"),
-        (_typedef_of_itself, r"chain of more than 64 types"),
+        (_wide, r"mentions more than 20000 types"),
         (_overlap, r"member 'y' of STRUCT 'a' \[2\] cannot be at bit 16"),
         (_too_small, r"member 'x' of STRUCT 'a' \[2\] cannot be at bit 0"),
         (_union_not_at_0, r"member 'x' of UNION 'a' \[2\] cannot be at bit 32"),
         (_wide_bits, r"member 'x' of 33 bits at bit 0 is of INT 'int' \[1\]"),
         (_pointer_bits, r"member 'x' of 5 bits at bit 0 is of PTR"),
         (_by_value_unknown, r"FWD 'secret' \[3\] has no size"),
-        (_enum_of_3_bytes, r"enum 'a' \[2\] has 3 bytes"),
+        (_enum_of_3_bytes, r"enum 'a' \[2\] cannot have 3 bytes"),
     ],
 )
 def test_wrong_btf(wrong: Callable[[BtfBuilder], None], message: str) -> None:
@@ -515,6 +516,13 @@ def test_wrong_btf(wrong: Callable[[BtfBuilder], None], message: str) -> None:
         definition(btf, TypeId(2))
     with pytest.raises(BadObject):
         list(definitions(btf, [TypeId(2)]))
+
+
+def test_typedef_of_itself() -> None:
+    b = BtfBuilder()
+    b.add_typedef("a", 1)
+    with pytest.raises(BadObject, match=r"type \[1\] contains itself"):
+        list(definitions(b.btf(), [TypeId(1)]))
 
 
 def test_members_that_c_cannot_reach_are_padding() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lskel.bpf.enums import Cmd, MapType
+from lskel.bpf.layouts import MAP_ELEM
 from lskel.errors import LskelError
 from lskel.runtime import maps
 from lskel.runtime.cpus import possible_cpus
@@ -31,7 +32,7 @@ from lskel.runtime.maps import (
     update_percpu,
 )
 from lskel.runtime.objects import Fd, map_info
-from lskel.runtime.syscall import ENOTSUPP, BpfError, bpf
+from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
 from tests.conftest import Run
 from tests.runtime.programs import create_map
 
@@ -69,6 +70,13 @@ def dumped(run: Run, fd: Fd) -> dict[bytes, Any]:
 def hash_map() -> Iterator[Fd]:
     with create_map(MapType.HASH, 4, 6, 1000) as fd:
         yield fd
+
+
+def test_the_attr_of_an_element_is_as_the_layout_says() -> None:
+    key = b"key!"
+    expected = host_attr(MAP_ELEM, "flags", map_fd=7, key=address_of(key), value=9, flags=4)
+    assert maps._elem(7, key, 9, 4) == expected
+    assert MAP_ELEM["next_key"] == MAP_ELEM["value"]
 
 
 @pytest.mark.kernel

@@ -132,10 +132,10 @@ def test_a_map_for_fewer_cpus() -> None:
 
 @pytest.mark.kernel
 def test_a_cpu_that_goes_offline_meanwhile(events: Fd, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_event(kind: int, config: int, cpu: int, **options: int) -> Fd:
+    def open_event(kind: int, config: int, cpu: int, *, raw_samples: bool) -> Fd:
         if cpu != 0:
             raise KernelError("perf_event_open", number)
-        return real(kind, config, cpu, **options)
+        return real(kind, config, cpu, raw_samples=raw_samples)
 
     real = perf.open_event
     monkeypatch.setattr(perf, "open_event", open_event)

@@ -40,12 +40,12 @@ SYS_ADMIN, NET_ADMIN = Capability.SYS_ADMIN, Capability.NET_ADMIN
     [
         (
             FREE._replace(euid=1000, capabilities=0),
-            "CAP_BPF and CAP_PERFMON and CAP_NET_ADMIN (kernel.unprivileged_bpf_disabled is 2)",
+            "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN (kernel.unprivileged_bpf_disabled is 2)",
             "run it as root",
         ),
         (
             FREE._replace(euid=1000, capabilities=0, unprivileged_bpf_disabled=0),
-            "CAP_BPF and CAP_PERFMON and CAP_NET_ADMIN:",
+            "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN:",
             "setcap",
         ),
         (FREE._replace(capabilities=0), "this process lacks CAP_BPF", "--cap-add"),
@@ -133,7 +133,7 @@ def test_a_root_without_capabilities() -> None:
     situation, advice, error = report("setpriv", "--bounding-set=-all", "--inh-caps=-all")
     assert situation.capabilities == 0
     assert "EPERM" in error
-    assert "lacks CAP_BPF and CAP_PERFMON and CAP_NET_ADMIN" in advice
+    assert "lacks CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN" in advice
 
 
 @pytest.mark.kernel

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from lskel.bpf.enums import MapType, ProgType
+from lskel.runtime import fence, ringbuf
 from lskel.runtime.objects import Fd
 from lskel.runtime.ringbuf import RingBuffer
 from tests.runtime.programs import (
@@ -31,6 +32,12 @@ WORD = struct.Struct("@L")
 
 def u64(number: int) -> bytes:
     return number.to_bytes(8, sys.byteorder)
+
+
+@pytest.fixture(autouse=True, params=["fence_by_locks", "no_fence"])
+def _fence(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both must work on every machine; only the order of accesses may differ."""
+    monkeypatch.setattr(ringbuf, "fence", getattr(fence, request.param))
 
 
 @pytest.fixture
@@ -251,3 +258,5 @@ def test_closing_twice() -> None:
         ring.close()
         with pytest.raises(ValueError, match="released"):
             list(ring.consume())
+        with pytest.raises(ValueError, match="closed"):
+            ring.poll(0)

@@ -16,7 +16,8 @@ from lskel.btf.types import Kind, TypeId
 from lskel.errors import BadObject, LskelError, UsageError
 
 # How many types one text may mention: BTF whose types share parts can say more than fits anywhere.
-MAX_MENTIONS = 100_000
+# The longest definition of the Linux kernel mentions 2,000, the longest name 41.
+MAX_MENTIONS = 20_000
 MAX_NAME_MENTIONS = 500
 
 _KEYWORDS = {
@@ -28,9 +29,9 @@ _KEYWORDS = {
     Kind.VOLATILE: "volatile",
     Kind.RESTRICT: "restrict",
 }
-# What gives an enum another size than that of `int`, in gcc and clang.
-_ENUM_MODES = {1: " __attribute__((mode(QI)))", 2: " __attribute__((mode(HI)))"}
-_ENUM_MODES |= {4: "", 8: " __attribute__((mode(DI)))"}
+_PACKED = " __attribute__((packed))"
+# What gives an enum more bytes than its values need. It makes the enum signed, too.
+_ENUM_MODES = {2: " __attribute__((mode(HI)))", 8: " __attribute__((mode(DI)))"}
 
 
 def type_name(btf: Btf, type_id: TypeId) -> str:
@@ -184,15 +185,16 @@ class _Printer:
         if isinstance(found, t.Enum):
             if not found.values:
                 return head
-            if found.size not in _ENUM_MODES:
-                raise BadObject(f"BTF: enum '{name}' [{type_id}] has {found.size} bytes")
-            lines = [f"{label} = {_literal(number)}," for label, number in _values(found)]
-            attributes = _ENUM_MODES[found.size]
+            values = _values(found)
+            lines = [f"{label} = {_literal(number)}," for label, number in values]
+            attributes = _enum_attributes(found.size, [number for _, number in values])
+            if attributes is None:
+                raise BadObject(f"BTF: enum '{name}' [{type_id}] cannot have {found.size} bytes")
         else:
             with self._nesting.inside(type_id):
                 lines = [f"{line};" for line in self._members(type_id, found, level + 1)]
                 packed = self._layout.is_packed(type_id)
-            attributes = " __attribute__((packed))" if packed else ""
+            attributes = _PACKED if packed else ""
         indent = "\t" * level
         body = "".join(f"{indent}\t{line}\n" for line in lines)
         return f"{head} {{\n{body}{indent}}}{attributes}"
@@ -230,6 +232,8 @@ class _Printer:
         found = self._btf[behind]
         if not isinstance(found, t.Composite):
             return None
+        if behind == self._btf.skip_modifiers(member.type) and not found.name:
+            return self.declare(member.type, "", level)
         # Without a tag: a member `struct foo;` is known only to compilers told -fms-extensions.
         self._mention(behind)
         return self._body(behind, found, "", level)
@@ -252,10 +256,22 @@ def _bracketed(inner: str) -> str:
     return f"({inner})" if inner.startswith("*") else inner
 
 
-def _values(found: t.Enum) -> Iterator[tuple[str, int]]:
+def _values(found: t.Enum) -> list[tuple[str, int]]:
     # BTF of old compilers calls all enums unsigned and has negative values as 32 bits.
     mask = -1 if found.signed else (1 << 8 * found.size) - 1
-    return ((label, number & mask) for label, number in found.values)
+    return [(label, number & mask) for label, number in found.values]
+
+
+def _enum_attributes(size: int, numbers: list[int]) -> str | None:
+    """What gives an enum of these numbers its size in bytes; None where nothing can."""
+    sign = any(number < 0 for number in numbers)
+    bits = max((number ^ -(number < 0)).bit_length() + sign for number in numbers)
+    needed = next((bytes_ for bytes_ in (1, 2, 4) if bits <= 8 * bytes_), 8)
+    if size == max(needed, 4):
+        return ""
+    if size == needed:
+        return _PACKED
+    return _ENUM_MODES.get(size) if size > needed else None
 
 
 def _literal(number: int) -> str:

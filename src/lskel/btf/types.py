@@ -78,6 +78,7 @@ class Void(Type):
 
     __slots__ = ()
 
+
 @dataclass(frozen=True, slots=True)
 class Int(Type):
     """An integer of `size` bytes; `bits` and `offset` (in bits) differ from it only in old BTF."""

@@ -22,8 +22,10 @@ from lskel.errors import BadObject
 
 # How many Python objects one value may become: so many, and some more for each of its bytes. Only
 # BTF made with ill intent needs more (arrays of empty structs, unions of unions of unions).
-MAX_PARTS = 1 << 20
+MAX_PARTS = 1 << 16
 MAX_PARTS_A_BYTE = 64
+# Members of a struct, those of its anonymous members included.
+MAX_FIELDS = 1 << 16
 
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 _INTS = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -193,8 +195,11 @@ class _Planner:
         fields: list[_Field] = []
         for member in found.members:
             fields += self._member(member)
-            if len(fields) > MAX_PARTS:
-                break
+            if len(fields) > MAX_FIELDS:
+                raise BadObject(
+                    f"BTF: {found.kind.name} '{found.name}' [{type_id}] has more than "
+                    f"{MAX_FIELDS} members"
+                )
         plan = _of_fields(fields, found.size)
         if any(field.offset + field.plan.size > found.size for field in fields):
             raise BadObject(
@@ -289,9 +294,13 @@ def _text(data: Buffer) -> str:
 def format_value(value: Value, *, max_items: int = 64) -> str:
     """One line for people: ``{pid=1, comm="bash", state=RUNNING, next=0xffff888100000000}``.
 
-    Of a longer list the first `max_items` are printed, and how many more there are.
+    Of a longer list the first `max_items` are printed, and how many more there are. What cannot be
+    printed is escaped.
     """
-    return _handler(_TEXTS, value)(value, max_items)
+    text = _text_of(value, max_items)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def to_json(value: Value) -> Json:
@@ -306,15 +315,19 @@ def _handler(table: Mapping[type, _Handler], value: Value) -> _Handler:
     raise TypeError(f"{type(value).__name__} is no decoded value")
 
 
+def _text_of(value: Value, max_items: int) -> str:
+    return _handler(_TEXTS, value)(value, max_items)
+
+
 def _list_text(value: list[Value], max_items: int) -> str:
-    texts = [format_value(item, max_items=max_items) for item in value[:max_items]]
+    texts = [_text_of(item, max_items) for item in value[:max_items]]
     if len(value) > max_items:
         texts.append(f"... {len(value) - max_items} more")
     return f"[{', '.join(texts)}]"
 
 
 def _dict_text(value: dict[str, Value], max_items: int) -> str:
-    texts = (f"{name}={format_value(part, max_items=max_items)}" for name, part in value.items())
+    texts = (f"{name}={_text_of(part, max_items)}" for name, part in value.items())
     return f"{{{', '.join(texts)}}}"
 
 

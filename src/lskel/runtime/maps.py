@@ -9,18 +9,22 @@ bloom filter) has the key b"". Refusals are BpfErrors.
 from __future__ import annotations
 
 import errno
+import struct
 import sys
 from collections.abc import Iterator, Sequence
 
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, MapType
-from lskel.bpf.layouts import BATCH, MAP_ELEM
+from lskel.bpf.layouts import BATCH
 from lskel.errors import LskelError
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.objects import MapInfo
 from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
 
 Entry = tuple[bytes, bytes]
+
+# The attr that is made most often, so not from layouts.MAP_ELEM: map_fd, key, value, flags.
+_ELEM = struct.Struct("=i4xQQQ")
 
 PERCPU_TYPES = frozenset(
     (
@@ -67,7 +71,7 @@ def lookup_and_delete(fd: int, key: bytes, value_size: int) -> bytes | None:
 def _read(cmd: Cmd, fd: int, key: bytes, value_size: int, flags: int) -> bytes | None:
     value = bytearray(value_size)
     try:
-        bpf(cmd, _elem(fd, key, value=address_of(value), flags=flags))
+        bpf(cmd, _elem(fd, key, address_of(value), flags))
     except BpfError as error:
         if error.errno == errno.ENOENT:
             return None
@@ -77,7 +81,7 @@ def _read(cmd: Cmd, fd: int, key: bytes, value_size: int, flags: int) -> bytes |
 
 def update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
     """Set a value. `flags`: 0, BPF_NOEXIST (1) or BPF_EXIST (2), and BPF_F_LOCK (4)."""
-    bpf(Cmd.MAP_UPDATE_ELEM, _elem(fd, key, value=address_of(value), flags=flags))
+    bpf(Cmd.MAP_UPDATE_ELEM, _elem(fd, key, address_of(value), flags))
 
 
 def delete(fd: int, key: bytes) -> bool:
@@ -95,7 +99,7 @@ def next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
     """The key after `key`, None after the last; the first where `key` is None or not there."""
     found = bytearray(key_size)
     try:
-        bpf(Cmd.MAP_GET_NEXT_KEY, _elem(fd, key or b"", next_key=address_of(found)))
+        bpf(Cmd.MAP_GET_NEXT_KEY, _elem(fd, key or b"", address_of(found)))
     except BpfError as error:
         if error.errno == errno.ENOENT:
             return None
@@ -108,8 +112,8 @@ def freeze(fd: int) -> None:
     bpf(Cmd.MAP_FREEZE, _elem(fd, b""))
 
 
-def _elem(fd: int, key: bytes, **fields: int) -> bytearray:
-    return host_attr(MAP_ELEM, "flags", map_fd=fd, key=address_of(key), **fields)
+def _elem(fd: int, key: bytes, value: int = 0, flags: int = 0) -> bytearray:
+    return bytearray(_ELEM.pack(fd, address_of(key), value, flags))
 
 
 def items(fd: int, info: MapInfo) -> Iterator[Entry]:

@@ -12,8 +12,8 @@ from lskel.runtime.syscall import KernelError, address_of, syscall
 TYPE_SOFTWARE = 1
 TYPE_TRACEPOINT = 2
 COUNT_SW_BPF_OUTPUT = 10
-SAMPLE_RAW = 1 << 10
 
+_SAMPLE_RAW = 1 << 10
 _FLAG_FD_CLOEXEC = 8
 _ANY_PROCESS = -1
 _NO_GROUP = -1
@@ -26,11 +26,13 @@ _IOC_MAGIC = ord("$") << 8
 _IOC_U32 = 4 << 16
 
 
-def open_event(
-    kind: int, config: int, cpu: int, *, sample_type: int = 0, wakeup_events: int = 0
-) -> Fd:
-    """An event of all processes on one CPU, enabled, a sample each time. KernelError if refused."""
-    attr = _ATTR.pack(kind, _ATTR.size, config, 1, sample_type, 0, 0, wakeup_events, 0, 0)
+def open_event(kind: int, config: int, cpu: int, *, raw_samples: bool = False) -> Fd:
+    """An event of all processes on one CPU, enabled. KernelError if refused.
+
+    With `raw_samples` each occurrence leaves its data in the event's ring, and wakes a poll.
+    """
+    samples = (1, _SAMPLE_RAW) if raw_samples else (0, 0)
+    attr = _ATTR.pack(kind, _ATTR.size, config, *samples, 0, 0, int(raw_samples), 0, 0)
     fd = syscall(
         this_machine().perf_event_open,
         address_of(attr),

@@ -143,13 +143,7 @@ class _Ring:
 def _open_ring(cleanup: ExitStack, cpu: int, pages: int) -> _Ring | None:
     """None where the CPU has gone offline meanwhile."""
     try:
-        event = perf.open_event(
-            perf.TYPE_SOFTWARE,
-            perf.COUNT_SW_BPF_OUTPUT,
-            cpu,
-            sample_type=perf.SAMPLE_RAW,
-            wakeup_events=1,
-        )
+        event = perf.open_event(perf.TYPE_SOFTWARE, perf.COUNT_SW_BPF_OUTPUT, cpu, raw_samples=True)
     except KernelError as error:
         if error.errno == errno.ENODEV:
             return None

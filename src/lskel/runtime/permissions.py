@@ -93,13 +93,13 @@ def _no_capabilities(situation: Situation) -> str:
     if not missing:
         return ""
     missing += _missing(situation, Capability.NET_ADMIN)
-    names = " and ".join(f"CAP_{capability.name}" for capability in missing)
+    names = ", ".join(f"CAP_{capability.name}" for capability in missing)
     sysctl = situation.unprivileged_bpf_disabled
     closed = f" (kernel.unprivileged_bpf_disabled is {sysctl})" if sysctl else ""
     if situation.euid == 0:
-        cure = "this root was stripped of it, a container gets it back with --cap-add"
+        cure = "this root was stripped of them, a container gets them with --cap-add"
     else:
-        cure = "run it as root, or grant it with setcap or systemd's AmbientCapabilities="
+        cure = "run it as root, or grant them with setcap or systemd's AmbientCapabilities="
     return f"this process lacks {names}{closed}: {cure}"
 
 

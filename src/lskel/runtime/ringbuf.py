@@ -38,7 +38,8 @@ class RingBuffer:
         self._mask = max_entries - 1
         self._data_start = page_size
         with ExitStack() as cleanup:
-            fd = cleanup.enter_context(Fd(os.dup(map_fd))).fileno()
+            self._fd = cleanup.enter_context(Fd(os.dup(map_fd)))
+            fd = self._fd.fileno()
             write = mmap.PROT_READ | mmap.PROT_WRITE
             page = cleanup.enter_context(mmap.mmap(fd, page_size, mmap.MAP_SHARED, write))
             size = page_size + 2 * max_entries
@@ -48,19 +49,18 @@ class RingBuffer:
             self._consumer = cleanup.enter_context(memoryview(page).cast("L"))
             self._producer = cleanup.enter_context(memoryview(ring).cast("L"))
             self._headers = cleanup.enter_context(memoryview(ring).cast("I"))
-            self._fd = fd
             self._cleanup = cleanup.pop_all()
         self._limit = (1 << 8 * self._producer.itemsize) - 1
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLIN)
 
     def fileno(self) -> int:
         """For epoll and selectors: readable while there are records."""
-        return self._fd
+        return self._fd.fileno()
 
     def poll(self, timeout: float | None = None) -> bool:
         """Wait until there is something to consume; False after `timeout` seconds (None: never)."""
-        return bool(self._poll.poll(None if timeout is None else timeout * 1000))
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return bool(poll.poll(None if timeout is None else timeout * 1000))
 
     def consume(self) -> Iterator[bytes]:
         """The records that are there, oldest first, without waiting.
@@ -69,25 +69,23 @@ class RingBuffer:
         reserved and not yet submitted; discarded ones are passed over.
         """
         position = self._consumer[0]
-        while position != self._producer[0]:
+        while position != (end := self._producer[0]):
             fence()
-            offset = self._data_start + (position & self._mask)
-            header = self._headers[offset // 4]
-            if header & _BUSY:
-                return
-            fence()
-            start = offset + _HEADER
-            length = header & _LENGTH
-            record = None if header & _DISCARD else self._ring[start : start + length]
-            position = position + _HEADER + (length + 7 & ~7) & self._limit
-            # The kernel may overwrite the record once it sees this.
-            fence()
-            self._consumer[0] = position
-            if record is not None:
-                yield record
-            # Also between our position and the look at the next record: a program that submits
-            # it wakes us only if it sees that we have come this far.
-            fence()
+            while position != end:
+                offset = self._data_start + (position & self._mask)
+                header = self._headers[offset // 4]
+                if header & _BUSY:
+                    return
+                fence()
+                start = offset + _HEADER
+                length = header & _LENGTH
+                record = None if header & _DISCARD else self._ring[start : start + length]
+                position = position + _HEADER + (length + 7 & ~7) & self._limit
+                # The kernel may overwrite the record once it sees this.
+                fence()
+                self._consumer[0] = position
+                if record is not None:
+                    yield record
 
     def close(self) -> None:
         """Unmap; does nothing the second time."""

@@ -89,7 +89,7 @@ def bpf(cmd: int, attr: bytearray) -> int:
     PROG_LOAD that met a signal up to 5 times, and calls that did nothing but get interrupted.
     """
     number = this_machine().bpf
-    memory = (ctypes.c_char * len(attr)).from_buffer(attr)
+    memory = ctypes.c_char.from_buffer(attr)
     loads = 0
     while True:
         result = syscall(number, cmd, ctypes.addressof(memory), len(attr))

@@ -1,0 +1,1 @@
+"""The kernel's BPF selftests through lskel, beside bpftool."""

@@ -1,0 +1,144 @@
+"""What lskel's loader leaves in the kernel is what bpftool's leaves; failures leave nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from difflib import unified_diff
+from pathlib import Path
+
+import pytest
+
+import lskel
+from lskel.errors import ReplayError
+from lskel.loader import context
+from lskel.loader.model import Loader
+from lskel.replay import direct, kernel
+from lskel.replay.loaded import Loaded
+from lskel.runtime.loader import run_loader
+from lskel.runtime.objects import Fd
+from tests import corpus
+from tests.conftest import open_fds
+from tests.selftests.reference import (
+    MapFacts,
+    ProgramFacts,
+    generated_by_bpftool,
+    map_facts,
+    needs_more,
+    program_facts,
+)
+
+pytestmark = [
+    pytest.mark.corpus,
+    pytest.mark.kernel,
+    pytest.mark.usefixtures("corpus_tools"),
+]
+
+# Objects are dealt out to so many tests, which pytest-xdist runs side by side.
+HANDS = 16
+
+# The verifier takes 15 and 35 seconds for these; LSKEL_ALL=1 runs them too.
+SLOW = frozenset({"loop3", "strobemeta_bpf_loop"})
+
+Fds = tuple[list[Fd], list[Fd]]
+
+
+def direct_run(loader: Loader) -> Loaded:
+    return direct.run(loader.trace)
+
+
+@contextmanager
+def by_bpftool(path: Path, ours: Loader) -> Iterator[Fds | None]:
+    """The fds that bpftool's loader makes when lskel's runner runs it; None where it fails."""
+    header = generated_by_bpftool().get(path)
+    if header is None:
+        yield None
+        return
+    blob, insns = corpus.parse_light_skeleton(header)
+    maps = len(ours.trace.maps)
+    # bpftool hands back loaded programs only, one after the other.
+    programs = sum(program.op is not None for program in ours.trace.programs)
+    ctx = bytearray(context.size(maps, programs))
+    ctx[0:4] = len(ctx).to_bytes(4, sys.byteorder)
+    if run_loader(insns, blob, ctx).value != 0:
+        yield None
+        return
+    with ExitStack() as stack:
+
+        def fd(offset: int) -> Fd:
+            number = int.from_bytes(ctx[offset : offset + 4], sys.byteorder)
+            return stack.enter_context(Fd(number))
+
+        yield (
+            [fd(context.map_fd(slot)) for slot in range(maps)],
+            [fd(context.program_fd(maps, slot)) for slot in range(programs)],
+        )
+
+
+def compare(ours: Loaded, theirs: Fds, *, dump: bool) -> str:
+    """The first difference; programs by bpftool's dump of them, or by their tags."""
+    maps, programs = theirs
+    mine = [made.fd for made in ours.maps.values()], [p.fd for p in ours.programs.values()]
+    pairs = [(map_facts(a), map_facts(b)) for a, b in zip(mine[0], maps, strict=True)]
+    pairs += [
+        (program_facts(a, mine[0], dump=dump), program_facts(b, maps, dump=dump))
+        for a, b in zip(mine[1], programs, strict=True)
+    ]
+    return next((difference(a, b) for a, b in pairs if a != b), "")
+
+
+def difference(ours: MapFacts | ProgramFacts, theirs: MapFacts | ProgramFacts) -> str:
+    """The lines that differ, with a sign before each."""
+    sides = [[f"{key}={value}" for key, value in side._asdict().items()] for side in (ours, theirs)]
+    mine, others = ("\n".join(side).splitlines() for side in sides)
+    lines = unified_diff(mine, others, "lskel", "bpftool", lineterm="", n=0)
+    return "\n".join(line for line in lines if not line.startswith("@@"))
+
+
+def failure(run: Callable[[Loader], Loaded], loader: Loader) -> tuple[int | None, int] | None:
+    """The operation that failed and its errno; None where all went well."""
+    before = open_fds()
+    try:
+        run(loader).close()
+    except ReplayError as error:
+        assert open_fds() == before
+        return error.op, error.errno
+    return None
+
+
+@pytest.mark.parametrize("hand", range(HANDS))
+def test_as_bpftool(hand: int) -> None:
+    """Where bpftool's loader succeeds, lskel's does, and direct replay: the same maps, programs.
+
+    Where the kernel rejects something, both replays name the same operation and leave no fd.
+    """
+    wrong = []
+    equal = failed = 0
+    for path in corpus.objects()[hand::HANDS]:
+        if path.stem in SLOW and not os.environ.get("LSKEL_ALL"):
+            continue
+        try:
+            loader = lskel.generate(lskel.open_object(path))
+        except lskel.LskelError:
+            assert path not in generated_by_bpftool() or needs_more(path), path.name
+            continue
+        with by_bpftool(path, loader) as theirs:
+            if theirs is None:
+                results = failure(kernel.run, loader), failure(direct_run, loader)
+                if results[0] != results[1] or (results[0] and results[0][0] is None):
+                    wrong.append(f"{path.name}: {results}")
+                failed += results[0] is not None
+                continue
+            for run in (kernel.run, direct_run):
+                try:
+                    with run(loader) as loaded:
+                        if difference := compare(loaded, theirs, dump=run is kernel.run):
+                            wrong.append(f"{path.name}: {difference}")
+                except ReplayError as error:
+                    wrong.append(f"{path.name}: {error}")
+            equal += 1
+    print(f"{equal} objects as bpftool loads them, {failed} rejected by the kernel")
+    assert not wrong
+    assert equal >= 10 and failed >= 1
