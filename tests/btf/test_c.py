@@ -193,6 +193,11 @@ enum small { S0, S1 } PACKED;
 enum minus { M = -5, N = 5 };
 enum wide { W0, W1 = 0x123456789 };
 enum lowest { L = -0x7fffffffffffffffLL - 1 };
+enum full { FL = -0x7fffffffffffffffLL - 1, FH = 0x7fffffffffffffffLL };
+enum mixed { X0 = -1, X1 = 0x80000000 };
+enum roomy { R0, R1 = 5 } __attribute__((mode(DI)));
+enum short_ { H0, H1 = 5 } __attribute__((mode(HI)));
+enum byte { Y0, Y1 = 255 } PACKED;
 enum top { T0, T1 = 0xffffffff };
 struct empty {};
 struct plain { u8 a; u16 b; u32 c; u64 d; };
@@ -368,7 +373,7 @@ def test_definitions_by_example() -> None:
         wide: """
             enum wide {
                 MIN = -9223372036854775807LL - 1,
-                MAX = 9223372036854775807ULL,
+                MAX = 9223372036854775807LL,
             };
             """,
         old: "enum old {\n\tNONE = 255,\n} __attribute__((packed));",
@@ -489,6 +494,14 @@ def _enum_of_3_bytes(b: BtfBuilder) -> None:
     b.add_enum("a", [("A", 1)], size=3)
 
 
+def _enum_of_2_gigabytes(b: BtfBuilder) -> None:
+    b.add_enum64("a", [("A", 1)], size=1 << 31)
+
+
+def _narrow_enum(b: BtfBuilder) -> None:
+    b.add_enum("a", [("A", -129)], size=1, signed=True)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -504,6 +517,8 @@ def _enum_of_3_bytes(b: BtfBuilder) -> None:
         (_pointer_bits, r"member 'x' of 5 bits at bit 0 is of PTR"),
         (_by_value_unknown, r"FWD 'secret' \[3\] has no size"),
         (_enum_of_3_bytes, r"enum 'a' \[2\] cannot have 3 bytes"),
+        (_enum_of_2_gigabytes, r"enum 'a' \[2\] cannot have 2147483648 bytes"),
+        (_narrow_enum, r"enum 'a' \[2\] cannot have 1 bytes"),
     ],
 )
 def test_wrong_btf(wrong: Callable[[BtfBuilder], None], message: str) -> None:

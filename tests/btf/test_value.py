@@ -293,6 +293,10 @@ def _function(b: BtfBuilder) -> None:
     b.add_func_proto(0)
 
 
+def _enum_of_2_gigabytes(b: BtfBuilder) -> None:
+    b.add_enum("a", [("A", 1)], size=1 << 31)
+
+
 def _forward(b: BtfBuilder) -> None:
     b.add_fwd("a")
 
@@ -332,6 +336,7 @@ def _huge(b: BtfBuilder) -> None:
         (_bits_behind, r"STRUCT 'a' \[2\] has members behind its 4 bytes"),
         (_inside_itself, r"type \[2\] contains itself"),
         (_function, r"no values of FUNC_PROTO"),
+        (_enum_of_2_gigabytes, r"no values of ENUM 'a' \[2\]"),
         (_forward, r"no values of FWD 'a' \[2\]"),
         (_empty_things, r"\[2\] of 0 bytes has 2147483649 parts"),
         (_unions_of_unions, r"of 4 bytes has \d{7} parts"),

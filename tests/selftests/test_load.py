@@ -81,7 +81,9 @@ def compare(ours: Loaded, theirs: Fds, *, dump: bool) -> str:
     """The first difference; programs by bpftool's dump of them, or by their tags."""
     maps, programs = theirs
     mine = [made.fd for made in ours.maps.values()], [p.fd for p in ours.programs.values()]
-    pairs = [(map_facts(a), map_facts(b)) for a, b in zip(mine[0], maps, strict=True)]
+    pairs: list[tuple[MapFacts | ProgramFacts, MapFacts | ProgramFacts]] = [
+        (map_facts(a), map_facts(b)) for a, b in zip(mine[0], maps, strict=True)
+    ]
     pairs += [
         (program_facts(a, mine[0], dump=dump), program_facts(b, maps, dump=dump))
         for a, b in zip(mine[1], programs, strict=True)

@@ -176,26 +176,28 @@ def _describe(loader: Loader) -> dict[str, Any]:
         "context_size": loader.context_size,
         "maps": [{"name": m.name, "section": m.section, "op": m.op} for m in trace.maps],
         "programs": [{"name": p.name, "section": p.section, "op": p.op} for p in trace.programs],
-        "ops": [_encode_op(op, places) for op in trace.ops],
+        "ops": [_encode_op(op, places, loader.blob) for op in trace.ops],
         "regions": [[r.offset, r.size, r.kind.value, r.op, r.field] for r in loader.regions],
     }
 
 
-def _encode_op(op: Op, places: dict[bytes, int]) -> dict[str, Any]:
+def _encode_op(op: Op, places: dict[bytes, int], blob: bytes) -> dict[str, Any]:
     described: dict[str, Any] = {"op": type(op).__name__}
     for item in fields(op):
-        described[item.name] = _encode(getattr(op, item.name), places)
+        described[item.name] = _encode(getattr(op, item.name), places, blob)
     return described
 
 
-def _encode(value: Any, places: dict[bytes, int]) -> Any:
+def _encode(value: Any, places: dict[bytes, int], blob: bytes) -> Any:
     """Numbers and strings as they are; references, and ranges of the blob, as small objects."""
     if isinstance(value, Ref):
         return {"ref": value.op}
     if isinstance(value, bytes):
-        return {"blob": [places[value] if value else 0, len(value)]}
+        # Only bundles with odd regions have data that no region names; it is in the blob all the same.
+        offset = places.get(value, blob.find(value)) if value else 0
+        return {"blob": [offset, len(value)]}
     if isinstance(value, Records):
-        return {"record_size": value.size, **_encode(value.data, places)}
+        return {"record_size": value.size, **_encode(value.data, places, blob)}
     if isinstance(value, Kind):
         return {"kind": value.name}
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value

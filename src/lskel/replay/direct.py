@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -97,7 +98,7 @@ class _Direct:
         call = call_of(op, self.trace.order)
         try:
             if call is not None:
-                self.keep(number, self.make(call, op), call.cmd)
+                self.keep(number, self.make(call), call.cmd)
             elif isinstance(op, BtfFind):
                 self.find(number, op)
             elif isinstance(op, Close) and op.ref.op in self.fds:
@@ -116,7 +117,7 @@ class _Direct:
         if found.module is not None:
             self.fds[number] = self.stack.enter_context(found.module)
 
-    def make(self, call: Call, op: Op, log: bytearray | None = None) -> int:
+    def make(self, call: Call, log: bytearray | None = None) -> int:
         order = self.trace.order
         attr = bytearray(call.attr)
         keep: list[bytes | bytearray] = []
@@ -151,9 +152,9 @@ class _Direct:
         for size in LOG_SIZES:
             log = bytearray(size)
             try:
-                Fd(self.make(call, self.trace.ops[0], log)).close()
+                Fd(self.make(call, log)).close()
             except BpfError as error:
-                if error.errno != 28:
+                if error.errno != errno.ENOSPC:
                     break
         return split_log(bytes(log))
 

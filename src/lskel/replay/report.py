@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lskel.errors import ReplayError
+from lskel.object.maps import MAP_IN_MAP
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import errno_name
 from lskel.trace import (
@@ -88,7 +89,7 @@ def failure(trace: Trace, number: int, code: int, log: tuple[str, ...] = ()) -> 
 def _hint(op: Op, code: int) -> str:
     if code == errno.EPERM:
         return why_refused()
-    if isinstance(op, MapCreate) and op.inner is None and code == errno.EBADF:
+    if isinstance(op, MapCreate) and op.type in MAP_IN_MAP and op.inner is None:
         return _NO_TEMPLATE
     return _HINTS.get((type(op), code), "")
 

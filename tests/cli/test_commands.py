@@ -1,0 +1,226 @@
+"""The command line as a user meets it: outputs, exit statuses, errors, Ctrl-C, no privilege."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lskel.cli import COMMANDS
+from tests.build.clang import EXAMPLES, compile_bpf, example
+
+LSKEL = [sys.executable, "-m", "lskel"]
+
+
+def lskel(*args: str | Path, status: int = 0, stdin: bytes = b"") -> tuple[str, str]:
+    """Run lskel; its standard output and error."""
+    done = subprocess.run(
+        [*LSKEL, *map(str, args)], input=stdin, capture_output=True, check=False, timeout=120
+    )
+    assert done.returncode == status, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    return done.stdout.decode(errors="replace"), done.stderr.decode()
+
+
+def test_help() -> None:
+    out, _ = lskel("--help")
+    assert all(name in out for name in COMMANDS)
+    for name in COMMANDS:
+        out, _ = lskel(name, "--help")
+        assert "Example:" in out and "--json" in out, name
+    assert "lskel, version" in lskel("--version")[0]
+    assert "No such command" in lskel("frobnicate", status=2)[1]
+
+
+def test_gen_one(tmp_path: Path) -> None:
+    out, _ = lskel("gen", example("hello"), "-o", tmp_path / "h.lskel")
+    assert out == "" and (tmp_path / "h.lskel").read_bytes()[:2] == b"PK"
+    out, _ = lskel("gen", example("hello"), "-o", tmp_path / "h2.lskel", "--json")
+    assert json.loads(out)["loader"]["insns"] > 50
+    assert (tmp_path / "h.lskel").read_bytes() == (tmp_path / "h2.lskel").read_bytes()
+
+
+def test_gen_through_pipes(tmp_path: Path) -> None:
+    data = example("hello").read_bytes()
+    done = subprocess.run(
+        [*LSKEL, "gen", "-", "-o", "-", "--name", "hello"],
+        input=data,
+        capture_output=True,
+        check=True,
+    )
+    lskel("gen", example("hello"), "-o", tmp_path / "h.lskel")
+    assert done.stdout == (tmp_path / "h.lskel").read_bytes()
+
+
+def test_gen_many(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.o"
+    bad.write_bytes(b"\x7fELF junk")
+    sources = [*sorted(EXAMPLES.glob("*.bpf.o")), bad]
+    out, err = lskel("gen", *sources, "-o", f"{tmp_path}/out/", "--json", status=1)
+    report = json.loads(out)
+    assert len(report["generated"]) == len(sources) - 1
+    assert [item["object"] for item in report["failed"]] == [str(bad)]
+    assert f"lskel: {bad}: not an ELF64 file" in err
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        s.name.removesuffix(".bpf.o") + ".lskel" for s in sources[:-1]
+    }
+
+
+def test_gen_errors(tmp_path: Path) -> None:
+    text = tmp_path / "x.c"
+    text.write_text("int main;")
+    for source, message in (
+        (text, f"lskel: {text}: not an ELF file"),
+        (tmp_path, f"lskel: {tmp_path}: Is a directory"),
+        (tmp_path / "none.o", f"lskel: {tmp_path / 'none.o'}: No such file or directory"),
+        (sys.executable, "not a relocatable object"),
+    ):
+        _, err = lskel("gen", source, "-o", tmp_path / "out.lskel", status=1)
+        assert message in err and err.count("\n") == 1
+    assert not (tmp_path / "out.lskel").exists()
+    _, err = lskel("gen", example("hello"), "-o", tmp_path / "a" / "b.lskel", status=1)
+    assert "cannot be written: No such file or directory" in err
+    _, err = lskel("gen", example("hello"), example("syscount"), "-o", tmp_path / "x", status=1)
+    assert "use -o DIR/" in err
+
+
+def test_damaged_objects_leave_no_file(tmp_path: Path) -> None:
+    whole = example("syscount").read_bytes()
+    for size in range(0, len(whole), 397):
+        path = tmp_path / "cut.o"
+        path.write_bytes(whole[:size])
+        lskel_error = lskel("gen", path, "-o", tmp_path / "cut.lskel", status=1)[1]
+        assert lskel_error.startswith(f"lskel: {path}: ")
+        if size > 3000:
+            break
+    assert [p.name for p in tmp_path.iterdir()] == ["cut.o"]
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("replay", ["kernel", "direct"])
+def test_load(tmp_path: Path, replay: str) -> None:
+    lskel("gen", example("syscount"), "-o", tmp_path / "s.lskel")
+    for source in (example("syscount"), tmp_path / "s.lskel"):
+        report = json.loads(lskel("load", source, "--json", "--replay", replay)[0])
+        assert report["replay"] == replay
+        assert [(m["name"], m["type"]) for m in report["maps"]] == [
+            ("syscalls", "hash"),
+            ("syscount.rodata", "array"),
+            ("syscount.bss", "array"),
+        ]
+        (program,) = report["programs"]
+        assert program["name"] == "count_syscall" and len(program["tag"]) == 16
+        assert (report["loader"] is not None) == (replay == "kernel")
+    assert "count_syscall" in lskel("load", example("syscount"), "--replay", replay)[0]
+
+
+@pytest.mark.kernel
+def test_load_pinned(bpffs: Path) -> None:
+    pins = bpffs / "here"
+    lskel("load", example("syscount"), "--pin", pins)
+    assert {p.name for p in pins.iterdir()} == {
+        "syscalls",
+        "syscount_rodata",
+        "syscount_bss",
+        "count_syscall",
+    }
+    _, err = lskel("load", example("syscount"), "--pin", pins, status=1)
+    assert "cannot pin" in err and "remove the old pin" in err
+    for path in pins.iterdir():
+        path.unlink()
+    # All or nothing: what was pinned before the conflict is taken back.
+    lskel("load", example("hello"), "--pin", pins)
+    (pins / "hello").rename(pins / "syscount_bss")
+    lskel("load", example("syscount"), "--pin", pins, status=1)
+    assert {p.name for p in pins.iterdir()} == {"hello_bss", "syscount_bss"}
+
+
+@pytest.mark.kernel
+def test_load_pin_elsewhere(tmp_path: Path) -> None:
+    _, err = lskel("load", example("hello"), "--pin", tmp_path / "pins", status=1)
+    assert "must be on a bpffs" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.kernel
+def test_rejected_program(tmp_path: Path) -> None:
+    path = tmp_path / "bad.o"
+    path.write_bytes(
+        compile_bpf('SEC("socket") int bad(struct __sk_buff *s) { return *(int *)(long)s->len; }')
+    )
+    _, err = lskel("load", path, status=1)
+    assert err.startswith("lskel: bad: BPF_PROG_LOAD of program 'bad': EACCES")
+    assert "invalid mem access" in err and err.count("\n") == 1
+
+
+@pytest.mark.kernel
+def test_run_streams_events_and_ends_on_ctrl_c() -> None:
+    with subprocess.Popen(
+        [*LSKEL, "run", str(example("execsnoop")), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        started = json.loads(process.stdout.readline())["loaded"]
+        assert started["attached"] == [
+            {"program": "on_exec", "target": "tp_btf/sched_process_exec"}
+        ]
+        child = subprocess.Popen(["/bin/true"])
+        child.wait()
+        while True:
+            event = json.loads(process.stdout.readline())["event"]
+            if event["value"]["pid"] == child.pid:
+                break
+        assert event["map"] == "events" and event["value"]["comm"] == "true"
+        process.send_signal(signal.SIGINT)
+        *_, last = process.stdout.readlines()
+        assert json.loads(last)["maps"][0]["map"] == "execsnoo.bss"
+        assert process.wait() == 0
+        assert process.stderr is not None and process.stderr.read() == ""
+
+
+@pytest.mark.kernel
+def test_run_duration_and_maps() -> None:
+    start = time.monotonic()
+    out, _ = lskel("run", example("syscount"), "--duration", "0.5", "--entries", "3")
+    assert time.monotonic() - start >= 0.5
+    assert "attached count_syscall to raw_tp/sys_enter" in out
+    assert "map syscalls:" in out and "count=" in out and "target_pid=0" in out
+
+
+@pytest.mark.kernel
+def test_run_event_types() -> None:
+    _, err = lskel("run", example("execsnoop"), "--event", "events=nope", status=1)
+    assert "BTF has no type 'nope' for events of map 'events'" in err
+    _, err = lskel("run", example("execsnoop"), "--event", "nope=event", status=1)
+    assert "no ring buffer 'nope'" in err
+    _, err = lskel("run", example("execsnoop"), "--event", "events", status=1)
+    assert "'events' is not MAP=TYPE" in err
+    _, err = lskel("run", example("xdpcount"), "--attach", "count_packet=nope0", status=1)
+    assert "no network interface 'nope0'" in err
+
+
+@pytest.mark.kernel
+def test_without_privilege() -> None:
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or os.geteuid() != 0:
+        pytest.skip("dropping privileges needs root and setpriv")
+    drop = [setpriv, "--bounding-set=-all", "--inh-caps=-all"]
+    for command in ("load", "run"):
+        done = subprocess.run(
+            [*drop, *LSKEL, command, str(example("hello"))],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "EPERM" in done.stderr and "CAP_BPF" in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -1,0 +1,172 @@
+"""Replay in the kernel and directly: overrides, failures, file descriptors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import lskel
+from lskel.errors import ReplayError, UsageError
+from lskel.loader.model import Loader
+from lskel.replay import direct, kernel
+from lskel.replay.loaded import Loaded
+from lskel.runtime.cpus import possible_cpus
+from lskel.runtime.maps import lookup, update
+from lskel.runtime.syscall import BpfError
+from tests.build.clang import compile_bpf, example
+
+pytestmark = pytest.mark.kernel
+
+Run = Callable[..., Loaded]
+REPLAYS: list[Run] = [kernel.run, lambda loader, **how: direct.run(loader.trace, **how)]
+both = pytest.mark.parametrize("run", REPLAYS, ids=["kernel", "direct"])
+
+SOURCE = """
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 10);
+         __type(key, int); __type(value, long); } table SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4);
+         __uint(value_size, 4); } perf SEC(".maps");
+struct inner { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2);
+               __type(key, int); __type(value, long); };
+struct inner in1 SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 4); __type(key, int);
+         __array(values, struct inner); } outer SEC(".maps") = { .values = { [2] = &in1 } };
+const volatile int limit = 42;
+int counter = 7;
+long zeros[3];
+SEC("socket") int prog(struct __sk_buff *skb)
+{ int k = limit; counter += zeros[1]; return bpf_map_lookup_elem(&table, &k) != 0; }
+"""
+
+
+def loader_of(source: str, name: str = "test") -> Loader:
+    return lskel.generate(lskel.open_object(compile_bpf(source), name=name))
+
+
+def first(loaded: Loaded, name: str) -> bytes | None:
+    info = loaded.maps[name].info()
+    return lookup(loaded.maps[name].fd.fileno(), bytes(4), info.value_size)
+
+
+@both
+def test_values(run: Run) -> None:
+    with run(loader_of(SOURCE)) as loaded:
+        assert first(loaded, "test.rodata") == (42).to_bytes(4, "little")
+        assert first(loaded, "test.data") == (7).to_bytes(4, "little")
+        assert first(loaded, "test.bss") == bytes(24)
+        assert loaded.maps["perf"].info().max_entries == len(possible_cpus())
+        outer = loaded.maps["outer"].fd.fileno()
+        inner_id = lookup(outer, (2).to_bytes(4, "little"), 4)
+        assert inner_id == loaded.maps["in1"].info().id.to_bytes(4, "little")
+        with pytest.raises(BpfError, match="EPERM"):  # frozen
+            update(loaded.maps["test.rodata"].fd.fileno(), bytes(4), bytes(4))
+
+
+@both
+def test_overrides(run: Run) -> None:
+    loader = loader_of(SOURCE)
+    changes: dict[str, Any] = {
+        "max_entries": {"table": 1234},
+        "initial": {"test.rodata": b"abcd", "test.bss": bytes(range(24))},
+    }
+    with run(loader, **changes) as loaded:
+        assert loaded.maps["table"].info().max_entries == 1234
+        assert first(loaded, "test.rodata") == b"abcd"
+        assert first(loaded, "test.data") == (7).to_bytes(4, "little")
+        assert first(loaded, "test.bss") == bytes(range(24))
+    # A loader is not used up: the next run has its own data again.
+    with run(loader) as loaded:
+        assert loaded.maps["table"].info().max_entries == 10
+        assert first(loaded, "test.bss") == bytes(24)
+
+
+@both
+def test_wrong_overrides(run: Run) -> None:
+    loader = loader_of(SOURCE)
+    for changes, message in (
+        ({"max_entries": {"nope": 1}}, "no map 'nope'"),
+        ({"initial": {"nope": b""}}, "no map 'nope'"),
+        ({"initial": {"table": b""}}, "'table' is not global data"),
+        ({"initial": {"test.bss": b"x"}}, "'test.bss' has 24 bytes, not 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            run(loader, **changes)
+
+
+REJECTED = {
+    "program": (
+        'SEC("socket") int fine(void *c) { return 0; }'
+        'SEC("socket") int bad(struct __sk_buff *s) { return *(int *)(long)s->len; }',
+        r"BPF_PROG_LOAD of program 'bad': EACCES: .*: R1 invalid mem access 'scalar'",
+    ),
+    "map": (
+        "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(key_size, 4); __uint(value_size, 4); }"
+        ' empty SEC(".maps"); SEC("socket") int p(void *c)'
+        "{ int k = 0; return bpf_map_lookup_elem(&empty, &k) != 0; }",
+        r"BPF_MAP_CREATE of map 'empty': EINVAL: .*does not know the map type, its flags or its",
+    ),
+    "target": (
+        'SEC("tp_btf/no_such_tracepoint") int p(void *c) { return 0; }',
+        r"looking up typedef 'btf_trace_no_such_tracepoint' in the kernel's BTF "
+        r"for program 'p': ENOENT: .*\(this kernel has no such attach target\)",
+    ),
+    "template": (
+        "struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 1);"
+        ' __uint(key_size, 4); __uint(value_size, 4); } outer SEC(".maps");'
+        'SEC("socket") int p(void *c) { int k = 0; return bpf_map_lookup_elem(&outer, &k) != 0; }',
+        r"BPF_MAP_CREATE of map 'outer': E\w+: .*its inner map is not defined",
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("case", REJECTED)
+def test_rejections_are_explained(run: Run, case: str) -> None:
+    source, message = REJECTED[case]
+    with pytest.raises(ReplayError, match=message) as caught:
+        run(loader_of(source))
+    assert caught.value.errno > 0 and caught.value.op is not None
+    if case == "program":
+        assert any("invalid mem access" in line for line in caught.value.log)
+
+
+def test_low_fds_closed() -> None:
+    """A process without standard streams loads as well: no fd that is made is 0."""
+    script = (
+        "import os, sys, lskel\n"
+        "from lskel.replay import kernel\n"
+        "loader = lskel.generate(lskel.open_object(sys.argv[1]))\n"
+        "for fd in (0, 1, 2): os.close(fd)\n"
+        "with kernel.run(loader) as loaded:\n"
+        "    fds = [m.fd.fileno() for m in loaded.maps.values()]\n"
+        "    fds += [p.fd.fileno() for p in loaded.programs.values()]\n"
+        "    ok = all(fd > 2 for fd in fds) and len(set(fds)) == len(fds) == 4\n"
+        "os._exit(0 if ok else 3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(example("syscount"))], check=False)
+    assert done.returncode == 0
+
+
+def test_other_byte_order() -> None:
+    loader = lskel.generate(lskel.open_object(compile_bpf(SOURCE, big_endian=True)))
+    for run in REPLAYS:
+        with pytest.raises(UsageError, match="for big-endian machines, this one is little-endian"):
+            run(loader)
+
+
+def test_same_ids_as_bpftool_sees() -> None:
+    with kernel.run(loader_of(SOURCE)) as loaded:
+        program = loaded.programs["prog"].info()
+        listing = subprocess.run(
+            ["bpftool", "prog", "show", "id", str(program.id)],
+            env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert f"name prog  tag {program.tag}" in listing

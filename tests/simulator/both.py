@@ -1,0 +1,212 @@
+"""Runs a SYSCALL program in the running kernel and in the simulator, and compares them."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from lskel.bpf.attr import load
+from lskel.bpf.disasm import disassemble
+from lskel.bpf.enums import Cmd, MapType, ProgType
+from lskel.bpf.helpers import HELPER_IDS
+from lskel.bpf.insn import SIZE, Pseudo
+from lskel.bpf.layouts import BTF_LOAD, PROG_LOAD, TEST
+from lskel.btf.types import FuncLinkage, IntEncoding
+from lskel.replay.simulator.machine import Helper, Machine
+from lskel.replay.simulator.memory import Memory
+from lskel.runtime.maps import lookup, update
+from lskel.runtime.objects import Fd
+from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
+from tests.build.btf import BtfBuilder
+from tests.runtime.programs import LICENSE, create_map
+
+ORDER = sys.byteorder
+VALUE_SIZE = 128
+_KEY = bytes(4)
+_F_SLEEPABLE = 1 << 4
+_FIRST_FUNCTION = 3
+_LOG_SIZE = 1 << 20
+# bpf_loop (kernel/bpf/bpf_iter.c): at most so many rounds, and no flags.
+_MAX_ROUNDS = 1 << 23
+_EINVAL, _E2BIG = 22, 7
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Code, and where those of its functions begin (but the first) that need BTF: callbacks."""
+
+    code: bytes
+    functions: tuple[int, ...] = ()
+
+    def starts(self) -> tuple[int, ...]:
+        """Where the functions begin that BTF tells of."""
+        return (0, *self.functions)
+
+    def __str__(self) -> str:
+        return "\n".join(str(line) for line in disassemble(self.code, ORDER))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run left: r0, cut to the 32 bits that BPF_PROG_RUN returns, and its memory."""
+
+    r0: int
+    context: bytes
+    value: bytes
+
+
+class Refused(Exception):
+    """The kernel does not load the program; its argument is the verifier's log."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts programs that both ran, and those that the kernel refused, with the log's end."""
+
+    compared: int = 0
+    refused: list[str] = field(default_factory=list)
+
+    def compare(
+        self, program: Program, contexts: Sequence[bytes], value: bytes = bytes(VALUE_SIZE)
+    ) -> None:
+        """`compare`, or count the program as refused."""
+        try:
+            compare(program, contexts, value)
+        except Refused as refusal:
+            self.refused.append(str(refusal)[-200:])
+        else:
+            self.compared += 1
+
+    def share_refused(self) -> float:
+        """Of all programs, 0 to 1."""
+        return len(self.refused) / (self.compared + len(self.refused))
+
+
+def compare(
+    program: Program, contexts: Sequence[bytes], value: bytes = bytes(VALUE_SIZE)
+) -> list[Outcome]:
+    """Run in both, with each context; AssertionError where they differ, else the outcomes.
+
+    Map 0 of the program's fd_array is an array with one element, at first `value`.
+    """
+    with create_map(MapType.ARRAY, len(_KEY), len(value), 1) as array:
+        with _loaded(program, array.fileno()) as fd:
+            real = [_run(fd, array, context, value) for context in contexts]
+        simulated = [simulate(program, context, value, array.fileno()) for context in contexts]
+    for context, expected, got in zip(contexts, real, simulated, strict=True):
+        assert got == expected, f"kernel {expected}\nsimulator {got}\nof {context.hex()}\n{program}"
+    return real
+
+
+@contextmanager
+def _loaded(program: Program, array: int) -> Iterator[int]:
+    """The fd of the program in the kernel; Refused with the log where it does not load."""
+    btf = _functions(program) if program.functions else None
+    try:
+        try:
+            fd = _load(program, array, btf)
+        except BpfError as error:
+            log = bytearray(_LOG_SIZE)
+            with suppress(BpfError):
+                _load(program, array, btf, log_level=1, log_size=len(log), log_buf=address_of(log))
+            raise Refused(log.partition(b"\0")[0].decode() or str(error)) from error
+    finally:
+        if btf is not None:
+            btf.close()
+    with fd:
+        yield fd.fileno()
+
+
+def _load(program: Program, array: int, btf: Fd | None, **fields: int) -> Fd:
+    fds = bytearray(array.to_bytes(4, ORDER))
+    # BTF has int, the prototype and then the functions, in the order of their code.
+    info = b"".join(
+        struct.pack("=II", at, _FIRST_FUNCTION + number)
+        for number, at in enumerate(program.starts())
+    )
+    attr = host_attr(
+        PROG_LOAD,
+        "fd_array",
+        prog_type=ProgType.SYSCALL,
+        insn_cnt=len(program.code) // SIZE,
+        insns=address_of(program.code),
+        license=address_of(LICENSE),
+        prog_flags=_F_SLEEPABLE,
+        fd_array=address_of(fds),
+        prog_btf_fd=btf.fileno() if btf else 0,
+        func_info_rec_size=8 if btf else 0,
+        func_info=address_of(info) if btf else 0,
+        func_info_cnt=len(info) // 8 if btf else 0,
+        **fields,
+    )
+    return Fd(bpf(Cmd.PROG_LOAD, attr))
+
+
+def _functions(program: Program) -> Fd:
+    """BTF that says: all functions but the first are static."""
+    builder = BtfBuilder()
+    number = builder.add_int("long", 8, IntEncoding.SIGNED)
+    proto = builder.add_func_proto(number, [("a", number), ("b", number)])
+    for at in program.starts():
+        linkage = FuncLinkage.STATIC if at else FuncLinkage.GLOBAL
+        assert builder.add_func(f"f{at}", proto, linkage) >= _FIRST_FUNCTION
+    data = builder.bytes(ORDER)
+    attr = host_attr(BTF_LOAD, "btf_log_level", btf=address_of(data), btf_size=len(data))
+    return Fd(bpf(Cmd.BTF_LOAD, attr))
+
+
+def _run(fd: int, array: Fd, context: bytes, value: bytes) -> Outcome:
+    update(array.fileno(), _KEY, value)
+    memory = bytearray(context)
+    attr = host_attr(
+        TEST, "ctx_out", prog_fd=fd, ctx_size_in=len(memory), ctx_in=address_of(memory)
+    )
+    bpf(Cmd.PROG_RUN, attr)
+    after = lookup(array.fileno(), _KEY, len(value))
+    assert after is not None
+    return Outcome(load(attr, TEST, "retval", ORDER), bytes(memory), after)
+
+
+def simulate(
+    program: Program, context: bytes, value: bytes = bytes(VALUE_SIZE), array: int = -1
+) -> Outcome:
+    """Run in the simulator; `array` is the fd of map 0."""
+    memory = Memory(ORDER)
+    ctx = memory.map("context", bytearray(context))
+    element = memory.map("value of map 0", bytearray(value))
+    handle = memory.map("map 0", bytearray(8), writable=False)
+
+    def resolve(pseudo: Pseudo, number: int, extra: int) -> int:
+        assert number == (array if pseudo in (Pseudo.MAP_FD, Pseudo.MAP_VALUE) else 0)
+        is_value = pseudo in (Pseudo.MAP_VALUE, Pseudo.MAP_IDX_VALUE)
+        return element.base + extra if is_value else handle.base
+
+    def lookup_element(machine: Machine, *args: int) -> int:
+        assert args[0] == handle.base
+        return 0 if machine.memory.load(args[1], 4) else element.base
+
+    helpers: dict[int, Helper] = {
+        HELPER_IDS["map_lookup_elem"]: lookup_element,
+        HELPER_IDS["loop"]: bpf_loop,
+        HELPER_IDS["get_smp_processor_id"]: lambda *_: 0,
+    }
+    machine = Machine(program.code, memory, helpers, resolve=resolve)
+    r0 = machine.run(ctx) & 0xFFFFFFFF
+    return Outcome(r0, bytes(ctx.data), bytes(element.data))
+
+
+def bpf_loop(machine: Machine, *args: int) -> int:
+    """The helper: rounds (u32), callback, its second argument, flags."""
+    rounds, callback, data, flags, _ = args
+    if flags:
+        return -_EINVAL
+    if rounds & 0xFFFFFFFF > _MAX_ROUNDS:
+        # Without flags the kernel inlines the helper, and there this is a 32-bit move.
+        return -_E2BIG & 0xFFFFFFFF
+    for number in range(rounds & 0xFFFFFFFF):
+        if machine.call(callback, number, data):
+            return number + 1
+    return rounds & 0xFFFFFFFF
