@@ -14,6 +14,7 @@ import pytest
 import lskel
 from lskel.errors import ReplayError
 from lskel.loader import context
+from lskel.loader.header import parse_header
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
@@ -56,13 +57,13 @@ def by_bpftool(path: Path, ours: Loader) -> Iterator[Fds | None]:
     if header is None:
         yield None
         return
-    blob, insns = corpus.parse_light_skeleton(header)
+    skeleton = parse_header(header)
     maps = len(ours.trace.maps)
     # bpftool hands back loaded programs only, one after the other.
     programs = sum(program.op is not None for program in ours.trace.programs)
     ctx = bytearray(context.size(maps, programs))
     ctx[0:4] = len(ctx).to_bytes(4, sys.byteorder)
-    if run_loader(insns, blob, ctx).value != 0:
+    if run_loader(skeleton.insns, skeleton.blob, ctx).value != 0:
         yield None
         return
     with ExitStack() as stack:

@@ -17,6 +17,8 @@ COMMANDS = {
     "gen": "Write a loader bundle for a BPF object.",
     "load": "Load an object or bundle and report what is loaded.",
     "run": "Load, attach, stream events, and print the maps at the end.",
+    "trace": "Replay in the simulator and print each system call.",
+    "diff": "Compare what two loaders do.",
     "inspect": "Show maps, programs, externs, sections and sizes.",
     "disasm": "Show instructions with names and source lines.",
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +17,9 @@ from lskel.loader.generate import generate
 from lskel.loader.model import Form, Loader
 from lskel.object.model import Object
 from lskel.object.open import open_object
+
+if TYPE_CHECKING:
+    from lskel.replay.simulator.run import Replay
 
 STDIN = "-"
 
@@ -77,11 +81,33 @@ def open_source(source: str, name: str | None = None) -> Object | Loader:
 
 def to_loader(source: str, name: str | None = None, form: str = Form.UNROLLED.value) -> Loader:
     """A loader: a bundle's, or one generated for an object."""
-    opened = open_source(source, name)
-    if isinstance(opened, Loader):
-        return opened
+    data = read(source)
     with at(source):
-        return generate(opened, form)
+        return _loader(data, source, name, form)
+
+
+def simulate_source(source: str, name: str | None, form: str) -> Replay:
+    """Replay an object, a bundle or a light skeleton's header in the simulator."""
+    from lskel.loader.header import is_header, parse_header
+    from lskel.replay.simulator.kernel import SimulatedKernel
+    from lskel.replay.simulator.run import run, simulate
+
+    data = read(source)
+    with at(source):
+        if not is_header(data) or data.startswith((MAGIC, b"\x7fELF")):
+            loader = _loader(data, source, name, form)
+            kernel = SimulatedKernel(loader.trace.order, cpus=os.cpu_count() or 1)
+            return run(loader, kernel=kernel)
+        skeleton = parse_header(data.decode("utf-8", "replace"))
+        context = bytes(skeleton.context_size)
+        kernel = SimulatedKernel(sys.byteorder, cpus=os.cpu_count() or 1)
+        return simulate(skeleton.insns, skeleton.blob, context, sys.byteorder, kernel=kernel)
+
+
+def _loader(data: bytes, source: str, name: str | None, form: str) -> Loader:
+    if data.startswith(MAGIC):
+        return Loader.load(data)
+    return generate(open_object(data, name or default_name(source)), form)
 
 
 def pairs(options: Iterable[str], form: str) -> dict[str, str]:

@@ -23,7 +23,6 @@ from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.pin import pin_all
 
-
 _REPLAYS: dict[str, Callable[[Loader], Loaded]] = {
     "kernel": kernel.run,
     "direct": lambda loader: direct.run(loader.trace),

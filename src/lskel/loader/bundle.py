@@ -193,7 +193,7 @@ def _encode(value: Any, places: dict[bytes, int], blob: bytes) -> Any:
     if isinstance(value, Ref):
         return {"ref": value.op}
     if isinstance(value, bytes):
-        # Only bundles with odd regions have data that no region names; it is in the blob all the same.
+        # Where a bundle's regions are odd, none may name the data; it is in the blob all the same.
         offset = places.get(value, blob.find(value)) if value else 0
         return {"blob": [offset, len(value)]}
     if isinstance(value, Records):

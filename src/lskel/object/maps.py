@@ -101,6 +101,9 @@ def _parse_map(btf: Btf, info: t.VarSecinfo, section: Section) -> tuple[Map, _De
         user_map = _to_map(var.name, info.offset, definition)
         if definition.inner is not None:
             template = _to_map(f"{var.name}.inner", info.offset, definition.inner)
+            if template.type == MapType.PERF_EVENT_ARRAY and not template.max_entries:
+                # The number of CPUs, which is not known here; a template's does not count.
+                template = replace(template, max_entries=1)
             user_map = replace(user_map, inner=template)
         return user_map, definition, info.size
 

@@ -1,0 +1,106 @@
+"""lskel disasm"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import click
+
+from lskel.bpf import insn as i
+from lskel.cli.common import (
+    form_option,
+    json_option,
+    name_option,
+    open_source,
+    print_json,
+    source_argument,
+    to_loader,
+)
+from lskel.describe.listing import Listing, Row, listing
+from lskel.describe.loader_listing import loader_listing
+from lskel.describe.plain import plain, printable
+from lskel.errors import UsageError, at
+
+_NOTES_COLUMN = 40
+
+
+@click.command("disasm")
+@source_argument
+@click.option(
+    "--program", "programs", multiple=True, metavar="NAME", help="Only this program; repeatable."
+)
+@click.option(
+    "--loader", "of_loader", is_flag=True, help="The loader program, instead of what it loads."
+)
+@click.option("--raw/--no-raw", help="Show the instructions' bytes, too.")
+@click.option("--source/--no-source", "lines", default=True, help="Show source lines.")
+@form_option
+@name_option
+@json_option
+def command(
+    source: str,
+    programs: tuple[str, ...],
+    of_loader: bool,
+    raw: bool,
+    lines: bool,
+    form: str,
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Show instructions with the names of maps, variables, functions and kernel types.
+
+    Programs are shown as they are loaded: linked with their subprograms, before the kernel applies
+    CO-RE relocations. Those that are not loaded by themselves are shown when named by --program.
+
+    \b
+    Example:
+        lskel disasm hello.bpf.o
+        lskel disasm hello.bpf.o --program on_exec --raw --no-source
+        lskel disasm hello.lskel --loader
+    """
+    if of_loader and programs:
+        raise UsageError("--program has no meaning with --loader", hint="leave one out")
+    if of_loader:
+        shown: Iterable[Listing] = [loader_listing(to_loader(source, name, form))]
+    else:
+        shown = _programs(source, name, programs)
+    if as_json:
+        print_json({"programs": [plain(item) for item in shown]})
+        return
+    for number, item in enumerate(shown):
+        click.echo("\n".join(_text(item, raw=raw, lines=lines, first=not number)))
+
+
+def _programs(source: str, name: str | None, programs: tuple[str, ...]) -> Iterator[Listing]:
+    opened = open_source(source, name)
+    with at(source):
+        yield from listing(opened, programs or None)
+
+
+def _text(item: Listing, *, raw: bool, lines: bool, first: bool) -> Iterator[str]:
+    if not first:
+        yield ""
+    where = f", section {item.section}" if item.section else ""
+    yield click.style(printable(f"{item.name} ({item.type}{where})"), bold=True)
+    if item.problem:
+        yield printable(f"; {item.problem}")
+    here = None
+    for row in item.rows:
+        if row.label:
+            yield click.style(f"{printable(row.label)}:", bold=True)
+            here = None
+        if lines and row.source is not None and (place := row.source[:2]) != here:
+            file, line, _, text = row.source
+            yield click.style(printable(f"; {file}:{line}: {text.strip()}".rstrip()), dim=True)
+            here = place
+        yield from _row(row, raw=raw)
+
+
+def _row(row: Row, *, raw: bool) -> Iterator[str]:
+    notes = [row.note] if row.note else []
+    notes += [f"CO-RE {relo.kind} {relo.target} ({relo.access})" for relo in row.core]
+    text = row.text if not notes else f"{row.text:{_NOTES_COLUMN}} ; {'; '.join(notes)}"
+    first, *others = (row.raw[at : at + i.SIZE] for at in range(0, len(row.raw), i.SIZE))
+    yield printable(f"{row.insn:4}: {first.hex(' '):23} {text}" if raw else f"{row.insn:4}: {text}")
+    if raw:
+        yield from (f"      {other.hex(' ')}" for other in others)

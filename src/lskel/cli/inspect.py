@@ -1,0 +1,200 @@
+"""lskel inspect"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import click
+
+from lskel.cli.common import json_option, name_option, open_source, print_json, source_argument
+from lskel.describe.plain import plain, printable
+from lskel.describe.summary import MapSummary, ProgramSummary, Summary, summarize
+from lskel.errors import at
+
+
+@click.command("inspect")
+@source_argument
+@name_option
+@json_option
+def command(source: str, name: str | None, as_json: bool) -> None:
+    """Show what an object or a bundle consists of: maps, programs, externs, sections, sizes.
+
+    No kernel is asked. Of an object that lskel cannot load, it says why, program by program.
+
+    \b
+    Example:
+        lskel inspect hello.bpf.o
+        lskel inspect hello.lskel --json
+    """
+    opened = open_source(source, name)
+    with at(source):
+        summary = summarize(opened)
+    if as_json:
+        print_json(plain(summary))
+        return
+    show = _show_rich if sys.stdout.isatty() else _show_plain
+    for line in _facts(summary):
+        click.echo(printable(line))
+    show(table for table in _tables(summary) if table.rows)
+    problems = list(_problems(summary))
+    if problems:
+        click.echo("\nCannot be loaded")
+    for line in problems:
+        click.echo(f"  {printable(line)}")
+
+
+def _facts(summary: Summary) -> Iterator[str]:
+    what = "object" if summary.loader is None else "bundle"
+    yield f"{summary.name}: {what}, {summary.order}-endian, license {summary.license or 'none'}"
+    if summary.btf is not None:
+        yield f"BTF: {summary.btf.size} bytes, {summary.btf.types} types"
+    if summary.loader is not None:
+        loader = summary.loader
+        yield (
+            f"loader: {loader.form}, {loader.insns} instructions, {loader.blob} bytes of data, "
+            f"{loader.context} bytes of context"
+        )
+
+
+def _problems(summary: Summary) -> Iterator[str]:
+    if summary.problem:
+        yield summary.problem
+    yield from (program.problem for program in summary.programs if program.problem)
+
+
+class _Table(NamedTuple):
+    """Columns whose heading begins with `#` hold numbers."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def _tables(summary: Summary) -> Iterator[_Table]:
+    yield _Table(
+        "Maps",
+        ("name", "type", "key", "value", "#entries", "section", "notes"),
+        [
+            (
+                a_map.name,
+                a_map.type,
+                f"{a_map.key_size} {a_map.key_type}",
+                f"{a_map.value_size} {a_map.value_type}",
+                f"{a_map.max_entries}",
+                a_map.section,
+                ", ".join(_map_notes(a_map)),
+            )
+            for a_map in summary.maps
+        ],
+    )
+    yield _Table(
+        "Variables",
+        ("name", "type", "map", "#offset", "#size"),
+        [
+            (variable.name, variable.type, a_map.name, f"{variable.offset}", f"{variable.size}")
+            for a_map in summary.maps
+            for variable in a_map.variables
+        ],
+    )
+    yield _Table(
+        "Programs",
+        ("name", "section", "type", "attach", "#insns", "#func", "#line", "#CO-RE", "notes"),
+        [
+            (
+                program.name,
+                program.section,
+                program.type,
+                program.attach_type,
+                "?" if program.insns is None else f"{program.insns}",
+                f"{program.func_info}",
+                f"{program.line_info}",
+                f"{program.core_relos}",
+                ", ".join(_program_notes(program)),
+            )
+            for program in summary.programs
+        ],
+    )
+    yield _Table(
+        "Externs",
+        ("name", "kind", "type", "notes"),
+        [
+            (extern.name, extern.kind, extern.type, "weak" if extern.weak else "")
+            for extern in summary.externs
+        ],
+    )
+    yield _Table("struct_ops", ("name",), [(name,) for name in summary.struct_ops])
+    yield _Table(
+        "Sections",
+        ("name", "#bytes"),
+        [(section.name, f"{section.size}") for section in summary.sections],
+    )
+    if summary.loader is not None:
+        yield _counts("Data", "#bytes", summary.loader.contents)
+        yield _counts("Operations", "#count", summary.loader.ops)
+
+
+def _counts(title: str, unit: str, counts: dict[str, int]) -> _Table:
+    return _Table(title, ("kind", unit), [(kind, f"{count}") for kind, count in counts.items()])
+
+
+def _map_notes(a_map: MapSummary) -> Iterator[str]:
+    if a_map.kernel_name != a_map.name:
+        yield f"in the kernel {a_map.kernel_name}"
+    yield from a_map.flags
+    if a_map.frozen:
+        yield "frozen"
+    if a_map.pinning not in ("", "none"):
+        yield f"pinned {a_map.pinning}"
+    if a_map.map_extra:
+        yield f"map_extra {a_map.map_extra:#x}"
+    if a_map.inner is not None:
+        inner = a_map.inner
+        sizes = f"key {inner.key_size}, value {inner.value_size}, entries {inner.max_entries}"
+        yield f"of {inner.type} ({sizes})"
+    yield from (f"[{slot.key}] = {slot.name}" for slot in a_map.slots)
+
+
+def _program_notes(program: ProgramSummary) -> Iterator[str]:
+    if program.sleepable:
+        yield "sleepable"
+    if not program.autoload:
+        yield "not loaded by itself"
+    if program.subprograms:
+        yield f"contains {', '.join(program.subprograms)}"
+
+
+def _show_plain(tables: Iterable[_Table]) -> None:
+    for table in tables:
+        click.echo(f"\n{table.title}")
+        lines = [tuple(heading.removeprefix("#") for heading in table.headings)]
+        lines += [tuple(map(printable, row)) for row in table.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = (
+                cell.rjust(width) if heading.startswith("#") else cell.ljust(width)
+                for heading, cell, width in zip(table.headings, line, widths, strict=True)
+            )
+            click.echo(f"  {'  '.join(cells)}".rstrip())
+
+
+def _show_rich(tables: Iterable[_Table]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for table in tables:
+        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
+        for heading in table.headings:
+            shown.add_column(
+                heading.removeprefix("#"),
+                justify="right" if heading.startswith("#") else "left",
+                overflow="fold",
+            )
+        for row in table.rows:
+            # As text, so that nothing in a name is taken for markup.
+            shown.add_row(*(Text(printable(cell)) for cell in row))
+        console.print(shown)

@@ -1,0 +1,59 @@
+"""Reading the C headers that `bpftool gen skeleton -L` writes: the loader in them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from lskel.errors import BadInput
+from lskel.loader import context
+
+# bpftool up to 7.3 assigns the literals to members of opts; later it names two arrays.
+_DATA = re.compile(r'opts(?:\.data = \(void \*\)|_data\[\][^"=]*= )"([^"]*)"')
+_INSNS = re.compile(r'opts(?:\.insns = \(void \*\)|_insn\[\][^"=]*= )"([^"]*)"')
+_DESCRIPTORS = re.compile(r"struct bpf_(map|prog)_desc (\w+);")
+_SIGN = "bpf_loader_ctx"
+# What stands in the literals: \xNN, \0, and the ends of lines; anything else is not bpftool's.
+_ESCAPES = re.compile(r"\\x([0-9a-fA-F]{2})|\\0|\\\n")
+
+
+class LightSkeleton(NamedTuple):
+    """A loader from a header: names of its maps and programs, in the context's order."""
+
+    insns: bytes
+    blob: bytes
+    maps: tuple[str, ...]
+    programs: tuple[str, ...]
+
+    @property
+    def context_size(self) -> int:
+        """Bytes of the context that the program takes."""
+        return context.size(len(self.maps), len(self.programs))
+
+
+def is_header(data: bytes) -> bool:
+    """Whether this looks like a light skeleton's header."""
+    return _SIGN.encode() in data[: 1 << 16]
+
+
+def parse_header(text: str) -> LightSkeleton:
+    """The loader in a header's text; BadInput where there is none."""
+    names: dict[str, list[str]] = {"map": [], "prog": []}
+    for what, name in _DESCRIPTORS.findall(text):
+        names[what].append(name)
+    return LightSkeleton(
+        insns=_literal(_INSNS, text, "instructions"),
+        blob=_literal(_DATA, text, "data"),
+        maps=tuple(names["map"]),
+        programs=tuple(names["prog"]),
+    )
+
+
+def _literal(pattern: re.Pattern[str], text: str, what: str) -> bytes:
+    match = pattern.search(text)
+    if not match:
+        raise BadInput(f"not a light skeleton: the string with the loader's {what} is missing")
+    body = match[1]
+    if _ESCAPES.sub("", body):
+        raise BadInput(f"the string with the loader's {what} is not as bpftool writes it")
+    return bytes.fromhex(body.replace("\\\n", "").replace("\\0", "00").replace("\\x", ""))

@@ -1,0 +1,76 @@
+"""Comparing two replays, call by call.
+
+What is compared: which calls are made, in which order, all fields of their attrs and what their
+pointers point to, and what comes of them. What is not, since it differs between loaders that do
+the same: numbers of fds (the objects they stand for are compared), addresses, the sizes of attrs,
+and pointers to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+from lskel.replay.simulator.record import Code, FdRef, Record, Value
+
+
+class Difference(NamedTuple):
+    """Calls at `a` and `b` (None: there is none on that side) that differ in `field`.
+
+    `field` is empty where one side lacks the call, `result` where the outcome differs.
+    """
+
+    a: Record | None
+    b: Record | None
+    field: str
+
+    def __str__(self) -> str:
+        if self.a is None or self.b is None:
+            record, side = (self.b, "B") if self.a is None else (self.a, "A")
+            assert record is not None
+            return f"only in {side}: {record.n} {describe(record)}"
+        where = f"A {self.a.n}, B {self.b.n}: {describe(self.a)}: {self.field}: "
+        if self.field == "result":
+            return f"{where}{self.a.result} and {self.b.result}"
+        return where + _values(self.a.attr.get(self.field), self.b.attr.get(self.field))
+
+
+def differences(a: Sequence[Record], b: Sequence[Record]) -> Iterator[Difference]:
+    """All differences, in order; none where both replays do the same."""
+    matcher = SequenceMatcher(None, [describe(r) for r in a], [describe(r) for r in b], False)
+    for tag, a_start, a_end, b_start, b_end in matcher.get_opcodes():
+        if tag == "equal":
+            for ours, theirs in zip(a[a_start:a_end], b[b_start:b_end], strict=True):
+                yield from _fields(ours, theirs)
+            continue
+        yield from (Difference(record, None, "") for record in a[a_start:a_end])
+        yield from (Difference(None, record, "") for record in b[b_start:b_end])
+
+
+def describe(record: Record) -> str:
+    """A call and what it is about: `BPF_MAP_CREATE events`."""
+    for field in ("map_name", "prog_name", "name", "map_fd", "fd"):
+        value = record.attr.get(field)
+        if isinstance(value, FdRef) or (isinstance(value, str) and value):
+            return f"{record.name} {value}"
+    return record.name
+
+
+def _fields(a: Record, b: Record) -> Iterator[Difference]:
+    for field in dict.fromkeys((*a.attr, *b.attr)):
+        if a.attr.get(field) != b.attr.get(field):
+            yield Difference(a, b, field)
+    if a.result != b.result:
+        yield Difference(a, b, "result")
+
+
+def _values(a: Value | None, b: Value | None) -> str:
+    if isinstance(a, Code) and isinstance(b, Code):
+        a, b = a.insns, b.insns
+    if isinstance(a, bytes) and isinstance(b, bytes) and max(len(a), len(b)) > 16:
+        at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+        if at is None:
+            return f"{len(a)} and {len(b)} bytes"
+        return f"from byte {at}: {a[at : at + 8].hex()} and {b[at : at + 8].hex()}"
+    return f"{a!r} and {b!r}" if isinstance(a, str | bytes) else f"{a} and {b}"
