@@ -142,26 +142,6 @@ def object_name(path: Path) -> str:
     return path.name.split(".", 1)[0][:15]
 
 
-def parse_light_skeleton(text: str) -> tuple[bytes, bytes]:
-    """The blob and the instructions of the loader program in a light skeleton's C header."""
-    return _c_string(_DATA, text), _c_string(_INSNS, text)
-
-
-# bpftool up to 7.3 assigns the literals to members of opts; later it names two arrays.
-_DATA = re.compile(r'opts(?:\.data = \(void \*\)|_data\[\][^"=]*= )"([^"]*)"')
-_INSNS = re.compile(r'opts(?:\.insns = \(void \*\)|_insn\[\][^"=]*= )"([^"]*)"')
-
-
-def _c_string(pattern: re.Pattern[str], text: str) -> bytes:
-    match = pattern.search(text)
-    if not match:
-        raise ValueError(f"not a light skeleton: nothing matches {pattern.pattern}")
-    # Only three kinds of text occur in the literals: \xNN, \0 and the line's continuation.
-    return bytes.fromhex(
-        match[1].replace("\\\n", "").replace("\\0", "\\x00").replace("\\x", ""),
-    )
-
-
 _RECIPE = "recipe"
 
 

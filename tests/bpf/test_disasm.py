@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lskel.bpf.disasm import Names, disassemble, format_insn
@@ -338,6 +338,7 @@ def test_line_prints_index_and_bytes() -> None:
     assert str(last) == "   2: 95 00 00 00 00 00 00 00 exit"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(ORDERS))
 def test_any_bytes(code: bytes, order: ByteOrder) -> None:
     lines = list(disassemble(code, order, NAMES))
@@ -356,6 +357,7 @@ _INSNS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_INSNS, max_size=20))
 def test_byte_order_changes_only_data(insns: list[Insn]) -> None:
     little, big = (

@@ -9,6 +9,8 @@ from lskel.btf.types import FuncLinkage, IntEncoding, VarLinkage
 from lskel.cursor import ByteOrder
 from tests.build.btf import HEADER_SIZE, BtfBuilder
 
+# Milliseconds that no damaged BTF may take, on a busy machine either.
+LIMIT_MS = 10_000
 ORDERS: tuple[ByteOrder, ...] = ("little", "big")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_TYPES, Btf
@@ -16,8 +16,8 @@ from lskel.btf.types import Kind, TypeId
 from lskel.cursor import ByteOrder
 from lskel.elf import Elf
 from lskel.errors import BadObject, LskelError, NotFound
-from tests.btf.samples import ORDERS, damaged, everything, module
-from tests.build.btf import BtfBuilder
+from tests.btf.samples import LIMIT_MS, ORDERS, damaged, everything, module
+from tests.build.btf import HEADER_SIZE, BtfBuilder
 from tests.conftest import Run, lacking
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
@@ -253,9 +253,11 @@ def test_wrong_lengths() -> None:
 def test_too_many_types() -> None:
     b = BtfBuilder()
     b.add_ptr(0)
-    b.records *= MAX_TYPES + 1
+    size = 12 * (MAX_TYPES + 1)
+    raw = b.bytes(header={"type_len": size, "str_off": size})
+    raw = raw[:HEADER_SIZE] + raw[HEADER_SIZE : HEADER_SIZE + 12] * (MAX_TYPES + 1) + b"\0"
     with pytest.raises(BadObject, match=f"{MAX_TYPES + 1} types are more than"):
-        b.btf()
+        Btf(raw)
 
 
 def test_ids_out_of_range() -> None:
@@ -267,6 +269,7 @@ def test_ids_out_of_range() -> None:
         btf.get(TypeId(1), t.Struct)
 
 
+@settings(deadline=LIMIT_MS)
 @given(damaged())
 def test_damaged_btf_raises_only_our_errors(raw: bytes) -> None:
     try:

@@ -14,7 +14,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
@@ -24,7 +24,7 @@ from lskel.btf.types import IntEncoding, Kind, TypeId, VarLinkage
 from lskel.cursor import ByteOrder
 from lskel.elf import Elf
 from lskel.errors import BadObject, LskelError, UsageError
-from tests.btf.samples import ORDERS, damaged, everything
+from tests.btf.samples import LIMIT_MS, ORDERS, damaged, everything
 from tests.build.btf import BtfBuilder, Field
 from tests.conftest import Run, lacking
 
@@ -553,6 +553,7 @@ def test_members_that_c_cannot_reach_are_padding() -> None:
     assert definition(btf, both) == f"struct both {{\n\t{inner}\n\tint c;\n}};"
 
 
+@settings(deadline=LIMIT_MS)
 @given(damaged())
 def test_damaged_btf_prints(raw: bytes) -> None:
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lskel.btf import types as t
@@ -19,7 +19,7 @@ from lskel.btf.value import Decoder, EnumValue, Pointer, Value, decode, format_v
 from lskel.cursor import ByteOrder
 from lskel.elf import Elf
 from lskel.errors import BadObject, LskelError
-from tests.btf.samples import ORDERS, damaged, everything
+from tests.btf.samples import LIMIT_MS, ORDERS, damaged, everything
 from tests.build.btf import BtfBuilder
 from tests.conftest import Run
 
@@ -202,6 +202,13 @@ def test_enums_of_old_compilers_have_no_sign() -> None:
     assert repr(decode(b.btf(), enum, b"\x01")) == "EnumValue('FIRST', 1)"
 
 
+def test_bits_of_an_enum_of_absurd_size() -> None:
+    b = BtfBuilder()
+    enum = b.add_enum("e", [("A", 1)], size=0xFFFFFFFF)
+    holder = b.add_struct("holder", 1, [("x", enum, 0, 2)])
+    assert decode(b.btf(), holder, b"\x01") == {"x": "A"}
+
+
 def test_floats() -> None:
     b = BtfBuilder()
     half, wide = b.add_float("_Float16", 2), b.add_float("long double", 16)
@@ -339,7 +346,7 @@ def _huge(b: BtfBuilder) -> None:
         (_enum_of_2_gigabytes, r"no values of ENUM 'a' \[2\]"),
         (_forward, r"no values of FWD 'a' \[2\]"),
         (_empty_things, r"\[2\] of 0 bytes has 2147483649 parts"),
-        (_unions_of_unions, r"of 4 bytes has \d{7} parts"),
+        (_unions_of_unions, r"of 4 bytes has 131071 parts"),
         (_nameless_unions, r"has more than 65536 members"),
         (_deep, r"is nested in more than 64 types"),
         (_huge, r"'int\[4294967295\]' of 17179869180 bytes at offset 0 is not within 7 bytes"),
@@ -359,6 +366,7 @@ def test_offset_outside(offset: int) -> None:
         decode(everything().btf(), TypeId(1), bytes(4), offset)
 
 
+@settings(deadline=LIMIT_MS)
 @given(damaged(), st.binary(max_size=200))
 def test_damaged_btf_raises_only_our_errors(raw: bytes, data: bytes) -> None:
     try:
@@ -375,6 +383,7 @@ def test_damaged_btf_raises_only_our_errors(raw: bytes, data: bytes) -> None:
             json.dumps(to_json(value), allow_nan=False)
 
 
+@settings(deadline=LIMIT_MS)
 @given(st.binary(min_size=104, max_size=104), st.sampled_from(ORDERS))
 def test_any_data_decodes(data: bytes, order: ByteOrder) -> None:
     btf = everything().btf(order)

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 
+from lskel.bpf import insn as i
 from lskel.bpf.attr import load
 from lskel.bpf.disasm import disassemble
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.helpers import HELPER_IDS
-from lskel.bpf.insn import SIZE, Pseudo
+from lskel.bpf.insn import Insn, Pseudo
 from lskel.bpf.layouts import BTF_LOAD, PROG_LOAD, TEST
 from lskel.btf.types import FuncLinkage, IntEncoding
 from lskel.replay.simulator.machine import Helper, Machine
@@ -101,6 +103,18 @@ def compare(
     return real
 
 
+@cache
+def kernel_takes(*insns: Insn) -> bool:
+    """Whether the kernel loads these instructions, with r1 = context, before `r0 = 0; exit`."""
+    end = (Insn(i.ALU64 | i.MOV, 0), Insn(i.OP_EXIT))
+    program = Program(b"".join(insn.encode(ORDER) for insn in (*insns, *end)))
+    try:
+        compare(program, [])
+    except Refused:
+        return False
+    return True
+
+
 @contextmanager
 def _loaded(program: Program, array: int) -> Iterator[int]:
     """The fd of the program in the kernel; Refused with the log where it does not load."""
@@ -131,7 +145,7 @@ def _load(program: Program, array: int, btf: Fd | None, **fields: int) -> Fd:
         PROG_LOAD,
         "fd_array",
         prog_type=ProgType.SYSCALL,
-        insn_cnt=len(program.code) // SIZE,
+        insn_cnt=len(program.code) // i.SIZE,
         insns=address_of(program.code),
         license=address_of(LICENSE),
         prog_flags=_F_SLEEPABLE,

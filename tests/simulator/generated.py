@@ -121,7 +121,8 @@ def _immediates() -> st.SearchStrategy[int]:
 
 # Those named twice come twice as often.
 _ARITHMETIC_KINDS = ("register", "register", "immediate", "immediate", "unary", "wide")
-_ACCESS_KINDS = ("load", "signed", "store", "number", "atomic", "acquire", "release")
+_ACCESS_KINDS = ("load", "signed", "store", "number", "atomic")
+_ORDERED_KINDS = ("acquire", "release")
 
 
 @st.composite
@@ -200,11 +201,14 @@ VALUE_ADDRESS = [Insn(i.OP_LD_IMM64, VALUE, Pseudo.MAP_IDX_VALUE), Insn(0)]
 
 
 @st.composite
-def accesses(draw: st.DrawFn) -> Item:
-    """One load, store or atomic instruction, on the stack or in the map's value."""
+def accesses(draw: st.DrawFn, ordered: bool) -> Item:
+    """One load, store or atomic instruction, on the stack or in the map's value.
+
+    `ordered`: Linux's ordered ones too.
+    """
     base = draw(st.sampled_from((FRAME, VALUE)))
     scalar = draw(st.sampled_from(SCALARS))
-    kind = draw(st.sampled_from(_ACCESS_KINDS))
+    kind = draw(st.sampled_from((*_ACCESS_KINDS, *(_ORDERED_KINDS if ordered else ()))))
     sizes = {"signed": (1, 2, 4), "atomic": (4, 8)}
     size = draw(st.sampled_from(sizes.get(kind, (1, 2, 4, 8))))
     # Only a map's value may be accessed unaligned, and not by atomics.
@@ -226,9 +230,10 @@ def accesses(draw: st.DrawFn) -> Item:
 
 
 @st.composite
-def memory_sequences(draw: st.DrawFn) -> tuple[Program, list[bytes], bytes]:
+def memory_sequences(draw: st.DrawFn, ordered: bool) -> tuple[Program, list[bytes], bytes]:
     """Accesses, some arithmetic and jumps, with contexts and the value of the map at first."""
-    item = accesses() | accesses() | accesses() | arithmetic(SCALARS) | jumps(SCALARS)
+    access = accesses(ordered)
+    item = access | access | access | arithmetic(SCALARS) | jumps(SCALARS)
     body = draw(st.lists(item, min_size=1, max_size=30))
     stack = range(STACK, 0, WORD)
     fill = [

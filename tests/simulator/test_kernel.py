@@ -27,13 +27,9 @@ from lskel.bpf.layouts import (
 from lskel.btf.btf import Btf
 from lskel.btf.types import Kind
 from lskel.cursor import ByteOrder
-from lskel.replay.simulator.attrs import SIZE
-from lskel.replay.simulator.errnos import Errno
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.maps import Map
 from lskel.replay.simulator.names import AnyName, KernelImage, parse_kallsyms
-from lskel.replay.simulator.programs import Link, Program
 from lskel.replay.simulator.record import (
     Aside,
     Code,
@@ -43,6 +39,10 @@ from lskel.replay.simulator.record import (
     Pointer,
     Record,
 )
+from lskel.replay.simulator.syscall.attrs import SIZE
+from lskel.replay.simulator.syscall.errnos import Errno
+from lskel.replay.simulator.syscall.maps import Map
+from lskel.replay.simulator.syscall.programs import Link, Program
 from lskel.runtime.syscall import ENOTSUPP
 from tests.build.btf import BtfBuilder
 from tests.runtime.programs import returns

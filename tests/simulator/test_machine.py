@@ -11,7 +11,7 @@ from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.cursor import ByteOrder
 from lskel.errors import BadInput, LskelError, NotFound
 from lskel.replay.simulator.interpreter.fault import BudgetSpent, SimulatorFault
-from lskel.replay.simulator.machine import MAX_FRAMES, STACK_SIZE, Helper, Machine, Resolve
+from lskel.replay.simulator.machine import MAX_FRAMES, Helper, Machine, Resolve
 from lskel.replay.simulator.memory import Memory, MemoryFault
 
 ORDERS: tuple[ByteOrder, ...] = ("little", "big")
@@ -21,7 +21,8 @@ MIN32, MAX32 = 2**31, 2**31 - 1
 SIZES = (1, 2, 4, 8)
 EXIT = Insn(i.OP_EXIT)
 FP = 10
-CONTEXT_SIZE = 32
+CONTEXT_SIZE, STACK_SIZE = 32, 512
+MOV, MOV_1 = (Insn(i.ALU64 | i.MOV, reg, imm=reg) for reg in (0, 1))
 
 # (code, offset, r1, operand, 64-bit result, 32-bit result).
 BINARY = [
@@ -72,6 +73,7 @@ CONDITIONS = [
     (i.JLE, 3, 3, True, True),
     (i.JLE, MASK, 3, False, False),
     (i.JSET, 6, 3, True, True),
+    (i.JSET, 4, 3, False, False),
     (i.JSET, 0x1_0000_0000, 0x1_0000_0000, True, False),
     (i.JSGT, 0, MASK, True, True),
     (i.JSGT, MIN32, 0, True, False),
@@ -82,6 +84,7 @@ CONDITIONS = [
     (i.JSLT, MIN32, 0, False, True),
     (i.JSLT, MIN64, MIN64, False, False),
     (i.JSLE, MIN64, MAX64, True, False),
+    (i.JSLE, MASK, MASK, True, True),
     (i.JSLE, 1, 0, False, False),
 ]
 
@@ -276,6 +279,7 @@ ATOMICS = [
     (0xE1, MEMORY, OPERAND, MEMORY, MEMORY),
     (0xF1, MEMORY, OPERAND, OPERAND, MEMORY),
     (0xF1, 1, MEMORY, OPERAND, MEMORY),
+    (0xF1, 1 << 31 | MEMORY, MEMORY, OPERAND, MEMORY),
 ]
 
 
@@ -315,16 +319,9 @@ def test_ordered_accesses(size: int) -> None:
     assert setup.context.data[8:16] == (b"\xff" * size).ljust(8, b"\0")
 
 
-def test_addresses_wrap_around() -> None:
-    code = [
-        *wide(2, MASK),
-        Insn(i.ALU64 | i.ADD | i.X, 1, 2),
-        Insn(i.LDX | i.MEM | i.B, 0, 1, 1),
-        EXIT,
-    ]
-    setup = Setup(code)
-    setup.context.data[0] = 7
-    assert setup.run() == 7
+def test_addresses_have_64_bits() -> None:
+    fault = Setup([*wide(1, 0), Insn(i.LDX | i.MEM | i.B, 0, 1, -1), EXIT]).fault()
+    assert f"read of 1 bytes at {MASK:#x} misses" in fault.what
 
 
 # -- wide immediates ------------------------------------------------------------------------------
@@ -384,6 +381,18 @@ def test_helpers_get_arguments_and_return_r0() -> None:
     setup = Setup([*arguments, call(CallKind.HELPER, 77), EXIT], helpers={77: helper})
     assert setup.run() == -2
     assert seen == [(setup.machine, tuple(-reg & MASK for reg in range(1, 6)))]
+
+
+def test_helpers_results_have_64_bits() -> None:
+    seen = []
+
+    def helper(_: Machine, *args: int) -> int:
+        seen.append(args[0])
+        return -2 if len(seen) == 1 else 3 << 64 | 7
+
+    calls = [call(CallKind.HELPER, 1), Insn(i.ALU64 | i.MOV | i.X, 1, 0)] * 2
+    assert Setup([MOV_1, *calls, *calls[:1], EXIT], helpers={1: helper}).run() == 7
+    assert seen == [1, -2 & MASK, 7]
 
 
 def test_kfuncs_go_by_id_and_module() -> None:
@@ -463,9 +472,14 @@ def test_calls_are_nested_at_most_8_deep() -> None:
     code = [insn for _ in range(MAX_FRAMES - 1) for insn in (call(CallKind.SUBPROGRAM, 1), EXIT)]
     last = [Insn(i.ALU64 | i.MOV, 0, imm=3), EXIT]
     assert Setup([*code, *last]).run() == 3
-    fault = Setup([*code, call(CallKind.SUBPROGRAM, -1), EXIT]).fault()
+    endless = [*code, call(CallKind.SUBPROGRAM, -1), EXIT]
+    fault = Setup(endless).fault()
     assert "8 frames" in fault.what
     assert [caller.index for caller in fault.callers] == list(range(0, 2 * (MAX_FRAMES - 1), 2))
+    # A call that has returned does not count.
+    assert Setup([call(CallKind.SUBPROGRAM, len(code)), *code, *last]).run() == 3
+    fault = Setup([call(CallKind.SUBPROGRAM, len(endless)), *endless, *last]).fault()
+    assert len(fault.callers) == MAX_FRAMES - 1
 
 
 def looping(callback: Sequence[Insn]) -> list[Insn]:
@@ -581,9 +595,6 @@ def test_accesses_outside(insn: Insn, region: str) -> None:
     assert setup.constant.data == before
 
 
-MOV = Insn(i.ALU64 | i.MOV, 0, imm=0)
-
-
 @pytest.mark.parametrize(
     ("code", "index", "what"),
     [
@@ -597,6 +608,7 @@ MOV = Insn(i.ALU64 | i.MOV, 0, imm=0)
         ([Insn(i.ALU64 | i.MOV, 0, 1), EXIT], 0, "reserved src is 0x1"),
         ([Insn(i.LDX | i.MEM | i.W, 0, 1, 0, 5), EXIT], 0, "reserved imm is 0x5"),
         ([Insn(i.OP_EXIT, 0, 0, 0, 1)], 0, "reserved imm is 0x1"),
+        ([Insn(i.JMP | i.JA, 1), EXIT], 0, "reserved dst is 0x1"),
         ([Insn(i.ALU64 | i.MOV, 11), EXIT], 0, "no r11"),
         ([Insn(i.ALU64 | i.MOV | i.X, 0, 15), EXIT], 0, "no r15"),
         ([Insn(i.ALU64 | i.MOV, 10), EXIT], 0, "r10 is read only"),
@@ -607,7 +619,7 @@ MOV = Insn(i.ALU64 | i.MOV, 0, imm=0)
         ([Insn(i.OP_LD_IMM64, 0), Insn(0, 1), EXIT], 0, "fields of the second slot"),
         ([Insn(i.OP_LD_IMM64, 0, Pseudo.MAP_IDX), Insn(0, imm=1), EXIT], 0, "of the second slot"),
         ([MOV], 0, "goes on after it"),
-        ([*wide(0, 0)], 0, "goes on after it"),
+        ([*wide(0, 0x123 << 32)], 0, "r0 = 0x12300000000: is the last, and the program goes on"),
         ([Insn(i.JMP | i.JEQ | i.X, 1, 1, -2), EXIT], 0, "jumps to -1"),
         ([Insn(i.JMP | i.JA, off=1), EXIT], 0, "jumps to 2"),
         ([MOV, Insn(i.JMP32 | i.JA, imm=2**31 - 1), EXIT], 1, "jumps to 2147483649"),

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lskel.bpf.enums import MapType
-from lskel.replay.simulator.errnos import Errno
-from lskel.replay.simulator.map_types import MAX_CPUS, RULES, MapFlag
+from lskel.replay.simulator.syscall.errnos import Errno
+from lskel.replay.simulator.syscall.map_types import MAX_CPUS, RULES, MapFlag
 from tests.build.btf import BtfBuilder
 from tests.simulator.worlds import (
     Field,

@@ -16,8 +16,8 @@ import pytest
 from lskel.bpf.attr import encode
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, MAP_ELEM, PROG_LOAD, Layout
-from lskel.replay.simulator.attrs import SIZE
 from lskel.replay.simulator.kernel import SimulatedKernel
+from lskel.replay.simulator.syscall.attrs import SIZE
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError, address_of, bpf, errno_name

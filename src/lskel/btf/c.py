@@ -186,10 +186,10 @@ class _Printer:
             if not found.values:
                 return head
             values = _values(found)
-            lines = [f"{label} = {_literal(number)}," for label, number in values]
             attributes = _enum_attributes(found.size, [number for _, number in values])
             if attributes is None:
                 raise BadObject(f"BTF: enum '{name}' [{type_id}] cannot have {found.size} bytes")
+            lines = [f"{label} = {_literal(number)}," for label, number in values]
         else:
             with self._nesting.inside(type_id):
                 lines = [f"{line};" for line in self._members(type_id, found, level + 1)]
@@ -258,7 +258,7 @@ def _bracketed(inner: str) -> str:
 
 def _values(found: t.Enum) -> list[tuple[str, int]]:
     # BTF of old compilers calls all enums unsigned and has negative values as 32 bits.
-    mask = -1 if found.signed else (1 << 8 * found.size) - 1
+    mask = -1 if found.signed else (1 << 8 * min(found.size, 8)) - 1
     return [(label, number & mask) for label, number in found.values]
 
 
@@ -277,8 +277,8 @@ def _enum_attributes(size: int, numbers: list[int]) -> str | None:
 def _literal(number: int) -> str:
     if number == -(1 << 63):
         return f"{number + 1}LL - 1"
-    if number > 0xFFFFFFFF:
+    if number >= 1 << 63:
         return f"{number}ULL"
-    if number > 0x7FFFFFFF:
-        return f"{number}U"
-    return f"{number}LL" if number < -0x80000000 else f"{number}"
+    if not -(1 << 31) <= number < 1 << 32:
+        return f"{number}LL"
+    return f"{number}U" if number >= 1 << 31 else f"{number}"

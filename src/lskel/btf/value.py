@@ -141,7 +141,7 @@ class _Planner:
             case t.Ptr():
                 unsigned = self._integer(POINTER_SIZE, signed=False)
                 return _Plan(lambda data, at: Pointer(unsigned(data, at)), POINTER_SIZE, 1)
-            case t.Enum():
+            case t.Enum() if found.size in _INTS:
                 integer = self._integer(found.size, found.signed)
                 return _Plan(_named(found, integer), found.size, 1)
             case t.Float():
@@ -268,7 +268,7 @@ def _truth(integer: Callable[[Buffer, int], int]) -> _Read:
 
 def _named(found: t.Enum, integer: Callable[[Buffer, int], int]) -> _Read:
     # BTF may hold the same number signed and unsigned (old compilers): compare the bits.
-    mask = (1 << 8 * found.size) - 1
+    mask = (1 << 8 * min(found.size, 8)) - 1
     names: dict[int, EnumValue] = {}
     for name, number in found.values:
         names.setdefault(number & mask, EnumValue(name, number))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from lskel.errors import ReplayError, UsageError
+from lskel.errors import ReplayError
 from lskel.loader import context
 from lskel.loader.model import NO_OP, Loader
 from lskel.replay import target
+from lskel.replay.context import build_context
 from lskel.replay.loaded import Loaded, loaded
 from lskel.replay.report import failure, split_log
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError, address_of
-from lskel.trace import BtfLoad, ProgLoad, Trace
+from lskel.trace import BtfLoad, ProgLoad
 
 # A log that is cut keeps its end from Linux 6.4 on; older kernels say ENOSPC.
 LOG_SIZE = 1 << 24
@@ -35,11 +36,18 @@ def run(
     """
     trace = loader.trace
     target.check_byte_order(trace)
-    ctx, keep = _context(trace, max_entries or {}, initial or {})
+    # The context holds the addresses of these until the last run of the loader.
+    keep = {name: bytes(value) for name, value in (initial or {}).items()}
+    ctx = build_context(
+        trace,
+        max_entries or {},
+        keep,
+        default_entries=target.max_entries,
+        address_of=address_of,
+    )
     result = _run(loader, ctx)
     if result.value != 0:
         raise _explain(loader, ctx, result)
-    del keep
     count = len(trace.maps)
     return loaded(
         trace,
@@ -68,34 +76,6 @@ def _fd(ctx: bytearray, offset: int) -> Fd:
 
 def _store(ctx: bytearray, offset: int, size: int, value: int) -> None:
     ctx[offset : offset + size] = value.to_bytes(size, sys.byteorder)
-
-
-def _context(
-    trace: Trace, max_entries: Mapping[str, int], initial: Mapping[str, bytes]
-) -> tuple[bytearray, list[bytes]]:
-    """The context, and the values whose addresses it holds."""
-    slots = {made.name: slot for slot, made in enumerate(trace.maps)}
-    for name in (*max_entries, *initial):
-        if name not in slots:
-            raise UsageError(f"there is no map '{name}'", hint=f"there is: {', '.join(slots)}")
-    ctx = bytearray(context.size(len(trace.maps), len(trace.programs)))
-    _store(ctx, 0, 4, len(ctx))
-    for slot, made in enumerate(trace.maps):
-        op = trace.map_create(slot)
-        entries = max_entries.get(made.name, target.max_entries(op))
-        if entries != op.max_entries:
-            _store(ctx, context.max_entries(slot), 4, entries)
-    keep = []
-    for name, value in initial.items():
-        slot = slots[name]
-        write = trace.initial_value(slot)
-        if write is None:
-            raise UsageError(f"map '{name}' is not global data: it has no initial value")
-        if len(value) != write.size:
-            raise UsageError(f"map '{name}' has {write.size} bytes, not {len(value)}")
-        keep.append(value)
-        _store(ctx, context.initial_value(slot), 8, address_of(value))
-    return ctx, keep
 
 
 def _explain(loader: Loader, ctx: bytearray, result: Result) -> ReplayError:

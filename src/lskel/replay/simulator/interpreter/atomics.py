@@ -9,9 +9,17 @@ import operator
 from collections.abc import Callable, Mapping
 
 from lskel.bpf import insn as i
-from lskel.replay.simulator.access import SIZES, size_of
-from lskel.replay.simulator.arithmetic import Binary, mask
-from lskel.replay.simulator.step import MASK, Families, Family, Form, Registers, Site, Step, uses
+from lskel.replay.simulator.interpreter.access import SIZES, load, size_of, store
+from lskel.replay.simulator.interpreter.arithmetic import Binary, mask
+from lskel.replay.simulator.interpreter.step import (
+    MASK,
+    Families,
+    Family,
+    Form,
+    Registers,
+    Site,
+    Step,
+)
 
 # Immediates: an operation, perhaps with FETCH, or one of the others.
 FETCH = 0x01
@@ -37,12 +45,12 @@ def families() -> Families:
 def _update(function: Binary) -> Callable[[Site], Step]:
     def make(site: Site) -> Step:
         op, dst, src, off, _ = site.insn
-        size, load, store = size_of(op), site.machine.memory.load, site.machine.memory.store
-        following = site.index + 1
+        size, read, write = size_of(op), site.machine.memory.load, site.machine.memory.store
+        following = site.next
 
         def step(r: Registers) -> int:
             address = r[dst] + off & MASK
-            store(address, size, function(load(address, size), r[src]))
+            write(address, size, function(read(address, size), r[src]))
             return following
 
         return step
@@ -53,13 +61,13 @@ def _update(function: Binary) -> Callable[[Site], Step]:
 def _fetch(function: Binary) -> Callable[[Site], Step]:
     def make(site: Site) -> Step:
         op, dst, src, off, _ = site.insn
-        size, load, store = size_of(op), site.machine.memory.load, site.machine.memory.store
-        following = site.index + 1
+        size, read, write = size_of(op), site.machine.memory.load, site.machine.memory.store
+        following = site.next
 
         def step(r: Registers) -> int:
             address = r[dst] + off & MASK
-            old = load(address, size)
-            store(address, size, function(old, r[src]))
+            old = read(address, size)
+            write(address, size, function(old, r[src]))
             r[src] = old
             return following
 
@@ -70,27 +78,15 @@ def _fetch(function: Binary) -> Callable[[Site], Step]:
 
 def _compare(site: Site) -> Step:
     op, dst, src, off, _ = site.insn
-    size, load, store = size_of(op), site.machine.memory.load, site.machine.memory.store
-    following, ones = site.index + 1, mask(8 * size)
+    size, read, write = size_of(op), site.machine.memory.load, site.machine.memory.store
+    following, ones = site.next, mask(8 * size)
 
     def step(r: Registers) -> int:
         address = r[dst] + off & MASK
-        old = load(address, size)
+        old = read(address, size)
         # The memory is written in either case: it must be writable.
-        store(address, size, r[src] if old == r[0] & ones else old)
+        write(address, size, r[src] if old == r[0] & ones else old)
         r[0] = old
-        return following
-
-    return step
-
-
-def _load_acquire(site: Site) -> Step:
-    op, dst, src, off, _ = site.insn
-    size, load = size_of(op), site.machine.memory.load
-    following = site.index + 1
-
-    def step(r: Registers) -> int:
-        r[dst] = load(r[src] + off & MASK, size)
         return following
 
     return step
@@ -100,10 +96,10 @@ def _exchanged(_: int, new: int) -> int:
     return new
 
 
-_FIELDS = uses("dst src off")
+_FIELDS = "dst src off imm"
 _ORDERED = {
-    LOAD_ACQUIRE: Form(_load_acquire, _FIELDS, "dst"),
-    STORE_RELEASE: Form(_update(_exchanged), _FIELDS),
+    LOAD_ACQUIRE: Form(load, _FIELDS, "dst"),
+    STORE_RELEASE: Form(store, _FIELDS),
 }
 _UPDATING = {
     **{code: Form(_update(function), _FIELDS) for code, function in _UPDATES.items()},

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lskel.bpf import insn as i
-from lskel.replay.simulator.arithmetic import Binary, mask, operations, swap
-from lskel.replay.simulator.step import Families, Family, Form, Registers, Site, Step, only, uses
+from lskel.replay.simulator.interpreter.arithmetic import Binary, mask, operations, swap
+from lskel.replay.simulator.interpreter.step import (
+    Families,
+    Family,
+    Form,
+    Registers,
+    Site,
+    Step,
+    only,
+)
 
 _CLASSES = {i.ALU64: 64, i.ALU: 32}
 _SWAPS = (16, 32, 64)
@@ -17,18 +25,18 @@ def families() -> Families:
     for cls, bits in _CLASSES.items():
         for code, by_offset in operations(bits).items():
             with_register = {
-                off: Form(_register(function, bits), uses("dst src"), "dst")
+                off: Form(_register(function, bits), "dst src off", "dst")
                 for off, function in by_offset.items()
             }
             with_number = {
-                off: Form(_number(function, bits), uses("dst imm"), "dst")
+                off: Form(_number(function, bits), "dst off imm", "dst")
                 for off, function in by_offset.items()
                 # Only a register can be sign-extended.
                 if code != i.MOV or off == 0
             }
             yield cls | code | i.X, Family("off", with_register)
             yield cls | code | i.K, Family("off", with_number)
-        yield cls | i.NEG | i.K, only(Form(_negate(bits), uses("dst"), "dst"))
+        yield cls | i.NEG | i.K, only(Form(_negate(bits), "dst", "dst"))
     yield i.ALU | i.END | i.K, _swaps(_to_little)
     yield i.ALU | i.END | i.X, _swaps(_to_big)
     yield i.ALU64 | i.END | i.K, _swaps(_swap)
@@ -39,7 +47,7 @@ def _register(function: Binary, bits: int) -> Callable[[Site], Step]:
 
     def make(site: Site) -> Step:
         _, dst, src, _, _ = site.insn
-        following = site.index + 1
+        following = site.next
 
         def step(r: Registers) -> int:
             r[dst] = function(r[dst] & ones, r[src] & ones) & ones
@@ -55,7 +63,7 @@ def _number(function: Binary, bits: int) -> Callable[[Site], Step]:
 
     def make(site: Site) -> Step:
         dst, number = site.insn.dst, site.insn.imm & ones
-        following = site.index + 1
+        following = site.next
 
         def step(r: Registers) -> int:
             r[dst] = function(r[dst] & ones, number) & ones
@@ -71,7 +79,7 @@ def _negate(bits: int) -> Callable[[Site], Step]:
 
     def make(site: Site) -> Step:
         dst = site.insn.dst
-        following = site.index + 1
+        following = site.next
 
         def step(r: Registers) -> int:
             r[dst] = -r[dst] & ones
@@ -83,7 +91,7 @@ def _negate(bits: int) -> Callable[[Site], Step]:
 
 
 def _swaps(make: Callable[[Site], Step]) -> Family:
-    return Family("imm", {bits: Form(make, uses("dst"), "dst") for bits in _SWAPS})
+    return Family("imm", {bits: Form(make, "dst imm", "dst") for bits in _SWAPS})
 
 
 def _to_little(site: Site) -> Step:
@@ -96,7 +104,7 @@ def _to_big(site: Site) -> Step:
 
 def _cut(site: Site) -> Step:
     dst, ones = site.insn.dst, mask(site.insn.imm)
-    following = site.index + 1
+    following = site.next
 
     def step(r: Registers) -> int:
         r[dst] &= ones
@@ -107,7 +115,7 @@ def _cut(site: Site) -> Step:
 
 def _swap(site: Site) -> Step:
     dst, bits = site.insn.dst, site.insn.imm
-    following = site.index + 1
+    following = site.next
 
     def step(r: Registers) -> int:
         r[dst] = swap(r[dst], bits)

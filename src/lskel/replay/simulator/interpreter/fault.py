@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from lskel.errors import LskelError
 from lskel.replay.simulator.memory import Region
@@ -13,7 +13,8 @@ class Illegal(LskelError):
     """An instruction may not do what it tries; the machine turns it into a `SimulatorFault`."""
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Where a program is: the index (in slots) of an instruction, and how it is written."""
 
     index: int
@@ -24,7 +25,7 @@ class Place(NamedTuple):
 
 
 class SimulatorFault(LskelError):
-    """A program did what the kernel would not let it do, and was stopped before it.
+    """A program did what the kernel would not let it do, and was stopped there.
 
     `place` is the instruction; `callers` are the calls that led to its function, outermost first.
     `registers` are r0 to r10 as the instruction found them, each from 0 to 2**64 - 1. `region` is
@@ -32,21 +33,19 @@ class SimulatorFault(LskelError):
     """
 
     def __init__(
-        self,
-        what: str,
-        *,
-        place: Place,
-        callers: Sequence[Place],
-        registers: Sequence[int],
-        region: Region | None = None,
+        self, what: str, *, place: Place, registers: Sequence[int], region: Region | None = None
     ) -> None:
         super().__init__(what)
-        self.places += [f"called by {caller}" for caller in callers]
         self.places.append(str(place))
         self.place = place
-        self.callers = tuple(callers)
+        self.callers: tuple[Place, ...] = ()
         self.registers = tuple(registers)
         self.region = region
+
+    def called_from(self, caller: Place) -> None:
+        """Add a caller, further out than those so far."""
+        self.callers = (caller, *self.callers)
+        self.places.insert(0, str(caller))
 
     def __str__(self) -> str:
         registers = " ".join(f"r{number}={value:#x}" for number, value in enumerate(self.registers))
@@ -56,13 +55,10 @@ class SimulatorFault(LskelError):
 class BudgetSpent(SimulatorFault):
     """The program would run longer than `budget` instructions: probably for ever."""
 
-    def __init__(
-        self, budget: int, *, place: Place, callers: Sequence[Place], registers: Sequence[int]
-    ) -> None:
+    def __init__(self, budget: int, *, place: Place, registers: Sequence[int]) -> None:
         super().__init__(
             f"still running after {budget} instructions, the most that it may execute",
             place=place,
-            callers=callers,
             registers=registers,
         )
         self.budget = budget

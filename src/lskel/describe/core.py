@@ -1,0 +1,121 @@
+"""CO-RE relocations in words: which field, type or enumerator of the kernel each asks about.
+
+Source: Documentation/bpf/llvm_reloc.rst ("CO-RE Relocations") of the kernel.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+from lskel.bpf import insn as i
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.c import type_name
+from lskel.btf.ext import Records
+from lskel.btf.types import TypeId
+from lskel.cursor import ByteOrder
+from lskel.describe.plain import readable
+from lskel.describe.records import unpack
+from lskel.errors import BadObject
+
+# enum bpf_core_relo_kind, with libbpf's names.
+KINDS = (
+    "byte_off",
+    "byte_sz",
+    "field_exists",
+    "signed",
+    "lshift_u64",
+    "rshift_u64",
+    "local_type_id",
+    "target_type_id",
+    "type_exists",
+    "type_size",
+    "enumval_exists",
+    "enumval_value",
+    "type_matches",
+)
+# Those whose access path is the number of an enumerator.
+_OF_ENUMERATORS = ("enumval_exists", "enumval_value")
+# The kernel and libbpf follow no longer ones (BPF_CORE_SPEC_MAX_LEN).
+MAX_STEPS = 64
+
+_Part = TypeVar("_Part")
+
+
+class CoreRelo(NamedTuple):
+    """`kind` is what is asked; `target` of what, such as ``struct task_struct.comm[2]``.
+
+    `access` is the path as BTF.ext has it: indexes of members and elements, ``0:5:2``. It is ``0``
+    where a type is meant, and the number of an enumerator where that is.
+    """
+
+    kind: str
+    target: str
+    access: str
+
+
+class CoreRelos:
+    """The CO-RE relocations of a program's code by instruction."""
+
+    def __init__(self, records: Records, btf: Btf | None, order: ByteOrder) -> None:
+        self._btf = btf
+        self._places: dict[int, list[tuple[int, ...]]] = {}
+        for offset, *place in unpack(records, "IIII", order):
+            self._places.setdefault(offset // i.SIZE, []).append(tuple(place))
+
+    def at(self, insn: int) -> tuple[CoreRelo, ...]:
+        """The relocations of an instruction: none or, as compilers go, one."""
+        btf = self._btf
+        if btf is None:
+            return ()
+        return tuple(
+            _describe(btf, TypeId(type_id), string, kind)
+            for type_id, string, kind in self._places.get(insn, ())
+        )
+
+
+def _describe(btf: Btf, type_id: TypeId, string: int, number: int) -> CoreRelo:
+    kind = KINDS[number] if number < len(KINDS) else f"kind {number}"
+    access = readable(lambda: btf.string(string))
+    path = _enumerator if kind in _OF_ENUMERATORS else _field
+    return CoreRelo(kind, readable(lambda: path(btf, type_id, _indexes(access))), access)
+
+
+def _enumerator(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
+    text = type_name(btf, type_id)
+    found = btf.get(btf.resolve(type_id), t.Enum)
+    return f"{text}::{_pick(found.values, indexes[0], text)[0]}"
+
+
+def _field(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
+    """Members of anonymous structs stand for themselves, as in C."""
+    text = type_name(btf, type_id)
+    if indexes[0]:
+        text += f"[{indexes[0]}]"
+    for index in indexes[1:]:
+        found = btf[btf.resolve(type_id)]
+        if isinstance(found, t.Composite):
+            member = _pick(found.members, index, text)
+            text += f".{member.name}" if member.name else ""
+            type_id = member.type
+        elif isinstance(found, t.Array):
+            text += f"[{index}]"
+            type_id = found.type
+        else:
+            raise BadObject(f"{text} is {found.kind.name}, which has no parts")
+    return text
+
+
+def _indexes(access: str) -> list[int]:
+    parts = access.split(":", MAX_STEPS)
+    if len(parts) > MAX_STEPS:
+        raise BadObject(f"an access path of more than {MAX_STEPS} steps")
+    if not all(part.isdecimal() and len(part) <= len(str(1 << 32)) for part in parts):
+        raise BadObject("an access path that is no list of indexes")
+    return [int(part) for part in parts]
+
+
+def _pick(parts: tuple[_Part, ...], index: int, text: str) -> _Part:
+    if index >= len(parts):
+        raise BadObject(f"{text} has {len(parts)} parts, no number {index}")
+    return parts[index]

@@ -1,0 +1,168 @@
+"""The code of all programs of an object, a trace or a loader, with what it refers to.
+
+Where a trace can be made, the code is the trace's. An object that lskel cannot load is still to be
+looked at: then its programs are linked one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from lskel.btf.btf import Btf
+from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
+from lskel.btf.types import TypeId
+from lskel.cursor import ByteOrder
+from lskel.errors import LskelError, at
+from lskel.load.link import link
+from lskel.load.plan import F_SLEEPABLE
+from lskel.loader.model import Loader
+from lskel.object.model import Extern, Object, Program
+from lskel.object.sections import SectionSpec, parse_section
+from lskel.trace import BtfLoad, ProgLoad, ProgramResult, Trace
+
+Source = Object | Trace | Loader
+
+
+class MapName(NamedTuple):
+    """A map that code refers to by index; `value_type` is a BTF id, 0 for none."""
+
+    name: str
+    value_type: TypeId
+
+
+class Code(NamedTuple):
+    """A program's code as `trace.ProgLoad` has it, with its subprograms behind it.
+
+    `spec` is what its section's name says; `type`, `attach_type` (None: not given) and `sleepable`
+    are what the kernel gets. `externs` are those that the code refers to but is not relocated
+    against, by instruction. `insns` is empty where there is no code. `problem` says why that is so,
+    or why the program cannot be loaded.
+    """
+
+    name: str
+    spec: SectionSpec
+    autoload: bool
+    type: int
+    attach_type: int | None
+    sleepable: bool
+    problem: str = ""
+    insns: bytes = b""
+    func_info: Records = Records(FUNC_INFO_SIZE)
+    line_info: Records = Records(LINE_INFO_SIZE)
+    core_relos: Records = Records(CORE_RELO_SIZE)
+    externs: Mapping[int, Extern] = {}
+
+
+class Image(NamedTuple):
+    """All programs; `problem` says why the maps around them cannot be loaded, empty if they can."""
+
+    order: ByteOrder
+    btf: Btf | None
+    maps: tuple[MapName, ...]
+    programs: tuple[Code, ...]
+    problem: str = ""
+
+
+def read_image(source: Source) -> Image:
+    """The code in `source`; BadObject where the BTF of a trace is broken."""
+    if isinstance(source, Object):
+        return _of_object(source)
+    return _of_trace(source.trace if isinstance(source, Loader) else source)
+
+
+def btf_of(trace: Trace) -> Btf | None:
+    """The BTF that the trace loads; BadObject where it is broken."""
+    raw = next((op.data for op in trace.ops if isinstance(op, BtfLoad)), None)
+    return None if raw is None else Btf(raw)
+
+
+def _of_trace(trace: Trace) -> Image:
+    maps = (trace.map_create(slot) for slot in range(len(trace.maps)))
+    return Image(
+        trace.order,
+        btf_of(trace),
+        tuple(
+            MapName(made.name, TypeId(create.value_type))
+            for made, create in zip(trace.maps, maps, strict=True)
+        ),
+        tuple(
+            _traced(program, trace.prog_load(slot)) for slot, program in enumerate(trace.programs)
+        ),
+    )
+
+
+def _bare(name: str, spec: SectionSpec, *, autoload: bool) -> Code:
+    return Code(name, spec, autoload, spec.prog_type, spec.attach_type, spec.sleepable)
+
+
+def _traced(program: ProgramResult, load: ProgLoad | None) -> Code:
+    code = _bare(program.name, parse_section(program.section), autoload=load is not None)
+    if load is None:
+        return code._replace(problem="its code is not in the loader")
+    return _loaded(code, load)
+
+
+def _loaded(code: Code, load: ProgLoad) -> Code:
+    # The kernel gets 0 both for the attach type of that number and for none.
+    given = load.expected_attach_type or code.spec.attach_type is not None
+    return code._replace(
+        type=load.type,
+        attach_type=load.expected_attach_type if given else None,
+        sleepable=bool(load.flags & F_SLEEPABLE),
+        insns=load.insns,
+        func_info=load.func_info,
+        line_info=load.line_info,
+        core_relos=load.core_relos,
+    )
+
+
+def _of_object(obj: Object) -> Image:
+    problem = ""
+    trace: Trace | None = None
+    try:
+        trace = obj.trace()
+    except LskelError:
+        problem = _problem(replace(obj, programs=()))
+    return Image(
+        obj.order,
+        obj.btf,
+        tuple(MapName(a_map.name, a_map.value_type) for a_map in obj.maps),
+        tuple(_programs(obj, trace, problem)),
+        problem,
+    )
+
+
+def _programs(obj: Object, trace: Trace | None, known: str) -> Iterator[Code]:
+    for slot, program in enumerate(obj.programs):
+        code = _bare(program.name, program.spec, autoload=program.autoload)
+        if trace is not None and (load := trace.prog_load(slot)) is not None:
+            yield _loaded(code, load)
+            continue
+        problem = _problem(replace(obj, programs=(replace(program, autoload=True),)))
+        try:
+            yield _linked(obj, program, code._replace(problem="" if problem == known else problem))
+        except LskelError as error:
+            yield code._replace(problem=str(error))
+
+
+def _problem(obj: Object) -> str:
+    """Why the object cannot be loaded; empty where it can."""
+    try:
+        obj.trace()
+    except LskelError as error:
+        return str(error)
+    return ""
+
+
+def _linked(obj: Object, program: Program, code: Code) -> Code:
+    with at(f"program '{program.name}'"):
+        linked = link(program.function, {f.start: f for f in obj.subprograms}, obj.order)
+    return code._replace(
+        insns=linked.insns,
+        func_info=linked.func_info,
+        line_info=linked.line_info,
+        core_relos=linked.core_relos,
+        externs={ref.insn: obj.externs[ref.extern] for ref in linked.externs},
+    )

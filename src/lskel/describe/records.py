@@ -1,0 +1,79 @@
+"""What the kernel gets beside the instructions, in words: func_info and line_info.
+
+Records are found by instruction at once; their strings are read when asked for.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.ext import Records
+from lskel.btf.types import TypeId
+from lskel.cursor import ByteOrder, mark
+from lskel.describe.plain import readable
+from lskel.errors import BadInput
+
+# The line number and the column share a word (Documentation/bpf/btf.rst, struct bpf_line_info).
+_COLUMN_BITS = 10
+
+
+def unpack(records: Records, fmt: str, order: ByteOrder) -> Iterator[tuple[int, ...]]:
+    """The known fields of each record; BadInput where records are too short for them."""
+    record = struct.Struct(mark(order) + fmt)
+    if len(records) and records.size < record.size:
+        raise BadInput(f"records of {records.size} bytes, expected {record.size} or more")
+    for number in range(len(records)):
+        yield record.unpack_from(records.data, number * records.size)
+
+
+class SourceLine(NamedTuple):
+    """A line of the source; `text` is as in the file, `line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+
+
+class Functions:
+    """The functions of a program's code by their first instruction."""
+
+    def __init__(self, records: Records, btf: Btf | None, order: ByteOrder) -> None:
+        self._btf = btf
+        self._types = {insn: TypeId(type_id) for insn, type_id in unpack(records, "II", order)}
+
+    def at(self, insn: int) -> str | None:
+        """The name of the function that starts here; None where none does."""
+        btf, type_id = self._btf, self._types.get(insn)
+        if btf is None or type_id is None:
+            return None
+        return readable(lambda: btf.get(type_id, t.Func).name)
+
+    def names(self) -> tuple[str, ...]:
+        """All names, in the order of the code."""
+        return tuple(name for name in map(self.at, sorted(self._types)) if name is not None)
+
+
+class Lines:
+    """The source lines of a program's code by the first instruction of each."""
+
+    def __init__(self, records: Records, btf: Btf | None, order: ByteOrder) -> None:
+        self._btf = btf
+        self._places = {insn: place for insn, *place in unpack(records, "IIII", order)}
+
+    def at(self, insn: int) -> SourceLine | None:
+        """The line that starts here; None where the one before goes on."""
+        btf, place = self._btf, self._places.get(insn)
+        if btf is None or place is None:
+            return None
+        file, text, position = place
+        return SourceLine(
+            readable(lambda: btf.string(file)),
+            position >> _COLUMN_BITS,
+            position & (1 << _COLUMN_BITS) - 1,
+            readable(lambda: btf.string(text)),
+        )

@@ -1,0 +1,287 @@
+"""Summaries: the parts of an object or a loader, and their sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lskel.bpf import insn as i
+from lskel.bpf.attr import object_name
+from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.names import enum_name
+from lskel.btf.btf import Btf
+from lskel.btf.c import type_name
+from lskel.btf.types import VOID, TypeId
+from lskel.cursor import ByteOrder
+from lskel.describe.flags import map_flags
+from lskel.describe.image import Code, Image, read_image
+from lskel.describe.records import Functions
+from lskel.describe.regions import contents
+from lskel.describe.variables import Variable, variables
+from lskel.errors import at
+from lskel.loader.model import Loader
+from lskel.object.externs import DUMMY
+from lskel.object.model import Extern, ExternKind, Map, Object
+from lskel.trace import MapCreate, MapFreeze, MapUpdate, ProgLoad, Ref, Trace
+
+
+class BtfSummary(NamedTuple):
+    """`size` in bytes; `types` does not count `void`."""
+
+    size: int
+    types: int
+
+
+class SlotSummary(NamedTuple):
+    """An initial element of a map: the name of the map or program at `key`."""
+
+    key: int
+    name: str
+
+
+class MapSummary(NamedTuple):
+    """A map. Sizes in bytes; types of key and value are C, empty where there are none.
+
+    `initial_size` is that of the value it begins with, None where it is not global data; `frozen`
+    whether user space cannot change it later. `pinning` is `none`, `by_name`, or empty where the
+    source does not say. `inner` is the template of a map-in-map.
+    """
+
+    name: str
+    kernel_name: str
+    section: str
+    type: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: tuple[str, ...]
+    key_type: str
+    value_type: str
+    numa_node: int
+    map_extra: int
+    pinning: str
+    initial_size: int | None
+    frozen: bool
+    inner: MapSummary | None
+    slots: tuple[SlotSummary, ...]
+    variables: tuple[Variable, ...]
+
+
+class ProgramSummary(NamedTuple):
+    """A program; `section` is without the leading ``?``, which `autoload` stands for.
+
+    `insns` are 8-byte slots, those of the subprograms behind it included; None where the code is
+    not known. `func_info`, `line_info` and `core_relos` are numbers of records. `problem` says why
+    lskel cannot load it, empty where it can.
+    """
+
+    name: str
+    section: str
+    kind: str
+    type: str
+    attach_type: str
+    target: str
+    sleepable: bool
+    autoload: bool
+    insns: int | None
+    subprograms: tuple[str, ...]
+    func_info: int
+    line_info: int
+    core_relos: int
+    problem: str
+
+
+class ExternSummary(NamedTuple):
+    """A symbol to be found in the kernel; `type` is C, empty where the object does not keep it."""
+
+    name: str
+    kind: str
+    type: str
+    weak: bool
+
+
+class SectionSummary(NamedTuple):
+    """A section of the ELF file, its size in bytes."""
+
+    name: str
+    size: int
+
+
+class LoaderSummary(NamedTuple):
+    """A loader: `insns` in 8-byte slots, `blob` and `context` in bytes.
+
+    `contents` are bytes of the blob by kind, `ops` numbers of operations by type.
+    """
+
+    form: str
+    insns: int
+    blob: int
+    context: int
+    contents: dict[str, int]
+    ops: dict[str, int]
+
+
+class Summary(NamedTuple):
+    """An object or a loader. A loader has no ELF sections, an object no `loader`.
+
+    `problem` says why the object cannot be loaded whatever programs it has.
+    """
+
+    name: str
+    order: ByteOrder
+    license: str
+    btf: BtfSummary | None
+    maps: tuple[MapSummary, ...]
+    programs: tuple[ProgramSummary, ...]
+    externs: tuple[ExternSummary, ...]
+    struct_ops: tuple[str, ...]
+    sections: tuple[SectionSummary, ...]
+    loader: LoaderSummary | None
+    problem: str
+
+
+def summarize(source: Object | Loader) -> Summary:
+    """What an object or a loader consists of. No kernel is asked.
+
+    An object that lskel cannot load is summarized all the same. BadInput where the BTF or the
+    records of a loader are broken.
+    """
+    return _of_loader(source) if isinstance(source, Loader) else _of_object(source)
+
+
+def _of_object(obj: Object) -> Summary:
+    image = read_image(obj)
+    return Summary(
+        name=obj.name,
+        order=obj.order,
+        license=obj.license,
+        btf=_btf(image.btf),
+        maps=tuple(_map(a_map, obj.btf) for a_map in obj.maps),
+        programs=tuple(_program(code, image) for code in image.programs),
+        externs=tuple(_extern(extern, obj.btf) for extern in obj.externs),
+        struct_ops=obj.struct_ops,
+        sections=tuple(SectionSummary(name, size) for name, size in obj.sections),
+        loader=None,
+        problem=image.problem,
+    )
+
+
+def _of_loader(loader: Loader) -> Summary:
+    trace = loader.trace
+    image = read_image(trace)
+    loads = (op for op in trace.ops if isinstance(op, ProgLoad))
+    return Summary(
+        name=trace.name,
+        order=trace.order,
+        license=next((load.license for load in loads), ""),
+        btf=_btf(image.btf),
+        maps=tuple(_traced_maps(trace, image.btf)),
+        programs=tuple(_program(code, image) for code in image.programs),
+        externs=(),
+        struct_ops=(),
+        sections=(),
+        loader=LoaderSummary(
+            form=loader.form.value,
+            insns=i.count(loader.insns),
+            blob=len(loader.blob),
+            context=loader.context_size,
+            contents=contents(loader),
+            ops=dict(Counter(type(op).__name__ for op in trace.ops)),
+        ),
+        problem="",
+    )
+
+
+def _btf(btf: Btf | None) -> BtfSummary | None:
+    return None if btf is None else BtfSummary(len(btf.raw), len(btf) - 1)
+
+
+def _type(btf: Btf | None, type_id: int) -> str:
+    return type_name(btf, TypeId(type_id)) if btf is not None and type_id != VOID else ""
+
+
+def _map(a_map: Map, btf: Btf | None) -> MapSummary:
+    return _bare_map(a_map, btf)._replace(
+        section=a_map.section,
+        pinning=a_map.pinning.name.lower(),
+        initial_size=None if a_map.initial is None else a_map.value_size,
+        frozen=a_map.is_global_data and a_map.is_frozen,
+        inner=None if a_map.inner is None else _bare_map(a_map.inner, btf),
+        slots=tuple(SlotSummary(slot.key, slot.name) for slot in a_map.slots),
+    )
+
+
+def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
+    names = {made.op: made.name for made in trace.maps}
+    updates = [op for op in trace.ops if isinstance(op, MapUpdate)]
+    frozen = {op.map.op for op in trace.ops if isinstance(op, MapFreeze)}
+    sizes = {op.map.op: op.size for op in updates if op.initial}
+    slots: dict[int, list[SlotSummary]] = {}
+    for op in updates:
+        if isinstance(op.value, Ref):
+            slot = SlotSummary(op.key, names.get(op.value.op, ""))
+            slots.setdefault(op.map.op, []).append(slot)
+    for number, made in enumerate(trace.maps):
+        create = trace.map_create(number)
+        inner = trace.ops[create.inner.op] if create.inner else None
+        yield _bare_map(create, btf)._replace(
+            section=made.section,
+            initial_size=sizes.get(made.op),
+            frozen=made.op in frozen,
+            inner=_bare_map(inner, btf) if isinstance(inner, MapCreate) else None,
+            slots=tuple(slots.get(made.op, ())),
+        )
+
+
+def _bare_map(made: Map | MapCreate, btf: Btf | None) -> MapSummary:
+    """What the kernel is told when the map is created."""
+    return MapSummary(
+        name=made.name,
+        kernel_name=object_name(made.name).decode(),
+        section="",
+        type=enum_name(MapType, made.type),
+        key_size=made.key_size,
+        value_size=made.value_size,
+        max_entries=made.max_entries,
+        flags=map_flags(made.flags),
+        key_type=_type(btf, made.key_type),
+        value_type=_type(btf, made.value_type),
+        numa_node=made.numa_node,
+        map_extra=made.map_extra,
+        pinning="",
+        initial_size=None,
+        frozen=False,
+        inner=None,
+        slots=(),
+        variables=variables(btf, TypeId(made.value_type)),
+    )
+
+
+def _program(code: Code, image: Image) -> ProgramSummary:
+    with at(f"program '{code.name}'"):
+        functions = Functions(code.func_info, image.btf, image.order).names()
+    return ProgramSummary(
+        name=code.name,
+        section=code.spec.name,
+        kind=code.spec.kind,
+        type=enum_name(ProgType, code.type),
+        attach_type="" if code.attach_type is None else enum_name(AttachType, code.attach_type),
+        target=code.spec.target,
+        sleepable=code.sleepable,
+        autoload=code.autoload,
+        insns=i.count(code.insns) if code.insns else None,
+        # The first function is the program itself.
+        subprograms=functions[1:],
+        func_info=len(code.func_info),
+        line_info=len(code.line_info),
+        core_relos=len(code.core_relos),
+        problem=code.problem,
+    )
+
+
+def _extern(extern: Extern, btf: Btf | None) -> ExternSummary:
+    # The BTF of kernel variables is replaced before the kernel gets it, as are missing names.
+    text = "" if extern.kind is ExternKind.KSYM else _type(btf, extern.type)
+    text = text.replace(f" {DUMMY}", "").replace(DUMMY, "")
+    return ExternSummary(extern.name, extern.kind.value, text, extern.is_weak)

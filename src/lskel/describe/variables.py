@@ -1,0 +1,48 @@
+"""Global variables: what lies where in the maps that hold data sections."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.c import type_name
+from lskel.btf.types import TypeId
+from lskel.errors import LskelError
+
+
+class Variable(NamedTuple):
+    """A variable of a data section: its C type, offset and size in bytes."""
+
+    name: str
+    type: str
+    offset: int
+    size: int
+
+
+def variables(btf: Btf | None, type_id: TypeId) -> tuple[Variable, ...]:
+    """The variables of a DATASEC by offset; none where the type is no DATASEC or broken."""
+    try:
+        found = btf[type_id] if btf is not None else None
+        if btf is None or not isinstance(found, t.Datasec):
+            return ()
+        listed = [
+            Variable(btf[info.type].name, type_name(btf, info.type), info.offset, info.size)
+            for info in found.vars
+        ]
+    except LskelError:
+        return ()
+    return tuple(sorted(listed, key=lambda variable: variable.offset))
+
+
+def variable_at(listed: tuple[Variable, ...], offset: int) -> str:
+    """What lies at `offset`: ``name``, ``name+4``; empty where no variable is."""
+    index = bisect_right(listed, offset, key=lambda variable: variable.offset) - 1
+    if index < 0:
+        return ""
+    variable = listed[index]
+    inside = offset - variable.offset
+    if inside and inside >= variable.size:
+        return ""
+    return f"{variable.name}{inside:+d}" if inside else variable.name

@@ -1,0 +1,1 @@
+"""What the instructions do; `machine` runs programs of them."""

@@ -1,0 +1,141 @@
+"""A BPF interpreter: runs one program, in memory that is checked at every access.
+
+It executes the instruction set of RFC 9669, and Linux's ordered loads and stores, but for the
+legacy packet loads (section 5.5). Helpers, kfuncs and the addresses of maps come from whoever
+simulates the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from lskel.bpf import insn as i
+from lskel.bpf.disasm import format_insn
+from lskel.bpf.insn import Pseudo
+from lskel.errors import NotFound
+from lskel.replay.simulator.interpreter.arithmetic import signed
+from lskel.replay.simulator.interpreter.decode import decode
+from lskel.replay.simulator.interpreter.fault import BudgetSpent, Illegal, Place, SimulatorFault
+from lskel.replay.simulator.interpreter.step import EXIT, MASK, SCRATCH, UNSET, Registers
+from lskel.replay.simulator.memory import Memory, MemoryFault, Region
+
+# A helper gets the machine that calls it and r1 to r5, unsigned, and returns r0, of which the low
+# 64 bits count. A MemoryFault that it raises becomes a fault of the call.
+Helper = Callable[["Machine", int, int, int, int, int], int]
+# The address that a ld_imm64 loads: from its kind, its immediate (signed) and that of its second
+# slot (unsigned; for MAP_VALUE and MAP_IDX_VALUE the offset into the value, to be added).
+Resolve = Callable[[Pseudo, int, int], int]
+
+STACK_SIZE = 512
+# What the kernel's stack holds before anything was stored there is not zero either.
+STACK_FILL = 0xA5
+# Linux's MAX_CALL_FRAMES (bpf_verifier.h): the program's own, and those of nested calls.
+MAX_FRAMES = 8
+DEFAULT_BUDGET = 10_000_000
+
+# Functions have addresses, but their code is in no memory.
+_CODE = 0xFFFF_FFFF_C000_0000
+
+
+def _unresolved(pseudo: Pseudo, number: int, _: int) -> int:
+    raise NotFound(f"nothing is known of {pseudo.name} {number}")
+
+
+class Machine:
+    """`code` as it is given to PROG_LOAD, in the byte order of `memory`.
+
+    `kfuncs` are by (BTF id, offset field of the call). `resolve` is asked once for each ld_imm64
+    that stands for a map, a map's value or a kernel variable, here and not in `run`: what it
+    raises comes out of here. `budget` is how many instructions one run may execute.
+    """
+
+    def __init__(
+        self,
+        code: bytes,
+        memory: Memory,
+        helpers: Mapping[int, Helper],
+        *,
+        kfuncs: Mapping[tuple[int, int], Helper] | None = None,
+        resolve: Resolve = _unresolved,
+        budget: int = DEFAULT_BUDGET,
+    ) -> None:
+        self.code = code
+        self.memory = memory
+        self.helpers = helpers
+        self.kfuncs = kfuncs or {}
+        self.resolve = resolve
+        self.budget = budget
+        self._frames = 0
+        self._ticks: Iterator[int] = iter(())
+        self._steps = decode(code, self)
+
+    def run(self, context: Region | int) -> int:
+        """Run the program from its first instruction; r1 is the context's address.
+
+        Returns r0 as a signed 64-bit number. SimulatorFault where it does what it may not.
+        """
+        # All functions take their turns from this one iterator, however deep the calls.
+        self._ticks = iter(range(self.budget))
+        address = context.base if isinstance(context, Region) else context
+        return signed(self.enter(0, (address, *SCRATCH[1:])), 64)
+
+    def call(self, function: int, *args: int) -> int:
+        """Call back, from a helper, the function at an address (`address_of`); its r0, unsigned.
+
+        `args` are r1 to r5, or the first of these. What goes wrong in it, or with its address, is a
+        fault of the program: helpers let it pass.
+        """
+        index, rest = divmod(function - _CODE, i.SIZE)
+        if rest:
+            raise Illegal(f"there is no function at {function:#x}")
+        numbers = [arg & MASK for arg in args]
+        return self.enter(index, (*numbers, *SCRATCH)[: len(SCRATCH)])
+
+    def address_of(self, index: int) -> int:
+        """The address of the function that begins at an instruction."""
+        return _CODE + i.SIZE * index & MASK
+
+    def enter(self, index: int, args: Sequence[int]) -> int:
+        """Run the function that begins at an instruction, in a frame of its own; its r0.
+
+        RFC 9669 section 4.3.2. `args` are r1 to r5, unsigned.
+        """
+        if index not in self._steps:
+            raise Illegal(f"there is no function at instruction {index}")
+        if self._frames == MAX_FRAMES:
+            raise Illegal(f"calls are nested more than {MAX_FRAMES} frames deep")
+        stack = self.memory.map(
+            f"stack of frame {self._frames}", bytearray((STACK_FILL,)) * STACK_SIZE
+        )
+        self._frames += 1
+        try:
+            frame_pointer = stack.base + STACK_SIZE
+            return self._execute(index, [UNSET, *args, *(UNSET,) * 4, frame_pointer])
+        finally:
+            self._frames -= 1
+            self.memory.unmap(stack)
+
+    def _execute(self, index: int, registers: Registers) -> int:
+        steps = self._steps
+        try:
+            for _ in self._ticks:
+                index = steps[index](registers)
+                if index == EXIT:
+                    return registers[0]
+        except SimulatorFault as fault:
+            fault.called_from(self._place(index))
+            raise
+        except (Illegal, MemoryFault) as error:
+            region = error.nearest if isinstance(error, MemoryFault) else None
+            raise SimulatorFault(
+                str(error), place=self._place(index), registers=registers, region=region
+            ) from error
+        raise BudgetSpent(self.budget, place=self._place(index), registers=registers)
+
+    def _place(self, index: int) -> Place:
+        order = self.memory.order
+        insn = i.read(self.code, index, order)
+        second = None
+        if i.is_wide(insn) and index + 1 < i.count(self.code):
+            second = i.read(self.code, index + 1, order)
+        return Place(index, format_insn(insn, second, index=index, order=order))

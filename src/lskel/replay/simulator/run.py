@@ -1,0 +1,172 @@
+"""Replay in the simulator: any loader, lskel's or another's, without a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lskel.bpf.enums import MapType
+from lskel.bpf.insn import Pseudo
+from lskel.cursor import ByteOrder
+from lskel.errors import NotFound
+from lskel.loader.model import NO_OP, Loader
+from lskel.object.maps import RING_BUFFERS, ring_buffer_size
+from lskel.replay.context import build_context
+from lskel.replay.simulator.addresses import Addresses
+from lskel.replay.simulator.faults import Faults
+from lskel.replay.simulator.helpers import Env, helpers
+from lskel.replay.simulator.kernel import SimulatedKernel
+from lskel.replay.simulator.machine import DEFAULT_BUDGET, Machine, Resolve
+from lskel.replay.simulator.record import FdRef, Record
+from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
+from lskel.replay.simulator.syscall.maps import Map
+from lskel.replay.simulator.syscall.storage import Array
+from lskel.trace import MapCreate
+
+_KEY = bytes(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a loader did. `value` is what it returned: 0, or minus an errno.
+
+    `context` and `blob` are as it left them, `records` the calls of this run, `printed` what it
+    wrote by trace_printk. The kernel keeps the objects and the fds.
+    """
+
+    value: int
+    context: bytes
+    blob: bytes
+    records: tuple[Record, ...]
+    printed: tuple[str, ...]
+    kernel: SimulatedKernel
+
+    @property
+    def open_fds(self) -> Mapping[int, FdRef]:
+        """What each open fd stands for, as the process has them now."""
+        return self.kernel.open_fds
+
+    def failed_op(self, loader: Loader) -> int | None:
+        """The operation of the trace at which `loader`, whose replay this is, gave up."""
+        if self.value == 0:
+            return None
+        status = self.blob[loader.status : loader.status + 4]
+        number = int.from_bytes(status, loader.trace.order)
+        return None if number == NO_OP else number
+
+
+def simulate(
+    insns: bytes,
+    blob: bytes,
+    context: bytes,
+    order: ByteOrder,
+    *,
+    kernel: SimulatedKernel | None = None,
+    budget: int = DEFAULT_BUDGET,
+) -> Replay:
+    """Run a SYSCALL program with a context and one map, whose value is `blob`.
+
+    Addresses in the context are the process's: what lies there was put there by
+    `kernel.map_user`. SimulatorFault where the program does what the verifier would not allow;
+    the kernel's record then tells how far it came.
+    """
+    kernel = kernel or SimulatedKernel(order)
+    first, printed = len(kernel.records), len(kernel.printed)
+    value, ctx = bytearray(blob), bytearray(context)
+    with _mapped(kernel, ctx) as (addresses, address):
+        blob_map = _blob_map(order, value)
+        machine = Machine(
+            insns,
+            kernel.memory,
+            helpers(Env(kernel, addresses)),
+            resolve=_resolve(addresses, blob_map, value),
+            budget=budget,
+        )
+        # What BPF_PROG_RUN gives back is 32 bits.
+        returned = machine.run(address) & 0xFFFFFFFF
+    return Replay(
+        value=returned - (1 << 32) if returned >> 31 else returned,
+        context=bytes(ctx),
+        blob=bytes(value),
+        records=tuple(kernel.records[first:]),
+        printed=tuple(kernel.printed[printed:]),
+        kernel=kernel,
+    )
+
+
+def run(
+    loader: Loader,
+    *,
+    max_entries: Mapping[str, int] | None = None,
+    initial: Mapping[str, bytes] | None = None,
+    faults: Faults | None = None,
+    kernel: SimulatedKernel | None = None,
+    budget: int = DEFAULT_BUDGET,
+) -> Replay:
+    """Run a loader of lskel; overrides are those of `lskel.replay.kernel.run`, with its errors.
+
+    `faults` is for the kernel that is made where none is given.
+    """
+    order = loader.trace.order
+    kernel = kernel or SimulatedKernel(order, faults=faults)
+    cpus = kernel.state.cpus
+
+    def entries(op: MapCreate) -> int:
+        if op.type == MapType.PERF_EVENT_ARRAY and op.max_entries == 0:
+            return cpus
+        if op.type in RING_BUFFERS:
+            return ring_buffer_size(op.max_entries, PAGE_SIZE)
+        return op.max_entries
+
+    context = build_context(
+        loader.trace,
+        max_entries or {},
+        initial or {},
+        default_entries=entries,
+        address_of=lambda value: kernel.map_user("initial value", bytearray(value)).base,
+    )
+    return simulate(loader.insns, loader.blob, bytes(context), order, kernel=kernel, budget=budget)
+
+
+@contextmanager
+def _mapped(kernel: SimulatedKernel, context: bytearray) -> Iterator[tuple[Addresses, int]]:
+    """The addresses of a run, and that of the context; all are taken away afterwards."""
+    addresses = Addresses(kernel.memory)
+    region = kernel.memory.map("context", context)
+    try:
+        yield addresses, region.base
+    finally:
+        kernel.memory.unmap(region)
+        addresses.close()
+
+
+def _blob_map(order: ByteOrder, blob: bytearray) -> Map:
+    storage = Array(1, order, len(blob))
+    storage.elements[0] = blob
+    return Map(
+        type=MapType.ARRAY,
+        key_size=len(_KEY),
+        value_size=len(blob),
+        max_entries=1,
+        flags=0,
+        name="__loader.map",
+        element_size=len(blob),
+        storage=storage,
+    )
+
+
+def _resolve(addresses: Addresses, blob_map: Map, blob: bytearray) -> Resolve:
+    """The one map is at index 0 of fd_array; there are no fds in the code, and no kernel types."""
+
+    def resolve(pseudo: Pseudo, number: int, offset: int) -> int:
+        if number == 0 and pseudo is Pseudo.MAP_IDX:
+            return addresses.of_map(blob_map)
+        if number == 0 and pseudo is Pseudo.MAP_IDX_VALUE and offset < len(blob):
+            return addresses.of_element(blob_map, _KEY, blob) + offset
+        raise NotFound(
+            f"{pseudo.name} {number}, offset {offset}, is outside the loader's one map, "
+            f"of {len(blob)} bytes"
+        )
+
+    return resolve

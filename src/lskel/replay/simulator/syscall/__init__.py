@@ -1,0 +1,1 @@
+"""The simulated bpf(2): what the kernel holds, and each command."""

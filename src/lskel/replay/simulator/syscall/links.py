@@ -1,0 +1,60 @@
+"""Links: attaching programs, and binding maps to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lskel.bpf.enums import AttachType, ProgType
+from lskel.btf.types import Kind
+from lskel.replay.simulator.syscall.errnos import Errno, check
+from lskel.replay.simulator.syscall.map_types import MapFlag
+from lskel.replay.simulator.syscall.maps import Map
+from lskel.replay.simulator.syscall.programs import Link, Program
+from lskel.replay.simulator.syscall.space import Domain
+
+if TYPE_CHECKING:
+    from lskel.replay.simulator.syscall.state import Call, State
+
+TRACEPOINT_NAME_SIZE = 128
+_BY_NAME = frozenset((ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE))
+_BY_TARGET = frozenset((ProgType.TRACING, ProgType.LSM, ProgType.EXT))
+
+
+def raw_tracepoint_open(state: State, call: Call) -> int:
+    """BPF_RAW_TRACEPOINT_OPEN: the link's fd. The name lies in user memory, whoever calls."""
+    attr = call.attr
+    program = state.fds.get(attr["prog_fd"], Program)
+    name = ""
+    if program.type in _BY_TARGET:
+        # The target was said when the program was loaded.
+        check(attr["name"] == 0)
+    else:
+        check(program.type in _BY_NAME)
+        raw = state.space.string(attr["name"], TRACEPOINT_NAME_SIZE - 1, Domain.USER)
+        name = raw.decode("utf-8", "backslashreplace")
+        known = state.names.type(f"btf_trace_{name}", Kind.TYPEDEF)
+        check(known is not None, Errno.ENOENT)
+    return state.open(Link(program, program.attr["expected_attach_type"], name), call.number)
+
+
+def create(state: State, call: Call) -> int:
+    """BPF_LINK_CREATE: the link's fd. What the program is attached to is not looked at."""
+    attr = call.attr
+    if attr["attach_type"] == AttachType.STRUCT_OPS:
+        ops = state.fds.get(attr["map_fd"], Map)
+        check(bool(ops.flags & MapFlag.LINK) and not attr["target_fd"] and not attr["flags"])
+        return state.open(Link(ops, AttachType.STRUCT_OPS), call.number)
+    program = state.fds.get(attr["prog_fd"], Program)
+    check(attr["attach_type"] <= max(AttachType))
+    return state.open(Link(program, attr["attach_type"]), call.number)
+
+
+def bind_map(state: State, call: Call) -> int:
+    """BPF_PROG_BIND_MAP: the program keeps the map alive."""
+    attr = call.attr
+    check(attr["flags"] == 0)
+    program = state.fds.get(attr["prog_fd"], Program)
+    bound = state.fds.get(attr["map_fd"], Map)
+    if bound not in program.bound:
+        program.bound.append(bound)
+    return 0

@@ -1,0 +1,323 @@
+"""BPF_PROG_LOAD: all its checks but the verifier's own, in the kernel's order (Linux 6.18)."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from lskel.bpf import insn as i
+from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.btf import types as t
+from lskel.btf.btf import MAX_TYPES
+from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
+from lskel.btf.types import TypeId
+from lskel.cursor import unpack_table
+from lskel.errors import BadObject
+from lskel.replay.simulator.syscall.attrs import Attr
+from lskel.replay.simulator.syscall.btfs import BtfObject, LoadedBtf, ModuleBtf
+from lskel.replay.simulator.syscall.code import Reference, Target, function_starts, references
+from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
+from lskel.replay.simulator.syscall.fds import Object
+from lskel.replay.simulator.syscall.log import LogFields, check_log, write_log
+from lskel.replay.simulator.syscall.maps import Map
+from lskel.replay.simulator.syscall.object_names import object_name
+from lskel.replay.simulator.syscall.programs import Program
+
+if TYPE_CHECKING:
+    from lskel.replay.simulator.syscall.state import Call, State
+
+# BPF_COMPLEXITY_LIMIT_INSNS
+MAX_INSNS = 1_000_000
+MAX_USED_MAPS = 64
+LICENSE_SIZE = 128
+# MAX_FUNCINFO_REC_SIZE
+_MAX_RECORD = 252
+_LOG = LogFields("log_level", "log_size", "log_buf")
+
+
+class ProgFlag(IntFlag):
+    """Flags of PROG_LOAD: BPF_F_* of uapi/linux/bpf.h."""
+
+    STRICT_ALIGNMENT = 1 << 0
+    ANY_ALIGNMENT = 1 << 1
+    TEST_RND_HI32 = 1 << 2
+    TEST_STATE_FREQ = 1 << 3
+    SLEEPABLE = 1 << 4
+    XDP_HAS_FRAGS = 1 << 5
+    XDP_DEV_BOUND_ONLY = 1 << 6
+    TEST_REG_INVARIANTS = 1 << 7
+
+
+_FLAGS = (1 << len(ProgFlag)) - 1
+
+
+def load(state: State, call: Call) -> int:
+    """BPF_PROG_LOAD: the fd."""
+    attr, space = call.attr, state.space
+    check(not attr["prog_flags"] & ~_FLAGS)
+    check(0 < attr["insn_cnt"] <= MAX_INSNS, Errno.E2BIG)
+    license_ = space.string(attr["license"], LICENSE_SIZE - 1, call.domain)
+    target = _target(state, attr)
+    check_attach(attr, target)
+    code = space.read(attr["insns"], attr["insn_cnt"] * i.SIZE, call.domain)
+    check(ProgType.UNSPEC < attr["prog_type"] <= max(ProgType))
+    name = object_name(attr.bytes_of("prog_name"))
+    check_log(attr, _LOG)
+    loader = _Loader(state, call, code)
+    loader.check_fd_array()
+    btfs = loader.kfunc_btfs()
+    tables = loader.tables()
+    check(attr["attach_btf_id"] != 0 or attr["prog_type"] not in _NEED_TARGET)
+    maps = loader.maps()
+    btfs |= loader.variable_btfs()
+    write_log(state, attr, _LOG)
+    made = Program(
+        attr=attr,
+        type=attr["prog_type"],
+        name=name,
+        license=license_.decode("utf-8", "backslashreplace"),
+        insns=code,
+        btf=loader.btf,
+        func_info=tables[0],
+        line_info=tables[1],
+        core_relos=tables[2],
+        maps=maps,
+        module_btfs=btfs,
+        attach_to=target,
+        attach_btf_id=attr["attach_btf_id"],
+    )
+    return state.open(made, call.number)
+
+
+def _target(state: State, attr: Attr) -> Object | None:
+    """The program or the module's BTF that the program attaches to; None for vmlinux too."""
+    fd = attr["attach_btf_obj_fd"]
+    if not fd:
+        return None
+    try:
+        return state.fds.get(fd, Program)
+    except Refusal:
+        pass
+    try:
+        found = state.fds.get(fd, BtfObject)
+    except Refusal:
+        raise Refusal(Errno.EINVAL) from None
+    check(isinstance(found, ModuleBtf), Errno.ENOTSUPP)
+    return found
+
+
+# Maps whose memory instructions may point to.
+_DIRECT_VALUES = frozenset((MapType.ARRAY, MapType.ARENA))
+
+# Types that may name a target, and those that must.
+_MAY_HAVE_TARGET = frozenset((ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS, ProgType.EXT))
+_NEED_TARGET = _MAY_HAVE_TARGET
+_MAY_TARGET_PROGRAM = frozenset((ProgType.TRACING, ProgType.EXT))
+
+_A = AttachType
+_ATTACH_TYPES: dict[int, frozenset[AttachType]] = {
+    ProgType.CGROUP_SOCK: frozenset(
+        (
+            _A.CGROUP_INET_SOCK_CREATE,
+            _A.CGROUP_INET_SOCK_RELEASE,
+            _A.CGROUP_INET4_POST_BIND,
+            _A.CGROUP_INET6_POST_BIND,
+        )
+    ),
+    ProgType.CGROUP_SOCK_ADDR: frozenset(
+        (
+            _A.CGROUP_INET4_BIND,
+            _A.CGROUP_INET6_BIND,
+            _A.CGROUP_INET4_CONNECT,
+            _A.CGROUP_INET6_CONNECT,
+            _A.CGROUP_UNIX_CONNECT,
+            _A.CGROUP_INET4_GETPEERNAME,
+            _A.CGROUP_INET6_GETPEERNAME,
+            _A.CGROUP_UNIX_GETPEERNAME,
+            _A.CGROUP_INET4_GETSOCKNAME,
+            _A.CGROUP_INET6_GETSOCKNAME,
+            _A.CGROUP_UNIX_GETSOCKNAME,
+            _A.CGROUP_UDP4_SENDMSG,
+            _A.CGROUP_UDP6_SENDMSG,
+            _A.CGROUP_UNIX_SENDMSG,
+            _A.CGROUP_UDP4_RECVMSG,
+            _A.CGROUP_UDP6_RECVMSG,
+            _A.CGROUP_UNIX_RECVMSG,
+        )
+    ),
+    ProgType.CGROUP_SKB: frozenset((_A.CGROUP_INET_INGRESS, _A.CGROUP_INET_EGRESS)),
+    ProgType.CGROUP_SOCKOPT: frozenset((_A.CGROUP_SETSOCKOPT, _A.CGROUP_GETSOCKOPT)),
+    ProgType.SK_LOOKUP: frozenset((_A.SK_LOOKUP,)),
+    ProgType.SK_REUSEPORT: frozenset((_A.SK_REUSEPORT_SELECT, _A.SK_REUSEPORT_SELECT_OR_MIGRATE)),
+    ProgType.NETFILTER: frozenset((_A.NETFILTER,)),
+    ProgType.SYSCALL: frozenset((AttachType(0),)),
+    ProgType.EXT: frozenset((AttachType(0),)),
+}
+# What 0 stands for, for programs older than attach types.
+_DEFAULT_ATTACH_TYPE: dict[int, AttachType] = {
+    ProgType.CGROUP_SOCK: _A.CGROUP_INET_SOCK_CREATE,
+    ProgType.SK_REUSEPORT: _A.SK_REUSEPORT_SELECT,
+}
+
+
+def check_attach(attr: Attr, target: Object | None) -> None:
+    """Refusal EINVAL where program type, attach type and target do not go together."""
+    prog_type, btf_id = attr["prog_type"], attr["attach_btf_id"]
+    if btf_id:
+        check(btf_id <= MAX_TYPES and prog_type in _MAY_HAVE_TARGET)
+    elif isinstance(target, BtfObject):
+        raise Refusal(Errno.EINVAL)
+    if isinstance(target, Program):
+        check(prog_type in _MAY_TARGET_PROGRAM)
+    attach_type = attr["expected_attach_type"] or _DEFAULT_ATTACH_TYPE.get(prog_type, 0)
+    allowed = _ATTACH_TYPES.get(prog_type)
+    check(allowed is None or attach_type in allowed)
+
+
+def check_value(used: Map, offset: int) -> None:
+    """Refusal where instructions may not hold an address within the map's value."""
+    check(used.type in _DIRECT_VALUES)
+    if used.type is MapType.ARRAY:
+        check(used.max_entries == 1, Errno.ENOTSUPP)
+        check(0 <= offset < used.value_size)
+
+
+class _Loader:
+    """What PROG_LOAD does with the instructions."""
+
+    def __init__(self, state: State, call: Call, code: bytes) -> None:
+        self.state = state
+        self.call = call
+        self.attr = call.attr
+        self.code = code
+        self.references = list(references(code, state.order))
+        self.btf: LoadedBtf | None = None
+
+    def fd_of(self, reference: Reference) -> int:
+        """The fd that a reference names; Refusal EPROTO where there is no fd_array."""
+        if reference.fd is not None:
+            return reference.fd
+        assert reference.slot is not None
+        array = self.attr["fd_array"]
+        check(array != 0, Errno.EPROTO)
+        raw = self.state.space.read(array + 4 * reference.slot, 4, self.call.domain)
+        return int.from_bytes(raw, self.state.order)
+
+    def check_fd_array(self) -> None:
+        """With fd_array_cnt each fd of the array counts, used or not."""
+        fds, array = self.state.fds, self.attr["fd_array"]
+        raw = self.state.space.read(array, 4 * self.attr["fd_array_cnt"], self.call.domain)
+        for at in range(0, len(raw), 4):
+            fd = int.from_bytes(raw[at : at + 4], self.state.order)
+            try:
+                fds.get(fd, BtfObject)
+            except Refusal:
+                fds.get(fd, Map)
+
+    def kfunc_btfs(self) -> dict[int, BtfObject]:
+        """Modules of the kfuncs that it calls."""
+        found: dict[int, BtfObject] = {}
+        for reference in self.references:
+            if reference.slot is None or reference.to is not Target.BTF:
+                continue
+            check(reference.slot > 0)
+            btf = self.state.fds.get(self.fd_of(reference), BtfObject)
+            check(isinstance(btf, ModuleBtf))
+            found[reference.insn] = btf
+        return found
+
+    def variable_btfs(self) -> dict[int, BtfObject]:
+        """Modules of the kernel variables that it reads."""
+        found: dict[int, BtfObject] = {}
+        for reference in self.references:
+            if reference.fd is not None and reference.to is Target.BTF:
+                try:
+                    found[reference.insn] = self.state.fds.get(reference.fd, BtfObject)
+                except Refusal:
+                    raise Refusal(Errno.EINVAL) from None
+        return found
+
+    def maps(self) -> dict[int, Map]:
+        """The maps that it uses."""
+        found: dict[int, Map] = {}
+        for reference in self.references:
+            if reference.to is Target.BTF:
+                continue
+            check(reference.to is Target.VALUE or reference.offset == 0)
+            used = self.state.fds.get(self.fd_of(reference), Map)
+            if reference.to is Target.VALUE:
+                check_value(used, reference.offset)
+            found[reference.insn] = used
+            check(len(set(found.values())) <= MAX_USED_MAPS, Errno.E2BIG)
+        return found
+
+    def tables(self) -> tuple[Records, Records, Records]:
+        """func_info, line_info and CO-RE relocations, checked; sets `btf`."""
+        # Without func_info and line_info the kernel looks neither at BTF nor at relocations.
+        if not self.attr["func_info_cnt"] and not self.attr["line_info_cnt"]:
+            return Records(FUNC_INFO_SIZE), Records(LINE_INFO_SIZE), Records(CORE_RELO_SIZE)
+        btf = self.state.fds.get(self.attr["prog_btf_fd"], BtfObject)
+        check(isinstance(btf, LoadedBtf), Errno.EACCES)
+        assert isinstance(btf, LoadedBtf)
+        self.btf = btf
+        functions = self.table("func_info", "func_info", FUNC_INFO_SIZE)
+        lines = self.table("line_info", "line_info", LINE_INFO_SIZE)
+        relocations = self.table("core_relos", "core_relo", CORE_RELO_SIZE)
+        starts = function_starts(self.code, self.state.order)
+        self.check_functions(functions, starts)
+        self.check_lines(lines, starts)
+        self.check_relocations(relocations)
+        return functions, lines, relocations
+
+    def table(self, field: str, prefix: str, known: int) -> Records:
+        """The records that an attr points to; Refusal E2BIG where unknown parts are in use."""
+        count, size = self.attr[f"{prefix}_cnt"], self.attr[f"{prefix}_rec_size"]
+        if not count:
+            return Records(known)
+        check(known <= size <= _MAX_RECORD and size % 4 == 0)
+        data = self.state.space.read(self.attr[field], count * size, self.call.domain)
+        for at in range(0, len(data), size):
+            check(not any(data[at + known : at + size]), Errno.E2BIG)
+        return Records(size, data)
+
+    def check_functions(self, records: Records, starts: list[int]) -> None:
+        """One record for each function, whose type is a FUNC."""
+        if not len(records):
+            return
+        assert self.btf is not None
+        check(records.offsets(self.state.order) == starts)
+        rows = unpack_table(
+            f"II{records.size - FUNC_INFO_SIZE}x", records.data, self.state.order, "func_info"
+        )
+        for _, type_id in rows:
+            check(self.is_function(type_id))
+
+    def is_function(self, type_id: int) -> bool:
+        """Whether the program's BTF has a FUNC of this id."""
+        assert self.btf is not None
+        try:
+            return isinstance(self.btf.btf[TypeId(type_id)], t.Func)
+        except BadObject:
+            return False
+
+    def check_lines(self, records: Records, starts: list[int]) -> None:
+        """Ascending offsets of instructions, one where each function begins; names that exist."""
+        if not len(records):
+            return
+        assert self.btf is not None
+        rows = unpack_table(
+            f"IIII{records.size - LINE_INFO_SIZE}x", records.data, self.state.order, "line_info"
+        )
+        offsets = [row[0] for row in rows]
+        check(all(sooner < later for sooner, later in pairwise(offsets)))
+        check(offsets[-1] < i.count(self.code) and set(starts) <= set(offsets))
+        strings = self.btf.btf.str_len_total
+        for offset, file, line, _ in rows:
+            # The second slot of a ld_imm64 is no instruction.
+            check(self.code[offset * i.SIZE] != 0 and file < strings and line < strings)
+
+    def check_relocations(self, records: Records) -> None:
+        """Offsets, in bytes, of instructions."""
+        for offset in records.offsets(self.state.order):
+            check(offset % i.SIZE == 0 and offset < len(self.code))

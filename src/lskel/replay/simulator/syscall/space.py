@@ -1,0 +1,66 @@
+"""Whose memory is whose: the kernel's pointers do not reach user memory, nor the reverse."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from lskel.replay.simulator.memory import Memory, MemoryFault, Region
+from lskel.replay.simulator.syscall.errnos import Errno, Refusal
+
+
+class Domain(Enum):
+    """Where a pointer points; those that SYSCALL programs pass point to kernel memory."""
+
+    KERNEL = auto()
+    USER = auto()
+
+
+class Space:
+    """Memory in two domains. All reads and writes raise Refusal EFAULT where they miss."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self._user: set[int] = set()
+
+    def map_user(self, name: str, data: bytearray, *, writable: bool = True) -> Region:
+        """Give `data` an address in user memory."""
+        region = self.memory.map(name, data, writable=writable)
+        self._user.add(region.base)
+        return region
+
+    def read(self, address: int, size: int, domain: Domain) -> bytes:
+        """The bytes at an address; none at all for size 0."""
+        if size == 0:
+            return b""
+        region, offset = self._find(address, size, domain)
+        return bytes(region.data[offset : offset + size])
+
+    def write(self, address: int, content: bytes, domain: Domain) -> None:
+        """Replace the bytes at an address."""
+        if content:
+            region, offset = self._find(address, len(content), domain, write=True)
+            region.data[offset : offset + len(content)] = content
+
+    def string(self, address: int, limit: int, domain: Domain) -> bytes:
+        """What precedes the NUL, at most `limit` bytes."""
+        region, offset = self._find(address, 1, domain)
+        return bytes(region.data[offset : offset + limit]).partition(b"\0")[0]
+
+    def domain(self, address: int) -> Domain | None:
+        """Whose memory an address is, None where there is none."""
+        try:
+            region, _ = self.memory.find(address, 1)
+        except MemoryFault:
+            return None
+        return Domain.USER if region.base in self._user else Domain.KERNEL
+
+    def _find(
+        self, address: int, size: int, domain: Domain, *, write: bool = False
+    ) -> tuple[Region, int]:
+        try:
+            region, offset = self.memory.find(address, size, write=write)
+        except MemoryFault:
+            raise Refusal(Errno.EFAULT) from None
+        if (region.base in self._user) != (domain is Domain.USER):
+            raise Refusal(Errno.EFAULT)
+        return region, offset

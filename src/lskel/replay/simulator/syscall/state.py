@@ -1,0 +1,61 @@
+"""What the simulated kernel holds, apart from what it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
+
+from lskel.cursor import ByteOrder
+from lskel.replay.simulator.names import Names
+from lskel.replay.simulator.record import FdRef
+from lskel.replay.simulator.syscall.attrs import Attr
+from lskel.replay.simulator.syscall.btfs import ModuleBtf
+from lskel.replay.simulator.syscall.fds import FdTable, File, Object
+from lskel.replay.simulator.syscall.space import Domain, Space
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A bpf(2) call under way: its number in the record, its attr, where its pointers point."""
+
+    number: int
+    attr: Attr
+    domain: Domain
+
+
+@dataclass(eq=False, slots=True)
+class State:
+    """The kernel of one process. `cpus` is the number of possible CPUs."""
+
+    order: ByteOrder
+    space: Space
+    fds: FdTable
+    names: Names
+    cpus: int
+    modules: dict[str, ModuleBtf] = field(default_factory=dict)
+    objects: WeakValueDictionary[tuple[str, int], Object] = field(
+        default_factory=WeakValueDictionary
+    )
+    _made: Counter[str] = field(default_factory=Counter)
+
+    def open(self, made: Object, call: int, *, readable: bool = True, writable: bool = True) -> int:
+        """A new fd for an object, which gets its id with its first; Refusal EMFILE."""
+        fd = self.fds.open(File(made, call, readable, writable))
+        if not made.id and not isinstance(made, ModuleBtf):
+            self._made[made.kind] += 1
+            made.id = self._made[made.kind]
+            self.objects[made.kind, made.id] = made
+        return fd
+
+    def open_module(self, name: str, call: int) -> int:
+        """A new fd for a module's BTF."""
+        return self.open(self.modules.setdefault(name, ModuleBtf(name)), call)
+
+    def ref(self, fd: int) -> FdRef | int:
+        """What an fd stands for; 0 for 0, which means "none"."""
+        file = self.fds.file(fd)
+        if file is None:
+            return FdRef("", 0, "", None, fd) if fd else 0
+        made = file.object
+        return FdRef(made.kind, made.id, made.name, file.call, fd)

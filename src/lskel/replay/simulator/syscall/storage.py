@@ -1,0 +1,316 @@
+"""What is in a map: one class for each way that the kernel's map types keep their elements.
+
+Errnos are those of Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import IntFlag
+
+from lskel.cursor import ByteOrder
+from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
+from lskel.replay.simulator.syscall.fds import Object
+
+# An element is bytes that programs may point to, or an object that user space names by an fd.
+Element = bytearray | Object
+# Gives the new element; may refuse. Called where the kernel looks at the value.
+Take = Callable[[], Element]
+
+
+class UpdateFlag(IntFlag):
+    """Flags of MAP_UPDATE_ELEM (uapi/linux/bpf.h); 0 is BPF_ANY."""
+
+    NOEXIST = 1
+    EXIST = 2
+    LOCK = 4
+
+
+class Storage:
+    """A map that keeps nothing: each operation is refused, by default as ring buffers do."""
+
+    def __init__(self, refusals: Mapping[str, Errno] | None = None) -> None:
+        self._refusals = refusals or {}
+
+    def _refuse(self, operation: str) -> Refusal:
+        return Refusal(self._refusals.get(operation, Errno.ENOTSUPP))
+
+    def lookup(self, key: bytes, value: bytes) -> Element:
+        """The element. `value` is what the caller's buffer holds: bloom filters look for it."""
+        raise self._refuse("lookup")
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        """Set an element."""
+        raise self._refuse("update")
+
+    def delete(self, key: bytes) -> None:
+        """Remove an element."""
+        raise self._refuse("delete")
+
+    def next_key(self, key: bytes | None) -> bytes:
+        """The key after this one, or the first; Refusal ENOENT after the last."""
+        raise self._refuse("next_key")
+
+
+class Indexed(Storage):
+    """Keys are u32 indexes below `entries`. Elements are made when they are first looked at."""
+
+    past_end = Errno.E2BIG
+    delete_past_end = Errno.E2BIG
+
+    def __init__(self, entries: int, order: ByteOrder) -> None:
+        super().__init__()
+        self.entries = entries
+        self.order = order
+        self.elements: dict[int, Element] = {}
+
+    def _index(self, key: bytes, errno: Errno) -> int:
+        index = int.from_bytes(key, self.order)
+        check(index < self.entries, errno)
+        return index
+
+    def lookup(self, key: bytes, value: bytes) -> Element:
+        element = self.elements.get(self._index(key, Errno.ENOENT))
+        if element is None:
+            raise Refusal(Errno.ENOENT)
+        return element
+
+    def delete(self, key: bytes) -> None:
+        if self.elements.pop(self._index(key, self.delete_past_end), None) is None:
+            raise Refusal(Errno.ENOENT)
+
+    def next_key(self, key: bytes | None) -> bytes:
+        index = int.from_bytes(key, self.order) if key is not None else self.entries
+        if index >= self.entries:
+            index = -1
+        check(index + 1 < self.entries, Errno.ENOENT)
+        return (index + 1).to_bytes(4, self.order)
+
+
+class Array(Indexed):
+    """All elements exist from the start, full of zeros."""
+
+    def __init__(self, entries: int, order: ByteOrder, size: int) -> None:
+        super().__init__(entries, order)
+        self.size = size
+
+    def lookup(self, key: bytes, value: bytes) -> Element:
+        index = self._index(key, Errno.ENOENT)
+        return self.elements.setdefault(index, bytearray(self.size))
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        check(flags <= UpdateFlag.EXIST)
+        self._index(key, self.past_end)
+        check(flags != UpdateFlag.NOEXIST, Errno.EEXIST)
+        element, new = self.lookup(key, b""), take()
+        assert isinstance(element, bytearray) and isinstance(new, bytearray)
+        element[:] = new
+
+    def delete(self, key: bytes) -> None:
+        raise Refusal(Errno.EINVAL)
+
+
+class Once(Array):
+    """One element that is set once: a struct_ops."""
+
+    def __init__(self, order: ByteOrder, size: int) -> None:
+        super().__init__(1, order, size)
+        self._set = False
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        check(flags == 0)
+        self._index(key, self.past_end)
+        check(not self._set, Errno.EBUSY)
+        super().update(key, take, flags)
+        self._set = True
+
+
+class Objects(Indexed):
+    """Elements are objects; `readable` is whether a lookup gives their ids."""
+
+    def __init__(self, entries: int, order: ByteOrder, *, readable: bool) -> None:
+        super().__init__(entries, order)
+        self.readable = readable
+
+    def lookup(self, key: bytes, value: bytes) -> Element:
+        check(self.readable, Errno.ENOTSUPP)
+        return super().lookup(key, value)
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        check(flags == 0)
+        index = self._index(key, self.past_end)
+        self.elements[index] = take()
+
+
+class Devices(Indexed):
+    """Devices, CPUs: a value that begins with a zero u32 is none, and none is there at first."""
+
+    delete_past_end = Errno.EINVAL
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        check(flags <= UpdateFlag.EXIST)
+        index = self._index(key, self.past_end)
+        check(flags != UpdateFlag.NOEXIST, Errno.EEXIST)
+        element = take()
+        assert isinstance(element, bytearray)
+        self.elements.pop(index, None)
+        if any(element[:4]):
+            self.elements[index] = element
+
+    def delete(self, key: bytes) -> None:
+        self.elements.pop(self._index(key, self.delete_past_end), None)
+
+
+class Sockets(Indexed):
+    """Sockets, of which the simulated process has none; `refusals` as for `Storage`."""
+
+    def __init__(self, entries: int, order: ByteOrder, refusals: Mapping[str, Errno]) -> None:
+        super().__init__(entries, order)
+        self._refusals = refusals
+
+    def lookup(self, key: bytes, value: bytes) -> Element:
+        raise self._refuse("lookup")
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        take()
+
+    def delete(self, key: bytes) -> None:
+        raise self._refuse("delete")
+
+
+class Hash(Storage):
+    """Any keys, up to `entries`; with `evicts` the oldest makes room for a new one.
+
+    With `value_first` a bad value is refused before bad flags are.
+    """
+
+    def __init__(self, entries: int, *, evicts: bool = False, value_first: bool = False) -> None:
+        super().__init__()
+        self.entries = entries
+        self.evicts = evicts
+        self.value_first = value_first
+        self.elements: dict[bytes, Element] = {}
+
+    def lookup(self, key: bytes, value: bytes) -> Element:
+        element = self.elements.get(key)
+        if element is None:
+            raise Refusal(Errno.ENOENT)
+        return element
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        element = take() if self.value_first else None
+        check(flags <= UpdateFlag.EXIST)
+        if key in self.elements:
+            check(flags != UpdateFlag.NOEXIST, Errno.EEXIST)
+        else:
+            check(flags != UpdateFlag.EXIST, Errno.ENOENT)
+            self._make_room()
+        self.elements[key] = element if element is not None else take()
+
+    def _make_room(self) -> None:
+        if len(self.elements) >= self.entries:
+            check(self.evicts, Errno.E2BIG)
+            del self.elements[next(iter(self.elements))]
+
+    def delete(self, key: bytes) -> None:
+        if self.elements.pop(key, None) is None:
+            raise Refusal(Errno.ENOENT)
+
+    def next_key(self, key: bytes | None) -> bytes:
+        keys = list(self.elements)
+        # A key that is not there starts again from the first.
+        following = keys.index(key) + 1 if key is not None and key in self.elements else 0
+        check(following < len(keys), Errno.ENOENT)
+        return keys[following]
+
+
+class Trie(Storage):
+    """Keys are a u32 number of bits and bytes that hold them; a lookup finds the longest prefix."""
+
+    def __init__(self, entries: int, order: ByteOrder) -> None:
+        super().__init__()
+        self.entries = entries
+        self.order = order
+        # By the prefix as "0" and "1": the key as it was given, and the element.
+        self.elements: dict[str, tuple[bytes, Element]] = {}
+
+    def _prefix(self, key: bytes) -> str:
+        length = int.from_bytes(key[:4], self.order)
+        check(length <= 8 * len(key[4:]))
+        return "".join(f"{byte:08b}" for byte in key[4:])[:length]
+
+    def lookup(self, key: bytes, value: bytes) -> Element:
+        try:
+            prefix = self._prefix(key)
+        except Refusal:
+            raise Refusal(Errno.ENOENT) from None
+        for length in range(len(prefix), -1, -1):
+            found = self.elements.get(prefix[:length])
+            if found is not None:
+                return found[1]
+        raise Refusal(Errno.ENOENT)
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        check(flags <= UpdateFlag.EXIST)
+        prefix = self._prefix(key)
+        if prefix in self.elements:
+            check(flags != UpdateFlag.NOEXIST, Errno.EEXIST)
+        else:
+            check(flags != UpdateFlag.EXIST, Errno.ENOENT)
+            check(len(self.elements) < self.entries, Errno.ENOSPC)
+        self.elements[prefix] = key, take()
+
+    def delete(self, key: bytes) -> None:
+        if self.elements.pop(self._prefix(key), None) is None:
+            raise Refusal(Errno.ENOENT)
+
+    def next_key(self, key: bytes | None) -> bytes:
+        # Longer prefixes come before those that they begin with, as in the kernel's walk.
+        prefixes = sorted(self.elements, key=lambda prefix: f"{prefix}2")
+        following = 0
+        if key is not None and int.from_bytes(key[:4], self.order) <= 8 * len(key[4:]):
+            prefix = self._prefix(key)
+            following = prefixes.index(prefix) + 1 if prefix in self.elements else 0
+        check(following < len(prefixes), Errno.ENOENT)
+        return self.elements[prefixes[following]][0]
+
+
+class Queue(Storage):
+    """First in, first out, or with `last_in` the last in; no keys."""
+
+    def __init__(self, entries: int, *, last_in: bool) -> None:
+        super().__init__({"delete": Errno.EINVAL, "next_key": Errno.EINVAL})
+        self.last_in = last_in
+        self.elements: deque[Element] = deque()
+        self.entries = entries
+
+    def lookup(self, key: bytes, value: bytes) -> Element:
+        check(bool(self.elements), Errno.ENOENT)
+        return self.elements[-1 if self.last_in else 0]
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        check(flags in (0, UpdateFlag.EXIST))
+        if len(self.elements) >= self.entries:
+            # BPF_EXIST makes room.
+            check(flags == UpdateFlag.EXIST, Errno.E2BIG)
+            self.elements.popleft()
+        self.elements.append(take())
+
+
+class Bloom(Storage):
+    """A set of values; no keys. Unlike the kernel's it never finds what is not there."""
+
+    def __init__(self) -> None:
+        super().__init__({"delete": Errno.EOPNOTSUPP, "next_key": Errno.EOPNOTSUPP})
+        self.elements: set[bytes] = set()
+
+    def lookup(self, key: bytes, value: bytes) -> Element:
+        check(value in self.elements, Errno.ENOENT)
+        return bytearray(value)
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        check(flags == 0)
+        element = take()
+        assert isinstance(element, bytearray)
+        self.elements.add(bytes(element))

@@ -1,0 +1,53 @@
+"""What leaves the program: JSON, and text that cannot move a cursor."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import pytest
+
+from lskel.describe.plain import plain, printable, readable
+from lskel.errors import BadObject
+
+
+class _Inner(NamedTuple):
+    data: bytes
+    names: tuple[str, ...]
+
+
+class _Outer(NamedTuple):
+    inner: _Inner | None
+    number: int
+
+
+def test_plain() -> None:
+    records = (_Outer(_Inner(b"\x01\xff", ("a", "b")), 1), _Outer(None, 2))
+    expected = [
+        {"inner": {"data": "01ff", "names": ["a", "b"]}, "number": 1},
+        {"inner": None, "number": 2},
+    ]
+    assert plain(records) == expected
+    assert json.loads(json.dumps(plain(records))) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("größe 大小", "größe 大小"),
+        ("a\tb", "a b"),
+        ("a\x1b[2Jb\r\n", r"a\x1b[2Jb\r\n"),
+        ("\u202e\ud800", r"\u202e\ud800"),
+    ],
+)
+def test_printable(text: str, expected: str) -> None:
+    assert printable(text) == expected
+    assert printable(text).isprintable()
+
+
+def test_readable() -> None:
+    def broken() -> str:
+        raise BadObject("there is none")
+
+    assert readable(broken) == "<there is none>"
+    assert readable(lambda: "fine") == "fine"

@@ -1,0 +1,284 @@
+"""Writes docs/selftests.md: what becomes of each object of the corpus.
+
+    python -m tests.selftests.table > docs/selftests.md
+
+Loads every object twice, by bpftool's loader and by lskel's: minutes, as root. `--no-load` leaves
+that part out. LSKEL_ALL=1 loads the objects that the verifier takes long for, too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import lskel
+from lskel.loader import context
+from lskel.loader.header import parse_header
+from lskel.loader.model import Loader
+from lskel.replay import kernel
+from lskel.replay.report import phrase
+from lskel.runtime.loader import run_loader
+from lskel.runtime.objects import Fd
+from lskel.runtime.permissions import read_situation
+from lskel.runtime.syscall import BpfError, errno_name
+from tests import corpus
+from tests.selftests.reference import needs_more, tool
+from tests.selftests.test_generate import outcome
+from tests.selftests.test_load import SLOW, failure
+
+_WIDTH = 110
+
+
+class Load(NamedTuple):
+    """What a loader did in the running kernel; `error` is empty where everything loaded."""
+
+    error: str
+    errno: str
+
+
+_LOADED = Load("", "")
+
+
+class Outcome(NamedTuple):
+    """An object, and how far each generator gets with it; None for a load that was not tried."""
+
+    path: Path
+    bpftool: corpus.Product
+    error: str  # lskel's; empty where it generates a loader
+    by_bpftool: Load | None
+    by_lskel: Load | None
+
+    @property
+    def left_out(self) -> str:
+        """The extern or struct_ops map that lskel does not support yet, where that is why."""
+        return needs_more(self.path) if self.error else ""
+
+
+def outcomes(*, loads: bool) -> Iterator[Outcome]:
+    """All objects of the corpus, in order of name."""
+    for product in corpus.light_skeletons():
+        path = product.source
+        error = outcome(path)
+        by_bpftool = by_lskel = None
+        if loads and (path.stem not in SLOW or os.environ.get("LSKEL_ALL")):
+            by_bpftool = _load_by_bpftool(product.path.read_text()) if product.ok else None
+            by_lskel = None if error else _load_by_lskel(lskel.generate(lskel.open_object(path)))
+        yield Outcome(path, product, error, by_bpftool, by_lskel)
+
+
+def _load_by_bpftool(header: str) -> Load:
+    skeleton = parse_header(header)
+    ctx = bytearray(skeleton.context_size)
+    ctx[0:4] = len(ctx).to_bytes(4, sys.byteorder)
+    try:
+        value = run_loader(skeleton.insns, skeleton.blob, ctx).value
+    except BpfError as error:
+        return Load("the kernel refuses the loader program", errno_name(error.errno))
+    if value:
+        return Load("error", errno_name(-value))
+    maps = len(skeleton.maps)
+    for slot in range(maps):
+        _close(ctx, context.map_fd(slot))
+    for slot in range(len(skeleton.programs)):
+        _close(ctx, context.program_fd(maps, slot))
+    return _LOADED
+
+
+def _close(ctx: bytearray, offset: int) -> None:
+    Fd(int.from_bytes(ctx[offset : offset + 4], sys.byteorder)).close()
+
+
+def _load_by_lskel(loader: Loader) -> Load:
+    failed = failure(kernel.run, loader)
+    if failed is None:
+        return _LOADED
+    op, number = failed
+    what = "the loader program" if op is None else phrase(loader.trace, loader.trace.ops[op])
+    return Load(what, errno_name(number))
+
+
+def document(found: Sequence[Outcome]) -> Iterator[str]:
+    """The lines of docs/selftests.md."""
+    yield "# The kernel selftests"
+    yield ""
+    yield "Written by `python -m tests.selftests.table > docs/selftests.md`; not edited by hand."
+    yield ""
+    yield (
+        "The corpus is `tools/testing/selftests/bpf/progs` of Linux 6.1, compiled as "
+        "[tests/corpus.py](../tests/corpus.py) says. `bpftool -L` stands for "
+        "`bpftool gen skeleton -L`, the reference generator."
+    )
+    yield ""
+    yield from _table(("what", "version"), _versions())
+    yield ""
+    yield from _generated(found)
+    yield ""
+    yield from _left_out(found)
+    if any(o.by_lskel for o in found):
+        yield ""
+        yield from _loaded(found)
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "clang", _number(tool(corpus.CLANG, "--version"))
+    version = tool(corpus.BPFTOOL, "version")
+    library = re.search(r"libbpf v?([\d.]+)", version)
+    yield "bpftool", _number(version) + (f", libbpf {library[1]}" if library else "")
+    lockdown = read_situation().lockdown
+    yield (
+        "kernel",
+        f"Linux {_number(os.uname().release)} {os.uname().machine}"
+        + (f", locked down ({lockdown})" if lockdown not in (None, "none") else ""),
+    )
+    yield "lskel", lskel.__version__
+
+
+def _number(text: str) -> str:
+    match = re.search(r"\d+(\.\d+)+", text)
+    return match.group() if match else "unknown"
+
+
+def _generated(found: Sequence[Outcome]) -> Iterator[str]:
+    counts = Counter((o.bpftool.ok, not o.error) for o in found)
+    yield "## Generating"
+    yield ""
+    rows = [
+        (
+            str(len(found)),
+            *(str(counts[key]) for key in ((True, True), (False, True), (True, False))),
+            str(counts[False, False]),
+        )
+    ]
+    heads = ("objects", "by both", "by lskel only", "by bpftool -L only", "by neither")
+    yield from _table(heads, rows)
+    yield ""
+    yield (
+        "All objects that not both generate a loader for; those that need what lskel does not "
+        "support yet follow below."
+    )
+    yield ""
+    yield from _table(
+        ("object", "bpftool -L", "lskel"),
+        [
+            (o.path.stem, _bpftool(o.bpftool), _shown(o.error) or "yes")
+            for o in found
+            if (o.error or not o.bpftool.ok) and not o.left_out
+        ],
+    )
+
+
+def _bpftool(product: corpus.Product) -> str:
+    if product.ok:
+        return "yes"
+    if product.crashed:
+        return f"crash ({product.reason})"
+    reason = product.reason.removeprefix("libbpf: ")
+    return f"no: {_shown(reason)}" if reason else "no"
+
+
+def _left_out(found: Sequence[Outcome]) -> Iterator[str]:
+    left_out = [o for o in found if o.left_out]
+    generated = sum(o.bpftool.ok for o in left_out)
+    yield "## Left out for now"
+    yield ""
+    yield (
+        f"{len(left_out)} objects with externs (kfuncs, ksyms, kconfig values) or struct_ops maps, "
+        f"which lskel does not support yet; bpftool -L generates {generated} of them."
+    )
+    yield ""
+    yield from _table(
+        ("object", "because of", "bpftool -L"),
+        [
+            (
+                o.path.stem,
+                o.left_out,
+                "yes" if o.bpftool.ok else "crash" if o.bpftool.crashed else "no",
+            )
+            for o in left_out
+        ],
+    )
+
+
+def _loaded(found: Sequence[Outcome]) -> Iterator[str]:
+    theirs = [o for o in found if o.by_bpftool is not None]
+    ours = [o for o in found if o.by_lskel is not None]
+    both = [o for o in ours if o.by_bpftool is not None]
+    yield "## Loading"
+    yield ""
+    yield (
+        "Each loader that was generated, run in the kernel named above. It cannot load every "
+        "object: this depends on its configuration, and many selftests exist to be rejected."
+    )
+    yield ""
+    yield from _table(
+        ("", "loaders run", "everything loads"),
+        [
+            ("bpftool -L", str(len(theirs)), str(sum(o.by_bpftool == _LOADED for o in theirs))),
+            ("lskel", str(len(ours)), str(sum(o.by_lskel == _LOADED for o in ours))),
+            ("bpftool -L, of the objects that lskel generates", str(len(both)), _count(both, 3)),
+            ("lskel, of the objects that bpftool -L generates", str(len(both)), _count(both, 4)),
+        ],
+    )
+    yield ""
+    errors = Counter(o.by_lskel.errno for o in ours if o.by_lskel and o.by_lskel.error)
+    yield "What the kernel answers to lskel's loader where something does not load: " + (
+        ", ".join(f"{name} {n}" for name, n in errors.most_common()) + "."
+    )
+    yield ""
+    differ = [o for o in both if (o.by_lskel == _LOADED) != (o.by_bpftool == _LOADED)]
+    if differ:
+        yield "Where only one of the two loads:"
+        yield ""
+        yield from _table(
+            ("object", "bpftool -L", "lskel"),
+            [(o.path.stem, _result(o.by_bpftool), _result(o.by_lskel)) for o in differ],
+        )
+    else:
+        yield "There is no object that only one of the two loads."
+    alone = [o for o in ours if o.by_bpftool is None]
+    if alone:
+        yield ""
+        yield "Objects that only lskel generates a loader for:"
+        yield ""
+        yield from _table(("object", "lskel"), [(o.path.stem, _result(o.by_lskel)) for o in alone])
+    skipped = [o for o in found if not o.error and o.by_lskel is None]
+    if skipped:
+        yield ""
+        yield "Not loaded, because the verifier takes long for them: " + (
+            ", ".join(o.path.stem for o in skipped) + "."
+        )
+
+
+def _count(found: Iterable[Outcome], field: int) -> str:
+    return str(sum(o[field] == _LOADED for o in found))
+
+
+def _result(load: Load | None) -> str:
+    if load is None:
+        return "-"
+    return "loads" if load == _LOADED else f"{load.errno}: {_shown(load.error)}"
+
+
+def _shown(text: str) -> str:
+    """One table cell: short, and without what Markdown takes for its own."""
+    # An object's name and the hint in brackets add nothing here.
+    text = re.sub(r" \([^()]*(\([^()]*\)[^()]*)*\)$", "", text)
+    if len(text) > _WIDTH:
+        text = text[: _WIDTH - 3].rstrip() + "..."
+    return re.sub(r"([|<>*\\`])", r"\\\1", text)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'|'.join('---' for _ in heads)}|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+if __name__ == "__main__":
+    print("\n".join(document(list(outcomes(loads="--no-load" not in sys.argv[1:])))))

@@ -1,0 +1,146 @@
+"""The generator against bpftool's, call by call in the simulator, over the kernel's selftests."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+import lskel
+from lskel.bpf.enums import Cmd
+from lskel.loader import context
+from lskel.loader.header import LightSkeleton, parse_header
+from lskel.replay.compare import differences
+from lskel.replay.simulator.faults import Faults
+from lskel.replay.simulator.kernel import SimulatedKernel
+from lskel.replay.simulator.run import Replay, run, simulate
+from lskel.runtime.cpus import possible_cpus
+from tests import corpus
+from tests.selftests.reference import generated_by_bpftool, needs_more
+
+pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("corpus_tools")]
+
+HANDS = 8
+# A size for maps that leave theirs to whoever loads them.
+SIZE = 4096
+
+NO_TEMPLATE = "a map of maps without inner definition: whoever loads it must supply one"
+# Loaders that cannot succeed in any kernel; both end with the same error.
+REFUSED = {
+    "test_map_in_map": NO_TEMPLATE,
+    "test_map_in_map_invalid": "its inner map has a type without elements",
+    "test_select_reuseport_kern": NO_TEMPLATE,
+}
+
+# Where lskel differs from bpftool 7.1, and why it is right.
+DIFFERENT: dict[str, str] = {}
+
+
+def kernel() -> SimulatedKernel:
+    # bpftool writes the number of CPUs of the machine it runs on into its loaders.
+    return SimulatedKernel("little", cpus=len(possible_cpus()))
+
+
+def simulate_sized(skeleton: LightSkeleton) -> tuple[Replay, dict[int, int]]:
+    """Replay bpftool's loader; maps without a size get one, by slot, as their user would."""
+    sizes: dict[int, int] = {}
+    while True:
+        ctx = bytearray(skeleton.context_size)
+        for slot, entries in sizes.items():
+            offset = context.max_entries(slot)
+            ctx[offset : offset + 4] = entries.to_bytes(4, "little")
+        replay = simulate(skeleton.insns, skeleton.blob, bytes(ctx), "little", kernel=kernel())
+        creates = [r for r in replay.records if r.cmd == Cmd.MAP_CREATE]
+        if replay.value == 0 or not creates or not creates[-1].failed:
+            return replay, sizes
+        if creates[-1].attr["max_entries"]:
+            return replay, sizes
+        slot = len([r for r in creates[:-1] if not str(r.attr["map_name"]).endswith(".inner")])
+        sizes[slot] = SIZE
+
+
+@pytest.mark.parametrize("hand", range(HANDS))
+def test_as_bpftool(hand: int) -> None:
+    wrong = []
+    compared = 0
+    for path, header in sorted(generated_by_bpftool().items())[hand::HANDS]:
+        theirs, sizes = simulate_sized(parse_header(header))
+        if (theirs.value != 0) != (path.stem in REFUSED):
+            wrong.append(f"{path.name}: bpftool's loader returns {theirs.value}")
+        try:
+            loader = lskel.generate(lskel.open_object(path))
+        except lskel.LskelError as error:
+            if not needs_more(path):
+                wrong.append(f"{path.name}: {error}")
+            continue
+        names = {slot: made.name for slot, made in enumerate(loader.trace.maps)}
+        entries = {names[slot]: size for slot, size in sizes.items()}
+        ours = run(loader, max_entries=entries, kernel=kernel())
+        if theirs.value != ours.value:
+            wrong.append(f"{path.name}: returns {ours.value}, bpftool's {theirs.value}")
+        if path.stem in REFUSED:
+            continue
+        found = [str(difference) for difference in differences(theirs.records, ours.records)]
+        if bool(found) != (path.stem in DIFFERENT):
+            wrong.append(f"{path.name}: {found[:3]}")
+        compared += 1
+    print(f"{compared} objects make the same calls as bpftool's loaders")
+    assert not wrong
+    assert compared > 400 // HANDS
+
+
+def test_lists_are_of_real_objects() -> None:
+    names = {path.stem for path in generated_by_bpftool()}
+    assert set(REFUSED) | set(DIFFERENT) <= names
+
+
+def spread(paths: list[Path], count: int) -> list[Path]:
+    return paths[:: max(1, len(paths) // count)]
+
+
+def test_every_failure_is_clean() -> None:
+    """Make each call of each loader fail in turn: it returns that error and no fd stays open."""
+    tried = calls = 0
+    for path in spread(corpus.objects(), 60):
+        try:
+            loader = lskel.generate(lskel.open_object(path))
+        except lskel.LskelError:
+            continue
+        whole = run(loader, kernel=kernel())
+        if whole.value != 0:
+            continue
+        tried += 1
+        for record in whole.records:
+            faults = Faults(calls={record.n: 5})
+            broken = SimulatedKernel("little", faults=faults, cpus=len(possible_cpus()))
+            replay = run(loader, kernel=broken)
+            if record.name == "close":
+                continue  # a loader goes on where a close fails, and Linux closes all the same
+            calls += 1
+            assert replay.value == -5, f"{path.name}: call {record.n}"
+            assert not replay.open_fds, f"{path.name}: call {record.n} leaves {replay.open_fds}"
+            assert replay.failed_op(loader) is not None
+    print(f"{calls} failures in the loaders of {tried} objects")
+    assert tried >= 30
+
+
+def test_out_of_fds() -> None:
+    """However few fds there are, the loader reports EMFILE and closes what it made."""
+    tried = 0
+    for path in spread(corpus.objects(), 60):
+        try:
+            loader = lskel.generate(lskel.open_object(path))
+        except lskel.LskelError:
+            continue
+        whole = run(loader, kernel=kernel())
+        if whole.value != 0:
+            continue
+        tried += 1
+        for limit in range(len(whole.open_fds)):
+            faults = Faults(max_fds=limit)
+            broken = SimulatedKernel("little", faults=faults, cpus=len(possible_cpus()))
+            replay = run(loader, kernel=broken)
+            assert replay.value == -errno.EMFILE, f"{path.name}: {limit} fds"
+            assert not replay.open_fds
+    assert tried >= 30
