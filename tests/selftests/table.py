@@ -90,7 +90,9 @@ def _load_by_bpftool(header: str) -> Load:
 
 
 def _close(ctx: bytearray, offset: int) -> None:
-    Fd(int.from_bytes(ctx[offset : offset + 4], sys.byteorder)).close()
+    # 0 stands for a program that is not loaded by itself.
+    if number := int.from_bytes(ctx[offset : offset + 4], sys.byteorder):
+        Fd(number).close()
 
 
 def _load_by_lskel(loader: Loader) -> Load:

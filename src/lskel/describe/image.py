@@ -72,7 +72,7 @@ def read_image(source: Source) -> Image:
     return _of_trace(source.trace if isinstance(source, Loader) else source)
 
 
-def btf_of(trace: Trace) -> Btf | None:
+def _btf_of(trace: Trace) -> Btf | None:
     """The BTF that the trace loads; BadObject where it is broken."""
     raw = next((op.data for op in trace.ops if isinstance(op, BtfLoad)), None)
     return None if raw is None else Btf(raw)
@@ -82,7 +82,7 @@ def _of_trace(trace: Trace) -> Image:
     maps = (trace.map_create(slot) for slot in range(len(trace.maps)))
     return Image(
         trace.order,
-        btf_of(trace),
+        _btf_of(trace),
         tuple(
             MapName(made.name, TypeId(create.value_type))
             for made, create in zip(trace.maps, maps, strict=True)

@@ -1,0 +1,111 @@
+"""What the documents show is true: links, snippets, commands, listings."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from lskel.cli import COMMANDS, cli, main
+from lskel.loader.model import Loader
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks of a language in a document."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return fence.findall(path.read_text())
+
+
+def commands(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The lskel commands of the console blocks: the prompt, and the arguments."""
+    for block in blocks(path, "console"):
+        for line in block.splitlines():
+            prompt, _, command = line.partition(" ")
+            if prompt in ("$", "#") and command.startswith("lskel "):
+                yield prompt, shlex.split(command, comments=True)[1:]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with examples/ in it, for snippets that write files."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links(document: Path) -> None:
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        place, _, heading = target.partition("#")
+        if place.startswith("http"):
+            continue
+        path = document.parent / place if place else document
+        assert path.exists(), f"{document.name}: {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            assert heading in {title.lower().replace(" ", "-") for title in titles}, target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_parse(document: Path) -> None:
+    for _, (name, *args) in commands(document):
+        assert name in COMMANDS, name
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        command.make_context(name, args)  # raises where an option is unknown
+
+
+def test_readme_shows_every_command() -> None:
+    shown = {args[0] for _, args in commands(ROOT / "README.md")}
+    assert shown >= {"gen", "load", "run", "trace", "diff", "inspect"}
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_quick_start(capsys: pytest.CaptureFixture[str]) -> None:
+    quick_start = blocks(ROOT / "README.md", "console")[0]
+    unprivileged = [args for prompt, args in commands(ROOT / "README.md") if prompt == "$"]
+    run = [args for args in unprivileged if " ".join(args) in quick_start]
+    assert [args[0] for args in run[:3]] == ["gen", "inspect", "trace"]
+    for args in run[:3]:
+        assert main(args) == 0
+    assert "BPF_PROG_LOAD(" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_library_without_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(blocks(ROOT / "README.md", "python")[0], {})
+    assert "count_syscall" in capsys.readouterr().out
+    assert Loader.load("syscount.lskel").trace.map_create(0).max_entries == 4096
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("elsewhere")
+def test_library(capsys: pytest.CaptureFixture[str]) -> None:
+    exec("\n".join(blocks(ROOT / "README.md", "python")), {})
+    tag, entries = capsys.readouterr().out.splitlines()[-2:]
+    assert re.fullmatch("[0-9a-f]{16}", tag)
+    assert entries == "1024"
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_bundle_example() -> None:
+    document = ROOT / "docs" / "bundle.md"
+    assert main(["gen", "examples/hello.bpf.o", "-o", "hello.lskel"]) == 0
+    names: dict[str, object] = {}
+    exec(blocks(document, "python")[0], names)
+    assert json.loads(blocks(document, "json")[0]) == names["description"]
+
+
+def test_loader_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["disasm", str(ROOT / "examples/hello.bpf.o"), "--loader"]) == 0
+    expected = capsys.readouterr().out
+    assert blocks(ROOT / "docs" / "loader.md", "")[-1] == expected, "paste the new listing"
