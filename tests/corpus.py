@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import os
 import platform
-import re
 import shutil
 import signal
 import subprocess

@@ -85,6 +85,10 @@ class ReplayError(LskelError):
         self.log = log
 
 
+class NoPermission(ReplayError):
+    """The kernel does not let this process use bpf(2) at all."""
+
+
 @contextmanager
 def at(*places: str) -> Iterator[None]:
     """Put `places` (outermost first) in front of any LskelError that leaves the block."""

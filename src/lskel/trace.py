@@ -160,11 +160,11 @@ class Trace:
         assert isinstance(op, ProgLoad)
         return op
 
-    def initial_value(self, slot: int) -> MapUpdate | None:
-        """The op that writes the value of global data into map number `slot`."""
-        for op in self.ops:
+    def initial_value(self, slot: int) -> int | None:
+        """The number of the op that writes the value of global data into map number `slot`."""
+        for number, op in enumerate(self.ops):
             if isinstance(op, MapUpdate) and op.initial and op.map.op == self.maps[slot].op:
-                return op
+                return number
         return None
 
     @property

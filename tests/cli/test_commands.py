@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lskel import generate, open_object
 from lskel.cli import COMMANDS
 from tests.build.clang import EXAMPLES, compile_bpf, example
 
@@ -214,13 +216,68 @@ def test_without_privilege() -> None:
     if setpriv is None or os.geteuid() != 0:
         pytest.skip("dropping privileges needs root and setpriv")
     drop = [setpriv, "--bounding-set=-all", "--inh-caps=-all"]
-    for command in ("load", "run"):
+    for command, status in (("load", 1), ("run", 0)):
         done = subprocess.run(
             [*drop, *LSKEL, command, str(example("hello"))],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 1
+        assert done.returncode == status
         assert "EPERM" in done.stderr and "CAP_BPF" in done.stderr
         assert done.stderr.count("\n") == 1
+        # What it would do is shown all the same.
+        simulated = "BPF_PROG_LOAD(prog_type=RAW_TRACEPOINT" in done.stdout
+        assert simulated == (command == "run")
+
+
+def test_load_in_the_simulator() -> None:
+    report = json.loads(lskel("load", example("syscount"), "--replay", "simulator", "--json")[0])
+    assert [m["name"] for m in report["maps"]] == ["syscalls", "syscount.rodata", "syscount.bss"]
+    assert report["programs"][0]["name"] == "count_syscall"
+    assert "in the simulator" in lskel("load", example("hello"), "--replay", "simulator")[0]
+
+
+def test_trace(tmp_path: Path) -> None:
+    lskel("gen", example("hello"), "-o", tmp_path / "h.lskel")
+    calls = [
+        json.loads(lskel("trace", source, "--json")[0])
+        for source in (example("hello"), tmp_path / "h.lskel")
+    ]
+    assert calls[0] == calls[1]
+    assert [call["cmd"] for call in calls[0]] == [
+        "BPF_BTF_LOAD",
+        "BPF_MAP_CREATE",
+        "BPF_MAP_UPDATE_ELEM",
+        "BPF_PROG_LOAD",
+        "close",
+    ]
+    assert [call["n"] for call in calls[0]] == list(range(5))
+    assert calls[0][3]["attr"]["prog_name"] == "hello" and calls[0][3]["ret"] > 0
+    short, long = lskel("trace", example("hello"))[0], lskel("trace", example("hello"), "-v")[0]
+    assert len(long.splitlines()) > 20 > len(short.splitlines())
+    assert "call bpf_get_current_comm" in long and 'map_name="hello.bss"' in short
+
+
+def test_trace_of_a_broken_loader(tmp_path: Path) -> None:
+    loader = generate(open_object(example("hello")))
+    # The first instruction of the code becomes a load through the frame pointer's far side.
+    wrong = b"\x79\xa1\x08\x00\x00\x00\x00\x00" + loader.insns[8:]
+    replace(loader, insns=wrong).save(tmp_path / "wrong.lskel")
+    _, err = lskel("trace", tmp_path / "wrong.lskel", status=1)
+    assert "instruction 0" in err and "r1 = *(u64 *)(r10 +8)" in err
+
+
+def test_diff(tmp_path: Path) -> None:
+    out, _ = lskel("diff", example("hello"), example("hello"))
+    assert "the same 5 calls" in out
+    out, _ = lskel("diff", example("hello"), example("syscount"), status=1)
+    assert "only in A: 1 BPF_MAP_CREATE hello.bss" in out
+    found = json.loads(lskel("diff", example("hello"), example("syscount"), "--json", status=1)[0])
+    assert {"a", "b", "field", "text"} == set(found[0])
+    changed = open_object(example("syscount")).with_map("syscalls", max_entries=5)
+    generate(changed).save(tmp_path / "five.lskel")
+    out, _ = lskel("diff", example("syscount"), tmp_path / "five.lskel", status=1)
+    assert out.splitlines() == [
+        "A 1, B 1: BPF_MAP_CREATE syscalls: max_entries: 10240 and 5",
+    ]

@@ -18,10 +18,15 @@ from lskel.cli.common import (
     source_argument,
     to_loader,
 )
+from lskel.errors import ReplayError, UsageError
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.pin import pin_all
+from lskel.replay.simulator.run import run as simulate
+from lskel.runtime.syscall import errno_name
+
+SIMULATOR = "simulator"
 
 _REPLAYS: dict[str, Callable[[Loader], Loaded]] = {
     "kernel": kernel.run,
@@ -34,10 +39,10 @@ _REPLAYS: dict[str, Callable[[Loader], Loaded]] = {
 @form_option
 @click.option(
     "--replay",
-    type=click.Choice(list(_REPLAYS)),
+    type=click.Choice([*_REPLAYS, SIMULATOR]),
     default="kernel",
     show_default=True,
-    help="Run the loader program, or make its system calls one by one.",
+    help="Run the loader program, make its system calls one by one, or only simulate them.",
 )
 @click.option("--pin", metavar="DIR", help="Pin maps and programs by name in DIR of a bpffs.")
 @name_option
@@ -53,14 +58,47 @@ def command(
         lskel load hello.lskel --pin /sys/fs/bpf/hello
     """
     loader = to_loader(source, name, form)
+    if replay == SIMULATOR:
+        if pin is not None:
+            raise UsageError("the simulator leaves nothing to pin")
+        _show(_simulated(loader, source), None, as_json)
+        return
     with _REPLAYS[replay](loader) as loaded:
         report = _report(loader, replay, loaded)
         if pin is not None:
             pin_all(loaded, Path(pin))
-        if as_json:
-            print_json(report)
-        else:
-            _print(report, pin)
+        _show(report, pin, as_json)
+
+
+def _show(report: dict[str, Any], pin: str | None, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+    else:
+        _print(report, pin)
+
+
+def _simulated(loader: Loader, source: str) -> dict[str, Any]:
+    """What a load would leave, without a kernel; programs have no tags."""
+    replay = simulate(loader)
+    if replay.value < 0:
+        number = replay.failed_op(loader)
+        what = f"{source}: the loader returned {errno_name(-replay.value)}"
+        raise ReplayError(what, errno=-replay.value, op=number)
+    trace = loader.trace
+    return {
+        "form": loader.form.value,
+        "replay": SIMULATOR,
+        "loader": {"insns": len(loader.insns) // 8, "blob": len(loader.blob)},
+        "maps": [
+            {"name": m.name, "id": None, "type": enum_name(MapType, trace.map_create(slot).type)}
+            for slot, m in enumerate(trace.maps)
+        ],
+        "programs": [
+            {"name": p.name, "id": None, "type": enum_name(ProgType, op.type), "tag": None}
+            for p, op in ((p, trace.prog_load(slot)) for slot, p in enumerate(trace.programs))
+            if op is not None
+        ],
+    }
 
 
 def _report(loader: Loader, replay: str, loaded: Loaded) -> dict[str, Any]:
@@ -92,10 +130,13 @@ def _print(report: dict[str, Any], pin: str | None) -> None:
         if loader
         else "by direct system calls"
     )
+    if report["replay"] == SIMULATOR:
+        how += ", in the simulator"
     click.echo(f"{len(report['maps'])} maps, {len(report['programs'])} programs {how}")
     for what in ("map", "program"):
         for item in report[what + "s"]:
-            tag = f"  tag {item['tag']}" if "tag" in item else ""
-            click.echo(f"  {what:8} {item['name']:24} {item['type']:18} id {item['id']}{tag}")
+            number = f"  id {item['id']}" if item["id"] is not None else ""
+            tag = f"  tag {item['tag']}" if item.get("tag") else ""
+            click.echo(f"  {what:8} {item['name']:24} {item['type']:18}{number}{tag}")
     if pin is not None:
         click.echo(f"pinned in {pin}")

@@ -17,8 +17,13 @@ from lskel.cli.common import (
     source_argument,
     to_loader,
 )
+from lskel.errors import NoPermission
+from lskel.loader.model import Loader
 from lskel.replay import kernel
 from lskel.replay.loaded import Loaded
+from lskel.replay.simulator.run import run as simulate
+from lskel.replay.strace import lines
+from lskel.replay.strace import to_json as to_json_record
 from lskel.session.attach import Links, attach_all
 from lskel.session.contents import Contents, contents
 from lskel.session.events import Event, Events
@@ -64,7 +69,8 @@ def command(
 
     Ends on Ctrl-C or after --duration. Events of ring buffers are decoded by BTF: as the type that
     --event names, else as a struct named like the map, or `event`; hexadecimal otherwise. With
-    --json each line is an object: `loaded`, `event`, then `maps`.
+    --json each line is an object: `loaded`, `event`, then `maps`. Where the kernel gives no
+    permission, the loader is replayed in the simulator, which shows what it would do.
 
     \b
     Example:
@@ -73,7 +79,13 @@ def command(
     """
     loader = to_loader(source, name, form)
     out = _Json() if as_json else _Text()
-    with kernel.run(loader) as loaded, Events(loaded, pairs(types, "MAP=TYPE")) as events:
+    try:
+        running = kernel.run(loader)
+    except NoPermission as error:
+        click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
+        out.simulated(loader)
+        return
+    with running as loaded, Events(loaded, pairs(types, "MAP=TYPE")) as events:
         with attach_all(loaded, pairs(attach, "PROGRAM=INTERFACE")) as links:
             out.started(loaded, links, events)
             try:
@@ -98,6 +110,12 @@ class _Text:
             click.echo(f"not attached {skipped.program}: {skipped.reason}")
         if events.maps:
             click.echo(f"events from {', '.join(events.maps)}; Ctrl-C ends")
+
+    def simulated(self, loader: Loader) -> None:
+        replay = simulate(loader)
+        for record in replay.records:
+            for line in lines(record, loader.trace.order):
+                click.echo(line)
 
     def event(self, event: Event) -> None:
         text = event.raw.hex(" ") if event.value is None else format_value(event.value)
@@ -125,6 +143,9 @@ class _Json:
                 "events": list(events.maps),
             }
         )
+
+    def simulated(self, loader: Loader) -> None:
+        self.line(simulated=[to_json_record(record) for record in simulate(loader).records])
 
     def event(self, event: Event) -> None:
         value = {"raw": event.raw.hex()} if event.value is None else {"value": to_json(event.value)}

@@ -6,19 +6,18 @@ import errno
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 
 from lskel.bpf.attr import store
 from lskel.bpf.enums import Cmd
-from lskel.errors import UsageError
 from lskel.replay import target
 from lskel.replay.kernel_btf import KernelBtf
 from lskel.replay.loaded import Loaded, loaded
+from lskel.replay.overrides import override
 from lskel.replay.report import failure, split_log
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError, address_of, bpf
 from lskel.syscalls import Call, Data, FdArray, FdPointer, LogFields, Part, call_of
-from lskel.trace import BtfFind, Close, MapCreate, MapUpdate, Op, Trace
+from lskel.trace import BtfFind, Close, Op, Trace
 
 # Log buffers grow from the first size to the last, the most that old kernels take.
 LOG_SIZES = (1 << 16, 1 << 20, (1 << 24) - 1)
@@ -35,7 +34,7 @@ def run(
     ReplayError names the failing operation, with the verifier's log; all fds are closed then.
     """
     target.check_byte_order(trace)
-    changed = _with_overrides(trace, max_entries or {}, initial or {})
+    changed = override(trace, max_entries, initial, target.this_machine())
     with ExitStack() as stack:
         replay = _Direct(changed, stack)
         for number, op in enumerate(changed.ops):
@@ -51,36 +50,6 @@ def run(
         if number not in kept:
             fd.close()
     return result
-
-
-def _with_overrides(
-    trace: Trace, max_entries: Mapping[str, int], initial: Mapping[str, bytes]
-) -> Trace:
-    ops = list(trace.ops)
-    known = {made.name for made in trace.maps}
-    for name in (*max_entries, *initial):
-        if name not in known:
-            raise UsageError(f"there is no map '{name}'", hint=f"there is: {', '.join(known)}")
-    for made in trace.maps:
-        create = ops[made.op]
-        assert isinstance(create, MapCreate)
-        entries = max_entries.get(made.name, target.max_entries(create))
-        ops[made.op] = replace(create, max_entries=entries)
-        if made.name in initial:
-            number = next(
-                (
-                    n
-                    for n, op in enumerate(ops)
-                    if isinstance(op, MapUpdate) and op.initial and op.map.op == made.op
-                ),
-                None,
-            )
-            if number is None:
-                raise UsageError(f"map '{made.name}' is not global data: it has no initial value")
-            write = ops[number]
-            assert isinstance(write, MapUpdate)
-            ops[number] = replace(write, value=initial[made.name])
-    return replace(trace, ops=tuple(ops))
 
 
 class _Direct:

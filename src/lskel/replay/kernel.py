@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Mapping
 
-from lskel.errors import ReplayError
+from lskel.errors import NoPermission, ReplayError
 from lskel.loader import context
 from lskel.loader.model import NO_OP, Loader
 from lskel.replay import target
 from lskel.replay.context import build_context
 from lskel.replay.loaded import Loaded, loaded
+from lskel.replay.overrides import override
 from lskel.replay.report import failure, split_log
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError, address_of
-from lskel.trace import BtfLoad, ProgLoad
+from lskel.trace import BtfLoad, ProgLoad, Trace
 
 # A log that is cut keeps its end from Linux 6.4 on; older kernels say ENOSPC.
 LOG_SIZE = 1 << 24
@@ -36,24 +38,26 @@ def run(
     """
     trace = loader.trace
     target.check_byte_order(trace)
-    # The context holds the addresses of these until the last run of the loader.
-    keep = {name: bytes(value) for name, value in (initial or {}).items()}
-    ctx = build_context(
-        trace,
-        max_entries or {},
-        keep,
-        default_entries=target.max_entries,
-        address_of=address_of,
-    )
+    # The context holds addresses of values in it until the last run of the loader.
+    changed = override(trace, max_entries, initial, target.this_machine())
+    ctx = build_context(trace, changed, address_of)
     result = _run(loader, ctx)
     if result.value != 0:
         raise _explain(loader, ctx, result)
+    return _handed_back(trace, ctx)
+
+
+def _handed_back(trace: Trace, ctx: bytearray) -> Loaded:
     count = len(trace.maps)
+
+    def fd(offset: int) -> Fd:
+        return Fd(int.from_bytes(ctx[offset : offset + 4], sys.byteorder))
+
     return loaded(
         trace,
-        [_fd(ctx, context.map_fd(slot)) for slot in range(count)],
+        [fd(context.map_fd(slot)) for slot in range(count)],
         [
-            _fd(ctx, context.program_fd(count, slot)) if program.op is not None else None
+            fd(context.program_fd(count, slot)) if program.op is not None else None
             for slot, program in enumerate(trace.programs)
         ],
     )
@@ -63,15 +67,11 @@ def _run(loader: Loader, ctx: bytearray) -> Result:
     try:
         return run_loader(loader.insns, loader.blob, ctx)
     except BpfError as error:
-        raise ReplayError(
-            f"{loader.trace.name}: the kernel refuses the loader program: {error.what}",
-            errno=error.errno,
-            hint=why_refused() or "loader programs need Linux 5.14; try --replay direct",
-        ) from error
-
-
-def _fd(ctx: bytearray, offset: int) -> Fd:
-    return Fd(int.from_bytes(ctx[offset : offset + 4], sys.byteorder))
+        what = f"{loader.trace.name}: the kernel refuses the loader program: {error.what}"
+        if error.errno == errno.EPERM:
+            raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
+        hint = "loader programs need Linux 5.14; try --replay direct"
+        raise ReplayError(what, errno=error.errno, hint=hint) from error
 
 
 def _store(ctx: bytearray, offset: int, size: int, value: int) -> None:
@@ -98,11 +98,5 @@ def _log(loader: Loader, ctx: bytearray) -> tuple[str, ...]:
     _store(again, context.LOG_BUF, 8, address_of(buffer))
     result = run_loader(loader.insns, loader.blob, again)
     if result.value == 0:
-        trace = loader.trace
-        count = len(trace.maps)
-        for slot in range(count):
-            _fd(again, context.map_fd(slot)).close()
-        for slot, program in enumerate(trace.programs):
-            if program.op is not None:
-                _fd(again, context.program_fd(count, slot)).close()
+        _handed_back(loader.trace, again).close()
     return split_log(bytes(buffer))

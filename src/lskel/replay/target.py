@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NamedTuple
 
 from lskel.bpf.enums import MapType
 from lskel.errors import UsageError
 from lskel.object.maps import RING_BUFFERS, ring_buffer_size
 from lskel.runtime.cpus import possible_cpus
 from lskel.trace import MapCreate, Trace
+
+
+class Target(NamedTuple):
+    """A machine: its possible CPUs, and its page size in bytes."""
+
+    cpus: int
+    page_size: int
+
+    def max_entries(self, op: MapCreate) -> int:
+        """A map's size there, where it depends on the machine."""
+        if op.type == MapType.PERF_EVENT_ARRAY and op.max_entries == 0:
+            return self.cpus
+        if op.type in RING_BUFFERS:
+            return ring_buffer_size(op.max_entries, self.page_size)
+        return op.max_entries
+
+
+def this_machine() -> Target:
+    """The machine that this process runs on."""
+    return Target(len(possible_cpus()), os.sysconf("SC_PAGE_SIZE"))
 
 
 def check_byte_order(trace: Trace) -> None:
@@ -20,12 +41,3 @@ def check_byte_order(trace: Trace) -> None:
             f"this one is {sys.byteorder}-endian",
             hint="compile with -target bpfel or bpfeb",
         )
-
-
-def max_entries(op: MapCreate) -> int:
-    """The map's size on this machine: CPUs and page size are known only here."""
-    if op.type == MapType.PERF_EVENT_ARRAY and op.max_entries == 0:
-        return len(possible_cpus())
-    if op.type in RING_BUFFERS:
-        return ring_buffer_size(op.max_entries, os.sysconf("SC_PAGE_SIZE"))
-    return op.max_entries

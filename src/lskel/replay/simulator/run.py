@@ -11,8 +11,8 @@ from lskel.bpf.insn import Pseudo
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound
 from lskel.loader.model import NO_OP, Loader
-from lskel.object.maps import RING_BUFFERS, ring_buffer_size
 from lskel.replay.context import build_context
+from lskel.replay.overrides import override
 from lskel.replay.simulator.addresses import Addresses
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.helpers import Env, helpers
@@ -22,7 +22,7 @@ from lskel.replay.simulator.record import FdRef, Record
 from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.storage import Array
-from lskel.trace import MapCreate
+from lskel.replay.target import Target
 
 _KEY = bytes(4)
 
@@ -110,23 +110,14 @@ def run(
     """
     order = loader.trace.order
     kernel = kernel or SimulatedKernel(order, faults=faults)
-    cpus = kernel.state.cpus
+    trace = loader.trace
+    changed = override(trace, max_entries, initial, Target(kernel.state.cpus, PAGE_SIZE))
 
-    def entries(op: MapCreate) -> int:
-        if op.type == MapType.PERF_EVENT_ARRAY and op.max_entries == 0:
-            return cpus
-        if op.type in RING_BUFFERS:
-            return ring_buffer_size(op.max_entries, PAGE_SIZE)
-        return op.max_entries
+    def address_of(value: bytes) -> int:
+        return kernel.map_user("initial value", bytearray(value)).base
 
-    context = build_context(
-        loader.trace,
-        max_entries or {},
-        initial or {},
-        default_entries=entries,
-        address_of=lambda value: kernel.map_user("initial value", bytearray(value)).base,
-    )
-    return simulate(loader.insns, loader.blob, bytes(context), order, kernel=kernel, budget=budget)
+    context = bytes(build_context(trace, changed, address_of))
+    return simulate(loader.insns, loader.blob, context, order, kernel=kernel, budget=budget)
 
 
 @contextmanager
