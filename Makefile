@@ -6,7 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# Without root and without sudo, lskel shows in its simulator what it would do.
+SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h')
 
 TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc libc6-dev make

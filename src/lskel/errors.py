@@ -22,11 +22,16 @@ class LskelError(Exception):
 
     def __str__(self) -> str:
         text = ": ".join([*self.places, self.what])
-        return _one_line(f"{text} ({self.hint})" if self.hint else text)
+        return printable(f"{text} ({self.hint})" if self.hint else text)
 
 
-def _one_line(text: str) -> str:
-    """Names come from files: what would move a terminal's cursor is written as an escape."""
+def printable(text: str) -> str:
+    """The text in one line: what would move a terminal's cursor is written as an escape.
+
+    Names come from files, which anybody may have written.
+    """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -1,13 +1,11 @@
-"""What leaves the program: JSON, and text that cannot move a cursor."""
+"""What leaves the program: JSON, and words for what is broken."""
 
 from __future__ import annotations
 
 import json
 from typing import NamedTuple
 
-import pytest
-
-from lskel.describe.plain import plain, printable, readable
+from lskel.describe.plain import plain, readable
 from lskel.errors import BadObject
 
 
@@ -29,20 +27,6 @@ def test_plain() -> None:
     ]
     assert plain(records) == expected
     assert json.loads(json.dumps(plain(records))) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("größe 大小", "größe 大小"),
-        ("a\tb", "a b"),
-        ("a\x1b[2Jb\r\n", r"a\x1b[2Jb\r\n"),
-        ("\u202e\ud800", r"\u202e\ud800"),
-    ],
-)
-def test_printable(text: str, expected: str) -> None:
-    assert printable(text) == expected
-    assert printable(text).isprintable()
 
 
 def test_readable() -> None:

@@ -81,7 +81,7 @@ def test_wrong_descriptions(tmp_path_factory: pytest.TempPathFactory, data: st.D
             place = place[key]
             continue
         break
-    odd = st.one_of(
+    odd: st.SearchStrategy[object] = st.one_of(
         st.none(), st.integers(-2, 1 << 65), st.text(max_size=3), st.just([]), st.just({})
     )
     place[key] = data.draw(odd)

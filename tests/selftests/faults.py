@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lskel
-from lskel.loader.header import parse_header
+from lskel.loader.header import LightSkeleton, parse_header
+from lskel.loader.model import Loader
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName
@@ -70,23 +71,30 @@ def is_stale(record: Record) -> bool:
     return record.cmd is Aside.CLOSE and not (isinstance(fd, FdRef) and fd.kind)
 
 
+def bpftools(skeleton: LightSkeleton) -> Run:
+    """Starts a loader of bpftool."""
+    context = bytes(skeleton.context_size)
+    insns, blob = skeleton.insns, skeleton.blob
+    return lambda kernel: simulate(insns, blob, context, "little", kernel=kernel)
+
+
+def lskels(loader: Loader) -> Run:
+    """Starts a loader of lskel."""
+    return lambda kernel: run(loader, kernel=kernel)
+
+
 def main() -> None:
     """Print the report."""
     totals: dict[str, list[tuple[str, Outcome]]] = {"bpftool": [], "lskel": []}
     for path, header in sorted(generated_by_bpftool().items()):
-        skeleton = parse_header(header)
-        context = bytes(skeleton.context_size)
-        outcome = inject(
-            lambda k, s=skeleton, c=context: simulate(s.insns, s.blob, c, "little", kernel=k),
-            externs_of(path),
-        )
+        outcome = inject(bpftools(parse_header(header)), externs_of(path))
         if outcome:
             totals["bpftool"].append((path.stem, outcome))
         try:
             loader = lskel.generate(lskel.open_object(path))
         except lskel.LskelError:
             continue
-        outcome = inject(lambda k, ours=loader: run(ours, kernel=k), externs_of(path))
+        outcome = inject(lskels(loader), externs_of(path))
         if outcome:
             totals["lskel"].append((path.stem, outcome))
     print(HEAD)

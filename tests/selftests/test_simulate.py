@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ import lskel
 from lskel.bpf.enums import Cmd
 from lskel.loader import context
 from lskel.loader.header import LightSkeleton, parse_header
+from lskel.loader.model import Loader
 from lskel.replay.compare import differences
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
+from lskel.replay.simulator.record import Aside
 from lskel.replay.simulator.run import Replay, run, simulate
 from lskel.runtime.cpus import possible_cpus
+from lskel.syscalls import call_of
+from lskel.trace import Op
 from tests import corpus
 from tests.selftests.reference import generated_by_bpftool, needs_more
 
@@ -98,52 +103,57 @@ def test_lists_are_of_real_objects() -> None:
     assert set(REFUSED) | set(DIFFERENT) <= names
 
 
-def spread(paths: list[Path], count: int) -> list[Path]:
-    return paths[:: max(1, len(paths) // count)]
+def simulated(count: int) -> Iterator[tuple[Path, Loader, Replay]]:
+    """Loaders of about so many objects of all kinds, with their replays without faults."""
+    paths = corpus.objects()
+    for path in paths[:: max(1, len(paths) // count)]:
+        try:
+            loader = lskel.generate(lskel.open_object(path))
+        except lskel.LskelError:
+            continue
+        whole = run(loader, kernel=kernel())
+        if whole.value == 0:
+            yield path, loader, whole
+
+
+def replay_with(loader: Loader, faults: Faults) -> Replay:
+    cpus = len(possible_cpus())
+    return run(loader, kernel=SimulatedKernel("little", faults=faults, cpus=cpus))
 
 
 def test_every_failure_is_clean() -> None:
     """Make each call of each loader fail in turn: it returns that error and no fd stays open."""
     tried = calls = 0
-    for path in spread(corpus.objects(), 60):
-        try:
-            loader = lskel.generate(lskel.open_object(path))
-        except lskel.LskelError:
-            continue
-        whole = run(loader, kernel=kernel())
-        if whole.value != 0:
-            continue
+    for path, loader, whole in simulated(60):
         tried += 1
         for record in whole.records:
-            faults = Faults(calls={record.n: 5})
-            broken = SimulatedKernel("little", faults=faults, cpus=len(possible_cpus()))
-            replay = run(loader, kernel=broken)
-            if record.name == "close":
-                continue  # a loader goes on where a close fails, and Linux closes all the same
+            replay = replay_with(loader, Faults(calls={record.n: errno.EIO}))
+            if record.cmd is Aside.CLOSE:
+                assert replay.value == 0  # Linux closes all the same
+                continue
             calls += 1
-            assert replay.value == -5, f"{path.name}: call {record.n}"
+            assert replay.value == -errno.EIO, f"{path.name}: call {record.n}"
             assert not replay.open_fds, f"{path.name}: call {record.n} leaves {replay.open_fds}"
-            assert replay.failed_op(loader) is not None
+            number = replay.failed_op(loader)
+            assert number is not None
+            assert makes(loader.trace.ops[number]) == record.cmd
     print(f"{calls} failures in the loaders of {tried} objects")
     assert tried >= 30
+
+
+def makes(op: Op) -> Cmd | Aside:
+    """The call that an operation makes."""
+    call = call_of(op, "little")
+    return call.cmd if call is not None else Aside.BTF_FIND
 
 
 def test_out_of_fds() -> None:
     """However few fds there are, the loader reports EMFILE and closes what it made."""
     tried = 0
-    for path in spread(corpus.objects(), 60):
-        try:
-            loader = lskel.generate(lskel.open_object(path))
-        except lskel.LskelError:
-            continue
-        whole = run(loader, kernel=kernel())
-        if whole.value != 0:
-            continue
+    for path, loader, whole in simulated(60):
         tried += 1
         for limit in range(len(whole.open_fds)):
-            faults = Faults(max_fds=limit)
-            broken = SimulatedKernel("little", faults=faults, cpus=len(possible_cpus()))
-            replay = run(loader, kernel=broken)
+            replay = replay_with(loader, Faults(max_fds=limit))
             assert replay.value == -errno.EMFILE, f"{path.name}: {limit} fds"
             assert not replay.open_fds
     assert tried >= 30

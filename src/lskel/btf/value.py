@@ -18,7 +18,7 @@ from lskel.btf.c import type_name
 from lskel.btf.layout import Bits, Nesting, bitfield
 from lskel.btf.types import TypeId
 from lskel.cursor import mark
-from lskel.errors import BadObject
+from lskel.errors import BadObject, printable
 
 # How many Python objects one value may become: so many, and some more for each of its bytes. Only
 # BTF made with ill intent needs more (arrays of empty structs, unions of unions of unions).
@@ -297,10 +297,7 @@ def format_value(value: Value, *, max_items: int = 64) -> str:
     Of a longer list the first `max_items` are printed, and how many more there are. What cannot be
     printed is escaped.
     """
-    text = _text_of(value, max_items)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(_text_of(value, max_items))
 
 
 def to_json(value: Value) -> Json:

@@ -18,8 +18,8 @@ from lskel.cli.common import (
 )
 from lskel.describe.listing import Listing, Row, listing
 from lskel.describe.loader_listing import loader_listing
-from lskel.describe.plain import plain, printable
-from lskel.errors import UsageError, at
+from lskel.describe.plain import plain
+from lskel.errors import UsageError, at, printable
 
 _NOTES_COLUMN = 40
 
@@ -91,7 +91,9 @@ def _text(item: Listing, *, raw: bool, lines: bool, first: bool) -> Iterator[str
             here = None
         if lines and row.source is not None and (place := row.source[:2]) != here:
             file, line, _, text = row.source
-            yield click.style(printable(f"; {file}:{line}: {text.strip()}".rstrip()), dim=True)
+            yield click.style(
+                printable(f"; {file}:{line}: {text.expandtabs(1).strip()}".rstrip()), dim=True
+            )
             here = place
         yield from _row(row, raw=raw)
 

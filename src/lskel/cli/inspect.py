@@ -9,9 +9,9 @@ from typing import NamedTuple
 import click
 
 from lskel.cli.common import json_option, name_option, open_source, print_json, source_argument
-from lskel.describe.plain import plain, printable
+from lskel.describe.plain import plain
 from lskel.describe.summary import MapSummary, ProgramSummary, Summary, summarize
-from lskel.errors import at
+from lskel.errors import at, printable
 
 
 @click.command("inspect")

@@ -17,14 +17,6 @@ def plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def printable(text: str) -> str:
-    """The text in one line, with what would move a terminal's cursor written as escapes."""
-    if text.isprintable():
-        return text
-    text = text.replace("\t", " ")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def readable(describe: Callable[[], str]) -> str:
     """What `describe` gives; where the input is broken, what is wrong, in angle brackets."""
     try:

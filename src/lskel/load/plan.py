@@ -143,9 +143,7 @@ class _Builder:
     def fill(self, outer: Map) -> None:
         for slot in outer.slots:
             inner = self.map_refs[slot.name]
-            self.add(
-                MapUpdate(self.map_refs[outer.name], slot.key, inner, FD_SIZE, initial=False)
-            )
+            self.add(MapUpdate(self.map_refs[outer.name], slot.key, inner, FD_SIZE, initial=False))
 
     def programs(self, linked: list[Linked | None]) -> None:
         for slot, (program, result) in enumerate(zip(self.obj.programs, linked, strict=True)):
