@@ -113,6 +113,6 @@ def _reason(op: ProgLoad, target: str) -> str:
     kind = enum_name(ProgType, op.type)
     if op.type == ProgType.XDP:
         return "needs an interface: --attach PROGRAM=INTERFACE"
-    if not target:
-        return f"{kind}: its section name says no target"
+    if not target and links.can_attach(op.type, op.expected_attach_type, "category/name"):
+        return "its section name says no target"
     return f"programs of type {kind} do not attach by themselves"
