@@ -58,6 +58,7 @@ $(VENV)/installed: pyproject.toml $(SOURCES) | $(BIN)/python
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install -q -e '.[dev]'
+	$(BIN)/python -m compileall -q src
 	@touch $@
 
 # Elsewhere than in CI, tests skip what they do not find.

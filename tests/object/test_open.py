@@ -146,6 +146,10 @@ def test_changes_are_copies(obj: lskel.Object) -> None:
     assert obj.trace().programs[2].op is None
     with pytest.raises(lskel.NotFound, match=r"no map 'nope' \(there is: in1, in2"):
         obj.with_map("nope", max_entries=1)
+    with pytest.raises(lskel.UsageError, match="'maps_exa.bss' has 40 bytes, not 41"):
+        obj.with_map("maps_exa.bss", initial=bytes(41))
+    with pytest.raises(lskel.UsageError, match="'typed' is not global data"):
+        obj.with_map("typed", initial=b"")
 
 
 LEGACY = """

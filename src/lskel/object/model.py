@@ -14,7 +14,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.btf.types import VOID, TypeId
 from lskel.cursor import ByteOrder
-from lskel.errors import NotFound
+from lskel.errors import NotFound, UsageError
 from lskel.object.sections import SectionSpec
 
 if TYPE_CHECKING:
@@ -212,9 +212,18 @@ class Object:
         return _named(self.programs, name, "program")
 
     def with_map(self, name: str, **changes: Any) -> Object:
-        """A copy with fields of one map changed: `max_entries`, `flags`, `initial`, ..."""
+        """A copy with fields of one map changed: `max_entries`, `flags`, `initial`, ...
+
+        UsageError where a new `initial` is not as long as the value, or the map has none.
+        """
         old = self.map(name)
-        return replace(self, maps=_swap(self.maps, old, replace(old, **changes)))
+        new = replace(old, **changes)
+        if "initial" in changes:
+            if old.initial is None or new.initial is None:
+                raise UsageError(f"map '{name}' is not global data: it has no initial value")
+            if len(new.initial) != new.value_size:
+                raise UsageError(f"map '{name}' has {new.value_size} bytes, not {len(new.initial)}")
+        return replace(self, maps=_swap(self.maps, old, new))
 
     def with_program(self, name: str, **changes: Any) -> Object:
         """A copy with fields of one program changed: `autoload`, `spec`."""
