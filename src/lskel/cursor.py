@@ -82,3 +82,33 @@ class Cursor:
         """One record of struct format `fmt` (without byte order)."""
         record = struct.Struct(self._mark + fmt)
         return record.unpack_from(self.data, self._advance(record.size))
+
+
+class Strings:
+    """A table of NUL-terminated strings, read by offset.
+
+    Strings may share their ends, as linkers make them do; a table whose strings together are far
+    longer than itself was made to fill memory, and is refused.
+    """
+
+    __slots__ = ("_data", "_found", "_left", "_what")
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data = data
+        self._what = what
+        self._found: dict[int, str] = {}
+        self._left = 16 * len(data) + (1 << 16)
+
+    def __getitem__(self, offset: int) -> str:
+        """The string at an offset; bytes that are no UTF-8 come as escapes."""
+        found = self._found.get(offset)
+        if found is None:
+            end = self._data.find(0, offset) if offset < len(self._data) else -1
+            if end < 0:
+                raise BadObject(f"{self._what}: there is no string at offset {offset:#x}")
+            self._left -= end - offset
+            if self._left < 0:
+                raise BadObject(f"{self._what}: too many of its strings overlap")
+            found = self._data[offset:end].decode("utf-8", "backslashreplace")
+            self._found[offset] = found
+        return found

@@ -18,7 +18,7 @@ from elftools.common.utils import struct_parse
 from elftools.elf.enums import ENUM_E_MACHINE
 from elftools.elf.structs import ELFStructs
 
-from lskel.cursor import ByteOrder, unpack_table
+from lskel.cursor import ByteOrder, Strings, unpack_table
 from lskel.errors import BadObject
 
 SECTION_HEADER = "IIQQQQIIQQ"
@@ -126,6 +126,7 @@ class Elf:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self._contents: dict[int, bytes] = {}
         header = _file_header(data)
         self.order: ByteOrder = "little" if data[5] == 1 else "big"
         self.sections = self._read_sections(header["e_shoff"], header["e_shnum"], header)
@@ -148,11 +149,14 @@ class Elf:
         table = unpack_table(SECTION_HEADER, raw, self.order, "section headers")
         if names_at >= count:
             raise BadObject(f"section names are in section {names_at} of {count}")
-        names = self._slice(table[names_at][4], table[names_at][5], "the section names")
+        names = Strings(
+            self._slice(table[names_at][4], table[names_at][5], "the section names"),
+            "the section names",
+        )
         return tuple(
             Section(
                 index,
-                _string(names, name, f"name of section {index}"),
+                names[name],
                 kind,
                 flags,
                 at,
@@ -176,7 +180,14 @@ class Elf:
         """The section's bytes; NOBITS sections have none."""
         if section.type == SectionType.NOBITS:
             return b""
-        return self._slice(section.offset, section.size, f"the bytes of section {section.name}")
+        found = self._contents.get(section.number)
+        if found is None:
+            what = f"the bytes of section {section.name}"
+            found = self._slice(section.offset, section.size, what)
+            self._contents[section.number] = found
+            if sum(map(len, self._contents.values())) > len(self.data):
+                raise BadObject(f"{what} overlap those of other sections")
+        return found
 
     def section(self, name: str) -> Section | None:
         """The first section of this name."""
@@ -202,12 +213,12 @@ class Elf:
             raise BadObject(f"section {table.name}: entries of {table.entsize} bytes, not 24")
         if table.link >= len(self.sections):
             raise BadObject(f"section {table.name}: its strings are in section {table.link}")
-        names = self.content(self.sections[table.link])
+        names = Strings(self.content(self.sections[table.link]), "the symbol names")
         raw = unpack_table(SYMBOL, self.content(table), self.order, f"section {table.name}")
         return tuple(
             Symbol(
                 index,
-                _string(names, name, f"name of symbol {index}"),
+                names[name],
                 info & 0xF,
                 info >> 4,
                 other & 3,
@@ -258,10 +269,3 @@ def _file_header(data: bytes) -> dict[str, int]:
             hint="compile with `-target bpf`",
         )
     return dict(header)
-
-
-def _string(table: bytes, offset: int, what: str) -> str:
-    end = table.find(0, offset) if offset < len(table) else -1
-    if end < 0:
-        raise BadObject(f"{what} is outside its string table")
-    return table[offset:end].decode("utf-8", "backslashreplace")

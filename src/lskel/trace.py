@@ -6,7 +6,7 @@ right of it looks at the object. An operation refers to another by its index in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lskel.btf.ext import Records
 from lskel.btf.types import Kind
@@ -141,7 +141,7 @@ class Trace:
 
     name: str
     order: ByteOrder
-    ops: tuple[Op, ...]
+    ops: tuple[Op, ...] = field(repr=False)
     maps: tuple[MapResult, ...]
     programs: tuple[ProgramResult, ...]
 

@@ -139,8 +139,6 @@ def test_every_kind(order: ByteOrder) -> None:
     assert btf.get(btf.require("address_space(1)", t.TypeTag), t.TypeTag).attribute
     assert btf.size_of(btf.require("head", t.Var)) == 104
     assert btf.size_of(btf.require("name_t", t.Typedef)) == 16
-    for type_id, found in btf:
-        assert btf.kind_of(type_id) == found.kind
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -231,7 +229,10 @@ def _header(**fields: int) -> _Wrong:
         (_set("kind", 20), r"type \[1\] at offset 0x18: kind 20 is unknown"),
         (_set("kind", Kind.ARRAY), "the last type at offset 0x18 is cut off"),
         (_set("kind", Kind.PTR), "type header at offset 0x24 is cut off"),
-        (_set("name_off", 99), r"type \[1\]: BTF: string offset 0x63 is outside"),
+        (
+            _set("name_off", 99),
+            r"type \[1\]: BTF: the string section: there is no string at offset 0x63",
+        ),
     ],
 )
 @pytest.mark.parametrize("order", ORDERS)

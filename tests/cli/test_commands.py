@@ -87,6 +87,12 @@ def test_gen_errors(tmp_path: Path) -> None:
         _, err = lskel("gen", source, "-o", tmp_path / "out.lskel", status=1)
         assert message in err and err.count("\n") == 1
     assert not (tmp_path / "out.lskel").exists()
+    same = tmp_path / "same.o"
+    same.write_bytes(example("hello").read_bytes())
+    assert "would overwrite" in lskel("gen", same, "-o", same, status=1)[1]
+    lskel("gen", same, "-o", tmp_path / "h.lskel")
+    _, err = lskel("gen", tmp_path / "h.lskel", "-o", tmp_path / "h2.lskel", status=1)
+    assert "this is a bundle already" in err
     _, err = lskel("gen", example("hello"), "-o", tmp_path / "a" / "b.lskel", status=1)
     assert "cannot be written: No such file or directory" in err
     _, err = lskel("gen", example("hello"), example("syscount"), "-o", tmp_path / "x", status=1)
@@ -160,6 +166,8 @@ def test_rejected_program(tmp_path: Path) -> None:
     _, err = lskel("load", path, status=1)
     assert err.startswith("lskel: bad: BPF_PROG_LOAD of program 'bad': EACCES")
     assert "invalid mem access" in err and err.count("\n") == 1
+    _, err = lskel("load", path, "-v", status=1)
+    assert "processed " in err and len(err.splitlines()) > 3
 
 
 @pytest.mark.kernel

@@ -199,8 +199,8 @@ def test_broken_btf_is_said_in_place() -> None:
     assert item.rows[0].label.startswith("<BTF: there is no type")
     (item,) = listing(changed(trace, line_info=broken(16)))
     assert item.rows[0].source is not None
-    assert item.rows[0].source.text.startswith("<BTF: string offset")
-    assert item.rows[0].source.file.startswith("<BTF: string offset")
+    assert item.rows[0].source.text.startswith("<BTF: the string section")
+    assert item.rows[0].source.file.startswith("<BTF: the string section")
     (item,) = listing(changed(trace, core_relos=broken(16)))
     (relo,) = item.rows[0].core
     assert relo.kind == "kind 4294967295" and relo.target.startswith("<")

@@ -146,7 +146,7 @@ def test_changes_are_copies(obj: lskel.Object) -> None:
     assert obj.trace().programs[2].op is None
     with pytest.raises(lskel.NotFound, match=r"no map 'nope' \(there is: in1, in2"):
         obj.with_map("nope", max_entries=1)
-    with pytest.raises(lskel.UsageError, match="'maps_exa.bss' has 40 bytes, not 41"):
+    with pytest.raises(lskel.UsageError, match=r"'maps_exa\.bss' has 40 bytes, not 41"):
         obj.with_map("maps_exa.bss", initial=bytes(41))
     with pytest.raises(lskel.UsageError, match="'typed' is not global data"):
         obj.with_map("typed", initial=b"")
@@ -244,3 +244,46 @@ def test_a_program_without_btf_is_enough() -> None:
     obj = lskel.open_object(bytes(elf.one_program()))
     assert obj.btf is None and len(obj.programs) == 1
     assert lskel.generate(obj).trace.btf is None
+
+
+def test_long_section_names_do_not_clash() -> None:
+    """The kernel's names of both maps are cut to the same 15 characters."""
+    source = """
+    int a SEC(".data.long_section_a") = 1;
+    int b SEC(".data.long_section_b") = 2;
+    SEC("socket") int p(void *ctx) { return a + b; }
+    """
+    obj = lskel.open_object(compile_bpf(source))
+    assert [m.name for m in obj.maps] == [".data.long_section_a", ".data.long_section_b"]
+    trace = lskel.generate(obj).trace
+    assert len({made.op for made in trace.maps}) == 2
+
+
+def test_numbers_as_enumerators() -> None:
+    """Newer headers write __ulong(map_extra, n) as an enum with one enumerator."""
+    source = """
+    struct { __uint(type, BPF_MAP_TYPE_BLOOM_FILTER); __uint(max_entries, 1); __type(value, int);
+             enum { __unique_value = 3 } map_extra; } bloom SEC(".maps");
+    struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __uint(key_size, 4);
+             __uint(value_size, 4); enum { __huge = 1ULL << 44 } map_extra; } a SEC(".maps");
+    """
+    obj = lskel.open_object(compile_bpf(source))
+    assert (obj.map("bloom").map_extra, obj.map("a").map_extra) == (3, 1 << 44)
+
+
+def test_legacy_map_in_map_without_template() -> None:
+    source = """
+    struct bpf_map_def { unsigned type, key_size, value_size, max_entries, map_flags; };
+    struct bpf_map_def first SEC("maps") = { BPF_MAP_TYPE_HASH, 4, 8, 100, 0 };
+    struct bpf_map_def outer SEC("maps") = { BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 2, 0 };
+    """
+    assert lskel.open_object(compile_bpf(source)).map("outer").inner is None
+
+
+def test_overlapping_strings_do_not_fill_memory() -> None:
+    """Many symbols, each with another suffix of one long name."""
+    long = "a" * 200_000
+    start = elf.one_program().adding(symbols=[elf.Symbol(long)])
+    symbols = [elf.Symbol(long, fields={"st_name": 100 + n}) for n in range(2000)]
+    with pytest.raises(lskel.BadObject, match="too many of its strings overlap"):
+        lskel.open_object(bytes(start.adding(symbols=symbols)))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from lskel.replay.loaded import Loaded
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.maps import lookup, update
 from lskel.runtime.syscall import BpfError
+from lskel.trace import ProgLoad
 from tests.build.clang import compile_bpf, example
 
 pytestmark = pytest.mark.kernel
@@ -108,7 +110,7 @@ REJECTED = {
         "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(key_size, 4); __uint(value_size, 4); }"
         ' empty SEC(".maps"); SEC("socket") int p(void *c)'
         "{ int k = 0; return bpf_map_lookup_elem(&empty, &k) != 0; }",
-        r"BPF_MAP_CREATE of map 'empty': EINVAL: .*does not know the map type, its flags or its",
+        r"BPF_MAP_CREATE of map 'empty': EINVAL: .*refuses the map's type, flags, sizes",
     ),
     "target": (
         'SEC("tp_btf/no_such_tracepoint") int p(void *c) { return 0; }',
@@ -170,3 +172,33 @@ def test_same_ids_as_bpftool_sees() -> None:
             check=True,
         ).stdout
         assert f"name prog  tag {program.tag}" in listing
+
+
+@both
+def test_sizes_that_no_map_can_have(run: Run) -> None:
+    for entries in (-1, 0, 1 << 32):
+        with pytest.raises(UsageError, match=f"map 'table' cannot have {entries} entries"):
+            run(loader_of(SOURCE), max_entries={"table": entries})
+
+
+@both
+def test_rings_are_rounded_for_this_machine(run: Run) -> None:
+    source = (
+        "struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); }"
+        ' ring SEC(".maps"); SEC("socket") int p(void *c)'
+        "{ return bpf_ringbuf_query(&ring, 0); }"
+    )
+    with run(loader_of(source), max_entries={"ring": 5000}) as loaded:
+        assert loaded.maps["ring"].info().max_entries == 8192
+
+
+@both
+def test_log_of_another_operation_is_not_shown(run: Run) -> None:
+    """A program that is refused before the verifier runs has no log, whatever BTF's says."""
+    loader = loader_of(SOURCE)
+    ops = tuple(
+        replace(op, flags=1 << 30) if isinstance(op, ProgLoad) else op for op in loader.trace.ops
+    )
+    with pytest.raises(ReplayError) as caught:
+        run(lskel.generate(replace(loader.trace, ops=ops)))
+    assert caught.value.log == () and "type_id" not in str(caught.value)

@@ -32,6 +32,8 @@ def store(attr: bytearray, layout: Layout, field: str, value: Value, order: Byte
     if offset + size > len(attr):
         raise ValueError(f"field {field} lies beyond an attr of {len(attr)} bytes")
     if isinstance(value, int):
+        if not -(1 << 8 * size - 1) <= value < 1 << 8 * size:
+            raise ValueError(f"{value} does not fit the {size} bytes of field {field}")
         value = (value & ((1 << 8 * size) - 1)).to_bytes(size, order)
     elif len(value) > size:
         raise ValueError(f"{len(value)} bytes do not fit the {size} of field {field}")

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from lskel.btf import types as t
 from lskel.btf.types import Kind, Type, TypeId
-from lskel.cursor import ByteOrder, mark
+from lskel.cursor import ByteOrder, Strings, mark
 from lskel.errors import BadObject, NotFound
 
 MAGIC = 0xEB9F
@@ -18,6 +18,8 @@ POINTER_SIZE = 8
 # The kernel's own limits (include/linux/btf.h): BTF_MAX_TYPE, BTF_MAX_NAME_OFFSET.
 MAX_TYPES = 0x000FFFFF
 MAX_DEPTH = 64
+# Sizes are 32-bit numbers in BTF, and in all that the kernel makes of it.
+MAX_SIZE = 0xFFFFFFFF
 
 _T = TypeVar("_T", bound=Type)
 
@@ -86,7 +88,7 @@ class Btf:
         self._offsets = self._index()
         self.end_id: int = self.first_id + len(self._offsets)
         self._cache: dict[int, Type] = {}
-        self._names: dict[int, str] = {}
+        self._strings = Strings(raw[self.str_start : self.str_end], "BTF: the string section")
         self._by_name: dict[tuple[str, Kind], TypeId] | None = None
 
     def _index(self) -> list[int]:
@@ -140,24 +142,11 @@ class Btf:
             raise BadObject(f"BTF: there is no type [{type_id}], the last is [{self.end_id - 1}]")
         return self._offsets[index]
 
-    def kind_of(self, type_id: TypeId) -> int:
-        """The kind's number without decoding the type."""
-        (info,) = struct.unpack_from(self._mark + "I", self.raw, self.offset_of(type_id) + 4)
-        return int(info) >> 24 & 0x1F
-
     def string(self, offset: int) -> str:
         """The string at `offset` of the string section (the base's strings come first)."""
-        name = self._names.get(offset)
-        if name is None:
-            if offset < self._str_base and self.base is not None:
-                return self.base.string(offset)
-            start = self.str_start + offset - self._str_base
-            if start >= self.str_end:
-                raise BadObject(f"BTF: string offset {offset:#x} is outside the string section")
-            end = self.raw.index(0, start)
-            name = self.raw[start:end].decode("utf-8", "backslashreplace")
-            self._names[offset] = name
-        return name
+        if offset < self._str_base and self.base is not None:
+            return self.base.string(offset)
+        return self._strings[offset - self._str_base]
 
     def _decode(self, type_id: TypeId) -> Type:
         raw = self.raw
@@ -215,10 +204,11 @@ class Btf:
         start = type_id
         for _ in range(MAX_DEPTH):
             found = self[type_id]
-            if isinstance(found, t.Int | t.Float | t.Composite | t.Enum | t.Datasec):
-                return count * found.size
-            if isinstance(found, t.Ptr):
-                return count * POINTER_SIZE
+            if isinstance(found, t.Int | t.Float | t.Composite | t.Enum | t.Datasec | t.Ptr):
+                size = POINTER_SIZE if isinstance(found, t.Ptr) else found.size
+                if count * size > MAX_SIZE:
+                    raise BadObject(f"BTF: type [{start}] has {count * size} bytes")
+                return count * size
             if isinstance(found, t.Array):
                 count *= found.nelems
                 type_id = found.type

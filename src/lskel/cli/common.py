@@ -57,6 +57,8 @@ def form_option(function: _F) -> _F:
 def read(source: str) -> bytes:
     """The bytes of a file, or of standard input."""
     if source == STDIN:
+        if sys.stdin is None:
+            raise UsageError("there is no standard input to read")
         return sys.stdin.buffer.read()
     with at(source):
         try:
@@ -104,6 +106,15 @@ def simulate_source(source: str, name: str | None, form: str) -> Replay:
         return simulate(skeleton.insns, skeleton.blob, context, sys.byteorder, kernel=kernel)
 
 
+def generate_source(source: str, name: str | None, form: str) -> Loader:
+    """A loader for an object; UsageError where it is a bundle."""
+    data = read(source)
+    with at(source):
+        if data.startswith(MAGIC):
+            raise UsageError("this is a bundle already")
+        return generate(open_object(data, name or default_name(source)), form)
+
+
 def _loader(data: bytes, source: str, name: str | None, form: str) -> Loader:
     if data.startswith(MAGIC):
         return Loader.load(data)
@@ -112,11 +123,13 @@ def _loader(data: bytes, source: str, name: str | None, form: str) -> Loader:
 
 def pairs(options: Iterable[str], form: str) -> dict[str, str]:
     """Options of the form KEY=VALUE; UsageError, which names `form`, where one is not."""
-    found = {}
+    found: dict[str, str] = {}
     for option in options:
         key, sign, value = option.partition("=")
         if not (key and sign and value):
             raise UsageError(f"'{option}' is not {form}")
+        if key in found:
+            raise UsageError(f"'{key}' is given twice, as {found[key]} and as {value}")
         found[key] = value
     return found
 

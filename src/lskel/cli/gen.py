@@ -10,18 +10,15 @@ import click
 
 from lskel.cli.common import (
     STDIN,
-    default_name,
     form_option,
+    generate_source,
     json_option,
     name_option,
     print_json,
-    read,
 )
 from lskel.errors import LskelError, UsageError, at
 from lskel.loader.bundle import dump
-from lskel.loader.generate import generate
 from lskel.loader.model import Loader
-from lskel.object.open import open_object
 
 SUFFIX = ".lskel"
 
@@ -47,6 +44,9 @@ def command(
         lskel gen hello.bpf.o -o hello.lskel
         lskel gen build/*.bpf.o -o bundles/
     """
+    for source in objects:
+        if _is_same(source, output):
+            raise UsageError(f"{output}: would overwrite the object itself")
     into_directory = output.endswith("/") or Path(output).is_dir()
     if not into_directory:
         if len(objects) > 1:
@@ -57,10 +57,9 @@ def command(
     return _many(objects, Path(output), form, name, as_json)
 
 
-def _generate(source: str, form: str, name: str | None) -> Loader:
-    data = read(source)
-    with at(source):
-        return generate(open_object(data, name or default_name(source)), form)
+def _is_same(source: str, output: str) -> bool:
+    paths = Path(source), Path(output)
+    return all(path.is_file() for path in paths) and paths[0].samefile(paths[1])
 
 
 def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, Any]:
@@ -76,7 +75,7 @@ def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, An
 
 
 def _one(source: str, output: str, form: str, name: str | None, as_json: bool) -> int:
-    loader = _generate(source, form, name)
+    loader = generate_source(source, name, form)
     content = dump(loader)
     if output == STDIN:
         sys.stdout.buffer.write(content)
@@ -105,7 +104,7 @@ def _many(
         try:
             if target.name in written:
                 raise UsageError(f"{source}: another object has gone to {target} already")
-            loader = _generate(source, form, name)
+            loader = generate_source(source, name, form)
             loader.save(target)
         except LskelError as error:
             failures.append({"object": source, "error": str(error)})

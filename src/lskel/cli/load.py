@@ -23,8 +23,6 @@ from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.pin import pin_all
-from lskel.replay.simulator.run import run as simulate
-from lskel.runtime.syscall import errno_name
 
 SIMULATOR = "simulator"
 
@@ -45,10 +43,17 @@ _REPLAYS: dict[str, Callable[[Loader], Loaded]] = {
     help="Run the loader program, make its system calls one by one, or only simulate them.",
 )
 @click.option("--pin", metavar="DIR", help="Pin maps and programs by name in DIR of a bpffs.")
+@click.option("-v", "--verbose", is_flag=True, help="On failure, print the verifier's whole log.")
 @name_option
 @json_option
 def command(
-    source: str, form: str, replay: str, pin: str | None, name: str | None, as_json: bool
+    source: str,
+    form: str,
+    replay: str,
+    pin: str | None,
+    verbose: bool,
+    name: str | None,
+    as_json: bool,
 ) -> None:
     """Load maps and programs, report them, and let them go, unless they are pinned.
 
@@ -63,7 +68,13 @@ def command(
             raise UsageError("the simulator leaves nothing to pin")
         _show(_simulated(loader, source), None, as_json)
         return
-    with _REPLAYS[replay](loader) as loaded:
+    try:
+        loading = _REPLAYS[replay](loader)
+    except ReplayError as error:
+        for line in error.log if verbose else ():
+            click.echo(line, err=True)
+        raise
+    with loading as loaded:
         report = _report(loader, replay, loaded)
         if pin is not None:
             pin_all(loaded, Path(pin))
@@ -79,11 +90,9 @@ def _show(report: dict[str, Any], pin: str | None, as_json: bool) -> None:
 
 def _simulated(loader: Loader, source: str) -> dict[str, Any]:
     """What a load would leave, without a kernel; programs have no tags."""
-    replay = simulate(loader)
-    if replay.value < 0:
-        number = replay.failed_op(loader)
-        what = f"{source}: the loader returned {errno_name(-replay.value)}"
-        raise ReplayError(what, errno=-replay.value, op=number)
+    from lskel.replay.simulator.run import run as simulate
+
+    simulate(loader).check(source)
     trace = loader.trace
     return {
         "form": loader.form.value,

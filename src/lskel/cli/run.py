@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,12 +22,14 @@ from lskel.errors import NoPermission
 from lskel.loader.model import Loader
 from lskel.replay import kernel
 from lskel.replay.loaded import Loaded
-from lskel.replay.simulator.run import run as simulate
 from lskel.replay.strace import lines
 from lskel.replay.strace import to_json as to_json_record
 from lskel.session.attach import Links, attach_all
 from lskel.session.contents import Contents, contents
 from lskel.session.events import Event, Events
+
+if TYPE_CHECKING:
+    from lskel.replay.simulator.run import Replay
 
 MAX_ENTRIES = 20
 
@@ -79,11 +82,17 @@ def command(
     """
     loader = to_loader(source, name, form)
     out = _Json() if as_json else _Text()
+    # Services and time-outs end a process so; they want the maps as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         running = kernel.run(loader)
     except NoPermission as error:
         click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
-        out.simulated(loader)
+        from lskel.replay.simulator.run import run as simulate
+
+        replay = simulate(loader)
+        out.simulated(loader, replay)
+        replay.check(loader.trace.name)
         return
     with running as loaded, Events(loaded, pairs(types, "MAP=TYPE")) as events:
         with attach_all(loaded, pairs(attach, "PROGRAM=INTERFACE")) as links:
@@ -111,8 +120,7 @@ class _Text:
         if events.maps:
             click.echo(f"events from {', '.join(events.maps)}; Ctrl-C ends")
 
-    def simulated(self, loader: Loader) -> None:
-        replay = simulate(loader)
+    def simulated(self, loader: Loader, replay: Replay) -> None:
         for record in replay.records:
             for line in lines(record, loader.trace.order):
                 click.echo(line)
@@ -144,8 +152,8 @@ class _Json:
             }
         )
 
-    def simulated(self, loader: Loader) -> None:
-        self.line(simulated=[to_json_record(record) for record in simulate(loader).records])
+    def simulated(self, loader: Loader, replay: Replay) -> None:
+        self.line(simulated=[to_json_record(record) for record in replay.records])
 
     def event(self, event: Event) -> None:
         value = {"raw": event.raw.hex()} if event.value is None else {"value": to_json(event.value)}

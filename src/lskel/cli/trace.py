@@ -5,9 +5,7 @@ from __future__ import annotations
 import click
 
 from lskel.cli.common import form_option, json_option, name_option, print_json, simulate_source
-from lskel.errors import ReplayError
 from lskel.replay.strace import lines, to_json
-from lskel.runtime.syscall import errno_name
 
 
 @click.command("trace")
@@ -33,6 +31,4 @@ def command(source: str, form: str, name: str | None, verbose: bool, as_json: bo
         for record in replay.records:
             for line in lines(record, replay.kernel.order, verbose=verbose):
                 click.echo(line)
-    if replay.value < 0:
-        what = f"{source}: the loader returned {errno_name(-replay.value)}"
-        raise ReplayError(what, errno=-replay.value)
+    replay.check(source)

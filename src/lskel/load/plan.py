@@ -134,7 +134,8 @@ class _Builder:
             numa_node=a_map.numa_node,
             map_extra=a_map.map_extra,
             btf=self.btf if typed and a_map.value_type else None,
-            key_type=a_map.key_type if typed else 0,
+            # A key's type alone is nothing that the kernel takes.
+            key_type=a_map.key_type if typed and a_map.value_type else 0,
             value_type=a_map.value_type if typed else 0,
             inner=inner,
             slot=slot,

@@ -66,6 +66,17 @@ _CHECKS: dict[str, tuple[type, ...]] = {
     "Records": (Records,),
     "Kind": (Kind,),
 }
+# What an operation's reference must be to.
+_WANTED: dict[tuple[type, str], tuple[type, ...]] = {
+    (MapCreate, "btf"): (BtfLoad,),
+    (MapCreate, "inner"): (MapCreate,),
+    (MapUpdate, "map"): (MapCreate,),
+    (MapUpdate, "value"): (MapCreate,),
+    (MapFreeze, "map"): (MapCreate,),
+    (ProgLoad, "btf"): (BtfLoad,),
+    (ProgLoad, "attach_btf"): (BtfFind,),
+    (Close, "ref"): (BtfLoad, MapCreate, BtfFind, ProgLoad),
+}
 
 
 def dump(loader: Loader) -> bytes:
@@ -208,6 +219,7 @@ def _encode(value: Any, places: dict[bytes, int], blob: bytes) -> Any:
 
 def _restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
     ops = tuple(_decode_op(item, number, blob) for number, item in enumerate(description["ops"]))
+    _check_references(ops)
     order = description["byte_order"]
     if order not in ("little", "big"):
         raise BadBundle(f"byte order {order!r} is unknown")
@@ -232,6 +244,13 @@ def _restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
             for item in description["programs"]
         ),
     )
+    for slot, made in enumerate(trace.maps):
+        if trace.map_create(slot).slot != slot:
+            raise BadBundle(f"operation {made.op} does not make map {slot}")
+    for slot, program in enumerate(trace.programs):
+        load_op = trace.prog_load(slot)
+        if load_op is not None and load_op.slot != slot:
+            raise BadBundle(f"operation {program.op} does not load program {slot}")
     status = _checked(description["status"], int, "status")
     if len(insns) % 8 or not insns or not 0 <= status <= len(blob) - 4:
         raise BadBundle("instructions or blob do not fit the description")
@@ -282,10 +301,37 @@ def _decode_op(item: dict[str, Any], number: int, blob: bytes) -> Op:
     values: dict[str, Any] = {}
     for field in fields(cls):
         value = _decode(item[field.name], number, blob)
-        if not isinstance(value, _CHECKS[str(field.type)]):
+        if not isinstance(value, _CHECKS[str(field.type)]) or not _in_range(value):
             raise BadBundle(f"operation {number}: {field.name} {value!r} is no {field.type}")
         values[field.name] = value
-    return cls(**values)
+    op = cls(**values)
+    if isinstance(op, MapUpdate) and not _fits(op):
+        raise BadBundle(f"operation {number}: its value does not fit {op.size} bytes")
+    return op
+
+
+def _fits(op: MapUpdate) -> bool:
+    size = len(op.value) if isinstance(op.value, bytes) else 0
+    return size <= op.size <= MAX_SIZE and op.key < 1 << 32
+
+
+def _in_range(value: Any) -> bool:
+    """Whether a number fits an attr's field, and a string can be written to a file."""
+    if isinstance(value, str):
+        return value.isprintable() or not value
+    return not isinstance(value, int) or 0 <= value < 1 << 64
+
+
+def _check_references(ops: tuple[Op, ...]) -> None:
+    """Each reference is to an operation that makes what is wanted."""
+    for number, op in enumerate(ops):
+        for field in fields(op):
+            value = getattr(op, field.name)
+            wanted = _WANTED[type(op), field.name] if isinstance(value, Ref) else ()
+            if isinstance(value, Ref) and not isinstance(ops[value.op], wanted):
+                raise BadBundle(
+                    f"operation {number}: {field.name} refers to a {type(ops[value.op]).__name__}"
+                )
 
 
 def _decode(value: Any, number: int, blob: bytes) -> Any:

@@ -9,8 +9,8 @@ from lskel.errors import BadInput
 from lskel.loader import context
 
 # bpftool up to 7.3 assigns the literals to members of opts; later it names two arrays.
-_DATA = re.compile(r'opts(?:\.data = \(void \*\)|_data\[\][^"=]*= )"([^"]*)"')
-_INSNS = re.compile(r'opts(?:\.insns = \(void \*\)|_insn\[\][^"=]*= )"([^"]*)"')
+_DATA = re.compile(r'opts(?:\.data = \(void \*\)|_data\[\][^"=]{0,100}= )"([^"]*)"')
+_INSNS = re.compile(r'opts(?:\.insns = \(void \*\)|_insn\[\][^"=]{0,100}= )"([^"]*)"')
 _DESCRIPTORS = re.compile(r"struct bpf_(map|prog)_desc (\w+);")
 _SIGN = "bpf_loader_ctx"
 # What stands in the literals: \xNN, \0, and the ends of lines; anything else is not bpftool's.

@@ -48,6 +48,14 @@ def unroll(trace: Trace) -> Loader:
             limit=MAX_USED_MAPS,
             actual=len(trace.maps),
         )
+    size = context.size(len(trace.maps), len(trace.programs))
+    if size > MAX_JUMP:
+        raise LimitExceeded(
+            f"{len(trace.programs)} programs need a context of {size} bytes, more than the "
+            f"{MAX_JUMP} that an instruction reaches",
+            limit=MAX_JUMP,
+            actual=size,
+        )
     return _Unroller(trace).loader()
 
 

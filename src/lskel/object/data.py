@@ -40,9 +40,12 @@ def data_kind(section: Section) -> MapKind | None:
 def internal_name(object_name_: str, section: str) -> str:
     """The map's name, as libbpf and bpftool make it: the object's name cut so that both fit.
 
-    `hello_world` and `.rodata` give `hello_wo.rodata`; `.data.custom` stands alone.
+    `hello_world` and `.rodata` give `hello_wo.rodata`; `.data.custom` stands alone, and whole: the
+    kernel's name is cut to 15 characters, which several such sections may share.
     """
-    room = 0 if "." in section[1:] else NAME_LENGTH - max(SUFFIX_LENGTH, len(section))
+    if "." in section[1:]:
+        return section
+    room = NAME_LENGTH - max(SUFFIX_LENGTH, len(section))
     return object_name(object_name_[: max(room, 0)] + section).decode()
 
 

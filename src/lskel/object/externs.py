@@ -7,7 +7,7 @@ no externs in BTF, so `fix_up_externs` turns them into what it takes, byte for b
 from __future__ import annotations
 
 from lskel.btf import types as t
-from lskel.btf.btf import MAX_DEPTH, POINTER_SIZE, Btf
+from lskel.btf.btf import MAX_DEPTH, MAX_SIZE, POINTER_SIZE, Btf
 from lskel.btf.edit import BtfEditor
 from lskel.elf import Bind, Elf
 from lskel.errors import BadObject, at
@@ -107,6 +107,8 @@ def _fix_kconfig(btf: Btf, editor: BtfEditor, datasec_id: t.TypeId) -> None:
         variables.append(info._replace(offset=extern.offset))
     variables.sort(key=lambda info: info.offset)
     end = max(extern.offset + extern.size for extern, _ in layout) if layout else 0
+    if end > MAX_SIZE:
+        raise BadObject(f"its variables have {end} bytes")
     editor.set_datasec(datasec_id, end, variables)
 
 

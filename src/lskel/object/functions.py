@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.btf.ext import BtfExt, Records
-from lskel.elf import Bind, Elf, Section, Symbol, SymbolType, Visibility
+from lskel.elf import Bind, Elf, Section, Symbol, SymbolType
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.model import Function, Relocation
 
@@ -102,8 +102,6 @@ def build_function(
         section=name,
         start=place.start,
         code=code[start:end],
-        is_static=place.symbol.bind == Bind.LOCAL,
-        is_hidden=place.symbol.visibility in (Visibility.HIDDEN, Visibility.INTERNAL),
         relocations=relocations,
         func_info=records("func_info", 8),
         line_info=records("line_info", 16),

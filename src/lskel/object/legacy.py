@@ -109,8 +109,11 @@ def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...
                 slots = tuple(
                     Slot(index, candidate.name) for candidate, index in inner if index != 0xFFFFFFFF
                 )
+            elif "inner_map_idx" not in values:
+                linked.append(outer)  # whoever loads it supplies the inner map
+                continue
             else:
-                index = values.get("inner_map_idx", 0)
+                index = values["inner_map_idx"]
                 if index >= len(maps) or maps[index] is outer:
                     raise BadObject(f"there is no inner map with index {index}")
                 template, slots = maps[index], ()

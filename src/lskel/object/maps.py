@@ -1,7 +1,8 @@
 """Maps defined by BTF in section .maps.
 
 Each variable there is a struct whose members say what the map is: `__uint(name, n)` is a pointer
-to an array of n ints, `__type(name, t)` a pointer to t, `__array(name, t)` an array of pointers.
+to an array of n ints, `__type(name, t)` a pointer to t, `__array(name, t)` an array of pointers;
+`__ulong(name, n)` is an enum with one enumerator of value n.
 Source: the kernel's Documentation/bpf/libbpf, and bpf_helpers.h for the macros.
 """
 
@@ -127,13 +128,20 @@ def _parse_struct(btf: Btf, struct: t.Struct, *, is_inner: bool) -> _Definition:
 
 def _number(definition: _Definition, member: t.Member) -> int:
     btf = definition.btf
+    declared = btf[btf.resolve(member.type)]
+    if isinstance(declared, t.Enum) and len(declared.values) == 1:  # __ulong(name, n)
+        return declared.values[0][1]
     pointer = btf.get(btf.resolve(member.type), t.Ptr)
     array = btf.get(btf.resolve(pointer.type), t.Array)
     return array.nelems
 
 
 def _parse_number(definition: _Definition, member: t.Member) -> None:
-    definition.numbers[member.name] = _number(definition, member)
+    number = _number(definition, member)
+    limit = 64 if member.name == "map_extra" else 32
+    if not 0 <= number < 1 << limit:
+        raise BadObject(f"{number} does not fit {limit} bits")
+    definition.numbers[member.name] = number
 
 
 def _parse_size(definition: _Definition, member: t.Member) -> None:

@@ -72,8 +72,6 @@ class Function:
     section: str
     start: int
     code: bytes
-    is_static: bool
-    is_hidden: bool
     relocations: tuple[Relocation, ...]
     func_info: Records
     line_info: Records
@@ -218,6 +216,10 @@ class Object:
         """
         old = self.map(name)
         new = replace(old, **changes)
+        for key, value in changes.items():
+            bits = 64 if key == "map_extra" else 32
+            if isinstance(value, int) and not 0 <= value < 1 << bits:
+                raise UsageError(f"map '{name}': {key} {value} does not fit {bits} bits")
         if "initial" in changes:
             if old.initial is None or new.initial is None:
                 raise UsageError(f"map '{name}' is not global data: it has no initial value")

@@ -16,7 +16,7 @@ from lskel.object.fixup import fix_up
 from lskel.object.functions import TEXT, Layout, build_function
 from lskel.object.legacy import parse_legacy_maps
 from lskel.object.maps import parse_maps
-from lskel.object.model import Function, Object, Program
+from lskel.object.model import Function, Map, Object, Program
 from lskel.object.relocations import Resolver
 from lskel.object.sections import parse_section
 
@@ -57,6 +57,7 @@ def _read(elf: Elf, name: str) -> Object:
     btf = fix_up(elf, raw_btf, _hidden_subprograms(layout)) if raw_btf else None
     ext = _btf_ext(elf, btf)
     maps = parse_legacy_maps(elf) + parse_maps(elf, btf) + parse_data(elf, btf, name)
+    _refuse_duplicates(maps)
     externs = parse_externs(elf, raw_btf)
     numbers = {symbol: number for number, symbol in enumerate(externs)}
     relocations = Resolver(elf, layout, maps, numbers).collect()
@@ -87,6 +88,16 @@ def _read(elf: Elf, name: str) -> Object:
         struct_ops=_struct_ops(btf),
         sections=tuple((section.name, section.size) for section in elf.sections if section.name),
     )
+
+
+def _refuse_duplicates(maps: tuple[Map, ...]) -> None:
+    seen: dict[str, Map] = {}
+    for a_map in maps:
+        other = seen.setdefault(a_map.name, a_map)
+        if other is not a_map:
+            raise BadObject(
+                f"sections {other.section} and {a_map.section}: two maps '{a_map.name}'"
+            )
 
 
 def _hidden_subprograms(layout: Layout) -> frozenset[str]:

@@ -32,7 +32,6 @@ class Resolver:
         self._elf = elf
         self._layout = layout
         self._maps = {(m.section, m.offset): index for index, m in enumerate(maps)}
-        self._map_sizes = {m.section: m.value_size for m in maps if m.is_global_data}
         self._externs = externs
 
     def collect(self) -> dict[tuple[int, int], tuple[Relocation, ...]]:

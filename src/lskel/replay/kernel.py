@@ -9,19 +9,16 @@ from collections.abc import Mapping
 from lskel.errors import NoPermission, ReplayError
 from lskel.loader import context
 from lskel.loader.model import NO_OP, Loader
-from lskel.replay import target
+from lskel.replay import direct, target
 from lskel.replay.context import build_context
 from lskel.replay.loaded import Loaded, loaded
 from lskel.replay.overrides import override
-from lskel.replay.report import failure, split_log
+from lskel.replay.report import failure
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError, address_of
 from lskel.trace import BtfLoad, ProgLoad, Trace
-
-# A log that is cut keeps its end from Linux 6.4 on; older kernels say ENOSPC.
-LOG_SIZE = 1 << 24
 
 
 def run(
@@ -33,8 +30,8 @@ def run(
     """Load everything by running the loader once; needs Linux 5.14.
 
     `max_entries` and `initial` override sizes of maps and whole values of global data, by map
-    name. ReplayError names the failing operation, with the verifier's log (asked for by a second
-    run); nothing is left loaded then. UsageError where an override does not fit.
+    name. ReplayError names the failing operation, with the verifier's log (asked for by
+    direct replay); nothing is left loaded then. UsageError where an override does not fit.
     """
     trace = loader.trace
     target.check_byte_order(trace)
@@ -43,7 +40,7 @@ def run(
     ctx = build_context(trace, changed, address_of)
     result = _run(loader, ctx)
     if result.value != 0:
-        raise _explain(loader, ctx, result)
+        raise _explain(loader, changed, result)
     return _handed_back(trace, ctx)
 
 
@@ -74,29 +71,24 @@ def _run(loader: Loader, ctx: bytearray) -> Result:
         raise ReplayError(what, errno=error.errno, hint=hint) from error
 
 
-def _store(ctx: bytearray, offset: int, size: int, value: int) -> None:
-    ctx[offset : offset + size] = value.to_bytes(size, sys.byteorder)
-
-
-def _explain(loader: Loader, ctx: bytearray, result: Result) -> ReplayError:
+def _explain(loader: Loader, changed: Trace, result: Result) -> ReplayError:
     trace, code = loader.trace, -result.value
     number = int.from_bytes(result.blob[loader.status : loader.status + 4], sys.byteorder)
     if number == NO_OP or number >= len(trace.ops):
         return ReplayError(f"{trace.name}: the loader failed before its first call", errno=code)
     log: tuple[str, ...] = ()
     if isinstance(trace.ops[number], ProgLoad | BtfLoad):
-        log = _log(loader, ctx)
+        log = _log(changed, number)
     return failure(trace, number, code, log)
 
 
-def _log(loader: Loader, ctx: bytearray) -> tuple[str, ...]:
-    """Run again with a log buffer; what succeeded this time is closed."""
-    buffer = bytearray(LOG_SIZE)
-    again = bytearray(ctx)
-    _store(again, context.LOG_LEVEL, 4, 1)
-    _store(again, context.LOG_SIZE, 4, len(buffer))
-    _store(again, context.LOG_BUF, 8, address_of(buffer))
-    result = run_loader(loader.insns, loader.blob, again)
-    if result.value == 0:
-        _handed_back(loader.trace, again).close()
-    return split_log(bytes(buffer))
+def _log(changed: Trace, number: int) -> tuple[str, ...]:
+    """The log of an operation that failed, asked for directly.
+
+    All calls of a loader share one log buffer, so it could not tell whose log it holds.
+    """
+    try:
+        direct.run(changed).close()
+    except ReplayError as error:
+        return error.log if error.op == number else ()
+    return ()

@@ -48,10 +48,16 @@ class KernelBtf:
         if type_id is not None:
             return Found(type_id, None)
         for number in ids(objects.Kind.BTF):
-            fd = by_id(objects.Kind.BTF, number)
-            info = btf_info(fd.fileno(), data=True)
+            try:
+                fd = by_id(objects.Kind.BTF, number)
+            except BpfError as error:
+                if error.errno == errno.ENOENT:
+                    continue  # it has gone meanwhile
+                raise
+            info = btf_info(fd.fileno())
             if info.kernel and info.name != "vmlinux":
-                type_id = Btf(info.data, self.vmlinux).find_kernel_type(name, kind)
+                raw = btf_info(fd.fileno(), data=True).data
+                type_id = Btf(raw, self.vmlinux).find_kernel_type(name, kind)
                 if type_id is not None:
                     return Found(type_id, fd)
             fd.close()

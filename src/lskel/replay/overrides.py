@@ -28,8 +28,11 @@ def override(
             raise UsageError(f"there is no map '{name}'", hint=f"there is: {', '.join(slots)}")
     for slot, made in enumerate(trace.maps):
         create = trace.map_create(slot)
-        entries = (max_entries or {}).get(made.name, target.max_entries(create))
-        ops[made.op] = replace(create, max_entries=entries)
+        wanted = (max_entries or {}).get(made.name, create.max_entries)
+        if made.name in (max_entries or {}) and not 0 < wanted < 1 << 32:
+            raise UsageError(f"map '{made.name}' cannot have {wanted} entries")
+        sized = replace(create, max_entries=wanted)
+        ops[made.op] = replace(sized, max_entries=target.max_entries(sized))
     for name, value in (initial or {}).items():
         number = trace.initial_value(slots[name])
         if number is None:

@@ -69,7 +69,10 @@ _HINTS: dict[tuple[type, int], str] = {
     (BtfFind, errno.ENOENT): "this kernel has no such attach target",
     (MapCreate, errno.E2BIG): "the map is too large, or this kernel does not know a field of it",
     (MapCreate, errno.ENOMEM): "the map does not fit into memory: lower its max_entries",
-    (MapCreate, errno.EINVAL): "this kernel does not know the map type, its flags or its sizes",
+    (
+        MapCreate,
+        errno.EINVAL,
+    ): "this kernel refuses the map's type, flags, sizes, or the BTF types of key and value",
     (BtfLoad, errno.EINVAL): "this kernel rejects the object's BTF",
     (BtfLoad, errno.E2BIG): "this kernel does not know a part of the object's BTF",
     (ProgLoad, errno.E2BIG): "the program is too large or too complex for the verifier",

@@ -100,7 +100,7 @@ def _tracepoint_id(target: str) -> int:
         path = f"{root}/events/{target}/id"
         try:
             return int(read_text(path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as error:
             raise LskelError(f"{path} may not be read", hint="by default only root may") from error

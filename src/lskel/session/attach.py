@@ -67,6 +67,10 @@ def attach_all(loaded: Loaded, interfaces: Mapping[str, str] | None = None) -> L
         for slot, made in enumerate(loaded.trace.programs):
             op = loaded.trace.prog_load(slot)
             if op is None:
+                if made.name in wanted:
+                    raise UsageError(
+                        f"program '{made.name}' is not loaded: its section begins with '?'"
+                    )
                 skipped.append(NotAttached(made.name, "not loaded: its section begins with '?'"))
                 continue
             fd = loaded.programs[made.name].fd.fileno()

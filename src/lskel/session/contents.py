@@ -11,6 +11,7 @@ from lskel.bpf.enums import MapType
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.btf.value import Decoder, Value
+from lskel.errors import at
 from lskel.replay.loaded import Loaded, LoadedMap
 from lskel.runtime.maps import PERCPU_TYPES, items, split_percpu
 from lskel.runtime.objects import MapInfo
@@ -25,6 +26,8 @@ READABLE = frozenset(
         *PERCPU_TYPES,
     }
 )
+# User space may not read such maps (uapi/linux/bpf.h, BPF_F_WRONLY).
+F_WRONLY = 1 << 4
 
 
 class Entry(NamedTuple):
@@ -48,10 +51,12 @@ def contents(loaded: Loaded, limit: int) -> Iterator[Contents]:
     for slot, made in enumerate(loaded.maps.values()):
         info = made.info()
         op = loaded.trace.map_create(slot)
-        if info.type in READABLE:
+        if info.type in READABLE and not info.flags & F_WRONLY:
             key = _reader(btf, TypeId(op.key_type))
             value = _reader(btf, TypeId(op.value_type))
-            yield _read(made, info, key, value, limit)
+            with at(f"map '{made.name}'"):
+                shown = _read(made, info, key, value, limit)
+            yield shown
 
 
 def _read(

@@ -6,6 +6,7 @@ import select
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import islice
 from typing import NamedTuple
 
 from lskel.bpf.enums import MapType
@@ -18,6 +19,10 @@ from lskel.replay.loaded import Loaded
 from lskel.runtime.ringbuf import RingBuffer
 
 DEFAULT_TYPE = "event"
+# How many events of one ring come before another ring has its turn.
+BATCH = 4096
+# epoll takes no longer time-outs than some weeks.
+MAX_WAIT = 3600.0
 
 
 class Event(NamedTuple):
@@ -60,17 +65,22 @@ class Events:
     def until(self, end: float | None, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """Events as they come, until `end` (time.monotonic seconds; None: for ever) or `stop`."""
         while not stop():
-            left = None if end is None else end - time.monotonic()
-            if left is not None and left <= 0:
-                break
-            self._poll.poll(left)
-            yield from self.available()
-        yield from self.available()
+            left = MAX_WAIT if end is None else end - time.monotonic()
+            if left <= 0:
+                return
+            self._poll.poll(min(left, MAX_WAIT))
+            for event in self.available(BATCH):
+                yield event
+                if end is not None and time.monotonic() >= end:
+                    return
 
-    def available(self) -> Iterator[Event]:
-        """The events that are there, without waiting."""
+    def available(self, limit: int | None = None) -> Iterator[Event]:
+        """The events that are there, without waiting; at most `limit` of each ring.
+
+        Without a limit it ends when the programs pause: they may write as fast as we read.
+        """
         for name, ring, decoder in self._rings.values():
-            for raw in ring.consume():
+            for raw in islice(ring.consume(), limit):
                 yield Event(name, raw, _decode(decoder, raw))
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lskel.bpf.enums import MapType
 from lskel.bpf.insn import Pseudo
 from lskel.cursor import ByteOrder
-from lskel.errors import NotFound
+from lskel.errors import NotFound, ReplayError
 from lskel.loader.model import NO_OP, Loader
 from lskel.replay.context import build_context
 from lskel.replay.overrides import override
@@ -23,6 +23,7 @@ from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.storage import Array
 from lskel.replay.target import Target
+from lskel.runtime.syscall import errno_name
 
 _KEY = bytes(4)
 
@@ -46,6 +47,12 @@ class Replay:
     def open_fds(self) -> Mapping[int, FdRef]:
         """What each open fd stands for, as the process has them now."""
         return self.kernel.open_fds
+
+    def check(self, name: str) -> None:
+        """ReplayError where the loader `name` returned an error."""
+        if self.value < 0:
+            what = f"{name}: the loader returned {errno_name(-self.value)}"
+            raise ReplayError(what, errno=-self.value)
 
     def failed_op(self, loader: Loader) -> int | None:
         """The operation of the trace at which `loader`, whose replay this is, gave up."""

@@ -1,0 +1,1 @@
+"""What lskel costs, beside bpftool: `python -m benchmarks`."""

@@ -1,0 +1,71 @@
+"""Runs the benchmarks, as root; prints the results and writes benchmarks/results.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lskel
+from benchmarks.commands import one_object, whole_corpus
+from benchmarks.loaders import loaders
+from benchmarks.simulator import simulator
+from tests import corpus
+from tests.selftests.reference import tool
+
+RESULTS = Path(__file__).with_name("results.md")
+
+# What to measure: by its name, the function and its rounds.
+PARTS: dict[str, tuple[Callable[[Path, int], Iterator[str]], int]] = {
+    "object": (one_object, 25),
+    "corpus": (whole_corpus, 3),
+    "loaders": (loaders, 51),
+    "simulator": (simulator, 15),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (all)")
+    parser.add_argument("--rounds", type=int, help="instead of each part's own number")
+    args = parser.parse_args()
+    if unknown := set(args.parts) - PARTS.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if lacking := corpus.missing():
+        print(f"the benchmarks need {', '.join(lacking)}", file=sys.stderr)
+        return 1
+    lines = list(_head())
+    for name, (measure, rounds) in PARTS.items():
+        if name in (args.parts or PARTS):
+            with tempfile.TemporaryDirectory() as scratch:
+                lines += ["", *measure(Path(scratch), args.rounds or rounds)]
+    text = "\n".join(lines) + "\n"
+    print(text, end="")
+    if not args.parts:
+        RESULTS.write_text(text)
+    return 0
+
+
+def _head() -> Iterator[str]:
+    yield "# Measured"
+    yield ""
+    yield (
+        f"Written by `make bench`: lskel {lskel.__version__}, Python {platform.python_version()}, "
+        f"bpftool {_number(tool(corpus.BPFTOOL, 'version'))}, Linux {_number(os.uname().release)} "
+        f"on {platform.machine()} with {os.cpu_count()} CPUs. Ratios first: times of other "
+        "machines differ. Jobs alternate; each figure is a median, with quartiles."
+    )
+
+
+def _number(text: str) -> str:
+    match = re.search(r"\d+(\.\d+)+", text)
+    return match.group() if match else "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
