@@ -7,6 +7,7 @@ right of it looks at the object. An operation refers to another by its index in 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lskel.btf.ext import Records
 from lskel.btf.types import Kind
@@ -117,8 +118,7 @@ class Close:
 Op = BtfLoad | MapCreate | MapUpdate | MapFreeze | BtfFind | ProgLoad | Close
 
 
-@dataclass(frozen=True, slots=True)
-class MapResult:
+class MapResult(NamedTuple):
     """A map that stays: its name, the ELF section that defines it, and the op that makes it."""
 
     name: str
@@ -126,8 +126,7 @@ class MapResult:
     op: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramResult:
+class ProgramResult(NamedTuple):
     """An entry-point program: its name, its section's name, the op, None if it is not loaded."""
 
     name: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -68,13 +68,12 @@ class SectionInfo(NamedTuple):
         return Records(size, bytes(data))
 
 
-@dataclass(frozen=True, slots=True)
-class BtfExt:
+class BtfExt(NamedTuple):
     """The three tables of BTF.ext by ELF section name."""
 
-    func_info: dict[str, SectionInfo] = field(default_factory=dict)
-    line_info: dict[str, SectionInfo] = field(default_factory=dict)
-    core_relos: dict[str, SectionInfo] = field(default_factory=dict)
+    func_info: dict[str, SectionInfo]
+    line_info: dict[str, SectionInfo]
+    core_relos: dict[str, SectionInfo]
 
 
 def parse_ext(raw: bytes, btf: Btf) -> BtfExt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ def _many(
             raise UsageError(f"cannot be made: {error.strerror}") from error
     console = Console(stderr=True)
     reports, failures, written = [], [], set[str]()
+    gc.enable()
     for source in track(objects, "Generating", console=console, transient=True):
         target = directory / (_stem(source) + SUFFIX)
         try:

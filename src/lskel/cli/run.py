@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import time
@@ -82,6 +83,7 @@ def command(
     """
     loader = to_loader(source, name, form)
     out = _Json() if as_json else _Text()
+    gc.enable()  # events may come for days
     # Services and time-outs end a process so; they want the maps as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

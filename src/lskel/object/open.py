@@ -125,7 +125,7 @@ def _btf(elf: Elf) -> Btf | None:
 def _btf_ext(elf: Elf, btf: Btf | None) -> BtfExt:
     section = elf.section(".BTF.ext")
     if section is None or btf is None:
-        return BtfExt()
+        return BtfExt({}, {}, {})
     with at("section .BTF.ext"):
         return parse_ext(elf.content(section), btf)
 

@@ -9,14 +9,13 @@ Source: Documentation/bpf/libbpf/program_types.rst of the kernel, and the names 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lskel.bpf.enums import AttachType, ProgType
 from lskel.btf.types import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class BtfTarget:
+class BtfTarget(NamedTuple):
     """How a program's target is found in BTF: by the name `prefix` + target, among types of `kind`.
 
     The BTF is the kernel's or a module's; for programs of type EXT it is that of the BPF program
@@ -27,8 +26,7 @@ class BtfTarget:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class SectionKind:
+class SectionKind(NamedTuple):
     """One row of the table: a name that libbpf knows and what it stands for.
 
     With `takes_target` the row stands for ``name`` and for ``name/TARGET``, else for `name` only.
@@ -44,8 +42,7 @@ class SectionKind:
     btf_target: BtfTarget | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SectionSpec:
+class SectionSpec(NamedTuple):
     """What a section name says of the programs in the section.
 
     `name`: the section's name without a leading ``?``.
