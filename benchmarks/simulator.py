@@ -20,9 +20,11 @@ def simulator(_scratch: Path, rounds: int) -> Iterator[str]:
     loaders: dict[str, Loader] = {}
     for path in corpus.objects():
         try:
-            loaders[path.stem] = lskel.generate(lskel.open_object(path))
+            loader = lskel.generate(lskel.open_object(path))
         except lskel.LskelError:
             continue
+        if run(loader).value == 0:
+            loaders[path.stem] = loader
     typical = min(loaders, key=lambda name: abs(_size(loaders[name]) - TYPICAL))
     most_code = max(loaders, key=lambda name: _size(loaders[name]))
     most_data = max(loaders, key=lambda name: len(loaders[name].blob))

@@ -171,7 +171,7 @@ class Elf:
     def _slice(self, offset: int, size: int, what: str) -> bytes:
         if offset + size > len(self.data):
             raise BadObject(
-                f"{what} at {offset:#x}+{size:#x} leave the file of {len(self.data):#x} bytes",
+                f"{what}: {offset:#x}+{size:#x} is outside the file of {len(self.data):#x} bytes",
                 hint="truncated file?",
             )
         return self.data[offset : offset + size]
@@ -259,7 +259,7 @@ def _file_header(data: bytes) -> dict[str, int]:
         structs.create_basic_structs()
         header = struct_parse(structs.Elf_Ehdr, io.BytesIO(data), 0)
     except ELFError as error:
-        raise BadObject(f"the ELF header is damaged: {error or 'cut off'}") from error
+        raise BadObject("the ELF header is damaged", hint="truncated file?") from error
     if header["e_type"] != "ET_REL":
         raise BadObject(f"ELF type is {header['e_type']}, not a relocatable object")
     if header["e_machine"] not in ("EM_BPF", "EM_NONE"):

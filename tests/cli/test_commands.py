@@ -16,6 +16,7 @@ import pytest
 
 from lskel import generate, open_object
 from lskel.cli import COMMANDS
+from tests.build.btf import BtfBuilder
 from tests.build.clang import EXAMPLES, compile_bpf, example
 
 LSKEL = [sys.executable, "-m", "lskel"]
@@ -289,3 +290,18 @@ def test_diff(tmp_path: Path) -> None:
     assert out.splitlines() == [
         "A 1, B 1: BPF_MAP_CREATE syscalls: max_entries: 10240 and 5",
     ]
+
+
+def test_trace_with_faults_and_names(tmp_path: Path) -> None:
+    out, err = lskel("trace", example("syscount"), "--fail", "2=ENOMEM", status=1)
+    assert out.splitlines()[2].endswith("= -1 ENOMEM (injected)")
+    assert "the loader returned ENOMEM" in err
+    # What was made before is closed.
+    assert [line.split()[1].split("(")[0] for line in out.splitlines()[3:]] == ["close", "close"]
+    _, err = lskel("trace", example("hello"), "--fail", "x=ENOMEM", status=1)
+    assert "'x=ENOMEM' is not N=ERRNO" in err
+    names = BtfBuilder()
+    names.add_int("int", 4)
+    (tmp_path / "small.btf").write_bytes(names.bytes("little"))
+    out, err = lskel("trace", example("execsnoop"), "--btf", tmp_path / "small.btf", status=1)
+    assert "btf_trace_sched_process_exec" in out and "ENOENT" in err

@@ -99,11 +99,6 @@ class Int(Type):
         """Whether this is C's _Bool."""
         return bool(self.encoding & IntEncoding.BOOL)
 
-    @property
-    def is_char(self) -> bool:
-        """Whether this is a character type: marked as one, or C's `char` and its kin."""
-        return bool(self.encoding & IntEncoding.CHAR) or (self.size == 1 and "char" in self.name)
-
 
 @dataclass(frozen=True, slots=True)
 class Float(Type):

@@ -19,6 +19,8 @@ from lskel.object.model import Object
 from lskel.object.open import open_object
 
 if TYPE_CHECKING:
+    from lskel.replay.simulator.faults import Faults
+    from lskel.replay.simulator.names import Names
     from lskel.replay.simulator.run import Replay
 
 STDIN = "-"
@@ -88,7 +90,14 @@ def to_loader(source: str, name: str | None = None, form: str = Form.UNROLLED.va
         return _loader(data, source, name, form)
 
 
-def simulate_source(source: str, name: str | None, form: str) -> Replay:
+def simulate_source(
+    source: str,
+    name: str | None,
+    form: str,
+    *,
+    names: Names | None = None,
+    faults: Faults | None = None,
+) -> Replay:
     """Replay an object, a bundle or a light skeleton's header in the simulator."""
     from lskel.loader.header import is_header, parse_header
     from lskel.replay.simulator.kernel import SimulatedKernel
@@ -98,11 +107,13 @@ def simulate_source(source: str, name: str | None, form: str) -> Replay:
     with at(source):
         if not is_header(data) or data.startswith((MAGIC, b"\x7fELF")):
             loader = _loader(data, source, name, form)
-            kernel = SimulatedKernel(loader.trace.order, cpus=os.cpu_count() or 1)
+            order = loader.trace.order
+            kernel = SimulatedKernel(order, names=names, faults=faults, cpus=os.cpu_count() or 1)
             return run(loader, kernel=kernel)
         skeleton = parse_header(data.decode("utf-8", "replace"))
         context = bytes(skeleton.context_size)
-        kernel = SimulatedKernel(sys.byteorder, cpus=os.cpu_count() or 1)
+        order = sys.byteorder
+        kernel = SimulatedKernel(order, names=names, faults=faults, cpus=os.cpu_count() or 1)
         return simulate(skeleton.insns, skeleton.blob, context, sys.byteorder, kernel=kernel)
 
 

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+
 import click
 
-from lskel.cli.common import form_option, json_option, name_option, print_json, simulate_source
+from lskel.btf.btf import Btf
+from lskel.cli.common import (
+    form_option,
+    json_option,
+    name_option,
+    pairs,
+    print_json,
+    read,
+    simulate_source,
+)
+from lskel.errors import UsageError, at
+from lskel.replay.simulator.faults import Faults
+from lskel.replay.simulator.names import KernelImage
 from lskel.replay.strace import lines, to_json
 
 
@@ -12,9 +26,29 @@ from lskel.replay.strace import lines, to_json
 @click.argument("source", metavar="OBJ|X.lskel|X.lskel.h")
 @form_option
 @name_option
+@click.option(
+    "--btf",
+    metavar="FILE",
+    help="Names that this BTF has are found, others are not [default: every name is found].",
+)
+@click.option(
+    "--fail",
+    "failures",
+    multiple=True,
+    metavar="N=ERRNO",
+    help="Make call number N fail, with an errno such as ENOMEM.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show bytes and instructions.")
 @json_option
-def command(source: str, form: str, name: str | None, verbose: bool, as_json: bool) -> None:
+def command(
+    source: str,
+    form: str,
+    name: str | None,
+    btf: str | None,
+    failures: tuple[str, ...],
+    verbose: bool,
+    as_json: bool,
+) -> None:
     """Replay a loader in the simulator and print each call that it makes, as strace would.
 
     Needs no privilege and no Linux. Reads light skeleton headers of `bpftool gen skeleton -L` too.
@@ -23,8 +57,9 @@ def command(source: str, form: str, name: str | None, verbose: bool, as_json: bo
     Example:
         lskel trace hello.bpf.o
         lskel trace tool.lskel.h --json
+        lskel trace hello.bpf.o --btf /sys/kernel/btf/vmlinux --fail 3=ENOMEM
     """
-    replay = simulate_source(source, name, form)
+    replay = simulate_source(source, name, form, names=_names(btf), faults=_faults(failures))
     if as_json:
         print_json([to_json(record) for record in replay.records])
     else:
@@ -32,3 +67,21 @@ def command(source: str, form: str, name: str | None, verbose: bool, as_json: bo
             for line in lines(record, replay.kernel.order, verbose=verbose):
                 click.echo(line)
     replay.check(source)
+
+
+def _names(path: str | None) -> KernelImage | None:
+    if path is None:
+        return None
+    data = read(path)
+    with at(path):
+        return KernelImage(Btf(data))
+
+
+def _faults(failures: tuple[str, ...]) -> Faults:
+    calls = {}
+    for number, name in pairs(failures, "N=ERRNO").items():
+        code = getattr(errno, name, None)
+        if not number.isdecimal() or not isinstance(code, int):
+            raise UsageError(f"'{number}={name}' is not N=ERRNO", hint="such as 3=ENOMEM")
+        calls[int(number)] = code
+    return Faults(calls=calls)

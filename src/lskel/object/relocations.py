@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lskel.bpf import insn as i
 from lskel.bpf.insn import CallKind, Insn
 from lskel.elf import SHN_LORESERVE, Bind, Elf, Rel, Section, SectionType, Symbol, SymbolType
-from lskel.errors import BadObject, at
+from lskel.errors import BadObject, NotSupported, at
 from lskel.object.data import data_kind
 from lskel.object.functions import TEXT, Layout, Place
 from lskel.object.legacy import SECTION as LEGACY_MAPS
@@ -21,6 +21,8 @@ from lskel.object.model import (
     MapRef,
     Relocation,
 )
+
+_RELOCATIONS = (SectionType.REL, SectionType.RELA)
 
 
 class Resolver:
@@ -39,11 +41,13 @@ class Resolver:
         found: dict[tuple[int, int], list[Relocation]] = {}
         sections = self._elf.sections
         for table in sections:
-            if table.type != SectionType.REL or table.info >= len(sections):
+            if table.type not in _RELOCATIONS or table.info >= len(sections):
                 continue
             section = sections[table.info]
             if not section.executable:
                 continue
+            if table.type == SectionType.RELA:
+                raise NotSupported(f"section {table.name}: relocations with addends are not BPF's")
             code = self._elf.content(section)
             for rel, symbol in self._elf.relocations(table):
                 where = f"relocation at {rel.offset:#x} against '{self._name(symbol)}'"
