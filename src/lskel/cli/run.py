@@ -20,14 +20,14 @@ from lskel.cli.common import (
     to_loader,
 )
 from lskel.errors import NoPermission
+from lskel.live.attach import Links, attach_all
+from lskel.live.contents import Contents, contents
+from lskel.live.events import Event, Events
 from lskel.loader.model import Loader
 from lskel.replay import kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.strace import lines
 from lskel.replay.strace import to_json as to_json_record
-from lskel.session.attach import Links, attach_all
-from lskel.session.contents import Contents, contents
-from lskel.session.events import Event, Events
 
 if TYPE_CHECKING:
     from lskel.replay.simulator.run import Replay

@@ -9,10 +9,10 @@ import pytest
 
 import lskel
 from lskel.errors import LskelError, NotFound, UsageError
+from lskel.live.attach import attach_all
+from lskel.live.contents import contents
+from lskel.live.events import Events
 from lskel.replay import kernel
-from lskel.session.attach import attach_all
-from lskel.session.contents import contents
-from lskel.session.events import Events
 from tests.build.clang import compile_bpf, example
 
 pytestmark = pytest.mark.kernel
