@@ -202,3 +202,20 @@ def test_log_of_another_operation_is_not_shown(run: Run) -> None:
     with pytest.raises(ReplayError) as caught:
         run(lskel.generate(replace(loader.trace, ops=ops)))
     assert caught.value.log == () and "type_id" not in str(caught.value)
+
+
+@both
+def test_failed_core_relocation_is_named(run: Run) -> None:
+    source = """
+    struct task_struct { int no_such_field_here; } __attribute__((preserve_access_index));
+    SEC("raw_tp/sys_enter") int p(void *ctx)
+    {
+        struct task_struct *task = (void *)bpf_get_current_task();
+        int value;
+        bpf_probe_read_kernel(&value, sizeof(value), &task->no_such_field_here);
+        return value;
+    }
+    """
+    with pytest.raises(ReplayError, match="a CO-RE relocation failed: this kernel lacks") as caught:
+        run(loader_of(source))
+    assert caught.value.op is not None

@@ -64,6 +64,10 @@ _PHRASES: dict[type, Callable[[Trace, Any], str]] = {
 
 _NO_TEMPLATE = "its inner map is not defined: add __array(values, struct { ... }) to it"
 
+# The call that the kernel, as libbpf, puts where a CO-RE relocation failed: helper 0xbad2310
+# (tools/lib/bpf/relo_core.c, which the kernel compiles too).
+CORE_POISON = f"unknown#{0xBAD2310}"
+
 # What to do about an errno of an operation.
 _HINTS: dict[tuple[type, int], str] = {
     (BtfFind, errno.ENOENT): "this kernel has no such attach target",
@@ -86,10 +90,12 @@ def failure(trace: Trace, number: int, code: int, log: tuple[str, ...] = ()) -> 
     gist = summary(log)
     if gist:
         what += f": {gist}"
-    return ReplayError(what, errno=code, op=number, log=log, hint=_hint(op, code))
+    return ReplayError(what, errno=code, op=number, log=log, hint=_hint(op, code, gist))
 
 
-def _hint(op: Op, code: int) -> str:
+def _hint(op: Op, code: int, gist: str) -> str:
+    if CORE_POISON in gist:
+        return "a CO-RE relocation failed: this kernel lacks a type, field or enumerator it names"
     if code == errno.EPERM:
         return why_refused()
     if isinstance(op, MapCreate) and op.type in MAP_IN_MAP and op.inner is None:
