@@ -7,6 +7,9 @@ from lskel.cursor import ByteOrder
 
 Value = int | bytes
 
+# BPF_OBJ_NAME_LEN (uapi/linux/bpf.h) less the NUL.
+NAME_LENGTH = 15
+
 
 def size_through(layout: Layout, field: str) -> int:
     """Bytes up to and including `field`: what C calls offsetofend."""
@@ -47,11 +50,10 @@ def load(attr: bytes | bytearray, layout: Layout, field: str, order: ByteOrder) 
 
 
 def object_name(name: str) -> bytes:
-    """A name as the kernel takes it: at most 15 bytes (BPF_OBJ_NAME_LEN less the NUL).
+    """A name as the kernel takes it: at most NAME_LENGTH bytes.
 
     The kernel allows letters, digits, `_` and `.`; others become `_`, as libbpf does for maps
     that it names itself.
     """
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)[
-        :15
-    ].encode()
+    spelt = (c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name[:NAME_LENGTH])
+    return "".join(spelt).encode()

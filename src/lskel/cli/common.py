@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lskel.cursor import ByteOrder
 from lskel.errors import UsageError, at
 from lskel.loader.bundle import MAGIC
 from lskel.loader.generate import generate
@@ -76,18 +77,35 @@ def default_name(source: str) -> str:
 
 def open_source(source: str, name: str | None = None) -> Object | Loader:
     """An object or a bundle, told apart by how its bytes begin."""
-    data = read(source)
+    return _open(read(source), source, name)
+
+
+def to_loader(source: str, name: str | None = None, form: str = Form.UNROLLED.value) -> Loader:
+    """A loader: a bundle's, or one generated for an object."""
+    return _loader(open_source(source, name), source, form)
+
+
+def generate_source(source: str, name: str | None, form: str) -> Loader:
+    """A loader for an object; UsageError where it is a bundle."""
+    opened = open_source(source, name)
+    if isinstance(opened, Loader):
+        with at(source):
+            raise UsageError("this is a bundle already")
+    return _loader(opened, source, form)
+
+
+def _open(data: bytes, source: str, name: str | None) -> Object | Loader:
     with at(source):
         if data.startswith(MAGIC):
             return Loader.load(data)
         return open_object(data, name or default_name(source))
 
 
-def to_loader(source: str, name: str | None = None, form: str = Form.UNROLLED.value) -> Loader:
-    """A loader: a bundle's, or one generated for an object."""
-    data = read(source)
+def _loader(opened: Object | Loader, source: str, form: str) -> Loader:
+    if isinstance(opened, Loader):
+        return opened
     with at(source):
-        return _loader(data, source, name, form)
+        return generate(opened, form)
 
 
 def simulate_source(
@@ -103,33 +121,19 @@ def simulate_source(
     from lskel.replay.simulator.kernel import SimulatedKernel
     from lskel.replay.simulator.run import run, simulate
 
+    def kernel(order: ByteOrder) -> SimulatedKernel:
+        return SimulatedKernel(order, names=names, faults=faults, cpus=os.cpu_count() or 1)
+
     data = read(source)
+    if not is_header(data) or data.startswith((MAGIC, b"\x7fELF")):
+        loader = _loader(_open(data, source, name), source, form)
+        with at(source):
+            return run(loader, kernel=kernel(loader.trace.order))
     with at(source):
-        if not is_header(data) or data.startswith((MAGIC, b"\x7fELF")):
-            loader = _loader(data, source, name, form)
-            order = loader.trace.order
-            kernel = SimulatedKernel(order, names=names, faults=faults, cpus=os.cpu_count() or 1)
-            return run(loader, kernel=kernel)
         skeleton = parse_header(data.decode("utf-8", "replace"))
         context = bytes(skeleton.context_size)
         order = sys.byteorder
-        kernel = SimulatedKernel(order, names=names, faults=faults, cpus=os.cpu_count() or 1)
-        return simulate(skeleton.insns, skeleton.blob, context, sys.byteorder, kernel=kernel)
-
-
-def generate_source(source: str, name: str | None, form: str) -> Loader:
-    """A loader for an object; UsageError where it is a bundle."""
-    data = read(source)
-    with at(source):
-        if data.startswith(MAGIC):
-            raise UsageError("this is a bundle already")
-        return generate(open_object(data, name or default_name(source)), form)
-
-
-def _loader(data: bytes, source: str, name: str | None, form: str) -> Loader:
-    if data.startswith(MAGIC):
-        return Loader.load(data)
-    return generate(open_object(data, name or default_name(source)), form)
+        return simulate(skeleton.insns, skeleton.blob, context, order, kernel=kernel(order))
 
 
 def pairs(options: Iterable[str], form: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ from lskel.loader import context
 from lskel.loader.blob import Blob, RegionKind
 from lskel.loader.model import NO_OP, Form, Loader
 from lskel.syscalls import Call, Data, FdArray, FdPointer, Part, call_of
-from lskel.trace import BtfFind, BtfLoad, Close, MapCreate, Op, ProgLoad, Ref, Trace
+from lskel.trace import BtfFind, BtfLoad, Close, MapCreate, MapUpdate, Op, ProgLoad, Trace
 
 # Reserved slots of fd_array; the kernel's limits of the same names (kernel/bpf/verifier.c).
 MAX_USED_MAPS = 64
@@ -246,7 +246,11 @@ class _Unroller:
         if not pointer.initial:
             return self.blob.share(pointer.content, number, pointer.field)
         value = self.blob.add(pointer.content, pointer.size, RegionKind.DATA, number, pointer.field)
-        self.override_value(number, value, pointer.size)
+        write = self.trace.ops[number]
+        assert isinstance(write, MapUpdate)
+        create = self.trace.ops[write.map.op]
+        assert isinstance(create, MapCreate) and create.slot is not None
+        self.override_value(create.slot, value, pointer.size)
         return value
 
     def override_max_entries(self, number: int, call: Call, slot: int) -> None:
@@ -257,9 +261,8 @@ class _Unroller:
         self.store_blob(4, self.attrs[number] + call.layout["max_entries"][0], R0)
         self.asm.label(label)
 
-    def override_value(self, number: int, value: int, size: int) -> None:
+    def override_value(self, slot: int, value: int, size: int) -> None:
         """if (ctx->maps[slot].initial_value) copy `size` bytes from it; changes r0 to r5, r7."""
-        slot = self.slot_of_updated_map(number)
         kernel, done, copied = self.new_label(), self.new_label(), self.new_label()
         self.asm.load(8, R3, CTX, context.initial_value(slot))
         self.asm.jump_if(i.JEQ, R3, 0, done)
@@ -274,14 +277,6 @@ class _Unroller:
         self.asm.label(copied)
         self.check()
         self.asm.label(done)
-
-    def slot_of_updated_map(self, number: int) -> int:
-        op = self.trace.ops[number]
-        return next(
-            slot
-            for slot, made in enumerate(self.trace.maps)
-            if isinstance(ref := getattr(op, "map", None), Ref) and made.op == ref.op
-        )
 
     def find_btf(self, number: int, op: BtfFind) -> None:
         """Find a kernel type; its id and its module's BTF fd go to the blob."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lskel.bpf.attr import object_name
+from lskel.bpf.attr import NAME_LENGTH, object_name
 from lskel.bpf.enums import MapType
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
@@ -15,8 +15,7 @@ F_RDONLY_PROG = 1 << 7
 F_MMAPABLE = 1 << 10
 # The kernel refuses larger array elements (array_map_alloc_check in kernel/bpf/arraymap.c).
 MAX_VALUE_SIZE = 0x7FFFFFFF
-# BPF_OBJ_NAME_LEN less the NUL, and the least room that libbpf keeps for a section's name.
-NAME_LENGTH = 15
+# The least room that libbpf keeps for a section's name.
 SUFFIX_LENGTH = 7
 
 _KINDS = {

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field, replace
 
 from lskel.bpf.enums import MapType
 from lskel.btf import types as t
-from lskel.btf.btf import Btf
+from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.types import TypeId
 from lskel.elf import Elf, Section
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.model import Map, MapKind, Pinning, Slot
 
 SECTION = ".maps"
-POINTER_SIZE = 8
 # Map-in-maps and prog arrays hold file descriptors, which are ints.
 FD_SIZE = 4
 # Ring buffers are a power of two of pages; the smallest page size that the kernel knows.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lskel.bpf.attr import NAME_LENGTH
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.ext import BtfExt, parse_ext
@@ -19,8 +20,6 @@ from lskel.object.maps import parse_maps
 from lskel.object.model import Function, Map, Object, Program
 from lskel.object.relocations import Resolver
 from lskel.object.sections import parse_section
-
-NAME_LENGTH = 15
 
 
 def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Object:
