@@ -16,7 +16,7 @@ from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import Layout
 from lskel.btf.ext import CORE_RELO_SIZE, Records
 from lskel.cursor import ByteOrder
-from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, Op, ProgLoad, Ref
+from lskel.trace import BtfLoad, Input, MapCreate, MapFreeze, MapUpdate, Op, ProgLoad, Ref
 
 # The last field that lskel uses of each attr; older kernels accept no longer ones than they know.
 LAST_FIELD = {
@@ -65,6 +65,13 @@ class Number(NamedTuple):
     part: Part
 
 
+class Given(NamedTuple):
+    """A 32-bit field that takes an input of the trace."""
+
+    field: str
+    input: Input
+
+
 class LogFields(NamedTuple):
     """Names of the fields that ask for a log."""
 
@@ -74,14 +81,18 @@ class LogFields(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One bpf(2) call: the attr with its constants, and what is filled in when it is made."""
+    """One bpf(2) call: the attr with its constants, and what is filled in when it is made.
+
+    `btf_fields` are those that must be 0 where there is no BTF.
+    """
 
     cmd: Cmd
     layout: Layout
     attr: bytes
     pointers: tuple[Data | FdPointer | FdArray, ...] = ()
-    numbers: tuple[Number, ...] = ()
+    numbers: tuple[Number | Given, ...] = ()
     log: LogFields | None = None
+    btf_fields: tuple[str, ...] = ()
 
 
 def call_of(op: Op, order: ByteOrder) -> Call | None:
@@ -95,12 +106,10 @@ def _call(
     layout: Layout,
     order: ByteOrder,
     fields: dict[str, int | bytes],
-    pointers: tuple[Data | FdPointer | FdArray, ...] = (),
-    numbers: tuple[Number, ...] = (),
-    log: LogFields | None = None,
+    **parts: Any,
 ) -> Call:
     size = size_through(layout, LAST_FIELD[cmd])
-    return Call(cmd, layout, bytes(encode(layout, size, order, **fields)), pointers, numbers, log)
+    return Call(cmd, layout, bytes(encode(layout, size, order, **fields)), **parts)
 
 
 def _btf_load(op: BtfLoad, order: ByteOrder) -> Call:
@@ -109,21 +118,23 @@ def _btf_load(op: BtfLoad, order: ByteOrder) -> Call:
         layouts.BTF_LOAD,
         order,
         {"btf_size": len(op.data)},
-        (Data("btf", op.data, len(op.data)),),
+        pointers=(Data("btf", op.data, len(op.data)),),
         log=LogFields("btf_log_level", "btf_log_size", "btf_log_buf"),
     )
 
 
 def _map_create(op: MapCreate, order: ByteOrder) -> Call:
-    numbers = []
+    numbers: list[Number | Given] = []
     if op.btf is not None:
         numbers.append(Number("btf_fd", op.btf, Part.FD))
     if op.inner is not None:
         numbers.append(Number("inner_map_fd", op.inner, Part.FD))
+    if op.kernel_value_type is not None:
+        numbers.append(Number("btf_vmlinux_value_type_id", op.kernel_value_type, Part.BTF_ID))
     fields: dict[str, int | bytes] = {
         "map_type": op.type,
         "key_size": op.key_size,
-        "value_size": op.value_size,
+        "value_size": _constant("value_size", op.value_size, numbers),
         "max_entries": op.max_entries,
         "map_flags": op.flags,
         "numa_node": op.numa_node,
@@ -132,7 +143,22 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         "btf_value_type_id": op.value_type,
         "map_extra": op.map_extra,
     }
-    return _call(Cmd.MAP_CREATE, layouts.MAP_CREATE, order, fields, numbers=tuple(numbers))
+    return _call(
+        Cmd.MAP_CREATE,
+        layouts.MAP_CREATE,
+        order,
+        fields,
+        numbers=tuple(numbers),
+        btf_fields=("btf_fd", "btf_key_type_id", "btf_value_type_id") if op.btf is not None else (),
+    )
+
+
+def _constant(field: str, value: int | Input, numbers: list[Number | Given]) -> int:
+    """The constant for a field; 0 for an input, which joins `numbers`."""
+    if isinstance(value, Input):
+        numbers.append(Given(field, value))
+        return 0
+    return value
 
 
 def _map_update(op: MapUpdate, order: ByteOrder) -> Call:
@@ -146,8 +172,8 @@ def _map_update(op: MapUpdate, order: ByteOrder) -> Call:
         layouts.MAP_ELEM,
         order,
         {},
-        (Data("key", op.key.to_bytes(4, order), 4), value),
-        (Number("map_fd", op.map, Part.FD),),
+        pointers=(Data("key", op.key.to_bytes(4, order), 4), value),
+        numbers=(Number("map_fd", op.map, Part.FD),),
     )
 
 
@@ -163,9 +189,10 @@ def _prog_load(op: ProgLoad, order: ByteOrder) -> Call:
         Data("insns", op.insns, len(op.insns)),
         FdArray("fd_array"),
     ]
+    numbers: list[Number | Given] = []
     fields: dict[str, int | bytes] = {
         "prog_type": op.type,
-        "expected_attach_type": op.expected_attach_type,
+        "expected_attach_type": _constant("expected_attach_type", op.expected_attach_type, numbers),
         "prog_flags": op.flags,
         "prog_name": object_name(op.name),
         "insn_cnt": i.count(op.insns),
@@ -181,21 +208,23 @@ def _prog_load(op: ProgLoad, order: ByteOrder) -> Call:
     add("func_info", "func_info_cnt", op.func_info, "func_info_rec_size")
     add("line_info", "line_info_cnt", op.line_info, "line_info_rec_size")
     add("core_relos", "core_relo_cnt", op.core_relos, "core_relo_rec_size")
-    numbers = []
     if op.btf is not None:
         numbers.append(Number("prog_btf_fd", op.btf, Part.FD))
     if op.attach_btf is not None:
         numbers.append(Number("attach_btf_id", op.attach_btf, Part.BTF_ID))
         numbers.append(Number("attach_btf_obj_fd", op.attach_btf, Part.FD))
-    log = LogFields("log_level", "log_size", "log_buf")
+    for field, value in (("attach_btf_id", op.attach_btf_id), ("attach_prog_fd", op.attach_fd)):
+        if value is not None:
+            numbers.append(Given(field, value))
     return _call(
         Cmd.PROG_LOAD,
         layouts.PROG_LOAD,
         order,
         fields,
-        tuple(pointers),
-        tuple(numbers),
-        log,
+        pointers=tuple(pointers),
+        numbers=tuple(numbers),
+        log=LogFields("log_level", "log_size", "log_buf"),
+        btf_fields=("func_info_cnt", "line_info_cnt") if op.btf is not None else (),
     )
 
 

@@ -6,9 +6,13 @@ right of it looks at the object. An operation refers to another by its index in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
+from lskel.bpf.kconfig import KconfigVar
+from lskel.bpf.struct_ops import StructOps
 from lskel.btf.ext import Records
 from lskel.btf.types import Kind
 from lskel.cursor import ByteOrder
@@ -22,10 +26,22 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """A number that is known on the target only: that of number `number` of `Trace.inputs`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class BtfLoad:
-    """BPF_BTF_LOAD of `data`; makes a BTF fd."""
+    """BPF_BTF_LOAD of `data`; makes a BTF fd.
+
+    Where the kernel rejects it, loading goes on without, unless something needs it: `needed_by`
+    then says what, in words ("program 'x' (CO-RE relocations)").
+    """
 
     data: bytes
+    needed_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +49,15 @@ class MapCreate:
     """BPF_MAP_CREATE; makes a map fd.
 
     `btf` holds the types `key_type` and `value_type`; `inner` is the template of a map-in-map.
-    `slot` is the index in `Trace.maps`, None for templates.
+    `kernel_value_type` is the kernel's type of a struct_ops value. With `btf_is_optional` the map
+    is made without `btf` where the kernel refuses it with. `slot` is the index in `Trace.maps`,
+    None for templates.
     """
 
     name: str
     type: int
     key_size: int
-    value_size: int
+    value_size: int | Input
     max_entries: int
     flags: int
     numa_node: int
@@ -47,6 +65,8 @@ class MapCreate:
     btf: Ref | None
     key_type: int
     value_type: int
+    btf_is_optional: bool
+    kernel_value_type: Ref | None
     inner: Ref | None
     slot: int | None
 
@@ -55,8 +75,8 @@ class MapCreate:
 class MapUpdate:
     """BPF_MAP_UPDATE_ELEM of a map with 4-byte keys.
 
-    `value` is bytes, zero up to `size` bytes, or the fd of another map. With `initial` it is the
-    value of global data, which the caller of the loader may override.
+    `value` is bytes, zero up to `size` bytes, or the fd of a map or program. With `initial` it is
+    the value of global data, which the caller of the loader may override.
     """
 
     map: Ref
@@ -77,11 +97,32 @@ class MapFreeze:
 class BtfFind:
     """Find a kernel type by name and kind, in vmlinux and then in modules.
 
-    Makes a BTF id and the fd of the module's BTF, 0 for vmlinux.
+    Makes a BTF id and the fd of the module's BTF, 0 for vmlinux. A weak one that is missing gets
+    0 for both.
     """
 
     name: str
     kind: Kind
+    is_weak: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KsymFind:
+    """Find the address of a kernel symbol (bpf_kallsyms_lookup_name); 0 for a missing weak one."""
+
+    name: str
+    is_weak: bool
+
+
+class ExternReloc(NamedTuple):
+    """An instruction that takes what the `find` op found.
+
+    A call of a kfunc gets its BTF id, and the index in fd_array of its module's BTF; a 64-bit load
+    gets the address of a `KsymFind`, else the BTF id and the fd of the module's BTF.
+    """
+
+    insn: int
+    find: Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +132,13 @@ class ProgLoad:
     `insns` are in the target's byte order and refer to maps by their index in `Trace.maps`
     (BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE); so `fd_array` is the fds of `Trace.maps`.
     func_info and line_info count instructions, CO-RE relocations count bytes, as the kernel wants.
-    `slot` is the index in `Trace.programs`.
+    What it attaches to is a type that `attach_btf` found, or what the inputs `attach_btf_id` and
+    `attach_fd` (of a BTF, or of a program) say. `slot` is the index in `Trace.programs`.
     """
 
     name: str
     type: int
-    expected_attach_type: int
+    expected_attach_type: int | Input
     flags: int
     license: str
     insns: bytes
@@ -104,7 +146,10 @@ class ProgLoad:
     func_info: Records
     line_info: Records
     core_relos: Records
+    externs: tuple[ExternReloc, ...]
     attach_btf: Ref | None
+    attach_btf_id: Input | None
+    attach_fd: Input | None
     slot: int
 
 
@@ -115,34 +160,122 @@ class Close:
     ref: Ref
 
 
-Op = BtfLoad | MapCreate | MapUpdate | MapFreeze | BtfFind | ProgLoad | Close
+Op = BtfLoad | MapCreate | MapUpdate | MapFreeze | BtfFind | KsymFind | ProgLoad | Close
+
+
+class Subject(Enum):
+    """What a guard asks about."""
+
+    MAP = "map"
+    PROGRAM = "program"
+
+
+class Guard(NamedTuple):
+    """When an operation is left out: the caller gave map `slot`, or switched program `slot` off."""
+
+    subject: Subject
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class TypeSize:
+    """An input: bytes of the kernel's struct `type`."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberIndex:
+    """An input: the number of a member among those of the kernel's struct `type`."""
+
+    type: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttachFd:
+    """An input: the fd of the program or BTF that holds what program `slot` attaches to."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttachBtfId:
+    """An input: the BTF id, in what `AttachFd` is, of what program `slot` attaches to."""
+
+    slot: int
+
+
+InputKind = TypeSize | MemberIndex | AttachFd | AttachBtfId
 
 
 class MapResult(NamedTuple):
-    """A map that stays: its name, the ELF section that defines it, and the op that makes it."""
+    """A map that stays: its name, the ELF section that defines it, and the op that makes it.
+
+    `is_pinned`: it is shared by a pin of its name (LIBBPF_PIN_BY_NAME).
+    """
 
     name: str
     section: str
     op: int
+    is_pinned: bool = False
 
 
 class ProgramResult(NamedTuple):
-    """An entry-point program: its name, its section's name, the op, None if it is not loaded."""
+    """An entry-point program: its name, its section's name, the op, None if it cannot be loaded.
+
+    `autoload` says whether it is loaded where the caller says nothing.
+    """
 
     name: str
     section: str
     op: int | None
+    autoload: bool = True
+
+
+class KconfigMap(NamedTuple):
+    """The map number `slot` holds these configuration values of the target in `size` bytes."""
+
+    slot: int
+    size: int
+    vars: tuple[KconfigVar, ...]
+
+
+class StructOpsMap(NamedTuple):
+    """The map number `slot` registers `ops` when its element 0 is written (to attach it)."""
+
+    slot: int
+    ops: StructOps
+
+
+class Arena(NamedTuple):
+    """The map number `slot` is memory shared with user space, which begins with `initial`.
+
+    Programs that use it load only after user space has mapped it.
+    """
+
+    slot: int
+    initial: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """All operations, and which of their results stay. `order` is the target's byte order."""
+    """All operations, and which of their results stay. `order` is the target's byte order.
+
+    `guards` says which operations are left out when, by their number. `inputs` are the numbers
+    that whoever runs the trace finds out on the target.
+    """
 
     name: str
     order: ByteOrder
     ops: tuple[Op, ...] = field(repr=False)
     maps: tuple[MapResult, ...]
     programs: tuple[ProgramResult, ...]
+    guards: Mapping[int, Guard] = field(default_factory=dict, repr=False)
+    inputs: tuple[InputKind, ...] = ()
+    kconfig: KconfigMap | None = None
+    struct_ops: tuple[StructOpsMap, ...] = ()
+    arenas: tuple[Arena, ...] = ()
 
     def map_create(self, slot: int) -> MapCreate:
         """The op that creates map number `slot`."""
@@ -151,7 +284,7 @@ class Trace:
         return op
 
     def prog_load(self, slot: int) -> ProgLoad | None:
-        """The op that loads program number `slot`; None where it is not loaded."""
+        """The op that loads program number `slot`; None where it cannot be loaded."""
         number = self.programs[slot].op
         if number is None:
             return None

@@ -40,6 +40,10 @@ class Assembler:
             raise ValueError(f"label {name} is set twice")
         self._labels[name] = len(self._insns)
 
+    def is_wanted(self, label: str) -> bool:
+        """Whether something emitted so far jumps to `label`."""
+        return any(name == label for _, name in self._jumps)
+
     def mov(self, dst: int, src: int) -> None:
         """dst = src, 64 bits."""
         self.emit(Insn(i.ALU64 | i.MOV | i.X, dst, src))
@@ -86,6 +90,11 @@ class Assembler:
         """if (reg `code` imm) goto `to`; compares 64 or the low 32 bits."""
         self._jumps.append((len(self._insns), to))
         self.emit(Insn((i.JMP if bits == 64 else i.JMP32) | code | i.K, reg, imm=imm))
+
+    def jump_if_reg(self, code: int, reg: int, other: int, to: str) -> None:
+        """if (reg `code` other) goto `to`; compares 64 bits."""
+        self._jumps.append((len(self._insns), to))
+        self.emit(Insn(i.JMP | code | i.X, reg, other))
 
     def assemble(self) -> bytes:
         """The code; LimitExceeded where a jump is longer than 16 bits can say."""

@@ -14,13 +14,14 @@ from lskel.btf.btf import Btf
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
+from lskel.describe.asks import inputs, used_externs
 from lskel.errors import LskelError, at
 from lskel.load.link import link
 from lskel.load.plan import F_SLEEPABLE
 from lskel.loader.model import Loader
 from lskel.object.model import Extern, Object, Program
 from lskel.object.sections import SectionSpec, parse_section
-from lskel.trace import BtfLoad, ProgLoad, ProgramResult, Trace
+from lskel.trace import Input, ProgLoad, Trace
 
 Source = Object | Trace | Loader
 
@@ -36,9 +37,9 @@ class Code(NamedTuple):
     """A program's code as `trace.ProgLoad` has it, with its subprograms behind it.
 
     `spec` is what its section's name says; `type`, `attach_type` (None: not given) and `sleepable`
-    are what the kernel gets. `externs` are those that the code refers to but is not relocated
-    against, by instruction. `insns` is empty where there is no code. `problem` says why that is so,
-    or why the program cannot be loaded.
+    are what the kernel gets. `externs` are those that the code refers to, by instruction. `insns`
+    is empty where there is no code. `problem` says why that is so, or why the program cannot be
+    loaded.
     """
 
     name: str
@@ -56,12 +57,16 @@ class Code(NamedTuple):
 
 
 class Image(NamedTuple):
-    """All programs; `problem` says why the maps around them cannot be loaded, empty if they can."""
+    """All programs; `problem` says why the maps around them cannot be loaded, empty if they can.
+
+    `inputs` are the numbers that only the target knows, in words.
+    """
 
     order: ByteOrder
     btf: Btf | None
     maps: tuple[MapName, ...]
     programs: tuple[Code, ...]
+    inputs: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -72,24 +77,18 @@ def read_image(source: Source) -> Image:
     return _of_trace(source.trace if isinstance(source, Loader) else source)
 
 
-def _btf_of(trace: Trace) -> Btf | None:
-    """The BTF that the trace loads; BadObject where it is broken."""
-    raw = next((op.data for op in trace.ops if isinstance(op, BtfLoad)), None)
-    return None if raw is None else Btf(raw)
-
-
 def _of_trace(trace: Trace) -> Image:
+    btf = None if trace.btf is None else Btf(trace.btf)
     maps = (trace.map_create(slot) for slot in range(len(trace.maps)))
     return Image(
         trace.order,
-        _btf_of(trace),
+        btf,
         tuple(
             MapName(made.name, TypeId(create.value_type))
             for made, create in zip(trace.maps, maps, strict=True)
         ),
-        tuple(
-            _traced(program, trace.prog_load(slot)) for slot, program in enumerate(trace.programs)
-        ),
+        tuple(_traced(trace, slot, btf) for slot in range(len(trace.programs))),
+        inputs(trace),
     )
 
 
@@ -97,24 +96,30 @@ def _bare(name: str, spec: SectionSpec, *, autoload: bool) -> Code:
     return Code(name, spec, autoload, spec.prog_type, spec.attach_type, spec.sleepable)
 
 
-def _traced(program: ProgramResult, load: ProgLoad | None) -> Code:
-    code = _bare(program.name, parse_section(program.section), autoload=load is not None)
-    if load is None:
+def _traced(trace: Trace, slot: int, btf: Btf | None) -> Code:
+    program = trace.programs[slot]
+    code = _bare(program.name, parse_section(program.section), autoload=program.autoload)
+    if program.op is None:
         return code._replace(problem="its code is not in the loader")
-    return _loaded(code, load)
+    return _loaded(code, trace, slot, btf)
 
 
-def _loaded(code: Code, load: ProgLoad) -> Code:
-    # The kernel gets 0 both for the attach type of that number and for none.
-    given = load.expected_attach_type or code.spec.attach_type is not None
+def _loaded(code: Code, trace: Trace, slot: int, btf: Btf | None) -> Code:
+    load = trace.prog_load(slot)
+    assert load is not None
+    attach_type = load.expected_attach_type
+    # The kernel gets 0 both for the attach type of that number and for none; for struct_ops, the
+    # number of a member, which the target knows.
+    given = bool(attach_type) or code.spec.attach_type is not None
     return code._replace(
         type=load.type,
-        attach_type=load.expected_attach_type if given else None,
+        attach_type=attach_type if given and not isinstance(attach_type, Input) else None,
         sleepable=bool(load.flags & F_SLEEPABLE),
         insns=load.insns,
         func_info=load.func_info,
         line_info=load.line_info,
         core_relos=load.core_relos,
+        externs=used_externs(trace, load, btf),
     )
 
 
@@ -124,25 +129,27 @@ def _of_object(obj: Object) -> Image:
     try:
         trace = obj.trace()
     except LskelError:
-        problem = _problem(replace(obj, programs=()))
+        switched_off = tuple(replace(program, autoload=False) for program in obj.programs)
+        problem = _problem(replace(obj, programs=switched_off))
     return Image(
         obj.order,
         obj.btf,
         tuple(MapName(a_map.name, a_map.value_type) for a_map in obj.maps),
-        tuple(_programs(obj, trace, problem)),
+        tuple(_programs(obj, trace)),
+        inputs(trace) if trace is not None else (),
         problem,
     )
 
 
-def _programs(obj: Object, trace: Trace | None, known: str) -> Iterator[Code]:
+def _programs(obj: Object, trace: Trace | None) -> Iterator[Code]:
     for slot, program in enumerate(obj.programs):
         code = _bare(program.name, program.spec, autoload=program.autoload)
-        if trace is not None and (load := trace.prog_load(slot)) is not None:
-            yield _loaded(code, load)
+        if trace is not None and trace.programs[slot].op is not None:
+            yield _loaded(code, trace, slot, obj.btf)
             continue
-        problem = _problem(replace(obj, programs=(replace(program, autoload=True),)))
+        alone = replace(obj, programs=(replace(program, autoload=True),), maps=())
         try:
-            yield _linked(obj, program, code._replace(problem="" if problem == known else problem))
+            yield _linked(obj, program, code._replace(problem=_problem(alone)))
         except LskelError as error:
             yield code._replace(problem=str(error))
 

@@ -52,9 +52,8 @@ def listing(source: Source, programs: Sequence[str] | None = None) -> Iterator[L
     """The programs of these names, or all, in the order of the source.
 
     A program that is not loaded by itself is listed where it is named, and where `source` has its
-    code: an object has, a loader has not. So an object and its loader have the same listing. What
-    is broken in BTF is said in place, in angle brackets. NotFound where there is no program of a
-    name.
+    code. An object and its loader have the same listing. What is broken in BTF is said in place, in
+    angle brackets. NotFound where there is no program of a name.
     """
     image = read_image(source)
     known = {code.name: code for code in image.programs}
@@ -117,6 +116,7 @@ class _Annotator:
         return variable_at(self._variables(insn.imm), offset)
 
     def _extern(self, line: Line, extern: Extern) -> tuple[str, str]:
+        # The numbers that the kernel gets, by which `Names` tell such symbols, are not known yet.
         insn = i.read(line.raw, 0, self._image.order)
         text = f"r{insn.dst} = &{extern.name}" if i.is_wide(insn) else f"call {extern.name}"
         return text, f"{'weak ' if extern.is_weak else ''}{extern.kind.value}"

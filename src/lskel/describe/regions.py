@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
 
+from lskel.bpf import insn as i
 from lskel.bpf import layouts
 from lskel.bpf.layouts import Layout
+from lskel.describe.asks import inputs
 from lskel.describe.places import Touch
 from lskel.loader import context
 from lskel.loader.blob import Region, RegionKind
 from lskel.loader.model import Loader
-from lskel.trace import (
-    BtfFind,
-    BtfLoad,
-    MapCreate,
-    MapFreeze,
-    MapUpdate,
-    Op,
-    ProgLoad,
-    Ref,
-    Trace,
-)
+from lskel.loader.unrolled import FD_SIZE, INSN_IMM, INSN_OFF, INSN_REGS, MAX_USED_MAPS
+from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, Op, ProgLoad, Ref, Trace
 
-FD_SIZE = 4
 PADDING = "padding"
 
 _LAYOUTS: dict[type, Layout] = {
@@ -44,7 +35,9 @@ _CONTENTS = {
     "func_info": "func_info",
     "line_info": "line_info",
     "core_relos": "core_relos",
+    "message": "messages",
 }
+_INSN_FIELDS = {0: "", INSN_REGS: " registers", INSN_OFF: " offset", INSN_IMM: " imm"}
 _HEADER = {0: "sz", 4: "flags", 8: "log_level", 12: "log_size", 16: "log_buf"}
 _MAP_FIELDS = {0: "map_fd", 4: "max_entries", 8: "initial_value"}
 
@@ -54,7 +47,7 @@ def contents(loader: Loader) -> dict[str, int]:
 
     Data that operations share count once. The kinds: `fd_array`, `status`, `fds`, `attr`, `btf`,
     `values` (of maps, and their keys), `names` (and licenses), `insns`, `func_info`, `line_info`,
-    `core_relos`, and last `padding`.
+    `core_relos`, `messages` (of a loader that prints what it does), and last `padding`.
     """
     found: dict[str, int] = {}
     end = 0
@@ -88,6 +81,8 @@ class BlobMap:
         self._trace = loader.trace
         self._regions = sorted(loader.regions, key=_by_place)
         self._starts = [region.offset for region in self._regions]
+        # Slots of fd_array count from here, those that lie elsewhere as well.
+        self._fd_array = next((r.offset for r in self._regions if r.kind is RegionKind.FD_ARRAY), 0)
 
     def describe(self, touch: Touch, op: int) -> str:
         """What a place of the blob holds; of shared data, the part of operation `op`."""
@@ -100,41 +95,40 @@ class BlobMap:
         region = next((region for region in holding if region.op == op), holding[0])
         inside = offset - region.offset
         # The address of a region's start stands for all of it.
-        part = _PARTS.get(region.kind, _distance) if touch.accesses or inside else _whole
-        return part(self._trace, region, inside)
+        if not touch.accesses and not inside:
+            return _whole(region)
+        if region.kind is RegionKind.FD_ARRAY:
+            return self._slot((offset - self._fd_array) // FD_SIZE)
+        if region.kind is RegionKind.ATTR:
+            return self._attr(region, inside)
+        if region.field == "insns":
+            return _insn(region, inside)
+        if region.kind is RegionKind.FDS and inside:
+            return f"fd_array index of op {region.op}"
+        return _whole(region) + (f" {inside:+d}" if inside else "")
+
+    def _slot(self, slot: int) -> str:
+        if slot < len(self._trace.maps):
+            return f"fd_array[{slot}], map '{self._trace.maps[slot].name}'"
+        return f"fd_array[{slot}]" + (", BTF of a kfunc" if slot >= MAX_USED_MAPS else "")
+
+    def _attr(self, region: Region, inside: int) -> str:
+        layout = _LAYOUTS.get(type(_op(self._trace, region)), {})
+        fields = "/".join(name for name, (at, _) in layout.items() if at == inside)
+        return f"{_whole(region)}: {fields}"
 
 
-def _whole(trace: Trace, region: Region, inside: int) -> str:
+def _whole(region: Region) -> str:
     owner = f" of op {region.op}" if region.op >= 0 else ""
-    return f"{region.field or region.kind.value}{owner}"
+    what = region.field or ("fd" if region.kind is RegionKind.FDS else region.kind.value)
+    return f"{what}{owner}"
 
 
-def _distance(trace: Trace, region: Region, inside: int) -> str:
-    return _whole(trace, region, inside) + (f" {inside:+d}" if inside else "")
-
-
-def _fd_array(trace: Trace, region: Region, inside: int) -> str:
-    slot = inside // FD_SIZE
-    known = f", map '{trace.maps[slot].name}'" if slot < len(trace.maps) else ""
-    return f"fd_array[{slot}]{known}"
-
-
-def _fds(trace: Trace, region: Region, inside: int) -> str:
-    is_id = inside >= FD_SIZE and isinstance(_op(trace, region), BtfFind)
-    return f"{'BTF id' if is_id else 'fd'} of op {region.op}"
-
-
-def _attr(trace: Trace, region: Region, inside: int) -> str:
-    layout = _LAYOUTS.get(type(_op(trace, region)), {})
-    fields = "/".join(name for name, (at, _) in layout.items() if at == inside)
-    return f"{_whole(trace, region, inside)}: {fields}"
-
-
-_PARTS: dict[RegionKind, Callable[[Trace, Region, int], str]] = {
-    RegionKind.FD_ARRAY: _fd_array,
-    RegionKind.FDS: _fds,
-    RegionKind.ATTR: _attr,
-}
+def _insn(region: Region, inside: int) -> str:
+    """An instruction that is filled in, or a field of it."""
+    index, within = divmod(inside, i.SIZE)
+    field = _INSN_FIELDS.get(within, f" {within:+d}")
+    return f"{_whole(region)}: insn {index}{field}"
 
 
 def _op(trace: Trace, region: Region) -> Op | None:
@@ -146,11 +140,19 @@ def _by_place(region: Region) -> tuple[int, int]:
 
 
 def context_field(trace: Trace, offset: int) -> str:
-    """What lies `offset` bytes into the context of a trace's loader: ``maps[0].map_fd``."""
+    """What lies `offset` bytes into the context of a trace's loader: ``maps[0].map_fd``.
+
+    Inputs, which have no names, are said in words: ``inputs[0]: size of struct x``.
+    """
     if offset < context.HEADER_SIZE:
         return _HEADER.get(offset, f"{offset}")
     slot, inside = divmod(offset - context.HEADER_SIZE, context.MAP_SIZE)
     if slot < len(trace.maps):
         return f"maps[{slot}].{_MAP_FIELDS.get(inside, inside)}"
-    first = context.program_fd(len(trace.maps), 0)
-    return f"progs[{(offset - first) // context.PROGRAM_SIZE}].prog_fd"
+    program = (offset - context.program_fd(len(trace.maps), 0)) // context.PROGRAM_SIZE
+    if program < len(trace.programs):
+        return f"progs[{program}].prog_fd"
+    first = context.input_value(len(trace.maps), len(trace.programs), 0)
+    number = (offset - first) // context.INPUT_SIZE
+    words = inputs(trace)[number : number + 1]
+    return ": ".join((f"inputs[{number}]", *words))

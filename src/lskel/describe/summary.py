@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.bpf.attr import object_name
 from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.names import enum_name
+from lskel.bpf.struct_ops import StructOps
 from lskel.btf.btf import Btf
 from lskel.btf.c import type_name
+from lskel.btf.names import essential_name
 from lskel.btf.types import VOID, TypeId
 from lskel.cursor import ByteOrder
+from lskel.describe.asks import all_externs
 from lskel.describe.flags import map_flags
 from lskel.describe.image import Code, Image, read_image
 from lskel.describe.records import Functions
 from lskel.describe.regions import contents
 from lskel.describe.variables import Variable, variables
 from lskel.errors import at
+from lskel.load.btf_use import needed_by
 from lskel.loader.model import Loader
 from lskel.object.externs import DUMMY
-from lskel.object.model import Extern, ExternKind, Map, Object
-from lskel.trace import MapCreate, MapFreeze, MapUpdate, ProgLoad, Ref, Trace
+from lskel.object.model import Extern, ExternKind, Map, Object, Pinning
+from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, ProgLoad, Ref, Trace
 
 
 class BtfSummary(NamedTuple):
-    """`size` in bytes; `types` does not count `void`."""
+    """`size` in bytes; `types` does not count `void`.
+
+    `needed_by` says in words what cannot be loaded where the kernel rejects it, empty for nothing.
+    """
 
     size: int
     types: int
+    needed_by: str
 
 
 class SlotSummary(NamedTuple):
@@ -40,12 +48,28 @@ class SlotSummary(NamedTuple):
     name: str
 
 
+class MemberSummary(NamedTuple):
+    """A member of a struct_ops variable, and the program that it points to; empty for none."""
+
+    name: str
+    program: str
+
+
+class StructOpsSummary(NamedTuple):
+    """What a struct_ops map registers: a struct of the kernel, matched by its members' names."""
+
+    type: str
+    members: tuple[MemberSummary, ...]
+
+
 class MapSummary(NamedTuple):
     """A map. Sizes in bytes; types of key and value are C, empty where there are none.
 
-    `initial_size` is that of the value it begins with, None where it is not global data; `frozen`
-    whether user space cannot change it later. `pinning` is `none`, `by_name`, or empty where the
-    source does not say. `inner` is the template of a map-in-map.
+    `value_size` is 0 for a struct_ops map: the target knows it. `initial_size` is that of the value
+    it begins with, None where it is neither global data nor an arena with variables; `frozen`
+    whether user space cannot change it later. `pinning` is `none`, `by_name`, or empty for a
+    template. `inner` is the template of a map-in-map. `autocreate` is whether it is created where
+    the caller says nothing; a loader has no other maps.
     """
 
     name: str
@@ -66,6 +90,8 @@ class MapSummary(NamedTuple):
     inner: MapSummary | None
     slots: tuple[SlotSummary, ...]
     variables: tuple[Variable, ...]
+    autocreate: bool
+    struct_ops: StructOpsSummary | None
 
 
 class ProgramSummary(NamedTuple):
@@ -93,12 +119,20 @@ class ProgramSummary(NamedTuple):
 
 
 class ExternSummary(NamedTuple):
-    """A symbol to be found in the kernel; `type` is C, empty where the object does not keep it."""
+    """A symbol of the kernel: a `kfunc`, a `ksym` (variable) or a `kconfig` value.
+
+    `type` is C, empty where the source does not keep it. A `weak` one may be missing. A `typeless`
+    ksym is looked up in kallsyms, other symbols in the kernel's BTF. `programs` are those that
+    refer to it; for configuration values, which all programs share in a map, they are not listed.
+    A loader has the names that it looks for: without a ``___flavor``.
+    """
 
     name: str
     kind: str
     type: str
     weak: bool
+    typeless: bool
+    programs: tuple[str, ...]
 
 
 class SectionSummary(NamedTuple):
@@ -125,7 +159,9 @@ class LoaderSummary(NamedTuple):
 class Summary(NamedTuple):
     """An object or a loader. A loader has no ELF sections, an object no `loader`.
 
-    `problem` says why the object cannot be loaded whatever programs it has.
+    `struct_ops` are the names of such maps. `problem` says why the object cannot be loaded whatever
+    programs it has. `inputs` are the numbers that whoever runs the loader finds out on the target,
+    in words.
     """
 
     name: str
@@ -139,6 +175,7 @@ class Summary(NamedTuple):
     sections: tuple[SectionSummary, ...]
     loader: LoaderSummary | None
     problem: str
+    inputs: tuple[str, ...]
 
 
 def summarize(source: Object | Loader) -> Summary:
@@ -156,30 +193,32 @@ def _of_object(obj: Object) -> Summary:
         name=obj.name,
         order=obj.order,
         license=obj.license,
-        btf=_btf(image.btf),
+        btf=_btf(image.btf, needed_by(obj)),
         maps=tuple(_map(a_map, obj.btf) for a_map in obj.maps),
         programs=tuple(_program(code, image) for code in image.programs),
-        externs=tuple(_extern(extern, obj.btf) for extern in obj.externs),
-        struct_ops=obj.struct_ops,
+        externs=tuple(_externs(obj.externs, image)),
+        struct_ops=tuple(a_map.name for a_map in obj.maps if a_map.struct_ops is not None),
         sections=tuple(SectionSummary(name, size) for name, size in obj.sections),
         loader=None,
         problem=image.problem,
+        inputs=image.inputs,
     )
 
 
 def _of_loader(loader: Loader) -> Summary:
     trace = loader.trace
     image = read_image(trace)
-    loads = (op for op in trace.ops if isinstance(op, ProgLoad))
+    licenses = (op.license for op in trace.ops if isinstance(op, ProgLoad))
+    needs = (op.needed_by for op in trace.ops if isinstance(op, BtfLoad))
     return Summary(
         name=trace.name,
         order=trace.order,
-        license=next((load.license for load in loads), ""),
-        btf=_btf(image.btf),
+        license=next(licenses, ""),
+        btf=_btf(image.btf, next(needs, "")),
         maps=tuple(_traced_maps(trace, image.btf)),
         programs=tuple(_program(code, image) for code in image.programs),
-        externs=(),
-        struct_ops=(),
+        externs=tuple(_externs(all_externs(trace, image.btf), image)),
+        struct_ops=tuple(trace.maps[item.slot].name for item in trace.struct_ops),
         sections=(),
         loader=LoaderSummary(
             form=loader.form.value,
@@ -190,11 +229,12 @@ def _of_loader(loader: Loader) -> Summary:
             ops=dict(Counter(type(op).__name__ for op in trace.ops)),
         ),
         problem="",
+        inputs=image.inputs,
     )
 
 
-def _btf(btf: Btf | None) -> BtfSummary | None:
-    return None if btf is None else BtfSummary(len(btf.raw), len(btf) - 1)
+def _btf(btf: Btf | None, needed: str) -> BtfSummary | None:
+    return None if btf is None else BtfSummary(len(btf.raw), len(btf) - 1, needed)
 
 
 def _type(btf: Btf | None, type_id: int) -> str:
@@ -205,15 +245,26 @@ def _map(a_map: Map, btf: Btf | None) -> MapSummary:
     return _bare_map(a_map, btf)._replace(
         section=a_map.section,
         pinning=a_map.pinning.name.lower(),
-        initial_size=None if a_map.initial is None else a_map.value_size,
+        initial_size=None if a_map.initial is None else len(a_map.initial),
         frozen=a_map.is_global_data and a_map.is_frozen,
         inner=None if a_map.inner is None else _bare_map(a_map.inner, btf),
         slots=tuple(SlotSummary(slot.key, slot.name) for slot in a_map.slots),
+        autocreate=a_map.autocreate,
+        struct_ops=_struct_ops(a_map.struct_ops),
     )
 
 
+def _struct_ops(ops: StructOps | None) -> StructOpsSummary | None:
+    if ops is None:
+        return None
+    members = (MemberSummary(member.name, member.program or "") for member in ops.members)
+    return StructOpsSummary(ops.type, tuple(members))
+
+
 def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
-    names = {made.op: made.name for made in trace.maps}
+    names = {made.op: made.name for made in (*trace.maps, *trace.programs)}
+    struct_ops = {item.slot: item.ops for item in trace.struct_ops}
+    arenas = {item.slot: len(item.initial) for item in trace.arenas if item.initial}
     updates = [op for op in trace.ops if isinstance(op, MapUpdate)]
     frozen = {op.map.op for op in trace.ops if isinstance(op, MapFreeze)}
     sizes = {op.map.op: op.size for op in updates if op.initial}
@@ -227,10 +278,12 @@ def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
         inner = trace.ops[create.inner.op] if create.inner else None
         yield _bare_map(create, btf)._replace(
             section=made.section,
-            initial_size=sizes.get(made.op),
+            pinning=(Pinning.BY_NAME if made.is_pinned else Pinning.NONE).name.lower(),
+            initial_size=sizes.get(made.op, arenas.get(number)),
             frozen=made.op in frozen,
             inner=_bare_map(inner, btf) if isinstance(inner, MapCreate) else None,
             slots=tuple(slots.get(made.op, ())),
+            struct_ops=_struct_ops(struct_ops.get(number)),
         )
 
 
@@ -242,7 +295,7 @@ def _bare_map(made: Map | MapCreate, btf: Btf | None) -> MapSummary:
         section="",
         type=enum_name(MapType, made.type),
         key_size=made.key_size,
-        value_size=made.value_size,
+        value_size=made.value_size if isinstance(made.value_size, int) else 0,
         max_entries=made.max_entries,
         flags=map_flags(made.flags),
         key_type=_type(btf, made.key_type),
@@ -255,6 +308,8 @@ def _bare_map(made: Map | MapCreate, btf: Btf | None) -> MapSummary:
         inner=None,
         slots=(),
         variables=variables(btf, TypeId(made.value_type)),
+        autocreate=True,
+        struct_ops=None,
     )
 
 
@@ -280,8 +335,26 @@ def _program(code: Code, image: Image) -> ProgramSummary:
     )
 
 
-def _extern(extern: Extern, btf: Btf | None) -> ExternSummary:
+def _externs(externs: Iterable[Extern], image: Image) -> Iterator[ExternSummary]:
+    users: dict[tuple[ExternKind, str], list[str]] = {}
+    for code in image.programs:
+        for kind, name in dict.fromkeys(
+            (e.kind, essential_name(e.name)) for e in code.externs.values()
+        ):
+            users.setdefault((kind, name), []).append(code.name)
+    for extern in externs:
+        programs = users.get((extern.kind, essential_name(extern.name)), ())
+        yield ExternSummary(
+            extern.name,
+            extern.kind.value,
+            _extern_type(extern, image.btf),
+            extern.is_weak,
+            extern.is_typeless,
+            tuple(programs),
+        )
+
+
+def _extern_type(extern: Extern, btf: Btf | None) -> str:
     # The BTF of kernel variables is replaced before the kernel gets it, as are missing names.
     text = "" if extern.kind is ExternKind.KSYM else _type(btf, extern.type)
-    text = text.replace(f" {DUMMY}", "").replace(DUMMY, "")
-    return ExternSummary(extern.name, extern.kind.value, text, extern.is_weak)
+    return text.replace(f" {DUMMY}", "").replace(DUMMY, "")

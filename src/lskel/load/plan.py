@@ -2,26 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
-from lskel.bpf.enums import ProgType
-from lskel.errors import NotSupported, at
+from lskel.bpf import insn as i
+from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.insn import CallKind, Pseudo
+from lskel.bpf.struct_ops import VALUE_PREFIX, StructOps
+from lskel.btf.names import essential_name
+from lskel.btf.types import VOID, Kind
+from lskel.cursor import ByteOrder
+from lskel.errors import BadObject, LskelError, NotSupported, at
+from lskel.load.btf_use import map_may_lack_btf, needed_by
 from lskel.load.link import Linked, link
 from lskel.object.maps import FD_SIZE, MAP_IN_MAP, WITHOUT_BTF
-from lskel.object.model import Function, Map, Object, Program
+from lskel.object.model import (
+    Extern,
+    ExternKind,
+    Function,
+    Map,
+    MapKind,
+    Object,
+    Pinning,
+    Program,
+)
 from lskel.trace import (
+    Arena,
+    AttachBtfId,
+    AttachFd,
     BtfFind,
     BtfLoad,
     Close,
+    ExternReloc,
+    Guard,
+    Input,
+    InputKind,
+    KconfigMap,
+    KsymFind,
     MapCreate,
     MapFreeze,
     MapResult,
     MapUpdate,
+    MemberIndex,
     Op,
     ProgLoad,
     ProgramResult,
     Ref,
+    StructOpsMap,
+    Subject,
     Trace,
+    TypeSize,
 )
 
 # uapi/linux/bpf.h, flags of BPF_PROG_LOAD.
@@ -32,98 +63,132 @@ F_XDP_HAS_FRAGS = 1 << 5
 def plan(obj: Object) -> Trace:
     """The operations in the order in which libbpf makes them.
 
-    NotSupported where the object needs what lskel cannot load yet, BadObject where linking finds
-    a contradiction; both name program and symbol.
+    NotSupported where nothing says what type a program has, BadObject where linking finds a
+    contradiction; both name program and symbol.
     """
-    if obj.struct_ops:
-        raise NotSupported(f"struct_ops map '{obj.struct_ops[0]}' is not supported yet")
+    obj = _without_idle_struct_ops(obj)
     linked = _link_programs(obj)
     builder = _Builder(obj)
     builder.maps()
     builder.programs(linked)
+    builder.prog_arrays()
     return builder.finish()
+
+
+def _without_idle_struct_ops(obj: Object) -> Object:
+    """Programs that only struct_ops maps use which are not created are not loaded either."""
+    users: dict[str, bool] = {}
+    for a_map in obj.maps:
+        for member in a_map.struct_ops.members if a_map.struct_ops else ():
+            if member.program is not None:
+                users[member.program] = users.get(member.program, False) or a_map.autocreate
+    for name, is_used in users.items():
+        if not is_used:
+            obj = obj.with_program(name, autoload=False)
+    return obj
 
 
 def _link_programs(obj: Object) -> list[Linked | None]:
     subprograms: Mapping[int, Function] = {f.start: f for f in obj.subprograms}
     linked: list[Linked | None] = []
     for program in obj.programs:
-        if not program.autoload:
+        try:
+            with at(f"program '{program.name}'"):
+                _require_type(program)
+                linked.append(link(program.function, subprograms, obj.order))
+        except LskelError:
+            # What is not to be loaded may be broken; it cannot be switched on then.
+            if program.autoload:
+                raise
             linked.append(None)
-            continue
-        with at(f"program '{program.name}'"):
-            _refuse_unsupported(program)
-            result = link(program.function, subprograms, obj.order)
-            for ref in result.externs:
-                extern = obj.externs[ref.extern]
-                raise NotSupported(
-                    f"instruction {ref.insn} uses {extern.kind.value} '{extern.name}'; "
-                    "externs are not supported yet"
-                )
-        linked.append(result)
     return linked
 
 
-def _refuse_unsupported(program: Program) -> None:
+def _require_type(program: Program) -> None:
     spec = program.spec
     if spec.prog_type == ProgType.UNSPEC:
         raise NotSupported(
             f"section name '{spec.name}' gives no program type",
-            hint='use a name that libbpf knows, such as SEC("xdp") or SEC("tp/CATEGORY/NAME")',
-        )
-    if spec.prog_type == ProgType.EXT:
-        raise NotSupported("freplace programs are not supported yet")
-    if spec.btf_target is not None and not spec.target:
-        raise NotSupported(
-            f"section name '{spec.name}' names no attach target",
-            hint=f'name it: SEC("{spec.name}/FUNCTION")',
+            hint=f"say the type: --type {program.name}=TYPE[:ATTACH], or use a name that libbpf "
+            'knows, such as SEC("xdp")',
         )
 
 
 class _Builder:
-    """Appends operations and remembers where each map was made."""
+    """Appends operations and remembers where each map and program was made."""
 
     def __init__(self, obj: Object) -> None:
         self.obj = obj
         self.ops: list[Op] = []
+        self.guards: dict[int, Guard] = {}
+        self.guard: Guard | None = None
+        self.inputs: dict[InputKind, Input] = {}
+        # Maps that are not created are the last ones, so indexes of the others stay.
+        self.created = [a_map for a_map in obj.maps if a_map.autocreate]
         self.map_refs: dict[str, Ref] = {}
-        self.program_ops: list[int | None] = []
-        self.btf = self.add(BtfLoad(obj.btf.raw)) if obj.btf else None
+        self.program_refs: dict[str, Ref] = {}
+        self.struct_ops = dict(self.struct_ops_programs())
+        self.btf = self.add(BtfLoad(obj.btf.raw, needed_by(obj))) if obj.btf else None
 
     def add(self, op: Op) -> Ref:
+        if self.guard is not None:
+            self.guards[len(self.ops)] = self.guard
         self.ops.append(op)
         return Ref(len(self.ops) - 1)
 
+    def input(self, kind: InputKind) -> Input:
+        return self.inputs.setdefault(kind, Input(len(self.inputs)))
+
+    @contextmanager
+    def guarded(self, subject: Subject, slot: int) -> Iterator[None]:
+        self.guard = Guard(subject, slot)
+        yield
+        self.guard = None
+
+    # -- maps -----------------------------------------------------------------------------------
+
     def maps(self) -> None:
         """Create the maps in order, each with its values as soon as these can be written."""
-        unfilled: list[Map] = []
-        for slot, a_map in enumerate(self.obj.maps):
+        unfilled: list[tuple[int, Map]] = []
+        for slot, a_map in enumerate(self.created):
             with at(f"section {a_map.section}", f"map '{a_map.name}'"):
                 self.create(a_map, slot)
-                if a_map.slots and a_map.type not in MAP_IN_MAP:
-                    raise NotSupported("initial slots of prog arrays are not supported yet")
-            if a_map.slots:
-                unfilled.append(a_map)
-            for outer in [m for m in unfilled if all(s.name in self.map_refs for s in m.slots)]:
-                self.fill(outer)
-                unfilled.remove(outer)
+            if a_map.slots and a_map.type in MAP_IN_MAP:
+                unfilled.append((slot, a_map))
+            for item in list(unfilled):
+                if all(inner.name in self.map_refs for inner in item[1].slots):
+                    self.fill(*item)
+                    unfilled.remove(item)
 
     def create(self, a_map: Map, slot: int) -> None:
-        inner = None
+        with self.guarded(Subject.MAP, slot):
+            ref, parts = self.make(a_map, slot)
+            self.map_refs[a_map.name] = ref
+            for part in parts:
+                self.add(Close(part))
+            if a_map.is_global_data and a_map.initial is not None:
+                self.add(MapUpdate(ref, 0, a_map.initial, a_map.value_size, initial=True))
+                if a_map.is_frozen:
+                    self.add(MapFreeze(ref))
+
+    def make(self, a_map: Map, slot: int) -> tuple[Ref, list[Ref]]:
+        """Create a map from parts that are closed afterwards."""
+        if a_map.struct_ops is not None:
+            name = VALUE_PREFIX + a_map.struct_ops.type
+            kind = self.add(BtfFind(name, Kind.STRUCT, is_weak=False))
+            create = self.map_create(a_map, slot)
+            size = self.input(TypeSize(name))
+            return self.add(replace(create, kernel_value_type=kind, value_size=size)), [kind]
         # A map of maps without a template is refused by the kernel, not here, as with libbpf.
         if a_map.type in MAP_IN_MAP and a_map.inner is not None:
-            inner = self.add(self.map_create(a_map.inner, None, None))
-        ref = self.add(self.map_create(a_map, inner, slot))
-        self.map_refs[a_map.name] = ref
-        if inner is not None:
-            self.add(Close(inner))
-        if a_map.initial is not None:
-            self.add(MapUpdate(ref, 0, a_map.initial, a_map.value_size, initial=True))
-            if a_map.is_frozen:
-                self.add(MapFreeze(ref))
+            inner = self.add(self.map_create(a_map.inner, None))
+            return self.add(replace(self.map_create(a_map, slot), inner=inner)), [inner]
+        return self.add(self.map_create(a_map, slot)), []
 
-    def map_create(self, a_map: Map, inner: Ref | None, slot: int | None) -> MapCreate:
-        typed = self.btf is not None and a_map.type not in WITHOUT_BTF
+    def map_create(self, a_map: Map, slot: int | None) -> MapCreate:
+        # A key's type alone is nothing that the kernel takes.
+        btf = self.obj.btf
+        typed = btf is not None and a_map.type not in WITHOUT_BTF and a_map.value_type != VOID
         return MapCreate(
             name=a_map.name,
             type=a_map.type,
@@ -133,61 +198,177 @@ class _Builder:
             flags=a_map.flags,
             numa_node=a_map.numa_node,
             map_extra=a_map.map_extra,
-            btf=self.btf if typed and a_map.value_type else None,
-            # A key's type alone is nothing that the kernel takes.
-            key_type=a_map.key_type if typed and a_map.value_type else 0,
+            btf=self.btf if typed else None,
+            key_type=a_map.key_type if typed else 0,
             value_type=a_map.value_type if typed else 0,
-            inner=inner,
+            btf_is_optional=btf is not None and typed and map_may_lack_btf(a_map, btf),
+            kernel_value_type=None,
+            inner=None,
             slot=slot,
         )
 
-    def fill(self, outer: Map) -> None:
-        for slot in outer.slots:
-            inner = self.map_refs[slot.name]
-            self.add(MapUpdate(self.map_refs[outer.name], slot.key, inner, FD_SIZE, initial=False))
+    def fill(self, slot: int, outer: Map) -> None:
+        """The initial slots of a map of maps."""
+        with self.guarded(Subject.MAP, slot):
+            for key, name in outer.slots:
+                ref, inner = self.map_refs[outer.name], self.map_refs[name]
+                self.add(MapUpdate(ref, key, inner, FD_SIZE, initial=False))
+
+    def prog_arrays(self) -> None:
+        """The initial slots of prog arrays; a program that is not loaded leaves its slot empty."""
+        slots = {program.name: slot for slot, program in enumerate(self.obj.programs)}
+        for a_map in self.created:
+            if a_map.type != MapType.PROG_ARRAY:
+                continue
+            for key, name in a_map.slots:
+                if name not in slots:
+                    raise BadObject(
+                        f"section {a_map.section}: map '{a_map.name}': slot {key}: '{name}' is no "
+                        "program"
+                    )
+                if name in self.program_refs:
+                    with self.guarded(Subject.PROGRAM, slots[name]):
+                        ref, program = self.map_refs[a_map.name], self.program_refs[name]
+                        self.add(MapUpdate(ref, key, program, FD_SIZE, initial=False))
+
+    # -- programs -------------------------------------------------------------------------------
+
+    def struct_ops_programs(self) -> Iterator[tuple[str, tuple[StructOps, str]]]:
+        """The struct and the member that each struct_ops program is for."""
+        for a_map in self.obj.maps:
+            for member in a_map.struct_ops.members if a_map.struct_ops else ():
+                if member.program is not None and a_map.struct_ops is not None:
+                    yield member.program, (a_map.struct_ops, member.name)
 
     def programs(self, linked: list[Linked | None]) -> None:
         for slot, (program, result) in enumerate(zip(self.obj.programs, linked, strict=True)):
-            self.program_ops.append(None if result is None else self.load(program, result, slot).op)
+            if result is not None:
+                with self.guarded(Subject.PROGRAM, slot):
+                    self.program_refs[program.name] = self.load(program, result, slot)
 
     def load(self, program: Program, linked: Linked, slot: int) -> Ref:
         spec = program.spec
-        attach = None
-        if spec.btf_target is not None:
-            attach = self.add(BtfFind(spec.btf_target.prefix + spec.target, spec.btf_target.kind))
-        ref = self.add(
-            ProgLoad(
-                name=program.name,
-                type=spec.prog_type,
-                expected_attach_type=spec.attach_type or 0,
-                flags=(F_SLEEPABLE if spec.sleepable else 0)
-                | (F_XDP_HAS_FRAGS if spec.xdp_frags else 0),
-                license=self.obj.license,
-                insns=linked.insns,
-                btf=self.btf,
-                func_info=linked.func_info,
-                line_info=linked.line_info,
-                core_relos=linked.core_relos,
-                attach_btf=attach,
-                slot=slot,
+        op = ProgLoad(
+            name=program.name,
+            type=spec.prog_type,
+            expected_attach_type=spec.attach_type or 0,
+            flags=(F_SLEEPABLE if spec.sleepable else 0)
+            | (F_XDP_HAS_FRAGS if spec.xdp_frags else 0),
+            license=self.obj.license,
+            insns=linked.insns,
+            btf=self.btf,
+            func_info=linked.func_info,
+            line_info=linked.line_info,
+            core_relos=linked.core_relos,
+            externs=(),
+            attach_btf=None,
+            attach_btf_id=None,
+            attach_fd=None,
+            slot=slot,
+        )
+        op = self.with_target(op, program, slot)
+        finds: dict[int, Ref] = {}
+        for ref in linked.externs:
+            if ref.extern not in finds:
+                finds[ref.extern] = self.add(_find(self.obj.externs[ref.extern]))
+        loaded = self.add(
+            replace(
+                op,
+                insns=_marked(linked, self.obj.externs, self.obj.order),
+                externs=tuple(ExternReloc(ref.insn, finds[ref.extern]) for ref in linked.externs),
             )
         )
-        if attach is not None:
-            self.add(Close(attach))
-        return ref
+        for number, find in finds.items():
+            if not self.obj.externs[number].is_typeless:
+                self.add(Close(find))
+        if op.attach_btf is not None:
+            self.add(Close(op.attach_btf))
+        return loaded
+
+    def with_target(self, op: ProgLoad, program: Program, slot: int) -> ProgLoad:
+        """The op with what it attaches to: found in the kernel's BTF, or given by the caller."""
+        spec = program.spec
+        if program.name in self.struct_ops:
+            ops, member = self.struct_ops[program.name]
+            find = self.add(BtfFind(ops.type, Kind.STRUCT, is_weak=False))
+            index = self.input(MemberIndex(ops.type, member))
+            return replace(op, attach_btf=find, expected_attach_type=index)
+        if spec.btf_target is None:
+            return op
+        if spec.prog_type == ProgType.EXT or not spec.target:
+            return replace(
+                op,
+                attach_btf_id=self.input(AttachBtfId(slot)),
+                attach_fd=self.input(AttachFd(slot)),
+            )
+        # All BTF of the kernel is searched, so the module's name in MODULE:FUNCTION is not needed.
+        name = spec.btf_target.prefix + spec.target.rpartition(":")[2]
+        return replace(op, attach_btf=self.add(BtfFind(name, spec.btf_target.kind, is_weak=False)))
 
     def finish(self) -> Trace:
         if self.btf is not None:
             self.add(Close(self.btf))
+        kconfig = [extern.kconfig for extern in self.obj.externs if extern.kconfig is not None]
+        numbered = list(enumerate(self.created))
         return Trace(
             name=self.obj.name,
             order=self.obj.order,
             ops=tuple(self.ops),
             maps=tuple(
-                MapResult(m.name, m.section, self.map_refs[m.name].op) for m in self.obj.maps
+                MapResult(
+                    a_map.name,
+                    a_map.section,
+                    self.map_refs[a_map.name].op,
+                    a_map.pinning is Pinning.BY_NAME,
+                )
+                for a_map in self.created
             ),
-            programs=tuple(
-                ProgramResult(p.name, p.spec.name, op)
-                for p, op in zip(self.obj.programs, self.program_ops, strict=True)
+            programs=tuple(self.program_result(program) for program in self.obj.programs),
+            guards=self.guards,
+            inputs=tuple(self.inputs),
+            kconfig=next(
+                (
+                    KconfigMap(slot, a_map.value_size, tuple(kconfig))
+                    for slot, a_map in numbered
+                    if a_map.kind is MapKind.KCONFIG
+                ),
+                None,
+            ),
+            struct_ops=tuple(
+                StructOpsMap(slot, a_map.struct_ops)
+                for slot, a_map in numbered
+                if a_map.struct_ops is not None
+            ),
+            arenas=tuple(
+                Arena(slot, a_map.initial or b"")
+                for slot, a_map in numbered
+                if a_map.type == MapType.ARENA
             ),
         )
+
+    def program_result(self, program: Program) -> ProgramResult:
+        ref = self.program_refs.get(program.name)
+        number = None if ref is None else ref.op
+        return ProgramResult(program.name, program.spec.name, number, program.autoload)
+
+
+def _find(extern: Extern) -> BtfFind | KsymFind:
+    # libbpf looks typed symbols up without a ___flavor, and others as they are.
+    if extern.is_typeless:
+        return KsymFind(extern.name, extern.is_weak)
+    kind = Kind.FUNC if extern.kind is ExternKind.KFUNC else Kind.VAR
+    return BtfFind(essential_name(extern.name), kind, extern.is_weak)
+
+
+def _marked(linked: Linked, externs: Sequence[Extern], order: ByteOrder) -> bytes:
+    """The code, with instructions that use externs of the form that the kernel resolves."""
+    code = bytearray(linked.insns)
+    for ref in linked.externs:
+        insn = i.read(code, ref.insn, order)
+        if insn.op == i.OP_CALL:
+            src: int = CallKind.KFUNC
+        else:
+            src = Pseudo.IMM64 if externs[ref.extern].is_typeless else Pseudo.BTF_ID
+            i.set_imm(code, ref.insn + 1, 0, order)
+        i.write(code, ref.insn, insn._replace(src=src, imm=0), order)
+    return bytes(code)

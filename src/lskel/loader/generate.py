@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 _GENERATORS = {Form.UNROLLED: unroll}
 
 
-def generate(source: Object | Trace, form: Form | str = Form.UNROLLED) -> Loader:
+def generate(
+    source: Object | Trace, form: Form | str = Form.UNROLLED, *, debug: bool = False
+) -> Loader:
     """The loader of an object (or of its trace) in a form: `unrolled`.
+
+    With `debug` the loader prints the result of each operation by bpf_trace_printk.
 
     LimitExceeded, before anything is generated, where the object is too large for the form;
     NotSupported and BadObject as `Object.trace` raises them.
@@ -27,4 +31,4 @@ def generate(source: Object | Trace, form: Form | str = Form.UNROLLED) -> Loader
         known = ", ".join(f.value for f in Form)
         raise UsageError(f"there is no loader form '{form}'", hint=f"there is: {known}") from None
     trace = source if isinstance(source, Trace) else source.trace()
-    return _GENERATORS[chosen](trace)
+    return _GENERATORS[chosen](trace, debug=debug)

@@ -35,7 +35,8 @@ class Loader:
     @property
     def context_size(self) -> int:
         """Bytes of the context that the program takes."""
-        return context.size(len(self.trace.maps), len(self.trace.programs))
+        trace = self.trace
+        return context.size(len(trace.maps), len(trace.programs), len(trace.inputs))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the loader as a bundle; the file appears whole or not at all."""

@@ -1,13 +1,18 @@
-"""Global data: the sections .data, .rodata and .bss become maps with one element."""
+"""Global data: the sections .data, .rodata and .bss become maps with one element.
+
+That of an arena (``__arena``) lies in a section of its own and becomes the arena's first bytes.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from lskel.bpf.attr import NAME_LENGTH, object_name
 from lskel.bpf.enums import MapType
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.elf import Elf, Section, SectionType
-from lskel.errors import LimitExceeded, at
+from lskel.errors import BadObject, LimitExceeded, at
 from lskel.object.model import Map, MapKind
 
 # uapi/linux/bpf.h
@@ -15,6 +20,8 @@ F_RDONLY_PROG = 1 << 7
 F_MMAPABLE = 1 << 10
 # The kernel refuses larger array elements (array_map_alloc_check in kernel/bpf/arraymap.c).
 MAX_VALUE_SIZE = 0x7FFFFFFF
+# Where LLVM puts variables of address space 1.
+ARENA = ".addr_space.1"
 # The least room that libbpf keeps for a section's name.
 SUFFIX_LENGTH = 7
 
@@ -46,6 +53,22 @@ def internal_name(object_name_: str, section: str) -> str:
         return section
     room = NAME_LENGTH - max(SUFFIX_LENGTH, len(section))
     return object_name(object_name_[: max(room, 0)] + section).decode()
+
+
+def with_arena_data(elf: Elf, maps: tuple[Map, ...]) -> tuple[Map, ...]:
+    """The maps, the arena among them with its variables' initial values."""
+    section = elf.section(ARENA)
+    if section is None or not section.size:
+        return maps
+    with at(f"section {ARENA}"):
+        arenas = [a_map for a_map in maps if a_map.type == MapType.ARENA]
+        if len(arenas) != 1:
+            raise BadObject(
+                f"its variables need one arena, there are {len(arenas)}",
+                hint="define a map of type BPF_MAP_TYPE_ARENA",
+            )
+        filled = replace(arenas[0], initial=elf.content(section))
+    return tuple(filled if a_map is arenas[0] else a_map for a_map in maps)
 
 
 def parse_data(elf: Elf, btf: Btf | None, name: str) -> tuple[Map, ...]:

@@ -6,16 +6,22 @@ no externs in BTF, so `fix_up_externs` turns them into what it takes, byte for b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from lskel.bpf.enums import MapType
+from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.btf import types as t
-from lskel.btf.btf import MAX_DEPTH, MAX_SIZE, POINTER_SIZE, Btf
+from lskel.btf.btf import MAX_SIZE, Btf
 from lskel.btf.edit import BtfEditor
 from lskel.elf import Bind, Elf
 from lskel.errors import BadObject, at
-from lskel.object.model import Extern, ExternKind
+from lskel.object.data import F_MMAPABLE, F_RDONLY_PROG, internal_name
+from lskel.object.model import Extern, ExternKind, Map, MapKind
 
 KSYMS = ".ksyms"
 KCONFIG = ".kconfig"
 DUMMY = "dummy_ksym"
+TRISTATE, TRISTATE_SIZE = "libbpf_tristate", 4
 FAKE_SIZE = 4
 
 
@@ -35,9 +41,36 @@ def parse_externs(elf: Elf, btf: Btf | None) -> dict[int, Extern]:
                     "not declared in BTF sections .ksyms or .kconfig",
                     hint="declare it with __ksym or __kconfig, or link the object that defines it",
                 )
-            is_weak = symbol.bind == Bind.WEAK
-            found[symbol.number] = declared[symbol.name]._replace(is_weak=is_weak)
+            found[symbol.number] = _weakened(declared[symbol.name], symbol.bind == Bind.WEAK)
     return found
+
+
+def parse_kconfig(btf: Btf | None, externs: Iterable[Extern], name: str) -> tuple[Map, ...]:
+    """The map of the configuration values, where there are any; the target fills them in."""
+    values = [extern.kconfig for extern in externs if extern.kconfig]
+    if not values:
+        return ()
+    size = max(value.offset + value.size for value in values)
+    return (
+        Map(
+            name=internal_name(name, KCONFIG),
+            kind=MapKind.KCONFIG,
+            section=KCONFIG,
+            offset=0,
+            type=MapType.ARRAY,
+            key_size=4,
+            value_size=size,
+            max_entries=1,
+            flags=F_MMAPABLE | F_RDONLY_PROG,
+            value_type=(btf.find(KCONFIG, t.Datasec) if btf else None) or t.VOID,
+            initial=bytes(size),
+        ),
+    )
+
+
+def _weakened(extern: Extern, is_weak: bool) -> Extern:
+    kconfig = extern.kconfig and extern.kconfig._replace(is_weak=is_weak)
+    return extern._replace(is_weak=is_weak, kconfig=kconfig)
 
 
 def fix_up_externs(btf: Btf, editor: BtfEditor) -> None:
@@ -57,12 +90,16 @@ def _declared(btf: Btf) -> dict[str, Extern]:
     datasec = btf.find(KSYMS, t.Datasec)
     for info in btf.get(datasec, t.Datasec).vars if datasec else ():
         what = btf[info.type]
-        kind = ExternKind.KFUNC if isinstance(what, t.Func) else ExternKind.KSYM
-        declared[what.name] = Extern(what.name, kind, False, info.type)
+        if isinstance(what, t.Func):
+            declared[what.name] = Extern(what.name, ExternKind.KFUNC, False, info.type)
+        else:
+            var = btf.get(info.type, t.Var)
+            is_typeless = btf.resolve(var.type) == t.VOID
+            declared[var.name] = Extern(var.name, ExternKind.KSYM, False, info.type, is_typeless)
     datasec = btf.find(KCONFIG, t.Datasec)
     if datasec:
-        for extern, _ in _kconfig_layout(btf, btf.get(datasec, t.Datasec)):
-            declared[extern.name] = extern
+        for var, info in _kconfig_layout(btf, btf.get(datasec, t.Datasec)):
+            declared[var.name] = Extern(var.name, ExternKind.KCONFIG, False, info.type, kconfig=var)
     return declared
 
 
@@ -102,44 +139,50 @@ def _fix_kconfig(btf: Btf, editor: BtfEditor, datasec_id: t.TypeId) -> None:
     """Configuration values become variables of one map, at the offsets of `_kconfig_layout`."""
     layout = _kconfig_layout(btf, btf.get(datasec_id, t.Datasec))
     variables = []
-    for extern, info in layout:
-        editor.set_var_linkage(extern.type, t.VarLinkage.GLOBAL_ALLOCATED)
-        variables.append(info._replace(offset=extern.offset))
+    for var, info in layout:
+        editor.set_var_linkage(info.type, t.VarLinkage.GLOBAL_ALLOCATED)
+        variables.append(info._replace(offset=var.offset))
     variables.sort(key=lambda info: info.offset)
-    end = max(extern.offset + extern.size for extern, _ in layout) if layout else 0
+    end = max(var.offset + var.size for var, _ in layout) if layout else 0
     if end > MAX_SIZE:
         raise BadObject(f"its variables have {end} bytes")
     editor.set_datasec(datasec_id, end, variables)
 
 
-def _kconfig_layout(btf: Btf, datasec: t.Datasec) -> list[tuple[Extern, t.VarSecinfo]]:
+def _kconfig_layout(btf: Btf, datasec: t.Datasec) -> list[tuple[KconfigVar, t.VarSecinfo]]:
     """Where each value lies: largest alignment first, then smallest size, then by name."""
     values = []
     for info in datasec.vars:
         var = btf.get(info.type, t.Var)
         with at(f"extern '{var.name}'"):
-            size, alignment = btf.size_of(var.type), _alignment(btf, var.type)
-        values.append((-alignment, size, var.name, info))
+            type_, element, is_signed = _kconfig_type(btf, var.type)
+            values.append((-element, btf.size_of(var.type), var.name, type_, is_signed, info))
     values.sort(key=lambda value: value[:3])
     layout = []
     end = 0
-    for negative, size, name, info in values:
+    for negative, size, name, type_, is_signed, info in values:
         alignment = -negative
         offset = -(-end // alignment) * alignment
-        layout.append((Extern(name, ExternKind.KCONFIG, False, info.type, size, offset), info))
+        layout.append((KconfigVar(name, type_, size, is_signed, offset, False), info))
         end = offset + size
     return layout
 
 
-def _alignment(btf: Btf, type_id: t.TypeId) -> int:
-    for _ in range(MAX_DEPTH):
-        type_id = btf.resolve(type_id)
-        found = btf[type_id]
-        if not isinstance(found, t.Array):
-            break
-        type_id = found.type
-    if isinstance(found, t.Int | t.Enum) and found.size:
-        return min(POINTER_SIZE, found.size)
+def _kconfig_type(btf: Btf, type_id: t.TypeId) -> tuple[KconfigType, int, bool]:
+    """What a value is, the size of an element of it, and whether that is signed."""
+    found = btf[btf.resolve(type_id)]
+    if isinstance(found, t.Array) and found.nelems:
+        kind, size, is_signed = _kconfig_type(btf, found.type)
+        if kind is KconfigType.CHAR:
+            return KconfigType.STRING, size, is_signed
+    if isinstance(found, t.Enum) and found.name == TRISTATE and found.size == TRISTATE_SIZE:
+        return KconfigType.TRISTATE, found.size, False
+    if isinstance(found, t.Int) and found.size in (1, 2, 4, 8):
+        if not found.encoding & t.IntEncoding.BOOL:
+            kind = KconfigType.CHAR if found.size == 1 else KconfigType.INT
+            return kind, found.size, found.signed
+        if found.size == 1:
+            return KconfigType.BOOL, 1, False
     raise BadObject(
         f"{found.kind.name} '{found.name}' is no type of a configuration value",
         hint="use bool, char, enum libbpf_tristate, an integer or an array of char",

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from lskel.bpf.enums import AttachType, ProgType
+from lskel.bpf.kconfig import KconfigVar
+from lskel.bpf.struct_ops import StructOps
 from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.btf.types import VOID, TypeId
@@ -124,8 +127,10 @@ class Map:
 
     `section` and `offset` say where in the ELF file it is defined. `max_entries` 0 leaves the
     choice to the runner where the kernel needs more (one entry a CPU for perf event arrays).
-    `initial` is the value of the only element of global data. `key_type` and `value_type` are
-    BTF ids, 0 for none. `inner` is the template of a map-in-map's values.
+    `initial` is the value of the only element of global data; of an arena, what its memory begins
+    with. `key_type` and `value_type` are BTF ids, 0 for none. `inner` is the template of a
+    map-in-map's values. A struct_ops map has `struct_ops`, and `value_size` 0: the target's kernel
+    knows it. `autocreate` says whether the loader creates the map (``SEC("?.struct_ops")``).
     """
 
     name: str
@@ -145,11 +150,13 @@ class Map:
     inner: Map | None = None
     slots: tuple[Slot, ...] = ()
     initial: bytes | None = None
+    struct_ops: StructOps | None = None
+    autocreate: bool = True
 
     @property
     def is_global_data(self) -> bool:
         """Whether the map is a data section: one element, written before programs load."""
-        return self.initial is not None
+        return self.initial is not None and self.kind is not MapKind.USER
 
     @property
     def is_frozen(self) -> bool:
@@ -168,15 +175,16 @@ class ExternKind(Enum):
 class Extern(NamedTuple):
     """A symbol to be resolved on the target; `type` is its VAR or FUNC in the object's BTF.
 
-    A configuration value has `size` bytes at `offset` of the map .kconfig.
+    A kernel variable without a type (``extern const void NAME __ksym``) is known by its address
+    alone. `kconfig` says what a configuration value looks like and where it lies.
     """
 
     name: str
     kind: ExternKind
     is_weak: bool
     type: TypeId
-    size: int = 0
-    offset: int = 0
+    is_typeless: bool = False
+    kconfig: KconfigVar | None = None
 
 
 _Named = TypeVar("_Named", Program, Map)
@@ -198,7 +206,6 @@ class Object:
     programs: tuple[Program, ...]
     subprograms: tuple[Function, ...]
     externs: tuple[Extern, ...]
-    struct_ops: tuple[str, ...] = ()
     sections: tuple[tuple[str, int], ...] = field(default=(), repr=False)
 
     def map(self, name: str) -> Map:
@@ -210,7 +217,7 @@ class Object:
         return _named(self.programs, name, "program")
 
     def with_map(self, name: str, **changes: Any) -> Object:
-        """A copy with fields of one map changed: `max_entries`, `flags`, `initial`, ...
+        """A copy with fields of one map changed: `max_entries`, `flags`, `autocreate`, ...
 
         UsageError where a new `initial` is not as long as the value, or the map has none.
         """
@@ -223,14 +230,21 @@ class Object:
         if "initial" in changes:
             if old.initial is None or new.initial is None:
                 raise UsageError(f"map '{name}' is not global data: it has no initial value")
-            if len(new.initial) != new.value_size:
-                raise UsageError(f"map '{name}' has {new.value_size} bytes, not {len(new.initial)}")
+            if len(new.initial) != len(old.initial):
+                raise UsageError(
+                    f"map '{name}' has {len(old.initial)} bytes, not {len(new.initial)}"
+                )
         return replace(self, maps=_swap(self.maps, old, new))
 
     def with_program(self, name: str, **changes: Any) -> Object:
         """A copy with fields of one program changed: `autoload`, `spec`."""
         old = self.program(name)
         return replace(self, programs=_swap(self.programs, old, replace(old, **changes)))
+
+    def with_type(self, name: str, type_: ProgType, attach: AttachType | None = None) -> Object:
+        """A copy in which a program has a type that its section's name does not give."""
+        spec = self.program(name).spec
+        return self.with_program(name, spec=spec._replace(prog_type=type_, attach_type=attach))
 
     def trace(self) -> Trace:
         """Load phase: the ordered operations that load this object."""

@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 
 from lskel.bpf.attr import NAME_LENGTH
-from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.ext import BtfExt, parse_ext
 from lskel.elf import Bind, Elf, Visibility
 from lskel.errors import BadObject, LskelError, UsageError, at
-from lskel.object.data import parse_data
-from lskel.object.externs import parse_externs
+from lskel.object.data import parse_data, with_arena_data
+from lskel.object.externs import parse_externs, parse_kconfig
 from lskel.object.fixup import fix_up
 from lskel.object.functions import TEXT, Layout, build_function
 from lskel.object.legacy import parse_legacy_maps
@@ -20,6 +19,7 @@ from lskel.object.maps import parse_maps
 from lskel.object.model import Function, Map, Object, Program
 from lskel.object.relocations import Resolver
 from lskel.object.sections import parse_section
+from lskel.object.struct_ops import parse_struct_ops
 
 
 def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Object:
@@ -55,11 +55,15 @@ def _read(elf: Elf, name: str) -> Object:
     raw_btf = _btf(elf)
     btf = fix_up(elf, raw_btf, _hidden_subprograms(layout)) if raw_btf else None
     ext = _btf_ext(elf, btf)
-    maps = parse_legacy_maps(elf) + parse_maps(elf, btf) + parse_data(elf, btf, name)
-    _refuse_duplicates(maps)
     externs = parse_externs(elf, raw_btf)
-    numbers = {symbol: number for number, symbol in enumerate(externs)}
-    relocations = Resolver(elf, layout, maps, numbers).collect()
+    maps = (
+        *with_arena_data(elf, parse_legacy_maps(elf) + parse_maps(elf, btf)),
+        *parse_data(elf, btf, name),
+        *parse_kconfig(btf, externs.values(), name),
+        *parse_struct_ops(elf, btf),
+    )
+    _refuse_duplicates(maps)
+    relocations = Resolver(elf, layout, maps, externs).collect()
 
     programs: list[Program] = []
     subprograms: list[Function] = []
@@ -84,7 +88,6 @@ def _read(elf: Elf, name: str) -> Object:
         programs=tuple(programs),
         subprograms=tuple(subprograms),
         externs=tuple(externs.values()),
-        struct_ops=_struct_ops(btf),
         sections=tuple((section.name, section.size) for section in elf.sections if section.name),
     )
 
@@ -144,13 +147,3 @@ def _kernel_version(elf: Elf) -> int:
     if len(content) != 4:
         raise BadObject(f"section version: {len(content)} bytes, not 4")
     return int.from_bytes(content, elf.order)
-
-
-def _struct_ops(btf: Btf | None) -> tuple[str, ...]:
-    """Names of the struct_ops variables; they become maps."""
-    names: list[str] = []
-    for section in (".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link"):
-        datasec = btf.find(section, t.Datasec) if btf else None
-        if btf and datasec:
-            names += [btf[info.type].name for info in btf.get(datasec, t.Datasec).vars]
-    return tuple(names)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lskel.bpf import insn as i
+from lskel.bpf.enums import MapType
 from lskel.bpf.insn import CallKind, Insn
 from lskel.elf import SHN_LORESERVE, Bind, Elf, Rel, Section, SectionType, Symbol, SymbolType
 from lskel.errors import BadObject, NotSupported, at
-from lskel.object.data import data_kind
+from lskel.object.data import ARENA, data_kind
+from lskel.object.externs import KCONFIG
 from lskel.object.functions import TEXT, Layout, Place
 from lskel.object.legacy import SECTION as LEGACY_MAPS
 from lskel.object.maps import SECTION as MAPS
 from lskel.object.model import (
     CallRef,
     DataRef,
+    Extern,
+    ExternKind,
     ExternRef,
     FuncRef,
     Map,
@@ -29,12 +33,16 @@ class Resolver:
     """Classifies relocations against the maps and externs of one object."""
 
     def __init__(
-        self, elf: Elf, layout: Layout, maps: Sequence[Map], externs: Mapping[int, int]
+        self, elf: Elf, layout: Layout, maps: Sequence[Map], externs: Mapping[int, Extern]
     ) -> None:
+        """`externs` are by their symbol's index."""
         self._elf = elf
         self._layout = layout
         self._maps = {(m.section, m.offset): index for index, m in enumerate(maps)}
+        arenas = (index for index, m in enumerate(maps) if m.type == MapType.ARENA)
+        self._arena = next(arenas, None)
         self._externs = externs
+        self._numbers = {symbol: number for number, symbol in enumerate(externs)}
 
     def collect(self) -> dict[tuple[int, int], tuple[Relocation, ...]]:
         """Relocations by (section index, start) of their function, ascending by instruction."""
@@ -81,9 +89,7 @@ class Resolver:
         if i.is_wide(insn) and index + 1 >= place.end:
             raise BadObject(f"the 64-bit load at the end of '{place.symbol.name}' is cut off")
         if symbol.is_extern:
-            if symbol.number not in self._externs:
-                raise BadObject("unresolved extern")
-            return ExternRef(local, self._externs[symbol.number])
+            return self._extern(insn, local, symbol)
         section = self._section(symbol)
         if insn.op == i.OP_CALL:
             return self._call(insn, local, section, symbol)
@@ -97,9 +103,21 @@ class Resolver:
                     hint="is the map declared `static`?",
                 )
             return MapRef(local, found)
+        if section.name == ARENA and self._arena is not None:
+            return DataRef(local, self._arena, symbol.value + insn.imm)
         if data_kind(section) is None:
             raise BadObject(f"section {section.name} holds neither maps nor global data")
         return DataRef(local, self._maps[section.name, 0], symbol.value + insn.imm)
+
+    def _extern(self, insn: Insn, local: int, symbol: Symbol) -> Relocation:
+        extern = self._externs.get(symbol.number)
+        if extern is None:
+            raise BadObject("unresolved extern")
+        if insn.op == i.OP_CALL and extern.kind is not ExternKind.KFUNC:
+            raise BadObject(f"a {extern.kind.value} is called, which is no function")
+        if extern.kconfig is not None:
+            return DataRef(local, self._maps[KCONFIG, 0], extern.kconfig.offset)
+        return ExternRef(local, self._numbers[symbol.number])
 
     def _section(self, symbol: Symbol) -> Section:
         if not 0 < symbol.section < min(len(self._elf.sections), SHN_LORESERVE):

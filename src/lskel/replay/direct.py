@@ -4,89 +4,133 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 
 from lskel.bpf.attr import store
 from lskel.bpf.enums import Cmd
 from lskel.replay import target
+from lskel.replay.externs import FdSlots, resolve
+from lskel.replay.given import kept, with_given
 from lskel.replay.kernel_btf import KernelBtf
 from lskel.replay.loaded import Loaded, loaded
-from lskel.replay.overrides import override
+from lskel.replay.this_machine import ThisMachine
+from lskel.replay.options import DEFAULTS, Options
+from lskel.replay.prepare import Prepared, prepare
 from lskel.replay.report import failure, split_log
+from lskel.runtime.kallsyms import symbol_address
 from lskel.runtime.objects import Fd
-from lskel.runtime.syscall import BpfError, address_of, bpf
-from lskel.syscalls import Call, Data, FdArray, FdPointer, LogFields, Part, call_of
-from lskel.trace import BtfFind, Close, Op, Trace
+from lskel.runtime.syscall import BpfError, KernelError, address_of, bpf
+from lskel.syscalls import (
+    Call,
+    Data,
+    FdArray,
+    FdPointer,
+    Given,
+    LogFields,
+    Number,
+    Part,
+    call_of,
+)
+from lskel.trace import BtfFind, BtfLoad, Close, KsymFind, MapCreate, Op, ProgLoad, Ref, Trace
 
 # Log buffers grow from the first size to the last, the most that old kernels take.
 LOG_SIZES = (1 << 16, 1 << 20, (1 << 24) - 1)
 
 
-def run(
-    trace: Trace,
-    *,
-    max_entries: Mapping[str, int] | None = None,
-    initial: Mapping[str, bytes] | None = None,
-) -> Loaded:
+def run(trace: Trace, options: Options = DEFAULTS) -> Loaded:
     """Load everything by a system call an operation; takes what `kernel.run` takes.
 
     ReplayError names the failing operation, with the verifier's log; all fds are closed then.
     """
     target.check_byte_order(trace)
-    changed = override(trace, max_entries, initial, target.this_machine())
-    with ExitStack() as stack:
-        replay = _Direct(changed, stack)
-        for number, op in enumerate(changed.ops):
-            replay.issue(number, op)
-        kept = {made.op for made in trace.maps} | {p.op for p in trace.programs if p.op is not None}
-        result = loaded(
-            trace,
-            [replay.fds[made.op] for made in trace.maps],
-            [None if p.op is None else replay.fds[p.op] for p in trace.programs],
-        )
+    with ThisMachine() as machine, ExitStack() as stack:
+        prepared = with_given(prepare(trace, options, machine), options, stack)
+        result = replay(prepared)
         stack.pop_all()
-    for number, fd in replay.fds.items():
-        if number not in kept:
+        return kept(result, prepared, options)
+
+
+def replay(prepared: Prepared) -> Loaded:
+    """Make the calls. Given maps stay the caller's where that fails."""
+    trace = prepared.trace
+    with ExitStack() as stack:
+        calls = _Direct(prepared, stack)
+        for number, op in enumerate(trace.ops):
+            if not prepared.skips(number):
+                calls.issue(number, op)
+        stack.pop_all()
+    results = {made.op for made in trace.maps} | {program.op for program in trace.programs}
+    for number, fd in calls.fds.items():
+        if number not in results:
             fd.close()
-    return result
+    return loaded(
+        trace,
+        [calls.fds[made.op] for made in trace.maps],
+        [None if p.op is None else calls.fds.get(p.op) for p in trace.programs],
+    )
 
 
 class _Direct:
-    """Issues the calls; `fds` and `btf_ids` by the number of the op that made them."""
+    """Issues the calls; what they made and found by the number of their op."""
 
-    def __init__(self, trace: Trace, stack: ExitStack) -> None:
-        self.trace = trace
+    def __init__(self, prepared: Prepared, stack: ExitStack) -> None:
+        self.trace = prepared.trace
+        self.inputs = prepared.inputs
         self.stack = stack
-        self.fds: dict[int, Fd] = {}
-        self.btf_ids: dict[int, int] = {}
+        self.fds = {self.trace.maps[slot].op: fd for slot, fd in prepared.given.items()}
+        self.found: dict[int, int] = {}
+        self.slots = FdSlots([])
         self.kernel_btf = KernelBtf()
 
     def issue(self, number: int, op: Op) -> None:
         """Make the call of one operation; ReplayError where the kernel refuses it."""
+        if isinstance(op, ProgLoad):
+            self.slots = FdSlots([self.fd(made.op) for made in self.trace.maps])
+            fds = {find: fd.fileno() for find, fd in self.fds.items() if not fd.closed}
+            op = resolve(self.trace, op, self.found, fds, self.slots)
         call = call_of(op, self.trace.order)
         try:
             if call is not None:
-                self.keep(number, self.make(call), call.cmd)
+                self.keep(number, self.call(op, call), call.cmd)
             elif isinstance(op, BtfFind):
                 self.find(number, op)
+            elif isinstance(op, KsymFind):
+                self.found[number] = address(op)
             elif isinstance(op, Close) and op.ref.op in self.fds:
                 self.fds[op.ref.op].close()
-        except BpfError as error:
-            log = self.logged(call) if call is not None and call.log is not None else ()
+        except KernelError as error:
+            log = self.logged(op, call) if call is not None and call.log is not None else ()
             raise failure(self.trace, number, error.errno, log) from error
 
-    def keep(self, number: int, result: int, cmd: Cmd) -> None:
-        if cmd in (Cmd.BTF_LOAD, Cmd.MAP_CREATE, Cmd.PROG_LOAD):
+    def call(self, op: Op, call: Call) -> int | None:
+        """What a call returns; None for BTF that the kernel rejects and nothing needs."""
+        try:
+            return self.make(op, call)
+        except BpfError:
+            if isinstance(op, BtfLoad) and not op.needed_by:
+                return None
+            if isinstance(op, MapCreate) and op.btf_is_optional:
+                return self.make(replace(op, btf=None), call)
+            raise
+
+    def keep(self, number: int, result: int | None, cmd: Cmd) -> None:
+        if result is not None and cmd in (Cmd.BTF_LOAD, Cmd.MAP_CREATE, Cmd.PROG_LOAD):
             self.fds[number] = self.stack.enter_context(Fd(result))
 
     def find(self, number: int, op: BtfFind) -> None:
-        found = self.kernel_btf.find(op.name, op.kind)
-        self.btf_ids[number] = found.type_id
+        try:
+            found = self.kernel_btf.find(op.name, op.kind)
+        except BpfError as error:
+            if not op.is_weak or error.errno != errno.ENOENT:
+                raise
+            self.found[number] = 0
+            return
+        self.found[number] = found.type_id
         if found.module is not None:
             self.fds[number] = self.stack.enter_context(found.module)
 
-    def make(self, call: Call, log: bytearray | None = None) -> int:
+    def make(self, op: Op, call: Call, log: bytearray | None = None) -> int:
         order = self.trace.order
         attr = bytearray(call.attr)
         keep: list[bytes | bytearray] = []
@@ -96,36 +140,53 @@ class _Direct:
             store(attr, call.layout, field, address_of(content), order)
 
         for value in call.numbers:
-            store(attr, call.layout, value.field, self.number(value.ref.op, value.part), order)
+            store(attr, call.layout, value.field, self.number(value), order)
+        btf: Ref | None = getattr(op, "btf", None)
+        if btf is None or btf.op not in self.fds:
+            for field in call.btf_fields:
+                store(attr, call.layout, field, 0, order)
         for pointer in call.pointers:
             if isinstance(pointer, Data):
                 point(pointer.field, pointer.content.ljust(pointer.size, b"\0"))
             elif isinstance(pointer, FdPointer):
-                point(pointer.field, self.fds[pointer.ref.op].fileno().to_bytes(4, order))
+                point(pointer.field, self.fd(pointer.ref.op).to_bytes(4, order))
             elif isinstance(pointer, FdArray):
-                fds = [self.fds[made.op].fileno() for made in self.trace.maps]
-                point(pointer.field, b"".join(fd.to_bytes(4, order) for fd in fds))
+                point(pointer.field, self.slots.content(order))
         if log is not None and call.log is not None:
             fill_log(attr, call, call.log, log)
         return bpf(call.cmd, attr)
 
-    def number(self, op: int, part: Part) -> int:
-        if part is Part.BTF_ID:
-            return self.btf_ids[op]
+    def number(self, value: Number | Given) -> int:
+        if isinstance(value, Given):
+            return self.inputs[value.input.number]
+        if value.part is Part.BTF_ID:
+            return self.found[value.ref.op]
+        return self.fd(value.ref.op)
+
+    def fd(self, op: int) -> int:
+        """What an operation made; 0 for vmlinux's BTF, and for BTF that the kernel rejected."""
         fd = self.fds.get(op)
         return fd.fileno() if fd is not None else 0
 
-    def logged(self, call: Call) -> tuple[str, ...]:
+    def logged(self, op: Op, call: Call) -> tuple[str, ...]:
         """Make a call that failed again, with a log buffer that is large enough."""
         log = bytearray()
         for size in LOG_SIZES:
             log = bytearray(size)
             try:
-                Fd(self.make(call, log)).close()
+                Fd(self.make(op, call, log)).close()
             except BpfError as error:
                 if error.errno != errno.ENOSPC:
                     break
         return split_log(bytes(log))
+
+
+def address(op: KsymFind) -> int:
+    """The address of a kernel symbol; 0 for a weak one that is missing."""
+    found = symbol_address(op.name)
+    if found is None and not op.is_weak:
+        raise KernelError(f"kernel symbol '{op.name}'", errno.ENOENT)
+    return found or 0
 
 
 def fill_log(attr: bytearray, call: Call, fields: LogFields, log: bytearray) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Mapping
+from contextlib import ExitStack
 
 from lskel.errors import NoPermission, ReplayError
 from lskel.loader import context
 from lskel.loader.model import NO_OP, Loader
 from lskel.replay import direct, target
 from lskel.replay.context import build_context
+from lskel.replay.given import with_given, kept
 from lskel.replay.loaded import Loaded, loaded
-from lskel.replay.overrides import override
+from lskel.replay.this_machine import ThisMachine
+from lskel.replay.options import DEFAULTS, Options
+from lskel.replay.prepare import Prepared, prepare
 from lskel.replay.report import failure
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.objects import Fd
@@ -21,30 +24,27 @@ from lskel.runtime.syscall import BpfError, address_of
 from lskel.trace import BtfLoad, ProgLoad, Trace
 
 
-def run(
-    loader: Loader,
-    *,
-    max_entries: Mapping[str, int] | None = None,
-    initial: Mapping[str, bytes] | None = None,
-) -> Loaded:
+def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
     """Load everything by running the loader once; needs Linux 5.14.
 
-    `max_entries` and `initial` override sizes of maps and whole values of global data, by map
-    name. ReplayError names the failing operation, with the verifier's log (asked for by
-    direct replay); nothing is left loaded then. UsageError where an override does not fit.
+    ReplayError names the failing operation, with the verifier's log (asked for by direct replay);
+    nothing is left loaded then. Errors of the options and of what the machine lacks are those of
+    `prepare`.
     """
     trace = loader.trace
     target.check_byte_order(trace)
-    # The context holds addresses of values in it until the last run of the loader.
-    changed = override(trace, max_entries, initial, target.this_machine())
-    ctx = build_context(trace, changed, address_of)
-    result = _run(loader, ctx)
-    if result.value != 0:
-        raise _explain(loader, changed, result)
-    return _handed_back(trace, ctx)
+    with ThisMachine() as machine, ExitStack() as stack:
+        prepared = with_given(prepare(trace, options, machine), options, stack)
+        # The context holds addresses of values in it until the last run of the loader.
+        ctx = build_context(trace, prepared, address_of)
+        result = _run(loader, ctx)
+        if result.value != 0:
+            raise _explain(loader, prepared, result)
+        stack.pop_all()
+        return kept(_handed_back(trace, prepared, ctx), prepared, options)
 
 
-def _handed_back(trace: Trace, ctx: bytearray) -> Loaded:
+def _handed_back(trace: Trace, prepared: Prepared, ctx: bytearray) -> Loaded:
     count = len(trace.maps)
 
     def fd(offset: int) -> Fd:
@@ -52,10 +52,10 @@ def _handed_back(trace: Trace, ctx: bytearray) -> Loaded:
 
     return loaded(
         trace,
-        [fd(context.map_fd(slot)) for slot in range(count)],
+        [prepared.given.get(slot) or fd(context.map_fd(slot)) for slot in range(count)],
         [
-            fd(context.program_fd(count, slot)) if program.op is not None else None
-            for slot, program in enumerate(trace.programs)
+            fd(context.program_fd(count, slot)) if loads else None
+            for slot, loads in enumerate(prepared.loads)
         ],
     )
 
@@ -71,24 +71,24 @@ def _run(loader: Loader, ctx: bytearray) -> Result:
         raise ReplayError(what, errno=error.errno, hint=hint) from error
 
 
-def _explain(loader: Loader, changed: Trace, result: Result) -> ReplayError:
+def _explain(loader: Loader, prepared: Prepared, result: Result) -> ReplayError:
     trace, code = loader.trace, -result.value
     number = int.from_bytes(result.blob[loader.status : loader.status + 4], sys.byteorder)
     if number == NO_OP or number >= len(trace.ops):
         return ReplayError(f"{trace.name}: the loader failed before its first call", errno=code)
     log: tuple[str, ...] = ()
     if isinstance(trace.ops[number], ProgLoad | BtfLoad):
-        log = _log(changed, number)
+        log = _log(prepared, number)
     return failure(trace, number, code, log)
 
 
-def _log(changed: Trace, number: int) -> tuple[str, ...]:
+def _log(prepared: Prepared, number: int) -> tuple[str, ...]:
     """The log of an operation that failed, asked for directly.
 
     All calls of a loader share one log buffer, so it could not tell whose log it holds.
     """
     try:
-        direct.run(changed).close()
+        direct.replay(prepared).close()
     except ReplayError as error:
         return error.log if error.op == number else ()
     return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lskel.errors import ReplayError
@@ -15,6 +15,7 @@ from lskel.trace import (
     BtfFind,
     BtfLoad,
     Close,
+    KsymFind,
     MapCreate,
     MapFreeze,
     MapUpdate,
@@ -43,21 +44,39 @@ def _find(trace: Trace, op: BtfFind) -> str:
     return f"looking up {what} '{op.name}' in the kernel's BTF{_user(trace, op)}"
 
 
-def _user(trace: Trace, op: BtfFind) -> str:
-    for user in trace.ops:
-        if isinstance(user, ProgLoad) and user.attach_btf and trace.ops[user.attach_btf.op] is op:
-            return f" for program '{user.name}'"
-    return ""
+def _user(trace: Trace, op: Op) -> str:
+    number = next(number for number, other in enumerate(trace.ops) if other is op)
+    user = next((user for user in trace.ops if number in _finds(user)), None)
+    if user is None:
+        return ""
+    what = "map" if isinstance(user, MapCreate) else "program"
+    return f" for {what} '{getattr(user, 'name', '')}'"
+
+
+def _finds(op: Op) -> Iterator[int]:
+    """The numbers of the operations that found something for this one."""
+    if isinstance(op, MapCreate) and op.kernel_value_type is not None:
+        yield op.kernel_value_type.op
+    elif isinstance(op, ProgLoad):
+        yield from (extern.find.op for extern in op.externs)
+        if op.attach_btf is not None:
+            yield op.attach_btf.op
+
+
+def _btf_load(trace: Trace, op: BtfLoad) -> str:
+    needed = f", which {op.needed_by} needs" if op.needed_by else ""
+    return f"BPF_BTF_LOAD of {len(op.data)} bytes{needed}"
 
 
 _PHRASES: dict[type, Callable[[Trace, Any], str]] = {
-    BtfLoad: lambda trace, op: f"BPF_BTF_LOAD of {len(op.data)} bytes",
+    BtfLoad: _btf_load,
     MapCreate: lambda trace, op: f"BPF_MAP_CREATE of map '{op.name}'",
     MapUpdate: lambda trace, op: (
         f"BPF_MAP_UPDATE_ELEM of map '{_map_name(trace, op.map)}', key {op.key}"
     ),
     MapFreeze: lambda trace, op: f"BPF_MAP_FREEZE of map '{_map_name(trace, op.map)}'",
     BtfFind: _find,
+    KsymFind: lambda trace, op: f"looking up kernel symbol '{op.name}'{_user(trace, op)}",
     ProgLoad: lambda trace, op: f"BPF_PROG_LOAD of program '{op.name}'",
     Close: lambda trace, op: "closing a file descriptor",
 }
@@ -70,7 +89,9 @@ CORE_POISON = f"unknown#{0xBAD2310}"
 
 # What to do about an errno of an operation.
 _HINTS: dict[tuple[type, int], str] = {
-    (BtfFind, errno.ENOENT): "this kernel has no such attach target",
+    (BtfFind, errno.ENOENT): "neither this kernel nor its loaded modules have it",
+    (KsymFind, errno.ENOENT): "neither this kernel nor its loaded modules have it",
+    (KsymFind, errno.EPERM): "the kernel hides addresses: sysctl kernel.kptr_restrict",
     (MapCreate, errno.E2BIG): "the map is too large, or this kernel does not know a field of it",
     (MapCreate, errno.ENOMEM): "the map does not fit into memory: lower its max_entries",
     (
@@ -96,7 +117,7 @@ def failure(trace: Trace, number: int, code: int, log: tuple[str, ...] = ()) -> 
 def _hint(op: Op, code: int, gist: str) -> str:
     if CORE_POISON in gist:
         return "a CO-RE relocation failed: this kernel lacks a type, field or enumerator it names"
-    if code == errno.EPERM:
+    if code == errno.EPERM and not isinstance(op, KsymFind):
         return why_refused()
     if isinstance(op, MapCreate) and op.type in MAP_IN_MAP and op.inner is None:
         return _NO_TEMPLATE

@@ -12,17 +12,17 @@ from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, ReplayError
 from lskel.loader.model import NO_OP, Loader
 from lskel.replay.context import build_context
-from lskel.replay.overrides import override
+from lskel.replay.options import DEFAULTS, Options
+from lskel.replay.prepare import prepare
 from lskel.replay.simulator.addresses import Addresses
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.helpers import Env, helpers
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.machine import DEFAULT_BUDGET, Machine, Resolve
+from lskel.replay.simulator.computer import SimulatedMachine
 from lskel.replay.simulator.record import FdRef, Record
-from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.storage import Array
-from lskel.replay.target import Target
 from lskel.runtime.syscall import errno_name
 
 _KEY = bytes(4)
@@ -104,27 +104,25 @@ def simulate(
 
 def run(
     loader: Loader,
+    options: Options = DEFAULTS,
     *,
-    max_entries: Mapping[str, int] | None = None,
-    initial: Mapping[str, bytes] | None = None,
     faults: Faults | None = None,
     kernel: SimulatedKernel | None = None,
     budget: int = DEFAULT_BUDGET,
 ) -> Replay:
-    """Run a loader of lskel; overrides are those of `lskel.replay.kernel.run`, with its errors.
+    """Run a loader of lskel; options are those of `lskel.replay.kernel.run`, with its errors.
 
-    `faults` is for the kernel that is made where none is given.
+    `faults` is for the kernel that is made where none is given. Pins are neither read nor made.
     """
-    order = loader.trace.order
-    kernel = kernel or SimulatedKernel(order, faults=faults)
     trace = loader.trace
-    changed = override(trace, max_entries, initial, Target(kernel.state.cpus, PAGE_SIZE))
+    kernel = kernel or SimulatedKernel(trace.order, faults=faults)
+    prepared = prepare(trace, options, SimulatedMachine(kernel))
 
     def address_of(value: bytes) -> int:
         return kernel.map_user("initial value", bytearray(value)).base
 
-    context = bytes(build_context(trace, changed, address_of))
-    return simulate(loader.insns, loader.blob, context, order, kernel=kernel, budget=budget)
+    context = bytes(build_context(trace, prepared, address_of))
+    return simulate(loader.insns, loader.blob, context, trace.order, kernel=kernel, budget=budget)
 
 
 @contextmanager

@@ -1,0 +1,65 @@
+"""What a trace asks of the machine that it is replayed on: symbols of the kernel, and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.types import VOID, Kind
+from lskel.object.model import Extern, ExternKind
+from lskel.trace import (
+    AttachBtfId,
+    AttachFd,
+    BtfFind,
+    InputKind,
+    KsymFind,
+    MemberIndex,
+    ProgLoad,
+    Trace,
+    TypeSize,
+)
+
+
+def used_externs(trace: Trace, load: ProgLoad, btf: Btf | None) -> dict[int, Extern]:
+    """The symbols that a program's code refers to, by instruction."""
+    finds = dict.fromkeys(reloc.find.op for reloc in load.externs)
+    found = {number: _extern(trace, number, btf) for number in finds}
+    return {reloc.insn: found[reloc.find.op] for reloc in load.externs}
+
+
+def all_externs(trace: Trace, btf: Btf | None) -> Iterator[Extern]:
+    """The symbols of all programs, then the configuration values; each once."""
+    loads = [op for op in trace.ops if isinstance(op, ProgLoad)]
+    yield from dict.fromkeys(
+        extern for load in loads for extern in used_externs(trace, load, btf).values()
+    )
+    for var in trace.kconfig.vars if trace.kconfig else ():
+        type_id = btf.find(var.name, t.Var) if btf else None
+        yield Extern(var.name, ExternKind.KCONFIG, var.is_weak, type_id or VOID, kconfig=var)
+
+
+def _extern(trace: Trace, number: int, btf: Btf | None) -> Extern:
+    find = trace.ops[number]
+    assert isinstance(find, BtfFind | KsymFind)
+    if isinstance(find, KsymFind):
+        return Extern(find.name, ExternKind.KSYM, find.is_weak, VOID, is_typeless=True)
+    if find.kind is not Kind.FUNC:
+        return Extern(find.name, ExternKind.KSYM, find.is_weak, VOID)
+    type_id = btf.find(find.name, t.Func) if btf else None
+    return Extern(find.name, ExternKind.KFUNC, find.is_weak, type_id or VOID)
+
+
+def inputs(trace: Trace) -> tuple[str, ...]:
+    """The numbers that are known on the target only, in words."""
+    return tuple(_words(trace, kind) for kind in trace.inputs)
+
+
+def _words(trace: Trace, kind: InputKind) -> str:
+    if isinstance(kind, TypeSize):
+        return f"size of struct {kind.type}"
+    if isinstance(kind, MemberIndex):
+        return f"index of member {kind.member} in struct {kind.type}"
+    program = trace.programs[kind.slot].name
+    what = {AttachFd: "fd", AttachBtfId: "BTF id"}[type(kind)]
+    return f"{what} of what program '{program}' attaches to"

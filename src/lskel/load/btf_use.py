@@ -1,0 +1,96 @@
+"""What the object's BTF is needed for, when the kernel takes it or refuses it."""
+
+from __future__ import annotations
+
+from lskel.bpf.enums import MapType, ProgType
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.object.model import Map, Object
+
+# Local storage and struct_ops maps are made with BTF only (kernel/bpf/bpf_local_storage.c).
+_NEED_BTF = frozenset(
+    {
+        MapType.SK_STORAGE,
+        MapType.INODE_STORAGE,
+        MapType.TASK_STORAGE,
+        MapType.CGRP_STORAGE,
+    }
+)
+# Fields that the kernel finds by their type (btf_get_field_type in kernel/bpf/btf.c, Linux 6.18).
+_SPECIAL_STRUCTS = frozenset(
+    {
+        "bpf_spin_lock",
+        "bpf_res_spin_lock",
+        "bpf_timer",
+        "bpf_wq",
+        "bpf_task_work",
+        "bpf_list_head",
+        "bpf_list_node",
+        "bpf_rb_root",
+        "bpf_rb_node",
+        "bpf_refcount",
+    }
+)
+_SPECIAL_TAGS = frozenset({"kptr", "kptr_untrusted", "kptr_ref", "percpu_kptr", "uptr"})
+# Maps of which the kernel takes any types of keys, and those whose keys must be 32-bit integers.
+_ANY_KEY = frozenset(
+    {
+        MapType.HASH,
+        MapType.PERCPU_HASH,
+        MapType.LRU_HASH,
+        MapType.LRU_PERCPU_HASH,
+    }
+)
+_INT_KEY = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
+_KEY_SIZE = 4
+
+
+def needed_by(obj: Object) -> str:
+    """What makes the object's BTF indispensable, in words; empty where nothing does."""
+    for program in obj.programs:
+        if program.autoload and program.spec.prog_type == ProgType.EXT:
+            return f"program '{program.name}' (freplace)"
+    for function in (*(p.function for p in obj.programs if p.autoload), *obj.subprograms):
+        if len(function.core_relos):
+            return f"function '{function.name}' (CO-RE relocations)"
+    for a_map in obj.maps:
+        if a_map.autocreate and obj.btf is not None and map_needs_btf(a_map, obj.btf):
+            return f"map '{a_map.name}'"
+    return ""
+
+
+def map_needs_btf(a_map: Map, btf: Btf) -> bool:
+    """Whether the map is nothing without the types of its key and value."""
+    return a_map.type in _NEED_BTF or _has_special_fields(btf, a_map.value_type)
+
+
+def map_may_lack_btf(a_map: Map, btf: Btf) -> bool:
+    """Whether kernels may refuse the map with its types, though they take it without."""
+    if map_needs_btf(a_map, btf) or a_map.type in _ANY_KEY:
+        return False
+    if a_map.type not in _INT_KEY:
+        return True
+    key = btf[btf.resolve(a_map.key_type)]
+    has_int_key = isinstance(key, t.Int) and key.size == _KEY_SIZE
+    return not (has_int_key or a_map.is_global_data)
+
+
+def _has_special_fields(btf: Btf, type_id: t.TypeId) -> bool:
+    pending, seen = [type_id], {t.VOID}
+    while pending:
+        type_id = btf.resolve(pending.pop())
+        if type_id in seen:
+            continue
+        seen.add(type_id)
+        found = btf[type_id]
+        if isinstance(found, t.Array):
+            pending.append(found.type)
+        elif isinstance(found, t.Struct):
+            if found.name in _SPECIAL_STRUCTS:
+                return True
+            pending += [member.type for member in found.members]
+        elif isinstance(found, t.Ptr):
+            tag = btf[found.type]
+            if isinstance(tag, t.TypeTag) and tag.name in _SPECIAL_TAGS:
+                return True
+    return False

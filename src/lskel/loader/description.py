@@ -1,0 +1,349 @@
+"""A loader's description: its trace and what lies where in its blob, as JSON and back.
+
+Bytes that are in the blob are described by their place there. What is read is checked: a
+description may come from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from lskel.bpf.kconfig import KconfigType, KconfigVar
+from lskel.bpf.struct_ops import Member, StructOps
+from lskel.btf.ext import Records
+from lskel.btf.types import Kind
+from lskel.errors import BadBundle
+from lskel.loader.blob import MAX_SIZE, Region, RegionKind
+from lskel.loader.model import Form, Loader
+from lskel.trace import (
+    Arena,
+    AttachBtfId,
+    AttachFd,
+    BtfFind,
+    BtfLoad,
+    Close,
+    ExternReloc,
+    Guard,
+    Input,
+    InputKind,
+    KconfigMap,
+    KsymFind,
+    MapCreate,
+    MapFreeze,
+    MapResult,
+    MapUpdate,
+    MemberIndex,
+    Op,
+    ProgLoad,
+    ProgramResult,
+    Ref,
+    StructOpsMap,
+    Subject,
+    Trace,
+    TypeSize,
+)
+
+_OPS: dict[str, type[Op]] = {
+    cls.__name__: cls
+    for cls in (BtfLoad, MapCreate, MapUpdate, MapFreeze, BtfFind, KsymFind, ProgLoad, Close)
+}
+_INPUTS: dict[str, type[InputKind]] = {
+    cls.__name__: cls for cls in (TypeSize, MemberIndex, AttachFd, AttachBtfId)
+}
+# What an operation's reference must be to.
+_WANTED: dict[tuple[type, str], tuple[type, ...]] = {
+    (MapCreate, "btf"): (BtfLoad,),
+    (MapCreate, "inner"): (MapCreate,),
+    (MapCreate, "kernel_value_type"): (BtfFind,),
+    (MapUpdate, "map"): (MapCreate,),
+    (MapUpdate, "value"): (MapCreate, ProgLoad),
+    (MapFreeze, "map"): (MapCreate,),
+    (ProgLoad, "btf"): (BtfLoad,),
+    (ProgLoad, "attach_btf"): (BtfFind,),
+    (ProgLoad, "find"): (BtfFind, KsymFind),
+    (Close, "ref"): (BtfLoad, MapCreate, BtfFind, ProgLoad),
+}
+_PLAIN: dict[str, type] = {"int": int, "str": str, "bool": bool}
+_ENUMS: dict[str, type[Enum]] = {"KconfigType": KconfigType, "Subject": Subject}
+# Records with named fields; what is in their `__annotations__` says how to read them.
+_RECORDS: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for cls in (
+        Arena,
+        ExternReloc,
+        Guard,
+        KconfigMap,
+        KconfigVar,
+        MapResult,
+        Member,
+        ProgramResult,
+        StructOps,
+        StructOpsMap,
+    )
+}
+_LIST, _LIST_END, _OR_NONE = "tuple[", ", ...]", " | None"
+
+
+def describe(loader: Loader) -> dict[str, Any]:
+    """The description, of what JSON knows."""
+    trace = loader.trace
+    encode = _Encoder(loader).encode
+    return {
+        "form": loader.form.value,
+        "name": trace.name,
+        "byte_order": trace.order,
+        "status": loader.status,
+        "context_size": loader.context_size,
+        "maps": encode(trace.maps),
+        "programs": encode(trace.programs),
+        "ops": [{"op": type(op).__name__, **encode(op)} for op in trace.ops],
+        "guards": [[number, encode(guard)] for number, guard in trace.guards.items()],
+        "inputs": [{"input": type(i).__name__, **encode(i)} for i in trace.inputs],
+        "kconfig": encode(trace.kconfig),
+        "struct_ops": encode(trace.struct_ops),
+        "arenas": encode(trace.arenas),
+        "regions": [[r.offset, r.size, r.kind.value, r.op, r.field] for r in loader.regions],
+    }
+
+
+class _Encoder:
+    def __init__(self, loader: Loader) -> None:
+        self.blob = loader.blob
+        self.places = {
+            loader.blob[region.offset : region.offset + region.size]: region.offset
+            for region in loader.regions
+            if region.kind is RegionKind.DATA
+        }
+
+    def encode(self, value: Any) -> Any:
+        """Numbers and strings as they are, references and places as small objects."""
+        if isinstance(value, Ref):
+            return {"ref": value.op}
+        if isinstance(value, Input):
+            return {"input": value.number}
+        if isinstance(value, bytes):
+            return self.data(value)
+        if isinstance(value, Records):
+            return {"record_size": value.size, **self.data(value.data)}
+        if isinstance(value, Kind):
+            return value.name
+        if isinstance(value, Enum) and not isinstance(value, int):
+            return value.value
+        if hasattr(value, "_fields"):
+            return {name: self.encode(getattr(value, name)) for name in value._fields}
+        if isinstance(value, tuple):
+            return [self.encode(item) for item in value]
+        if is_dataclass(value):
+            return {item.name: self.encode(getattr(value, item.name)) for item in fields(value)}
+        return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    def data(self, value: bytes) -> dict[str, Any]:
+        # Where a bundle's regions are odd, none may name the data; it is in the blob all the same.
+        offset = self.places.get(value, self.blob.find(value)) if value else 0
+        return {"blob": [offset, len(value)]} if offset >= 0 else {"hex": value.hex()}
+
+
+def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
+    """The loader that was described.
+
+    BadBundle, KeyError, TypeError, ValueError, IndexError or AttributeError where the description
+    is none.
+    """
+    read = _Decoder(blob)
+    ops = tuple(read.op(item, number) for number, item in enumerate(description["ops"]))
+    order = description["byte_order"]
+    if order not in ("little", "big"):
+        raise BadBundle(f"byte order {order!r} is unknown")
+    trace = Trace(
+        name=read.decode(description["name"], "str"),
+        order=order,
+        ops=ops,
+        maps=read.decode(description["maps"], "tuple[MapResult, ...]"),
+        programs=read.decode(description["programs"], "tuple[ProgramResult, ...]"),
+        guards={
+            read.decode(number, "int"): read.decode(guard, "Guard")
+            for number, guard in description["guards"]
+        },
+        inputs=tuple(
+            read.record(item, _INPUTS[item.pop("input")]) for item in description["inputs"]
+        ),
+        kconfig=read.decode(description["kconfig"], "KconfigMap | None"),
+        struct_ops=read.decode(description["struct_ops"], "tuple[StructOpsMap, ...]"),
+        arenas=read.decode(description["arenas"], "tuple[Arena, ...]"),
+    )
+    _check_trace(trace)
+    status = read.decode(description["status"], "int")
+    if len(insns) % 8 or not insns or not 0 <= status <= len(blob) - 4:
+        raise BadBundle("instructions or blob do not fit the description")
+    return Loader(
+        form=Form(description["form"]),
+        trace=trace,
+        insns=insns,
+        blob=blob,
+        regions=tuple(read.region(item) for item in description["regions"]),
+        status=status,
+    )
+
+
+class _Decoder:
+    """Reads values by the annotations of the fields that they are for."""
+
+    def __init__(self, blob: bytes) -> None:
+        self.blob = blob
+        self.readers: dict[str, Callable[[Any], Any]] = {
+            "Kind": lambda value: Kind[value],
+            "Ref": lambda value: Ref(self.decode(value["ref"], "int")),
+            "Input": lambda value: Input(self.decode(value["input"], "int")),
+            "bytes": self.data,
+            "Records": self.records,
+        }
+
+    def decode(self, value: Any, wanted: str) -> Any:
+        """A value of the type that the annotation `wanted` names."""
+        if wanted.endswith(_OR_NONE):
+            return None if value is None else self.decode(value, wanted.removesuffix(_OR_NONE))
+        if " | " in wanted:
+            return self.decode(value, _alternative(value, wanted))
+        if wanted in _PLAIN:
+            if type(value) is not _PLAIN[wanted] or not _in_range(value):
+                raise BadBundle(f"{value!r} is no {wanted}")
+            return value
+        if wanted in _ENUMS:
+            return _ENUMS[wanted](value)
+        if wanted.startswith(_LIST):
+            inner = wanted.removeprefix(_LIST).removesuffix(_LIST_END)
+            return tuple(self.decode(item, inner) for item in value)
+        if wanted in _RECORDS:
+            return self.record(value, _RECORDS[wanted])
+        return self.readers[wanted](value)
+
+    def record(self, item: dict[str, Any], cls: type[Any]) -> Any:
+        """A record by its fields' annotations."""
+        values = {}
+        for name, annotation in cls.__annotations__.items():
+            # A NamedTuple wraps its annotations.
+            wanted: str = getattr(annotation, "__forward_arg__", annotation)
+            try:
+                values[name] = self.decode(item[name], wanted)
+            except BadBundle as error:
+                raise BadBundle(f"{cls.__name__}: {name}: {error}") from error
+        return cls(**values)
+
+    def op(self, item: dict[str, Any], number: int) -> Op:
+        """An operation; `item` names its class."""
+        name = item["op"]
+        if name not in _OPS:
+            raise BadBundle(f"operation {number}: '{name}' is unknown")
+        try:
+            op: Op = self.record(item, _OPS[name])
+        except BadBundle as error:
+            raise BadBundle(f"operation {number}: {error}") from error
+        return op
+
+    def range(self, offset: Any, size: Any) -> bytes:
+        """Bytes of the blob."""
+        for value in (offset, size):
+            self.decode(value, "int")
+        if offset + size > len(self.blob):
+            raise BadBundle(f"{offset}+{size} is outside the blob of {len(self.blob)} bytes")
+        return self.blob[offset : offset + size]
+
+    def data(self, value: Any) -> bytes:
+        """Bytes, in the blob or spelt out."""
+        return bytes.fromhex(value["hex"]) if "hex" in value else self.range(*value["blob"])
+
+    def records(self, value: Any) -> Records:
+        """A table of BTF.ext."""
+        data, size = self.data(value), self.decode(value["record_size"], "int")
+        if size < 4 or len(data) % size:
+            raise BadBundle(f"records of {size} bytes in {len(data)}")
+        return Records(size, data)
+
+    def region(self, item: list[Any]) -> Region:
+        """A region of the blob; that of no operation has number -1."""
+        offset, size, kind, op, field = item
+        self.range(offset, size)
+        if type(op) is not int:
+            raise BadBundle(f"{op!r} is no operation")
+        return Region(offset, size, RegionKind(kind), op, self.decode(field, "str"))
+
+
+def _alternative(value: Any, wanted: str) -> str:
+    """Which of two types a value has: a reference or an input, else the plain one."""
+    plain, marked = sorted(wanted.split(" | "), key=lambda name: name in ("Ref", "Input"))
+    is_marked = isinstance(value, dict) and marked.lower() in value
+    return marked if is_marked else plain
+
+
+def _in_range(value: object) -> bool:
+    """Whether a number fits an attr's field, and a string can be written to a file."""
+    if isinstance(value, str):
+        return value.isprintable() or not value
+    return isinstance(value, int) and 0 <= value < 1 << 64
+
+
+def _check_trace(trace: Trace) -> None:
+    """Operations, results and the rest refer to what there is."""
+    for number, op in enumerate(trace.ops):
+        for name, ref in _references(op):
+            if not 0 <= ref.op < number:
+                raise BadBundle(f"operation {number} refers to operation {ref.op}")
+            if not isinstance(trace.ops[ref.op], _WANTED[type(op), name]):
+                kind = type(trace.ops[ref.op]).__name__
+                raise BadBundle(f"operation {number}: {name} refers to a {kind}")
+        if isinstance(op, MapUpdate) and not _fits(op):
+            raise BadBundle(f"operation {number}: its value does not fit {op.size} bytes")
+        if isinstance(op, ProgLoad):
+            _check_externs(number, op)
+        for item in fields(op):
+            value = getattr(op, item.name)
+            if isinstance(value, Input) and value.number >= len(trace.inputs):
+                raise BadBundle(f"operation {number}: {item.name}: there is no such input")
+    for slot, made in enumerate(trace.maps):
+        create = _op(trace, made.op, MapCreate)
+        if create.slot != slot:
+            raise BadBundle(f"operation {made.op} does not make map {slot}")
+    for slot, program in enumerate(trace.programs):
+        if program.op is not None and _op(trace, program.op, ProgLoad).slot != slot:
+            raise BadBundle(f"operation {program.op} does not load program {slot}")
+    counts = {Subject.MAP: len(trace.maps), Subject.PROGRAM: len(trace.programs)}
+    slots = [
+        (Subject.PROGRAM, i.slot) for i in trace.inputs if isinstance(i, AttachFd | AttachBtfId)
+    ]
+    slots += [(guard.subject, guard.slot) for guard in trace.guards.values()]
+    slots += [(Subject.MAP, item.slot) for item in trace.struct_ops]
+    slots += [(Subject.MAP, item.slot) for item in trace.arenas]
+    if trace.kconfig is not None:
+        slots.append((Subject.MAP, trace.kconfig.slot))
+        if any(v.offset + v.size > trace.kconfig.size <= MAX_SIZE for v in trace.kconfig.vars):
+            raise BadBundle("a configuration value lies outside its map")
+    for subject, slot in slots:
+        if slot >= counts[subject]:
+            raise BadBundle(f"there is no {subject.value} {slot}")
+
+
+def _references(op: Op) -> list[tuple[str, Ref]]:
+    found = [(item.name, getattr(op, item.name)) for item in fields(op)]
+    externs = op.externs if isinstance(op, ProgLoad) else ()
+    found += [("find", extern.find) for extern in externs]
+    return [(name, value) for name, value in found if isinstance(value, Ref)]
+
+
+def _op(trace: Trace, number: int, kind: type) -> Any:
+    if number >= len(trace.ops) or not isinstance(trace.ops[number], kind):
+        raise BadBundle(f"operation {number} is no {kind.__name__}")
+    return trace.ops[number]
+
+
+def _fits(op: MapUpdate) -> bool:
+    size = len(op.value) if isinstance(op.value, bytes) else 0
+    return size <= op.size <= MAX_SIZE and op.key < 1 << 32
+
+
+def _check_externs(number: int, op: ProgLoad) -> None:
+    for extern in op.externs:
+        if (extern.insn + 1) * 8 > len(op.insns):
+            raise BadBundle(f"operation {number}: there is no instruction {extern.insn}")

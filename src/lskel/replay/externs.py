@@ -1,0 +1,55 @@
+"""Putting what was found of the kernel into a program's instructions, from outside the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lskel.bpf import insn as i
+from lskel.bpf.insn import Pseudo
+from lskel.cursor import ByteOrder
+from lskel.trace import KsymFind, Op, ProgLoad, Trace
+
+
+class FdSlots:
+    """The fd_array of a program: the maps' fds, then those of BTFs as they are asked for."""
+
+    def __init__(self, maps: list[int]) -> None:
+        self.fds = maps
+
+    def index(self, fd: int) -> int:
+        """Where an fd of a module's BTF stands; 0 for vmlinux's, which has none."""
+        if not fd:
+            return 0
+        if fd not in self.fds:
+            self.fds.append(fd)
+        return self.fds.index(fd)
+
+    def content(self, order: ByteOrder) -> bytes:
+        """The array's bytes."""
+        return b"".join(fd.to_bytes(4, order) for fd in self.fds)
+
+
+def resolve(
+    trace: Trace, op: ProgLoad, found: Mapping[int, int], fds: Mapping[int, int], slots: FdSlots
+) -> ProgLoad:
+    """The op with its externs filled in: `found` and `fds` are by the number of the find op."""
+    code = bytearray(op.insns)
+    for extern in op.externs:
+        number = extern.find.op
+        insn = i.read(code, extern.insn, trace.order)
+        if insn.op == i.OP_CALL:
+            new = insn._replace(imm=found[number], off=slots.index(fds.get(number, 0)))
+            i.write(code, extern.insn, new, trace.order)
+            continue
+        find: Op = trace.ops[number]
+        if isinstance(find, KsymFind):
+            low, high = found[number] & 0xFFFFFFFF, found[number] >> 32
+        else:
+            low, high = found[number], fds.get(number, 0)
+            if not low:
+                # The verifier takes it for a plain 0 then.
+                i.write(code, extern.insn, insn._replace(src=Pseudo.IMM64), trace.order)
+        i.set_imm(code, extern.insn, low, trace.order)
+        i.set_imm(code, extern.insn + 1, high, trace.order)
+    return replace(op, insns=bytes(code), externs=())

@@ -1,0 +1,170 @@
+"""A trace made ready for one target: what was asked for, and what only the target knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+
+from lskel.errors import UsageError, at
+from lskel.object.sections import parse_section
+from lskel.replay.options import Options
+from lskel.replay.target import AttachPoint, Target, max_entries
+from lskel.runtime.kconfig import encode_values
+from lskel.runtime.objects import Fd
+from lskel.trace import (
+    AttachBtfId,
+    AttachFd,
+    Input,
+    InputKind,
+    MapUpdate,
+    MemberIndex,
+    Subject,
+    Trace,
+    TypeSize,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a replay needs besides the loader.
+
+    `trace` has the sizes and values that the target gets. `loads` says for each program whether it
+    is loaded. `inputs` are the values of `trace.inputs`. `given` are maps that exist already, by
+    slot.
+    """
+
+    trace: Trace
+    loads: tuple[bool, ...]
+    inputs: tuple[int, ...] = ()
+    given: Mapping[int, Fd] = field(default_factory=dict)
+
+    def skips(self, number: int) -> bool:
+        """Whether an operation is left out."""
+        guard = self.trace.guards.get(number)
+        if guard is None:
+            return False
+        if guard.subject is Subject.MAP:
+            return guard.slot in self.given
+        return not self.loads[guard.slot]
+
+
+def prepare(trace: Trace, options: Options, target: Target) -> Prepared:
+    """Apply the options and ask the target.
+
+    UsageError where an option does not fit the trace. NotFound and NotSupported, before anything
+    is loaded, where the target lacks what the trace needs: a configuration value, a struct, a
+    member, an attach target.
+    """
+    _check_names(options.max_entries, trace.maps, "map")
+    _check_names(options.initial, trace.maps, "map")
+    _check_names(options.autoload, trace.programs, "program")
+    _check_names(options.targets, trace.programs, "program")
+    changed = _values(_sizes(trace, options, target), options, target)
+    prepared = Prepared(changed, _loads(trace, options))
+    needed = {
+        value.number
+        for number, op in enumerate(changed.ops)
+        if not prepared.skips(number)
+        for value in (getattr(op, item.name) for item in fields(op))
+        if isinstance(value, Input)
+    }
+    resolve = _Inputs(trace, options, target).value
+    return replace(
+        prepared,
+        inputs=tuple(
+            resolve(kind) if number in needed else 0 for number, kind in enumerate(trace.inputs)
+        ),
+    )
+
+
+def _check_names(names: Iterable[str], known: Iterable[object], what: str) -> None:
+    there = [str(getattr(item, "name", "")) for item in known]
+    for name in names:
+        if name not in there:
+            hint = f"there is: {', '.join(there) or 'none'}"
+            raise UsageError(f"there is no {what} '{name}'", hint=hint)
+
+
+def _sizes(trace: Trace, options: Options, target: Target) -> Trace:
+    ops = list(trace.ops)
+    for slot, made in enumerate(trace.maps):
+        create = trace.map_create(slot)
+        wanted = options.max_entries.get(made.name, create.max_entries)
+        if made.name in options.max_entries and not 0 < wanted < 1 << 32:
+            raise UsageError(f"map '{made.name}' cannot have {wanted} entries")
+        sized = replace(create, max_entries=wanted)
+        ops[made.op] = replace(sized, max_entries=max_entries(sized, target))
+    return replace(trace, ops=tuple(ops))
+
+
+def _values(trace: Trace, options: Options, target: Target) -> Trace:
+    slots = {made.name: slot for slot, made in enumerate(trace.maps)}
+    values = {slots[name]: value for name, value in options.initial.items()}
+    kconfig = trace.kconfig
+    if kconfig is None and options.kconfig:
+        raise UsageError(f"'{trace.name}' asks for no configuration values")
+    if kconfig is not None and kconfig.slot not in values:
+        with at(trace.name):
+            values[kconfig.slot] = encode_values(
+                kconfig.vars, kconfig.size, target.kconfig, trace.order, options.kconfig
+            )
+    ops = list(trace.ops)
+    for slot, value in values.items():
+        name = trace.maps[slot].name
+        number = trace.initial_value(slot)
+        if number is None:
+            raise UsageError(f"map '{name}' is not global data: it has no initial value")
+        write = ops[number]
+        assert isinstance(write, MapUpdate)
+        if len(value) != write.size:
+            raise UsageError(f"map '{name}' has {write.size} bytes, not {len(value)}")
+        ops[number] = replace(write, value=value)
+    return replace(trace, ops=tuple(ops))
+
+
+def _loads(trace: Trace, options: Options) -> tuple[bool, ...]:
+    loads = []
+    for program in trace.programs:
+        wanted = options.autoload.get(program.name, program.autoload)
+        if wanted and program.op is None:
+            raise UsageError(
+                f"program '{program.name}' cannot be switched on: no loader was generated for it",
+                hint=f"generate with --autoload {program.name} to see why",
+            )
+        loads.append(wanted)
+    return tuple(loads)
+
+
+class _Inputs:
+    """Values of inputs; asks once for what a program attaches to."""
+
+    def __init__(self, trace: Trace, options: Options, target: Target) -> None:
+        self._trace = trace
+        self._options = options
+        self._target = target
+        self._points: dict[int, AttachPoint] = {}
+
+    def value(self, kind: InputKind) -> int:
+        if isinstance(kind, TypeSize):
+            return self._target.type_size(kind.type)
+        if isinstance(kind, MemberIndex):
+            return self._target.member_index(kind.type, kind.member)
+        if isinstance(kind, AttachBtfId):
+            return self._point(kind.slot).btf_id
+        assert isinstance(kind, AttachFd)
+        return self._point(kind.slot).fd
+
+    def _point(self, slot: int) -> AttachPoint:
+        if slot not in self._points:
+            program = self._trace.programs[slot]
+            with at(self._trace.name, f"program '{program.name}'"):
+                target = self._options.targets.get(program.name)
+                if target is None:
+                    raise UsageError(
+                        f"section name '{program.section}' does not say what it attaches to",
+                        hint=f"say it: --target {program.name}=TARGET, or leave the program out: "
+                        f"--no-autoload {program.name}",
+                    )
+                spec = parse_section(program.section)
+                self._points[slot] = self._target.attach_point(spec, target)
+        return self._points[slot]

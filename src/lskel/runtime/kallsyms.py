@@ -1,0 +1,28 @@
+"""Addresses of kernel symbols, from /proc/kallsyms."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from lskel.runtime.syscall import KernelError
+
+KALLSYMS = Path("/proc/kallsyms")
+
+
+def symbol_address(name: str) -> int | None:
+    """The address of a symbol of the kernel or a module, the first of that name; None: there is
+    none.
+
+    KernelError EPERM where the kernel hides addresses (sysctl kernel.kptr_restrict).
+    """
+    wanted = name.encode()
+    with KALLSYMS.open("rb") as symbols:
+        for line in symbols:
+            # "ADDRESS TYPE NAME", and "\t[MODULE]" for a module's.
+            if line.split(None, 3)[2] == wanted:
+                address = int(line.split(None, 1)[0], 16)
+                if not address:
+                    raise KernelError(f"{KALLSYMS} hides addresses", errno.EPERM)
+                return address
+    return None

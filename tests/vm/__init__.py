@@ -1,0 +1,1 @@
+"""Tests on other kernels than the running one, in virtual machines."""

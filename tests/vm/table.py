@@ -1,0 +1,141 @@
+"""Writes docs/kernels.md: who loads how much of the corpus on which kernel.
+
+    python -m tests.vm.table > docs/kernels.md
+
+Loads every object on the running kernel and in a machine for each other one: a quarter of an hour,
+as root.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import lskel
+from tests import corpus
+from tests.vm import selftests
+from tests.vm.machine import SERIES, Kernel, Machine, boot, find_kernel, missing, run_here
+from tests.vm.selftests import Result, Verdicts, Way
+
+# Seconds, of a load and of all.
+_LIMIT = 60
+_TOTAL = 3600
+_WIDTH = 110
+
+
+class Column(NamedTuple):
+    """A kernel, and what each way did there."""
+
+    release: str
+    verdicts: Verdicts
+
+
+def columns() -> list[Column]:
+    """All kernels, the running one first."""
+    for series in SERIES:
+        if lacks := missing(series):
+            sys.exit(f"a machine with Linux {series} needs {', '.join(lacks)}")
+    paths = corpus.objects()
+    with TemporaryDirectory() as name, ThreadPoolExecutor() as pool:
+        directory = Path(name)
+        jobs = list(selftests.jobs(paths, directory, _LIMIT))
+
+        def run(kernel: Kernel | None) -> Machine:
+            shared = directory / (kernel.series if kernel else "here")
+            shared.mkdir()
+            return boot(kernel, jobs, shared, _TOTAL) if kernel else run_here(jobs, shared, _TOTAL)
+
+        machines = list(pool.map(run, [None, *map(find_kernel, SERIES)]))
+    return [Column(m.release, selftests.verdicts(paths, m.outcomes)) for m in machines]
+
+
+def document(columns: Sequence[Column]) -> Iterator[str]:
+    """The lines of docs/kernels.md."""
+    yield "# Kernels"
+    yield ""
+    yield "Written by `python -m tests.vm.table > docs/kernels.md`; not edited by hand."
+    yield ""
+    yield (
+        f"The {len(corpus.objects())} objects of the [kernel selftests](selftests.md) are loaded "
+        "in three ways: by libbpf from the object file, by the loader that bpftool -L generates, "
+        "by the loader that lskel generates. Loaders are generated once, elsewhere."
+    )
+    yield ""
+    yield from _table(
+        ("kernel", "objects", *(f"loaded by {way.value}" for way in Way)),
+        [
+            (column.release, str(len(corpus.objects())), *(_loaded(column, way) for way in Way))
+            for column in columns
+        ],
+    )
+    yield ""
+    yield f"lskel {lskel.__version__}. A load that takes more than {_LIMIT} s counts as none."
+    yield from _differences(columns, Way.LIBBPF, Way.LSKEL)
+    yield from _differences(columns, Way.BPFTOOL, Way.LSKEL)
+    yield from _differences(columns, Way.LSKEL, Way.LIBBPF)
+    yield (
+        "Where the only function of an object is in `.text`, Debian's libbpf takes it for a program "
+        "without a type; bpftool, with the libbpf of the kernel's source, and lskel take it for a "
+        "function that nothing calls, and load the BTF."
+    )
+    yield from _unfinished(columns)
+
+
+def _loaded(column: Column, way: Way) -> str:
+    return str(sum(v.result is Result.LOADED for v in column.verdicts[way].values()))
+
+
+def _differences(columns: Sequence[Column], one: Way, other: Way) -> Iterator[str]:
+    yield ""
+    yield f"## Loaded by {one.value} and not by {other.value}"
+    yield ""
+    found: dict[tuple[str, Result, str], list[str]] = {}
+    for column in columns:
+        for name, verdict in selftests.only(column.verdicts, one, other).items():
+            found.setdefault((name, verdict.result, _shown(verdict.why)), []).append(column.release)
+    if not found:
+        yield "None."
+        return
+    yield from _table(
+        ("object", "kernel", other.value),
+        [
+            (name, ", ".join(kernels), f"{result.value}: {why}")
+            for (name, result, why), kernels in sorted(found.items(), key=lambda row: row[0][0])
+        ],
+    )
+
+
+def _unfinished(columns: Sequence[Column]) -> Iterator[str]:
+    yield ""
+    yield "## Neither loaded nor refused"
+    yield ""
+    rows = [
+        (name, column.release, way.value, f"{verdict.result.value}: {_shown(verdict.why)}")
+        for column in columns
+        for way in Way
+        for name, verdict in column.verdicts[way].items()
+        if verdict.result in (Result.SLOW, Result.BROKEN)
+    ]
+    yield from _table(("object", "kernel", "by", "why"), rows) if rows else ["None."]
+
+
+def _shown(why: str) -> str:
+    """One table cell: short, and without what Markdown takes for its own."""
+    line = why.partition("\n")[0]
+    if len(line) > _WIDTH:
+        line = line[: _WIDTH - 3].rstrip() + "..."
+    return re.sub(r"([|<>*\\`])", r"\\\1", line)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    for row in (heads, ["---"] * len(heads), *rows):
+        yield f"| {' | '.join(row)} |"
+
+
+if __name__ == "__main__":
+    print("\n".join(document(columns())))
