@@ -18,7 +18,10 @@ from lskel.btf.ext import CORE_RELO_SIZE, Records
 from lskel.cursor import ByteOrder
 from lskel.trace import BtfLoad, Input, MapCreate, MapFreeze, MapUpdate, Op, ProgLoad, Ref
 
-# The last field that lskel uses of each attr; older kernels accept no longer ones than they know.
+# A struct_ops map's value type is a module's (uapi/linux/bpf.h, Linux 6.9).
+F_VTYPE_BTF_OBJ_FD = 1 << 15
+# The last field that lskel uses of each attr; older kernels accept no longer ones than they know,
+# unless the rest is 0.
 LAST_FIELD = {
     Cmd.BTF_LOAD: "btf_log_level",
     Cmd.MAP_CREATE: "map_extra",
@@ -72,6 +75,14 @@ class Given(NamedTuple):
     input: Input
 
 
+class IfModule(NamedTuple):
+    """A field that takes `value` where what `ref` found is a module's."""
+
+    field: str
+    ref: Ref
+    value: int
+
+
 class LogFields(NamedTuple):
     """Names of the fields that ask for a log."""
 
@@ -93,6 +104,7 @@ class Call(NamedTuple):
     numbers: tuple[Number | Given, ...] = ()
     log: LogFields | None = None
     btf_fields: tuple[str, ...] = ()
+    if_module: IfModule | None = None
 
 
 def call_of(op: Op, order: ByteOrder) -> Call | None:
@@ -106,9 +118,10 @@ def _call(
     layout: Layout,
     order: ByteOrder,
     fields: dict[str, int | bytes],
+    last: str = "",
     **parts: Any,
 ) -> Call:
-    size = size_through(layout, LAST_FIELD[cmd])
+    size = size_through(layout, last or LAST_FIELD[cmd])
     return Call(cmd, layout, bytes(encode(layout, size, order, **fields)), **parts)
 
 
@@ -131,6 +144,7 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         numbers.append(Number("inner_map_fd", op.inner, Part.FD))
     if op.kernel_value_type is not None:
         numbers.append(Number("btf_vmlinux_value_type_id", op.kernel_value_type, Part.BTF_ID))
+        numbers.append(Number("value_type_btf_obj_fd", op.kernel_value_type, Part.FD))
     fields: dict[str, int | bytes] = {
         "map_type": op.type,
         "key_size": op.key_size,
@@ -150,6 +164,9 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         fields,
         numbers=tuple(numbers),
         btf_fields=("btf_fd", "btf_key_type_id", "btf_value_type_id") if op.btf is not None else (),
+        if_module=op.kernel_value_type
+        and IfModule("map_flags", op.kernel_value_type, op.flags | F_VTYPE_BTF_OBJ_FD),
+        last="map_extra" if op.kernel_value_type is None else "value_type_btf_obj_fd",
     )
 
 

@@ -29,18 +29,6 @@ def tool(*command: str | Path) -> str:
 
 
 @cache
-def needs_more(path: Path) -> str:
-    """Why an object is left out for now: it has externs, or struct_ops maps; empty if neither."""
-    symbols = tool("readelf", "-sW", path)
-    externs = re.findall(r"NOTYPE\s+(?:GLOBAL|WEAK)\s+\w+\s+UND (\S+)", symbols)
-    if externs:
-        return f"extern {externs[0]}"
-    if re.search(r"\] \??\.struct_ops", tool("readelf", "-SW", path)):
-        return "struct_ops"
-    return ""
-
-
-@cache
 def generated_by_bpftool() -> dict[Path, str]:
     """The light skeletons of bpftool -L by object, as text."""
     return {p.source: p.path.read_text() for p in corpus.light_skeletons() if p.ok}

@@ -27,9 +27,10 @@ from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import read_situation
 from lskel.runtime.syscall import BpfError, errno_name
 from tests import corpus
-from tests.selftests.reference import needs_more, tool
+from tests.selftests.reference import tool
 from tests.selftests.test_generate import outcome
 from tests.selftests.test_load import SLOW, failure
+from tests.selftests.types import typed
 
 _WIDTH = 110
 
@@ -53,11 +54,6 @@ class Outcome(NamedTuple):
     by_bpftool: Load | None
     by_lskel: Load | None
 
-    @property
-    def left_out(self) -> str:
-        """The extern or struct_ops map that lskel does not support yet, where that is why."""
-        return needs_more(self.path) if self.error else ""
-
 
 def outcomes(*, loads: bool) -> Iterator[Outcome]:
     """All objects of the corpus, in order of name."""
@@ -67,7 +63,7 @@ def outcomes(*, loads: bool) -> Iterator[Outcome]:
         by_bpftool = by_lskel = None
         if loads and (path.stem not in SLOW or os.environ.get("LSKEL_ALL")):
             by_bpftool = _load_by_bpftool(product.path.read_text()) if product.ok else None
-            by_lskel = None if error else _load_by_lskel(lskel.generate(lskel.open_object(path)))
+            by_lskel = None if error else _load_by_lskel(lskel.generate(typed(path)))
         yield Outcome(path, product, error, by_bpftool, by_lskel)
 
 
@@ -96,7 +92,10 @@ def _close(ctx: bytearray, offset: int) -> None:
 
 
 def _load_by_lskel(loader: Loader) -> Load:
-    failed = failure(kernel.run, loader)
+    try:
+        failed = failure(kernel.run, loader)
+    except lskel.LskelError as error:
+        return Load(str(error), "not tried")
     if failed is None:
         return _LOADED
     op, number = failed
@@ -119,8 +118,6 @@ def document(found: Sequence[Outcome]) -> Iterator[str]:
     yield from _table(("what", "version"), _versions())
     yield ""
     yield from _generated(found)
-    yield ""
-    yield from _left_out(found)
     if any(o.by_lskel for o in found):
         yield ""
         yield from _loaded(found)
@@ -160,8 +157,9 @@ def _generated(found: Sequence[Outcome]) -> Iterator[str]:
     yield from _table(heads, rows)
     yield ""
     yield (
-        "All objects that not both generate a loader for; those that need what lskel does not "
-        "support yet follow below."
+        "All objects that not both generate a loader for. Those that lskel refuses are meant to be "
+        "linked with others first, or to be refused. The type of programs whose section names say "
+        "none was said (tests/selftests/types.py), as `--type` does."
     )
     yield ""
     yield from _table(
@@ -169,7 +167,7 @@ def _generated(found: Sequence[Outcome]) -> Iterator[str]:
         [
             (o.path.stem, _bpftool(o.bpftool), _shown(o.error) or "yes")
             for o in found
-            if (o.error or not o.bpftool.ok) and not o.left_out
+            if o.error or not o.bpftool.ok
         ],
     )
 
@@ -181,29 +179,6 @@ def _bpftool(product: corpus.Product) -> str:
         return f"crash ({product.reason})"
     reason = product.reason.removeprefix("libbpf: ")
     return f"no: {_shown(reason)}" if reason else "no"
-
-
-def _left_out(found: Sequence[Outcome]) -> Iterator[str]:
-    left_out = [o for o in found if o.left_out]
-    generated = sum(o.bpftool.ok for o in left_out)
-    yield "## Left out for now"
-    yield ""
-    yield (
-        f"{len(left_out)} objects with externs (kfuncs, ksyms, kconfig values) or struct_ops maps, "
-        f"which lskel does not support yet; bpftool -L generates {generated} of them."
-    )
-    yield ""
-    yield from _table(
-        ("object", "because of", "bpftool -L"),
-        [
-            (
-                o.path.stem,
-                o.left_out,
-                "yes" if o.bpftool.ok else "crash" if o.bpftool.crashed else "no",
-            )
-            for o in left_out
-        ],
-    )
 
 
 def _loaded(found: Sequence[Outcome]) -> Iterator[str]:

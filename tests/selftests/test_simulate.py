@@ -158,9 +158,10 @@ def does_without(loader: Loader, record: Record) -> bool:
     for op in loader.trace.ops:
         if record.cmd == Cmd.BTF_LOAD and isinstance(op, BtfLoad):
             return not op.needed_by
-        if record.cmd == Cmd.MAP_CREATE and isinstance(op, MapCreate):
-            if object_name(op.name).decode() == record.attr["map_name"]:
-                return op.btf_is_optional
+        if isinstance(op, MapCreate) and object_name(op.name).decode() == record.attr.get(
+            "map_name"
+        ):
+            return op.btf_is_optional
     return False
 
 

@@ -21,7 +21,7 @@ from lskel.load.plan import F_SLEEPABLE
 from lskel.loader.model import Loader
 from lskel.object.model import Extern, Object, Program
 from lskel.object.sections import SectionSpec, parse_section
-from lskel.trace import Input, ProgLoad, Trace
+from lskel.trace import Input, Trace
 
 Source = Object | Trace | Loader
 

@@ -1,7 +1,8 @@
 """Which instructions of a loader program touch its blob or its context, and where.
 
 Loaders make addresses by adding constants to the blob's address. So following registers along the
-text is enough; where code can be jumped to, only what is assigned once stays known.
+text is enough; where jumps meet, what is the same on all ways stays known. Of ways back, only what
+is assigned once is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from lskel.cursor import ByteOrder
 _FETCH = 0x01
 _CMPXCHG = 0xF0 | _FETCH
 _SCRATCH = range(6)
+_FAR = i.JMP32 | i.JA
+# What does not go on to the next instruction.
+_NEVER_PASSED = (i.OP_EXIT, i.JMP | i.JA, _FAR)
 
 
 class Area(Enum):
@@ -34,6 +38,9 @@ class Place(NamedTuple):
     offset: int
 
 
+_Known = dict[int, Place]
+
+
 class Touch(NamedTuple):
     """What an instruction does with a place: it reads or writes there, or makes its address."""
 
@@ -44,14 +51,16 @@ class Touch(NamedTuple):
 def touches(code: bytes, order: ByteOrder) -> dict[int, Touch]:
     """What the instructions do, by the index of their first slot."""
     insns = dict(_insns(code, order))
-    targets, entries = _joins(insns)
+    entries = _entries(insns)
     writes = Counter(register for insn in insns.values() for register in _written(insn))
-    known = {1: Place(Area.CONTEXT, 0)}
+    ways = _Ways(insns)
+    known: _Known | None = {1: Place(Area.CONTEXT, 0)}
     found = {}
     for index, insn in insns.items():
-        if index in entries:
+        known = ways.met(index, known)
+        if index in entries or known is None:
             known = {}
-        elif index in targets:
+        elif index in ways.back:
             known = {reg: place for reg, place in known.items() if writes[reg] == 1}
         accessed = _accessed(insn, known)
         made = _made(insn, i.read(code, index + 1, order) if i.is_wide(insn) else None, known)
@@ -59,6 +68,7 @@ def touches(code: bytes, order: ByteOrder) -> dict[int, Touch]:
             known.pop(register, None)
         if made is not None:
             known[insn.dst] = made
+        known = ways.leave(index, insn, known)
         following = insns.get(index + 1)
         # The address is complete only once the constant is added.
         if made is not None and following is not None and _adds(following, insn.dst):
@@ -66,6 +76,32 @@ def touches(code: bytes, order: ByteOrder) -> dict[int, Touch]:
         if (place := accessed or made) is not None:
             found[index] = Touch(place, accessed is not None)
     return found
+
+
+class _Ways:
+    """What is known on the ways that meet at an instruction; None on a way that there is not."""
+
+    def __init__(self, insns: dict[int, Insn]) -> None:
+        self._known: dict[int, _Known] = {}
+        self.back = {
+            target
+            for index, insn in insns.items()
+            if (target := _target(index, insn)) is not None and target <= index
+        }
+
+    def met(self, index: int, known: _Known | None) -> _Known | None:
+        """What is the same on all ways to here, of which `known` is the one along the text."""
+        jumped = self._known.pop(index, None)
+        if known is None or jumped is None:
+            return jumped if known is None else known
+        return dict(known.items() & jumped.items())
+
+    def leave(self, index: int, insn: Insn, known: _Known) -> _Known | None:
+        """What is known at the next instruction along the text."""
+        target = _target(index, insn)
+        if target is not None and target > index:
+            self._known[target] = self.met(target, dict(known)) or {}
+        return None if insn.op in _NEVER_PASSED else known
 
 
 def _insns(code: bytes, order: ByteOrder) -> Iterator[tuple[int, Insn]]:
@@ -79,20 +115,22 @@ def _insns(code: bytes, order: ByteOrder) -> Iterator[tuple[int, Insn]]:
         index += width
 
 
-def _joins(insns: dict[int, Insn]) -> tuple[set[int], set[int]]:
-    """Where jumps lead to, and where functions start."""
-    targets, entries = set(), set()
-    for index, insn in insns.items():
-        cls = insn.op & 0x07
-        if i.is_wide(insn) and insn.src == Pseudo.FUNC:
-            entries.add(index + 1 + insn.imm)
-        elif insn.op == i.OP_CALL:
-            if insn.src == CallKind.SUBPROGRAM:
-                entries.add(index + 1 + insn.imm)
-        elif cls in (i.JMP, i.JMP32) and insn.op != i.OP_EXIT:
-            far = insn.op == i.JMP32 | i.JA
-            targets.add(index + 1 + (insn.imm if far else insn.off))
-    return targets, entries
+def _entries(insns: dict[int, Insn]) -> set[int]:
+    """Where functions start."""
+    return {
+        index + 1 + insn.imm
+        for index, insn in insns.items()
+        if (i.is_wide(insn) and insn.src == Pseudo.FUNC)
+        or (insn.op == i.OP_CALL and insn.src == CallKind.SUBPROGRAM)
+    }
+
+
+def _target(index: int, insn: Insn) -> int | None:
+    """Where the instruction jumps to; None where it does not."""
+    cls = insn.op & 0x07
+    if cls not in (i.JMP, i.JMP32) or insn.op in (i.OP_EXIT, i.OP_CALL):
+        return None
+    return index + 1 + (insn.imm if insn.op == _FAR else insn.off)
 
 
 def _written(insn: Insn) -> tuple[int, ...]:

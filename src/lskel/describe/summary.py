@@ -262,7 +262,8 @@ def _struct_ops(ops: StructOps | None) -> StructOpsSummary | None:
 
 
 def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
-    names = {made.op: made.name for made in (*trace.maps, *trace.programs)}
+    names = {made.op: made.name for made in trace.maps}
+    names |= {program.op: program.name for program in trace.programs if program.op is not None}
     struct_ops = {item.slot: item.ops for item in trace.struct_ops}
     arenas = {item.slot: len(item.initial) for item in trace.arenas if item.initial}
     updates = [op for op in trace.ops if isinstance(op, MapUpdate)]

@@ -45,6 +45,17 @@ _INT_KEY = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _KEY_SIZE = 4
 
 
+def for_kernel(btf: Btf) -> bytes:
+    """The bytes that the kernel gets: before 6.9 it takes no ``?`` in names of DATASECs.
+
+    They are ``?.struct_ops`` and ``?.struct_ops.link``, which mean nothing to it.
+    """
+    raw = btf.raw
+    for name in (b"\0?.struct_ops\0", b"\0?.struct_ops.link\0"):
+        raw = raw.replace(name, name.replace(b"?", b"_"))
+    return raw
+
+
 def needed_by(obj: Object) -> str:
     """What makes the object's BTF indispensable, in words; empty where nothing does."""
     for program in obj.programs:

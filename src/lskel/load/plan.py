@@ -14,7 +14,7 @@ from lskel.btf.names import essential_name
 from lskel.btf.types import VOID, Kind
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LskelError, NotSupported, at
-from lskel.load.btf_use import map_may_lack_btf, needed_by
+from lskel.load.btf_use import for_kernel, map_may_lack_btf, needed_by
 from lskel.load.link import Linked, link
 from lskel.object.maps import FD_SIZE, MAP_IN_MAP, WITHOUT_BTF
 from lskel.object.model import (
@@ -128,7 +128,7 @@ class _Builder:
         self.map_refs: dict[str, Ref] = {}
         self.program_refs: dict[str, Ref] = {}
         self.struct_ops = dict(self.struct_ops_programs())
-        self.btf = self.add(BtfLoad(obj.btf.raw, needed_by(obj))) if obj.btf else None
+        self.btf = self.add(BtfLoad(for_kernel(obj.btf), needed_by(obj))) if obj.btf else None
 
     def add(self, op: Op) -> Ref:
         if self.guard is not None:

@@ -371,6 +371,13 @@ class _Unroller:
                 places = self.found if value.part is Part.BTF_ID else self.fds
                 self.load_blob(4, R0, places[value.ref.op])
             self.store_blob(4, attr + call.layout[value.field][0], R0)
+        if call.if_module is not None:
+            label = self.new_label()
+            self.load_blob(4, R0, self.fds[call.if_module.ref.op])
+            self.asm.jump_if(i.JEQ, R0, 0, label)
+            self.asm.mov_imm(R0, call.if_module.value)
+            self.store_blob(4, attr + call.layout[call.if_module.field][0], R0)
+            self.asm.label(label)
         for pointer in call.pointers:
             target = self.pointer_target(number, pointer)
             self.store_pointer(attr + call.layout[pointer.field][0], target)

@@ -243,8 +243,13 @@ class Object:
 
     def with_type(self, name: str, type_: ProgType, attach: AttachType | None = None) -> Object:
         """A copy in which a program has a type that its section's name does not give."""
-        spec = self.program(name).spec
-        return self.with_program(name, spec=spec._replace(prog_type=type_, attach_type=attach))
+        spec = self.program(name).spec._replace(
+            prog_type=type_,
+            attach_type=attach,
+            # The kernel takes them so only.
+            sleepable=type_ == ProgType.SYSCALL,
+        )
+        return self.with_program(name, spec=spec)
 
     def trace(self) -> Trace:
         """Load phase: the ordered operations that load this object."""

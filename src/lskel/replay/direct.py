@@ -141,6 +141,8 @@ class _Direct:
 
         for value in call.numbers:
             store(attr, call.layout, value.field, self.number(value), order)
+        if call.if_module is not None and self.fd(call.if_module.ref.op):
+            store(attr, call.layout, call.if_module.field, call.if_module.value, order)
         btf: Ref | None = getattr(op, "btf", None)
         if btf is None or btf.op not in self.fds:
             for field in call.btf_fields:
