@@ -1,4 +1,4 @@
-"""BPF objects for these tests: one that lskel loads, one that it cannot load."""
+"""BPF objects for these tests: two that lskel loads, one that it cannot load."""
 
 from __future__ import annotations
 
@@ -85,6 +85,70 @@ int optional(void *context)
 }
 """
 
+ASKING = """
+struct task;
+extern struct task *bpf_task_acquire(struct task *) __ksym;
+extern void bpf_task_release___v2(struct task *) __attribute__((weak)) __ksym;
+extern const struct rq runqueues __ksym;
+extern const int bpf_test_modules __attribute__((weak)) __ksym;
+extern const void bpf_prog_active __ksym;
+extern int CONFIG_HZ __kconfig;
+extern enum libbpf_tristate CONFIG_IPV6 __attribute__((weak)) __kconfig;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, int);
+	__type(value, int);
+} shared SEC(".maps");
+struct {
+	__uint(type, 33); /* BPF_MAP_TYPE_ARENA */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 10);
+} arena SEC(".maps");
+int __attribute__((address_space(1))) in_arena = 7;
+int kfuncs(void *);
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__uint(key_size, 4);
+	__array(values, int (void *));
+} programs SEC(".maps") = {.values = {[1] = &kfuncs}};
+
+SEC("raw_tp/sys_enter")
+int kfuncs(void *context)
+{
+	struct task *task = bpf_task_acquire(context);
+
+	if (task && bpf_task_release___v2)
+		bpf_task_release___v2(bpf_task_acquire(task));
+	bpf_tail_call(context, &programs, 1);
+	return CONFIG_HZ + CONFIG_IPV6;
+}
+
+SEC("?raw_tp/sys_exit")
+int variables(void *context)
+{
+	int key = 0;
+
+	bpf_map_delete_elem(&shared, &key);
+	return (long)&runqueues + (&bpf_test_modules ? bpf_test_modules : 0) + (long)&bpf_prog_active;
+}
+
+SEC("freplace")
+int replacing(void *context)
+{
+	return 0;
+}
+
+SEC("?no such section")
+int unknown(void *context)
+{
+	return 0;
+}
+"""
+
 UNLOADABLE = """
 struct task;
 extern struct task *bpf_task_acquire(struct task *) __attribute__((weak)) __ksym;
@@ -120,6 +184,11 @@ int harmless(void *context)
 def loadable(*, big_endian: bool = False) -> Object:
     """`LOADABLE` as an object called `sample`."""
     return open_object(compile_bpf(LOADABLE, big_endian=big_endian), "sample")
+
+
+def asking(*, big_endian: bool = False) -> Object:
+    """`ASKING`, which needs much of its target, as an object called `asking`."""
+    return open_object(compile_bpf(ASKING, big_endian=big_endian), "asking")
 
 
 def unloadable() -> Object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +20,7 @@ from lskel.errors import BadInput, NotFound
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
 from lskel.loader.model import Loader
-from lskel.object.model import Object
+from lskel.object.model import ExternKind, Object
 from lskel.object.open import open_object
 from lskel.trace import ProgLoad, Trace
 from tests.build.btf import BtfBuilder
@@ -27,7 +28,17 @@ from tests.build.clang import compile_bpf
 from tests.build.elf import RETURN_0, one_program
 from tests.conftest import Run
 from tests.describe.objdump import Function, functions
-from tests.describe.samples import EXAMPLE_OBJECTS, LOADABLE, UNLOADABLE, loadable, unloadable
+from tests.describe.samples import (
+    ASKING,
+    EXAMPLE_OBJECTS,
+    LOADABLE,
+    UNLOADABLE,
+    asking,
+    loadable,
+    unloadable,
+)
+
+KCONFIG = ExternKind.KCONFIG
 
 
 def all_programs(obj: Object) -> list[Listing]:
@@ -75,7 +86,9 @@ def test_examples_against_objdump(path: Path, run: Run, tmp_path: Path) -> None:
         check(rows, expected[".text", name])
 
 
-@pytest.mark.parametrize("source", [LOADABLE, UNLOADABLE], ids=["loadable", "unloadable"])
+@pytest.mark.parametrize(
+    "source", [LOADABLE, ASKING, UNLOADABLE], ids=["loadable", "asking", "unloadable"]
+)
 @pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
 def test_samples_against_objdump(source: str, big_endian: bool, run: Run, tmp_path: Path) -> None:
     data = compile_bpf(source, big_endian=big_endian)
@@ -98,10 +111,11 @@ def check_symbol(obj: Object, row: Row, symbol: str) -> None:
     """The row names the symbol that its instruction is relocated against."""
     if symbol in {a_map.name for a_map in obj.maps if a_map.section == ".maps"}:
         assert re.fullmatch(rf"r\d = map\[\d+:'{symbol}'\]", row.text)
-    elif symbol in {extern.name for extern in obj.externs}:
-        kind = next(extern.kind.value for extern in obj.externs if extern.name == symbol)
-        assert re.fullmatch(rf"call {symbol}|r\d = &{symbol}", row.text)
-        assert row.note.removeprefix("weak ") == kind
+    elif symbol in {extern.name for extern in obj.externs if extern.kind is not KCONFIG}:
+        extern = next(extern for extern in obj.externs if extern.name == symbol)
+        name = symbol.partition("___")[0]
+        assert re.fullmatch(rf"call {name}|r\d = &{name}", row.text)
+        assert row.note == f"{'weak ' if extern.is_weak else ''}{extern.kind.value}"
     elif re.match("call|.*subprog", row.text):
         # Static functions are found by way of their section.
         assert re.search(rf"\b{symbol}\b" if symbol != ".text" else r"call \w+ ", row.text)
@@ -115,13 +129,14 @@ def test_static_variables_are_named() -> None:
     assert notes == {"one", "two"}
 
 
-def test_byte_orders_differ_in_bytes_only() -> None:
-    little, big = all_programs(loadable()), all_programs(loadable(big_endian=True))
+@pytest.mark.parametrize("sample", [loadable, asking])
+def test_byte_orders_differ_in_bytes_only(sample: Callable[..., Object]) -> None:
+    little, big = all_programs(sample()), all_programs(sample(big_endian=True))
     for a, b in zip(little, big, strict=True):
         assert [row._replace(raw=b"") for row in a.rows] == [
             row._replace(raw=b"") for row in b.rows
         ]
-        assert a.rows[0].raw != b.rows[0].raw
+    assert little[0].rows[0].raw != big[0].rows[0].raw
 
 
 @pytest.mark.parametrize("path", EXAMPLE_OBJECTS, ids=lambda path: path.name)
@@ -131,16 +146,28 @@ def test_bundle_has_the_listing_of_its_object(path: Path) -> None:
     assert list(listing(bundle)) == list(listing(obj)) == list(listing(obj.trace()))
 
 
-def test_programs_that_are_not_loaded_by_themselves() -> None:
-    obj = loadable()
+@pytest.mark.parametrize(
+    ("sample", "name"), [(loadable, "optional"), (asking, "variables")], ids=["loadable", "asking"]
+)
+def test_programs_that_are_not_loaded_by_themselves(
+    sample: Callable[..., Object], name: str
+) -> None:
+    obj = sample()
     bundle = Loader.load(dump(generate(obj)))
     assert list(listing(bundle)) == list(listing(obj))
-    _, unnamed = listing(obj)
+    (unnamed,) = (item for item in listing(obj) if item.name == name)
     assert (unnamed.rows, bool(unnamed.problem)) == ((), True)
-    (named,) = listing(obj, ["optional"])
-    assert named.rows and named.rows[0].label == "optional" and not named.problem
-    (missing,) = listing(bundle, ["optional"])
-    assert (missing.rows, missing.problem) == ((), "its code is not in the loader")
+    (named,) = listing(obj, [name])
+    assert named.rows and named.rows[0].label == name and not named.problem
+    assert list(listing(bundle, [name])) == [named]
+
+
+def test_programs_that_cannot_be_switched_on() -> None:
+    obj = asking()
+    (item,) = listing(obj, ["unknown"])
+    assert item.rows and "gives no program type" in item.problem
+    (item,) = listing(generate(obj), ["unknown"])
+    assert (item.rows, item.problem) == ((), "its code is not in the loader")
 
 
 def test_programs_that_cannot_be_loaded_say_why() -> None:

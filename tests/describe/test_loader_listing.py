@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,12 @@ from lskel.loader.blob import RegionKind
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
 from lskel.loader.model import Loader
+from lskel.object.model import Object
 from lskel.object.open import open_object
-from lskel.trace import BtfFind, MapCreate, ProgLoad
+from lskel.trace import BtfFind, KsymFind, MapCreate, ProgLoad
 from tests.btf.samples import ORDERS
-from tests.build.clang import example
-from tests.describe.samples import EXAMPLE_OBJECTS, loadable
+from tests.build.clang import compile_bpf, example
+from tests.describe.samples import ASKING, EXAMPLE_OBJECTS, asking, loadable
 
 
 def loader(*, big_endian: bool = False) -> Loader:
@@ -88,7 +90,7 @@ def test_first_operation() -> None:
     data, attr, fd = region["btf"], region["attr"], region["fds"]
     notes = sections(loader_listing(made))[0]
     assert sections(loader_listing(made))[-1] == ["ctx+0", "blob+0 (fd_array)"]
-    assert [note for note in notes if note] == [
+    assert [note for note in notes if note][:10] == [
         f"blob+{data} (btf of op 0)",
         f"blob+{attr} (attr of op 0: btf)",
         "ctx+8 (log_level)",
@@ -102,16 +104,104 @@ def test_first_operation() -> None:
     ]
 
 
+def cells(made: Loader, number: int) -> dict[str, int]:
+    """Where the loader keeps what an operation made and found, by the regions' fields."""
+    kept = (region for region in made.regions if region.kind is RegionKind.FDS)
+    return {region.field: region.offset for region in kept if region.op == number}
+
+
 def test_attach_target() -> None:
     made = generate(open_object(example("execsnoop")))
     (find,) = (n for n, op in enumerate(made.trace.ops) if isinstance(op, BtfFind))
-    (fds,) = (r.offset for r in made.regions if r.op == find and r.kind is RegionKind.FDS)
-    notes = sections(loader_listing(made))
-    assert notes[find][-3:] == [
-        f"blob+{fds + 4} (BTF id of op {find})",
+    at = cells(made, find)
+    assert sections(loader_listing(made))[find][-3:] == [
+        f"blob+{at['BTF id']} (BTF id of op {find})",
         "",
-        f"blob+{fds} (fd of op {find})",
+        f"blob+{at['']} (fd of op {find})",
     ]
+
+
+def finds(made: Loader) -> dict[str, int]:
+    """The operations that find something, by its name."""
+    found = enumerate(made.trace.ops)
+    return {op.name: number for number, op in found if isinstance(op, BtfFind | KsymFind)}
+
+
+def test_what_externs_find_goes_to_their_cells() -> None:
+    made = generate(asking())
+    notes, found = sections(loader_listing(made)), finds(made)
+    assert len(found) == 5
+    number = found["bpf_task_release"]
+    at = cells(made, number)["BTF id"]
+    assert [note for note in notes[number] if note][-3:] == [
+        f"blob+{at} (BTF id of op {number})",
+        f"blob+{4 * 65} (fd_array[65], BTF of a kfunc)",
+        f"blob+{at + 4} (fd_array index of op {number})",
+    ]
+    number = found["bpf_prog_active"]
+    at = cells(made, number)["address"]
+    assert [note for note in notes[number] if note][-1] == f"blob+{at} (address of op {number})"
+
+
+def fields_of_externs(made: Loader, op: ProgLoad) -> set[tuple[int, str]]:
+    """(instruction, field) of all that is known on the target only."""
+    found = set()
+    for insn, ref in op.externs:
+        find = made.trace.ops[ref.op]
+        if i.read(op.insns, insn, made.trace.order).op == i.OP_CALL:
+            found |= {(insn, "imm"), (insn, "offset")}
+        else:
+            found |= {(insn, "imm"), (insn + 1, "imm")}
+            if isinstance(find, BtfFind) and find.is_weak:
+                found.add((insn, "registers"))
+    return found
+
+
+def test_instructions_are_filled_in() -> None:
+    made = generate(asking())
+    notes = sections(loader_listing(made))
+    for number, op in enumerate(made.trace.ops):
+        if isinstance(op, ProgLoad):
+            stored = re.findall(
+                rf"insns of op {number}: insn (\d+) (\w+)\)", "\n".join(notes[number])
+            )
+            assert {(int(insn), field) for insn, field in stored} == fields_of_externs(made, op)
+
+
+def test_inputs_are_read() -> None:
+    made = generate(asking())
+    (load,) = (
+        number
+        for number, op in enumerate(made.trace.ops)
+        if isinstance(op, ProgLoad) and op.attach_fd is not None
+    )
+    assert {note for note in sections(loader_listing(made))[load] if "inputs" in note} == {
+        f"ctx+{made.context_size - 8} (inputs[0]: BTF id of what program 'replacing' attaches to)",
+        f"ctx+{made.context_size - 4} (inputs[1]: fd of what program 'replacing' attaches to)",
+    }
+
+
+def test_slots_past_the_reserved_ones() -> None:
+    calls = "".join(f"kfunc{n}();" for n in range(258))
+    externs = "".join(f"extern void kfunc{n}(void) __ksym;\n" for n in range(258))
+    source = f'{externs} SEC("raw_tp/sys_enter") int p(void *c) {{ {calls} return 0; }}'
+    made = generate(open_object(compile_bpf(source)))
+    notes = sections(loader_listing(made))
+    for name, number in finds(made).items():
+        (slot,) = {*map(int, re.findall(r"fd_array\[(\d+)\], BTF", "\n".join(notes[number])))}
+        nth = int(name.removeprefix("kfunc"))
+        if nth < 256:
+            assert slot == 64 + nth
+        else:
+            (more,) = (r for r in made.regions if r.field == "more slots")
+            assert slot == more.offset // 4 + nth - 256
+
+
+def test_messages_of_debug() -> None:
+    made = generate(loadable(), debug=True)
+    notes = [row.note for row in loader_listing(made).rows]
+    assert sum("(message)" in note for note in notes) == len(made.trace.ops)
+    assert contents(made)["messages"] > 0
 
 
 def test_shared_data_belong_to_each_operation() -> None:
@@ -138,9 +228,11 @@ def test_contents_byte_by_byte() -> None:
     assert (first, last) == ("fd_array", "padding")
 
 
-@pytest.mark.parametrize("path", EXAMPLE_OBJECTS, ids=lambda path: path.name)
-def test_everything_in_the_blob_is_touched(path: Path) -> None:
-    made = generate(open_object(path))
+@pytest.mark.parametrize(
+    "source", [*EXAMPLE_OBJECTS, ASKING], ids=[*(path.stem for path in EXAMPLE_OBJECTS), "asking"]
+)
+def test_everything_in_the_blob_is_touched(source: str | Path) -> None:
+    made = generate(open_object(compile_bpf(source) if isinstance(source, str) else source))
     notes = "\n".join(row.note for row in loader_listing(made).rows)
     for region in made.regions:
         assert f"blob+{region.offset} (" in notes, region
@@ -148,12 +240,16 @@ def test_everything_in_the_blob_is_touched(path: Path) -> None:
     assert sum(contents(made).values()) == len(made.blob)
 
 
-def test_byte_orders_and_bundles() -> None:
-    little, big = loader(), loader(big_endian=True)
+@pytest.mark.parametrize("sample", [loadable, asking])
+def test_byte_orders_and_bundles(sample: Callable[..., Object]) -> None:
+    little, big = generate(sample()), generate(sample(big_endian=True))
     rows = loader_listing(little).rows
-    assert [row[2:] for row in rows] == [row[2:] for row in loader_listing(big).rows]
     assert b"".join(row.raw for row in rows) == little.insns
     assert loader_listing(Loader.load(dump(little))) == loader_listing(little)
+    # Registers are the other way round in what is stored for a weak symbol that is missing.
+    assert [row[2:] for row in rows if "registers" not in row.note] == [
+        row[2:] for row in loader_listing(big).rows if "registers" not in row.note
+    ]
 
 
 # -- places -----------------------------------------------------------------------------------
@@ -242,6 +338,45 @@ def test_behind_a_label_only_what_is_assigned_once_is_known() -> None:
     found = read(asm)
     assert 3 not in found
     assert found[4] == Touch(blob(16), True)
+
+
+def test_where_ways_meet_what_is_the_same_is_known() -> None:
+    asm = code("little")
+    asm.mov(2, 8)
+    asm.alu_imm(i.ADD, 2, 4)
+    asm.mov(3, 8)
+    asm.jump_if(i.JEQ, 0, 0, "label")
+    asm.alu_imm(i.ADD, 3, 8)
+    asm.jump("end")
+    asm.label("label")
+    asm.alu_imm(i.ADD, 3, 16)
+    asm.label("end")
+    asm.store(4, 2, 0, 1)
+    asm.store(4, 3, 0, 1)
+    found = read(asm)
+    assert found[6].place == blob(32)
+    assert found[7] == Touch(blob(20), True)
+    assert 8 not in found
+
+
+def test_on_a_way_back_only_what_is_assigned_once_is_known() -> None:
+    asm = code("little")
+    asm.mov(2, 8)
+    asm.label("label")
+    asm.store(4, 2, 0, 1)
+    asm.store(4, 8, 0, 1)
+    asm.alu_imm(i.ADD, 2, 8)
+    asm.jump_if(i.JEQ, 0, 0, "label")
+    found = read(asm)
+    assert 1 not in found
+    assert found[2] == Touch(blob(16), True)
+
+
+def test_behind_what_is_never_passed_nothing_is_known() -> None:
+    asm = code("little")
+    asm.exit()
+    asm.store(4, 8, 0, 1)
+    assert read(asm) == {}
 
 
 def test_other_functions_know_nothing() -> None:

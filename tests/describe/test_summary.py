@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from lskel.bpf.enums import MapType
+from lskel.bpf.struct_ops import Member, StructOps
 from lskel.describe.flags import MAP_FLAGS, map_flags
 from lskel.describe.summary import (
-    BtfSummary,
     ExternSummary,
     MapSummary,
+    MemberSummary,
     ProgramSummary,
     SectionSummary,
     SlotSummary,
+    StructOpsSummary,
     summarize,
 )
 from lskel.describe.variables import Variable
@@ -23,12 +26,13 @@ from lskel.errors import BadObject
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
 from lskel.loader.model import Loader
+from lskel.object.model import Map, MapKind, Slot
 from lskel.object.open import open_object
 from lskel.trace import BtfLoad
 from tests.build.clang import compile_bpf
 from tests.build.elf import one_program
 from tests.conftest import Run, lacking
-from tests.describe.samples import EXAMPLE_OBJECTS, LOADABLE, loadable, unloadable
+from tests.describe.samples import ASKING, EXAMPLE_OBJECTS, LOADABLE, asking, loadable, unloadable
 
 HEADER = Path("/usr/include/linux/bpf.h")
 
@@ -47,7 +51,8 @@ def test_btf_is_that_of_bpftool(path: Path, run: Run) -> None:
     summary = summarize(open_object(path))
     types = re.findall(r"^\[\d+\]", run("bpftool", "btf", "dump", "file", path), re.MULTILINE)
     size = dict(summary.sections)[".BTF"]
-    assert summary.btf == BtfSummary(size, len(types))
+    assert summary.btf is not None
+    assert summary.btf[:2] == (size, len(types))
 
 
 @pytest.mark.parametrize("path", EXAMPLE_OBJECTS, ids=lambda path: path.name)
@@ -55,8 +60,9 @@ def test_bundle_says_the_same_as_its_object(path: Path) -> None:
     same(path.read_bytes(), path.name.split(".")[0])
 
 
-def test_bundle_of_the_sample_says_the_same() -> None:
-    same(compile_bpf(LOADABLE), "sample")
+@pytest.mark.parametrize("source", [LOADABLE, ASKING], ids=["loadable", "asking"])
+def test_bundle_of_a_sample_says_the_same(source: str) -> None:
+    same(compile_bpf(source), "sample")
 
 
 def same(data: bytes, name: str) -> None:
@@ -72,15 +78,22 @@ def same(data: bytes, name: str) -> None:
         ours.license,
         ours.btf,
     )
-    # What is not sent to the kernel is not in a bundle: pinning, types of map-in-maps and the like.
+    assert (theirs.inputs, theirs.struct_ops) == (ours.inputs, ours.struct_ops)
+    # What is not sent to the kernel is not in a bundle: types of map-in-maps and the like.
     for mine, its in zip(ours.maps, theirs.maps, strict=True):
-        key_type = its.key_type or mine.key_type
-        assert its._replace(pinning=mine.pinning, key_type=key_type) == mine
+        assert its._replace(key_type=its.key_type or mine.key_type) == mine
     for program, loaded in zip(ours.programs, theirs.programs, strict=True):
-        assert loaded == program or (not program.autoload and loaded.insns is None)
+        assert loaded == program or (bool(program.problem) and loaded.insns is None)
+    assert set(theirs.externs) == {looked_for(extern) for extern in ours.externs}
     assert sum(theirs.loader.contents.values()) == len(loader.blob)
     assert sum(theirs.loader.ops.values()) == len(loader.trace.ops)
     assert theirs.loader.insns * 8 == len(loader.insns)
+
+
+def looked_for(extern: ExternSummary) -> ExternSummary:
+    """Without what only the declaration says."""
+    name, is_flavored, _ = extern.name.partition("___")
+    return extern._replace(name=name, type="" if is_flavored else extern.type)
 
 
 def test_maps() -> None:
@@ -104,6 +117,8 @@ def test_maps() -> None:
         inner=None,
         slots=(),
         variables=(),
+        autocreate=True,
+        struct_ops=None,
     )
     assert maps["first"] == template
     inner = template._replace(name="outer.inner", kernel_name="outer.inner", section="", pinning="")
@@ -154,11 +169,76 @@ def test_programs(run: Run, tmp_path: Path) -> None:
 
 
 def test_externs() -> None:
-    assert set(summarize(unloadable()).externs) == {
-        ExternSummary("bpf_task_acquire", "kfunc", "struct task *(struct task *)", True),
-        ExternSummary("bpf_prog_active", "ksym", "", False),
-        ExternSummary("CONFIG_HZ", "kconfig", "int", False),
+    used = ("kfuncs",), ("variables",)
+    type_ = "struct task *(struct task *)"
+    assert set(summarize(asking()).externs) == {
+        ExternSummary("bpf_task_acquire", "kfunc", type_, False, False, used[0]),
+        ExternSummary(
+            "bpf_task_release___v2", "kfunc", "void (struct task *)", True, False, used[0]
+        ),
+        ExternSummary("runqueues", "ksym", "", False, False, used[1]),
+        ExternSummary("bpf_test_modules", "ksym", "", True, False, used[1]),
+        ExternSummary("bpf_prog_active", "ksym", "", False, True, used[1]),
+        ExternSummary("CONFIG_HZ", "kconfig", "int", False, False, ()),
+        ExternSummary("CONFIG_IPV6", "kconfig", "enum libbpf_tristate", True, False, ()),
     }
+
+
+def test_externs_are_those_of_readelf(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "asking.o"
+    path.write_bytes(compile_bpf(ASKING))
+    rows = re.findall(r"NOTYPE +(\w+) +DEFAULT +UND (\w+)", run("readelf", "-sW", path))
+    assert len(rows) == 7
+    assert {(extern.name, extern.weak) for extern in summarize(open_object(path)).externs} == {
+        (name, bind == "WEAK") for bind, name in rows
+    }
+
+
+def test_what_the_target_is_asked_for() -> None:
+    summary = summarize(asking())
+    assert summary.inputs == (
+        "BTF id of what program 'replacing' attaches to",
+        "fd of what program 'replacing' attaches to",
+    )
+    assert summary.btf is not None and summary.btf.needed_by == "program 'replacing' (freplace)"
+    maps = {a_map.name: a_map for a_map in summary.maps}
+    assert maps["shared"].pinning == "by_name"
+    assert (maps["arena"].type, maps["arena"].initial_size) == ("arena", 4)
+    assert maps["programs"].slots == (SlotSummary(1, "kfuncs"),)
+    assert [program.name for program in summary.programs if not program.autoload] == [
+        "variables",
+        "unknown",
+    ]
+    assert [extern.name for extern in summary.externs if extern.weak] == [
+        "bpf_task_release___v2",
+        "CONFIG_IPV6",
+        "bpf_test_modules",
+    ]
+
+
+@pytest.mark.parametrize("autocreate", [True, False])
+def test_struct_ops(autocreate: bool) -> None:
+    member = Member("func", bytes(8), True, "kfuncs")
+    ops = StructOps("tcp_ops", (member, Member("other", bytes(8), True, None)))
+    made = Map("ops", MapKind.STRUCT_OPS, ".struct_ops", 0, MapType.STRUCT_OPS, 4, 0, 1)
+    made = replace(made, struct_ops=ops, autocreate=autocreate)
+    obj = asking()
+    obj = replace(obj, maps=(*obj.maps, made))
+    summary = summarize(obj)
+    assert summary.struct_ops == ("ops",)
+    assert summary.maps[-1].struct_ops == StructOpsSummary(
+        "tcp_ops", (MemberSummary("func", "kfuncs"), MemberSummary("other", ""))
+    )
+    assert (summary.maps[-1].value_size, summary.maps[-1].autocreate) == (0, autocreate)
+    bundle = summarize(Loader.load(dump(generate(obj))))
+    assert bundle.struct_ops == (("ops",) if autocreate else ())
+    assert bundle.maps == summary.maps[: len(bundle.maps)]
+    if autocreate:
+        assert bundle.inputs[:2] == (
+            "size of struct bpf_struct_ops_tcp_ops",
+            "index of member func in struct tcp_ops",
+        )
+        assert bundle.programs[0].attach_type == ""
 
 
 def test_each_program_says_why_it_cannot_be_loaded() -> None:
@@ -172,11 +252,10 @@ def test_each_program_says_why_it_cannot_be_loaded() -> None:
 
 
 def test_what_no_program_can_help() -> None:
-    obj = replace(loadable(), struct_ops=("ops",))
+    obj = asking().with_map("programs", slots=(Slot(0, "nobody"),))
     summary = summarize(obj)
-    assert "ops" in summary.problem
-    assert summary.struct_ops == ("ops",)
-    assert [program.problem for program in summary.programs] == ["", ""]
+    assert "map 'programs': slot 0: 'nobody' is no program" in summary.problem
+    assert [bool(program.problem) for program in summary.programs] == [False, False, False, True]
 
 
 def test_no_btf() -> None:

@@ -13,6 +13,7 @@ from lskel.live.attach import attach_all
 from lskel.live.contents import contents
 from lskel.live.events import Events
 from lskel.replay import kernel
+from lskel.replay.options import Options
 from tests.build.clang import compile_bpf, example
 
 pytestmark = pytest.mark.kernel
@@ -47,7 +48,8 @@ SEC("xdp") int pass(struct xdp_md *ctx) { return XDP_PASS; }
 def test_attach_events_contents() -> None:
     loader = lskel.generate(lskel.open_object(compile_bpf(SOURCE), name="att"))
     wanted = os.getpid().to_bytes(4, "little")
-    with kernel.run(loader, initial={"att.rodata": wanted}) as loaded, Events(loaded) as events:
+    options = Options(initial={"att.rodata": wanted})
+    with kernel.run(loader, options) as loaded, Events(loaded) as events:
         with attach_all(loaded) as links:
             assert [(a.program, a.target) for a in links.attached] == [
                 ("on_syscall", "raw_tp/sys_enter")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ from lskel.errors import ReplayError, UsageError
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
+from lskel.replay.options import Options
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.maps import lookup, update
 from lskel.runtime.syscall import BpfError
@@ -25,7 +25,7 @@ from tests.build.clang import compile_bpf, example
 pytestmark = pytest.mark.kernel
 
 Run = Callable[..., Loaded]
-REPLAYS: list[Run] = [kernel.run, lambda loader, **how: direct.run(loader.trace, **how)]
+REPLAYS: list[Run] = [kernel.run, lambda loader, *options: direct.run(loader.trace, *options)]
 both = pytest.mark.parametrize("run", REPLAYS, ids=["kernel", "direct"])
 
 SOURCE = """
@@ -72,11 +72,11 @@ def test_values(run: Run) -> None:
 @both
 def test_overrides(run: Run) -> None:
     loader = loader_of(SOURCE)
-    changes: dict[str, Any] = {
-        "max_entries": {"table": 1234},
-        "initial": {"test.rodata": b"abcd", "test.bss": bytes(range(24))},
-    }
-    with run(loader, **changes) as loaded:
+    options = Options(
+        max_entries={"table": 1234},
+        initial={"test.rodata": b"abcd", "test.bss": bytes(range(24))},
+    )
+    with run(loader, options) as loaded:
         assert loaded.maps["table"].info().max_entries == 1234
         assert first(loaded, "test.rodata") == b"abcd"
         assert first(loaded, "test.data") == (7).to_bytes(4, "little")
@@ -90,14 +90,17 @@ def test_overrides(run: Run) -> None:
 @both
 def test_wrong_overrides(run: Run) -> None:
     loader = loader_of(SOURCE)
-    for changes, message in (
-        ({"max_entries": {"nope": 1}}, "no map 'nope'"),
-        ({"initial": {"nope": b""}}, "no map 'nope'"),
-        ({"initial": {"table": b""}}, "'table' is not global data"),
-        ({"initial": {"test.bss": b"x"}}, "'test.bss' has 24 bytes, not 1"),
+    for options, message in (
+        (Options(max_entries={"nope": 1}), "no map 'nope'"),
+        (Options(initial={"nope": b""}), "no map 'nope'"),
+        (Options(initial={"table": b""}), "'table' is not global data"),
+        (Options(initial={"test.bss": b"x"}), "'test.bss' has 24 bytes, not 1"),
+        (Options(autoload={"nope": False}), "no program 'nope'"),
+        (Options(targets={"nope": "f"}), "no program 'nope'"),
+        (Options(kconfig={"CONFIG_HZ": "1"}), "asks for no configuration values"),
     ):
         with pytest.raises(UsageError, match=message):
-            run(loader, **changes)
+            run(loader, options)
 
 
 REJECTED = {
@@ -115,7 +118,7 @@ REJECTED = {
     "target": (
         'SEC("tp_btf/no_such_tracepoint") int p(void *c) { return 0; }',
         r"looking up typedef 'btf_trace_no_such_tracepoint' in the kernel's BTF "
-        r"for program 'p': ENOENT: .*\(this kernel has no such attach target\)",
+        r"for program 'p': ENOENT: .*\(neither this kernel nor its loaded modules have it\)",
     ),
     "template": (
         "struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 1);"
@@ -178,7 +181,7 @@ def test_same_ids_as_bpftool_sees() -> None:
 def test_sizes_that_no_map_can_have(run: Run) -> None:
     for entries in (-1, 0, 1 << 32):
         with pytest.raises(UsageError, match=f"map 'table' cannot have {entries} entries"):
-            run(loader_of(SOURCE), max_entries={"table": entries})
+            run(loader_of(SOURCE), Options(max_entries={"table": entries}))
 
 
 @both
@@ -188,7 +191,7 @@ def test_rings_are_rounded_for_this_machine(run: Run) -> None:
         ' ring SEC(".maps"); SEC("socket") int p(void *c)'
         "{ return bpf_ringbuf_query(&ring, 0); }"
     )
-    with run(loader_of(source), max_entries={"ring": 5000}) as loaded:
+    with run(loader_of(source), Options(max_entries={"ring": 5000})) as loaded:
         assert loaded.maps["ring"].info().max_entries == 8192
 
 

@@ -29,7 +29,7 @@ def machines(
 ) -> dict[str, Machine]:
     """What became of all jobs, by the kernel's series."""
     marks = [mark for item in request.session.items for mark in item.iter_markers("vm")]
-    plans = dict.fromkeys(mark.args[0] for mark in marks)
+    plans = dict.fromkeys(mark.kwargs["jobs"] for mark in marks)
     files = tmp_path_factory.mktemp("files")
     jobs = [job for plan in plans for job in plan(files)]
     assert len({job.name for job in jobs}) == len(jobs), "two jobs have one name"
@@ -46,7 +46,7 @@ def machines(
 def machine(request: pytest.FixtureRequest) -> Machine:
     """A machine that has run the jobs of this test.
 
-    They come from its mark: `vm(plan)`, where `plan` takes a directory for their files and gives
+    They come from its mark: `vm(jobs=plan)`, where `plan` takes a directory for their files and gives
     the jobs.
     """
     if lacks := missing(request.param):

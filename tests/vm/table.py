@@ -79,7 +79,7 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield from _differences(columns, Way.BPFTOOL, Way.LSKEL)
     yield from _differences(columns, Way.LSKEL, Way.LIBBPF)
     yield (
-        "Where the only function of an object is in `.text`, Debian's libbpf takes it for a program "
+        "Where an object's only function is in `.text`, Debian's libbpf takes it for a program "
         "without a type; bpftool, with the libbpf of the kernel's source, and lskel take it for a "
         "function that nothing calls, and load the BTF."
     )

@@ -19,7 +19,7 @@ def plan(directory: Path) -> Iterator[Job]:
     yield Job("facts", guest.facts)
 
 
-@pytest.mark.vm(plan)
+@pytest.mark.vm(jobs=plan)
 def test_facts(machine: Machine) -> None:
     assert machine.value("facts") == {"release": machine.release, "btf": True, "cpus": 1}
     assert machine.release != os.uname().release

@@ -38,7 +38,7 @@ def plan(directory: Path) -> Iterator[Job]:
 
 
 pytestmark = [
-    pytest.mark.vm(plan),
+    pytest.mark.vm(jobs=plan),
     pytest.mark.corpus,
     pytest.mark.usefixtures("corpus_tools"),
 ]

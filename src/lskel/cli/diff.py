@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import click
 
-from lskel.cli.common import json_option, name_option, print_json, simulate_source
-from lskel.loader.model import Form
+from lskel.cli.common import json_option, print_json
+from lskel.cli.generation import Generation, generation_options
+from lskel.cli.running import simulation_options
+from lskel.cli.sources import Kind, kind_of, read, simulate
 from lskel.replay.compare import describe, differences
+from lskel.replay.options import DEFAULTS, Options
 
 
 @click.command("diff")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@name_option
+@generation_options
+@simulation_options
 @json_option
-def command(a: str, b: str, name: str | None, as_json: bool) -> int:
+def command(a: str, b: str, generation: Generation, options: Options, as_json: bool) -> int:
     """Compare what two loaders do: objects, bundles, or light skeleton headers.
 
     Both are replayed in the simulator. Exit status 0 where they make the same calls, 1 where they
     differ. Numbers of file descriptors and addresses do not count: an fd stands for its object,
-    a pointer for the bytes behind it.
+    a pointer for the bytes behind it. Options that say how a loader is generated are for objects,
+    the others are for objects and bundles.
 
     \b
     Example:
         bpftool gen skeleton -L hello.bpf.o name hello > hello.lskel.h
         lskel diff hello.lskel.h hello.bpf.o
     """
-    form = Form.UNROLLED.value
-    replays = [simulate_source(source, name, form) for source in (a, b)]
+    files = [(read(source), source) for source in (a, b)]
+    kinds = {kind_of(data) for data, _ in files}
+    replays = []
+    for data, source in files:
+        kind = kind_of(data)
+        is_generated = kind is not Kind.OBJECT and Kind.OBJECT in kinds
+        is_fixed = kind is Kind.HEADER and len(kinds) > 1
+        replays.append(
+            simulate(
+                data,
+                source,
+                Generation() if is_generated else generation,
+                DEFAULTS if is_fixed else options,
+            )
+        )
     found = list(differences(replays[0].records, replays[1].records))
     if as_json:
         print_json(

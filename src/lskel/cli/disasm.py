@@ -7,15 +7,9 @@ from collections.abc import Iterable, Iterator
 import click
 
 from lskel.bpf import insn as i
-from lskel.cli.common import (
-    form_option,
-    json_option,
-    name_option,
-    open_source,
-    print_json,
-    source_argument,
-    to_loader,
-)
+from lskel.cli.common import json_option, print_json, source_argument
+from lskel.cli.generation import Generation, generation_options
+from lskel.cli.sources import open_source, to_loader
 from lskel.describe.listing import Listing, Row, listing
 from lskel.describe.loader_listing import loader_listing
 from lskel.describe.plain import plain
@@ -34,8 +28,7 @@ _NOTES_COLUMN = 40
 )
 @click.option("--raw/--no-raw", help="Show the instructions' bytes, too.")
 @click.option("--source/--no-source", "lines", default=True, help="Show source lines.")
-@form_option
-@name_option
+@generation_options
 @json_option
 def command(
     source: str,
@@ -43,8 +36,7 @@ def command(
     of_loader: bool,
     raw: bool,
     lines: bool,
-    form: str,
-    name: str | None,
+    generation: Generation,
     as_json: bool,
 ) -> None:
     """Show instructions with the names of maps, variables, functions and kernel types.
@@ -60,10 +52,12 @@ def command(
     """
     if of_loader and programs:
         raise UsageError("--program has no meaning with --loader", hint="leave one out")
+    if generation.debug and not of_loader:
+        raise UsageError("--debug has no meaning without --loader", hint="leave it out")
     if of_loader:
-        shown: Iterable[Listing] = [loader_listing(to_loader(source, name, form))]
+        shown: Iterable[Listing] = [loader_listing(to_loader(source, generation))]
     else:
-        shown = _programs(source, name, programs)
+        shown = _programs(source, generation, programs)
     if as_json:
         print_json({"programs": [plain(item) for item in shown]})
         return
@@ -71,8 +65,8 @@ def command(
         click.echo("\n".join(_text(item, raw=raw, lines=lines, first=not number)))
 
 
-def _programs(source: str, name: str | None, programs: tuple[str, ...]) -> Iterator[Listing]:
-    opened = open_source(source, name)
+def _programs(source: str, generation: Generation, programs: tuple[str, ...]) -> Iterator[Listing]:
+    opened = open_source(source, generation)
     with at(source):
         yield from listing(opened, programs or None)
 

@@ -9,14 +9,9 @@ from typing import Any
 
 import click
 
-from lskel.cli.common import (
-    STDIN,
-    form_option,
-    generate_source,
-    json_option,
-    name_option,
-    print_json,
-)
+from lskel.cli.common import json_option, print_json
+from lskel.cli.generation import Generation, generation_options
+from lskel.cli.sources import STDIN, generate_source
 from lskel.errors import LskelError, UsageError, at
 from lskel.loader.bundle import dump
 from lskel.loader.model import Loader
@@ -29,12 +24,9 @@ SUFFIX = ".lskel"
 @click.option(
     "-o", "--output", required=True, metavar="X.lskel|DIR/", help="The file, or the directory."
 )
-@form_option
-@name_option
+@generation_options
 @json_option
-def command(
-    objects: tuple[str, ...], output: str, form: str, name: str | None, as_json: bool
-) -> int:
+def command(objects: tuple[str, ...], output: str, generation: Generation, as_json: bool) -> int:
     """Write a bundle: the loader program for OBJ, its data and its description in one file.
 
     Several objects go to a directory, each as NAME.lskel; those that fail are reported, the
@@ -44,6 +36,7 @@ def command(
     Example:
         lskel gen hello.bpf.o -o hello.lskel
         lskel gen build/*.bpf.o -o bundles/
+        lskel gen parser.o -o parser.lskel --type parse=sk_skb:sk_skb_stream_parser
     """
     for source in objects:
         if _is_same(source, output):
@@ -52,10 +45,11 @@ def command(
     if not into_directory:
         if len(objects) > 1:
             raise UsageError(f"{len(objects)} objects cannot go to one file", hint="use -o DIR/")
-        return _one(objects[0], output, form, name, as_json)
-    if name is not None and len(objects) > 1:
-        raise UsageError("--name is for one object")
-    return _many(objects, Path(output), form, name, as_json)
+        return _one(objects[0], output, generation, as_json)
+    by_name = [*(["--name"] if generation.name else []), *generation.by_name]
+    if by_name and len(objects) > 1:
+        raise UsageError(f"{', '.join(by_name)}: only for one object", hint="run gen for each")
+    return _many(objects, Path(output), generation, as_json)
 
 
 def _is_same(source: str, output: str) -> bool:
@@ -71,12 +65,12 @@ def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, An
         "loader": {"insns": len(loader.insns) // 8, "blob": len(loader.blob)},
         "bundle": size,
         "maps": len(loader.trace.maps),
-        "programs": sum(program.op is not None for program in loader.trace.programs),
+        "programs": sum(program.autoload for program in loader.trace.programs),
     }
 
 
-def _one(source: str, output: str, form: str, name: str | None, as_json: bool) -> int:
-    loader = generate_source(source, name, form)
+def _one(source: str, output: str, generation: Generation, as_json: bool) -> int:
+    loader = generate_source(source, generation)
     content = dump(loader)
     if output == STDIN:
         sys.stdout.buffer.write(content)
@@ -87,9 +81,7 @@ def _one(source: str, output: str, form: str, name: str | None, as_json: bool) -
     return 0
 
 
-def _many(
-    objects: tuple[str, ...], directory: Path, form: str, name: str | None, as_json: bool
-) -> int:
+def _many(objects: tuple[str, ...], directory: Path, generation: Generation, as_json: bool) -> int:
     from rich.console import Console
     from rich.progress import track
 
@@ -106,7 +98,7 @@ def _many(
         try:
             if target.name in written:
                 raise UsageError(f"{source}: another object has gone to {target} already")
-            loader = generate_source(source, name, form)
+            loader = generate_source(source, generation)
             loader.save(target)
         except LskelError as error:
             failures.append({"object": source, "error": str(error)})

@@ -8,27 +8,37 @@ from typing import NamedTuple
 
 import click
 
-from lskel.cli.common import json_option, name_option, open_source, print_json, source_argument
+from lskel.cli.common import json_option, print_json, source_argument
+from lskel.cli.generation import Generation, object_options
+from lskel.cli.sources import open_source
 from lskel.describe.plain import plain
-from lskel.describe.summary import MapSummary, ProgramSummary, Summary, summarize
+from lskel.describe.summary import (
+    ExternSummary,
+    MapSummary,
+    ProgramSummary,
+    Summary,
+    summarize,
+)
 from lskel.errors import at, printable
 
 
 @click.command("inspect")
 @source_argument
-@name_option
+@object_options
 @json_option
-def command(source: str, name: str | None, as_json: bool) -> None:
+def command(source: str, generation: Generation, as_json: bool) -> None:
     """Show what an object or a bundle consists of: maps, programs, externs, sections, sizes.
 
-    No kernel is asked. Of an object that lskel cannot load, it says why, program by program.
+    What it asks of the machine that it is loaded on is shown, too: symbols and configuration values
+    of the kernel (externs), and numbers that are found out there (inputs). No kernel is asked. Of
+    an object that lskel cannot load, it says why, program by program.
 
     \b
     Example:
         lskel inspect hello.bpf.o
         lskel inspect hello.lskel --json
     """
-    opened = open_source(source, name)
+    opened = open_source(source, generation)
     with at(source):
         summary = summarize(opened)
     if as_json:
@@ -49,7 +59,8 @@ def _facts(summary: Summary) -> Iterator[str]:
     what = "object" if summary.loader is None else "bundle"
     yield f"{summary.name}: {what}, {summary.order}-endian, license {summary.license or 'none'}"
     if summary.btf is not None:
-        yield f"BTF: {summary.btf.size} bytes, {summary.btf.types} types"
+        needed = f", needed by {summary.btf.needed_by}" if summary.btf.needed_by else ""
+        yield f"BTF: {summary.btf.size} bytes, {summary.btf.types} types{needed}"
     if summary.loader is not None:
         loader = summary.loader
         yield (
@@ -118,13 +129,33 @@ def _tables(summary: Summary) -> Iterator[_Table]:
     )
     yield _Table(
         "Externs",
-        ("name", "kind", "type", "notes"),
+        ("name", "kind", "type", "programs", "notes"),
         [
-            (extern.name, extern.kind, extern.type, "weak" if extern.weak else "")
+            (
+                extern.name,
+                extern.kind,
+                extern.type,
+                ", ".join(extern.programs),
+                ", ".join(_extern_notes(extern)),
+            )
             for extern in summary.externs
         ],
     )
-    yield _Table("struct_ops", ("name",), [(name,) for name in summary.struct_ops])
+    yield _Table(
+        "struct_ops",
+        ("map", "struct", "member", "program"),
+        [
+            (a_map.name, a_map.struct_ops.type, member, program)
+            for a_map in summary.maps
+            if a_map.struct_ops is not None
+            for member, program in [m for m in a_map.struct_ops.members if m.program] or [("", "")]
+        ],
+    )
+    yield _Table(
+        "Inputs",
+        ("#number", "what"),
+        [(f"{number}", what) for number, what in enumerate(summary.inputs)],
+    )
     yield _Table(
         "Sections",
         ("name", "#bytes"),
@@ -140,6 +171,8 @@ def _counts(title: str, unit: str, counts: dict[str, int]) -> _Table:
 
 
 def _map_notes(a_map: MapSummary) -> Iterator[str]:
+    if not a_map.autocreate:
+        yield "not created by itself"
     if a_map.kernel_name != a_map.name:
         yield f"in the kernel {a_map.kernel_name}"
     yield from a_map.flags
@@ -154,6 +187,13 @@ def _map_notes(a_map: MapSummary) -> Iterator[str]:
         sizes = f"key {inner.key_size}, value {inner.value_size}, entries {inner.max_entries}"
         yield f"of {inner.type} ({sizes})"
     yield from (f"[{slot.key}] = {slot.name}" for slot in a_map.slots)
+
+
+def _extern_notes(extern: ExternSummary) -> Iterator[str]:
+    if extern.weak:
+        yield "weak"
+    if extern.typeless:
+        yield "typeless"
 
 
 def _program_notes(program: ProgramSummary) -> Iterator[str]:

@@ -10,31 +10,28 @@ import click
 
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.names import enum_name
-from lskel.cli.common import (
-    form_option,
-    json_option,
-    name_option,
-    print_json,
-    source_argument,
-    to_loader,
-)
-from lskel.errors import ReplayError, UsageError
+from lskel.cli.common import json_option, print_json, source_argument
+from lskel.cli.generation import Generation, generation_options
+from lskel.cli.running import run_options
+from lskel.cli.sources import to_run
+from lskel.errors import ReplayError, UsageError, at
+from lskel.loader import context
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
+from lskel.replay.options import PIN_ROOT, Options
 from lskel.replay.pin import pin_all
 
 SIMULATOR = "simulator"
 
-_REPLAYS: dict[str, Callable[[Loader], Loaded]] = {
+_REPLAYS: dict[str, Callable[[Loader, Options], Loaded]] = {
     "kernel": kernel.run,
-    "direct": lambda loader: direct.run(loader.trace),
+    "direct": lambda loader, options: direct.run(loader.trace, options),
 }
 
 
 @click.command("load")
 @source_argument
-@form_option
 @click.option(
     "--replay",
     type=click.Choice([*_REPLAYS, SIMULATOR]),
@@ -44,32 +41,37 @@ _REPLAYS: dict[str, Callable[[Loader], Loaded]] = {
 )
 @click.option("--pin", metavar="DIR", help="Pin maps and programs by name in DIR of a bpffs.")
 @click.option("-v", "--verbose", is_flag=True, help="On failure, print the verifier's whole log.")
-@name_option
+@generation_options
+@run_options
 @json_option
 def command(
     source: str,
-    form: str,
     replay: str,
     pin: str | None,
     verbose: bool,
-    name: str | None,
+    generation: Generation,
+    options: Options,
     as_json: bool,
 ) -> None:
     """Load maps and programs, report them, and let them go, unless they are pinned.
+
+    What the machine lacks is said before anything is loaded: values of the configuration, and what
+    programs attach to.
 
     \b
     Example:
         lskel load hello.bpf.o
         lskel load hello.lskel --pin /sys/fs/bpf/hello
+        lskel load probe.lskel --target on_call=do_unlinkat --no-autoload on_return
     """
-    loader = to_loader(source, name, form)
+    loader, options = to_run(source, generation, options)
     if replay == SIMULATOR:
-        if pin is not None:
-            raise UsageError("the simulator leaves nothing to pin")
-        _show(_simulated(loader, source), None, as_json)
+        if pin is not None or options.pin_root != PIN_ROOT:
+            raise UsageError("the simulator has no pins", hint="leave out --pin and --pin-root")
+        _show(_simulated(loader, options, source), None, as_json)
         return
     try:
-        loading = _REPLAYS[replay](loader)
+        loading = _REPLAYS[replay](loader, options)
     except ReplayError as error:
         for line in error.log if verbose else ():
             click.echo(line, err=True)
@@ -88,12 +90,19 @@ def _show(report: dict[str, Any], pin: str | None, as_json: bool) -> None:
         _print(report, pin)
 
 
-def _simulated(loader: Loader, source: str) -> dict[str, Any]:
+def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
     """What a load would leave, without a kernel; programs have no tags."""
     from lskel.replay.simulator.run import run as simulate
 
-    simulate(loader).check(source)
+    with at(source):
+        replayed = simulate(loader, options)
+    replayed.check(source)
     trace = loader.trace
+
+    def fd(slot: int) -> bytes:
+        offset = context.program_fd(len(trace.maps), slot)
+        return replayed.context[offset : offset + context.PROGRAM_SIZE]
+
     return {
         "form": loader.form.value,
         "replay": SIMULATOR,
@@ -104,8 +113,8 @@ def _simulated(loader: Loader, source: str) -> dict[str, Any]:
         ],
         "programs": [
             {"name": p.name, "id": None, "type": enum_name(ProgType, op.type), "tag": None}
-            for p, op in ((p, trace.prog_load(slot)) for slot, p in enumerate(trace.programs))
-            if op is not None
+            for slot, p in enumerate(trace.programs)
+            if (op := trace.prog_load(slot)) is not None and any(fd(slot))
         ],
     }
 

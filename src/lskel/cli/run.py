@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lskel.btf.value import Value, format_value, to_json
-from lskel.cli.common import (
-    form_option,
-    json_option,
-    name_option,
-    pairs,
-    source_argument,
-    to_loader,
-)
+from lskel.cli.common import json_option, pairs, source_argument
+from lskel.cli.generation import Generation, generation_options
+from lskel.cli.running import run_options
+from lskel.cli.sources import to_run
 from lskel.errors import NoPermission
 from lskel.live.attach import Links, attach_all
 from lskel.live.contents import Contents, contents
@@ -26,6 +22,7 @@ from lskel.live.events import Event, Events
 from lskel.loader.model import Loader
 from lskel.replay import kernel
 from lskel.replay.loaded import Loaded
+from lskel.replay.options import Options
 from lskel.replay.strace import lines
 from lskel.replay.strace import to_json as to_json_record
 
@@ -39,7 +36,7 @@ MAX_ENTRIES = 20
 @source_argument
 @click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after S seconds.")
 @click.option(
-    "--event", "types", multiple=True, metavar="MAP=TYPE", help="BTF type of MAP's events."
+    "--event", "event_types", multiple=True, metavar="MAP=TYPE", help="BTF type of MAP's events."
 )
 @click.option(
     "--attach",
@@ -56,17 +53,17 @@ MAX_ENTRIES = 20
     metavar="N",
     help="Print at most N entries of each map at the end.",
 )
-@form_option
-@name_option
+@generation_options
+@run_options
 @json_option
 def command(
     source: str,
     duration: float | None,
-    types: tuple[str, ...],
+    event_types: tuple[str, ...],
     attach: tuple[str, ...],
     entries: int,
-    form: str,
-    name: str | None,
+    generation: Generation,
+    options: Options,
     as_json: bool,
 ) -> None:
     """Load, attach what attaches by itself, stream events; print the maps at the end.
@@ -80,23 +77,24 @@ def command(
     Example:
         lskel run execsnoop.bpf.o --duration 10
         lskel run trace.lskel --event samples=sample_t
+        lskel run probe.bpf.o --target on_call=do_unlinkat --kconfig CONFIG_HZ=250
     """
-    loader = to_loader(source, name, form)
+    loader, options = to_run(source, generation, options)
     out = _Json() if as_json else _Text()
     gc.enable()  # events may come for days
     # Services and time-outs end a process so; they want the maps as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        running = kernel.run(loader)
+        running = kernel.run(loader, options)
     except NoPermission as error:
         click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
         from lskel.replay.simulator.run import run as simulate
 
-        replay = simulate(loader)
+        replay = simulate(loader, options)
         out.simulated(loader, replay)
         replay.check(loader.trace.name)
         return
-    with running as loaded, Events(loaded, pairs(types, "MAP=TYPE")) as events:
+    with running as loaded, Events(loaded, pairs(event_types, "MAP=TYPE")) as events:
         with attach_all(loaded, pairs(attach, "PROGRAM=INTERFACE")) as links:
             out.started(loaded, links, events)
             try:

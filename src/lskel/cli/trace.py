@@ -7,16 +7,12 @@ import errno
 import click
 
 from lskel.btf.btf import Btf
-from lskel.cli.common import (
-    form_option,
-    json_option,
-    name_option,
-    pairs,
-    print_json,
-    read,
-    simulate_source,
-)
+from lskel.cli.common import json_option, pairs, print_json
+from lskel.cli.generation import Generation, generation_options
+from lskel.cli.running import simulation_options
+from lskel.cli.sources import read, simulate
 from lskel.errors import UsageError, at
+from lskel.replay.options import Options
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.names import KernelImage
 from lskel.replay.strace import lines, to_json
@@ -24,8 +20,6 @@ from lskel.replay.strace import lines, to_json
 
 @click.command("trace")
 @click.argument("source", metavar="OBJ|X.lskel|X.lskel.h")
-@form_option
-@name_option
 @click.option(
     "--btf",
     metavar="FILE",
@@ -39,14 +33,16 @@ from lskel.replay.strace import lines, to_json
     help="Make call number N fail, with an errno such as ENOMEM.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show bytes and instructions.")
+@generation_options
+@simulation_options
 @json_option
 def command(
     source: str,
-    form: str,
-    name: str | None,
     btf: str | None,
     failures: tuple[str, ...],
     verbose: bool,
+    generation: Generation,
+    options: Options,
     as_json: bool,
 ) -> None:
     """Replay a loader in the simulator and print each call that it makes, as strace would.
@@ -58,8 +54,16 @@ def command(
         lskel trace hello.bpf.o
         lskel trace tool.lskel.h --json
         lskel trace hello.bpf.o --btf /sys/kernel/btf/vmlinux --fail 3=ENOMEM
+        lskel trace probe.lskel --kconfig CONFIG_HZ=1000 --autoload on_return
     """
-    replay = simulate_source(source, name, form, names=_names(btf), faults=_faults(failures))
+    replay = simulate(
+        read(source),
+        source,
+        generation,
+        options,
+        names=_names(btf),
+        faults=_faults(failures),
+    )
     if as_json:
         print_json([to_json(record) for record in replay.records])
     else:

@@ -245,7 +245,9 @@ def _map(a_map: Map, btf: Btf | None) -> MapSummary:
     return _bare_map(a_map, btf)._replace(
         section=a_map.section,
         pinning=a_map.pinning.name.lower(),
-        initial_size=None if a_map.initial is None else len(a_map.initial),
+        initial_size=a_map.value_size
+        if a_map.is_global_data
+        else len(a_map.initial or b"") or None,
         frozen=a_map.is_global_data and a_map.is_frozen,
         inner=None if a_map.inner is None else _bare_map(a_map.inner, btf),
         slots=tuple(SlotSummary(slot.key, slot.name) for slot in a_map.slots),

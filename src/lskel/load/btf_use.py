@@ -14,6 +14,7 @@ _NEED_BTF = frozenset(
         MapType.INODE_STORAGE,
         MapType.TASK_STORAGE,
         MapType.CGRP_STORAGE,
+        MapType.STRUCT_OPS,
     }
 )
 # Fields that the kernel finds by their type (btf_get_field_type in kernel/bpf/btf.c, Linux 6.18).

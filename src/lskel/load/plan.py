@@ -178,7 +178,9 @@ class _Builder:
             kind = self.add(BtfFind(name, Kind.STRUCT, is_weak=False))
             create = self.map_create(a_map, slot)
             size = self.input(TypeSize(name))
-            return self.add(replace(create, kernel_value_type=kind, value_size=size)), [kind]
+            return self.add(
+                replace(create, btf=self.btf, kernel_value_type=kind, value_size=size)
+            ), [kind]
         # A map of maps without a template is refused by the kernel, not here, as with libbpf.
         if a_map.type in MAP_IN_MAP and a_map.inner is not None:
             inner = self.add(self.map_create(a_map.inner, None))

@@ -223,7 +223,8 @@ class _Decoder:
     def record(self, item: dict[str, Any], cls: type[Any]) -> Any:
         """A record by its fields' annotations."""
         values = {}
-        for name, annotation in cls.__annotations__.items():
+        annotations: dict[str, Any] = cls.__annotations__
+        for name, annotation in annotations.items():
             # A NamedTuple wraps its annotations.
             wanted: str = getattr(annotation, "__forward_arg__", annotation)
             try:

@@ -251,7 +251,8 @@ class _Unroller:
             return  # the verifier takes no code that cannot be reached
         self.asm.label("fail")
         self.store_blob(4, self.status, OP)
-        for number, offset in self.fds.items():
+        # Programs share the slots of kfuncs; each is closed once.
+        for offset, number in {place: made for made, place in self.fds.items()}.items():
             op = self.trace.ops[number]
             if isinstance(op, MapCreate) and op.slot is not None:
                 self.close_map(offset, op.slot)

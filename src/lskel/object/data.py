@@ -12,7 +12,7 @@ from lskel.bpf.enums import MapType
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.elf import Elf, Section, SectionType
-from lskel.errors import BadObject, LimitExceeded, at
+from lskel.errors import BadObject, LimitExceeded, NotSupported, at
 from lskel.object.model import Map, MapKind
 
 # uapi/linux/bpf.h
@@ -66,6 +66,12 @@ def with_arena_data(elf: Elf, maps: tuple[Map, ...]) -> tuple[Map, ...]:
             raise BadObject(
                 f"its variables need one arena, there are {len(arenas)}",
                 hint="define a map of type BPF_MAP_TYPE_ARENA",
+            )
+        table = elf.section(f".rel{ARENA}")
+        for rel, symbol in elf.relocations(table) if table is not None else ():
+            raise NotSupported(
+                f"the variable at {rel.offset:#x} begins as the address of '{symbol.name}'",
+                hint="it is known in the kernel only: assign it in a program",
             )
         filled = replace(arenas[0], initial=elf.content(section))
     return tuple(filled if a_map is arenas[0] else a_map for a_map in maps)

@@ -98,8 +98,10 @@ def _declared(btf: Btf) -> dict[str, Extern]:
             declared[var.name] = Extern(var.name, ExternKind.KSYM, False, info.type, is_typeless)
     datasec = btf.find(KCONFIG, t.Datasec)
     if datasec:
-        for var, info in _kconfig_layout(btf, btf.get(datasec, t.Datasec)):
-            declared[var.name] = Extern(var.name, ExternKind.KCONFIG, False, info.type, kconfig=var)
+        for value, info in _kconfig_layout(btf, btf.get(datasec, t.Datasec)):
+            declared[value.name] = Extern(
+                value.name, ExternKind.KCONFIG, False, info.type, kconfig=value
+            )
     return declared
 
 

@@ -11,12 +11,12 @@ from lskel.loader import context
 from lskel.loader.model import NO_OP, Loader
 from lskel.replay import direct, target
 from lskel.replay.context import build_context
-from lskel.replay.given import with_given, kept
+from lskel.replay.given import kept, with_given
 from lskel.replay.loaded import Loaded, loaded
-from lskel.replay.this_machine import ThisMachine
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import Prepared, prepare
 from lskel.replay.report import failure
+from lskel.replay.this_machine import ThisMachine
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from lskel.bpf.enums import Cmd
 from lskel.btf.btf import Btf
-from lskel.btf.types import Kind, TypeId
+from lskel.btf.types import Kind, Struct, TypeId
 from lskel.errors import NotFound
+from lskel.replay.struct_ops import KernelStruct
 from lskel.runtime import objects
 from lskel.runtime.objects import Fd, btf_info, by_id, ids
 from lskel.runtime.syscall import BpfError
@@ -19,9 +20,10 @@ VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
 
 class Found(NamedTuple):
-    """A kernel type: its id, and the module's BTF where it is not in vmlinux."""
+    """A kernel type: its id, the BTF that has it, and that one's fd where it is a module's."""
 
     type_id: TypeId
+    btf: Btf
     module: Fd | None
 
 
@@ -46,7 +48,7 @@ class KernelBtf:
         """
         type_id = self.vmlinux.find_kernel_type(name, kind)
         if type_id is not None:
-            return Found(type_id, None)
+            return Found(type_id, self.vmlinux, None)
         for number in ids(objects.Kind.BTF):
             try:
                 fd = by_id(objects.Kind.BTF, number)
@@ -57,8 +59,21 @@ class KernelBtf:
             info = btf_info(fd.fileno())
             if info.kernel and info.name != "vmlinux":
                 raw = btf_info(fd.fileno(), data=True).data
-                type_id = Btf(raw, self.vmlinux).find_kernel_type(name, kind)
+                btf = Btf(raw, self.vmlinux)
+                type_id = btf.find_kernel_type(name, kind)
                 if type_id is not None:
-                    return Found(type_id, fd)
+                    return Found(type_id, btf, fd)
             fd.close()
         raise BpfError(Cmd.BTF_GET_FD_BY_ID, errno.ENOENT)
+
+    def struct(self, name: str) -> KernelStruct | None:
+        """A struct by name, in vmlinux and then in modules."""
+        try:
+            found = self.find(name, Kind.STRUCT)
+        except BpfError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+        if found.module is not None:
+            found.module.close()
+        return KernelStruct(found.btf, found.btf.get(found.type_id, Struct))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lskel.errors import UsageError
+from lskel.runtime.memory import MappedFd
 from lskel.runtime.objects import Fd, MapInfo, ProgInfo, map_info, prog_info
 from lskel.trace import Trace
 
@@ -19,6 +21,18 @@ class LoadedMap:
     def info(self) -> MapInfo:
         """What the kernel says of it."""
         return map_info(self.fd.fileno())
+
+    @property
+    def memory(self) -> memoryview:
+        """An arena's bytes, which its programs share; they can be used until it is closed.
+
+        UsageError for other maps, and for an arena that was pinned and has no map_extra. Pages
+        appear as they are touched; with BPF_F_SEGV_ON_FAULT only a program makes them, and
+        touching others ends this process.
+        """
+        if not isinstance(self.fd, MappedFd):
+            raise UsageError(f"map '{self.name}' is not mapped into this process")
+        return self.fd.memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def run_loader(insns: bytes, blob: bytes, context: bytearray) -> Result:
     BpfError where the kernel refuses the loader itself. On failure the loader has closed all that
     it made, and `blob` tells more; on success `blob` is empty.
     """
-    with _low_fds_taken(), _blob_map(blob) as blob_map:
+    with low_fds_taken(), _blob_map(blob) as blob_map:
         with _load_program(insns, blob_map) as program:
             value = _run(program, context)
         if value == 0:
@@ -44,7 +44,7 @@ def run_loader(insns: bytes, blob: bytes, context: bytearray) -> Result:
 
 
 @contextmanager
-def _low_fds_taken() -> Iterator[None]:
+def low_fds_taken() -> Iterator[None]:
     """Fds 0 to 2 are in use meanwhile: loaders and their callers take 0 for "no fd"."""
     held: list[int] = []
     try:

@@ -9,6 +9,7 @@ from zlib import crc32
 
 from lskel.btf.btf import MAX_TYPES, Btf
 from lskel.btf.types import Kind, Struct, TypeId
+from lskel.replay.struct_ops import KernelStruct
 
 VMLINUX = "vmlinux"
 _STRUCT_OPS_PREFIX = "bpf_struct_ops_"
@@ -75,6 +76,14 @@ class KernelImage:
             type_id = btf.find_kernel_type(name, Kind(kind))
             if type_id is not None:
                 return TypeFound(type_id, module)
+        return None
+
+    def struct(self, name: str) -> KernelStruct | None:
+        """A struct by name, in vmlinux and then in modules."""
+        for btf in (self.vmlinux, *self.modules.values()):
+            type_id = btf.find_kernel_type(name, Kind.STRUCT)
+            if type_id is not None:
+                return KernelStruct(btf, btf.get(type_id, Struct))
         return None
 
     def address(self, symbol: str) -> int | None:

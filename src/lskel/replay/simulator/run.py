@@ -15,11 +15,11 @@ from lskel.replay.context import build_context
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import prepare
 from lskel.replay.simulator.addresses import Addresses
+from lskel.replay.simulator.computer import SimulatedMachine
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.helpers import Env, helpers
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.machine import DEFAULT_BUDGET, Machine, Resolve
-from lskel.replay.simulator.computer import SimulatedMachine
 from lskel.replay.simulator.record import FdRef, Record
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.storage import Array

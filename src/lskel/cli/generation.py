@@ -1,0 +1,173 @@
+"""The options that say how a loader is generated for an object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import NamedTuple, TypeVar
+
+import click
+
+from lskel.bpf.enums import AttachType, ProgType
+from lskel.bpf.names import enum_name
+from lskel.cli.common import gathered, pairs
+from lskel.errors import UsageError, at
+from lskel.loader.model import Form
+from lskel.object.model import Object
+from lskel.object.sections import SECTION_KINDS
+
+_TYPE = "PROGRAM=TYPE[:ATTACH]"
+# What these attach to is in their section's name; a type alone would not load.
+_ATTACHED_BY_NAME = {ProgType.STRUCT_OPS, *(k.prog_type for k in SECTION_KINDS if k.btf_target)}
+
+_E = TypeVar("_E", bound=IntEnum)
+
+
+class GivenType(NamedTuple):
+    """What --type says of a program."""
+
+    type: ProgType
+    attach: AttachType | None
+
+
+class Generation(NamedTuple):
+    """How a loader is generated; `autoload` is whether programs and struct_ops maps are loaded."""
+
+    name: str | None = None
+    form: str = Form.UNROLLED.value
+    types: Mapping[str, GivenType] = {}
+    autoload: Mapping[str, bool] = {}
+    debug: bool = False
+
+    @property
+    def by_name(self) -> tuple[str, ...]:
+        """The options given that name programs or maps."""
+        given = {
+            "--type": bool(self.types),
+            "--autoload": True in self.autoload.values(),
+            "--no-autoload": False in self.autoload.values(),
+        }
+        return tuple(option for option, is_given in given.items() if is_given)
+
+    def check_unused(self, what: str) -> None:
+        """UsageError where there are options that `what` is too late for: it is generated."""
+        given = [*self.by_name, *(["--debug"] if self.debug else [])]
+        if given:
+            raise UsageError(
+                f"{', '.join(given)} cannot change {what}, which is generated already",
+                hint="use the object that it was generated from",
+            )
+
+    def applied(self, obj: Object) -> Object:
+        """The object with the types, programs and maps that are asked for."""
+        for name, given in self.types.items():
+            with at("--type"):
+                obj = _with_type(obj, name, given)
+        for name, wanted in self.autoload.items():
+            with at("--autoload" if wanted else "--no-autoload"):
+                obj = _with_autoload(obj, name, wanted=wanted)
+        return obj
+
+
+def _with_type(obj: Object, name: str, given: GivenType) -> Object:
+    spec = obj.program(name).spec
+    if spec.prog_type not in (ProgType.UNSPEC, given.type):
+        says = enum_name(ProgType, spec.prog_type)
+        raise UsageError(f"program '{name}' has type {says}, as section name '{spec.name}' says")
+    if given.type in _ATTACHED_BY_NAME:
+        raise UsageError(
+            f"program '{name}': for type {enum_name(ProgType, given.type)} the section's name must "
+            "say what it attaches to",
+            hint='such as SEC("fentry/FUNCTION"), SEC("lsm/HOOK") or SEC("freplace/FUNCTION")',
+        )
+    return obj.with_type(name, given.type, given.attach)
+
+
+def _with_autoload(obj: Object, name: str, *, wanted: bool) -> Object:
+    programs = [program.name for program in obj.programs]
+    maps = [a_map.name for a_map in obj.maps if a_map.struct_ops is not None]
+    if name in programs:
+        return obj.with_program(name, autoload=wanted)
+    if name in maps:
+        return obj.with_map(name, autocreate=wanted)
+    known = ", ".join([*programs, *maps]) or "none"
+    raise UsageError(f"there is no program or struct_ops map '{name}'", hint=f"there is: {known}")
+
+
+def _generation(
+    name: str | None,
+    types: tuple[str, ...],
+    autoload: tuple[str, ...],
+    no_autoload: tuple[str, ...],
+    form: str = Form.UNROLLED.value,
+    debug: bool = False,
+) -> Generation:
+    with at("--type"):
+        given = {program: _parse_type(text) for program, text in pairs(types, _TYPE).items()}
+    if both := sorted(set(autoload) & set(no_autoload)):
+        raise UsageError(f"'{both[0]}' is given to both --autoload and --no-autoload")
+    wanted = dict.fromkeys(autoload, True) | dict.fromkeys(no_autoload, False)
+    return Generation(name, form, given, wanted, debug)
+
+
+def _parse_type(text: str) -> GivenType:
+    type_name, sign, attach_name = text.partition(":")
+    type_ = _member(ProgType, type_name, "BPF_PROG_TYPE_", "program type")
+    if not sign:
+        return GivenType(type_, None)
+    kinds = (kind for kind in SECTION_KINDS if kind.prog_type == type_)
+    usual = {enum_name(AttachType, k.attach_type) for k in kinds if k.attach_type is not None}
+    return GivenType(type_, _member(AttachType, attach_name, "BPF_", "attach type", usual))
+
+
+def _member(enum: type[_E], name: str, prefix: str, what: str, usual: set[str] | None = None) -> _E:
+    """A member of one of the kernel's enums; the error lists the `usual` ones, or those near."""
+    bare = name.upper().removeprefix(prefix)
+    names = [member.lower() for member in enum.__members__ if member != "UNSPEC"]
+    if bare.lower() in names:
+        return enum[bare]
+    from difflib import get_close_matches
+
+    known = sorted(usual or ()) or get_close_matches(bare.lower(), names) or names
+    raise UsageError(f"there is no {what} '{name}'", hint=f"there is: {', '.join(known)}")
+
+
+_NAME = click.option("--name", help="The object's name [default: the file's, up to the first dot].")
+_TYPES = click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar=_TYPE,
+    help="The type of a program whose section name gives none, such as sk_skb, or "
+    "sk_skb:sk_skb_stream_verdict.",
+)
+_AUTOLOAD = click.option(
+    "--autoload",
+    multiple=True,
+    metavar="NAME",
+    help="Load this program or struct_ops map, though its section begins with '?'.",
+)
+_NO_AUTOLOAD = click.option(
+    "--no-autoload",
+    multiple=True,
+    metavar="NAME",
+    help="Do not load this program or struct_ops map.",
+)
+_FORM = click.option(
+    "--form",
+    type=click.Choice([form.value for form in Form]),
+    default=Form.UNROLLED.value,
+    show_default=True,
+    help="The form of the loader program.",
+)
+_DEBUG = click.option(
+    "--debug",
+    is_flag=True,
+    help="Let the loader print the result of each step to /sys/kernel/tracing/trace_pipe.",
+)
+
+# Argument `generation`: for a command that shows objects, and for one that makes loaders of them.
+object_options = gathered("generation", _generation, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD)
+generation_options = gathered(
+    "generation", _generation, _FORM, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD, _DEBUG
+)

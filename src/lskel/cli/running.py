@@ -1,0 +1,68 @@
+"""The options that say what a loader is run with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lskel.cli.common import gathered, pairs
+from lskel.errors import UsageError, at
+from lskel.replay.options import PIN_ROOT, Options
+
+_KCONFIG = "NAME=VALUE"
+_TARGET = "PROGRAM=TARGET"
+_MAX_ENTRIES = "MAP=N"
+
+
+def _options(
+    kconfig: tuple[str, ...],
+    targets: tuple[str, ...],
+    max_entries: tuple[str, ...],
+    pin_root: Path = PIN_ROOT,
+) -> Options:
+    with at("--kconfig"):
+        values = pairs(kconfig, _KCONFIG)
+    with at("--target"):
+        attach = pairs(targets, _TARGET)
+    with at("--max-entries"):
+        texts = pairs(max_entries, _MAX_ENTRIES)
+        sizes = {name: _number(name, text) for name, text in texts.items()}
+    return Options(kconfig=values, targets=attach, max_entries=sizes, pin_root=pin_root)
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise UsageError(f"'{name}={text}' is not {_MAX_ENTRIES}")
+    return int(text)
+
+
+_COMMON = (
+    click.option(
+        "--kconfig",
+        multiple=True,
+        metavar=_KCONFIG,
+        help="A value of the kernel's configuration, such as CONFIG_HZ=250.",
+    ),
+    click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar=_TARGET,
+        help="What a program attaches to, in place of what its section name says: a function, hook "
+        "or tracepoint of the kernel, or PIN[:FUNCTION] or id:N[:FUNCTION] of a BPF program.",
+    ),
+    click.option("--max-entries", multiple=True, metavar=_MAX_ENTRIES, help="The size of a map."),
+)
+_PIN_ROOT = click.option(
+    "--pin-root",
+    type=click.Path(path_type=Path),
+    default=PIN_ROOT,
+    show_default=True,
+    metavar="DIR",
+    help="Where maps are pinned that ask to be pinned by name.",
+)
+
+# Argument `options`: for a command that simulates, and for one that loads.
+simulation_options = gathered("options", _options, *_COMMON)
+run_options = gathered("options", _options, *_COMMON, _PIN_ROOT)

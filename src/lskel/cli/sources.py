@@ -1,0 +1,149 @@
+"""What commands take: objects, bundles, headers of light skeletons."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lskel.cli.generation import Generation
+from lskel.cursor import ByteOrder
+from lskel.errors import UsageError, at
+from lskel.loader.bundle import MAGIC
+from lskel.loader.generate import generate
+from lskel.loader.model import Loader
+from lskel.object.model import Object
+from lskel.object.open import open_object
+
+if TYPE_CHECKING:
+    from lskel.replay.options import Options
+    from lskel.replay.simulator.faults import Faults
+    from lskel.replay.simulator.names import Names
+    from lskel.replay.simulator.run import Replay
+
+STDIN = "-"
+
+_ELF_MAGIC = b"\x7fELF"
+
+
+def read(source: str) -> bytes:
+    """The bytes of a file, or of standard input."""
+    if source == STDIN:
+        if sys.stdin is None:
+            raise UsageError("there is no standard input to read")
+        return sys.stdin.buffer.read()
+    with at(source):
+        try:
+            return Path(source).read_bytes()
+        except OSError as error:
+            raise UsageError(error.strerror or str(error)) from error
+
+
+def default_name(source: str) -> str:
+    """What an object is called where nobody says: its file's name up to the first dot."""
+    return "stdin" if source == STDIN else Path(source).name.split(".", 1)[0] or "object"
+
+
+def open_source(source: str, generation: Generation) -> Object | Loader:
+    """An object, with what is asked for, or a bundle, told apart by how the bytes begin."""
+    return _open(read(source), source, generation)
+
+
+def to_loader(source: str, generation: Generation) -> Loader:
+    """A loader: a bundle's, or one generated for an object."""
+    return _loader(open_source(source, generation), source, generation)
+
+
+def generate_source(source: str, generation: Generation) -> Loader:
+    """A loader for an object; UsageError where it is a bundle."""
+    data = read(source)
+    with at(source):
+        if kind_of(data) is Kind.BUNDLE:
+            raise UsageError("this is a bundle already")
+    return _loader(_open(data, source, generation), source, generation)
+
+
+def to_run(source: str, generation: Generation, options: Options) -> tuple[Loader, Options]:
+    """A loader and what to run it with."""
+    return _to_run(read(source), source, generation, options)
+
+
+class Kind(Enum):
+    """What a file holds, by its first bytes."""
+
+    OBJECT = "an object"
+    BUNDLE = "a bundle"
+    HEADER = "a light skeleton's header"
+
+
+def kind_of(data: bytes) -> Kind:
+    """What these bytes look like; an object where they look like nothing else."""
+    if data.startswith(MAGIC):
+        return Kind.BUNDLE
+    if data.startswith(_ELF_MAGIC):
+        return Kind.OBJECT
+    from lskel.loader.header import is_header
+
+    return Kind.HEADER if is_header(data) else Kind.OBJECT
+
+
+def simulate(
+    data: bytes,
+    source: str,
+    generation: Generation,
+    options: Options,
+    *,
+    names: Names | None = None,
+    faults: Faults | None = None,
+) -> Replay:
+    """Replay what was read of an object, a bundle or a light skeleton's header in the simulator."""
+    from lskel.loader.header import parse_header
+    from lskel.replay.options import DEFAULTS
+    from lskel.replay.simulator.kernel import SimulatedKernel
+    from lskel.replay.simulator.run import run
+    from lskel.replay.simulator.run import simulate as replay
+
+    def kernel(order: ByteOrder) -> SimulatedKernel:
+        return SimulatedKernel(order, names=names, faults=faults, cpus=os.cpu_count() or 1)
+
+    kind = kind_of(data)
+    if kind is not Kind.HEADER:
+        loader, options = _to_run(data, source, generation, options)
+        with at(source):
+            return run(loader, options, kernel=kernel(loader.trace.order))
+    with at(source):
+        generation.check_unused(kind.value)
+        if options != DEFAULTS:
+            raise UsageError(f"what it is run with cannot be changed: this is {kind.value}")
+        skeleton = parse_header(data.decode("utf-8", "replace"))
+        context = bytes(skeleton.context_size)
+        order = sys.byteorder
+        return replay(skeleton.insns, skeleton.blob, context, order, kernel=kernel(order))
+
+
+def _to_run(
+    data: bytes, source: str, generation: Generation, options: Options
+) -> tuple[Loader, Options]:
+    if kind_of(data) is Kind.BUNDLE:
+        # Its programs are switched on and off when it is run.
+        options = replace(options, autoload=generation.autoload)
+        generation = generation._replace(autoload={})
+    return _loader(_open(data, source, generation), source, generation), options
+
+
+def _open(data: bytes, source: str, generation: Generation) -> Object | Loader:
+    with at(source):
+        if kind_of(data) is Kind.BUNDLE:
+            generation.check_unused(Kind.BUNDLE.value)
+            return Loader.load(data)
+        return generation.applied(open_object(data, generation.name or default_name(source)))
+
+
+def _loader(opened: Object | Loader, source: str, generation: Generation) -> Loader:
+    if isinstance(opened, Loader):
+        return opened
+    with at(source):
+        return generate(opened, generation.form, debug=generation.debug)
