@@ -1,5 +1,6 @@
 # make demo      install lskel into .venv; generate a loader program and run it in this kernel
 # make test      install what the tests need, then lint, check types and test
+# make test-vm   the part of it that boots other kernels
 # make bench     run the benchmarks
 # make examples  compile examples/*.bpf.c anew
 
@@ -11,12 +12,13 @@ SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h')
 
 TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc libc6-dev make
+VM_PACKAGES := linux-image-amd64 linux-image-6.12-amd64 qemu-system-x86 busybox-static kmod
 
 DEMO ?= syscount
 DEMO_SECONDS ?= 3
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 4
+	@sed -n 's/^# //p' Makefile | head -n 5
 
 demo: build/$(DEMO).lskel
 	$(SUDO) $(BIN)/lskel run $< --duration $(DEMO_SECONDS)
@@ -27,6 +29,11 @@ build/%.lskel: examples/%.bpf.o $(VENV)/installed
 
 test: $(VENV)/test-packages lint
 	$(BIN)/pytest -n 2
+	$(MAKE) test-vm
+
+# The kernels run side by side; pytest's workers would boot them once more each.
+test-vm: $(VENV)/test-packages $(VENV)/vm-packages $(VENV)/installed-dev
+	$(BIN)/pytest -m vm tests/vm
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -62,8 +69,10 @@ $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	@touch $@
 
 # Elsewhere than in CI, tests skip what they do not find.
-$(VENV)/test-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
-	if scripts/setup-debian.sh $(TEST_PACKAGES); then touch $@; else test "$$CI" != true; fi
+$(VENV)/test-packages: PACKAGES = $(TEST_PACKAGES)
+$(VENV)/vm-packages: PACKAGES = $(VM_PACKAGES)
+$(VENV)/test-packages $(VENV)/vm-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
+	if scripts/setup-debian.sh $(PACKAGES); then touch $@; else test "$$CI" != true; fi
 
-.PHONY: help demo test lint bench examples clean
+.PHONY: help demo test test-vm lint bench examples clean
 .DELETE_ON_ERROR:

@@ -14,20 +14,23 @@ from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, UsageError
 from lskel.loader import context
 from lskel.loader.model import Loader
+from lskel.replay.externs import FdSlots, resolve
+from lskel.replay.options import Options
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.interpreter.fault import BudgetSpent, SimulatorFault
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName
-from lskel.replay.simulator.record import Aside, Code, FdArray, FoundType, Record
+from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
 from lskel.replay.simulator.run import Replay, run, simulate
 from lskel.replay.simulator.syscall.errnos import Errno
 from lskel.replay.simulator.syscall.fds import Object
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.programs import Program
-from lskel.syscalls import Call, Data, FdPointer, Part, call_of
+from lskel.syscalls import Call, Data, FdPointer, Number, Part, call_of
 from lskel.syscalls import FdArray as FdArrayPointer
-from lskel.trace import BtfFind, Close, Op, Trace
+from lskel.trace import BtfFind, BtfLoad, Close, KsymFind, MapCreate, Op, ProgLoad, Subject, Trace
 from tests.build.clang import compile_bpf, example
+from tests.loader.replays import EXTERNS, NAMES, WEAK, kernel_of, play
 
 EXAMPLES = ("execsnoop", "hello", "syscount", "xdpcount")
 
@@ -64,23 +67,31 @@ def loader_of(source: str | None, name: str = "test", *, big_endian: bool = Fals
 
 
 def with_module() -> AnyName:
-    """All names of vmlinux, but for the one that is of a module."""
-    return AnyName({"mod": ["some_function"]})
+    """All names of vmlinux, but for some that are of a module."""
+    return AnyName({"mod": MODULE})
+
+
+MODULE = ("some_function", *NAMES)
+SOURCES = {"source": SOURCE, "externs": EXTERNS}
 
 
 @pytest.fixture(
-    params=[*EXAMPLES, "source", "big-endian source", "source with a module"], scope="module"
+    params=[
+        *EXAMPLES,
+        *("source", "big-endian source", "source with a module"),
+        *("externs", "big-endian externs", "externs with a module", "externs without weak ones"),
+    ],
+    scope="module",
 )
 def replay(request: pytest.FixtureRequest) -> tuple[Loader, Replay]:
     """A loader that ran to the end."""
     name = request.param
-    loader = loader_of(
-        None if name in EXAMPLES else SOURCE,
-        name if name in EXAMPLES else "test",
-        big_endian=name.startswith("big"),
-    )
+    source = next((text for part, text in SOURCES.items() if part in name), None)
+    loader = loader_of(source, name if source is None else "test", big_endian="big" in name)
     names = with_module() if name.endswith("module") else None
-    done = run(loader, kernel=SimulatedKernel(loader.trace.order, names=names, cpus=3))
+    faults = Faults(missing=frozenset(WEAK)) if name.endswith("weak ones") else None
+    kernel = SimulatedKernel(loader.trace.order, names=names, faults=faults, cpus=3)
+    done = run(loader, kernel=kernel)
     assert done.value == 0, done.records[-1]
     return loader, done
 
@@ -88,44 +99,76 @@ def replay(request: pytest.FixtureRequest) -> tuple[Loader, Replay]:
 # -- what the trace says --------------------------------------------------------------------------
 
 
-def with_records(trace: Trace, records: tuple[Record, ...]) -> Iterator[tuple[Op, Record]]:
-    """Each operation with its call; closing an fd that there is not, vmlinux's, is no call."""
+def with_records(trace: Trace, records: tuple[Record, ...]) -> Iterator[tuple[int, Record]]:
+    """Each operation, by its number, with its call; some make none.
+
+    Those are closing an fd that there is not, as vmlinux's, and what is not loaded by itself.
+    """
     left = iter(records)
     found: dict[int, Record] = {}
     for number, op in enumerate(trace.ops):
-        if isinstance(op, Close):
-            made = found[op.ref.op].result
-            if isinstance(made, FoundType) and made.btf == 0:
-                continue
+        guard = trace.guards.get(number)
+        of_program = guard is not None and guard.subject is Subject.PROGRAM
+        if guard is not None and of_program and not trace.programs[guard.slot].autoload:
+            continue
+        if isinstance(op, Close) and not made_by(found, op.ref.op, Part.FD):
+            continue
         found[number] = next(left)
-        yield op, found[number]
+        yield number, found[number]
     assert not list(left)
 
 
 def made_by(results: Mapping[int, Record], op: int, part: Part) -> Any:
+    """What an operation made; 0 where it found nothing."""
     result = results[op].result
     if isinstance(result, FoundType):
         return result.type_id if part is Part.BTF_ID else result.btf
-    return result
+    return 0 if result == -Errno.ENOENT else result
 
 
 def test_calls_are_those_of_the_trace(replay: tuple[Loader, Replay]) -> None:
     loader, done = replay
     trace = loader.trace
-    numbers = {id(op): number for number, op in enumerate(trace.ops)}
     by_op: dict[int, Record] = {}
-    for op, record in with_records(trace, done.records):
-        by_op[numbers[id(op)]] = record
-        call = call_of(op, trace.order)
+    for number, record in with_records(trace, done.records):
+        by_op[number] = record
+        op = trace.ops[number]
         if isinstance(op, BtfFind):
             assert (record.cmd, record.attr["name"]) == (Aside.BTF_FIND, op.name)
             assert record.attr["kind"] == op.kind
+        elif isinstance(op, KsymFind):
+            assert (record.cmd, record.attr["name"]) == (Aside.KALLSYMS, op.name)
         elif isinstance(op, Close):
             assert record.cmd is Aside.CLOSE
             assert record.attr["fd"] == made_by(by_op, op.ref.op, Part.FD)
         else:
+            filled = filled_in(trace, op, record, by_op) if isinstance(op, ProgLoad) else op
+            call = call_of(filled, trace.order)
             assert call is not None
             check_call(trace, call, record, by_op)
+
+
+def filled_in(trace: Trace, op: ProgLoad, load: Record, by_op: Mapping[int, Record]) -> ProgLoad:
+    """The op as direct replay would load it, with the same slots."""
+    used = {extern.find.op for extern in op.externs}
+    found = {number: made_by(by_op, number, Part.BTF_ID) for number in used}
+    refs = {number: made_by(by_op, number, Part.FD) for number in used}
+    fds = {number: ref.fd for number, ref in refs.items() if isinstance(ref, FdRef)}
+    array = load.attr["fd_array"]
+    assert isinstance(array, FdArray)
+    slots = {ref.fd: slot for slot, ref in array.used if isinstance(ref, FdRef)}
+    return resolve(trace, op, found, fds, _Slots(slots))
+
+
+class _Slots(FdSlots):
+    """Where a replay has put fds in fd_array."""
+
+    def __init__(self, slots: Mapping[int, int]) -> None:
+        super().__init__([])
+        self.slots = slots
+
+    def index(self, fd: int) -> int:
+        return self.slots[fd] if fd else 0
 
 
 def check_call(trace: Trace, call: Call, record: Record, by_op: Mapping[int, Record]) -> None:
@@ -134,6 +177,7 @@ def check_call(trace: Trace, call: Call, record: Record, by_op: Mapping[int, Rec
     assert (record.cmd, record.size) == (call.cmd, len(call.attr))
     checked = set()
     for number in call.numbers:
+        assert isinstance(number, Number)
         assert record.attr[number.field] == made_by(by_op, number.ref.op, number.part)
         checked.add(number.field)
     for pointer in call.pointers:
@@ -146,7 +190,7 @@ def check_call(trace: Trace, call: Call, record: Record, by_op: Mapping[int, Rec
             assert value == made_by(by_op, pointer.ref.op, Part.FD)
         else:
             assert isinstance(pointer, FdArrayPointer) and isinstance(value, FdArray)
-            assert all(fd == maps[slot] for slot, fd in value.used)
+            assert all(fd == maps[slot] for slot, fd in value.used if slot in maps)
         checked.add(pointer.field)
     for field, value in record.attr.items():
         if field in checked or field not in call.layout or isinstance(value, str | bytes):
@@ -175,7 +219,7 @@ def objects(loader: Loader, done: Replay, kind: type[_T]) -> dict[str, _T]:
     return {
         program.name: at(context.program_fd(len(trace.maps), slot))
         for slot, program in enumerate(trace.programs)
-        if program.op is not None
+        if program.autoload
     }
 
 
@@ -195,8 +239,8 @@ def test_what_is_left(replay: tuple[Loader, Replay]) -> None:
         assert made.name.startswith(found.name[:8])
     for slot, program in enumerate(trace.programs):
         loaded = trace.prog_load(slot)
-        if loaded is not None:
-            assert programs[program.name].insns == loaded.insns
+        if loaded is not None and program.autoload:
+            assert programs[program.name].insns == loaded.insns or loaded.externs
             assert programs[program.name].func_info == loaded.func_info
             assert programs[program.name].core_relos.data == loaded.core_relos.data
             assert programs[program.name].license == loaded.license
@@ -229,11 +273,8 @@ def test_values(big_endian: bool) -> None:
 
 def test_overrides() -> None:
     loader = loader_of(SOURCE)
-    done = run(
-        loader,
-        max_entries={"table": 1234},
-        initial={"test.rodata": b"abcd", "test.bss": bytes(range(24))},
-    )
+    initial = {"test.rodata": b"abcd", "test.bss": bytes(range(24))}
+    done = run(loader, Options(max_entries={"table": 1234}, initial=initial))
     maps = objects(loader, done, Map)
     assert maps["table"].max_entries == 1234
     assert value(done, maps["test.rodata"]) == b"abcd"
@@ -243,15 +284,15 @@ def test_overrides() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_entries": {"nothing": 1}}, "there is no map 'nothing'"),
-        ({"initial": {"nothing": b""}}, "there is no map 'nothing'"),
-        ({"initial": {"table": b""}}, "not global data"),
-        ({"initial": {"test.data": b"ab"}}, "has 4 bytes, not 2"),
+        (Options(max_entries={"nothing": 1}), "there is no map 'nothing'"),
+        (Options(initial={"nothing": b""}), "there is no map 'nothing'"),
+        (Options(initial={"table": b""}), "not global data"),
+        (Options(initial={"test.data": b"ab"}), "has 4 bytes, not 2"),
     ],
 )
-def test_wrong_overrides(changes: Any, message: str) -> None:
+def test_wrong_overrides(changes: Options, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        run(loader_of(SOURCE), **changes)
+        run(loader_of(SOURCE), changes)
 
 
 def test_initial_values_nowhere() -> None:
@@ -290,30 +331,35 @@ def test_replays_are_equal() -> None:
 # -- what goes wrong ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*EXAMPLES, "source", "module"])
+def is_tolerated(op: Op) -> bool:
+    """Whether loading goes on where the operation fails."""
+    if isinstance(op, BtfLoad):
+        return not op.needed_by
+    return isinstance(op, MapCreate) and op.btf_is_optional
+
+
+@pytest.mark.parametrize(
+    "name", [*EXAMPLES, "source", "source, module", "externs", "externs, module"]
+)
 def test_every_call_fails_once(name: str) -> None:
     """The loader returns the error, says which operation it was, and leaves nothing open."""
-    loader = loader_of(None if name in EXAMPLES else SOURCE, name if name in EXAMPLES else "test")
+    loader = loader_of(SOURCES.get(name.split(",")[0]), name if name in EXAMPLES else "test")
 
-    def kernel(faults: Faults) -> SimulatedKernel:
-        names = with_module() if name == "module" else None
-        return SimulatedKernel(loader.trace.order, names=names, faults=faults)
+    def kernel(calls: Mapping[int, int]) -> SimulatedKernel:
+        return kernel_of(loader, calls=calls, module=MODULE if name.endswith("module") else ())
 
-    good = run(loader, kernel=kernel(Faults()))
-    ops = list(loader.trace.ops)
-    failed = []
-    for record in good.records:
-        if record.cmd is Aside.CLOSE:
-            continue
-        done = run(loader, kernel=kernel(Faults(calls={record.n: Errno.ENOMEM})))
-        assert done.value == -Errno.ENOMEM
-        assert not done.open_fds
+    good = play(loader, kernel({}))
+    for number, record in with_records(loader.trace, good.records):
+        done = play(loader, kernel({record.n: Errno.ENOMEM}))
         assert done.records[: record.n] == good.records[: record.n]
-        assert all(later.cmd is Aside.CLOSE for later in done.records[record.n + 1 :])
-        op = done.failed_op(loader)
-        assert op is not None
-        failed.append(op)
-    assert failed == [n for n, op in enumerate(ops) if not isinstance(op, Close)]
+        if is_tolerated(loader.trace.ops[number]):
+            assert done.value == 0
+            again = {record.n: Errno.ENOMEM, record.n + 1: Errno.ENOMEM}
+            done = play(loader, kernel(again))
+        if record.cmd is Aside.CLOSE or isinstance(loader.trace.ops[number], BtfLoad):
+            continue
+        assert (done.value, done.failed_op(loader)) == (-Errno.ENOMEM, number)
+        assert all(later.cmd is Aside.CLOSE for later in done.records[record.n + 2 :])
     assert good.failed_op(loader) is None
 
 

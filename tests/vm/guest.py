@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import TypedDict
 
@@ -22,3 +23,8 @@ def facts() -> Facts:
         "btf": Path("/sys/kernel/btf/vmlinux").exists(),
         "cpus": os.cpu_count() or 0,
     }
+
+
+def load_modules(names: list[str]) -> None:
+    """Load kernel modules."""
+    subprocess.run(["modprobe", "--all", *names], check=True)

@@ -15,7 +15,9 @@ from lskel.describe.plain import plain
 from lskel.describe.summary import (
     ExternSummary,
     MapSummary,
+    MemberSummary,
     ProgramSummary,
+    StructOpsSummary,
     Summary,
     summarize,
 )
@@ -145,10 +147,10 @@ def _tables(summary: Summary) -> Iterator[_Table]:
         "struct_ops",
         ("map", "struct", "member", "program"),
         [
-            (a_map.name, a_map.struct_ops.type, member, program)
+            (a_map.name, a_map.struct_ops.type, member.name, member.program)
             for a_map in summary.maps
             if a_map.struct_ops is not None
-            for member, program in [m for m in a_map.struct_ops.members if m.program] or [("", "")]
+            for member in _with_programs(a_map.struct_ops)
         ],
     )
     yield _Table(
@@ -187,6 +189,11 @@ def _map_notes(a_map: MapSummary) -> Iterator[str]:
         sizes = f"key {inner.key_size}, value {inner.value_size}, entries {inner.max_entries}"
         yield f"of {inner.type} ({sizes})"
     yield from (f"[{slot.key}] = {slot.name}" for slot in a_map.slots)
+
+
+def _with_programs(struct: StructOpsSummary) -> list[MemberSummary]:
+    """The members that point to programs; a struct without any is still to be seen."""
+    return [member for member in struct.members if member.program] or [MemberSummary("", "")]
 
 
 def _extern_notes(extern: ExternSummary) -> Iterator[str]:

@@ -155,6 +155,7 @@ def _print(report: dict[str, Any], pin: str | None) -> None:
         for item in report[what + "s"]:
             number = f"  id {item['id']}" if item["id"] is not None else ""
             tag = f"  tag {item['tag']}" if item.get("tag") else ""
-            click.echo(f"  {what:8} {item['name']:24} {item['type']:18}{number}{tag}")
+            line = f"  {what:8} {item['name']:24} {item['type']:18}{number}{tag}"
+            click.echo(line.rstrip())
     if pin is not None:
         click.echo(f"pinned in {pin}")

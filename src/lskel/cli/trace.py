@@ -70,6 +70,8 @@ def command(
         for record in replay.records:
             for line in lines(record, replay.kernel.order, verbose=verbose):
                 click.echo(line)
+        for text in replay.printed:
+            click.echo(f"trace_printk: {text}")
     replay.check(source)
 
 

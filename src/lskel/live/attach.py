@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lskel.bpf.enums import ProgType
 from lskel.bpf.names import enum_name
+from lskel.bpf.struct_ops import F_LINK
 from lskel.errors import LskelError, NotFound, UsageError, at
 from lskel.object.sections import parse_section
+from lskel.replay import struct_ops
+from lskel.replay.kernel_btf import KernelBtf
 from lskel.replay.loaded import Loaded
 from lskel.runtime import links
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
+from lskel.runtime.struct_ops import Registration, register
 from lskel.runtime.syscall import KernelError
-from lskel.trace import ProgLoad
+from lskel.trace import Input, ProgLoad, ProgramResult, StructOpsMap
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A program and what it is attached to; closing the link detaches it."""
+    """A program, or a struct_ops map, and what it is attached to; closing the link detaches it."""
 
     program: str
     target: str
-    link: Fd
+    link: Fd | Registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,16 @@ class Links:
         self.close()
 
 
-def attach_all(loaded: Loaded, interfaces: Mapping[str, str] | None = None) -> Links:
-    """Attach every program that can be; XDP programs to the interfaces given by program name.
+def attach_all(
+    loaded: Loaded,
+    interfaces: Mapping[str, str] | None = None,
+    targets: Mapping[str, str] | None = None,
+) -> Links:
+    """Attach every program that can be, and register struct_ops.
 
-    All or nothing: LskelError names the program that the kernel refuses to attach.
+    XDP programs go to the interfaces given by program name; `targets`, by program name, are for
+    programs whose section's name says none. All or nothing: LskelError names the program or map
+    that the kernel refuses to attach.
     """
     wanted = dict(interfaces or {})
     attached: list[Attached] = []
@@ -66,35 +77,66 @@ def attach_all(loaded: Loaded, interfaces: Mapping[str, str] | None = None) -> L
     try:
         for slot, made in enumerate(loaded.trace.programs):
             op = loaded.trace.prog_load(slot)
-            if op is None:
+            if op is None or made.name not in loaded.programs:
                 if made.name in wanted:
-                    raise UsageError(
-                        f"program '{made.name}' is not loaded: its section begins with '?'"
-                    )
-                skipped.append(NotAttached(made.name, "not loaded: its section begins with '?'"))
+                    raise UsageError(f"program '{made.name}' is not loaded: {_why_not(made)}")
+                skipped.append(NotAttached(made.name, f"not loaded: {_why_not(made)}"))
                 continue
             fd = loaded.programs[made.name].fd.fileno()
             interface = wanted.pop(made.name, None)
             with at(f"program '{made.name}'"):
                 if interface is not None:
                     attached.append(_to_interface(made.name, op, fd, interface))
-                    continue
-                target = parse_section(made.section).target
-                if links.can_attach(op.type, op.expected_attach_type, target):
-                    attached.append(_by_itself(made.name, made.section, op, fd, target))
-                else:
-                    skipped.append(NotAttached(made.name, _reason(op, target)))
+                elif op.type != ProgType.STRUCT_OPS:  # which their maps attach
+                    _by_itself(made, op, fd, (targets or {}).get(made.name), attached, skipped)
         if wanted:
             raise NotFound(f"there is no program '{next(iter(wanted))}' to attach")
+        for item in loaded.trace.struct_ops:
+            attached.append(_registered(loaded, item))
     except BaseException:
         Links(tuple(attached), ()).close()
         raise
     return Links(tuple(attached), tuple(skipped))
 
 
-def _by_itself(name: str, section: str, op: ProgLoad, fd: int, target: str) -> Attached:
+def _why_not(program: ProgramResult) -> str:
+    return "it was left out" if program.autoload else "its section begins with '?'"
+
+
+def _by_itself(
+    made: ProgramResult,
+    op: ProgLoad,
+    fd: int,
+    given: str | None,
+    attached: list[Attached],
+    skipped: list[NotAttached],
+) -> None:
+    # Its index among the members of the kernel's struct, where it is no constant.
+    assert not isinstance(op.expected_attach_type, Input)
+    target = given or parse_section(made.section).target
+    if not links.can_attach(op.type, op.expected_attach_type, target):
+        skipped.append(NotAttached(made.name, _reason(op, op.expected_attach_type, target)))
+        return
+    where = made.section if given is None else f"{made.section.partition('/')[0]}/{given}"
+    with _hinted():
+        link = links.attach(fd, op.type, op.expected_attach_type, target)
+    attached.append(Attached(made.name, where, link))
+
+
+def _registered(loaded: Loaded, item: StructOpsMap) -> Attached:
+    made = loaded.maps[loaded.trace.maps[item.slot].name]
+    programs = {name: program.fd.fileno() for name, program in loaded.programs.items()}
+    by_link = bool(loaded.trace.map_create(item.slot).flags & F_LINK)
+    with at(f"map '{made.name}'"), _hinted():
+        value = struct_ops.value(KernelBtf(), item.ops, programs)
+        link = register(made.fd.fileno(), value, by_link=by_link)
+    return Attached(made.name, f"struct_ops/{item.ops.type}", link)
+
+
+@contextmanager
+def _hinted() -> Iterator[None]:
     try:
-        return Attached(name, section, links.attach(fd, op.type, op.expected_attach_type, target))
+        yield
     except KernelError as error:
         if error.errno == errno.EPERM:
             raise LskelError(f"cannot attach: {error.what}", hint=why_refused()) from error
@@ -113,10 +155,10 @@ def _to_interface(name: str, op: ProgLoad, fd: int, interface: str) -> Attached:
     return Attached(name, f"xdp on {interface}", links.attach_xdp(fd, number))
 
 
-def _reason(op: ProgLoad, target: str) -> str:
+def _reason(op: ProgLoad, attach_type: int, target: str) -> str:
     kind = enum_name(ProgType, op.type)
     if op.type == ProgType.XDP:
         return "needs an interface: --attach PROGRAM=INTERFACE"
-    if not target and links.can_attach(op.type, op.expected_attach_type, "category/name"):
+    if not target and links.can_attach(op.type, attach_type, "category/name"):
         return "its section name says no target"
     return f"programs of type {kind} do not attach by themselves"

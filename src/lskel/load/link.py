@@ -9,7 +9,7 @@ from lskel.bpf import insn as i
 from lskel.bpf.insn import CallKind, Pseudo
 from lskel.btf.ext import Records
 from lskel.cursor import ByteOrder
-from lskel.errors import BadObject, LimitExceeded, at
+from lskel.errors import BadObject, LimitExceeded, UsageError, at
 from lskel.object.functions import MAX_INSNS, TEXT
 from lskel.object.model import CallRef, DataRef, ExternRef, FuncRef, Function, MapRef
 
@@ -35,10 +35,16 @@ class _Site(NamedTuple):
     is_call: bool
 
 
-def link(main: Function, subprograms: Mapping[int, Function], order: ByteOrder) -> Linked:
+def link(
+    main: Function,
+    subprograms: Mapping[int, Function],
+    slots: Mapping[int, int],
+    order: ByteOrder,
+) -> Linked:
     """Append to `main` each subprogram that it reaches, once, in the order of first calls.
 
-    `subprograms` are those of .text by their first instruction. A subprogram's own callees follow
+    `subprograms` are those of .text by their first instruction; `slots` are the indexes in the
+    trace of the maps that are created, by their index in the object. A subprogram's own callees follow
     it before the caller's next one does (depth first), as libbpf orders them.
     """
     bases = _place(main, subprograms, order)
@@ -52,7 +58,7 @@ def link(main: Function, subprograms: Mapping[int, Function], order: ByteOrder) 
     for function, base in bases.items():
         for site in _sites(function, order):
             _patch_site(code, base + site.insn, site, starts[site.target], order)
-        externs += _patch_data(code, function, base, order)
+        externs += _patch_data(code, function, base, slots, order)
     return Linked(
         bytes(code),
         _join(bases, "func_info", order),
@@ -127,17 +133,22 @@ def _patch_site(code: bytearray, at_insn: int, site: _Site, base: int, order: By
 
 
 def _patch_data(
-    code: bytearray, function: Function, base: int, order: ByteOrder
+    code: bytearray, function: Function, base: int, slots: Mapping[int, int], order: ByteOrder
 ) -> Iterator[ExternRef]:
     """Relocate the references to maps and global data; give back those to externs."""
     for ref in function.relocations:
         index = base + ref.insn
+        if isinstance(ref, MapRef | DataRef) and ref.map not in slots:
+            raise UsageError(
+                f"instruction {index} uses a map that is not to be created",
+                hint="leave the program out as well",
+            )
         if isinstance(ref, MapRef):
             insn = i.read(code, index, order)
-            i.write(code, index, insn._replace(src=Pseudo.MAP_IDX, imm=ref.map), order)
+            i.write(code, index, insn._replace(src=Pseudo.MAP_IDX, imm=slots[ref.map]), order)
         elif isinstance(ref, DataRef):
             insn = i.read(code, index, order)
-            i.write(code, index, insn._replace(src=Pseudo.MAP_IDX_VALUE, imm=ref.map), order)
+            i.write(code, index, insn._replace(src=Pseudo.MAP_IDX_VALUE, imm=slots[ref.map]), order)
             i.set_imm(code, index + 1, ref.offset, order)
         elif isinstance(ref, ExternRef):
             yield ExternRef(index, ref.extern)

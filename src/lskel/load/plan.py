@@ -90,12 +90,14 @@ def _without_idle_struct_ops(obj: Object) -> Object:
 
 def _link_programs(obj: Object) -> list[Linked | None]:
     subprograms: Mapping[int, Function] = {f.start: f for f in obj.subprograms}
+    created = (index for index, a_map in enumerate(obj.maps) if a_map.autocreate)
+    slots = {index: slot for slot, index in enumerate(created)}
     linked: list[Linked | None] = []
     for program in obj.programs:
         try:
             with at(f"program '{program.name}'"):
                 _require_type(program)
-                linked.append(link(program.function, subprograms, obj.order))
+                linked.append(link(program.function, subprograms, slots, obj.order))
         except LskelError:
             # What is not to be loaded may be broken; it cannot be switched on then.
             if program.autoload:
@@ -123,7 +125,6 @@ class _Builder:
         self.guards: dict[int, Guard] = {}
         self.guard: Guard | None = None
         self.inputs: dict[InputKind, Input] = {}
-        # Maps that are not created are the last ones, so indexes of the others stay.
         self.created = [a_map for a_map in obj.maps if a_map.autocreate]
         self.map_refs: dict[str, Ref] = {}
         self.program_refs: dict[str, Ref] = {}

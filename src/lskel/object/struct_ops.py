@@ -17,7 +17,7 @@ _LINK = ".link"
 
 
 def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
-    """One map a variable, in the order of the file; those that are not created by themselves last.
+    """One map a variable, in the order of the file.
 
     BadObject and NotSupported name section, map and member.
     """
@@ -26,7 +26,7 @@ def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
         if section.name.removeprefix(_OPTIONAL) in _NAMES and section.size:
             with at(f"section {section.name}"):
                 maps += _parse_section(elf, btf, section)
-    return tuple(sorted(maps, key=lambda a_map: not a_map.autocreate))
+    return tuple(maps)
 
 
 def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:

@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 from lskel.bpf.attr import encode, load
 from lskel.bpf.enums import Cmd, LinkType
-from lskel.bpf.layouts import BTF_INFO, GET_ID, INFO, LINK_INFO, MAP_INFO, OBJ, PROG_INFO, Layout
+from lskel.bpf.layouts import (
+    BTF_INFO,
+    ENABLE_STATS,
+    GET_ID,
+    INFO,
+    LINK_INFO,
+    MAP_INFO,
+    OBJ,
+    PROG_INFO,
+    Layout,
+)
 from lskel.errors import at
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
 
@@ -312,3 +322,9 @@ def obj_get(path: str | os.PathLike[str]) -> Fd:
     name = os.fsencode(path) + b"\0"
     with at(os.fspath(path)):
         return Fd(bpf(Cmd.OBJ_GET, host_attr(OBJ, "file_flags", pathname=address_of(name))))
+
+
+def enable_stats() -> Fd:
+    """Have the kernel count runs of programs, and their time, while the fd is open. Linux 5.8."""
+    # The only kind of statistics there is: BPF_STATS_RUN_TIME, 0.
+    return Fd(bpf(Cmd.ENABLE_STATS, host_attr(ENABLE_STATS, "type")))
