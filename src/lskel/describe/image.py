@@ -165,7 +165,9 @@ def _problem(obj: Object) -> str:
 
 def _linked(obj: Object, program: Program, code: Code) -> Code:
     with at(f"program '{program.name}'"):
-        linked = link(program.function, {f.start: f for f in obj.subprograms}, obj.order)
+        slots = {index: index for index, _ in enumerate(obj.maps)}
+        subprograms = {f.start: f for f in obj.subprograms}
+        linked = link(program.function, subprograms, slots, obj.order)
     return code._replace(
         insns=linked.insns,
         func_info=linked.func_info,

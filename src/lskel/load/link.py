@@ -44,8 +44,8 @@ def link(
     """Append to `main` each subprogram that it reaches, once, in the order of first calls.
 
     `subprograms` are those of .text by their first instruction; `slots` are the indexes in the
-    trace of the maps that are created, by their index in the object. A subprogram's own callees follow
-    it before the caller's next one does (depth first), as libbpf orders them.
+    trace of the maps that are created, by their index in the object. A subprogram's own callees
+    follow it before the caller's next one does (depth first), as libbpf orders them.
     """
     bases = _place(main, subprograms, order)
     code = bytearray()

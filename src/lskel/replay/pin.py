@@ -23,7 +23,7 @@ _DEVICE_MAPS = (MapType.DEVMAP, MapType.DEVMAP_HASH)
 
 _MOUNT = "mount one: mount -t bpf bpf /sys/fs/bpf"
 _NEW_PIN = "remove the old pin, or choose another directory"
-_OLD_PIN = "give the object the pin's sizes, remove the pin, or choose another directory"
+_OTHER_MAP = "make them the same (--max-entries), remove the pin, or choose another --pin-root"
 
 
 def pin_name(name: str) -> str:
@@ -53,14 +53,19 @@ def make_directory(directory: Path, undo: ExitStack) -> None:
     """
     with at(str(directory)):
         try:
-            missing = [path for path in (directory, *directory.parents) if not path.exists()]
-            if not is_on_bpffs((directory, *directory.parents)[len(missing)]):
+            there = directory
+            missing = []
+            while not there.exists():
+                missing.append(there)
+                there = there.parent
+            if not is_on_bpffs(there):
                 raise UsageError("it must be on a bpffs", hint=_MOUNT)
             for path in reversed(missing):
                 path.mkdir()
                 undo.callback(_remove, path)
         except OSError as error:
-            raise UsageError(f"it cannot be made: {error.strerror}") from error
+            hint = "names on a bpffs have no dots" if error.errno == errno.EPERM else ""
+            raise UsageError(f"no place for pins: {error.strerror}", hint=hint) from error
 
 
 def _remove(directory: Path) -> None:
@@ -120,12 +125,10 @@ def open_pin(create: MapCreate, directory: Path) -> Fd | None:
     with at(str(path)), ExitStack() as undo:
         undo.enter_context(fd)
         if not _is_map(fd):
-            raise UsageError(
-                f"the pin is no map, but map '{create.name}' asks for it", hint=_NEW_PIN
-            )
+            raise UsageError(f"this is no map, but map '{create.name}' asks for it", hint=_NEW_PIN)
         if found := _differences(create, map_info(fd.fileno())):
             raise UsageError(
-                f"map '{create.name}' cannot be the pinned one: {found}", hint=_OLD_PIN
+                f"map '{create.name}' cannot be the pinned one: {found}", hint=_OTHER_MAP
             )
         undo.pop_all()
     return fd
