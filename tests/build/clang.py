@@ -29,7 +29,7 @@ def compile_bpf(source: str, *options: str, big_endian: bool = False) -> bytes:
         *("-g", "-O2", "-mcpu=v3", "-Wno-everything", "-fno-ident"),
         *("-target", "bpfeb" if big_endian else "bpfel", "-idirafter", INCLUDE),
         *(option for option in options if option != "-nohead"),
-        *("-x", "c", "-c", "-", "-o", "/dev/stdout"),
+        *("-x", "c", "-c", "-", "-o", "-"),
     ]
     done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()

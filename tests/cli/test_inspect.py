@@ -20,7 +20,7 @@ from lskel.loader.generate import generate
 from lskel.object.open import open_object
 from tests.build.clang import compile_bpf, example
 from tests.build.elf import one_program
-from tests.describe.samples import LOADABLE, UNLOADABLE
+from tests.describe.samples import ASKING, LOADABLE, UNLOADABLE
 
 LSKEL = [sys.executable, "-m", "lskel"]
 
@@ -88,7 +88,7 @@ def test_bundle(capsys: pytest.CaptureFixture[str], sample: Path, tmp_path: Path
     assert "Sections" not in text
     sizes = [int(size) for _, size in rows(text, "Data")[1:]]
     assert sum(sizes) == len(loader.blob)
-    assert ["ProgLoad", "1"] in rows(text, "Operations")
+    assert ["ProgLoad", "2"] in rows(text, "Operations")
 
 
 def test_why_programs_cannot_be_loaded(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -106,8 +106,29 @@ def test_why_programs_cannot_be_loaded(capsys: pytest.CaptureFixture[str], tmp_p
         "*(struct",
         "task",
         "*)",
+        "with_kfunc",
         "weak",
     ] in rows(text, "Externs")
+
+
+def test_what_is_asked_of_the_target(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "asking.bpf.o"
+    path.write_bytes(compile_bpf(ASKING))
+    bundle = tmp_path / "asking.lskel"
+    generate(open_object(path)).save(bundle)
+    for source in (path, bundle):
+        text = inspect(capsys, source)
+        assert "types, needed by program 'replacing' (freplace)" in text.splitlines()[1]
+        externs = {row[0].partition("___")[0]: row[1:] for row in rows(text, "Externs")[1:]}
+        assert externs["bpf_task_release"][-2:] == ["kfuncs", "weak"]
+        assert externs["bpf_prog_active"] == ["ksym", "variables", "typeless"]
+        assert externs["CONFIG_HZ"] == ["kconfig", "int"]
+        assert [row[:3] for row in rows(text, "Inputs")[1:]] == [
+            ["0", "BTF", "id"],
+            ["1", "fd", "of"],
+        ]
+        notes = {row[0]: row for row in rows(text, "Maps")}
+        assert notes["shared"][-2:] == ["pinned", "by_name"] and notes["arena"][1] == "arena"
 
 
 def test_standard_input() -> None:

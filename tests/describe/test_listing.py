@@ -170,6 +170,21 @@ def test_programs_that_cannot_be_switched_on() -> None:
     assert (item.rows, item.problem) == ((), "its code is not in the loader")
 
 
+def test_maps_that_are_not_created() -> None:
+    """Those behind them have other indexes; a program that uses them is shown all the same."""
+    obj = asking().with_map("shared", autocreate=False)
+    expected = {
+        "kfuncs": {"map[0:'programs']", "map[2:'asking.kconfig'] +0", "map[2:'asking.kconfig'] +4"},
+        "variables": {"map[3:'shared']"},
+    }
+    for name, maps in expected.items():
+        (item,) = listing(obj, [name])
+        texts = {row.text.partition(" = ")[2] for row in item.rows if " = map[" in row.text}
+        assert texts == maps
+        assert ("a map that is not to be created" in item.problem) == (name == "variables")
+    assert list(listing(generate(obj), ["kfuncs"])) == list(listing(obj, ["kfuncs"]))
+
+
 def test_programs_that_cannot_be_loaded_say_why() -> None:
     listings = {item.name: item for item in listing(unloadable())}
     assert all(item.rows for item in listings.values())

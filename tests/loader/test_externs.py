@@ -17,7 +17,7 @@ from lskel.loader.generate import generate
 from lskel.loader.model import Loader
 from lskel.loader.unrolled import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.replay.simulator.names import AnyName, KernelImage
-from lskel.replay.simulator.record import Aside, FdArray, FdRef, FoundType, Record
+from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
 from lskel.replay.simulator.run import Replay
 from lskel.trace import BtfFind, ExternReloc, ProgLoad, Ref, Trace
 from tests.build.btf import BtfBuilder
@@ -33,6 +33,7 @@ from tests.loader.replays import (
     of,
     places,
     play,
+    prog_load,
 )
 
 ENDIAN = pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
@@ -154,7 +155,7 @@ def test_more_kfuncs_than_slots(big_endian: bool) -> None:
     slots = [slot for slot, _ in array.used]
     assert slots[:MAX_KFUNC_DESCS] == list(range(FIRST_SLOT, SLOTS))
     assert slots[MAX_KFUNC_DESCS:] == [more.offset // 4 + n for n in range(3)]
-    btfs = {slot: btf for slot, btf in array.used}
+    btfs = dict(array.used)
     calls = calls_of_kfuncs(loaded(done, "prog"))
     assert len(calls) == 2 * count
     for name, call in zip(names * 2, calls, strict=True):
@@ -185,7 +186,7 @@ def with_kfuncs(trace: Trace, count: int) -> Trace:
 
 
 def test_slots_past_what_an_offset_can_say() -> None:
-    trace = lskel.open_object(bytes_of_one_kfunc()).trace()
+    trace = loader_of(kfuncs(1)).trace
     # Ahead of the slots past the reserved ones lies the status, of 8 bytes with its padding.
     room = MAX_KFUNC_DESCS + MAX_JUMP + 1 - (SLOTS + 2)
     with pytest.raises(lskel.LimitExceeded, match="that a jump spans"):
@@ -193,12 +194,6 @@ def test_slots_past_what_an_offset_can_say() -> None:
     with pytest.raises(lskel.LimitExceeded, match="that an instruction's offset can say") as caught:
         generate(with_kfuncs(trace, room + 1))
     assert (caught.value.limit, caught.value.actual) == (MAX_JUMP, MAX_JUMP + 1)
-
-
-def bytes_of_one_kfunc() -> bytes:
-    from tests.build.clang import compile_bpf
-
-    return compile_bpf(kfuncs(1))
 
 
 # -- what is missing ------------------------------------------------------------------------------
@@ -224,8 +219,8 @@ def test_weak_kfunc_that_is_missing(big_endian: bool) -> None:
 def prog_insn(loader: Loader, program: str, symbol: str) -> Insn:
     """The ld_imm64 of a symbol as it is in the trace."""
     trace = loader.trace
-    (op,) = (op for op in trace.ops if isinstance(op, ProgLoad) and op.name == program)
-    insns = (i.read(op.insns, n, trace.order) for n in places(trace, program, symbol))
+    code = prog_load(trace, program).insns
+    insns = (i.read(code, n, trace.order) for n in places(trace, program, symbol))
     (insn,) = filter(i.is_wide, insns)
     return insn
 
@@ -303,9 +298,9 @@ def test_addresses(symbol: str, big_endian: bool) -> None:
 
 
 def shape(record: Record) -> tuple[object, ...]:
-    """A call without what the byte order changes: bytes, and the attr's numbers of their ids."""
+    """A call without what the byte order changes: of bytes and instructions, how many there are."""
     fields = {
-        name: len(value) if isinstance(value, bytes) or name == "insns" else value
+        name: len(value) if isinstance(value, bytes | Code) else value
         for name, value in record.attr.items()
     }
     return record.cmd, fields, record.result

@@ -79,12 +79,16 @@ def load_program(
         raise
 
 
-def run_program(prog: Fd, context: bytes = b"", *, cpu: int | None = None) -> int:
+def run_program(
+    prog: Fd, context: bytes = b"", *, packet: bytes = b"", cpu: int | None = None
+) -> int:
     """Run a program once by BPF_PROG_RUN; what it returned."""
     attr = host_attr(
         TEST,
         "cpu",
         prog_fd=prog.fileno(),
+        data_in=address_of(packet),
+        data_size_in=len(packet),
         ctx_in=address_of(context),
         ctx_size_in=len(context),
         flags=0 if cpu is None else F_TEST_RUN_ON_CPU,

@@ -95,7 +95,8 @@ def command(
         replay.check(loader.trace.name)
         return
     with running as loaded, Events(loaded, pairs(event_types, "MAP=TYPE")) as events:
-        with attach_all(loaded, pairs(attach, "PROGRAM=INTERFACE")) as links:
+        interfaces = pairs(attach, "PROGRAM=INTERFACE")
+        with attach_all(loaded, interfaces, options.targets) as links:
             out.started(loaded, links, events)
             try:
                 end = None if duration is None else time.monotonic() + duration

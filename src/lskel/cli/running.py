@@ -49,8 +49,8 @@ _COMMON = (
         "targets",
         multiple=True,
         metavar=_TARGET,
-        help="What a program attaches to, in place of what its section name says: a function, hook "
-        "or tracepoint of the kernel, or PIN[:FUNCTION] or id:N[:FUNCTION] of a BPF program.",
+        help="What a program attaches to whose section name does not say it: a function, hook or "
+        "tracepoint of the kernel, or PIN[:FUNCTION] or id:N[:FUNCTION] of a BPF program.",
     ),
     click.option("--max-entries", multiple=True, metavar=_MAX_ENTRIES, help="The size of a map."),
 )

@@ -19,7 +19,7 @@ from lskel.errors import LskelError, at
 from lskel.load.link import link
 from lskel.load.plan import F_SLEEPABLE
 from lskel.loader.model import Loader
-from lskel.object.model import Extern, Object, Program
+from lskel.object.model import Extern, Map, Object, Program
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.trace import Input, Trace
 
@@ -134,22 +134,29 @@ def _of_object(obj: Object) -> Image:
     return Image(
         obj.order,
         obj.btf,
-        tuple(MapName(a_map.name, a_map.value_type) for a_map in obj.maps),
-        tuple(_programs(obj, trace)),
+        tuple(MapName(a_map.name, a_map.value_type) for _, a_map in _numbered(obj)),
+        tuple(_programs(obj, trace, problem)),
         inputs(trace) if trace is not None else (),
         problem,
     )
 
 
-def _programs(obj: Object, trace: Trace | None) -> Iterator[Code]:
+def _numbered(obj: Object) -> list[tuple[int, Map]]:
+    """The maps with their indexes, as code refers to them: those that are not created come last."""
+    return sorted(enumerate(obj.maps), key=lambda item: not item[1].autocreate)
+
+
+def _programs(obj: Object, trace: Trace | None, known: str) -> Iterator[Code]:
+    # Without the other programs nothing may refer to them.
+    alone = replace(obj, maps=tuple(replace(m, slots=(), struct_ops=None) for m in obj.maps))
     for slot, program in enumerate(obj.programs):
         code = _bare(program.name, program.spec, autoload=program.autoload)
         if trace is not None and trace.programs[slot].op is not None:
             yield _loaded(code, trace, slot, obj.btf)
             continue
-        alone = replace(obj, programs=(replace(program, autoload=True),), maps=())
+        problem = _problem(replace(alone, programs=(replace(program, autoload=True),)))
         try:
-            yield _linked(obj, program, code._replace(problem=_problem(alone)))
+            yield _linked(obj, program, code._replace(problem="" if problem == known else problem))
         except LskelError as error:
             yield code._replace(problem=str(error))
 
@@ -165,7 +172,7 @@ def _problem(obj: Object) -> str:
 
 def _linked(obj: Object, program: Program, code: Code) -> Code:
     with at(f"program '{program.name}'"):
-        slots = {index: index for index, _ in enumerate(obj.maps)}
+        slots = {index: slot for slot, (index, _) in enumerate(_numbered(obj))}
         subprograms = {f.start: f for f in obj.subprograms}
         linked = link(program.function, subprograms, slots, obj.order)
     return code._replace(

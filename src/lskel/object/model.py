@@ -230,10 +230,9 @@ class Object:
         if "initial" in changes:
             if old.initial is None or new.initial is None:
                 raise UsageError(f"map '{name}' is not global data: it has no initial value")
-            if len(new.initial) != len(old.initial):
-                raise UsageError(
-                    f"map '{name}' has {len(old.initial)} bytes, not {len(new.initial)}"
-                )
+            size = old.value_size if old.is_global_data else len(old.initial)
+            if len(new.initial) != size:
+                raise UsageError(f"map '{name}' has {size} bytes, not {len(new.initial)}")
         return replace(self, maps=_swap(self.maps, old, new))
 
     def with_program(self, name: str, **changes: Any) -> Object:

@@ -37,6 +37,9 @@ class MappedFd(Fd):
         with suppress(BufferError):  # it goes with the other buffer
             self.memory.release()
 
+    def __enter__(self) -> MappedFd:
+        return self
+
 
 def map_memory(fd: int, size: int, address: int = 0) -> MappedFd:
     """Map `size` bytes of a map to read and write; keeps an fd of its own.
