@@ -7,9 +7,10 @@ from functools import cache
 
 import lskel
 from lskel.bpf import insn as i
+from lskel.bpf.attr import encode
 from lskel.bpf.enums import Cmd
 from lskel.bpf.insn import Insn
-from lskel.bpf.layouts import PROG_LOAD
+from lskel.bpf.layouts import PROG_LOAD, Layout
 from lskel.loader.model import Loader
 from lskel.loader.unrolled import FD_SIZE, MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.replay.options import DEFAULTS, Options
@@ -18,6 +19,7 @@ from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName, Names
 from lskel.replay.simulator.record import Aside, Code, FdRef, Record
 from lskel.replay.simulator.run import Replay, run
+from lskel.replay.simulator.syscall.attrs import SIZE
 from lskel.trace import BtfFind, KsymFind, ProgLoad, Trace
 from tests.build.clang import compile_bpf
 
@@ -101,6 +103,16 @@ def kernel_of(
     )
     kernel.fd_arrays = []
     return kernel
+
+
+def issue(kernel: SimulatedKernel, cmd: Cmd, layout: Layout, **fields: int | bytes) -> int:
+    """A call that the process itself makes; bytes are what a pointer points to. What it returns."""
+    values = {
+        name: value if isinstance(value, int) else kernel.map_user(name, bytearray(value)).base
+        for name, value in fields.items()
+    }
+    attr = encode(layout, SIZE, kernel.order, **values)
+    return kernel.bpf(cmd, kernel.map_user("attr", attr).base, SIZE)
 
 
 def play(loader: Loader, kernel: SimulatedKernel, options: Options = DEFAULTS) -> Replay:

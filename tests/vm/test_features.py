@@ -104,8 +104,8 @@ def test_configuration_of_the_target(machine: Machine) -> None:
         return found[1].strip('"')
 
     # As the layout has it: by alignment, then by size, then by name.
-    hz, tristate, version, text, missing = struct.unpack(
-        "IIi64s?", bytes.fromhex(machine.value("kconfig"))
+    hz, tristate, version, missing, text = struct.unpack(
+        "IIi?64s", bytes.fromhex(machine.value("kconfig"))
     )
     assert hz == int(wanted("HZ"))
     assert tristate == {"n": 0, "y": 1, "m": 2}[wanted("NF_CONNTRACK")]

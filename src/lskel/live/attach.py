@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from lskel.bpf.enums import ProgType
@@ -49,9 +49,10 @@ class Links:
     skipped: tuple[NotAttached, ...]
 
     def close(self) -> None:
-        """Detach everything."""
-        for item in self.attached:
-            item.link.close()
+        """Detach everything, the last first; all of it, even where something fails."""
+        with ExitStack() as stack:
+            for item in self.attached:
+                stack.callback(item.link.close)
 
     def __enter__(self) -> Links:
         return self
@@ -129,7 +130,11 @@ def _registered(loaded: Loaded, item: StructOpsMap) -> Attached:
     by_link = bool(loaded.trace.map_create(item.slot).flags & F_LINK)
     with at(f"map '{made.name}'"), _hinted():
         value = struct_ops.value(KernelBtf(), item.ops, programs)
-        link = register(made.fd.fileno(), value, by_link=by_link)
+        try:
+            link = register(made.fd.fileno(), value, by_link=by_link)
+        except KernelError as error:
+            error.hint = f"leave it out: --no-autoload {made.name}"
+            raise
     return Attached(made.name, f"struct_ops/{item.ops.type}", link)
 
 

@@ -265,6 +265,7 @@ class _Unroller:
         """Close a map's fd, if there is one that the caller has not given."""
         label = self.new_label()
         self.load_blob(4, R1, offset)
+        self.asm.jump_if(i.JEQ, R1, 0, label)
         self.asm.load(4, R2, CTX, context.map_fd(slot))
         self.asm.jump_if_reg(i.JEQ, R1, R2, label)
         self.asm.call("sys_close")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from lskel.bpf.enums import MapType
+from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.struct_ops import F_LINK, Member, StructOps
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
+from lskel.btf.layout import bitfield
 from lskel.btf.names import essential_name
-from lskel.elf import Elf, Section, SymbolType
+from lskel.elf import Elf, Section, SectionType, Symbol, SymbolType
 from lskel.errors import BadObject, NotSupported, at
+from lskel.object.functions import TEXT
 from lskel.object.model import Map, MapKind
+from lskel.object.sections import parse_section
 
 _NAMES = frozenset({".struct_ops", ".struct_ops.link"})
 _OPTIONAL = "?"
 _LINK = ".link"
+_KEY_SIZE = 4
 
 
 def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
-    """One map a variable, in the order of the file.
+    """One map a variable, by section as in the file and by offset.
 
     BadObject and NotSupported name section, map and member.
     """
@@ -34,7 +38,7 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
     if btf is None or datasec_id is None:
         raise BadObject("its variables are not in BTF", hint="compile with -g")
     content = elf.content(section)
-    programs = _programs(elf, section)
+    pointers = _pointers(elf, section)
     maps = []
     for info in btf.get(datasec_id, t.Datasec).vars:
         var = btf.get(info.type, t.Var)
@@ -45,7 +49,7 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
             if info.offset + struct.size > len(content):
                 raise BadObject(f"it leaves the section's {len(content)} bytes")
             members = tuple(
-                _parse_member(btf, member, info.offset, content, programs)
+                _parse_member(elf, btf, member, info.offset, content, pointers)
                 for member in struct.members
             )
         maps.append(
@@ -55,7 +59,7 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
                 section=section.name,
                 offset=info.offset,
                 type=MapType.STRUCT_OPS,
-                key_size=4,
+                key_size=_KEY_SIZE,
                 value_size=0,
                 max_entries=1,
                 flags=F_LINK if section.name.endswith(_LINK) else 0,
@@ -63,33 +67,30 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
                 autocreate=not section.name.startswith(_OPTIONAL),
             )
         )
-    if programs:
-        raise BadObject(f"the relocation at {min(programs):#x} is at no function pointer")
+    if pointers:
+        offset = min(pointers)
+        raise BadObject(
+            f"relocation at {offset:#x} against '{pointers[offset].name}': no member begins there"
+        )
     return maps
 
 
-def _programs(elf: Elf, section: Section) -> dict[int, str]:
-    """The programs that function pointers are to name, by their offset in the section."""
-    programs = {}
-    for table in elf.sections:
-        if table.name != f".rel{section.name}" or table.info != section.number:
-            continue
-        for rel, symbol in elf.relocations(table):
-            if symbol.type != SymbolType.FUNC or not symbol.name:
-                raise BadObject(
-                    f"relocation at {rel.offset:#x} against '{symbol.name}', which is no function",
-                    hint="members can point to programs only",
-                )
-            programs[rel.offset] = symbol.name
-    return programs
+def _pointers(elf: Elf, section: Section) -> dict[int, Symbol]:
+    """What the section's pointers point to, by their offset."""
+    return {
+        rel.offset: symbol
+        for table in elf.sections
+        if table.type == SectionType.REL and table.info == section.number
+        for rel, symbol in elf.relocations(table)
+    }
 
 
 def _parse_member(
-    btf: Btf, member: t.Member, start: int, content: bytes, programs: dict[int, str]
+    elf: Elf, btf: Btf, member: t.Member, start: int, content: bytes, pointers: dict[int, Symbol]
 ) -> Member:
-    """A member of the struct at `start`; takes the program that it names from `programs`."""
+    """A member of the struct at `start`; takes what it points to from `pointers`."""
     with at(f"member '{member.name}'"):
-        if member.bitfield_size or member.bit_offset % 8:
+        if bitfield(btf, member) is not None:
             raise NotSupported("bit fields are not known to struct_ops")
         offset = start + member.bit_offset // 8
         found = btf[btf.resolve(member.type)]
@@ -97,5 +98,28 @@ def _parse_member(
             btf[btf.resolve(found.type)], t.FuncProto
         )
         size = POINTER_SIZE if isinstance(found, t.Ptr) else btf.size_of(member.type)
-        program = programs.pop(offset, None) if is_function else None
-        return Member(member.name, content[offset : offset + size], is_function, program)
+        value = content[offset : offset + size]
+        target = pointers.pop(offset, None)
+        if target is None:
+            if is_function and any(value):
+                raise BadObject("it points to an address, not to a program")
+            return Member(member.name, value, is_function, None)
+        with at(f"relocation against '{target.name}'"):
+            if not is_function:
+                raise BadObject("the member is no pointer to a function")
+            return Member(member.name, value, is_function, _program(elf, target))
+
+
+def _program(elf: Elf, symbol: Symbol) -> str:
+    section = elf.sections[symbol.section] if symbol.section < len(elf.sections) else None
+    if (
+        symbol.type != SymbolType.FUNC
+        or section is None
+        or not section.executable
+        or section.name == TEXT
+    ):
+        raise BadObject("it is no program", hint='programs have a section: SEC("struct_ops")')
+    # Where the section's name says nothing, the user may say the type.
+    if parse_section(section.name).prog_type not in (ProgType.STRUCT_OPS, ProgType.UNSPEC):
+        raise BadObject(f"a program of section {section.name} is not one for struct_ops")
+    return symbol.name

@@ -33,10 +33,11 @@ def with_given(prepared: Prepared, options: Options, stack: ExitStack) -> Prepar
             fd = open_pin(create, options.pin_root)
             if fd is None:
                 continue
-            given[slot] = stack.enter_context(fd)
             if create.type == MapType.ARENA and create.map_extra:
                 # Others can be mapped only where they are, which the kernel does not tell.
-                given[slot] = stack.enter_context(map_arena(trace, create, fd))
+                with fd:
+                    fd = map_arena(trace, create, fd)
+            given[slot] = stack.enter_context(fd)
         for arena in trace.arenas:
             if arena.slot not in given:
                 given[arena.slot] = stack.enter_context(create_arena(trace, arena))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,19 +27,25 @@ class Found(NamedTuple):
     module: Fd | None
 
 
+@cache
+def _read(path: Path) -> Btf:
+    # It does not change while the kernel runs, and takes a tenth of a second.
+    try:
+        return Btf(path.read_bytes())
+    except OSError as error:
+        raise NotFound(
+            f"cannot read the kernel's BTF {path}: {error.strerror}",
+            hint="the kernel must be built with CONFIG_DEBUG_INFO_BTF",
+        ) from error
+
+
 class KernelBtf:
     """The running kernel's BTF, read when it is first needed."""
 
-    @cached_property
+    @property
     def vmlinux(self) -> Btf:
         """NotFound where the kernel has none (CONFIG_DEBUG_INFO_BTF)."""
-        try:
-            return Btf(VMLINUX.read_bytes())
-        except OSError as error:
-            raise NotFound(
-                f"cannot read the kernel's BTF {VMLINUX}: {error.strerror}",
-                hint="the kernel must be built with CONFIG_DEBUG_INFO_BTF",
-            ) from error
+        return _read(VMLINUX)
 
     def find(self, name: str, kind: Kind) -> Found:
         """A type by name and kind, in vmlinux and then in modules, as the kernel's helper does.
@@ -49,6 +55,17 @@ class KernelBtf:
         type_id = self.vmlinux.find_kernel_type(name, kind)
         if type_id is not None:
             return Found(type_id, self.vmlinux, None)
+        try:
+            return self._find_in_modules(name, kind)
+        except BpfError as error:
+            if error.errno == errno.EPERM:
+                error.hint = (
+                    f"the kernel itself has no {kind.name.lower()} '{name}', "
+                    "and only CAP_SYS_ADMIN may look into its modules"
+                )
+            raise
+
+    def _find_in_modules(self, name: str, kind: Kind) -> Found:
         for number in ids(objects.Kind.BTF):
             try:
                 fd = by_id(objects.Kind.BTF, number)

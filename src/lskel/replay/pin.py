@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -84,7 +85,7 @@ def pin_fds(fds: Mapping[str, Fd], directory: Path, if_taken: str) -> tuple[Path
             path = directory / pin_name(name)
             try:
                 obj_pin(fd.fileno(), path)
-                undo.callback(path.unlink)
+                undo.callback(path.unlink, missing_ok=True)
             except BpfError as error:
                 taken = error.errno == errno.EEXIST
                 if not (taken and _holds(path, fd)):
@@ -110,7 +111,7 @@ def open_pin(create: MapCreate, directory: Path) -> Fd | None:
     """The map that is pinned in `directory` by the name of the one to be created, if there is one.
 
     UsageError where that is not of the same type, sizes, flags and map_extra: what libbpf asks for,
-    too (bpf_object__reuse_map).
+    too (bpf_object__reuse_map). NoPermission where this process may open no pins.
     """
     path = directory / pin_name(create.name)
     try:
@@ -119,7 +120,7 @@ def open_pin(create: MapCreate, directory: Path) -> Fd | None:
         if error.errno == errno.ENOENT:
             return None
         what = f"{path}: cannot open the pin of map '{create.name}': {error.strerror}"
-        if error.errno == errno.EPERM:
+        if error.errno == errno.EPERM or not os.access(directory, os.X_OK):
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
         raise UsageError(what) from error
     with at(str(path)), ExitStack() as undo:

@@ -41,7 +41,7 @@ def member_index(kernel: Kernel, type_: str, member: str) -> int:
             return number
     raise NotSupported(
         f"this kernel's struct {type_} has no member '{member}'",
-        hint="leave the member's program out: --no-autoload PROGRAM",
+        hint="leave its program out: --no-autoload PROGRAM",
     )
 
 
@@ -56,7 +56,8 @@ def value(kernel: Kernel, ops: StructOps, programs: Mapping[str, int]) -> bytes:
         raise NotSupported(f"this kernel's struct {VALUE_PREFIX}{ops.type} has no member 'data'")
     btf = outer.btf
     inner = btf.get(btf.resolve(data.type), t.Struct)
-    members = {member.name: member for member in inner.members}
+    # Of members without names the first counts, as with libbpf.
+    members = {member.name: member for member in reversed(inner.members)}
     content = bytearray(outer.struct.size)
     for member in ops.members:
         with at(f"struct {ops.type}", f"member '{member.name}'"):
