@@ -13,6 +13,7 @@ import pytest
 
 from lskel.cli import COMMANDS, cli, main
 from lskel.loader.model import Loader
+from tests.build.clang import compile_bpf
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
@@ -78,6 +79,46 @@ def test_quick_start(capsys: pytest.CaptureFixture[str]) -> None:
     for args in run[:3]:
         assert main(args) == 0
     assert "BPF_PROG_LOAD(" in capsys.readouterr().out
+
+
+@pytest.fixture
+def asking(elsewhere: Path) -> Path:
+    """`elsewhere` with the object that README asks things of the kernel with."""
+    (source,) = blocks(ROOT / "README.md", "c")
+    (elsewhere / "asks.bpf.o").write_bytes(compile_bpf(source, "-nohead"))
+    return elsewhere
+
+
+def asked(prompt: str) -> list[list[str]]:
+    """README's commands for that object."""
+    found = commands(ROOT / "README.md")
+    return [args for sign, args in found if sign == prompt and args[1].startswith("asks.")]
+
+
+@pytest.mark.usefixtures("asking")
+def test_asking(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {}
+    for args in asked("$"):
+        assert main(args) == 0
+        shown[args[0]] = capsys.readouterr().out
+    assert list(shown) == ["gen", "inspect", "trace"]
+    for word in ("bpf_rcu_read_lock", "schedule", "CONFIG_HZ", "not loaded by itself"):
+        assert word in shown["inspect"]
+    assert "expected_attach_type=SK_SKB_STREAM_PARSER" in shown["trace"]
+    assert "value=e8030000" in shown["trace"] and 'prog_name="on_exit"' in shown["trace"]
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("asking")
+def test_asking_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    for args in [args for args in asked("$") if args[0] == "gen"] + asked("#"):
+        assert main(args) == 0
+    output = capsys.readouterr().out
+    (block,) = [text for text in blocks(ROOT / "README.md", "console") if "asks.lskel" in text]
+    lines = [line for line in block.splitlines() if line.startswith(("attached", "not attached"))]
+    assert len(lines) == 3 and all(line in output for line in lines)
+    (address,) = re.findall(r"address=(\d+)", output)
+    assert int(address) > 1 << 63
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from lskel.loader.model import Loader
     from lskel.object.model import Object
     from lskel.object.open import open_object
+    from lskel.replay.options import Options
     from lskel.trace import Trace
 
 _LAZY = {
     "Loader": "lskel.loader.model",
     "Object": "lskel.object.model",
+    "Options": "lskel.replay.options",
     "Trace": "lskel.trace",
     "generate": "lskel.loader.generate",
     "open_object": "lskel.object.open",
@@ -54,6 +56,7 @@ __all__ = [
     "NotFound",
     "NotSupported",
     "Object",
+    "Options",
     "ReplayError",
     "Trace",
     "UsageError",

@@ -24,13 +24,13 @@ def exercise(bundle: str, name: str) -> dict[str, object]:
     with kernel.run(loader) as loaded, enable_stats():
         with attach_all(loaded) as links:
             attached = [item.target for item in links.attached]
-            used, carried = _connection(name)
+            used, carried = connection(name)
         runs = {
             program.name: prog_info(program.fd.fileno()).run_cnt
             for program in loaded.programs.values()
         }
     try:
-        _connection(name)
+        connection(name)
         still_there = True
     except FileNotFoundError:
         still_there = False
@@ -43,7 +43,7 @@ def exercise(bundle: str, name: str) -> dict[str, object]:
     }
 
 
-def _connection(name: str) -> tuple[str, int]:
+def connection(name: str) -> tuple[str, int]:
     """What TCP_CONGESTION says on a connection that asks for `name`, and bytes carried."""
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())

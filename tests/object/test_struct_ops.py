@@ -193,7 +193,8 @@ BAD = {
     ),
     "extern": Bad(
         OPS
-        + 'extern int elsewhere(void *) __ksym; SEC(".struct_ops") struct ops o = { .on = elsewhere };',
+        + "extern int elsewhere(void *) __ksym;"
+        + 'SEC(".struct_ops") struct ops o = { .on = elsewhere };',
         BadObject,
         "map 'o': member 'on': relocation against 'elsewhere': it is no program",
     ),

@@ -24,6 +24,7 @@ class Assembler:
     order: ByteOrder
     _insns: list[Insn] = field(default_factory=list)
     _jumps: list[tuple[int, str]] = field(default_factory=list)
+    _functions: list[tuple[int, str]] = field(default_factory=list)
     _labels: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -56,6 +57,10 @@ class Assembler:
         """dst = dst `code` imm, 64 bits."""
         self.emit(Insn(i.ALU64 | code | i.K, dst, imm=imm))
 
+    def alu_reg(self, code: int, dst: int, src: int) -> None:
+        """dst = dst `code` src, 64 bits."""
+        self.emit(Insn(i.ALU64 | code | i.X, dst, src))
+
     def load(self, size: int, dst: int, base: int, off: int) -> None:
         """dst = *(u<size>*)(base + off)."""
         self.emit(Insn(i.LDX | i.MEM | i.SIZE_CODE[size], dst, base, off))
@@ -72,6 +77,12 @@ class Assembler:
         """dst = address of the value of fd_array[index], plus `offset`."""
         self.emit(Insn(i.OP_LD_IMM64, dst, Pseudo.MAP_IDX_VALUE, imm=index))
         self.emit(Insn(0, imm=offset))
+
+    def function(self, dst: int, label: str) -> None:
+        """dst = address of the function that begins at `label`, for helpers that call it."""
+        self._functions.append((len(self._insns), label))
+        self.emit(Insn(i.OP_LD_IMM64, dst, Pseudo.FUNC))
+        self.emit(Insn(0))
 
     def call(self, helper: str) -> None:
         """r0 = helper(r1..r5)."""
@@ -109,4 +120,6 @@ class Assembler:
                     actual=abs(distance),
                 )
             insns[at] = insns[at]._replace(off=distance)
+        for at, name in self._functions:
+            insns[at] = insns[at]._replace(imm=self._labels[name] - at - 1)
         return b"".join(insn.encode(self.order) for insn in insns)

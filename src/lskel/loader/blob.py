@@ -20,6 +20,13 @@ class RegionKind(Enum):
     FDS = "fds"
     ATTR = "attr"
     DATA = "data"
+    FOUND = "found"
+    STATE = "state"
+    CONTEXT = "context"
+    POINTERS = "pointers"
+    RECORDS = "records"
+    OPS = "ops"
+    PADDING = "padding"
 
 
 class Region(NamedTuple):

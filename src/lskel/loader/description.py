@@ -96,6 +96,8 @@ def describe(loader: Loader) -> dict[str, Any]:
         "name": trace.name,
         "byte_order": trace.order,
         "status": loader.status,
+        "btf": loader.btf.hex(),
+        "func_info": loader.func_info.hex(),
         "context_size": loader.context_size,
         "maps": encode(trace.maps),
         "programs": encode(trace.programs),
@@ -185,6 +187,8 @@ def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
         blob=blob,
         regions=tuple(read.region(item) for item in description["regions"]),
         status=status,
+        btf=bytes.fromhex(description["btf"]),
+        func_info=bytes.fromhex(description["func_info"]),
     )
 
 

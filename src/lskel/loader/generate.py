@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from lskel.errors import UsageError
 from lskel.loader.model import Form, Loader
+from lskel.loader.table.generate import tabulate
 from lskel.loader.unrolled import unroll
 from lskel.trace import Trace
 
 if TYPE_CHECKING:
     from lskel.object.model import Object
 
-_GENERATORS = {Form.UNROLLED: unroll}
+_GENERATORS = {Form.TABLE: tabulate, Form.UNROLLED: unroll}
 
 
 def generate(

@@ -14,6 +14,7 @@ from lskel.trace import Trace
 class Form(Enum):
     """The code generators."""
 
+    TABLE = "table"
     UNROLLED = "unrolled"
 
 
@@ -22,7 +23,8 @@ class Loader:
     """What runs in the kernel: `insns` is a SYSCALL program, `blob` the value of its one map.
 
     `trace` is what it replays; `regions` say what each range of the blob holds. `status` is the
-    blob offset of a u32: the operation that failed, or NO_OP.
+    blob offset of a u32: the operation that failed, or NO_OP. A program with callbacks needs `btf`,
+    with the types of its functions that `func_info` (struct bpf_func_info) names.
     """
 
     form: Form
@@ -31,6 +33,8 @@ class Loader:
     blob: bytes = field(repr=False)
     regions: tuple[Region, ...] = field(repr=False)
     status: int
+    btf: bytes = b""
+    func_info: bytes = b""
 
     @property
     def context_size(self) -> int:

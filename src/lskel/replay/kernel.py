@@ -62,7 +62,7 @@ def _handed_back(trace: Trace, prepared: Prepared, ctx: bytearray) -> Loaded:
 
 def _run(loader: Loader, ctx: bytearray) -> Result:
     try:
-        return run_loader(loader.insns, loader.blob, ctx)
+        return run_loader(loader.insns, loader.blob, ctx, loader.btf, loader.func_info)
     except BpfError as error:
         what = f"{loader.trace.name}: the kernel refuses the loader program: {error.what}"
         if error.errno == errno.EPERM:

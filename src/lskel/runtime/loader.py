@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, MapType, ProgType
-from lskel.bpf.layouts import MAP_CREATE, PROG_LOAD, TEST
+from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
 from lskel.runtime.maps import lookup, update
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import address_of, bpf, host_attr
 
 _KEY = bytes(4)
 _SLOT_SIZE = 8
+_FUNC_INFO_SIZE = 8
 # Loaders are sleepable programs: bpf_copy_from_user may fault (uapi/linux/bpf.h).
 _F_SLEEPABLE = 1 << 4
 _LICENSE = b"Dual BSD/GPL\0"
@@ -29,14 +30,18 @@ class Result(NamedTuple):
     blob: bytes
 
 
-def run_loader(insns: bytes, blob: bytes, context: bytearray) -> Result:
+def run_loader(
+    insns: bytes, blob: bytes, context: bytearray, btf: bytes = b"", func_info: bytes = b""
+) -> Result:
     """Run a loader once (BPF_PROG_RUN, Linux 5.14); it writes its fds into `context`.
+
+    `btf` and `func_info` describe the functions of a loader that has callbacks.
 
     BpfError where the kernel refuses the loader itself. On failure the loader has closed all that
     it made, and `blob` tells more; on success `blob` is empty.
     """
     with low_fds_taken(), _blob_map(blob) as blob_map:
-        with _load_program(insns, blob_map) as program:
+        with _load_program(insns, blob_map, btf, func_info) as program:
             value = _run(program, context)
         if value == 0:
             return Result(0, b"")
@@ -75,20 +80,31 @@ def _blob_map(blob: bytes) -> Fd:
     return fd
 
 
-def _load_program(insns: bytes, blob_map: Fd) -> Fd:
+def _load_program(insns: bytes, blob_map: Fd, btf: bytes, func_info: bytes) -> Fd:
     fds = bytearray(blob_map.fileno().to_bytes(4, sys.byteorder))
-    attr = host_attr(
-        PROG_LOAD,
-        "fd_array",
-        prog_type=ProgType.SYSCALL,
-        insn_cnt=len(insns) // _SLOT_SIZE,
-        insns=address_of(insns),
-        license=address_of(_LICENSE),
-        prog_flags=_F_SLEEPABLE,
-        prog_name=b"__loader.prog",
-        fd_array=address_of(fds),
-    )
-    return Fd(bpf(Cmd.PROG_LOAD, attr))
+    with ExitStack() as stack:
+        types = stack.enter_context(_load_btf(btf)).fileno() if btf else 0
+        attr = host_attr(
+            PROG_LOAD,
+            "fd_array",
+            prog_type=ProgType.SYSCALL,
+            insn_cnt=len(insns) // _SLOT_SIZE,
+            insns=address_of(insns),
+            license=address_of(_LICENSE),
+            prog_flags=_F_SLEEPABLE,
+            prog_name=b"__loader.prog",
+            prog_btf_fd=types,
+            func_info=address_of(func_info),
+            func_info_rec_size=_FUNC_INFO_SIZE,
+            func_info_cnt=len(func_info) // _FUNC_INFO_SIZE,
+            fd_array=address_of(fds),
+        )
+        return Fd(bpf(Cmd.PROG_LOAD, attr))
+
+
+def _load_btf(btf: bytes) -> Fd:
+    attr = host_attr(BTF_LOAD, "btf_log_level", btf=address_of(btf), btf_size=len(btf))
+    return Fd(bpf(Cmd.BTF_LOAD, attr))
 
 
 def _run(program: Fd, context: bytearray) -> int:

@@ -1,0 +1,20 @@
+"""Numbering of kfuncs: each that a program calls has a slot of fd_array for its module's BTF."""
+
+from __future__ import annotations
+
+from lskel.bpf import insn as i
+from lskel.trace import ProgLoad, Trace
+
+
+def number_kfuncs(trace: Trace) -> dict[int, int]:
+    """A number for each operation that finds a kfunc: 0, 1, ... in each program anew."""
+    numbered: dict[int, int] = {}
+    for op in trace.ops:
+        if isinstance(op, ProgLoad):
+            used = dict.fromkeys(
+                extern.find.op
+                for extern in op.externs
+                if i.read(op.insns, extern.insn, trace.order).op == i.OP_CALL
+            )
+            numbered.update((find, number) for number, find in enumerate(used))
+    return numbered
