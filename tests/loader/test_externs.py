@@ -16,6 +16,7 @@ from lskel.btf.types import Kind
 from lskel.loader.generate import generate
 from lskel.loader.model import Loader
 from lskel.loader.unrolled import MAX_KFUNC_DESCS, MAX_USED_MAPS
+from lskel.replay.options import Options
 from lskel.replay.simulator.names import AnyName, KernelImage
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
 from lskel.replay.simulator.run import Replay
@@ -313,3 +314,16 @@ def test_byte_orders_differ_in_bytes_only(missing: tuple[str, ...]) -> None:
     assert [shape(record) for record in ours.records] == [shape(r) for r in theirs.records]
     for program in ("first", "second"):
         assert loaded(ours, program) == loaded(theirs, program)
+
+
+@ENDIAN
+def test_configuration_values(big_endian: bool) -> None:
+    """They are a map's value: written and frozen before a program is loaded."""
+    loader = loader_of(EXTERNS, big_endian=big_endian)
+    wanted = {"CONFIG_HZ": "250", "CONFIG_BPF": "y"}
+    done = play(loader, kernel_of(loader), Options(kconfig=wanted))
+    (write,), (freeze,) = of(done, Cmd.MAP_UPDATE_ELEM), of(done, Cmd.MAP_FREEZE)
+    value = write.attr["value"]
+    assert value == (250).to_bytes(4, loader.trace.order) + b"\1"
+    assert str(write.attr["map_fd"]) == str(freeze.attr["map_fd"]) == "map test.kconfig"
+    assert write.n < freeze.n < of(done, Cmd.PROG_LOAD)[0].n

@@ -18,9 +18,10 @@ from lskel.replay.options import Options
 from lskel.replay.prepare import Prepared
 from lskel.replay.report import failure
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.record import Aside, FdArray, FdRef, Record
+from lskel.replay.simulator.record import Aside, FdArray, FdRef, FoundType, Record
 from lskel.replay.simulator.run import Replay, simulate
-from lskel.trace import BtfLoad, MapCreate, ProgLoad
+from lskel.syscalls import F_VTYPE_BTF_OBJ_FD
+from lskel.trace import BtfLoad, MapCreate, MemberIndex, ProgLoad, TypeSize
 from tests.build.elf import RETURN_0
 from tests.loader.replays import is_open, issue, kernel_of, loader_of, of, play
 
@@ -342,6 +343,38 @@ def test_inputs_of_freplace(big_endian: bool) -> None:
     (load,) = of(done, Cmd.PROG_LOAD)
     assert load.attr["prog_type"] == ProgType.EXT
     assert (load.attr["attach_btf_id"], of_fd(load.attr["attach_btf_obj_fd"])) == (42, target)
+
+
+STRUCT_OPS = """
+struct some_ops { int number; int (*function)(void *); };
+SEC("struct_ops") int function(void *c) { return 0; }
+SEC(".struct_ops") struct some_ops registered = { .number = 1, .function = function };
+"""
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("is_of_module", [False, True])
+def test_inputs_of_struct_ops(is_of_module: bool, big_endian: bool) -> None:
+    loader = loader_of(STRUCT_OPS, big_endian=big_endian)
+    names = ["some_ops", "bpf_struct_ops_some_ops"] if is_of_module else []
+    kernel = kernel_of(loader, module=names)
+    assert loader.trace.inputs == (
+        TypeSize("bpf_struct_ops_some_ops"),
+        MemberIndex("some_ops", "function"),
+    )
+    done, _ = play_with(loader, kernel, [], (192, 5))
+    assert done.value == 0
+    value_type, program_type = (record.result for record in of(done, Aside.BTF_FIND))
+    assert isinstance(value_type, FoundType) and isinstance(program_type, FoundType)
+    (create,), (load,) = of(done, Cmd.MAP_CREATE), of(done, Cmd.PROG_LOAD)
+    assert create.attr["value_size"] == 192
+    assert create.attr["btf_vmlinux_value_type_id"] == value_type.type_id
+    assert create.attr["value_type_btf_obj_fd"] == value_type.btf
+    assert create.attr["map_flags"] == (F_VTYPE_BTF_OBJ_FD if is_of_module else 0)
+    assert load.attr["expected_attach_type"] == 5
+    assert load.attr["attach_btf_id"] == program_type.type_id
+    assert load.attr["attach_btf_obj_fd"] == program_type.btf
+    assert [str(ref) for ref in done.open_fds.values()] == ["map registered", "prog function"]
 
 
 # -- messages -------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from lskel.loader.model import Form
 from lskel.object.model import Object
 from lskel.object.sections import SECTION_KINDS
 
+DEFAULT_FORM = Form.UNROLLED.value
+
 _TYPE = "PROGRAM=TYPE[:ATTACH]"
 # What these attach to is in their section's name; a type alone would not load.
 _ATTACHED_BY_NAME = {ProgType.STRUCT_OPS, *(k.prog_type for k in SECTION_KINDS if k.btf_target)}
@@ -34,7 +36,7 @@ class Generation(NamedTuple):
     """How a loader is generated; `autoload` is whether programs and struct_ops maps are loaded."""
 
     name: str | None = None
-    form: str = Form.UNROLLED.value
+    form: str = DEFAULT_FORM
     types: Mapping[str, GivenType] = {}
     autoload: Mapping[str, bool] = {}
     debug: bool = False
@@ -99,7 +101,7 @@ def _generation(
     types: tuple[str, ...],
     autoload: tuple[str, ...],
     no_autoload: tuple[str, ...],
-    form: str = Form.UNROLLED.value,
+    form: str = DEFAULT_FORM,
     debug: bool = False,
 ) -> Generation:
     with at("--type"):
@@ -156,7 +158,7 @@ _NO_AUTOLOAD = click.option(
 _FORM = click.option(
     "--form",
     type=click.Choice([form.value for form in Form]),
-    default=Form.UNROLLED.value,
+    default=DEFAULT_FORM,
     show_default=True,
     help="The form of the loader program.",
 )
