@@ -46,8 +46,8 @@ def machines(
 def machine(request: pytest.FixtureRequest) -> Machine:
     """A machine that has run the jobs of this test.
 
-    They come from its mark: `vm(jobs=plan)`, where `plan` takes a directory for their files and gives
-    the jobs.
+    They come from its mark: `vm(jobs=plan)`, where `plan` takes a directory for their files and
+    gives the jobs.
     """
     if lacks := missing(request.param):
         lacking(f"a machine with Linux {request.param} needs {', '.join(lacks)}")

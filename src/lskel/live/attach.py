@@ -101,7 +101,7 @@ def attach_all(
 
 
 def _why_not(program: ProgramResult) -> str:
-    return "it was left out" if program.autoload else "its section begins with '?'"
+    return "left out" if program.autoload else "left out by default"
 
 
 def _by_itself(

@@ -55,10 +55,23 @@ def prepare(trace: Trace, options: Options, target: Target) -> Prepared:
     is loaded, where the target lacks what the trace needs: a configuration value, a struct, a
     member, an attach target.
     """
+    with at(trace.name):
+        return _prepare(trace, options, target)
+
+
+def _prepare(trace: Trace, options: Options, target: Target) -> Prepared:
     _check_names(options.max_entries, trace.maps, "map")
     _check_names(options.initial, trace.maps, "map")
     _check_names(options.autoload, trace.programs, "program")
     _check_names(options.targets, trace.programs, "program")
+    for slot, program in enumerate(trace.programs):
+        load = trace.prog_load(slot)
+        if program.name in options.targets and load is not None and load.attach_btf is not None:
+            raise UsageError(
+                f"program '{program.name}' attaches to what its section's name "
+                f"'{program.section}' says",
+                hint="only where that names no target, one can be given",
+            )
     changed = _values(_sizes(trace, options, target), options, target)
     prepared = Prepared(changed, _loads(trace, options))
     needed = {
@@ -102,12 +115,11 @@ def _values(trace: Trace, options: Options, target: Target) -> Trace:
     values = {slots[name]: value for name, value in options.initial.items()}
     kconfig = trace.kconfig
     if kconfig is None and options.kconfig:
-        raise UsageError(f"'{trace.name}' asks for no configuration values")
+        raise UsageError("it asks for no configuration values")
     if kconfig is not None and kconfig.slot not in values:
-        with at(trace.name):
-            values[kconfig.slot] = encode_values(
-                kconfig.vars, kconfig.size, target.kconfig, trace.order, options.kconfig
-            )
+        values[kconfig.slot] = encode_values(
+            kconfig.vars, kconfig.size, target.kconfig, trace.order, options.kconfig
+        )
     ops = list(trace.ops)
     for slot, value in values.items():
         name = trace.maps[slot].name
@@ -157,14 +169,15 @@ class _Inputs:
     def _point(self, slot: int) -> AttachPoint:
         if slot not in self._points:
             program = self._trace.programs[slot]
-            with at(self._trace.name, f"program '{program.name}'"):
+            with at(f"program '{program.name}'"):
+                spec = parse_section(program.section)
                 target = self._options.targets.get(program.name)
                 if target is None:
+                    lacks = "which program that is in" if spec.target else "what it attaches to"
                     raise UsageError(
-                        f"section name '{program.section}' does not say what it attaches to",
+                        f"section name '{program.section}' does not say {lacks}",
                         hint=f"say it: --target {program.name}=TARGET, or leave the program out: "
                         f"--no-autoload {program.name}",
                     )
-                spec = parse_section(program.section)
                 self._points[slot] = self._target.attach_point(spec, target)
         return self._points[slot]
