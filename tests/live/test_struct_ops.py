@@ -127,7 +127,7 @@ def test_program_left_out(section: str) -> None:
     with kernel.run(loader, Options(autoload={"so_init": False})) as loaded:
         with attach_all(loaded) as links:
             assert [(s.program, s.reason) for s in links.skipped] == [
-                ("so_init", "not loaded: it was left out")
+                ("so_init", "not loaded: left out")
             ]
             assert connection(NAME) == (NAME, SIZE)
         counts = maps.lookup(loaded.maps["so.bss"].fd.fileno(), bytes(4), 16)
@@ -160,6 +160,33 @@ def test_all_or_nothing(section: str) -> None:
         pytest.raises(LskelError, match=r"map 'cc2?': .*EEXIST: .*\(.*--no-autoload cc2?\)"),
     ):
         attach_all(loaded)
+
+
+@SECTIONS
+def test_links_outlive_the_maps(section: str) -> None:
+    with kernel.run(lskel.generate(object_of(SOURCE, section))) as loaded:
+        links = attach_all(loaded)
+    assert is_registered(NAME)
+    links.close()
+    links.close()
+
+
+def test_taken_back_by_somebody_else(run: Run) -> None:
+    with kernel.run(lskel.generate(object_of(SOURCE, ".struct_ops"))) as loaded:
+        with attach_all(loaded):
+            run("bpftool", "struct_ops", "unregister", "id", loaded.maps["cc"].info().id)
+            assert not is_registered(NAME)
+        # Such a map registers once only, in every kernel.
+        with pytest.raises(LskelError, match=r"map 'cc': .*EBUSY"):
+            attach_all(loaded)
+
+
+def test_linked_again() -> None:
+    with kernel.run(lskel.generate(object_of(SOURCE, ".struct_ops.link"))) as loaded:
+        for _ in range(2):
+            with attach_all(loaded):
+                assert is_registered(NAME)
+            assert not is_registered(NAME)
 
 
 def test_what_the_kernel_lacks() -> None:

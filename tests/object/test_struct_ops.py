@@ -213,7 +213,7 @@ BAD = {
         OPS + 'SEC(".struct_ops") struct ops o = { .on = (void *)5 };',
         BadObject,
         "map 'o': member 'on': it points to an address, not to a program",
-        libbpf=False,  # 1.1 stores NULL; from 1.4 on it says so when the object is loaded
+        libbpf=False,  # 1.1 stores NULL; newer ones refuse when they load the object
     ),
     "no struct": Bad(
         'SEC(".struct_ops") int o = 1;', BadObject, "map 'o': its variable is no struct with a name"

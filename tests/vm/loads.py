@@ -28,7 +28,9 @@ _REASON = re.compile(rf"^libbpf: (?!{_REMARKS})(.*)", re.MULTILINE)
 def by_libbpf(path: str) -> str:
     """Load an object from its file, as `bpftool prog loadall` does.
 
-    Of the two, only bpftool pins programs, and under names that bpffs may refuse.
+    On the whole corpus they differ in two points. bpftool pins each program, and fails where one
+    is not to be loaded (`SEC("?...")`). It has the libbpf of the kernel's source, for which a
+    function in `.text` is a subprogram, also if it is the only one.
     """
     log = os.memfd_create("log")
     os.dup2(log, sys.stderr.fileno())  # where libbpf writes; this process serves nothing else

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import lskel
 from lskel.loader.model import Loader
 from tests import corpus
-from tests.vm import loads
+from tests.vm import guest, loads
 from tests.vm.job import End, Job, Outcome
 
 
@@ -39,6 +39,9 @@ class Verdict(NamedTuple):
     result: Result
     why: str = ""
 
+
+# Some objects use their kernel functions.
+MODULES = Job("modules", guest.load_modules, {"names": ["nf_conntrack", "nf_nat"]})
 
 Verdicts = Mapping[Way, Mapping[str, Verdict]]
 

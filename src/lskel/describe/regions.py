@@ -11,8 +11,9 @@ from lskel.describe.asks import inputs
 from lskel.describe.places import Touch
 from lskel.loader import context
 from lskel.loader.blob import Region, RegionKind
+from lskel.loader.lower import FD_SIZE, INSN_IMM, INSN_OFF, INSN_REGS
 from lskel.loader.model import Loader
-from lskel.loader.unrolled import FD_SIZE, INSN_IMM, INSN_OFF, INSN_REGS, MAX_USED_MAPS
+from lskel.loader.unrolled import MAX_USED_MAPS
 from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, Op, ProgLoad, Ref, Trace
 
 PADDING = "padding"
@@ -103,7 +104,7 @@ class BlobMap:
             return self._attr(region, inside)
         if region.field == "insns":
             return _insn(region, inside)
-        if region.kind is RegionKind.FDS and inside:
+        if region.kind is RegionKind.FOUND and inside:
             return f"fd_array index of op {region.op}"
         return _whole(region) + (f" {inside:+d}" if inside else "")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.insn import CallKind, Pseudo
-from lskel.bpf.struct_ops import VALUE_PREFIX, StructOps
+from lskel.bpf.struct_ops import VALUE_PREFIX, Member
 from lskel.btf.names import essential_name
 from lskel.btf.types import VOID, Kind
 from lskel.cursor import ByteOrder
@@ -66,7 +66,7 @@ def plan(obj: Object) -> Trace:
     NotSupported where nothing says what type a program has, BadObject where linking finds a
     contradiction; both name program and symbol.
     """
-    obj = _without_idle_struct_ops(obj)
+    obj = _with_struct_ops(obj)
     linked = _link_programs(obj)
     builder = _Builder(obj)
     builder.maps()
@@ -75,17 +75,31 @@ def plan(obj: Object) -> Trace:
     return builder.finish()
 
 
-def _without_idle_struct_ops(obj: Object) -> Object:
-    """Programs that only struct_ops maps use which are not created are not loaded either."""
+def _with_struct_ops(obj: Object) -> Object:
+    """Programs that struct_ops maps use are loaded where one of these maps is created.
+
+    So it is with newer libbpf, where their section begins with ``?``, too.
+    """
     users: dict[str, bool] = {}
-    for a_map in obj.maps:
-        for member in a_map.struct_ops.members if a_map.struct_ops else ():
-            if member.program is not None:
-                users[member.program] = users.get(member.program, False) or a_map.autocreate
+    for a_map, member, name in _struct_ops_members(obj):
+        with at(f"section {a_map.section}", f"map '{a_map.name}'", f"member '{member.name}'"):
+            if obj.program(name).spec.prog_type != ProgType.STRUCT_OPS and a_map.autocreate:
+                raise BadObject(f"program '{name}' is not one for struct_ops")
+        users[name] = users.get(name, False) or a_map.autocreate
     for name, is_used in users.items():
         if not is_used:
             obj = obj.with_program(name, autoload=False)
+        elif not obj.program(name).spec.autoload:
+            obj = obj.with_program(name, autoload=True)
     return obj
+
+
+def _struct_ops_members(obj: Object) -> Iterator[tuple[Map, Member, str]]:
+    """Members that point to programs, those of maps that are created first."""
+    for a_map in sorted(obj.maps, key=lambda a_map: not a_map.autocreate):
+        for member in a_map.struct_ops.members if a_map.struct_ops else ():
+            if member.program is not None:
+                yield a_map, member, member.program
 
 
 def _link_programs(obj: Object) -> list[Linked | None]:
@@ -128,7 +142,7 @@ class _Builder:
         self.created = [a_map for a_map in obj.maps if a_map.autocreate]
         self.map_refs: dict[str, Ref] = {}
         self.program_refs: dict[str, Ref] = {}
-        self.struct_ops = dict(self.struct_ops_programs())
+        self.struct_ops = self.struct_ops_programs()
         self.btf = self.add(BtfLoad(for_kernel(obj.btf), needed_by(obj))) if obj.btf else None
 
     def add(self, op: Op) -> Ref:
@@ -236,12 +250,20 @@ class _Builder:
 
     # -- programs -------------------------------------------------------------------------------
 
-    def struct_ops_programs(self) -> Iterator[tuple[str, tuple[StructOps, str]]]:
+    def struct_ops_programs(self) -> dict[str, tuple[str, str]]:
         """The struct and the member that each struct_ops program is for."""
-        for a_map in self.obj.maps:
-            for member in a_map.struct_ops.members if a_map.struct_ops else ():
-                if member.program is not None and a_map.struct_ops is not None:
-                    yield member.program, (a_map.struct_ops, member.name)
+        found: dict[str, tuple[str, str]] = {}
+        for a_map, member, name in _struct_ops_members(self.obj):
+            assert a_map.struct_ops is not None
+            here = (a_map.struct_ops.type, member.name)
+            other = found.setdefault(name, here)
+            if other != here and a_map.autocreate:
+                raise BadObject(
+                    f"section {a_map.section}: map '{a_map.name}': member '{member.name}': "
+                    f"program '{name}' is for member '{other[1]}' of struct {other[0]} already",
+                    hint="each member needs a program of its own",
+                )
+        return found
 
     def programs(self, linked: list[Linked | None]) -> None:
         for slot, (program, result) in enumerate(zip(self.obj.programs, linked, strict=True)):
@@ -292,9 +314,9 @@ class _Builder:
         """The op with what it attaches to: found in the kernel's BTF, or given by the caller."""
         spec = program.spec
         if program.name in self.struct_ops:
-            ops, member = self.struct_ops[program.name]
-            find = self.add(BtfFind(ops.type, Kind.STRUCT, is_weak=False))
-            index = self.input(MemberIndex(ops.type, member))
+            struct, member = self.struct_ops[program.name]
+            find = self.add(BtfFind(struct, Kind.STRUCT, is_weak=False))
+            index = self.input(MemberIndex(struct, member))
             return replace(op, attach_btf=find, expected_attach_type=index)
         if spec.btf_target is None:
             return op

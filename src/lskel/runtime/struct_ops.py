@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import LINK_CREATE
 from lskel.runtime.maps import delete, update
 from lskel.runtime.objects import Fd
-from lskel.runtime.syscall import bpf, host_attr
+from lskel.runtime.syscall import BpfError, bpf, host_attr
 
 _KEY = bytes(4)
 
@@ -15,14 +18,19 @@ class Registration:
     """struct_ops that their map's update registered; closing it takes them back. Linux 5.6."""
 
     def __init__(self, map_fd: int) -> None:
-        self._map_fd = map_fd
-        self._open = True
+        # An fd of its own: the caller's may be closed first, and its number be another map's then.
+        self._map = Fd(os.dup(map_fd))
 
     def close(self) -> None:
-        """Unregister; does nothing the second time."""
-        if self._open:
-            self._open = False
-            delete(self._map_fd, _KEY)
+        """Unregister, unless somebody did; does nothing the second time."""
+        if self._map.closed:
+            return
+        with self._map:
+            try:
+                delete(self._map.fileno(), _KEY)
+            except BpfError as error:
+                if error.errno not in (errno.EINPROGRESS, errno.ENOENT):
+                    raise
 
 
 def register(map_fd: int, value: bytes, *, by_link: bool) -> Fd | Registration:
@@ -31,7 +39,12 @@ def register(map_fd: int, value: bytes, *, by_link: bool) -> Fd | Registration:
     `by_link` for maps made with BPF_F_LINK (Linux 6.4). BpfError where the kernel refuses: EEXIST
     where others of that name are registered.
     """
-    update(map_fd, _KEY, value)
+    try:
+        update(map_fd, _KEY, value)
+    except BpfError as error:
+        # What an earlier link used stays ready for the next one.
+        if not by_link or error.errno != errno.EBUSY:
+            raise
     if not by_link:
         return Registration(map_fd)
     # The map's fd takes the program's place.

@@ -17,9 +17,8 @@ from lskel.bpf import insn as i
 from lskel.bpf.asm import Assembler
 from lskel.btf.types import FuncLinkage, Kind
 from lskel.cursor import ByteOrder
-from lskel.loader import context
-from lskel.loader.table import records
-from lskel.loader.table.records import Code, Condition
+from lskel.loader import context, records
+from lskel.loader.records import Code, Condition
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP = range(11)
 # Names of what the registers hold, wherever it is always the same.

@@ -1,4 +1,6 @@
-"""Records: what the walker does, one after the other. 16 bytes each, in the target's byte order.
+"""Records: the small steps of which loaders are made, one after the other.
+
+In the blob of a table loader each has 16 bytes, in the target's byte order:
 
     u8 code, u8 arg, u16 size, u32 a, u32 b, u32 c
 
