@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from lskel.bpf import insn as i
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.bpf.insn import Insn, Pseudo
@@ -14,18 +12,18 @@ from lskel.errors import LimitExceeded
 MAX_JUMP = 0x7FFF
 
 
-@dataclass(slots=True)
 class Assembler:
     """Emits code in order; `assemble` gives the bytes.
 
     Registers are numbers 0 to 10. Sizes are in bytes (1, 2, 4, 8).
     """
 
-    order: ByteOrder
-    _insns: list[Insn] = field(default_factory=list)
-    _jumps: list[tuple[int, str]] = field(default_factory=list)
-    _functions: list[tuple[int, str]] = field(default_factory=list)
-    _labels: dict[str, int] = field(default_factory=dict)
+    def __init__(self, order: ByteOrder) -> None:
+        self.order: ByteOrder = order
+        self._insns: list[Insn] = []
+        self._jumps: list[tuple[int, str]] = []
+        self._functions: list[tuple[int, str]] = []
+        self._labels: dict[str, int] = {}
 
     def __len__(self) -> int:
         """Slots emitted so far."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 from lskel.runtime.syscall import KernelError
 
-KALLSYMS = Path("/proc/kallsyms")
+KALLSYMS = "/proc/kallsyms"
 
 
 def symbol_address(name: str) -> int | None:
@@ -17,7 +16,7 @@ def symbol_address(name: str) -> int | None:
     KernelError EPERM where the kernel hides addresses (sysctl kernel.kptr_restrict).
     """
     wanted = name.encode()
-    with KALLSYMS.open("rb") as symbols:
+    with open(KALLSYMS, "rb") as symbols:  # noqa: PTH123 - pathlib is dear to import
         for line in symbols:
             # "ADDRESS TYPE NAME", and "\t[MODULE]" for a module's.
             if line.split(None, 3)[2] == wanted:
