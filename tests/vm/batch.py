@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -17,7 +18,7 @@ from tests.vm.job import End, Job, Outcome, add_outcome, read_jobs
 
 _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
-_BPFFS = b"/sys/fs/bpf"
+_BPFFS = Path("/sys/fs/bpf")
 
 
 def run(job: Job) -> Outcome:
@@ -57,7 +58,6 @@ def _read(fd: int, deadline: float) -> bytes | None:
 
 def _child(job: Job, write: int) -> NoReturn:
     try:
-        _mount_own_bpffs()
         answer = (End.RETURNED.value, job.function(**job.args), "")
     except Exception:  # noqa: BLE001 - it is the job's outcome
         answer = (End.RAISED.value, None, traceback.format_exc())
@@ -67,21 +67,35 @@ def _child(job: Job, write: int) -> NoReturn:
 
 
 def _mount_own_bpffs() -> None:
-    """An empty bpffs that only this process sees, so that what it pins goes with it."""
+    """A bpffs that only this process and its children see, so that what they pin goes with them."""
     libc = ctypes.CDLL(None, use_errno=True)
     for error in (
         libc.unshare(_CLONE_NEWNS),
         libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None),
-        libc.mount(b"bpf", _BPFFS, b"bpf", ctypes.c_ulong(0), None),
+        libc.mount(b"bpf", bytes(_BPFFS), b"bpf", ctypes.c_ulong(0), None),
     ):
         if error:
             number = ctypes.get_errno()
-            raise OSError(number, f"no bpffs in {_BPFFS.decode()}: {os.strerror(number)}")
+            raise OSError(number, f"no bpffs in {_BPFFS}: {os.strerror(number)}")
+
+
+def _unpin_all() -> None:
+    for entry in _BPFFS.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def main(directory: Path) -> None:
-    """Run the jobs that the directory holds; their outcomes appear there one by one."""
+    """Run the jobs that the directory holds; their outcomes appear there one by one.
+
+    Each begins with an empty bpffs. They share one mount, because the kernel loads programs of
+    its own at each.
+    """
+    _mount_own_bpffs()
     for job in read_jobs(directory):
+        _unpin_all()
         add_outcome(job.name, run(job), directory)
 
 

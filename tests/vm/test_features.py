@@ -60,6 +60,16 @@ SEC("socket") int p(void *ctx)
         + CONFIG_NO_SUCH_OPTION;
 }
 """
+# Programs that attach to others, and one whose section does not say what it attaches to.
+REPLACED = """
+__attribute__((noinline)) int part(struct __sk_buff *skb) { return skb->len; }
+SEC("tc") int whole(struct __sk_buff *skb) { return part(skb); }
+"""
+TRACING = """
+SEC("freplace/part") int replacing(struct __sk_buff *skb) { return 7; }
+SEC("fentry") int entered(unsigned long long *ctx) { return 0; }
+SEC("fentry") int kernel_function(unsigned long long *ctx) { return 0; }
+"""
 CONGESTION_CONTROL = "bpf_cubic"
 
 
@@ -77,6 +87,11 @@ def plan(directory: Path) -> Iterator[Job]:
     kconfig = lskel.generate(lskel.open_object(compile_bpf(KCONFIG), name="kc"))
     arguments = {"bundle": save(kconfig, directory, "kconfig"), "map_name": "kc.kconfig"}
     yield Job("kconfig", features.kconfig, arguments)
+    bundles = {
+        name: save(lskel.generate(lskel.open_object(compile_bpf(source))), directory, name)
+        for name, source in (("replaced", REPLACED), ("tracing", TRACING))
+    }
+    yield Job("targets", features.targets, bundles)
     path = next(path for path in corpus.objects() if path.stem == CONGESTION_CONTROL)
     control = save(lskel.generate(lskel.open_object(path)), directory, "control")
     arguments = {"bundle": control, "name": CONGESTION_CONTROL}
@@ -113,6 +128,15 @@ def test_configuration_of_the_target(machine: Machine) -> None:
     assert text.rstrip(b"\0").decode() == wanted("CC_VERSION_TEXT")[:63]
     assert missing is False
     assert not machine.release.startswith(platform.release())
+
+
+@on_machines
+def test_targets_given_when_loading(machine: Machine) -> None:
+    ids = machine.value("targets")
+    assert set(ids) == {"replacing", "entered", "kernel_function"}
+    assert all(ids.values())
+    assert ids["replacing"] == ids["entered"]  # the same function, in the program's own BTF
+    assert ids["kernel_function"] != ids["entered"]
 
 
 @on_machines

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from lskel.bpf.enums import Cmd, MapType
+from lskel.bpf.layouts import MAP_CREATE
+from lskel.runtime.objects import Fd, obj_pin
+from lskel.runtime.syscall import bpf, host_attr
 from tests.vm import batch, guest
 from tests.vm.job import End, Job
 from tests.vm.machine import Machine, run_here
@@ -38,10 +42,16 @@ def kill_batch() -> None:
 
 
 def pin() -> list[str]:
-    """A directory in bpffs, and what it holds by then."""
-    here = Path("/sys/fs/bpf/of-a-job")
-    here.mkdir()
-    return [entry.name for entry in here.parent.iterdir() if entry.is_dir()]
+    """Pin a map, alone and in a directory; what bpffs holds then."""
+    bpffs = Path("/sys/fs/bpf")
+    (bpffs / "directory").mkdir()
+    attr = host_attr(
+        MAP_CREATE, "max_entries", map_type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1
+    )
+    with Fd(bpf(Cmd.MAP_CREATE, attr)) as fd:
+        obj_pin(fd.fileno(), bpffs / "map")
+        obj_pin(fd.fileno(), bpffs / "directory" / "map")
+    return sorted(str(path.relative_to(bpffs)) for path in bpffs.rglob("*"))
 
 
 @pytest.mark.kernel
@@ -62,9 +72,12 @@ def test_outcomes(job: Job, end: End, detail: str) -> None:
 
 
 @pytest.mark.kernel
-def test_pins_are_the_jobs_own() -> None:
-    for _ in range(2):
-        assert batch.run(Job("", pin)).value == ["of-a-job"]
+def test_pins_are_the_jobs_own(tmp_path: Path) -> None:
+    before = sorted(Path("/sys/fs/bpf").iterdir())
+    machine = run_here([Job("one", pin), Job("other", pin)], tmp_path, 60)
+    for name in machine.outcomes:
+        assert machine.value(name) == ["directory", "directory/map", "map"]
+    assert sorted(Path("/sys/fs/bpf").iterdir()) == before
 
 
 @pytest.mark.kernel
