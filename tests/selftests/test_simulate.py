@@ -13,7 +13,7 @@ from lskel.bpf.attr import object_name
 from lskel.bpf.enums import Cmd
 from lskel.loader import context
 from lskel.loader.header import LightSkeleton, parse_header
-from lskel.loader.model import Loader
+from lskel.loader.model import Form, Loader
 from lskel.replay.compare import differences
 from lskel.replay.options import Options
 from lskel.replay.simulator.faults import Faults
@@ -110,12 +110,12 @@ def test_lists_are_of_real_objects() -> None:
     assert set(REFUSED) | set(DIFFERENT) <= names
 
 
-def simulated(count: int) -> Iterator[tuple[Path, Loader, Replay]]:
+def simulated(count: int, form: Form) -> Iterator[tuple[Path, Loader, Replay]]:
     """Loaders of about so many objects of all kinds, with their replays without faults."""
     paths = corpus.objects()
     for path in paths[:: max(1, len(paths) // count)]:
         try:
-            loader = lskel.generate(lskel.open_object(path))
+            loader = lskel.generate(lskel.open_object(path), form)
         except lskel.LskelError:
             continue
         if any(isinstance(asked, AttachFd) for asked in loader.trace.inputs):
@@ -130,10 +130,11 @@ def replay_with(loader: Loader, faults: Faults) -> Replay:
     return run(loader, kernel=SimulatedKernel("little", faults=faults, cpus=cpus))
 
 
-def test_every_failure_is_clean() -> None:
+@pytest.mark.parametrize("form", Form)
+def test_every_failure_is_clean(form: Form) -> None:
     """Make each call of each loader fail in turn: it returns that error and no fd stays open."""
     tried = calls = 0
-    for path, loader, whole in simulated(60):
+    for path, loader, whole in simulated(60, form):
         tried += 1
         for record in whole.records:
             replay = replay_with(loader, Faults(calls={record.n: errno.EIO}))
@@ -173,10 +174,11 @@ def makes(op: Op) -> Cmd | Aside:
     return Aside.KALLSYMS if isinstance(op, KsymFind) else Aside.BTF_FIND
 
 
-def test_out_of_fds() -> None:
+@pytest.mark.parametrize("form", Form)
+def test_out_of_fds(form: Form) -> None:
     """However few fds there are, the loader reports EMFILE and closes what it made."""
     tried = 0
-    for path, loader, whole in simulated(60):
+    for path, loader, whole in simulated(60, form):
         tried += 1
         for limit in range(len(whole.open_fds)):
             replay = replay_with(loader, Faults(max_fds=limit))
