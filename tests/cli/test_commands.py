@@ -76,6 +76,24 @@ def test_gen_many(tmp_path: Path) -> None:
     }
 
 
+def test_gen_by_several_processes(tmp_path: Path) -> None:
+    sources = []
+    for number in range(40):
+        sources.append(tmp_path / f"o{number}.bpf.o")
+        shutil.copy(example(("hello", "syscount")[number % 2]), sources[-1])
+    broken = tmp_path / "o40.o"
+    broken.write_bytes(b"nothing")
+    out, err = lskel("gen", *sources, broken, "-o", f"{tmp_path}/out/", "--json", status=1)
+    report = json.loads(out)
+    assert [item["object"] for item in report["generated"]] == [str(path) for path in sources]
+    assert [item["object"] for item in report["failed"]] == [str(broken)]
+    assert "o40.o: not an ELF file" in err
+    for path in sources[:2]:
+        lskel("gen", path, "-o", tmp_path / "one.lskel")
+        made = tmp_path / "out" / path.name.replace(".bpf.o", ".lskel")
+        assert made.read_bytes() == (tmp_path / "one.lskel").read_bytes()
+
+
 def test_gen_errors(tmp_path: Path) -> None:
     text = tmp_path / "x.c"
     text.write_text("int main;")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -17,6 +20,8 @@ from lskel.loader.bundle import dump
 from lskel.loader.model import Loader
 
 SUFFIX = ".lskel"
+# Starting a process costs as much as some ten objects.
+_TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
 
 
 @click.command("gen")
@@ -81,6 +86,24 @@ def _one(source: str, output: str, generation: Generation, as_json: bool) -> int
     return 0
 
 
+class _Task(NamedTuple):
+    """One of several objects, and where its bundle goes."""
+
+    source: str
+    target: Path
+    generation: Generation
+
+    def run(self) -> dict[str, Any]:
+        """The report; with `error` where the object failed."""
+        gc.enable()
+        try:
+            loader = generate_source(self.source, self.generation)
+            loader.save(self.target)
+        except LskelError as error:
+            return {"object": self.source, "error": str(error)}
+        return _report(self.source, str(self.target), loader, self.target.stat().st_size)
+
+
 def _many(objects: tuple[str, ...], directory: Path, generation: Generation, as_json: bool) -> int:
     from rich.console import Console
     from rich.progress import track
@@ -90,27 +113,43 @@ def _many(objects: tuple[str, ...], directory: Path, generation: Generation, as_
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot be made: {error.strerror}") from error
-    console = Console(stderr=True)
-    reports, failures, written = [], [], set[str]()
-    gc.enable()
-    for source in track(objects, "Generating", console=console, transient=True):
+    tasks: dict[Path, _Task] = {}
+    failures: list[dict[str, Any]] = []
+    reports: list[dict[str, Any]] = []
+    for source in objects:
         target = directory / (_stem(source) + SUFFIX)
-        try:
-            if target.name in written:
-                raise UsageError(f"{source}: another object has gone to {target} already")
-            loader = generate_source(source, generation)
-            loader.save(target)
-        except LskelError as error:
-            failures.append({"object": source, "error": str(error)})
-            click.echo(f"lskel: {error}", err=True)
-            continue
-        written.add(target.name)
-        reports.append(_report(source, str(target), loader, target.stat().st_size))
+        if target in tasks:
+            taken = f"{source}: another object goes to {target} already"
+            failures.append({"object": source, "error": taken})
+        tasks.setdefault(target, _Task(source, target, generation))
+    console = Console(stderr=True)
+    with _results(list(tasks.values())) as results:
+        for done in track(results, "Generating", total=len(tasks), console=console, transient=True):
+            (failures if "error" in done else reports).append(done)
+    for failed in failures:
+        click.echo(f"lskel: {failed['error']}", err=True)
     if as_json:
         print_json({"generated": reports, "failed": failures})
     else:
         click.echo(f"{len(reports)} of {len(objects)} objects generated in {directory}", err=True)
     return 1 if failures else 0
+
+
+@contextmanager
+def _results(tasks: list[_Task]) -> Iterator[Iterator[dict[str, Any]]]:
+    """What becomes of the tasks, in order; several run at once where there are enough of them."""
+    workers = min(os.cpu_count() or 1, len(tasks) // _TASKS_A_WORKER)
+    if workers < 2:
+        yield (task.run() for task in tasks)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(workers) as pool:
+        try:
+            yield pool.map(_Task.run, tasks, chunksize=_TASKS_A_CHUNK)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _stem(source: str) -> str:
