@@ -11,8 +11,8 @@ from lskel.bpf.attr import encode
 from lskel.bpf.enums import Cmd
 from lskel.bpf.insn import Insn
 from lskel.bpf.layouts import PROG_LOAD, Layout
-from lskel.loader.model import Loader
 from lskel.loader.lower import FD_SIZE
+from lskel.loader.model import Loader
 from lskel.loader.unrolled import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.faults import Faults

@@ -6,9 +6,11 @@ import errno
 import sys
 from contextlib import ExitStack
 
+from lskel.bpf.enums import Cmd
 from lskel.errors import NoPermission, ReplayError
 from lskel.loader import context
-from lskel.loader.model import NO_OP, Loader
+from lskel.loader.generate import generate
+from lskel.loader.model import NO_OP, Form, Loader
 from lskel.replay import direct, target
 from lskel.replay.context import build_context
 from lskel.replay.given import kept, with_given
@@ -37,9 +39,9 @@ def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
         prepared = with_given(prepare(trace, options, machine), options, stack)
         # The context holds addresses of values in it until the last run of the loader.
         ctx = build_context(trace, prepared, address_of)
-        result = _run(loader, ctx)
+        ran, result = _run(loader, ctx)
         if result.value != 0:
-            raise _explain(loader, prepared, result)
+            raise _explain(ran, prepared, result)
         stack.pop_all()
         return kept(_handed_back(trace, prepared, ctx), prepared, options)
 
@@ -60,10 +62,14 @@ def _handed_back(trace: Trace, prepared: Prepared, ctx: bytearray) -> Loaded:
     )
 
 
-def _run(loader: Loader, ctx: bytearray) -> Result:
+def _run(loader: Loader, ctx: bytearray) -> tuple[Loader, Result]:
+    """The loader that ran, which is an unrolled one where the kernel has no bpf_loop."""
     try:
-        return run_loader(loader.insns, loader.blob, ctx, loader.btf, loader.func_info)
+        return loader, run_loader(loader.insns, loader.blob, ctx, loader.btf, loader.func_info)
     except BpfError as error:
+        is_old = error.cmd == Cmd.PROG_LOAD and error.errno == errno.EINVAL
+        if is_old and loader.form is Form.TABLE:
+            return _run(generate(loader.trace, Form.UNROLLED), ctx)
         what = f"{loader.trace.name}: the kernel refuses the loader program: {error.what}"
         if error.errno == errno.EPERM:
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error

@@ -1,0 +1,122 @@
+"""The table loader: no ceilings of its own, one program for all, fallback on old kernels."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+import lskel
+from lskel.bpf.enums import Cmd
+from lskel.loader.blob import RegionKind
+from lskel.loader.model import Form
+from lskel.loader.records import Code
+from lskel.replay import kernel
+from lskel.replay.compare import differences
+from lskel.replay.options import Options
+from lskel.replay.simulator.run import run
+from lskel.runtime.loader import run_loader
+from lskel.runtime.maps import lookup
+from lskel.runtime.syscall import BpfError
+from lskel.trace import BtfFind
+from tests.build.clang import compile_bpf
+from tests.loader.test_unrolled import maps_and_programs
+
+TEXT = 'int value = 1; SEC("socket") int p(void *c) { return value; }'
+
+
+def table(source: str | bytes) -> lskel.Loader:
+    content = source if isinstance(source, bytes) else compile_bpf(source)
+    return lskel.generate(lskel.open_object(content, name="test"), Form.TABLE)
+
+
+@pytest.mark.kernel
+def test_a_thousand_maps_and_programs() -> None:
+    """bpftool's loader is rejected from 33 programs on, an unrolled one has 64 maps at most."""
+    loader = table(maps_and_programs(1000, 1000))
+    assert len(loader.insns) // 8 <= 256 + 2 * 2000
+    with kernel.run(loader) as loaded:
+        assert len(loaded.maps) == len(loaded.programs) == 1000
+        ids = loaded.programs["p999"].info().map_ids
+        assert ids == (loaded.maps["m999"].info().id,)
+
+
+def test_text_is_the_same_for_all() -> None:
+    """Instructions differ in immediates only, but for the results at the end of main."""
+    first, second = table(TEXT), table(maps_and_programs(3, 5))
+    ops = [list(loader.insns[0::8]) for loader in (first, second)]
+    more = 2 * (len(second.trace.maps) + len(second.trace.programs) - 2)
+    assert len(ops[1]) - len(ops[0]) == more
+
+
+def test_ten_thousand_kfunc_calls() -> None:
+    calls = "kfunc();" * 10_000
+    source = (
+        f"extern void kfunc(void) __ksym;"
+        f'SEC("raw_tp/sys_enter") int p(void *c) {{ {calls} return 0; }}'
+    )
+    loader = table(source)
+    assert sum(isinstance(op, BtfFind) for op in loader.trace.ops) == 1
+    replay = run(loader)
+    assert replay.value == 0
+    finds = [record for record in replay.records if record.name == "btf_find_by_name_kind"]
+    assert len(finds) == 1
+
+
+def test_context_is_too_large() -> None:
+    trace = table(maps_and_programs(1, 1)).trace
+    many = replace(trace, programs=trace.programs * 9000)
+    with pytest.raises(lskel.LimitExceeded, match="need a context of"):
+        lskel.generate(many, Form.TABLE)
+
+
+@pytest.mark.kernel
+def test_large_values_are_copied_in_parts() -> None:
+    """A value that the caller gives has no limit but the kernel's."""
+    size = 3 * 4096 + 100
+    loader = table(f'char big[{size}] = {{1}}; SEC("socket") int p(void *c) {{ return big[5]; }}')
+    value = bytes(n % 251 for n in range(size))
+    with kernel.run(loader, Options(initial={"test.data": value})) as loaded:
+        assert lookup(loaded.maps["test.data"].fd.fileno(), bytes(4), size) == value
+    with kernel.run(loader) as loaded:
+        kept = lookup(loaded.maps["test.data"].fd.fileno(), bytes(4), size)
+        assert kept == b"\1" + bytes(size - 1)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_either_byte_order(big_endian: bool) -> None:
+    obj = lskel.open_object(compile_bpf(TEXT, big_endian=big_endian), name="test")
+    replays = [run(lskel.generate(obj, form)) for form in Form]
+    assert [replay.value for replay in replays] == [0, 0]
+    assert not list(differences(*(replay.records for replay in replays)))
+
+
+def test_damaged_records_do_no_harm() -> None:
+    """Places outside the blob and unknown codes are refused by the walker itself."""
+    loader = table(TEXT)
+    region = next(r for r in loader.regions if r.kind is RegionKind.RECORDS)
+    for at, content in ((0, bytes([len(Code)])), (4, b"\xff" * 4), (8, b"\xff" * 4)):
+        blob = bytearray(loader.blob)
+        start = region.offset + at
+        blob[start : start + len(content)] = content
+        replay = run(replace(loader, blob=bytes(blob)))
+        assert replay.value == -errno.EFAULT
+        assert not replay.open_fds
+
+
+@pytest.mark.kernel
+def test_kernels_without_bpf_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 5.17 the kernel refuses the walker; the same trace is unrolled then."""
+    tried: list[bool] = []
+
+    def old(insns: bytes, blob: bytes, ctx: bytearray, btf: bytes, info: bytes) -> object:
+        tried.append(bool(btf))
+        if btf:
+            raise BpfError(Cmd.PROG_LOAD, errno.EINVAL)
+        return run_loader(insns, blob, ctx)
+
+    monkeypatch.setattr("lskel.replay.kernel.run_loader", old)
+    with kernel.run(table(TEXT)) as loaded:
+        assert list(loaded.programs) == ["p"]
+    assert tried == [True, False]
