@@ -16,7 +16,18 @@ from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import Layout
 from lskel.btf.ext import CORE_RELO_SIZE, Records
 from lskel.cursor import ByteOrder
-from lskel.trace import BtfLoad, Input, MapCreate, MapFreeze, MapUpdate, Op, ProgLoad, Ref
+from lskel.trace import (
+    BtfLoad,
+    Input,
+    LinkCreate,
+    MapCreate,
+    MapFreeze,
+    MapUpdate,
+    Op,
+    ProgLoad,
+    RawTracepointOpen,
+    Ref,
+)
 
 # A struct_ops map's value type is a module's (uapi/linux/bpf.h, Linux 6.9).
 F_VTYPE_BTF_OBJ_FD = 1 << 15
@@ -28,6 +39,8 @@ LAST_FIELD = {
     Cmd.MAP_UPDATE_ELEM: "flags",
     Cmd.MAP_FREEZE: "map_fd",
     Cmd.PROG_LOAD: "core_relo_rec_size",
+    Cmd.RAW_TRACEPOINT_OPEN: "prog_fd",
+    Cmd.LINK_CREATE: "flags",
 }
 
 
@@ -245,10 +258,23 @@ def _prog_load(op: ProgLoad, order: ByteOrder) -> Call:
     )
 
 
+def _raw_tracepoint_open(op: RawTracepointOpen, order: ByteOrder) -> Call:
+    numbers = (Number("prog_fd", op.program, Part.FD),)
+    return _call(Cmd.RAW_TRACEPOINT_OPEN, layouts.RAW_TRACEPOINT, order, {}, numbers=numbers)
+
+
+def _link_create(op: LinkCreate, order: ByteOrder) -> Call:
+    numbers = (Number("prog_fd", op.program, Part.FD),)
+    fields: dict[str, int | bytes] = {"attach_type": op.attach_type}
+    return _call(Cmd.LINK_CREATE, layouts.LINK_CREATE, order, fields, numbers=numbers)
+
+
 _BUILDERS: dict[type, Callable[[Any, ByteOrder], Call]] = {
     BtfLoad: _btf_load,
     MapCreate: _map_create,
     MapUpdate: _map_update,
     MapFreeze: _map_freeze,
     ProgLoad: _prog_load,
+    RawTracepointOpen: _raw_tracepoint_open,
+    LinkCreate: _link_create,
 }

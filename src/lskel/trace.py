@@ -154,13 +154,39 @@ class ProgLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class RawTracepointOpen:
+    """BPF_RAW_TRACEPOINT_OPEN of a program that was loaded for its target; makes a link."""
+
+    program: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCreate:
+    """BPF_LINK_CREATE of a program that needs no target; makes a link."""
+
+    program: Ref
+    attach_type: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Close the fd that an operation made; not an error where that is none (vmlinux)."""
 
     ref: Ref
 
 
-Op = BtfLoad | MapCreate | MapUpdate | MapFreeze | BtfFind | KsymFind | ProgLoad | Close
+Op = (
+    BtfLoad
+    | MapCreate
+    | MapUpdate
+    | MapFreeze
+    | BtfFind
+    | KsymFind
+    | ProgLoad
+    | RawTracepointOpen
+    | LinkCreate
+    | Close
+)
 
 
 class Subject(Enum):
@@ -233,6 +259,13 @@ class ProgramResult(NamedTuple):
     autoload: bool = True
 
 
+class LinkResult(NamedTuple):
+    """A link that stays: of program number `slot`, made by operation `op`."""
+
+    slot: int
+    op: int
+
+
 class KconfigMap(NamedTuple):
     """The map number `slot` holds these configuration values of the target in `size` bytes."""
 
@@ -276,6 +309,7 @@ class Trace:
     kconfig: KconfigMap | None = None
     struct_ops: tuple[StructOpsMap, ...] = ()
     arenas: tuple[Arena, ...] = ()
+    links: tuple[LinkResult, ...] = ()
 
     def map_create(self, slot: int) -> MapCreate:
         """The op that creates map number `slot`."""

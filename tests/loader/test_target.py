@@ -11,7 +11,10 @@ from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import MAP_CREATE, PROG_LOAD
 from lskel.errors import UsageError
 from lskel.loader import context
-from lskel.loader.model import Loader
+from lskel.loader.blob import RegionKind
+from lskel.loader.generate import generate
+from lskel.loader.model import Form, Loader
+from lskel.loader.records import SIZE, Code
 from lskel.replay.compare import describe
 from lskel.replay.context import build_context
 from lskel.replay.options import Options
@@ -21,7 +24,7 @@ from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.record import Aside, FdArray, FdRef, FoundType, Record
 from lskel.replay.simulator.run import Replay, simulate
 from lskel.syscalls import F_VTYPE_BTF_OBJ_FD
-from lskel.trace import BtfLoad, MapCreate, MemberIndex, ProgLoad, TypeSize
+from lskel.trace import BtfLoad, Close, MapCreate, MemberIndex, ProgLoad, TypeSize
 from tests.build.elf import RETURN_0
 from tests.loader.replays import is_open, issue, kernel_of, loader_of, of, play
 
@@ -379,28 +382,46 @@ def test_inputs_of_struct_ops(is_of_module: bool, big_endian: bool) -> None:
 
 # -- messages -------------------------------------------------------------------------------------
 
+RESULT_OF = (Code.CALL, Code.FIND, Code.KSYM)
 
-def test_debug_prints_each_result() -> None:
-    loader = loader_of(MAPS, debug=True)
+
+def codes_of(loader: Loader) -> list[int]:
+    """The codes of a table loader's records, in order."""
+    regions = sorted(r for r in loader.regions if r.kind is RegionKind.RECORDS)
+    return [loader.blob[at] for r in regions for at in range(r.offset, r.offset + r.size, SIZE)]
+
+
+@pytest.mark.parametrize("form", Form)
+def test_debug_prints_each_result(form: Form) -> None:
+    trace = loader_of(MAPS).trace
+    loader, quiet = (generate(trace, form, debug=debug) for debug in (True, False))
     options = Options(autoload={"off": True})
     done = play(loader, kernel_of(loader, module=["kfunc"]), options)
-    quiet = loader_of(MAPS)
     silent = play(quiet, kernel_of(quiet, module=["kfunc"]), options)
     assert done.value == silent.value == 0
     assert described(done) == described(silent) and not silent.printed
-    assert len(done.printed) == len(loader.trace.ops)
-    for op, message in zip(loader.trace.ops, done.printed, strict=True):
-        assert message.startswith(f"lskel: {type(op).__name__} {getattr(op, 'name', '')}: ")
-    loads = [
-        m for m, op in zip(done.printed, loader.trace.ops, strict=True) if isinstance(op, ProgLoad)
-    ]
-    assert loads == [f"lskel: ProgLoad {n}: {program_fd(loader, done, n)}" for n in ("on", "off")]
+    calls = [op for op in trace.ops if not isinstance(op, Close)]
+    texts, results = zip(*(message.rsplit(": ", 1) for message in done.printed), strict=True)
+    if form is Form.TABLE:
+        # Records count from 1 there.
+        codes = [number + 1 for number, code in enumerate(codes_of(loader)) if code in RESULT_OF]
+        assert list(texts) == [f"lskel: record {number}" for number in codes]
+    else:
+        assert list(texts) == [
+            f"lskel: {type(op).__name__} {getattr(op, 'name', '')}" for op in calls
+        ]
+    made = [int(result) for op, result in zip(calls, results, strict=True) if type(op) is ProgLoad]
+    assert made == [program_fd(loader, done, name) for name in ("on", "off")]
 
 
-def test_debug_prints_what_failed_last() -> None:
-    loader = loader_of(MAPS, debug=True)
+@pytest.mark.parametrize("form", Form)
+def test_debug_prints_what_failed_last(form: Form) -> None:
+    loader = generate(loader_of(MAPS).trace, form, debug=True)
     good = play(loader, kernel_of(loader))
     (load,) = of(good, Cmd.PROG_LOAD)
     done = play(loader, kernel_of(loader, calls={load.n: errno.EACCES}))
     assert done.value == -errno.EACCES
-    assert done.printed[-1] == f"lskel: ProgLoad on: {-errno.EACCES}"
+    text, result = done.printed[-1].rsplit(": ", 1)
+    assert int(result) == -errno.EACCES
+    if form is Form.UNROLLED:
+        assert text == "lskel: ProgLoad on"

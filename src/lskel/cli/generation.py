@@ -40,6 +40,7 @@ class Generation(NamedTuple):
     types: Mapping[str, GivenType] = {}
     autoload: Mapping[str, bool] = {}
     debug: bool = False
+    links: bool = False
 
     @property
     def by_name(self) -> tuple[str, ...]:
@@ -54,6 +55,7 @@ class Generation(NamedTuple):
     def check_unused(self, what: str) -> None:
         """UsageError where there are options that `what` is too late for: it is generated."""
         given = [*self.by_name, *(["--debug"] if self.debug else [])]
+        given += ["--links"] if self.links else []
         if given:
             raise UsageError(
                 f"{', '.join(given)} cannot change {what}, which is generated already",
@@ -103,13 +105,14 @@ def _generation(
     no_autoload: tuple[str, ...],
     form: str = DEFAULT_FORM,
     debug: bool = False,
+    links: bool = False,
 ) -> Generation:
     with at("--type"):
         given = {program: _parse_type(text) for program, text in pairs(types, _TYPE).items()}
     if both := sorted(set(autoload) & set(no_autoload)):
         raise UsageError(f"'{both[0]}' is given to both --autoload and --no-autoload")
     wanted = dict.fromkeys(autoload, True) | dict.fromkeys(no_autoload, False)
-    return Generation(name, form, given, wanted, debug)
+    return Generation(name, form, given, wanted, debug, links)
 
 
 def _parse_type(text: str) -> GivenType:
@@ -168,8 +171,15 @@ _DEBUG = click.option(
     help="Let the loader print the result of each step to /sys/kernel/tracing/trace_pipe.",
 )
 
+_LINKS = click.option(
+    "--links",
+    is_flag=True,
+    help="Let the loader itself attach programs that need nothing from user space for it: fentry "
+    "and its like, tp_btf, lsm, iter.",
+)
+
 # Argument `generation`: for a command that shows objects, and for one that makes loaders of them.
 object_options = gathered("generation", _generation, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD)
 generation_options = gathered(
-    "generation", _generation, _FORM, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD, _DEBUG
+    "generation", _generation, _FORM, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD, _DEBUG, _LINKS
 )

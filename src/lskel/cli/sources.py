@@ -146,4 +146,4 @@ def _loader(opened: Object | Loader, source: str, generation: Generation) -> Loa
     if isinstance(opened, Loader):
         return opened
     with at(source):
-        return generate(opened, generation.form, debug=generation.debug)
+        return generate(opened, generation.form, attach=generation.links, debug=generation.debug)

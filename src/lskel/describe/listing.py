@@ -24,6 +24,8 @@ _BY_INDEX = (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
 class Row(NamedTuple):
     """One instruction: `insn` is the index of its first slot, `raw` its 8 or 16 bytes.
 
+    Of what a loader keeps in tables, it is an element: `insn` is its number.
+
     `label` names what starts here: a function, an operation. `source` is the line that starts here.
     `core` are its CO-RE relocations. `note` says what it refers to. Each is empty (None) where
     there is none.

@@ -2,47 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lskel.bpf import insn as i
-from lskel.bpf.disasm import Names, disassemble
+from lskel.bpf.disasm import Line, Names, disassemble
 from lskel.bpf.enums import ProgType
 from lskel.bpf.insn import Pseudo
 from lskel.bpf.names import enum_name
+from lskel.btf.ext import FUNC_INFO_SIZE, Records
 from lskel.describe.listing import Listing, Row
-from lskel.describe.places import Area, Touch, touches
-from lskel.describe.regions import BlobMap, context_field, operation
+from lskel.describe.places import Area, Place, Touch, touches
+from lskel.describe.records import unpack
+from lskel.describe.regions import BlobMap, context_field, heading
+from lskel.describe.tables import tables
 from lskel.loader import unrolled
+from lskel.loader.blob import RegionKind
+from lskel.loader.lower import NO_SINGLE_OP
 from lskel.loader.model import Form, Loader
+from lskel.loader.records import Code
+from lskel.loader.table import walker
 
-_NO_OP = -1
-# In which register a form keeps the number of the operation under way.
-_OP_REGISTER = {Form.UNROLLED: unrolled.OP}
 _BLOB_INDEX = 0
+_OF_RECORD = f"{RegionKind.RECORDS.value}[i]."
 
 
 def loader_listing(loader: Loader) -> Listing:
-    """The loader program's instructions.
+    """The loader program's instructions; behind them, in the table form, its pointers and records.
 
-    Labels say which operation of the trace begins. Notes say what the instruction reads, writes or
-    takes the address of: ``blob+1344 (attr of op 3: map_flags)``, ``ctx+24 (maps[0].map_fd)``.
+    Labels say what begins: an operation of the trace, a function, the code of a kind of records.
+    Notes say what the instruction reads, writes or takes the address of: ``blob+1344 (attr of op 3:
+    map_flags)``, ``ctx+24 (maps[0].map_fd)``, ``records[i].a``; ``[a]`` is what lies at the offset
+    `a` of the blob, ``blob + a`` its address.
     """
     order = loader.trace.order
+    functions = _functions(loader)
+    names = Names(map=_map, subprogram=functions.get)
+    lines = list(disassemble(loader.insns, order, names))
     touched = touches(loader.insns, order)
+    labels = dict(_labels(loader, lines, touched)) | functions
     blob = BlobMap(loader)
     rows = []
-    current = _NO_OP
-    for line in disassemble(loader.insns, order, Names(map=_map)):
-        begins = _begun(loader, line.raw)
-        current = current if begins is None else begins
+    current = NO_SINGLE_OP
+    for line in lines:
+        begun = _begun(loader, line)
+        current = current if begun is None else begun
         touch = touched.get(line.index)
-        rows.append(
-            Row(
-                line.index,
-                line.raw,
-                line.text,
-                "" if begins is None else f"op {begins}: {operation(loader.trace, begins)}",
-                note="" if touch is None else _note(loader, blob, touch, current),
-            )
-        )
+        note = "" if touch is None else _note(loader, blob, touch, current)
+        label = labels.get(line.index, "")
+        rows.append(Row(line.index, line.raw, line.text, label, note=note))
+    rows += tables(loader, blob)
     return Listing(loader.trace.name, "", enum_name(ProgType, ProgType.SYSCALL), tuple(rows), "")
 
 
@@ -50,16 +58,100 @@ def _map(pseudo: Pseudo, number: int) -> str | None:
     return "blob" if pseudo is Pseudo.MAP_IDX_VALUE and number == _BLOB_INDEX else None
 
 
-def _begun(loader: Loader, raw: bytes) -> int | None:
-    """The operation that the instruction says is under way from here."""
-    insn = i.read(raw, 0, loader.trace.order)
-    sets = insn.op == i.ALU64 | i.MOV | i.K and insn.dst == _OP_REGISTER.get(loader.form)
+# -- labels -----------------------------------------------------------------------------------
+
+
+def _functions(loader: Loader) -> dict[int, str]:
+    """The functions by their first instruction; an unrolled loader has one, which needs no name."""
+    if loader.form is not Form.TABLE:
+        return {}
+    info = unpack(Records(FUNC_INFO_SIZE, loader.func_info), "II", loader.trace.order)
+    return {start: name for name, (start, _) in zip(walker.FUNCTIONS, info, strict=False)}
+
+
+def _labels(
+    loader: Loader, lines: list[Line], touched: dict[int, Touch]
+) -> Iterator[tuple[int, str]]:
+    """What begins at which instruction. In both forms the main program ends alike."""
+    yield from _endings(loader, lines, touched)
+    if loader.form is Form.TABLE:
+        yield from _of_table(loader, lines)
+    else:
+        yield from _of_unrolled(loader, lines, touched)
+
+
+def _endings(
+    loader: Loader, lines: list[Line], touched: dict[int, Touch]
+) -> Iterator[tuple[int, str]]:
+    """Only fds that are handed over are stored in the context; behind the first exit is failure."""
+    insns = [i.read(line.raw, 0, loader.trace.order) for line in lines]
+    for before, line, insn in zip(lines, lines[1:], insns[1:], strict=False):
+        touch = touched.get(line.index)
+        if touch and insn.op & 0x07 == i.STX and touch.place.area is Area.CONTEXT:
+            yield before.index, "hand over"
+            break
+    ends = (line for line, insn in zip(lines[1:], insns, strict=False) if insn.op == i.OP_EXIT)
+    if (first := next(ends, None)) is not None:
+        yield first.index, "failure"
+
+
+def _of_unrolled(
+    loader: Loader, lines: list[Line], touched: dict[int, Touch]
+) -> Iterator[tuple[int, str]]:
+    """What comes before the first operation, but for setting up registers, is for all of them."""
+    begun = {line.index: op for line in lines if (op := _begun(loader, line)) is not None}
+    accesses = (index for index, touch in touched.items() if touch.accesses)
+    if begun and (first := next(accesses, min(begun))) < min(begun):
+        yield first, heading(loader.trace, NO_SINGLE_OP)
+    for index, op in begun.items():
+        yield index, heading(loader.trace, op)
+
+
+def _begun(loader: Loader, line: Line) -> int | None:
+    """The operation that an unrolled loader's instruction says is under way from here."""
+    if loader.form is not Form.UNROLLED:
+        return None
+    insn = i.read(line.raw, 0, loader.trace.order)
+    sets = insn.op == i.ALU64 | i.MOV | i.K and insn.dst == unrolled.OP
     return insn.imm if sets and 0 <= insn.imm < len(loader.trace.ops) else None
 
 
+def _of_table(loader: Loader, lines: list[Line]) -> Iterator[tuple[int, str]]:
+    """The walker compares nothing but the code of a record in its register."""
+    codes = {code.value: code.name for code in Code}
+    for line in lines:
+        insn = i.read(line.raw, 0, loader.trace.order)
+        is_choice = insn.op == i.JMP | i.JEQ | i.K and insn.dst == walker.CODE
+        if is_choice and insn.imm in codes:
+            yield line.index + 1 + insn.off, codes[insn.imm]
+
+
+# -- notes ------------------------------------------------------------------------------------
+
+
 def _note(loader: Loader, blob: BlobMap, touch: Touch, op: int) -> str:
-    area, offset = touch.place
+    area, offset, _ = touch.place
     text = f"{area.value}{offset:+d}"
     if area is Area.BLOB:
-        return f"{text} ({blob.describe(touch, op)})"
-    return f"{text} ({context_field(loader.trace, offset)})" if touch.accesses else text
+        return f"{text} ({blob.name(offset, op, whole=not touch.accesses)})"
+    if area is Area.CONTEXT:
+        return f"{text} ({context_field(loader.trace, offset)})" if touch.accesses else text
+    if area is Area.ELEMENT:
+        return blob.element(offset, whole=not touch.accesses)
+    number = _number(blob, touch.place)
+    return f"[{number}]" if touch.accesses else f"blob + {number}"
+
+
+def _number(blob: BlobMap, pointed: Place) -> str:
+    """The offset of what is pointed to: ``a``, ``b +4``, ``pointers[i]``, ``[pointers[i]]``."""
+    kept = pointed.kept
+    assert kept is not None
+    if kept.area is Area.ELEMENT:
+        text = blob.element(kept.offset, whole=False).removeprefix(
+            f"{RegionKind.RECORDS.value}[i]."
+        )
+    elif kept.area is Area.POINTED:
+        text = f"[{_number(blob, kept)}]"
+    else:
+        text = f"[{kept.area.value}{kept.offset:+d}]"
+    return text + (f" {pointed.offset:+d}" if pointed.offset else "")

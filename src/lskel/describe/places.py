@@ -1,12 +1,13 @@
 """Which instructions of a loader program touch its blob or its context, and where.
 
-Loaders make addresses by adding constants to the blob's address. So following registers along the
-text is enough; where jumps meet, what is the same on all ways stays known. Of ways back, only what
-is assigned once is.
+Loaders make addresses by adding constants to the blob's address, or offsets that they read, or
+places of elements in a table. So following registers along the text is enough; where jumps meet,
+what is the same on all ways stays known. Of ways back, only what its function assigns once is.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
@@ -29,16 +30,30 @@ class Area(Enum):
 
     BLOB = "blob"
     CONTEXT = "ctx"
+    ELEMENT = "element"
+    POINTED = "pointed"
 
 
 class Place(NamedTuple):
-    """`offset` bytes into an area."""
+    """`offset` bytes into an area.
+
+    Of an element of a table in the blob, `offset` is where it would be if it were the first. What
+    is pointed to lies in the blob, `offset` bytes from the offset that is kept at `kept`.
+    """
 
     area: Area
     offset: int
+    kept: Place | None = None
 
 
-_Known = dict[int, Place]
+class _Number(NamedTuple):
+    """A number to add to the blob's address: what was read at `kept`, else an index; and more."""
+
+    more: int
+    kept: Place | None = None
+
+
+_Known = dict[int, Place | _Number]
 
 
 class Touch(NamedTuple):
@@ -52,7 +67,12 @@ def touches(code: bytes, order: ByteOrder) -> dict[int, Touch]:
     """What the instructions do, by the index of their first slot."""
     insns = dict(_insns(code, order))
     entries = _entries(insns)
-    writes = Counter(register for insn in insns.values() for register in _written(insn))
+    starts = sorted(entries)
+    writes = Counter(
+        (bisect_right(starts, index), register)
+        for index, insn in insns.items()
+        for register in _written(insn)
+    )
     ways = _Ways(insns)
     known: _Known | None = {1: Place(Area.CONTEXT, 0)}
     found = {}
@@ -61,7 +81,8 @@ def touches(code: bytes, order: ByteOrder) -> dict[int, Touch]:
         if index in entries or known is None:
             known = {}
         elif index in ways.back:
-            known = {reg: place for reg, place in known.items() if writes[reg] == 1}
+            function = bisect_right(starts, index)
+            known = {reg: place for reg, place in known.items() if writes[function, reg] == 1}
         accessed = _accessed(insn, known)
         made = _made(insn, i.read(code, index + 1, order) if i.is_wide(insn) else None, known)
         for register in _written(insn):
@@ -71,9 +92,9 @@ def touches(code: bytes, order: ByteOrder) -> dict[int, Touch]:
         known = ways.leave(index, insn, known)
         following = insns.get(index + 1)
         # The address is complete only once the constant is added.
-        if made is not None and following is not None and _adds(following, insn.dst):
+        if accessed is None and following is not None and _adds(following, insn.dst):
             continue
-        if (place := accessed or made) is not None:
+        if isinstance(place := accessed or made, Place):
             found[index] = Touch(place, accessed is not None)
     return found
 
@@ -143,26 +164,50 @@ def _written(insn: Insn) -> tuple[int, ...]:
     return (insn.dst,) if cls in (i.ALU, i.ALU64, i.LD, i.LDX) else ()
 
 
-def _accessed(insn: Insn, known: dict[int, Place]) -> Place | None:
+def _accessed(insn: Insn, known: _Known) -> Place | None:
     cls = insn.op & 0x07
     if cls not in (i.LDX, i.ST, i.STX):
         return None
-    return _moved(known.get(insn.src if cls == i.LDX else insn.dst), insn.off)
+    base = known.get(insn.src if cls == i.LDX else insn.dst)
+    return base._replace(offset=base.offset + insn.off) if isinstance(base, Place) else None
 
 
-def _made(insn: Insn, second: Insn | None, known: dict[int, Place]) -> Place | None:
-    """The place whose address the instruction leaves in its destination."""
+def _made(insn: Insn, second: Insn | None, known: _Known) -> Place | _Number | None:
+    """The place whose address the instruction leaves in its destination, or part of one."""
     if second is not None:
         is_blob = insn.src == Pseudo.MAP_IDX_VALUE and insn.imm == 0
         return Place(Area.BLOB, second.imm) if is_blob else None
+    if insn.op & 0x07 == i.LDX:
+        return _read(_accessed(insn, known))
     if insn.op == i.ALU64 | i.MOV | i.X and not insn.off:
         return known.get(insn.src)
-    return _moved(known.get(insn.dst), insn.imm) if _adds(insn, insn.dst) else None
+    if insn.op == i.ALU64 | i.LSH | i.K:
+        return _Number(0)
+    held = known.get(insn.dst)
+    if insn.op == i.ALU64 | i.ADD | i.X:
+        return _sum(held, known.get(insn.src))
+    return _moved(held, insn.imm) if _adds(insn, insn.dst) else None
+
+
+def _read(place: Place | None) -> _Number | None:
+    """What lies at a place; offsets that are kept where other offsets lead go no deeper."""
+    is_deep = place is not None and place.kept is not None and place.kept.kept is not None
+    return None if place is None or is_deep else _Number(0, place)
+
+
+def _sum(held: Place | _Number | None, base: Place | _Number | None) -> Place | None:
+    """The address of the blob, added to a number."""
+    if not isinstance(held, _Number) or not isinstance(base, Place) or base.area is not Area.BLOB:
+        return None
+    area = Area.ELEMENT if held.kept is None else Area.POINTED
+    return Place(area, base.offset + held.more, held.kept)
 
 
 def _adds(insn: Insn, register: int) -> bool:
     return insn.op == i.ALU64 | i.ADD | i.K and insn.dst == register
 
 
-def _moved(place: Place | None, distance: int) -> Place | None:
-    return None if place is None else place._replace(offset=place.offset + distance)
+def _moved(held: Place | _Number | None, distance: int) -> Place | _Number | None:
+    if isinstance(held, _Number):
+        return held._replace(more=held.more + distance)
+    return None if held is None else held._replace(offset=held.offset + distance)

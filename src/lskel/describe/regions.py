@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 
 from lskel.bpf import insn as i
 from lskel.bpf import layouts
 from lskel.bpf.layouts import Layout
 from lskel.describe.asks import inputs
-from lskel.describe.places import Touch
-from lskel.loader import context
+from lskel.loader import context, records
 from lskel.loader.blob import Region, RegionKind
-from lskel.loader.lower import FD_SIZE, INSN_IMM, INSN_OFF, INSN_REGS
-from lskel.loader.model import Loader
+from lskel.loader.lower import FD_SIZE, INSN_IMM, INSN_OFF, INSN_REGS, NO_SINGLE_OP
+from lskel.loader.model import Form, Loader
 from lskel.loader.unrolled import MAX_USED_MAPS
-from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, Op, ProgLoad, Ref, Trace
-
-PADDING = "padding"
+from lskel.trace import (
+    BtfLoad,
+    LinkCreate,
+    MapCreate,
+    MapFreeze,
+    MapUpdate,
+    Op,
+    ProgLoad,
+    RawTracepointOpen,
+    Ref,
+    Trace,
+)
 
 _LAYOUTS: dict[type, Layout] = {
     BtfLoad: layouts.BTF_LOAD,
@@ -24,6 +33,8 @@ _LAYOUTS: dict[type, Layout] = {
     MapUpdate: layouts.MAP_ELEM,
     MapFreeze: layouts.MAP_ELEM,
     ProgLoad: layouts.PROG_LOAD,
+    RawTracepointOpen: layouts.RAW_TRACEPOINT,
+    LinkCreate: layouts.LINK_CREATE,
 }
 # Kinds of content by the field of the attr that points to them, else by the region's kind.
 _CONTENTS = {
@@ -41,18 +52,29 @@ _CONTENTS = {
 _INSN_FIELDS = {0: "", INSN_REGS: " registers", INSN_OFF: " offset", INSN_IMM: " imm"}
 _HEADER = {0: "sz", 4: "flags", 8: "log_level", 12: "log_size", 16: "log_buf"}
 _MAP_FIELDS = {0: "map_fd", 4: "max_entries", 8: "initial_value"}
+_RECORD_FIELDS = {
+    records.CODE: "code",
+    records.ARG: "arg",
+    records.LENGTH: "size",
+    records.A: "a",
+    records.B: "b",
+    records.C: "c",
+}
 
 
 def contents(loader: Loader) -> dict[str, int]:
     """Bytes of the blob by kind of content, in the order of the blob; together the whole blob.
 
-    Data that operations share count once. The kinds: `fd_array`, `status`, `fds`, `attr`, `btf`,
-    `values` (of maps, and their keys), `names` (and licenses), `insns`, `func_info`, `line_info`,
-    `core_relos`, `messages` (of a loader that prints what it does), and last `padding`.
+    Data that operations share count once. The kinds: `fd_array`, `status`, `fds`, `found` (BTF ids
+    and addresses), `attr`, `btf`, `values` (of maps, and their keys), `names` (and licenses),
+    `insns`, `func_info`, `line_info`, `core_relos`, `messages` (of a loader that prints what it
+    does), in the table form `state`, `context` (the copy), `pointers`, `records` and `ops`, and
+    last `padding`.
     """
     found: dict[str, int] = {}
     end = 0
-    for region in sorted(loader.regions, key=_by_place):
+    padding = RegionKind.PADDING
+    for region in sorted((r for r in loader.regions if r.kind is not padding), key=_by_place):
         kind = region.kind.value
         if region.kind is RegionKind.DATA:
             kind = _CONTENTS.get(region.field, kind)
@@ -60,19 +82,27 @@ def contents(loader: Loader) -> dict[str, int]:
         if new > 0:
             found[kind] = found.get(kind, 0) + new
             end = region.offset + region.size
-    padding = len(loader.blob) - sum(found.values())
-    return found | ({PADDING: padding} if padding else {})
+    rest = len(loader.blob) - sum(found.values())
+    return found | ({padding.value: rest} if rest else {})
 
 
 def operation(trace: Trace, number: int) -> str:
     """An operation in a few words: ``MapCreate 'events'``, ``Close BtfLoad``."""
     op = trace.ops[number]
-    ref = getattr(op, "map", None) or getattr(op, "ref", None)
+    refs = (getattr(op, field, None) for field in ("map", "program", "ref"))
+    ref = next(filter(None, refs), None)
     subject = trace.ops[ref.op] if isinstance(ref, Ref) else op
     name = getattr(subject, "name", "")
     if name:
         return f"{type(op).__name__} '{name}'"
     return type(op).__name__ if subject is op else f"{type(op).__name__} {type(subject).__name__}"
+
+
+def heading(trace: Trace, number: int) -> str:
+    """What stands above the steps of an operation, or of NO_SINGLE_OP."""
+    if 0 <= number < len(trace.ops):
+        return f"op {number}: {operation(trace, number)}"
+    return "all ops: log fields"
 
 
 class BlobMap:
@@ -83,40 +113,78 @@ class BlobMap:
         self._regions = sorted(loader.regions, key=_by_place)
         self._starts = [region.offset for region in self._regions]
         # Slots of fd_array count from here, those that lie elsewhere as well.
-        self._fd_array = next((r.offset for r in self._regions if r.kind is RegionKind.FD_ARRAY), 0)
+        self._fd_array = self._start(RegionKind.FD_ARRAY)
+        maps = len(self._trace.maps)
+        self._kfuncs = MAX_USED_MAPS if loader.form is Form.UNROLLED else max(maps, 1)
+        self._records = self._start(RegionKind.RECORDS)
 
-    def describe(self, touch: Touch, op: int) -> str:
-        """What a place of the blob holds; of shared data, the part of operation `op`."""
-        offset = touch.place.offset
+    def _start(self, kind: RegionKind) -> int:
+        return next((r.offset for r in self._regions if r.kind is kind), 0)
+
+    def _holding(self, offset: int) -> list[Region]:
         last = bisect_right(self._starts, offset)
         first = bisect_left(self._starts, self._starts[last - 1]) if last else 0
-        holding = [r for r in self._regions[first:last] if offset < r.offset + max(r.size, 1)]
+        return [r for r in self._regions[first:last] if offset < r.offset + max(r.size, 1)]
+
+    def owner(self, offset: int) -> int:
+        """The operation that a place belongs to, which shares it with no other."""
+        return next((region.op for region in self._holding(offset)), NO_SINGLE_OP)
+
+    def name(self, offset: int, op: int, *, whole: bool) -> str:
+        """What lies at a place; of shared data, the part of operation `op`.
+
+        With `whole`, the start of something stands for all of it.
+        """
+        holding = self._holding(offset)
         if not holding:
-            return PADDING
+            return RegionKind.PADDING.value
         region = next((region for region in holding if region.op == op), holding[0])
+        return _whole(region) if whole and offset == region.offset else self._part(region, offset)
+
+    def element(self, offset: int, *, whole: bool) -> str:
+        """What of an element of a table would lie at a place if it were the first."""
+        holding = self._holding(offset)
+        if not holding:
+            return RegionKind.PADDING.value
+        kind = holding[-1].kind
+        if whole or kind is not RegionKind.RECORDS:
+            return f"{kind.value}[i]"
+        inside = offset - self._records
+        return f"{kind.value}[i].{_RECORD_FIELDS.get(inside, inside)}"
+
+    def _part(self, region: Region, offset: int) -> str:
         inside = offset - region.offset
-        # The address of a region's start stands for all of it.
-        if not touch.accesses and not inside:
-            return _whole(region)
         if region.kind is RegionKind.FD_ARRAY:
             return self._slot((offset - self._fd_array) // FD_SIZE)
         if region.kind is RegionKind.ATTR:
-            return self._attr(region, inside)
+            return f"{_whole(region)}: {_attr_field(_op(self._trace, region), inside)}"
+        if region.kind is RegionKind.CONTEXT:
+            return f"context: {context_field(self._trace, inside)}"
         if region.field == "insns":
             return _insn(region, inside)
-        if region.kind is RegionKind.FOUND and inside:
+        if region.field == "BTF id" and inside:
             return f"fd_array index of op {region.op}"
         return _whole(region) + (f" {inside:+d}" if inside else "")
 
     def _slot(self, slot: int) -> str:
         if slot < len(self._trace.maps):
             return f"fd_array[{slot}], map '{self._trace.maps[slot].name}'"
-        return f"fd_array[{slot}]" + (", BTF of a kfunc" if slot >= MAX_USED_MAPS else "")
+        return f"fd_array[{slot}]" + (", BTF of a kfunc" if slot >= self._kfuncs else "")
 
-    def _attr(self, region: Region, inside: int) -> str:
-        layout = _LAYOUTS.get(type(_op(self._trace, region)), {})
-        fields = "/".join(name for name, (at, _) in layout.items() if at == inside)
-        return f"{_whole(region)}: {fields}"
+
+def _attr_field(op: Op | None, inside: int) -> str:
+    names: dict[int, str] = {}
+    for name, (at, _) in _LAYOUTS.get(type(op), {}).items():
+        names[at] = f"{names[at]}/{name}" if at in names else name
+    return _named(names, inside)
+
+
+def _named(names: Mapping[int, str], inside: int) -> str:
+    """The field at or before a place, and how far behind its start that is."""
+    at = max((start for start in names if start <= inside), default=None)
+    if at is None:
+        return f"{inside}"
+    return names[at] + (f" {inside - at:+d}" if inside > at else "")
 
 
 def _whole(region: Region) -> str:
@@ -146,14 +214,16 @@ def context_field(trace: Trace, offset: int) -> str:
     Inputs, which have no names, are said in words: ``inputs[0]: size of struct x``.
     """
     if offset < context.HEADER_SIZE:
-        return _HEADER.get(offset, f"{offset}")
+        return _named(_HEADER, offset)
     slot, inside = divmod(offset - context.HEADER_SIZE, context.MAP_SIZE)
     if slot < len(trace.maps):
-        return f"maps[{slot}].{_MAP_FIELDS.get(inside, inside)}"
+        return f"maps[{slot}].{_named(_MAP_FIELDS, inside)}"
     program = (offset - context.program_fd(len(trace.maps), 0)) // context.PROGRAM_SIZE
     if program < len(trace.programs):
         return f"progs[{program}].prog_fd"
-    first = context.input_value(len(trace.maps), len(trace.programs), 0)
-    number = (offset - first) // context.INPUT_SIZE
-    words = inputs(trace)[number : number + 1]
-    return ": ".join((f"inputs[{number}]", *words))
+    maps, programs, asked = len(trace.maps), len(trace.programs), inputs(trace)
+    number = (offset - context.input_value(maps, programs, 0)) // context.INPUT_SIZE
+    if number < len(asked):
+        return f"inputs[{number}]: {asked[number]}"
+    link = (offset - context.link_fd(maps, programs, len(asked), 0)) // context.LINK_SIZE
+    return f"links[{link}].link_fd"

@@ -86,7 +86,9 @@ def attach_all(
             fd = loaded.programs[made.name].fd.fileno()
             interface = wanted.pop(made.name, None)
             with at(f"program '{made.name}'"):
-                if interface is not None:
+                if made.name in loaded.links:
+                    attached.append(Attached(made.name, made.section, loaded.links[made.name]))
+                elif interface is not None:
                     attached.append(_to_interface(made.name, op, fd, interface))
                 elif op.type != ProgType.STRUCT_OPS:  # which their maps attach
                     _by_itself(made, op, fd, (targets or {}).get(made.name), attached, skipped)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from lskel.bpf import insn as i
-from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.insn import CallKind, Pseudo
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member
 from lskel.btf.names import essential_name
@@ -40,6 +40,8 @@ from lskel.trace import (
     InputKind,
     KconfigMap,
     KsymFind,
+    LinkCreate,
+    LinkResult,
     MapCreate,
     MapFreeze,
     MapResult,
@@ -48,6 +50,7 @@ from lskel.trace import (
     Op,
     ProgLoad,
     ProgramResult,
+    RawTracepointOpen,
     Ref,
     StructOpsMap,
     Subject,
@@ -60,8 +63,24 @@ F_SLEEPABLE = 1 << 4
 F_XDP_HAS_FRAGS = 1 << 5
 
 
-def plan(obj: Object) -> Trace:
+# Programs that attach where they were loaded for, with nothing else to say.
+_OPENED = frozenset(
+    {
+        (ProgType.TRACING, AttachType.TRACE_RAW_TP),
+        (ProgType.TRACING, AttachType.TRACE_FENTRY),
+        (ProgType.TRACING, AttachType.TRACE_FEXIT),
+        (ProgType.TRACING, AttachType.MODIFY_RETURN),
+        (ProgType.LSM, AttachType.LSM_MAC),
+    }
+)
+_LINKED = frozenset({(ProgType.TRACING, AttachType.TRACE_ITER)})
+
+
+def plan(obj: Object, *, attach: bool = False) -> Trace:
     """The operations in the order in which libbpf makes them.
+
+    With `attach`, those come last that attach what needs nothing from user space: fentry and its
+    like, tp_btf, lsm, iterators. (The kernel reads the names of raw tracepoints from user space.)
 
     NotSupported where nothing says what type a program has, BadObject where linking finds a
     contradiction; both name program and symbol.
@@ -72,6 +91,8 @@ def plan(obj: Object) -> Trace:
     builder.maps()
     builder.programs(linked)
     builder.prog_arrays()
+    if attach:
+        builder.attach()
     return builder.finish()
 
 
@@ -142,6 +163,7 @@ class _Builder:
         self.created = [a_map for a_map in obj.maps if a_map.autocreate]
         self.map_refs: dict[str, Ref] = {}
         self.program_refs: dict[str, Ref] = {}
+        self.links: list[LinkResult] = []
         self.struct_ops = self.struct_ops_programs()
         self.btf = self.add(BtfLoad(for_kernel(obj.btf), needed_by(obj))) if obj.btf else None
 
@@ -330,6 +352,19 @@ class _Builder:
         name = spec.btf_target.prefix + spec.target.rpartition(":")[2]
         return replace(op, attach_btf=self.add(BtfFind(name, spec.btf_target.kind, is_weak=False)))
 
+    def attach(self) -> None:
+        for slot, program in enumerate(self.obj.programs):
+            ref = self.program_refs.get(program.name)
+            kind = (program.spec.prog_type, program.spec.attach_type)
+            if ref is not None and kind in _OPENED | _LINKED:
+                with self.guarded(Subject.PROGRAM, slot):
+                    op = (
+                        LinkCreate(ref, program.spec.attach_type or 0)
+                        if kind in _LINKED
+                        else RawTracepointOpen(ref)
+                    )
+                    self.links.append(LinkResult(slot, self.add(op).op))
+
     def finish(self) -> Trace:
         if self.btf is not None:
             self.add(Close(self.btf))
@@ -369,6 +404,7 @@ class _Builder:
                 for slot, a_map in numbered
                 if a_map.type == MapType.ARENA
             ),
+            links=tuple(self.links),
         )
 
     def program_result(self, program: Program) -> ProgramResult:

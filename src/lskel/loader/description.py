@@ -31,6 +31,8 @@ from lskel.trace import (
     InputKind,
     KconfigMap,
     KsymFind,
+    LinkCreate,
+    LinkResult,
     MapCreate,
     MapFreeze,
     MapResult,
@@ -39,6 +41,7 @@ from lskel.trace import (
     Op,
     ProgLoad,
     ProgramResult,
+    RawTracepointOpen,
     Ref,
     StructOpsMap,
     Subject,
@@ -48,7 +51,10 @@ from lskel.trace import (
 
 _OPS: dict[str, type[Op]] = {
     cls.__name__: cls
-    for cls in (BtfLoad, MapCreate, MapUpdate, MapFreeze, BtfFind, KsymFind, ProgLoad, Close)
+    for cls in (
+        *(BtfLoad, MapCreate, MapUpdate, MapFreeze, BtfFind, KsymFind, ProgLoad),
+        *(RawTracepointOpen, LinkCreate, Close),
+    )
 }
 _INPUTS: dict[str, type[InputKind]] = {
     cls.__name__: cls for cls in (TypeSize, MemberIndex, AttachFd, AttachBtfId)
@@ -64,6 +70,8 @@ _WANTED: dict[tuple[type, str], tuple[type, ...]] = {
     (ProgLoad, "btf"): (BtfLoad,),
     (ProgLoad, "attach_btf"): (BtfFind,),
     (ProgLoad, "find"): (BtfFind, KsymFind),
+    (RawTracepointOpen, "program"): (ProgLoad,),
+    (LinkCreate, "program"): (ProgLoad,),
     (Close, "ref"): (BtfLoad, MapCreate, BtfFind, ProgLoad),
 }
 _PLAIN: dict[str, type] = {"int": int, "str": str, "bool": bool}
@@ -77,6 +85,7 @@ _RECORDS: dict[str, type[Any]] = {
         Guard,
         KconfigMap,
         KconfigVar,
+        LinkResult,
         MapResult,
         Member,
         ProgramResult,
@@ -107,6 +116,7 @@ def describe(loader: Loader) -> dict[str, Any]:
         "kconfig": encode(trace.kconfig),
         "struct_ops": encode(trace.struct_ops),
         "arenas": encode(trace.arenas),
+        "links": encode(trace.links),
         "regions": [[r.offset, r.size, r.kind.value, r.op, r.field] for r in loader.regions],
     }
 
@@ -175,6 +185,7 @@ def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
         kconfig=read.decode(description["kconfig"], "KconfigMap | None"),
         struct_ops=read.decode(description["struct_ops"], "tuple[StructOpsMap, ...]"),
         arenas=read.decode(description["arenas"], "tuple[Arena, ...]"),
+        links=read.decode(description["links"], "tuple[LinkResult, ...]"),
     )
     _check_trace(trace)
     status = read.decode(description["status"], "int")
@@ -314,6 +325,8 @@ def _check_trace(trace: Trace) -> None:
     for slot, program in enumerate(trace.programs):
         if program.op is not None and _op(trace, program.op, ProgLoad).slot != slot:
             raise BadBundle(f"operation {program.op} does not load program {slot}")
+    for link in trace.links:
+        _op(trace, link.op, RawTracepointOpen, LinkCreate)
     counts = {Subject.MAP: len(trace.maps), Subject.PROGRAM: len(trace.programs)}
     slots = [
         (Subject.PROGRAM, i.slot) for i in trace.inputs if isinstance(i, AttachFd | AttachBtfId)
@@ -321,6 +334,7 @@ def _check_trace(trace: Trace) -> None:
     slots += [(guard.subject, guard.slot) for guard in trace.guards.values()]
     slots += [(Subject.MAP, item.slot) for item in trace.struct_ops]
     slots += [(Subject.MAP, item.slot) for item in trace.arenas]
+    slots += [(Subject.PROGRAM, link.slot) for link in trace.links]
     if trace.kconfig is not None:
         slots.append((Subject.MAP, trace.kconfig.slot))
         if any(v.offset + v.size > trace.kconfig.size <= MAX_SIZE for v in trace.kconfig.vars):
@@ -337,9 +351,9 @@ def _references(op: Op) -> list[tuple[str, Ref]]:
     return [(name, value) for name, value in found if isinstance(value, Ref)]
 
 
-def _op(trace: Trace, number: int, kind: type) -> Any:
-    if number >= len(trace.ops) or not isinstance(trace.ops[number], kind):
-        raise BadBundle(f"operation {number} is no {kind.__name__}")
+def _op(trace: Trace, number: int, *kinds: type) -> Any:
+    if number >= len(trace.ops) or not isinstance(trace.ops[number], kinds):
+        raise BadBundle(f"operation {number} is no {kinds[0].__name__}")
     return trace.ops[number]
 
 

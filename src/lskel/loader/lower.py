@@ -30,10 +30,12 @@ from lskel.trace import (
     ExternReloc,
     Guard,
     KsymFind,
+    LinkCreate,
     MapCreate,
     MapUpdate,
     Op,
     ProgLoad,
+    RawTracepointOpen,
     Ref,
     Subject,
     Trace,
@@ -45,7 +47,7 @@ FOUND_SIZE = 8
 INSN_REGS, INSN_OFF, INSN_IMM = 1, 2, 4
 # Of steps that belong to no single operation.
 NO_SINGLE_OP = -1
-_MAKES_FD = (BtfLoad, MapCreate, BtfFind, ProgLoad)
+_MAKES_FD = (BtfLoad, MapCreate, BtfFind, ProgLoad, RawTracepointOpen, LinkCreate)
 _FOUND = {BtfFind: "BTF id", KsymFind: "address"}
 
 
@@ -126,13 +128,17 @@ class Lowering:
 
     # -- places -----------------------------------------------------------------------------------
 
-    def map_fds(self) -> list[int]:
-        """The places of the maps' fds, in the order of the context."""
-        return [self.map_fd(slot) for slot in range(len(self.trace.maps))]
-
-    def program_fds(self) -> list[int | None]:
-        """The places of the programs' fds, in the order of the context; None has no program."""
-        return [None if p.op is None else self.fds[p.op] for p in self.trace.programs]
+    def results(self) -> Iterator[tuple[int, int]]:
+        """Offsets in the context for the fds of maps, programs and links, with their places."""
+        trace = self.trace
+        maps, programs, inputs = len(trace.maps), len(trace.programs), len(trace.inputs)
+        for slot in range(maps):
+            yield context.map_fd(slot), self.map_fd(slot)
+        for slot, program in enumerate(trace.programs):
+            if program.op is not None:
+                yield context.program_fd(maps, slot), self.fds[program.op]
+        for number, link in enumerate(trace.links):
+            yield context.link_fd(maps, programs, inputs, number), self.fds[link.op]
 
     def map_fd(self, slot: int) -> int:
         return self.slots.place + FD_SIZE * slot

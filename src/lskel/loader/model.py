@@ -39,8 +39,7 @@ class Loader:
     @property
     def context_size(self) -> int:
         """Bytes of the context that the program takes."""
-        trace = self.trace
-        return context.size(len(trace.maps), len(trace.programs), len(trace.inputs))
+        return context.size_of(self.trace)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the loader as a bundle; the file appears whole or not at all."""

@@ -62,7 +62,7 @@ def unroll(trace: Trace, *, debug: bool = False) -> Loader:
             limit=MAX_USED_MAPS,
             actual=len(trace.maps),
         )
-    size = context.size(len(trace.maps), len(trace.programs), len(trace.inputs))
+    size = context.size_of(trace)
     if size > MAX_JUMP:
         raise LimitExceeded(
             f"{len(trace.programs)} programs need a context of {size} bytes, more than the "
@@ -219,13 +219,9 @@ class _Unroller:
 
     def hand_over(self) -> None:
         """All went well: the fds go to the caller, the result is 0."""
-        for slot, place in enumerate(self.low.map_fds()):
+        for offset, place in self.low.results():
             self.load(4, R0, place)
-            self.asm.store(4, CTX, context.map_fd(slot), R0)
-        for slot, program in enumerate(self.low.program_fds()):
-            if program is not None:
-                self.load(4, R0, program)
-                self.asm.store(4, CTX, context.program_fd(len(self.trace.maps), slot), R0)
+            self.asm.store(4, CTX, offset, R0)
         self.asm.mov_imm(R0, 0)
         self.asm.exit()
 

@@ -250,11 +250,14 @@ class Object:
         )
         return self.with_program(name, spec=spec)
 
-    def trace(self) -> Trace:
-        """Load phase: the ordered operations that load this object."""
+    def trace(self, *, attach: bool = False) -> Trace:
+        """Load phase: the ordered operations that load this object.
+
+        With `attach` they also attach the programs that need nothing from user space for it.
+        """
         from lskel.load.plan import plan
 
-        return plan(self)
+        return plan(self, attach=attach)
 
 
 def _named(items: tuple[_Named, ...], name: str, what: str) -> _Named:

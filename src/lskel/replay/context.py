@@ -19,7 +19,7 @@ def build_context(
     """
     changed = prepared.trace
     maps, programs = len(trace.maps), len(trace.programs)
-    ctx = bytearray(context.size(maps, programs, len(trace.inputs)))
+    ctx = bytearray(context.size_of(trace))
 
     def store(offset: int, size: int, value: int) -> None:
         ctx[offset : offset + size] = value.to_bytes(size, trace.order, signed=value < 0)

@@ -34,6 +34,15 @@ from lskel.syscalls import (
 )
 from lskel.trace import BtfFind, BtfLoad, Close, KsymFind, MapCreate, Op, ProgLoad, Ref, Trace
 
+_MAKE_FDS = frozenset(
+    {
+        Cmd.BTF_LOAD,
+        Cmd.MAP_CREATE,
+        Cmd.PROG_LOAD,
+        Cmd.RAW_TRACEPOINT_OPEN,
+        Cmd.LINK_CREATE,
+    }
+)
 # Log buffers grow from the first size to the last, the most that old kernels take.
 LOG_SIZES = (1 << 16, 1 << 20, (1 << 24) - 1)
 
@@ -61,6 +70,7 @@ def replay(prepared: Prepared) -> Loaded:
                 calls.issue(number, op)
         stack.pop_all()
     results = {made.op for made in trace.maps} | {program.op for program in trace.programs}
+    results |= {link.op for link in trace.links}
     for number, fd in calls.fds.items():
         if number not in results:
             fd.close()
@@ -68,6 +78,7 @@ def replay(prepared: Prepared) -> Loaded:
         trace,
         [calls.fds[made.op] for made in trace.maps],
         [None if p.op is None else calls.fds.get(p.op) for p in trace.programs],
+        [calls.fds.get(link.op) for link in trace.links],
     )
 
 
@@ -115,7 +126,7 @@ class _Direct:
             raise
 
     def keep(self, number: int, result: int | None, cmd: Cmd) -> None:
-        if result is not None and cmd in (Cmd.BTF_LOAD, Cmd.MAP_CREATE, Cmd.PROG_LOAD):
+        if result is not None and cmd in _MAKE_FDS:
             self.fds[number] = self.stack.enter_context(Fd(result))
 
     def find(self, number: int, op: BtfFind) -> None:

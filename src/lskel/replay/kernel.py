@@ -59,6 +59,12 @@ def _handed_back(trace: Trace, prepared: Prepared, ctx: bytearray) -> Loaded:
             fd(context.program_fd(count, slot)) if loads else None
             for slot, loads in enumerate(prepared.loads)
         ],
+        [
+            fd(context.link_fd(count, len(trace.programs), len(trace.inputs), number))
+            if prepared.loads[link.slot]
+            else None
+            for number, link in enumerate(trace.links)
+        ],
     )
 
 

@@ -49,14 +49,20 @@ class LoadedProgram:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The maps and the loaded programs, in the trace's order. Closing gives back all fds."""
+    """The maps and the loaded programs, in the trace's order. Closing gives back all fds.
+
+    `links` are those that the loader made, by the names of their programs.
+    """
 
     trace: Trace
     maps: Mapping[str, LoadedMap]
     programs: Mapping[str, LoadedProgram]
+    links: Mapping[str, Fd]
 
     def close(self) -> None:
         """Close all fds; what is neither pinned nor attached goes."""
+        for link in self.links.values():
+            link.close()
         for program in self.programs.values():
             program.fd.close()
         for made in self.maps.values():
@@ -69,14 +75,21 @@ class Loaded:
         self.close()
 
 
-def loaded(trace: Trace, map_fds: list[Fd], program_fds: list[Fd | None]) -> Loaded:
-    """Name the fds, which come in the order of the trace's maps and programs."""
+def loaded(
+    trace: Trace, map_fds: list[Fd], program_fds: list[Fd | None], link_fds: list[Fd | None]
+) -> Loaded:
+    """Name the fds, which come in the order of the trace's maps, programs and links."""
     return Loaded(
         trace,
         {m.name: LoadedMap(m.name, fd) for m, fd in zip(trace.maps, map_fds, strict=True)},
         {
             p.name: LoadedProgram(p.name, fd)
             for p, fd in zip(trace.programs, program_fds, strict=True)
+            if fd is not None
+        },
+        {
+            trace.programs[link.slot].name: fd
+            for link, fd in zip(trace.links, link_fds, strict=True)
             if fd is not None
         },
     )

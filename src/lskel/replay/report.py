@@ -16,11 +16,13 @@ from lskel.trace import (
     BtfLoad,
     Close,
     KsymFind,
+    LinkCreate,
     MapCreate,
     MapFreeze,
     MapUpdate,
     Op,
     ProgLoad,
+    RawTracepointOpen,
     Ref,
     Trace,
 )
@@ -34,9 +36,9 @@ def phrase(trace: Trace, op: Op) -> str:
     return _PHRASES[type(op)](trace, op)
 
 
-def _map_name(trace: Trace, ref: Ref) -> str:
+def _name(trace: Trace, ref: Ref) -> str:
     op = trace.ops[ref.op]
-    return op.name if isinstance(op, MapCreate) else "?"
+    return op.name if isinstance(op, MapCreate | ProgLoad) else "?"
 
 
 def _find(trace: Trace, op: BtfFind) -> str:
@@ -72,11 +74,13 @@ _PHRASES: dict[type, Callable[[Trace, Any], str]] = {
     BtfLoad: _btf_load,
     MapCreate: lambda trace, op: f"BPF_MAP_CREATE of map '{op.name}'",
     MapUpdate: lambda trace, op: (
-        f"BPF_MAP_UPDATE_ELEM of map '{_map_name(trace, op.map)}', key {op.key}"
+        f"BPF_MAP_UPDATE_ELEM of map '{_name(trace, op.map)}', key {op.key}"
     ),
-    MapFreeze: lambda trace, op: f"BPF_MAP_FREEZE of map '{_map_name(trace, op.map)}'",
+    MapFreeze: lambda trace, op: f"BPF_MAP_FREEZE of map '{_name(trace, op.map)}'",
     BtfFind: _find,
     KsymFind: lambda trace, op: f"looking up kernel symbol '{op.name}'{_user(trace, op)}",
+    RawTracepointOpen: lambda trace, op: f"attaching program '{_name(trace, op.program)}'",
+    LinkCreate: lambda trace, op: f"attaching program '{_name(trace, op.program)}'",
     ProgLoad: lambda trace, op: f"BPF_PROG_LOAD of program '{op.name}'",
     Close: lambda trace, op: "closing a file descriptor",
 }

@@ -33,7 +33,7 @@ def tabulate(trace: Trace, *, debug: bool = False) -> Loader:
 
     With `debug` it prints the result of each record that can fail by bpf_trace_printk.
     """
-    size = context.size(len(trace.maps), len(trace.programs), len(trace.inputs))
+    size = context.size_of(trace)
     if size > MAX_JUMP:
         raise LimitExceeded(
             f"{len(trace.maps)} maps and {len(trace.programs)} programs need a context of {size} "
@@ -73,8 +73,7 @@ def tabulate(trace: Trace, *, debug: bool = False) -> Loader:
             ops=ops,
             fds=low.fd_start,
             fd_count=len(low.fds),
-            map_fds=tuple(low.map_fds()),
-            program_fds=tuple(low.program_fds()),
+            results=tuple(low.results()),
             message=message,
             message_size=len(MESSAGE),
         ),

@@ -22,13 +22,14 @@ from lskel.loader.records import Code, Condition
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP = range(11)
 # Names of what the registers hold, wherever it is always the same.
-CTX, RECORD, RESULT, BLOB, PLACE_B = R6, R6, R7, R8, R9
+CODE, CTX, RECORD, RESULT, BLOB, PLACE_B = R5, R6, R6, R7, R8, R9
 
 
 class Plan(NamedTuple):
     """The numbers in the walker's text: places are offsets in the blob, counts are of elements.
 
-    An access at a variable place is up to `window` bytes, so places are below `limit`.
+    An access at a variable place is up to `window` bytes, so places are below `limit`. `results`
+    are offsets in the context and places of what goes there.
     """
 
     limit: int
@@ -45,8 +46,7 @@ class Plan(NamedTuple):
     ops: int
     fds: int
     fd_count: int
-    map_fds: tuple[int, ...]
-    program_fds: tuple[int | None, ...]
+    results: tuple[tuple[int, int], ...]
     message: int | None
     message_size: int
 
@@ -64,9 +64,9 @@ def walker(plan: Plan, order: ByteOrder) -> Walker:
     asm = Assembler(order)
     text = _Text(asm, plan)
     starts = []
-    for function in (text.main, text.point, text.walk, text.close):
+    for function in FUNCTIONS.values():
         starts.append(len(asm))
-        function()
+        function(text)
     btf = _btf(len(starts), order)
     func_info = b"".join(
         start.to_bytes(4, order) + (_FIRST_FUNC + number).to_bytes(4, order)
@@ -125,13 +125,9 @@ class _Text:
     def hand_over(self) -> None:
         """The fds go to the context."""
         asm, plan = self.asm, self.plan
-        for slot, place in enumerate(plan.map_fds):
+        for offset, place in plan.results:
             asm.load(4, R0, BLOB, place)
-            asm.store(4, CTX, context.map_fd(slot), R0)
-        for slot, program in enumerate(plan.program_fds):
-            if program is not None:
-                asm.load(4, R0, BLOB, program)
-                asm.store(4, CTX, context.program_fd(len(plan.map_fds), slot), R0)
+            asm.store(4, CTX, offset, R0)
 
     def report(self) -> None:
         """status = ops[pc - 1]: the operation whose record failed"""
@@ -195,7 +191,7 @@ class _Text:
         asm.label("walk")
         self.fetch()
         for code in _FREQUENT_FIRST:
-            asm.jump_if(i.JEQ, R5, code, code.name)
+            asm.jump_if(i.JEQ, CODE, code, code.name)
         asm.label("bad")
         asm.mov_imm(RESULT, -EFAULT)
         self.failure()
@@ -229,7 +225,7 @@ class _Text:
         asm.alu_imm(i.ADD, R2, 1)
         asm.load(4, R3, RECORD, records.C)
         asm.load(1, R4, RECORD, records.ARG)
-        asm.load(1, R5, RECORD, records.CODE)
+        asm.load(1, CODE, RECORD, records.CODE)
 
     def place(self, reg: int, field: int) -> None:
         """reg = blob + a field of the record"""
@@ -384,6 +380,13 @@ class _Text:
         asm.jump("next")
 
 
+# In the order of the text, and of func_info.
+FUNCTIONS = {
+    "main": _Text.main,
+    "point": _Text.point,
+    "walk": _Text.walk,
+    "close": _Text.close,
+}
 _EMITTERS = {
     Code.COPY: _Text.copy,
     Code.COPY_SET: _Text.copy_set,
