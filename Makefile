@@ -40,7 +40,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/test-packages $(VENV)/installed-dev
+bench: $(VENV)/test-packages $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
 
 examples:
@@ -66,6 +66,10 @@ $(VENV)/installed: pyproject.toml $(SOURCES) | $(BIN)/python
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install -q -e '.[dev]'
 	$(BIN)/python -m compileall -q src
+	@touch $@
+
+$(VENV)/installed-bench: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/pip install -q -e '.[bench]'
 	@touch $@
 
 # Elsewhere than in CI, tests skip what they do not find.

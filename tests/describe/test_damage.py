@@ -19,7 +19,7 @@ from lskel.describe.summary import summarize
 from lskel.errors import LskelError
 from lskel.loader.bundle import DESCRIPTION, dump
 from lskel.loader.generate import generate
-from lskel.loader.model import Loader
+from lskel.loader.model import Form, Loader
 from lskel.object.model import Object
 from lskel.object.open import open_object
 from tests.build.clang import compile_bpf
@@ -34,7 +34,7 @@ def objects() -> list[bytes]:
 
 @cache
 def sound_bundles() -> list[bytes]:
-    return [dump(generate(open_object(data))) for data in objects()]
+    return [dump(generate(open_object(data), form)) for data in objects() for form in Form]
 
 
 SETTINGS = settings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,41 +15,68 @@ from lskel.bpf.asm import Assembler
 from lskel.bpf.insn import Insn, Pseudo
 from lskel.bpf.layouts import MAP_CREATE
 from lskel.cursor import ByteOrder
-from lskel.describe.listing import Listing
+from lskel.describe.listing import Listing, Row
 from lskel.describe.loader_listing import loader_listing
 from lskel.describe.places import Area, Place, Touch, touches
 from lskel.describe.regions import contents
-from lskel.loader import context
+from lskel.loader import context, records
 from lskel.loader.blob import RegionKind
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
-from lskel.loader.model import Loader
+from lskel.loader.model import Form, Loader
+from lskel.loader.records import Code
 from lskel.object.model import Object
 from lskel.object.open import open_object
-from lskel.trace import BtfFind, KsymFind, MapCreate, ProgLoad
+from lskel.trace import BtfFind, Close, KsymFind, MapCreate, ProgLoad
 from tests.btf.samples import ORDERS
 from tests.build.clang import compile_bpf, example
 from tests.describe.samples import ASKING, EXAMPLE_OBJECTS, asking, loadable
 
+SAMPLES = {path.stem: path for path in EXAMPLE_OBJECTS} | {"asking": ASKING}
+LOG_FIELDS = "all ops: log fields"
 
-def loader(*, big_endian: bool = False) -> Loader:
-    return generate(loadable(big_endian=big_endian))
+
+def unrolled(obj: Object, *, debug: bool = False) -> Loader:
+    return generate(obj, Form.UNROLLED, debug=debug)
 
 
-def sections(item: Listing) -> dict[int, list[str]]:
-    """The notes by operation."""
-    found: dict[int, list[str]] = {}
-    current = -1
+def table(obj: Object, *, debug: bool = False) -> Loader:
+    return generate(obj, Form.TABLE, debug=debug)
+
+
+def sample(source: str | Path) -> Object:
+    return open_object(compile_bpf(source) if isinstance(source, str) else source)
+
+
+def by_label(item: Listing) -> dict[str, list[Row]]:
+    """The rows by what they stand below."""
+    found: dict[str, list[Row]] = {}
+    current = ""
     for row in item.rows:
-        if row.label:
-            current = int(re.match(r"op (\d+): ", row.label)[1])  # type: ignore[index]
-        found.setdefault(current, []).append(row.note)
+        current = row.label or current
+        found.setdefault(current, []).append(row)
     return found
 
 
+def sections(item: Listing) -> dict[int | str, list[str]]:
+    """The notes by operation, or by what else they stand below."""
+    return {
+        int(match[1]) if (match := re.match(r"op (\d+): ", label)) else label: [
+            row.note for row in rows
+        ]
+        for label, rows in by_label(item).items()
+    }
+
+
+# -- unrolled ---------------------------------------------------------------------------------
+
+
 def test_every_operation_begins_once_and_in_order() -> None:
-    made = loader()
-    labels = [row.label for row in loader_listing(made).rows if row.label]
+    made = unrolled(loadable())
+    first, *labels, hand_over, failure = (
+        row.label for row in loader_listing(made).rows if row.label
+    )
+    assert (first, hand_over, failure) == (LOG_FIELDS, "hand over", "failure")
     assert [label.split()[1] for label in labels] == [f"{n}:" for n in range(len(made.trace.ops))]
     assert [label.split()[2] for label in labels] == [type(op).__name__ for op in made.trace.ops]
     assert "op 0: BtfLoad" in labels and f"op {len(labels) - 1}: Close BtfLoad" in labels
@@ -56,15 +84,46 @@ def test_every_operation_begins_once_and_in_order() -> None:
     assert any(label.endswith(": MapFreeze 'sample.rodata'") for label in labels)
 
 
+def test_where_no_call_writes_a_log_nothing_is_for_all() -> None:
+    trace = open_object(example("hello")).trace()
+    create = replace(trace.map_create(0), btf=None, btf_is_optional=False)
+    maps = (trace.maps[0]._replace(op=0),)
+    alone = replace(trace, ops=(create,), maps=maps, programs=(), guards={})
+    assert loader_listing(generate(alone, Form.UNROLLED)).rows[2].label.startswith("op 0: ")
+
+
 def test_each_operation_touches_its_own_attr() -> None:
-    made = loader()
-    for number, notes in sections(loader_listing(made)).items():
-        attrs = {int(m[1]) for note in notes if (m := re.search(r"attr of op (\d+)", note))}
+    """But for log fields, and what speaks of BTF where there is none."""
+    made = unrolled(asking())
+    assert made.trace.btf is not None
+    found = sections(loader_listing(made))
+    log = "\n".join(found.pop(LOG_FIELDS))
+    for number, op in enumerate(made.trace.ops):
+        attrs = {int(n) for n in re.findall(r"attr of op (\d+)", "\n".join(found[number]))}
         assert attrs <= {number}
+        assert bool(attrs) == (not isinstance(op, BtfFind | KsymFind | Close))
+        is_logged = type(op).__name__ in ("BtfLoad", "ProgLoad")
+        fields = re.findall(rf"attr of op {number}: \w*(log_\w+( [+]4)?)", log)
+        expected = ["log_level", "log_size", "log_buf", "log_buf +4"] if is_logged else []
+        assert [field for field, _ in fields] == expected
+    assert not re.search("attr", "\n".join([*found["hand over"], *found["failure"]]))
+
+
+def test_without_btf_what_speaks_of_it_is_zero() -> None:
+    made = unrolled(open_object(example("hello")))
+    rows = by_label(loader_listing(made))["op 0: BtfLoad"]
+    zeros = [row.note for row in rows if row.text.endswith("= 0") and "attr" in row.note]
+    assert [re.sub(r".*attr of ", "", note)[:-1] for note in zeros] == [
+        "op 1: btf_fd",
+        "op 1: btf_key_type_id",
+        "op 1: btf_value_type_id",
+        "op 3: func_info_cnt",
+        "op 3: line_info_cnt",
+    ]
 
 
 def test_fields_are_where_the_kernel_has_them() -> None:
-    made = loader()
+    made = unrolled(loadable())
     offsets = {region.op: region.offset for region in made.regions if region.kind.value == "attr"}
     item = sections(loader_listing(made))
     for number, op in enumerate(made.trace.ops):
@@ -75,24 +134,24 @@ def test_fields_are_where_the_kernel_has_them() -> None:
             assert f"ctx+{offset} (maps[{op.slot}].max_entries)" in item[number]
 
 
-def test_results_go_to_the_context() -> None:
-    made = loader()
-    notes = [row.note for row in loader_listing(made).rows]
+@pytest.mark.parametrize("form", Form)
+def test_results_go_to_the_context(form: Form) -> None:
+    made = generate(loadable(), form)
+    notes = sections(loader_listing(made))["hand over"]
     for slot in range(len(made.trace.maps)):
         assert f"ctx+{context.map_fd(slot)} (maps[{slot}].map_fd)" in notes
     offset = context.program_fd(len(made.trace.maps), 0)
     assert f"ctx+{offset} (progs[0].prog_fd)" in notes
+    assert notes[0].startswith("blob+0 (fd_array[0], ")
 
 
 def test_first_operation() -> None:
-    made = generate(open_object(example("execsnoop")))
+    made = unrolled(open_object(example("execsnoop")))
     region = {r.field or r.kind.value: r.offset for r in made.regions if r.op == 0}
     data, attr, fd = region["btf"], region["attr"], region["fds"]
-    notes = sections(loader_listing(made))[0]
-    before = [note for note in sections(loader_listing(made))[-1] if note]
-    assert before[:9] == [
-        "ctx+0",
-        "blob+0 (fd_array)",
+    found = sections(loader_listing(made))
+    assert [note for note in found[""] if note] == ["ctx+0", "blob+0 (fd_array)"]
+    assert [note for note in found[LOG_FIELDS] if note][:9] == [
         "ctx+8 (log_level)",
         "ctx+8 (log_level)",
         f"blob+{attr + 24} (attr of op 0: btf_log_level)",
@@ -100,8 +159,10 @@ def test_first_operation() -> None:
         f"blob+{attr + 20} (attr of op 0: btf_log_size)",
         "ctx+16 (log_buf)",
         f"blob+{attr + 8} (attr of op 0: btf_log_buf)",
+        "ctx+20 (log_buf +4)",
+        f"blob+{attr + 12} (attr of op 0: btf_log_buf +4)",
     ]
-    assert [note for note in notes if note][:4] == [
+    assert [note for note in found[0] if note][:4] == [
         f"blob+{data} (btf of op 0)",
         f"blob+{attr} (attr of op 0: btf)",
         f"blob+{attr} (attr of op 0)",
@@ -117,7 +178,7 @@ def cells(made: Loader, number: int) -> dict[str, int]:
 
 
 def test_attach_target() -> None:
-    made = generate(open_object(example("execsnoop")))
+    made = unrolled(open_object(example("execsnoop")))
     (find,) = (n for n, op in enumerate(made.trace.ops) if isinstance(op, BtfFind))
     at = cells(made, find)
     assert sections(loader_listing(made))[find][-3:] == [
@@ -134,19 +195,26 @@ def finds(made: Loader) -> dict[str, int]:
 
 
 def test_what_externs_find_goes_to_their_cells() -> None:
-    made = generate(asking())
+    made = unrolled(asking())
     notes, found = sections(loader_listing(made)), finds(made)
     assert len(found) == 5
     number = found["bpf_task_release"]
-    at = cells(made, number)["BTF id"]
-    assert [note for note in notes[number] if note][-3:] == [
-        f"blob+{at} (BTF id of op {number})",
+    at = cells(made, number)
+    assert [note for note in notes[number] if note][-6:] == [
+        f"blob+{at['BTF id']} (BTF id of op {number})",
+        f"blob+{at['']} (fd of op {number})",
+        f"blob+{at['']} (fd of op {number})",
         f"blob+{4 * 65} (fd_array[65], BTF of a kfunc)",
-        f"blob+{at + 4} (fd_array index of op {number})",
+        f"blob+{at['']} (fd of op {number})",
+        f"blob+{at['BTF id'] + 4} (fd_array index of op {number})",
     ]
     number = found["bpf_prog_active"]
-    at = cells(made, number)["address"]
-    assert [note for note in notes[number] if note][-1] == f"blob+{at} (address of op {number})"
+    at = cells(made, number)
+    assert [note for note in notes[number] if note][-1] == (
+        f"blob+{at['address']} (address of op {number})"
+    )
+    (load,) = (n for n, op in enumerate(made.trace.ops) if getattr(op, "name", "") == "variables")
+    assert f"blob+{at['address'] + 4} (address of op {number} +4)" in notes[load]
 
 
 def fields_of_externs(made: Loader, op: ProgLoad) -> set[tuple[int, str]]:
@@ -164,7 +232,7 @@ def fields_of_externs(made: Loader, op: ProgLoad) -> set[tuple[int, str]]:
 
 
 def test_instructions_are_filled_in() -> None:
-    made = generate(asking())
+    made = unrolled(asking())
     notes = sections(loader_listing(made))
     for number, op in enumerate(made.trace.ops):
         if isinstance(op, ProgLoad):
@@ -175,7 +243,7 @@ def test_instructions_are_filled_in() -> None:
 
 
 def test_inputs_are_read() -> None:
-    made = generate(asking())
+    made = unrolled(asking())
     (load,) = (
         number
         for number, op in enumerate(made.trace.ops)
@@ -187,31 +255,39 @@ def test_inputs_are_read() -> None:
     }
 
 
-def test_slots_past_the_reserved_ones() -> None:
+@pytest.mark.parametrize("form", Form)
+def test_slots_of_many_kfuncs(form: Form) -> None:
+    """The unrolled form reserves 256; in the table form they follow the maps' slots."""
     calls = "".join(f"kfunc{n}();" for n in range(258))
     externs = "".join(f"extern void kfunc{n}(void) __ksym;\n" for n in range(258))
     source = f'{externs} SEC("raw_tp/sys_enter") int p(void *c) {{ {calls} return 0; }}'
-    made = generate(open_object(compile_bpf(source)))
-    notes = sections(loader_listing(made))
+    made = generate(open_object(compile_bpf(source)), form)
+    more = [r.offset // 4 for r in made.regions if r.field == "more slots"]
+    rows = by_label(loader_listing(made))
+    assert len(finds(made)) == 258 and bool(more) == (form is Form.UNROLLED)
     for name, number in finds(made).items():
-        (slot,) = {*map(int, re.findall(r"fd_array\[(\d+)\], BTF", "\n".join(notes[number])))}
+        (label,) = (label for label in rows if f"op {number}: " in label)
+        text = "\n".join(f"{row.text} {row.note}" for row in rows[label])
+        (slot,) = {*map(int, re.findall(r"fd_array\[(\d+)\], BTF", text))}
         nth = int(name.removeprefix("kfunc"))
-        if nth < 256:
-            assert slot == 64 + nth
+        if form is Form.TABLE:
+            assert slot == 1 + nth
         else:
-            (more,) = (r for r in made.regions if r.field == "more slots")
-            assert slot == more.offset // 4 + nth - 256
+            assert slot == (64 + nth if nth < 256 else more[0] + nth - 256)
 
 
-def test_messages_of_debug() -> None:
-    made = generate(loadable(), debug=True)
+@pytest.mark.parametrize("form", Form)
+def test_messages_of_debug(form: Form) -> None:
+    made = generate(loadable(), form, debug=True)
     notes = [row.note for row in loader_listing(made).rows]
-    assert sum("(message)" in note for note in notes) == len(made.trace.ops)
+    calls = sum(not isinstance(op, Close) for op in made.trace.ops)
+    # The walker has one each for calls, types and symbols.
+    assert sum("(message)" in note for note in notes) == (3 if form is Form.TABLE else calls)
     assert contents(made)["messages"] > 0
 
 
 def test_shared_data_belong_to_each_operation() -> None:
-    made = generate(loadable().with_program("optional", autoload=True))
+    made = unrolled(loadable().with_program("optional", autoload=True))
     loads = [n for n, op in enumerate(made.trace.ops) if isinstance(op, ProgLoad)]
     notes = sections(loader_listing(made))
     licenses = [
@@ -222,8 +298,21 @@ def test_shared_data_belong_to_each_operation() -> None:
     assert len({note.split()[0] for note in licenses}) == 1
 
 
-def test_contents_byte_by_byte() -> None:
-    made = generate(loadable().with_program("optional", autoload=True))
+@pytest.mark.parametrize("name", SAMPLES)
+def test_everything_in_the_blob_is_touched(name: str) -> None:
+    made = unrolled(sample(SAMPLES[name]))
+    notes = "\n".join(row.note for row in loader_listing(made).rows)
+    for region in made.regions:
+        assert f"blob+{region.offset} (" in notes, region
+    assert "padding" not in notes
+
+
+# -- both forms -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", Form)
+def test_contents_byte_by_byte(form: Form) -> None:
+    made = generate(loadable().with_program("optional", autoload=True), form)
     bytes_ = ["padding"] * len(made.blob)
     for region in made.regions:
         for at in range(region.offset, region.offset + region.size):
@@ -232,30 +321,218 @@ def test_contents_byte_by_byte() -> None:
     assert contents(made) == Counter(kinds.get(kind, kind) for kind in bytes_)
     first, *_, last = contents(made)
     assert (first, last) == ("fd_array", "padding")
-
-
-@pytest.mark.parametrize(
-    "source", [*EXAMPLE_OBJECTS, ASKING], ids=[*(path.stem for path in EXAMPLE_OBJECTS), "asking"]
-)
-def test_everything_in_the_blob_is_touched(source: str | Path) -> None:
-    made = generate(open_object(compile_bpf(source) if isinstance(source, str) else source))
-    notes = "\n".join(row.note for row in loader_listing(made).rows)
-    for region in made.regions:
-        assert f"blob+{region.offset} (" in notes, region
-    assert "padding" not in notes
     assert sum(contents(made).values()) == len(made.blob)
 
 
-@pytest.mark.parametrize("sample", [loadable, asking])
-def test_byte_orders_and_bundles(sample: Callable[..., Object]) -> None:
-    little, big = generate(sample()), generate(sample(big_endian=True))
+@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("make", [loadable, asking])
+def test_byte_orders_and_bundles(make: Callable[..., Object], form: Form) -> None:
+    little, big = generate(make(), form), generate(make(big_endian=True), form)
     rows = loader_listing(little).rows
-    assert b"".join(row.raw for row in rows) == little.insns
+    assert b"".join(row.raw for row in rows).startswith(little.insns)
     assert loader_listing(Loader.load(dump(little))) == loader_listing(little)
-    # Registers are the other way round in what is stored for a weak symbol that is missing.
-    assert [row[2:] for row in rows if "registers" not in row.note] == [
-        row[2:] for row in loader_listing(big).rows if "registers" not in row.note
+    # What differs: the registers in an instruction, and where the halves of an address go.
+    odd = re.compile(r"registers|insns of op \d+: insn \d+ imm")
+    others = loader_listing(big).rows
+    assert len(rows) == len(others)
+    for row, other in zip(rows, others, strict=True):
+        if not odd.search(row.text + row.note):
+            assert row[2:] == other[2:]
+    for made in (rows, others):
+        assert any("imm" in row.text + row.note for row in made) == (make is asking)
+
+
+# -- table ------------------------------------------------------------------------------------
+
+
+def texts(rows: list[Row]) -> list[str]:
+    return [row.text for row in rows]
+
+
+def notes_of(rows: list[Row]) -> list[str]:
+    return [row.note for row in rows if row.note]
+
+
+CALLS = {
+    "main": ["probe_read_kernel", "loop", "loop"],
+    "failure": ["loop"],
+    "CALL": ["sys_bpf"],
+    "FIND": ["btf_find_by_name_kind"],
+    "KSYM": ["kallsyms_lookup_name"],
+    "CLOSE": ["sys_close"],
+    "VALUE": ["copy_from_user", "probe_read_kernel"],
+    "close": ["sys_close"],
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_functions_and_codes_have_labels(name: str) -> None:
+    found = by_label(loader_listing(table(sample(SAMPLES[name]))))
+    labels = [label for label in found if "op" not in label.split() and "ops:" not in label]
+    assert Counter(labels) == Counter(
+        ["main", "hand over", "failure", "point", "walk", "close", "pointers"]
+        + [code.name for code in Code]
+    )
+    for label in labels:
+        calls = re.findall(r"call bpf_(\w+)#", "\n".join(texts(found[label])))
+        assert calls == CALLS.get(label, [])
+    pointed = re.findall(r"subprog\[[+]\d+:'(\w+)'\]", "\n".join(texts(found["main"])))
+    assert pointed == ["point", "walk"]
+
+
+def test_what_the_walker_touches() -> None:
+    found = by_label(loader_listing(table(loadable())))
+    assert notes_of(found["COPY"]) == ["[b]", "[a]"]
+    assert notes_of(found["SET_IF"]) == ["[b]", "[a]"]
+    assert notes_of(found["CALL"]) == ["blob + a", "[b]", "records[i].c", "records[i].size"]
+    assert notes_of(found["FIND"]) == ["records[i].size", "records[i].c", "blob + c", "[c]", "[b]"]
+    assert notes_of(found["CLOSE"]) == ["[b]", "[b]"]
+    assert notes_of(found["KFUNC"]) == ["[b]", "[a +4]", "[b +4]", "[a +2]"]
+    assert notes_of(found["PLAIN"]) == ["[b]", "[a +1]"]
+    assert notes_of(found["VALUE"])[0] == "[b]"
+    assert notes_of(found["VALUE"])[1].endswith(" (context: flags)")
+    assert notes_of(found["point"])[1:] == [
+        "pointers[i]",
+        "pointers[i]",
+        "blob + pointers[i]",
+        "[pointers[i]]",
+        "blob + [pointers[i]]",
+        "[pointers[i]]",
     ]
+    assert notes_of(found["close"])[1:] == ["fds[i]", "fds[i]"]
+    assert [note for note in notes_of(found["failure"]) if "blob" not in note] == ["ops[i]"] * 2
+    fields = [note for note in notes_of(found["walk"]) if note.startswith("records[i].")]
+    assert fields == [f"records[i].{name}" for name in ("a", "b", "size", "c", "arg", "code")]
+    assert [note.split()[1] for note in notes_of(found["walk"]) if "blob+" in note] == [
+        "(fd_array)",
+        "(pc)",
+        "(pc)",
+        "(error)",
+    ]
+
+
+def test_records_in_words() -> None:
+    made = table(asking())
+    found = by_label(loader_listing(made))
+    number, at = finds(made), {getattr(o, "name", ""): n for n, o in enumerate(made.trace.ops)}
+    known = {
+        label.removeprefix("records of ").split(":")[0]: texts(found[label]) for label in found
+    }
+    acquire, weak = number["bpf_task_acquire"], number["bpf_task_release"]
+    symbol, load = number["bpf_prog_active"], at["kfuncs"]
+    assert known[f"op {weak}"] == [
+        f"find func 'bpf_task_release' -> BTF id of op {weak}, fd of op {weak}; it may be missing",
+        f"copy fd_array[5], BTF of a kfunc <- fd of op {weak}",
+        f"set fd_array index of op {weak} = 5, if fd of op {weak} is not 0",
+    ]
+    assert known[f"op {symbol}"] == [f"find symbol 'bpf_prog_active' -> address of op {symbol}"]
+    first, second = (reloc.insn for reloc in made.trace.prog_load(0).externs[:2])  # type: ignore[union-attr]
+    assert known[f"op {load}"][:5] == [
+        f"copy attr of op {load}: prog_btf_fd <- fd of op 0",
+        f"kfunc insns of op {load}: insn {first} <- BTF id of op {acquire}, "
+        f"fd_array index of op {acquire}",
+        f"copy insns of op {load}: insn {second} imm <- BTF id of op {weak}",
+        f"copy insns of op {load}: insn {second + 1} imm <- fd of op {weak}",
+        f"plain insns of op {load}: insn {second}: registers = 0x01, if BTF id of op {weak} is 0",
+    ]
+    assert known[f"op {load}"][-1] == (
+        f"call BPF_PROG_LOAD, attr of op {load}, 140 bytes -> fd of op {load}"
+    )
+    last = len(made.trace.ops) - 1
+    assert known[f"op {last}"] == ["close fd of op 0, if it is not 0"]
+    create = at["shared"]
+    text = known[f"op {create}"]
+    assert text[0] == "copy fd_array[1], map 'shared' <- context: maps[1].map_fd"
+    assert text[3] == (
+        f"copy attr of op {create}: max_entries <- context: maps[1].max_entries, if it is not 0"
+    )
+    assert f"call BPF_MAP_CREATE, attr of op {create}, 72 bytes -> fd of op {create}" in text
+
+
+def test_skips_say_where_to() -> None:
+    """Of an object that can do without BTF: to the next operation, or to the call without."""
+    rows = [
+        row for row in loader_listing(table(open_object(example("hello")))).rows if not row.note
+    ]
+    start = next(n for n, row in enumerate(rows) if row.label == f"records of {LOG_FIELDS}")
+    listed = rows[start:]
+    assert [row.insn for row in listed] == list(range(len(listed)))
+    begins = {
+        row.label.split()[3]: row.insn for row in listed if row.label.startswith("records of op")
+    }
+    assert listed[0].text == f"skip to {begins['0:']} if context: log_level is 0"
+    (load,) = (row.text for row in listed if "BTF_LOAD" in row.text)
+    assert load == (
+        f"call BPF_BTF_LOAD, attr of op 0, 28 bytes -> fd of op 0; skip to {begins['1:']}; "
+        "go on if it fails"
+    )
+    off = listed[begins["3:"]].text
+    assert off == f"skip to {begins['4:']} if context: progs[0].prog_fd is negative"
+    given = listed[begins["1:"] + 1].text
+    assert given == f"skip to {begins['3:']} if context: maps[0].map_fd is not 0"
+    (value,) = (row.text for row in listed if "memory" in row.text)
+    assert value == "copy value of op 2, 24 bytes <- memory at context: maps[0].initial_value"
+
+
+def test_pointers_in_words() -> None:
+    made = table(open_object(example("hello")))
+    rows = by_label(loader_listing(made))["pointers"]
+    assert texts(rows) == [
+        "attr of op 0: btf = blob + btf of op 0",
+        "attr of op 2: key = blob + key of op 2",
+        "attr of op 2: value/next_key = blob + value of op 2",
+        "attr of op 3: license = blob + license of op 3",
+        "attr of op 3: insns = blob + insns of op 3",
+        "attr of op 3: fd_array = blob + fd_array",
+        "attr of op 3: func_info = blob + func_info of op 3",
+        "attr of op 3: line_info = blob + line_info of op 3",
+    ]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_everything_in_a_table_loaders_blob_is_named(name: str) -> None:
+    made = table(sample(SAMPLES[name]))
+    said = "\n".join(f"{row.text} {row.note}" for row in loader_listing(made).rows)
+    for kind in (RegionKind.POINTERS, RegionKind.RECORDS, RegionKind.OPS):
+        assert f"{kind.value}[i]" in said
+    for region in made.regions:
+        if region.kind in (RegionKind.ATTR, RegionKind.FDS, RegionKind.FOUND, RegionKind.DATA):
+            what = region.field or {RegionKind.FDS: "fd"}.get(region.kind, region.kind.value)
+            if region.field != "name":
+                assert f"{what} of op {region.op}" in said, region
+    assert {op.name for op in made.trace.ops if isinstance(op, BtfFind | KsymFind)} == set(
+        re.findall(r"find \w+ '(\w+)'", said)
+    )
+    assert "padding" not in said and "unknown" not in said
+
+
+def test_records_are_those_of_the_blob() -> None:
+    made = table(asking())
+    rows = loader_listing(made).rows
+    pointers, kept = (
+        b"".join(
+            made.blob[r.offset : r.offset + r.size] for r in sorted(made.regions) if r.kind is kind
+        )
+        for kind in (RegionKind.POINTERS, RegionKind.RECORDS)
+    )
+    assert b"".join(row.raw for row in rows) == made.insns + pointers + kept
+
+
+@pytest.mark.parametrize(
+    ("at", "content", "text"),
+    [
+        (records.CODE, b"\xff", "unknown code 255"),
+        (records.B, b"\xff" * 4, "skip to 9 if padding is 0"),
+        (records.ARG, b"\x09", "skip to 9 if context: log_level is as condition 9"),
+    ],
+)
+def test_damaged_records(at: int, content: bytes, text: str) -> None:
+    made = table(open_object(example("hello")))
+    region = next(r for r in made.regions if r.kind is RegionKind.RECORDS)
+    blob = bytearray(made.blob)
+    blob[region.offset + at : region.offset + at + len(content)] = content
+    found = by_label(loader_listing(replace(made, blob=bytes(blob))))
+    assert texts(found[f"records of {LOG_FIELDS}"])[0] == text
 
 
 # -- places -----------------------------------------------------------------------------------
@@ -376,6 +653,55 @@ def test_on_a_way_back_only_what_is_assigned_once_is_known() -> None:
     found = read(asm)
     assert 1 not in found
     assert found[2] == Touch(blob(16), True)
+
+
+def test_elements_of_tables_and_what_they_point_to() -> None:
+    asm = code("little")
+    asm.alu_imm(i.LSH, 2, 2)
+    asm.alu_imm(i.ADD, 2, 100)
+    asm.alu_reg(i.ADD, 2, 8)
+    asm.load(4, 3, 2, 4)
+    asm.alu_reg(i.ADD, 3, 8)
+    asm.store(4, 3, 2, 0)
+    element = Place(Area.ELEMENT, 120)
+    assert read(asm) == {
+        2: Touch(element._replace(offset=116), False),
+        3: Touch(element, True),
+        4: Touch(Place(Area.POINTED, 16, element), False),
+        5: Touch(Place(Area.POINTED, 18, element), True),
+    }
+
+
+def test_numbers_are_no_addresses() -> None:
+    asm = code("little")
+    asm.alu_imm(i.LSH, 2, 2)
+    asm.alu_reg(i.ADD, 2, 6)
+    asm.store(4, 2, 0, 0)
+    asm.alu_imm(i.LSH, 3, 2)
+    asm.store(4, 3, 0, 0)
+    assert read(asm) == {}
+
+
+def test_offsets_lead_no_deeper_than_twice() -> None:
+    asm = code("little")
+    asm.mov(2, 8)
+    for _ in range(1000):
+        asm.load(4, 2, 2, 0)
+        asm.alu_reg(i.ADD, 2, 8)
+    found = read(asm)
+    assert [touch.place.area for touch in found.values()] == [Area.BLOB] * 2 + [Area.POINTED] * 4
+
+
+def test_on_a_way_back_other_functions_do_not_count() -> None:
+    asm = code("little")
+    asm.function(2, "other")
+    asm.exit()
+    asm.label("other")
+    asm.map_value(8, 0, 32)
+    asm.label("back")
+    asm.store(4, 8, 0, 1)
+    asm.jump_if(i.JEQ, 0, 0, "back")
+    assert read(asm)[5] == Touch(blob(32), True)
 
 
 def test_behind_what_is_never_passed_nothing_is_known() -> None:

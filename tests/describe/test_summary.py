@@ -28,6 +28,7 @@ from lskel.loader.generate import generate
 from lskel.loader.model import Loader
 from lskel.object.model import Map, MapKind, Slot
 from lskel.object.open import open_object
+from lskel.object.sections import parse_section
 from lskel.trace import BtfLoad
 from tests.build.clang import compile_bpf
 from tests.build.elf import one_program
@@ -223,7 +224,11 @@ def test_struct_ops(autocreate: bool) -> None:
     made = Map("ops", MapKind.STRUCT_OPS, ".struct_ops", 0, MapType.STRUCT_OPS, 4, 0, 1)
     made = replace(made, struct_ops=ops, autocreate=autocreate)
     obj = asking()
-    obj = replace(obj, maps=(*obj.maps, made))
+    programs = tuple(
+        replace(program, spec=parse_section("struct_ops")) if program.name == "kfuncs" else program
+        for program in obj.programs
+    )
+    obj = replace(obj, maps=(*obj.maps, made), programs=programs)
     summary = summarize(obj)
     assert summary.struct_ops == ("ops",)
     assert summary.maps[-1].struct_ops == StructOpsSummary(

@@ -385,10 +385,14 @@ def test_inputs_of_struct_ops(is_of_module: bool, big_endian: bool) -> None:
 RESULT_OF = (Code.CALL, Code.FIND, Code.KSYM)
 
 
-def codes_of(loader: Loader) -> list[int]:
-    """The codes of a table loader's records, in order."""
+def records_of(loader: Loader) -> list[tuple[int, int]]:
+    """The operations and codes of a table loader's records."""
     regions = sorted(r for r in loader.regions if r.kind is RegionKind.RECORDS)
-    return [loader.blob[at] for r in regions for at in range(r.offset, r.offset + r.size, SIZE)]
+    return [
+        (region.op, loader.blob[at])
+        for region in regions
+        for at in range(region.offset, region.offset + region.size, SIZE)
+    ]
 
 
 @pytest.mark.parametrize("form", Form)
@@ -404,8 +408,9 @@ def test_debug_prints_each_result(form: Form) -> None:
     texts, results = zip(*(message.rsplit(": ", 1) for message in done.printed), strict=True)
     if form is Form.TABLE:
         # Records count from 1 there.
-        codes = [number + 1 for number, code in enumerate(codes_of(loader)) if code in RESULT_OF]
-        assert list(texts) == [f"lskel: record {number}" for number in codes]
+        records = enumerate(records_of(loader), 1)
+        numbers = [number for number, (_, code) in records if code in RESULT_OF]
+        assert list(texts) == [f"lskel: record {number}" for number in numbers]
     else:
         assert list(texts) == [
             f"lskel: {type(op).__name__} {getattr(op, 'name', '')}" for op in calls
@@ -423,5 +428,8 @@ def test_debug_prints_what_failed_last(form: Form) -> None:
     assert done.value == -errno.EACCES
     text, result = done.printed[-1].rsplit(": ", 1)
     assert int(result) == -errno.EACCES
-    if form is Form.UNROLLED:
+    if form is Form.TABLE:
+        op, code = records_of(loader)[int(text.removeprefix("lskel: record ")) - 1]
+        assert code == Code.CALL and loader.trace.ops[op] == loader.trace.prog_load(0)
+    else:
         assert text == "lskel: ProgLoad on"
