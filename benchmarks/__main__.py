@@ -8,12 +8,13 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import lskel
+from benchmarks.cold import cold
 from benchmarks.commands import one_object, whole_corpus
-from benchmarks.loaders import loaders
+from benchmarks.loading import loading
 from benchmarks.simulator import simulator
 from tests import corpus
 from tests.selftests.reference import tool
@@ -24,7 +25,8 @@ RESULTS = Path(__file__).with_name("results.md")
 PARTS: dict[str, tuple[Callable[[Path, int], Iterator[str]], int]] = {
     "object": (one_object, 25),
     "corpus": (whole_corpus, 3),
-    "loaders": (loaders, 51),
+    "loading": (loading, 9),
+    "cold": (cold, 21),
     "simulator": (simulator, 15),
 }
 
@@ -39,16 +41,22 @@ def main() -> int:
     if lacking := corpus.missing():
         print(f"the benchmarks need {', '.join(lacking)}", file=sys.stderr)
         return 1
-    lines = list(_head())
-    for name, (measure, rounds) in PARTS.items():
-        if name in (args.parts or PARTS):
-            with tempfile.TemporaryDirectory() as scratch:
-                lines += ["", *measure(Path(scratch), args.rounds or rounds)]
-    text = "\n".join(lines) + "\n"
-    print(text, end="")
+    lines: list[str] = []
+    for line in _measure(args.parts or list(PARTS), args.rounds):
+        print(line, flush=True)
+        lines.append(line)
     if not args.parts:
-        RESULTS.write_text(text)
+        RESULTS.write_text("\n".join(lines) + "\n")
     return 0
+
+
+def _measure(parts: Collection[str], rounds: int | None) -> Iterator[str]:
+    yield from _head()
+    for name, (measure, usual) in PARTS.items():
+        if name in parts:
+            yield ""
+            with tempfile.TemporaryDirectory() as scratch:
+                yield from measure(Path(scratch), rounds or usual)
 
 
 def _head() -> Iterator[str]:

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.measure import Job, alternate, figure, ratio, seconds, table
+from benchmarks.measure import Job, alternate, figure, ratio, seconds
+from benchmarks.report import table
 from tests import corpus
 from tests.selftests.reference import PATH
 
@@ -67,7 +68,7 @@ def one_object(scratch: Path, rounds: int) -> Iterator[str]:
 
 
 def whole_corpus(scratch: Path, rounds: int) -> Iterator[str]:
-    """All objects in one process of lskel, beside one process of bpftool an object."""
+    """All objects by one command of lskel, beside one process of bpftool an object."""
     paths = [str(path) for path in corpus.objects()]
     bundles, headers = scratch / "bundles", scratch / "headers"
     headers.mkdir()
@@ -83,7 +84,7 @@ def whole_corpus(scratch: Path, rounds: int) -> Iterator[str]:
     yield "## The whole corpus"
     yield ""
     yield (
-        f"All {len(paths)} objects of the selftests, one after the other, with DWARF; those that "
+        f"All {len(paths)} objects of the selftests, with DWARF; those that "
         f"cannot be generated are tried as well. {rounds} rounds."
     )
     yield ""
@@ -91,13 +92,13 @@ def whole_corpus(scratch: Path, rounds: int) -> Iterator[str]:
         ("how", "generated", "time to bpftool's", "median (quartiles)"),
         [
             (
-                "one process of `lskel gen`",
+                "`lskel gen`, which uses all CPUs",
                 str(made),
                 f"{ratio(measured['lskel'], measured['bpftool']):.2f}",
                 figure(measured["lskel"]).text("s"),
             ),
             (
-                "one process of `bpftool gen skeleton -L` an object",
+                "`bpftool gen skeleton -L`, a process an object",
                 str(made_by_bpftool),
                 "1",
                 figure(measured["bpftool"]).text("s"),

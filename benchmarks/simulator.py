@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lskel
-from benchmarks.measure import alternate, figure, seconds, table
+from benchmarks.measure import alternate, figure, seconds
+from benchmarks.report import table
 from lskel.loader.model import Loader
 from lskel.replay.simulator.run import run
 from tests import corpus
@@ -21,10 +22,10 @@ def simulator(_scratch: Path, rounds: int) -> Iterator[str]:
     for path in corpus.objects():
         try:
             loader = lskel.generate(lskel.open_object(path))
+            if run(loader).value == 0:
+                loaders[path.stem] = loader
         except lskel.LskelError:
             continue
-        if run(loader).value == 0:
-            loaders[path.stem] = loader
     typical = min(loaders, key=lambda name: abs(_size(loaders[name]) - TYPICAL))
     most_code = max(loaders, key=lambda name: _size(loaders[name]))
     most_data = max(loaders, key=lambda name: len(loaders[name].blob))

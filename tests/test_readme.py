@@ -144,9 +144,3 @@ def test_bundle_example() -> None:
     names: dict[str, object] = {}
     exec(blocks(document, "python")[0], names)
     assert json.loads(blocks(document, "json")[0]) == names["description"]
-
-
-def test_loader_example(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["disasm", str(ROOT / "examples/hello.bpf.o"), "--loader"]) == 0
-    expected = capsys.readouterr().out
-    assert blocks(ROOT / "docs" / "loader.md", "")[-1] == expected, "paste the new listing"

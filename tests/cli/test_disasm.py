@@ -107,12 +107,13 @@ def test_json_is_the_listing(capsys: pytest.CaptureFixture[str], sample: Path) -
 
 
 def test_loader(capsys: pytest.CaptureFixture[str]) -> None:
-    text = disasm(capsys, example("hello"), "--loader")
-    loader = generate(open_object(example("hello")))
+    text = disasm(capsys, example("hello"), "--loader", "--form", "unrolled")
+    loader = generate(open_object(example("hello")), "unrolled")
     assert text.startswith("hello (syscall)\n")
     assert "\nop 0: BtfLoad:\n" in text
     assert re.search(r"blob\+\d+ \(attr of op 1: max_entries\)", text)
-    shown = json.loads(disasm(capsys, example("hello"), "--loader", "--json"))
+    form = ("--form", "unrolled")
+    shown = json.loads(disasm(capsys, example("hello"), "--loader", "--json", *form))
     assert shown == {"programs": [plain(loader_listing(loader))]}
     assert main(["disasm", str(example("hello")), "--loader", "--program", "x"]) == 1
     assert "--program has no meaning with --loader" in capsys.readouterr().err

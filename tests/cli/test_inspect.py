@@ -84,7 +84,7 @@ def test_bundle(capsys: pytest.CaptureFixture[str], sample: Path, tmp_path: Path
     path.write_bytes(dump(loader))
     text = inspect(capsys, path)
     assert text.startswith("sample: bundle, ")
-    assert f"loader: unrolled, {len(loader.insns) // 8} instructions, {len(loader.blob)} " in text
+    assert f"loader: table, {len(loader.insns) // 8} instructions, {len(loader.blob)} " in text
     assert "Sections" not in text
     sizes = [int(size) for _, size in rows(text, "Data")[1:]]
     assert sum(sizes) == len(loader.blob)

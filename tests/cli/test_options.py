@@ -383,6 +383,10 @@ def test_debug(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "hello.lskel"
     assert main(["gen", str(example("hello")), "-o", str(out), "--debug"]) == 0
     assert main(["trace", str(out)]) == 0
+    assert "\ntrace_printk: lskel: record " in capsys.readouterr().out
+    unrolled = ["--form", "unrolled", "--debug"]
+    assert main(["gen", str(example("hello")), "-o", str(out), *unrolled]) == 0
+    assert main(["trace", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     printed = [line for line in lines if line.startswith("trace_printk: lskel: ")]
     assert printed[1:3] == [

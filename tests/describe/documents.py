@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from lskel.cli import main
@@ -22,10 +21,11 @@ from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
 from lskel.loader.model import Form
 from lskel.object.open import open_object
-from tests.build.clang import ROOT, example
+from tests.build.clang import EXAMPLES, example
 
 HELLO = "examples/hello.bpf.o"
-_PART = re.compile(r"(?<=<!-- generated: )(.*)( -->\n```\w*\n)(.*?)(?=^```$)", re.DOTALL | re.M)
+DOCUMENTS = sorted((EXAMPLES.parent / "docs").glob("*.md"))
+_PART = re.compile(r"(?<=<!-- generated: )([^\n]*)( -->\n```\w*\n)(.*?)(?=^```$)", re.DOTALL | re.M)
 
 
 class Part(NamedTuple):
@@ -60,7 +60,11 @@ def _members() -> str:
 
 def _description() -> str:
     fields = json.loads(_archive().read("lskel.json"))
-    return "{\n" + ",\n".join(f'  "{name}": {_broken(value)}' for name, value in fields.items()) + "\n}\n"
+    return (
+        "{\n"
+        + ",\n".join(f'  "{name}": {_broken(value)}' for name, value in fields.items())
+        + "\n}\n"
+    )
 
 
 def _broken(value: Any) -> str:
@@ -76,13 +80,13 @@ _MAKE: dict[str, Callable[[], str]] = {
 
 def parts() -> Iterator[Part]:
     """All of them."""
-    for path in sorted((ROOT / "docs").glob("*.md")):
+    for path in DOCUMENTS:
         for name, _, found in _PART.findall(path.read_text()):
             yield Part(name, found, _MAKE[name]())
 
 
 def _write() -> None:
-    for path in sorted((ROOT / "docs").glob("*.md")):
+    for path in DOCUMENTS:
         text = path.read_text()
         path.write_text(_PART.sub(lambda match: match[1] + match[2] + _MAKE[match[1]](), text))
 

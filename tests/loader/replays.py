@@ -12,7 +12,7 @@ from lskel.bpf.enums import Cmd
 from lskel.bpf.insn import Insn
 from lskel.bpf.layouts import PROG_LOAD, Layout
 from lskel.loader.lower import FD_SIZE
-from lskel.loader.model import Loader
+from lskel.loader.model import Form, Loader
 from lskel.loader.unrolled import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.faults import Faults
@@ -64,7 +64,7 @@ def loader_of(
 ) -> Loader:
     """The loader of a C source."""
     obj = lskel.open_object(compile_bpf(source, big_endian=big_endian), name=name)
-    return lskel.generate(obj, debug=debug)
+    return lskel.generate(obj, Form.UNROLLED, debug=debug)
 
 
 class Watched(SimulatedKernel):

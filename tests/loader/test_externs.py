@@ -14,7 +14,7 @@ from lskel.bpf.enums import Cmd
 from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.btf.types import Kind
 from lskel.loader.generate import generate
-from lskel.loader.model import Loader
+from lskel.loader.model import Form, Loader
 from lskel.loader.unrolled import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.replay.options import Options
 from lskel.replay.simulator.names import AnyName, KernelImage
@@ -191,7 +191,7 @@ def test_slots_past_what_an_offset_can_say() -> None:
     # Ahead of the slots past the reserved ones lies the status, of 8 bytes with its padding.
     room = MAX_KFUNC_DESCS + MAX_JUMP + 1 - (SLOTS + 2)
     with pytest.raises(lskel.LimitExceeded, match="that an instruction's offset can say") as caught:
-        generate(with_kfuncs(trace, room + 1))
+        generate(with_kfuncs(trace, room + 1), Form.UNROLLED)
     assert (caught.value.limit, caught.value.actual) == (MAX_JUMP, MAX_JUMP + 1)
 
 

@@ -32,7 +32,7 @@ def maps_and_programs(maps: int, programs: int) -> bytes:
 def test_too_many_maps() -> None:
     obj = lskel.open_object(maps_and_programs(65, 1))
     with pytest.raises(lskel.LimitExceeded, match="65 maps are more than the 64") as caught:
-        lskel.generate(obj)
+        lskel.generate(obj, "unrolled")
     assert (caught.value.limit, caught.value.actual) == (64, 65)
 
 
@@ -41,7 +41,7 @@ def test_too_much_data() -> None:
         compile_bpf('char big[100 << 20]; SEC("socket") int p(void *c) { return big[0]; }')
     )
     with pytest.raises(lskel.LimitExceeded, match="64 MiB"):
-        lskel.generate(obj)
+        lskel.generate(obj, "unrolled")
 
 
 def test_jumps_too_long() -> None:
@@ -52,20 +52,20 @@ def test_jumps_too_long() -> None:
     freeze = next(op for op in trace.ops if type(op).__name__ == "ProgLoad")
     long = replace(trace, ops=trace.ops + (freeze,) * 1500)
     with pytest.raises(lskel.LimitExceeded, match="more than the 32767 that a jump spans"):
-        lskel.generate(long)
+        lskel.generate(long, "unrolled")
 
 
 @pytest.mark.kernel
 def test_more_programs_than_bpftools_loader_can_hold() -> None:
     """bpftool keeps 32 program fds on a stack of 512 bytes; here they are in the blob."""
-    loader = lskel.generate(lskel.open_object(maps_and_programs(60, 100)))
+    loader = lskel.generate(lskel.open_object(maps_and_programs(60, 100)), "unrolled")
     with kernel.run(loader) as loaded:
         assert len(loaded.programs) == 100 and len(loaded.maps) == 60
         assert {p.info().name for p in loaded.programs.values()} == {f"p{n}" for n in range(100)}
 
 
 def test_regions_do_not_overlap_and_cover_the_blob() -> None:
-    loader = lskel.generate(lskel.open_object(example("syscount")))
+    loader = lskel.generate(lskel.open_object(example("syscount")), "unrolled")
     end = 0
     for region in sorted({(r.offset, r.size) for r in loader.regions}):
         assert region[0] >= end and region[0] - end < 8

@@ -79,8 +79,8 @@ def _mount_own_bpffs() -> None:
             raise OSError(number, f"no bpffs in {_BPFFS}: {os.strerror(number)}")
 
 
-def _unpin_all() -> None:
-    for entry in _BPFFS.iterdir():
+def _unpin_all(but: frozenset[Path]) -> None:
+    for entry in frozenset(_BPFFS.iterdir()) - but:
         if entry.is_dir():
             shutil.rmtree(entry)
         else:
@@ -90,13 +90,14 @@ def _unpin_all() -> None:
 def main(directory: Path) -> None:
     """Run the jobs that the directory holds; their outcomes appear there one by one.
 
-    Each begins with an empty bpffs. They share one mount, because the kernel loads programs of
-    its own at each.
+    Each begins with an empty bpffs. They share one mount, because the kernel calls modprobe at
+    each.
     """
     _mount_own_bpffs()
+    from_kernel = frozenset(_BPFFS.iterdir())  # maps.debug and progs.debug, where it has them
     for job in read_jobs(directory):
-        _unpin_all()
         add_outcome(job.name, run(job), directory)
+        _unpin_all(but=from_kernel)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,8 @@ def _run(
         os.killpg(process.pid, signal.SIGKILL)
         console, _ = process.communicate()
         why = f"it was stopped after {limit} s"
+    outcomes = read_outcomes(directory)
+    left = [job.name for job in jobs if job.name not in outcomes]
     tail = console.decode(errors="replace").splitlines()[-_TAIL:]
-    unreached = Outcome(End.UNREACHED, detail="\n".join([f"{why}; its console:", *tail]))
-    return {job.name: unreached for job in jobs} | read_outcomes(directory)
+    detail = "\n".join([f"{why} during '{left[0]}'; its console:", *tail]) if left else ""
+    return outcomes | {name: Outcome(End.UNREACHED, detail=detail) for name in left}

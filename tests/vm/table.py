@@ -21,6 +21,7 @@ from tests import corpus
 from tests.vm import selftests
 from tests.vm.machine import SERIES, Kernel, Machine, boot, find_kernel, missing, run_here
 from tests.vm.selftests import Result, Verdicts, Way
+from tests.vm.test_selftests import DEVIATIONS
 
 # Seconds, of a load and of all.
 _LIMIT = 120
@@ -31,7 +32,7 @@ _WIDTH = 110
 class Column(NamedTuple):
     """A kernel, and what each way did there."""
 
-    release: str
+    kernel: str
     verdicts: Verdicts
 
 
@@ -52,8 +53,13 @@ def columns() -> list[Column]:
                 return run_here(jobs, shared, _TOTAL)
             return boot(kernel, [selftests.MODULES, *jobs], shared, _TOTAL)
 
-        machines = list(pool.map(run, [None, *map(find_kernel, SERIES)]))
-    return [Column(m.release, selftests.verdicts(paths, m.outcomes)) for m in machines]
+        here, *others = pool.map(run, [None, *map(find_kernel, SERIES)])
+    upstream = here.release.partition("-")[0]
+    names = [upstream, *(f"{machine.release} (Debian)" for machine in others)]
+    return [
+        Column(name, selftests.verdicts(paths, machine.outcomes))
+        for name, machine in zip(names, [here, *others], strict=True)
+    ]
 
 
 def document(columns: Sequence[Column]) -> Iterator[str]:
@@ -71,20 +77,24 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield from _table(
         ("kernel", "objects", *(f"loaded by {way.value}" for way in Way)),
         [
-            (column.release, str(len(corpus.objects())), *(_loaded(column, way) for way in Way))
+            (column.kernel, str(len(corpus.objects())), *(_loaded(column, way) for way in Way))
             for column in columns
         ],
     )
     yield ""
     yield f"lskel {lskel.__version__}. A load that takes more than {_LIMIT} s counts as none."
     yield from _differences(columns, Way.LIBBPF, Way.LSKEL)
+    yield ""
+    for name, why in DEVIATIONS.items():
+        yield f"{name}: {why}."
     yield from _differences(columns, Way.BPFTOOL, Way.LSKEL)
     yield from _differences(columns, Way.LSKEL, Way.LIBBPF)
     yield ""
     yield (
         "Where an object's only function is in `.text`, Debian's libbpf takes it for a program "
         "without a type; bpftool, with the libbpf of the kernel's source, and lskel take it for a "
-        "function that nothing calls, and load the BTF."
+        "function that nothing calls, and load the BTF. libbpf looks up the kernel functions of "
+        "programs that are not to be loaded, too."
     )
     yield from _unfinished(columns)
 
@@ -100,17 +110,21 @@ def _differences(columns: Sequence[Column], one: Way, other: Way) -> Iterator[st
     found: dict[tuple[str, Result, str], list[str]] = {}
     for column in columns:
         for name, verdict in selftests.only(column.verdicts, one, other).items():
-            found.setdefault((name, verdict.result, _shown(verdict.why)), []).append(column.release)
+            found.setdefault((name, verdict.result, _shown(verdict.why)), []).append(column.kernel)
     if not found:
         yield "None."
         return
     yield from _table(
         ("object", "kernel", other.value),
         [
-            (name, ", ".join(kernels), f"{result.value}: {why}")
+            (name, _all_or(kernels, columns), f"{result.value}: {why}")
             for (name, result, why), kernels in sorted(found.items(), key=lambda row: row[0][0])
         ],
     )
+
+
+def _all_or(kernels: Sequence[str], columns: Sequence[Column]) -> str:
+    return "all" if len(kernels) == len(columns) else ", ".join(kernels)
 
 
 def _unfinished(columns: Sequence[Column]) -> Iterator[str]:
@@ -118,7 +132,7 @@ def _unfinished(columns: Sequence[Column]) -> Iterator[str]:
     yield "## Neither loaded nor refused"
     yield ""
     rows = [
-        (name, column.release, way.value, f"{verdict.result.value}: {_shown(verdict.why)}")
+        (name, column.kernel, way.value, f"{verdict.result.value}: {_shown(verdict.why)}")
         for column in columns
         for way in Way
         for name, verdict in column.verdicts[way].items()

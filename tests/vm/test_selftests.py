@@ -37,9 +37,7 @@ SLOW = frozenset(
 LIMIT = 30
 
 # What libbpf loads and lskel does not, and why.
-DEVIATIONS = {
-    "test_ksyms": "__per_cpu_start is at 0, which bpf_kallsyms_lookup_name takes for not there",
-}
+DEVIATIONS: dict[str, str] = {}
 
 
 @cache

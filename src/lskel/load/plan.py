@@ -63,6 +63,9 @@ F_SLEEPABLE = 1 << 4
 F_XDP_HAS_FRAGS = 1 << 5
 
 
+# Symbols that are at address 0 in x86-64 kernels before 6.15, which bpf_kallsyms_lookup_name takes
+# for not there: what is not found is 0, as it should be.
+_AT_ZERO = frozenset({"__per_cpu_start"})
 # Programs that attach where they were loaded for, with nothing else to say.
 _OPENED = frozenset(
     {
@@ -416,7 +419,7 @@ class _Builder:
 def _find(extern: Extern) -> BtfFind | KsymFind:
     # libbpf looks typed symbols up without a ___flavor, and others as they are.
     if extern.is_typeless:
-        return KsymFind(extern.name, extern.is_weak)
+        return KsymFind(extern.name, extern.is_weak or extern.name in _AT_ZERO)
     kind = Kind.FUNC if extern.kind is ExternKind.KFUNC else Kind.VAR
     return BtfFind(essential_name(extern.name), kind, extern.is_weak)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def generate(
     source: Object | Trace,
-    form: Form | str = Form.UNROLLED,
+    form: Form | str = Form.TABLE,
     *,
     attach: bool = False,
     debug: bool = False,

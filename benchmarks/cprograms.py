@@ -1,0 +1,137 @@
+"""The C programs that load objects: building them, running them, and what they measured.
+
+c/libbpf.c loads by libbpf, c/loader.c runs any loader program, and c/calls.c makes the calls of a
+table loader itself: what the kernel takes for them, whoever makes them. c/process.c measures
+other programs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lskel.errors import LskelError
+from lskel.loader.blob import RegionKind
+from lskel.loader.model import Loader
+from lskel.loader.records import SIZE as RECORD_SIZE
+
+SOURCES = Path(__file__).with_name("c")
+_FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE")
+_POINTER_SIZE = 4
+
+# Seconds by stage.
+Sample = Mapping[str, float]
+
+
+class Failed(LskelError):
+    """A program could not load the object."""
+
+
+class Run(NamedTuple):
+    """What a process measured: its first round, the others, and what else it says."""
+
+    first: Sample
+    others: tuple[Sample, ...]
+    facts: Mapping[str, int]
+
+
+class LoaderProgram(NamedTuple):
+    """A loader program, whosever it is."""
+
+    insns: bytes
+    blob: bytes
+    context_size: int
+    btf: bytes = b""
+    func_info: bytes = b""
+
+
+class Command(NamedTuple):
+    """A command that takes the number of rounds as its first argument."""
+
+    program: Path
+    arguments: tuple[str, ...]
+
+    def run(self, rounds: int) -> Run:
+        """Failed, with the end of what it says, where it fails."""
+        done = subprocess.run(
+            [str(self.program), str(rounds), *self.arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines()
+            raise Failed(said[-1].partition(": ")[2] if said else f"status {done.returncode}")
+        head, *lines = done.stdout.splitlines()
+        samples = [
+            {name: int(ns) / 1e9 for name, ns in zip(head.split(), line.split(), strict=True)}
+            for line in lines
+            if line[0].isdigit()
+        ]
+        facts = dict(line.split() for line in lines if line[0].isalpha())
+        return Run(samples[0], tuple(samples[1:]), {k: int(v) for k, v in facts.items()})
+
+
+class Process(NamedTuple):
+    """What a whole process took."""
+
+    seconds: float
+    kilobytes: int
+
+
+class Programs:
+    """The programs, built in a directory, where the loaders' files come to lie as well."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self._files = 0
+        for name in ("libbpf", "loader", "calls", "process"):
+            source, target = SOURCES / f"{name}.c", scratch / name
+            subprocess.run(["gcc", *_FLAGS, source, "-o", target, "-lbpf"], check=True)
+
+    def libbpf(self, path: Path) -> Command:
+        """Opening, loading and closing an object by libbpf."""
+        return Command(self.scratch / "libbpf", (str(path),))
+
+    def loader(self, made: LoaderProgram) -> Command:
+        """Running a loader program."""
+        parts = [made.insns, made.blob, *((made.btf, made.func_info) if made.btf else ())]
+        files = (self._file(part) for part in parts)
+        return Command(self.scratch / "loader", (str(made.context_size), *files))
+
+    def calls(self, table: Loader) -> Command:
+        """The calls of a table loader."""
+        context, _ = _extent(table, RegionKind.CONTEXT)
+        records, records_size = _extent(table, RegionKind.RECORDS)
+        pointers, pointers_size = _extent(table, RegionKind.POINTERS)
+        numbers = (
+            *(context, table.context_size),
+            *(records, records_size // RECORD_SIZE),
+            *(pointers, pointers_size // _POINTER_SIZE),
+        )
+        return Command(self.scratch / "calls", (self._file(table.blob), *map(str, numbers)))
+
+    def process(self, command: Sequence[str]) -> Process:
+        """Run a command; CalledProcessError where it fails."""
+        # An installed package has its bytecode: the round that is not counted writes it.
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        words = [str(self.scratch / "process"), *command]
+        done = subprocess.run(words, stdout=subprocess.PIPE, check=True, env=env)
+        ns, kilobytes = done.stdout.split()
+        return Process(int(ns) / 1e9, int(kilobytes))
+
+    def _file(self, content: bytes) -> str:
+        self._files += 1
+        path = self.scratch / f"{self._files}.bin"
+        path.write_bytes(content)
+        return str(path)
+
+
+def _extent(loader: Loader, kind: RegionKind) -> tuple[int, int]:
+    """Offset and size of all regions of a kind, which lie side by side."""
+    regions = [region for region in loader.regions if region.kind is kind and region.size]
+    start = min((region.offset for region in regions), default=0)
+    return start, max((region.offset + region.size for region in regions), default=0) - start
