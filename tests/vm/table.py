@@ -84,8 +84,8 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield ""
     yield f"lskel {lskel.__version__}. A load that takes more than {_LIMIT} s counts as none."
     yield from _differences(columns, Way.LIBBPF, Way.LSKEL)
-    yield ""
     for name, why in DEVIATIONS.items():
+        yield ""
         yield f"{name}: {why}."
     yield from _differences(columns, Way.BPFTOOL, Way.LSKEL)
     yield from _differences(columns, Way.LSKEL, Way.LIBBPF)

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 import lskel
+from lskel.loader.model import Form
 from tests import corpus
 from tests.build.clang import compile_bpf
 from tests.live import tcp_congestion
+from tests.loader.verified import processed
 from tests.vm import features
 from tests.vm.job import Job
 from tests.vm.machine import Machine
@@ -71,6 +73,7 @@ SEC("fentry") int entered(unsigned long long *ctx) { return 0; }
 SEC("fentry") int kernel_function(unsigned long long *ctx) { return 0; }
 """
 CONGESTION_CONTROL = "bpf_cubic"
+MANY_PROGRAMS = "test_tunnel_kern"
 
 
 def save(loader: lskel.Loader, directory: Path, name: str) -> str:
@@ -92,6 +95,9 @@ def plan(directory: Path) -> Iterator[Job]:
         for name, source in (("replaced", REPLACED), ("tracing", TRACING))
     }
     yield Job("targets", features.targets, bundles)
+    tunnel = next(path for path in corpus.objects() if path.stem == MANY_PROGRAMS)
+    bundle = save(lskel.generate(lskel.open_object(tunnel), Form.TABLE), directory, "many")
+    yield Job("processed", processed, {"bundle": bundle})
     path = next(path for path in corpus.objects() if path.stem == CONGESTION_CONTROL)
     control = save(lskel.generate(lskel.open_object(path)), directory, "control")
     arguments = {"bundle": control, "name": CONGESTION_CONTROL}
@@ -137,6 +143,12 @@ def test_targets_given_when_loading(machine: Machine) -> None:
     assert all(ids.values())
     assert ids["replacing"] == ids["entered"]  # the same function, in the program's own BTF
     assert ids["kernel_function"] != ids["entered"]
+
+
+@on_machines
+def test_work_of_the_verifier(machine: Machine) -> None:
+    """The walker's loops are callbacks, which the verifier sees once or twice, not once a record."""
+    assert 0 < machine.value("processed") <= 2000
 
 
 @on_machines
