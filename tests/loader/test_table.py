@@ -50,6 +50,12 @@ def test_text_is_the_same_for_all() -> None:
     assert len(ops[1]) - len(ops[0]) == more
 
 
+def test_auto_is_unrolled_for_what_is_small() -> None:
+    for programs, form in ((1, Form.UNROLLED), (30, Form.TABLE)):
+        obj = lskel.open_object(maps_and_programs(1, programs))
+        assert lskel.generate(obj, "auto").form is form
+
+
 def test_ten_thousand_kfunc_calls() -> None:
     calls = "kfunc();" * 10_000
     source = (

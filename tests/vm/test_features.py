@@ -147,7 +147,7 @@ def test_targets_given_when_loading(machine: Machine) -> None:
 
 @on_machines
 def test_work_of_the_verifier(machine: Machine) -> None:
-    """The walker's loops are callbacks, which the verifier sees once or twice, not once a record."""
+    """The walker's loops are callbacks, which the verifier does not see once for each record."""
     assert 0 < machine.value("processed") <= 2000
 
 

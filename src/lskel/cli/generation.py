@@ -12,12 +12,12 @@ from lskel.bpf.enums import AttachType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.cli.common import gathered, pairs
 from lskel.errors import UsageError, at
+from lskel.loader.generate import AUTO
 from lskel.loader.model import Form
 from lskel.object.model import Object
 from lskel.object.sections import SECTION_KINDS
 
-# What "auto" stands for. Where the kernel has no bpf_loop, the runner unrolls it.
-AUTO, DEFAULT_FORM = "auto", Form.TABLE.value
+DEFAULT_FORM = Form.TABLE.value
 
 _TYPE = "PROGRAM=TYPE[:ATTACH]"
 # What these attach to is in their section's name; a type alone would not load.
@@ -113,7 +113,7 @@ def _generation(
     if both := sorted(set(autoload) & set(no_autoload)):
         raise UsageError(f"'{both[0]}' is given to both --autoload and --no-autoload")
     wanted = dict.fromkeys(autoload, True) | dict.fromkeys(no_autoload, False)
-    return Generation(name, DEFAULT_FORM if form == AUTO else form, given, wanted, debug, links)
+    return Generation(name, form, given, wanted, debug, links)
 
 
 def _parse_type(text: str) -> GivenType:
@@ -161,10 +161,11 @@ _NO_AUTOLOAD = click.option(
 )
 _FORM = click.option(
     "--form",
-    type=click.Choice([AUTO, *(form.value for form in Form)]),
-    default=AUTO,
+    type=click.Choice([*(form.value for form in Form), AUTO]),
+    default=DEFAULT_FORM,
     show_default=True,
-    help="The form of the loader program. auto is table, which lskel unrolls on Linux before 5.17.",
+    help="The form of the loader program; auto is what loads fastest, unrolled for small objects. "
+    "Before Linux 5.17 lskel unrolls table loaders.",
 )
 _DEBUG = click.option(
     "--debug",

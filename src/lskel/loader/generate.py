@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from lskel.object.model import Object
 
 
+AUTO = "auto"
+# The verifier takes as long for the walker as for the unrolled code of about so many maps and
+# programs (benchmarks/results.md).
+FASTER_UNROLLED = 8
+
+
 def generate(
     source: Object | Trace,
     form: Form | str = Form.TABLE,
@@ -19,7 +25,9 @@ def generate(
     attach: bool = False,
     debug: bool = False,
 ) -> Loader:
-    """The loader of an object (or of its trace) in a form: `table` or `unrolled`.
+    """The loader of an object (or of its trace) in a form: `table`, `unrolled`, or `auto`.
+
+    `auto` is the one that loads faster: unrolled where there is little to load.
 
     With `attach` the loader of an object also attaches the programs that need nothing from user
     space for it. With `debug` it prints the results of its calls by bpf_trace_printk.
@@ -27,12 +35,15 @@ def generate(
     LimitExceeded, before anything is generated, where the object is too large for the form;
     NotSupported and BadObject as `Object.trace` raises them.
     """
+    trace = source if isinstance(source, Trace) else source.trace(attach=attach)
+    if form == AUTO:
+        is_small = len(trace.maps) + len(trace.programs) <= FASTER_UNROLLED
+        form = Form.UNROLLED if is_small else Form.TABLE
     try:
         chosen = Form(form)
     except ValueError:
-        known = ", ".join(f.value for f in Form)
+        known = ", ".join([*(f.value for f in Form), AUTO])
         raise UsageError(f"there is no loader form '{form}'", hint=f"there is: {known}") from None
-    trace = source if isinstance(source, Trace) else source.trace(attach=attach)
     # Each generator is imported when it is wanted: `lskel gen` is mostly imports.
     if chosen is Form.TABLE:
         from lskel.loader.table.generate import tabulate
