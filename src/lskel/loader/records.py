@@ -13,6 +13,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+from lskel.bpf import insn as i
 from lskel.cursor import ByteOrder
 
 SIZE = 16
@@ -47,6 +48,15 @@ class Condition(IntEnum):
     NEGATIVE = 1
     NOT_POSITIVE = 2
     ZERO = 3
+
+
+# The jump that is taken where a condition holds.
+JUMPS = {
+    Condition.NOT_ZERO: i.JNE,
+    Condition.NEGATIVE: i.JSLT,
+    Condition.NOT_POSITIVE: i.JSLE,
+    Condition.ZERO: i.JEQ,
+}
 
 
 class Record(NamedTuple):

@@ -39,7 +39,7 @@ from lskel.loader.lower import (
     Pointer,
 )
 from lskel.loader.model import NO_OP, Form, Loader
-from lskel.loader.records import Code, Condition, Record
+from lskel.loader.records import JUMPS, Code, Condition, Record
 from lskel.trace import Trace
 
 # Reserved slots of fd_array; the kernel's limits of the same names (kernel/bpf/verifier.c).
@@ -271,7 +271,7 @@ class _Unroller:
 
     def skip_if(self, record: Record, index: int) -> None:
         self.load(4, R0, record.b)
-        condition = _CONDITIONS[Condition(record.arg)]
+        condition = JUMPS[Condition(record.arg)]
         self.asm.jump_if(condition, R0, 0, f"record {index + 1 + record.c}", bits=32)
 
     def call(self, record: Record, index: int) -> None:
@@ -356,12 +356,6 @@ class _Unroller:
         self.check()
 
 
-_CONDITIONS = {
-    Condition.NOT_ZERO: i.JNE,
-    Condition.NEGATIVE: i.JSLT,
-    Condition.NOT_POSITIVE: i.JSLE,
-    Condition.ZERO: i.JEQ,
-}
 _EMITTERS: dict[Code, Callable[[_Unroller, Record, int], None]] = {
     Code.COPY: _Unroller.copy,
     Code.COPY_SET: _Unroller.copy_set,

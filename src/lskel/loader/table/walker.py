@@ -18,7 +18,7 @@ from lskel.bpf.asm import Assembler
 from lskel.btf.types import FuncLinkage, Kind
 from lskel.cursor import ByteOrder
 from lskel.loader import context, records
-from lskel.loader.records import Code, Condition
+from lskel.loader.records import JUMPS, Code
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP = range(11)
 # Names of what the registers hold, wherever it is always the same.
@@ -280,10 +280,10 @@ class _Text:
     def skip_if(self) -> None:
         asm = self.asm
         asm.load(4, R0, PLACE_B, 0)
-        for condition in _CONDITIONS:
+        for condition in JUMPS:
             asm.jump_if(i.JEQ, R4, condition, f"if {condition.name}")
         asm.jump("bad")
-        for condition, code in _CONDITIONS.items():
+        for condition, code in JUMPS.items():
             asm.label(f"if {condition.name}")
             asm.jump_if(code, R0, 0, "skip", bits=32)
             asm.jump("next")
@@ -405,12 +405,6 @@ _FREQUENT_FIRST = (
     *(Code.COPY, Code.CALL, Code.SKIP_IF, Code.KFUNC),
     *(code for code in Code if code not in (Code.COPY, Code.CALL, Code.SKIP_IF, Code.KFUNC)),
 )
-_CONDITIONS = {
-    Condition.NOT_ZERO: i.JNE,
-    Condition.NEGATIVE: i.JSLT,
-    Condition.NOT_POSITIVE: i.JSLE,
-    Condition.ZERO: i.JEQ,
-}
 
 # -- BTF: int (void) and one function of it for each of the program's -----------------------------
 
