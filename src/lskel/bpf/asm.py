@@ -100,11 +100,6 @@ class Assembler:
         self._jumps.append((len(self._insns), to))
         self.emit(Insn((i.JMP if bits == 64 else i.JMP32) | code | i.K, reg, imm=imm))
 
-    def jump_if_reg(self, code: int, reg: int, other: int, to: str) -> None:
-        """if (reg `code` other) goto `to`; compares 64 bits."""
-        self._jumps.append((len(self._insns), to))
-        self.emit(Insn(i.JMP | code | i.X, reg, other))
-
     def assemble(self) -> bytes:
         """The code; LimitExceeded where a jump is longer than 16 bits can say."""
         insns = list(self._insns)

@@ -15,7 +15,8 @@ class FdSlots:
     """The fd_array of a program: the maps' fds, then those of BTFs as they are asked for."""
 
     def __init__(self, maps: list[int]) -> None:
-        self.fds = maps
+        # An offset of 0 in a call means vmlinux, so slot 0 is never a module's.
+        self.fds = maps or [0]
 
     def index(self, fd: int) -> int:
         """Where an fd of a module's BTF stands; 0 for vmlinux's, which has none."""
