@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "src" / "lskel"
 
 # Left to right; a module may import from its own row and from the rows above.
 STATIONS = (
-    ("_version", "errors", "cursor"),
+    ("_version", "errors", "cursor", "named"),
     ("bpf", "btf", "elf"),
     ("object",),
     ("trace", "load"),
@@ -22,7 +22,7 @@ STATIONS = (
     ("cli", "__main__"),
 )
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.
-RUNTIME_MAY = {"_version", "errors", "cursor", "bpf", "runtime"}
+RUNTIME_MAY = {"_version", "errors", "cursor", "named", "bpf", "runtime"}
 # What an Object gives its user for convenience leads right, inside functions only.
 LAZY = {("object/model.py", "load"), ("object/model.py", "trace")}
 

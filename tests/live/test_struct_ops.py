@@ -18,7 +18,7 @@ from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
-from lskel.runtime import maps
+from lskel.runtime import elements
 from lskel.runtime.objects import Fd, link_info
 from tests.build.clang import compile_bpf
 from tests.conftest import Run
@@ -113,7 +113,7 @@ def test_used_by_a_connection(section: str, replay: Replay, run: Run) -> None:
             if isinstance(link, Fd):
                 assert link_info(link.fileno()).type == LinkType.STRUCT_OPS
         assert not is_registered(NAME)
-        counts = maps.lookup(loaded.maps["so.bss"].fd.fileno(), bytes(4), 16)
+        counts = elements.lookup(loaded.maps["so.bss"].fd.fileno(), bytes(4), 16)
         assert counts is not None
         inits, acks = (int.from_bytes(counts[at : at + 8], sys.byteorder) for at in (0, 8))
         # Both ends of the connection: the one that listens has the system's.
@@ -130,7 +130,7 @@ def test_program_left_out(section: str) -> None:
                 ("so_init", "not loaded: left out")
             ]
             assert connection(NAME) == (NAME, SIZE)
-        counts = maps.lookup(loaded.maps["so.bss"].fd.fileno(), bytes(4), 16)
+        counts = elements.lookup(loaded.maps["so.bss"].fd.fileno(), bytes(4), 16)
         assert counts is not None and not any(counts[:8]) and any(counts[8:])
 
 

@@ -15,7 +15,7 @@ from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
 from lskel.replay.simulator.run import run
-from lskel.runtime.maps import lookup
+from lskel.runtime.elements import lookup
 from tests.build.clang import compile_bpf
 from tests.runtime.programs import create_iterator
 

@@ -16,8 +16,8 @@ from lskel.replay import kernel
 from lskel.replay.compare import differences
 from lskel.replay.options import Options
 from lskel.replay.simulator.run import run
+from lskel.runtime.elements import lookup
 from lskel.runtime.loader import run_loader
-from lskel.runtime.maps import lookup
 from lskel.runtime.syscall import BpfError
 from lskel.trace import BtfFind
 from tests.build.clang import compile_bpf

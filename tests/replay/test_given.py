@@ -25,7 +25,7 @@ from lskel.replay.pin import pin_all
 from lskel.replay.prepare import prepare
 from lskel.replay.this_machine import ThisMachine
 from lskel.runtime.bpffs import is_on_bpffs
-from lskel.runtime.maps import lookup, update
+from lskel.runtime.elements import lookup, update
 from lskel.runtime.objects import map_info, obj_get, obj_pin
 from lskel.runtime.syscall import BpfError
 from tests import corpus

@@ -17,7 +17,7 @@ from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
 from lskel.runtime.cpus import possible_cpus
-from lskel.runtime.maps import lookup, update
+from lskel.runtime.elements import lookup, update
 from lskel.runtime.syscall import BpfError
 from lskel.trace import ProgLoad
 from tests.build.clang import compile_bpf, example

@@ -18,7 +18,7 @@ from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.pin import pin_all
-from lskel.runtime.maps import lookup
+from lskel.runtime.elements import lookup
 from tests.build.clang import compile_bpf
 from tests.conftest import Run, lacking
 from tests.runtime.programs import kernel_btf, run_program

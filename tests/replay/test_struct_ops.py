@@ -17,7 +17,7 @@ from lskel.errors import NotSupported
 from lskel.replay.kernel_btf import VMLINUX, KernelBtf
 from lskel.replay.simulator.names import KernelImage
 from lskel.replay.struct_ops import member_index, type_size, value
-from lskel.runtime import maps, objects
+from lskel.runtime import elements, objects
 from lskel.runtime.objects import by_id, map_info, prog_info
 from lskel.runtime.syscall import BpfError
 from tests.build.btf import BtfBuilder
@@ -222,7 +222,7 @@ def test_value_as_libbpf_has_it(running: KernelBtf, registered: tuple[lskel.Obje
     obj, number = registered
     with by_id(objects.Kind.MAP, number) as fd:
         info = map_info(fd.fileno())
-        kept = maps.lookup(fd.fileno(), bytes(4), info.value_size)
+        kept = elements.lookup(fd.fileno(), bytes(4), info.value_size)
     assert kept is not None and int.from_bytes(kept[4:8], sys.byteorder) == 1  # INUSE
     ids = {}
     for program_id in objects.ids(objects.Kind.PROG):

@@ -16,8 +16,8 @@ from lskel.bpf.enums import AttachType, LinkType, MapType, ProgType
 from lskel.btf.types import Func, Typedef
 from lskel.errors import LskelError, NotFound, UsageError
 from lskel.runtime import links
+from lskel.runtime.elements import lookup
 from lskel.runtime.links import attach, attach_xdp, can_attach
-from lskel.runtime.maps import lookup
 from lskel.runtime.objects import Fd, link_info, obj_get, obj_pin, prog_info
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError

@@ -20,6 +20,11 @@ from lskel.runtime.machine import machine, this_machine
 from lskel.runtime.syscall import BpfError, KernelError, address_of, bpf, errno_name, host_attr
 
 ROOM = Path(module.__file__).parent
+MODULES = [
+    ".".join(("lskel", "runtime", *path.relative_to(ROOM).with_suffix("").parts))
+    for path in sorted(ROOM.rglob("*.py"))
+    if path.stem[0] != "_"
+]
 
 
 @pytest.mark.kernel
@@ -149,8 +154,7 @@ def test_where_there_is_no_bpf() -> None:
 
 
 def test_the_room_needs_the_standard_library_only() -> None:
-    modules = [f"lskel.runtime.{path.stem}" for path in ROOM.glob("*.py") if path.stem[0] != "_"]
-    script = f"import {', '.join(modules)}, sys; print(*sys.modules)"
+    script = f"import {', '.join(MODULES)}, sys; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-S", "-c", script],
         env={"PYTHONPATH": str(ROOM.parent.parent)},
@@ -163,11 +167,10 @@ def test_the_room_needs_the_standard_library_only() -> None:
     # Some are dear to import, and nothing here is worth it.
     assert not tops & {"dataclasses", "inspect", "pathlib", "subprocess", "platform"}
     rooms = {name.split(".")[1] for name in loaded if name.startswith("lskel.")}
-    assert rooms <= {"_version", "bpf", "cursor", "errors", "runtime"}
+    assert rooms <= {"_version", "bpf", "cursor", "errors", "named", "runtime"}
 
 
 def test_the_room_can_be_imported_where_there_is_no_linux() -> None:
-    modules = [f"lskel.runtime.{path.stem}" for path in ROOM.glob("*.py") if path.stem[0] != "_"]
     script = f"""
 import sys, os, mmap, select
 sys.platform = "win32"
@@ -175,7 +178,7 @@ sys.modules["fcntl"] = None
 for module, names in ((os, "uname geteuid"), (mmap, "PROT_READ MAP_SHARED"), (select, "epoll")):
     for name in names.split():
         delattr(module, name)
-import {", ".join(modules)}
+import {", ".join(MODULES)}
 from lskel.errors import NotSupported
 try:
     lskel.runtime.syscall.bpf(0, bytearray(8))

@@ -8,7 +8,7 @@ import lskel
 from lskel.replay import kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
-from lskel.runtime.maps import lookup
+from lskel.runtime.elements import lookup
 from lskel.runtime.objects import prog_info
 from tests.runtime.programs import run_program
 

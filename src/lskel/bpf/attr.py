@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from lskel.bpf.layouts import Layout
-from lskel.cursor import ByteOrder
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lskel.bpf.layouts import Layout
+    from lskel.cursor import ByteOrder
 
 Value = int | bytes
 

@@ -13,7 +13,7 @@ from lskel.btf.types import TypeId
 from lskel.btf.value import Decoder, Value
 from lskel.errors import at
 from lskel.replay.loaded import Loaded, LoadedMap
-from lskel.runtime.maps import PERCPU_TYPES, items, split_percpu
+from lskel.runtime.elements import PERCPU_TYPES, items, split_percpu
 from lskel.runtime.objects import MapInfo
 
 # Maps whose elements user space can list by key and read as plain values.

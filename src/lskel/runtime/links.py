@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
 from lskel.bpf.enums import AttachType, Cmd, ProgType
 from lskel.bpf.layouts import LINK_CREATE, RAW_TRACEPOINT
 from lskel.errors import LskelError, NotFound, UsageError, at
+from lskel.named import NamedTuple
 from lskel.runtime import perf
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.files import read_text

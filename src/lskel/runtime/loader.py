@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
 
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
-from lskel.runtime.maps import lookup, update
+from lskel.named import NamedTuple
+from lskel.runtime.elements import lookup, update
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import address_of, bpf, host_attr
 

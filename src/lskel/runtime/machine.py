@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
-from typing import NamedTuple
 
 from lskel.errors import NotSupported
+from lskel.named import NamedTuple
 
 
 class Machine(NamedTuple):

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple
 
 from lskel.bpf.attr import encode, load
 from lskel.bpf.enums import Cmd, LinkType
@@ -23,6 +22,7 @@ from lskel.bpf.layouts import (
     Layout,
 )
 from lskel.errors import at
+from lskel.named import NamedTuple
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
 
 # Names of tracepoints, functions, iterators and modules; the kernel cuts at 127.

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from time import monotonic
 
-from lskel.runtime import maps, perf
+from lskel.runtime import elements, perf
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.fence import fence
 from lskel.runtime.objects import Fd, map_info
@@ -57,8 +57,8 @@ class PerfBuffer:
             ]
             for ring in self._rings:
                 key = ring.cpu.to_bytes(4, sys.byteorder)
-                maps.update(fd, key, ring.event.to_bytes(4, sys.byteorder))
-                cleanup.callback(maps.delete, fd, key)
+                elements.update(fd, key, ring.event.to_bytes(4, sys.byteorder))
+                cleanup.callback(elements.delete, fd, key)
                 self._epoll.register(ring.event, select.EPOLLIN)
             self._cleanup = cleanup.pop_all()
         self.lost = dict.fromkeys((ring.cpu for ring in self._rings), 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
 
+from lskel.named import NamedTuple
 from lskel.runtime.files import read_text
 
 # The uid_map of the initial user namespace.

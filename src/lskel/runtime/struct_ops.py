@@ -7,7 +7,7 @@ import os
 
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import LINK_CREATE
-from lskel.runtime.maps import delete, update
+from lskel.runtime.elements import delete, update
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 

@@ -13,9 +13,9 @@ import pytest
 from lskel.bpf.enums import Cmd, MapType
 from lskel.bpf.layouts import MAP_ELEM
 from lskel.errors import LskelError
-from lskel.runtime import maps
+from lskel.runtime import elements
 from lskel.runtime.cpus import possible_cpus
-from lskel.runtime.maps import (
+from lskel.runtime.elements import (
     delete,
     freeze,
     items,
@@ -37,7 +37,7 @@ from tests.conftest import Run
 from tests.runtime.programs import create_map
 
 BPF_NOEXIST, BPF_EXIST, BPF_F_NO_PREALLOC = 1, 2, 1
-EVERY_BATCH_TYPE = sorted(maps._BATCH_TYPES)
+EVERY_BATCH_TYPE = sorted(elements._BATCH_TYPES)
 
 
 def u32(number: int) -> bytes:
@@ -75,7 +75,7 @@ def hash_map() -> Iterator[Fd]:
 def test_the_attr_of_an_element_is_as_the_layout_says() -> None:
     key = b"key!"
     expected = host_attr(MAP_ELEM, "flags", map_fd=7, key=address_of(key), value=9, flags=4)
-    assert maps._elem(7, key, 9, 4) == expected
+    assert elements._elem(7, key, 9, 4) == expected
     assert MAP_ELEM["next_key"] == MAP_ELEM["value"]
 
 
@@ -147,7 +147,7 @@ def test_items_agree_with_bpftool(map_type: MapType, count: int, run: Run) -> No
             update(fd.fileno(), u32(number), value)
         found = entries(fd)
         expected = dumped(run, fd)
-    if map_type in maps.PERCPU_TYPES:
+    if map_type in elements.PERCPU_TYPES:
         split = {key: list(split_percpu(value, value_size)) for key, value in found.items()}
         assert split == expected
     else:
@@ -204,7 +204,7 @@ def refuse_batches(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
             raise BpfError(cmd, number)
         return bpf(cmd, attr)
 
-    monkeypatch.setattr(maps, "bpf", old_kernel)
+    monkeypatch.setattr(elements, "bpf", old_kernel)
     return refused
 
 
@@ -233,21 +233,21 @@ def test_others_delete_the_key_that_a_walk_has_reached(monkeypatch: pytest.Monke
         return real(fd, key, key_size)
 
     doomed = {u32(number) for number in range(0, 100, 3)}
-    real = maps.next_key
-    monkeypatch.setattr(maps, "next_key", meddling)
+    real = elements.next_key
+    monkeypatch.setattr(elements, "next_key", meddling)
     with create_map(MapType.HASH, 4, 4, 100) as fd:
         for number in range(100):
             update(fd.fileno(), u32(number), u32(number))
-        found = [key for key, _ in maps._walk(fd.fileno(), 4, 4)]
+        found = [key for key, _ in elements._walk(fd.fileno(), 4, 4)]
     assert len(found) == len(set(found))
     assert {u32(number) for number in range(100)} - doomed <= set(found)
 
 
 def test_a_map_that_never_holds_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maps, "next_key", lambda *_: b"same")
-    monkeypatch.setattr(maps, "lookup", lambda *_: b"value")
+    monkeypatch.setattr(elements, "next_key", lambda *_: b"same")
+    monkeypatch.setattr(elements, "lookup", lambda *_: b"value")
     with pytest.raises(LskelError, match="changes faster"):
-        list(maps._walk(0, 4, 4))
+        list(elements._walk(0, 4, 4))
 
 
 @pytest.mark.kernel
@@ -284,7 +284,7 @@ def test_a_batch_that_is_cut_short_goes_on(
             raise BpfError(cmd, number)
         return result
 
-    monkeypatch.setattr(maps, "bpf", busy_kernel)
+    monkeypatch.setattr(elements, "bpf", busy_kernel)
     keys = [key for batch in lookup_batch(hash_map.fileno(), 4, 6, 10) for key, _ in batch]
     assert sorted(keys) == [u32(key) for key in range(100)]
 

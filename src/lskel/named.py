@@ -1,0 +1,26 @@
+"""Named tuples without the price of `typing`, which takes longer to import than a loader to run.
+
+Used by what a skeleton imports; elsewhere `typing.NamedTuple` is as good.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import NamedTuple as NamedTuple
+else:
+    from collections import namedtuple
+
+    class _Meta(type):
+        def __new__(cls, name, bases, namespace):
+            if not bases:
+                return type.__new__(cls, name, bases, namespace)
+            fields = tuple(namespace.pop("__annotations__", ()))
+            defaults = [namespace.pop(field) for field in fields if field in namespace]
+            plain = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])
+            namespace.setdefault("__slots__", ())
+            return type(name, (plain,), namespace)
+
+    class NamedTuple(metaclass=_Meta):
+        """`typing.NamedTuple`, as far as it is a base class."""

@@ -1,0 +1,83 @@
+"""What all maps of a skeleton have in common: size before they are created, fd and pin after."""
+
+from __future__ import annotations
+
+import os
+
+from lskel.errors import UsageError
+from lskel.named import NamedTuple
+from lskel.runtime.objects import Fd, MapInfo, map_info, obj_pin
+
+
+class MapDefinition(NamedTuple):
+    """What the object says of a map: `struct bpf_map_info`'s fields of the same names.
+
+    `type` is a `MapType`; sizes are in bytes; `pinned` says that it is shared by a pin of its name.
+    """
+
+    name: str
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+    map_extra: int = 0
+    pinned: bool = False
+
+
+class Map:
+    """A map, before and after it is created. Shapes that hold elements are subclasses."""
+
+    def __init__(self, definition: MapDefinition) -> None:
+        self.definition = definition
+        self._max_entries = definition.max_entries
+        self._fd: Fd | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the object; the kernel's may be cut."""
+        return self.definition.name
+
+    @property
+    def max_entries(self) -> int:
+        """How many entries (or bytes, or pages) it has room for; may be set before load()."""
+        return self._max_entries
+
+    @max_entries.setter
+    def max_entries(self, entries: int) -> None:
+        if self._fd is not None:
+            raise UsageError(f"map '{self.name}' has its size already", hint="set it before load()")
+        if not 0 < entries < 1 << 32:
+            raise UsageError(f"map '{self.name}' cannot have {entries} entries")
+        self._max_entries = entries
+
+    def fileno(self) -> int:
+        """Its fd; UsageError where it does not exist (yet, or any more)."""
+        if self._fd is None or self._fd.closed:
+            raise UsageError(f"map '{self.name}' is not loaded", hint="load() comes first")
+        return self._fd.fileno()
+
+    def info(self) -> MapInfo:
+        """What the kernel says of it."""
+        return map_info(self.fileno())
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Give it a name in a bpffs, so that it outlives this process."""
+        obj_pin(self.fileno(), path)
+
+    def unpin(self, path: str | os.PathLike[str]) -> None:
+        """Remove a pin; OSError where there is none."""
+        os.unlink(path)  # noqa: PTH108 - pathlib is dear to import
+
+    def bind(self, fd: Fd) -> None:
+        """It was created: `fd` is its own."""
+        self._fd = fd
+
+    def close(self) -> None:
+        """Give the fd back; the map goes with its last user."""
+        if self._fd is not None:
+            self._fd.close()
+
+    def __repr__(self) -> str:
+        there = self._fd is not None and not self._fd.closed
+        return f"<{type(self).__name__} {self.name}: {f'fd {self.fileno()}' if there else 'new'}>"

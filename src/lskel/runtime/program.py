@@ -1,0 +1,107 @@
+"""A program of a skeleton: switched on or off before it is loaded, attached and run afterwards."""
+
+from __future__ import annotations
+
+from lskel.errors import UsageError
+from lskel.named import NamedTuple
+from lskel.runtime.objects import Fd, ProgInfo, obj_pin, prog_info
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from lskel.runtime.attach.link import Link
+
+
+class ProgramDefinition(NamedTuple):
+    """What the object says of a program.
+
+    `kind` and `target` are the two parts of its section's name: "kprobe" and "do_unlinkat" of
+    ``kprobe/do_unlinkat``; `type` and `attach_type` what it is loaded with (`ProgType`,
+    `AttachType`; 0 where it has none).
+    """
+
+    name: str
+    kind: str
+    target: str
+    type: int
+    attach_type: int
+    autoload: bool = True
+
+
+class Program:
+    """A program, before and after it is loaded. Kinds that attach are subclasses."""
+
+    def __init__(self, definition: ProgramDefinition) -> None:
+        self.definition = definition
+        self._autoload = definition.autoload
+        self._fd: Fd | None = None
+        self._keep: Callable[[str, Link], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the object; the kernel's may be cut."""
+        return self.definition.name
+
+    @property
+    def autoload(self) -> bool:
+        """Whether it is loaded with the others; may be set until then."""
+        return self._autoload
+
+    @autoload.setter
+    def autoload(self, wanted: bool) -> None:
+        if self._fd is not None:
+            raise UsageError(f"program '{self.name}' is loaded already")
+        self._autoload = wanted
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the kernel has it."""
+        return self._fd is not None and not self._fd.closed
+
+    def fileno(self) -> int:
+        """Its fd; UsageError where it is not loaded."""
+        if self._fd is None or self._fd.closed:
+            raise UsageError(f"program '{self.name}' is not loaded", hint="load() comes first")
+        return self._fd.fileno()
+
+    def info(self) -> ProgInfo:
+        """What the kernel says of it."""
+        return prog_info(self.fileno())
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Give it a name in a bpffs, so that it outlives this process."""
+        obj_pin(self.fileno(), path)
+
+    def attaches_itself(self) -> bool:
+        """Whether `attach` needs no arguments: the section's name says where it belongs."""
+        return False
+
+    def attach(self) -> Link:
+        """Attach it where its section's name says; closing the link detaches.
+
+        UsageError for kinds that do not attach, or where the name does not say enough.
+        """
+        raise UsageError(
+            f"program '{self.name}' of section '{self.definition.kind}' does not attach by itself"
+        )
+
+    def bind(self, fd: Fd, keep: Callable[[str, Link], None]) -> None:
+        """It was loaded: `fd` is its own; `keep` is told the program's name and each new link."""
+        self._fd = fd
+        self._keep = keep
+
+    def close(self) -> None:
+        """Give the fd back; links stay."""
+        if self._fd is not None:
+            self._fd.close()
+
+    def attached(self, link: Link) -> None:
+        """Subclasses report each link, so that the skeleton can detach it."""
+        if self._keep is not None:
+            self._keep(self.name, link)
+
+    def __repr__(self) -> str:
+        state = f"fd {self.fileno()}" if self.loaded else "not loaded"
+        return f"<{type(self).__name__} {self.name}: {state}>"
