@@ -20,7 +20,6 @@ from lskel.loader.records import SIZE as RECORD_SIZE
 
 SOURCES = Path(__file__).with_name("c")
 _FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE")
-_POINTER_SIZE = 4
 
 # Seconds by stage.
 Sample = Mapping[str, float]
@@ -106,12 +105,7 @@ class Programs:
         """The calls of a table loader."""
         context, _ = _extent(table, RegionKind.CONTEXT)
         records, records_size = _extent(table, RegionKind.RECORDS)
-        pointers, pointers_size = _extent(table, RegionKind.POINTERS)
-        numbers = (
-            *(context, table.context_size),
-            *(records, records_size // RECORD_SIZE),
-            *(pointers, pointers_size // _POINTER_SIZE),
-        )
+        numbers = (context, table.context_size, records, records_size // RECORD_SIZE)
         return Command(self.scratch / "calls", (self._file(table.blob), *map(str, numbers)))
 
     def process(self, command: Sequence[str]) -> Process:

@@ -1,6 +1,6 @@
 /*
  * The calls that a table loader makes, made from here: what the kernel takes for them alone.
- * calls ROUNDS BLOB CONTEXT CONTEXT_SIZE RECORDS COUNT POINTERS COUNT; docs/loader.md has the records.
+ * calls ROUNDS BLOB CONTEXT CONTEXT_SIZE RECORDS COUNT; docs/loader.md has the records.
  */
 #include <bpf/btf.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 
 #include "samples.h"
 
-enum code { COPY, COPY_SET, ZERO, SET_IF, SKIP_IF, CALL, FIND, KSYM, CLOSE, KFUNC, PLAIN, VALUE };
+enum code { COPY, SET, POINT, SKIP_IF, CALL, CLOSE, VALUE, FIND, KSYM };
 
 struct record {
 	unsigned char code, arg;
@@ -20,16 +20,7 @@ static struct btf *vmlinux;
 
 static bool holds(int condition, int value)
 {
-	const bool results[] = {value != 0, value < 0, value <= 0, value == 0};
-
-	return results[condition];
-}
-
-static void address(char *blob, unsigned int place)
-{
-	unsigned long long *pointer = (void *)(blob + place);
-
-	*pointer += (long)blob;
+	return condition >> (value < 0 ? 1 : value > 0 ? 2 : 0) & 1;
 }
 
 /* How many records to go on by. */
@@ -42,35 +33,23 @@ static unsigned int step(char *blob, const struct record *record)
 	case COPY:
 		*a = *b;
 		break;
-	case COPY_SET:
-		*a = *b ? *b : *a;
+	case SET:
+		*a = record->c;
 		break;
-	case ZERO:
-		*a = 0;
-		break;
-	case SET_IF:
-		*a = *b ? (int)record->c : *a;
+	case POINT:
+		*(unsigned long long *)a = (long)b;
 		break;
 	case SKIP_IF:
 		return holds(record->arg, *b) ? 1 + record->c : 1;
 	case CALL:
-		result = sys_bpf(record->arg, a, (record->size & 0xfff) + 1);
+		result = sys_bpf(record->arg, a, record->size + 1);
 		if (result < 0)
 			err(1, "command %d", record->arg);
 		*b = result;
-		return 1 + record->c;
+		break;
 	case CLOSE:
-		if (*b)
-			close(*b);
+		close(*b);
 		*b = 0;
-		break;
-	case KFUNC:
-		a[1] = *b;
-		((short *)a)[1] = b[1];
-		break;
-	case PLAIN:
-		if (!*b)
-			((char *)a)[1] = record->arg;
 		break;
 	case FIND: /* resolved before */
 		break;
@@ -86,26 +65,23 @@ static void find(char *blob, const struct record *record)
 
 	if (id < 0)
 		errx(3, "vmlinux has no %s", blob + record->a);
-	*(int *)(blob + record->c) = id;
+	*(long long *)(blob + record->b) = id;
 }
 
 int main(int argc, char **argv)
 {
 	struct bytes original;
 	const struct record *records;
-	const unsigned int *pointers;
-	unsigned int context, count, pointer_count, next;
+	unsigned int context, count, next;
 	char *blob;
 
-	if (argc != 9)
-		errx(2, "usage: calls ROUNDS BLOB CONTEXT CONTEXT_SIZE RECORDS COUNT POINTERS COUNT");
+	if (argc != 7)
+		errx(2, "usage: calls ROUNDS BLOB CONTEXT CONTEXT_SIZE RECORDS COUNT");
 	original = read_file(argv[2]);
 	context = atoi(argv[3]);
 	*(int *)((char *)original.data + context) = atoi(argv[4]);
 	records = (void *)((char *)original.data + atoi(argv[5]));
 	count = atoi(argv[6]);
-	pointers = (void *)((char *)original.data + atoi(argv[7]));
-	pointer_count = atoi(argv[8]);
 	for (next = 0; next < count; next++) {
 		if (records[next].code != FIND)
 			continue;
@@ -120,8 +96,6 @@ int main(int argc, char **argv)
 
 		memcpy(blob, original.data, original.size);
 		times[0] = now();
-		for (next = 0; next < pointer_count; next++)
-			address(blob, pointers[next]);
 		for (next = 0; next < count;)
 			next += step(blob, &records[next]);
 		times[1] = now();

@@ -9,18 +9,21 @@ import pytest
 
 import lskel
 from lskel.bpf.enums import Cmd
+from lskel.describe.loader_listing import loader_listing
+from lskel.loader import records
 from lskel.loader.blob import RegionKind
 from lskel.loader.model import Form
 from lskel.loader.records import Code
 from lskel.replay import kernel
 from lskel.replay.compare import differences
 from lskel.replay.options import Options
-from lskel.replay.simulator.run import run
+from lskel.replay.simulator.run import run, simulate
 from lskel.runtime.elements import lookup
 from lskel.runtime.loader import run_loader
 from lskel.runtime.syscall import BpfError
 from lskel.trace import BtfFind
 from tests.build.clang import compile_bpf
+from tests.loader.replays import EXTERNS
 from tests.loader.test_unrolled import maps_and_programs
 
 TEXT = 'int value = 1; SEC("socket") int p(void *c) { return value; }'
@@ -44,10 +47,36 @@ def test_a_thousand_maps_and_programs() -> None:
 
 def test_text_is_the_same_for_all() -> None:
     """Instructions differ in immediates only, but for the results at the end of main."""
-    first, second = table(TEXT), table(maps_and_programs(3, 5))
+    first, second = table(maps_and_programs(1, 1)), table(maps_and_programs(3, 5))
     ops = [list(loader.insns[0::8]) for loader in (first, second)]
     more = 2 * (len(second.trace.maps) + len(second.trace.programs) - 2)
     assert len(ops[1]) - len(ops[0]) == more
+    # They are side by side, so what is before and behind is the same.
+    same = next(n for n, pair in enumerate(zip(*ops, strict=False)) if pair[0] != pair[1])
+    assert ops[1][same + more :] == ops[0][same:]
+
+
+@pytest.mark.parametrize("source", [TEXT, maps_and_programs(1, 1), EXTERNS])
+def test_text_for_what_there_is(source: str | bytes) -> None:
+    """The walker has code for the kinds of records that there are, and for no others."""
+    loader = table(source)
+    kinds = {
+        loader.blob[place]
+        for region in loader.regions
+        if region.kind is RegionKind.RECORDS
+        for place in range(region.offset, region.offset + region.size, records.SIZE)
+    }
+    labels = {row.label for row in loader_listing(loader).rows}
+    assert labels & {code.name for code in Code} == {Code(kind).name for kind in kinds}
+
+
+def test_context_that_cannot_be_read() -> None:
+    """Nothing is called then, and no operation is said to have failed."""
+    loader = table(TEXT)
+    ctx = bytes(loader.context_size - 1)
+    replay = simulate(loader.insns, loader.blob, ctx, loader.trace.order)
+    assert replay.value < 0 and not replay.records
+    assert replay.failed_op(loader) is None
 
 
 def test_auto_is_unrolled_for_what_is_small() -> None:

@@ -15,7 +15,6 @@ from lskel.describe.places import Area, Place, Touch, touches
 from lskel.describe.records import unpack
 from lskel.describe.regions import BlobMap, context_field, heading
 from lskel.describe.tables import tables
-from lskel.loader import unrolled
 from lskel.loader.blob import RegionKind
 from lskel.loader.lower import NO_SINGLE_OP
 from lskel.loader.model import Form, Loader
@@ -27,7 +26,7 @@ _OF_RECORD = f"{RegionKind.RECORDS.value}[i]."
 
 
 def loader_listing(loader: Loader) -> Listing:
-    """The loader program's instructions; behind them, in the table form, its pointers and records.
+    """The loader program's instructions; behind them, in the table form, its records.
 
     Labels say what begins: an operation of the trace, a function, the code of a kind of records.
     Notes say what the instruction reads, writes or takes the address of: ``blob+1344 (attr of op 3:
@@ -44,9 +43,9 @@ def loader_listing(loader: Loader) -> Listing:
     rows = []
     current = NO_SINGLE_OP
     for line in lines:
-        begun = _begun(loader, line)
-        current = current if begun is None else begun
         touch = touched.get(line.index)
+        begun = _begun(loader, line, touch)
+        current = current if begun is None else begun
         note = "" if touch is None else _note(loader, blob, touch, current)
         label = labels.get(line.index, "")
         rows.append(Row(line.index, line.raw, line.text, label, note=note))
@@ -72,24 +71,30 @@ def _functions(loader: Loader) -> dict[int, str]:
 def _labels(
     loader: Loader, lines: list[Line], touched: dict[int, Touch]
 ) -> Iterator[tuple[int, str]]:
-    """What begins at which instruction. In both forms the main program ends alike."""
-    yield from _endings(loader, lines, touched)
+    """What begins at which instruction."""
+    yield from _hand_over(loader, lines, touched)
     if loader.form is Form.TABLE:
         yield from _of_table(loader, lines)
     else:
+        yield from _failure(loader, lines)
         yield from _of_unrolled(loader, lines, touched)
 
 
-def _endings(
+def _hand_over(
     loader: Loader, lines: list[Line], touched: dict[int, Touch]
 ) -> Iterator[tuple[int, str]]:
-    """Only fds that are handed over are stored in the context; behind the first exit is failure."""
+    """Only fds that are handed over are stored in the context."""
     insns = [i.read(line.raw, 0, loader.trace.order) for line in lines]
     for before, line, insn in zip(lines, lines[1:], insns[1:], strict=False):
         touch = touched.get(line.index)
         if touch and insn.op & 0x07 == i.STX and touch.place.area is Area.CONTEXT:
             yield before.index, "hand over"
-            break
+            return
+
+
+def _failure(loader: Loader, lines: list[Line]) -> Iterator[tuple[int, str]]:
+    """It is behind the first exit."""
+    insns = [i.read(line.raw, 0, loader.trace.order) for line in lines]
     ends = (line for line, insn in zip(lines[1:], insns, strict=False) if insn.op == i.OP_EXIT)
     if (first := next(ends, None)) is not None:
         yield first.index, "failure"
@@ -99,7 +104,11 @@ def _of_unrolled(
     loader: Loader, lines: list[Line], touched: dict[int, Touch]
 ) -> Iterator[tuple[int, str]]:
     """What comes before the first operation, but for setting up registers, is for all of them."""
-    begun = {line.index: op for line in lines if (op := _begun(loader, line)) is not None}
+    begun = {
+        line.index: op
+        for line in lines
+        if (op := _begun(loader, line, touched.get(line.index))) is not None
+    }
     accesses = (index for index, touch in touched.items() if touch.accesses)
     if begun and (first := next(accesses, min(begun))) < min(begun):
         yield first, heading(loader.trace, NO_SINGLE_OP)
@@ -107,23 +116,33 @@ def _of_unrolled(
         yield index, heading(loader.trace, op)
 
 
-def _begun(loader: Loader, line: Line) -> int | None:
+def _begun(loader: Loader, line: Line, touch: Touch | None) -> int | None:
     """The operation that an unrolled loader's instruction says is under way from here."""
-    if loader.form is not Form.UNROLLED:
+    if loader.form is not Form.UNROLLED or touch is None:
         return None
     insn = i.read(line.raw, 0, loader.trace.order)
-    sets = insn.op == i.ALU64 | i.MOV | i.K and insn.dst == unrolled.OP
+    sets = insn.op & 0x07 == i.ST and touch.place == Place(Area.BLOB, loader.status)
     return insn.imm if sets and 0 <= insn.imm < len(loader.trace.ops) else None
 
 
 def _of_table(loader: Loader, lines: list[Line]) -> Iterator[tuple[int, str]]:
-    """The walker compares nothing but the code of a record in its register."""
+    """The walker compares nothing but the code of a record in its register.
+
+    Behind the last of these jumps is what is done for another code. It ends with a jump to the end
+    of all that can fail.
+    """
     codes = {code.value: code.name for code in Code}
-    for line in lines:
-        insn = i.read(line.raw, 0, loader.trace.order)
+    behind = len(lines)
+    insns = {line.index: i.read(line.raw, 0, loader.trace.order) for line in lines}
+    for index, insn in insns.items():
         is_choice = insn.op == i.JMP | i.JEQ | i.K and insn.dst == walker.CODE
         if is_choice and insn.imm in codes:
-            yield line.index + 1 + insn.off, codes[insn.imm]
+            yield index + 1 + insn.off, codes[insn.imm]
+            behind = index + 1
+    yield behind, "bad record"
+    jumps = (n for n, insn in insns.items() if n >= behind and insn.op == i.JMP | i.JA)
+    if (jump := next(jumps, None)) is not None:
+        yield jump + 1 + insns[jump].off, "settle"
 
 
 # -- notes ------------------------------------------------------------------------------------
@@ -143,15 +162,11 @@ def _note(loader: Loader, blob: BlobMap, touch: Touch, op: int) -> str:
 
 
 def _number(blob: BlobMap, pointed: Place) -> str:
-    """The offset of what is pointed to: ``a``, ``b +4``, ``pointers[i]``, ``[pointers[i]]``."""
+    """The offset of what is pointed to: ``a``, ``b +4``."""
     kept = pointed.kept
     assert kept is not None
     if kept.area is Area.ELEMENT:
-        text = blob.element(kept.offset, whole=False).removeprefix(
-            f"{RegionKind.RECORDS.value}[i]."
-        )
-    elif kept.area is Area.POINTED:
-        text = f"[{_number(blob, kept)}]"
+        text = blob.element(kept.offset, whole=False).removeprefix(_OF_RECORD)
     else:
         text = f"[{kept.area.value}{kept.offset:+d}]"
     return text + (f" {pointed.offset:+d}" if pointed.offset else "")

@@ -190,9 +190,8 @@ def _made(insn: Insn, second: Insn | None, known: _Known) -> Place | _Number | N
 
 
 def _read(place: Place | None) -> _Number | None:
-    """What lies at a place; offsets that are kept where other offsets lead go no deeper."""
-    is_deep = place is not None and place.kept is not None and place.kept.kept is not None
-    return None if place is None or is_deep else _Number(0, place)
+    """What lies at a place; what is kept where such an offset leads is no offset itself."""
+    return None if place is None or place.kept is not None else _Number(0, place)
 
 
 def _sum(held: Place | _Number | None, base: Place | _Number | None) -> Place | None:

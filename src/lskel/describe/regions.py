@@ -11,7 +11,7 @@ from lskel.bpf.layouts import Layout
 from lskel.describe.asks import inputs
 from lskel.loader import context, records
 from lskel.loader.blob import Region, RegionKind
-from lskel.loader.lower import FD_SIZE, INSN_IMM, INSN_OFF, INSN_REGS, NO_SINGLE_OP
+from lskel.loader.lower import FD_SIZE, INSN_IMM
 from lskel.loader.model import Form, Loader
 from lskel.loader.unrolled import MAX_USED_MAPS
 from lskel.trace import (
@@ -49,7 +49,7 @@ _CONTENTS = {
     "core_relos": "core_relos",
     "message": "messages",
 }
-_INSN_FIELDS = {0: "", INSN_REGS: " registers", INSN_OFF: " offset", INSN_IMM: " imm"}
+_INSN_FIELDS = {0: "", INSN_IMM: " imm"}
 _HEADER = {0: "sz", 4: "flags", 8: "log_level", 12: "log_size", 16: "log_buf"}
 _MAP_FIELDS = {0: "map_fd", 4: "max_entries", 8: "initial_value"}
 _RECORD_FIELDS = {
@@ -65,10 +65,10 @@ _RECORD_FIELDS = {
 def contents(loader: Loader) -> dict[str, int]:
     """Bytes of the blob by kind of content, in the order of the blob; together the whole blob.
 
-    Data that operations share count once. The kinds: `fd_array`, `status`, `fds`, `found` (BTF ids
-    and addresses), `attr`, `btf`, `values` (of maps, and their keys), `names` (and licenses),
-    `insns`, `func_info`, `line_info`, `core_relos`, `messages` (of a loader that prints what it
-    does), in the table form `state`, `context` (the copy), `pointers`, `records` and `ops`, and
+    Data that operations share count once. The kinds: `fd_array`, `status`, `fds`, `found` (BTF
+    ids, addresses, and how kfuncs are called), `attr`, `btf`, `values` (of maps, and their keys),
+    `names` (and licenses), `insns`, `func_info`, `line_info`, `core_relos`, `messages` (of a loader
+    that prints what it does), in the table form `state`, `context` (the copy) and `records`, and
     last `padding`.
     """
     found: dict[str, int] = {}
@@ -98,11 +98,11 @@ def operation(trace: Trace, number: int) -> str:
     return type(op).__name__ if subject is op else f"{type(op).__name__} {type(subject).__name__}"
 
 
-def heading(trace: Trace, number: int) -> str:
-    """What stands above the steps of an operation, or of NO_SINGLE_OP."""
+def heading(trace: Trace, number: int, what: str = "") -> str:
+    """What stands above the steps of an operation, or of NO_SINGLE_OP; `what` they are for."""
     if 0 <= number < len(trace.ops):
         return f"op {number}: {operation(trace, number)}"
-    return "all ops: log fields"
+    return f"all ops: {what or 'log fields'}"
 
 
 class BlobMap:
@@ -125,10 +125,6 @@ class BlobMap:
         last = bisect_right(self._starts, offset)
         first = bisect_left(self._starts, self._starts[last - 1]) if last else 0
         return [r for r in self._regions[first:last] if offset < r.offset + max(r.size, 1)]
-
-    def owner(self, offset: int) -> int:
-        """The operation that a place belongs to, which shares it with no other."""
-        return next((region.op for region in self._holding(offset)), NO_SINGLE_OP)
 
     def name(self, offset: int, op: int, *, whole: bool) -> str:
         """What lies at a place; of shared data, the part of operation `op`.
@@ -162,8 +158,6 @@ class BlobMap:
             return f"context: {context_field(self._trace, inside)}"
         if region.field == "insns":
             return _insn(region, inside)
-        if region.field == "BTF id" and inside:
-            return f"fd_array index of op {region.op}"
         return _whole(region) + (f" {inside:+d}" if inside else "")
 
     def _slot(self, slot: int) -> str:

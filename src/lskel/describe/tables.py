@@ -1,4 +1,4 @@
-"""What the blob of a table loader keeps for the walker: pointers and records, in words."""
+"""What the blob of a table loader keeps for the walker: records, in words."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from lskel.loader.blob import RegionKind
 from lskel.loader.model import Loader
 from lskel.loader.records import Code, Condition
 
-_POINTER_SIZE = 4
 _CONDITIONS = {
-    Condition.NOT_ZERO: "is not 0",
+    Condition.ZERO: "is 0",
     Condition.NEGATIVE: "is negative",
     Condition.NOT_POSITIVE: "is not positive",
-    Condition.ZERO: "is 0",
+    Condition.NOT_NEGATIVE: "is not negative",
+    Condition.NOT_ZERO: "is not 0",
 }
 
 
 def tables(loader: Loader, blob: BlobMap) -> Iterator[Row]:
-    """The pointers, then the records by operation; nothing for a loader that has no tables."""
-    yield from _pointers(loader, blob)
+    """The records by operation; nothing for a loader that has none."""
     # A region holds the records of an operation, one after the other.
     number = 0
     for region in sorted(r for r in loader.regions if r.kind is RegionKind.RECORDS):
-        label = f"records of {heading(loader.trace, region.op)}"
+        label = f"records of {heading(loader.trace, region.op, region.field)}"
         for place in _places(region.offset, region.size, records.SIZE):
             raw = loader.blob[place : place + records.SIZE]
             yield Row(number, raw, _Words(loader, blob, region.op, number, raw).text(), label)
@@ -42,24 +41,6 @@ def tables(loader: Loader, blob: BlobMap) -> Iterator[Row]:
 def _places(offset: int, size: int, step: int) -> range:
     """Where the elements of a table begin; one that is cut off does not count."""
     return range(offset, offset + size - step + 1, step)
-
-
-def _pointers(loader: Loader, blob: BlobMap) -> Iterator[Row]:
-    order = loader.trace.order
-    places = [
-        place
-        for region in loader.regions
-        if region.kind is RegionKind.POINTERS
-        for place in _places(region.offset, region.size, _POINTER_SIZE)
-    ]
-    for number, place in enumerate(places):
-        raw = loader.blob[place : place + _POINTER_SIZE]
-        pointer = int.from_bytes(raw, order)
-        target = int.from_bytes(loader.blob[pointer : pointer + 8], order)
-        op = blob.owner(pointer)
-        what = blob.name(pointer, op, whole=False)
-        text = f"{what} = blob + {blob.name(target, op, whole=True)}"
-        yield Row(number, raw, text, "" if number else "pointers")
 
 
 class _Fields(NamedTuple):
@@ -82,8 +63,7 @@ class _Words:
         self.op = op
         self.next = number + 1
         self.fields = _Fields(*struct.unpack(mark(loader.trace.order) + "BBHIII", raw))
-        self.size = self.fields.length % records.MAX_LENGTH + 1
-        self.may_fail = bool(self.fields.length & records.MAY_FAIL)
+        self.size = self.fields.length + 1
 
     def text(self) -> str:
         code = self.fields.code
@@ -102,10 +82,6 @@ class _Words:
         return self.at(self.fields.b)
 
     @property
-    def c(self) -> str:
-        return self.at(self.fields.c)
-
-    @property
     def target(self) -> int:
         return self.next + self.fields.c
 
@@ -115,6 +91,11 @@ class _Words:
         raw = self.loader.blob[self.fields.a : self.fields.a + self.size]
         return f"'{raw[:-1].decode(errors='backslashreplace')}'"
 
+    def set(self) -> str:
+        """Numbers are small, but for halves of instructions."""
+        number = self.fields.c
+        return f"set {self.a} = {number:#x}" if number > 0xFFFF else f"set {self.a} = {number}"
+
     def skip(self) -> str:
         known = {condition.value: text for condition, text in _CONDITIONS.items()}
         condition = known.get(self.fields.arg, f"is as condition {self.fields.arg}")
@@ -123,20 +104,21 @@ class _Words:
     def call(self) -> str:
         command = f"BPF_{enum_name(Cmd, self.fields.arg).upper()}"
         attr = self.blob.name(self.fields.a, self.op, whole=True)
-        skip = f"; skip to {self.target}" if self.fields.c else ""
-        failure = "; go on if it fails" if self.may_fail else ""
-        return f"call {command}, {attr}, {self.size} bytes -> {self.b}{skip}{failure}"
+        failure = "; it may fail" if self.fields.c else ""
+        return f"call {command}, {attr}, {self.size} bytes -> {self.b}{failure}"
 
     def find(self) -> str:
         kind = enum_name(Kind, self.fields.arg)
-        return f"find {kind} {self.string} -> {self.c}, {self.b}{self.missing}"
+        halves = (self.b, self.at(self.fields.b + 4))
+        low, high = halves if self.loader.trace.order == "little" else halves[::-1]
+        return f"find {kind} {self.string} -> {low}, {high}{self.missing}"
 
     def ksym(self) -> str:
         return f"find symbol {self.string} -> {self.b}{self.missing}"
 
     @property
     def missing(self) -> str:
-        return "; it may be missing" if self.may_fail else ""
+        return "; it may be missing" if self.fields.c else ""
 
     def value(self) -> str:
         start = f" + {self.fields.c}" if self.fields.c else ""
@@ -145,15 +127,12 @@ class _Words:
 
 _TEXTS: dict[int, Callable[[_Words], str]] = {
     Code.COPY: lambda r: f"copy {r.a} <- {r.b}",
-    Code.COPY_SET: lambda r: f"copy {r.a} <- {r.b}, if it is not 0",
-    Code.ZERO: lambda r: f"zero {r.a}",
-    Code.SET_IF: lambda r: f"set {r.a} = {r.fields.c}, if {r.b} is not 0",
+    Code.SET: _Words.set,
+    Code.POINT: lambda r: f"point {r.a} to {r.blob.name(r.fields.b, r.op, whole=True)}",
     Code.SKIP_IF: _Words.skip,
     Code.CALL: _Words.call,
+    Code.CLOSE: lambda r: f"close {r.b}",
+    Code.VALUE: _Words.value,
     Code.FIND: _Words.find,
     Code.KSYM: _Words.ksym,
-    Code.CLOSE: lambda r: f"close {r.b}, if it is not 0",
-    Code.KFUNC: lambda r: f"kfunc {r.a} <- {r.b}, {r.at(r.fields.b + 4)}",
-    Code.PLAIN: lambda r: f"plain {r.a}: registers = {r.fields.arg:#04x}, if {r.b} is 0",
-    Code.VALUE: _Words.value,
 }

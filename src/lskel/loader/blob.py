@@ -23,9 +23,7 @@ class RegionKind(Enum):
     FOUND = "found"
     STATE = "state"
     CONTEXT = "context"
-    POINTERS = "pointers"
     RECORDS = "records"
-    OPS = "ops"
     PADDING = "padding"
 
 

@@ -6,22 +6,25 @@ them, the unrolled form has a few instructions for each.
 Blob, in this order; a form adds its own before and after
     fd_array   the maps' fds, in the order of the context, then those of kfuncs' BTFs, which each
                program uses anew
-    fds        4 bytes for each fd that is made, closed on failure
-    found      for each BTF id that and, for a kfunc, the offset of its calls; 8 bytes an address
-    attrs      of all calls; pointers in them are offsets in the blob until the loader runs
+    fds        4 bytes for each fd that is made, but for those that come with BTF ids
+    found      for each BTF id that and the fd of its BTF, 8 bytes an address; then for each kfunc
+               what its calls begin with
+    attrs      of all calls
     data       BTF, values, instructions, ...
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import ENOENT
 from itertools import groupby
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
+from lskel.bpf.insn import CallKind, Insn
 from lskel.loader import context
 from lskel.loader.blob import Blob, Region, RegionKind
-from lskel.loader.records import Code, Condition, Record
+from lskel.loader.records import ANY_ERRNO, Code, Condition, Record
 from lskel.syscalls import Call, Data, FdArray, FdPointer, Given, Part, call_of
 from lskel.trace import (
     BtfFind,
@@ -43,12 +46,12 @@ from lskel.trace import (
 
 FD_SIZE = 4
 FOUND_SIZE = 8
-# Where an instruction has its registers, offset and immediate (RFC 9669 section 3).
-INSN_REGS, INSN_OFF, INSN_IMM = 1, 2, 4
+# Where an instruction has its immediate; before it are opcode, registers and offset (RFC 9669
+# section 3).
+INSN_IMM = 4
 # Of steps that belong to no single operation.
 NO_SINGLE_OP = -1
-_MAKES_FD = (BtfLoad, MapCreate, BtfFind, ProgLoad, RawTracepointOpen, LinkCreate)
-_FOUND = {BtfFind: "BTF id", KsymFind: "address"}
+_MAKES_FD = (BtfLoad, MapCreate, ProgLoad, RawTracepointOpen, LinkCreate)
 
 
 class FdSlots(NamedTuple):
@@ -68,20 +71,12 @@ class Step(NamedTuple):
     record: Record
 
 
-class Pointer(NamedTuple):
-    """A pointer in the attr of operation `op`: the places of it, and of what it points to."""
-
-    op: int
-    place: int
-    target: int
-
-
 class Lowering:
-    """Lays out the blob and lowers each operation.
+    """Lays out the blob and lowers each operation to `steps`.
 
-    Places from `context_place` on are fields of the context. Values that the
-    caller may override are copied in parts of `value_size` bytes. What calls return that make no
-    fd goes to `nowhere`.
+    The operation under way is kept at `status`. Places from `context_place` on are fields of the
+    context. Values that the caller may override are copied in parts of `value_size` bytes. What
+    calls return that make no fd goes to `nowhere`.
     """
 
     def __init__(
@@ -91,6 +86,7 @@ class Lowering:
         slots: FdSlots,
         context_place: int,
         *,
+        status: int,
         nowhere: int,
         value_size: int,
     ) -> None:
@@ -101,13 +97,13 @@ class Lowering:
         self.context = context_place
         self.value_size = value_size
         self.calls = [call_of(op, self.order) for op in trace.ops]
-        self.pointers: list[Pointer] = []
-        self.fds = self.place_fds()
+        self.status = status
         self.nowhere = nowhere
-        self.found = {
-            number: blob.add(b"", FOUND_SIZE, RegionKind.FOUND, number, _FOUND[type(op)])
-            for number, op in enumerate(trace.ops)
-            if isinstance(op, BtfFind | KsymFind)
+        self.fds = self.place_fds()
+        self.found = dict(self.place_found())
+        self.kfunc_calls = {
+            number: blob.add(self.kfunc_call(0), INSN_IMM, RegionKind.FOUND, number, "call")
+            for number in slots.kfuncs
         }
         self.attrs = [
             blob.add(call.attr, len(call.attr), RegionKind.ATTR, number) if call else 0
@@ -116,15 +112,37 @@ class Lowering:
         self.steps = [*self.log_fields(), *self.operations()]
 
     def place_fds(self) -> dict[int, int]:
-        """One after the other, so that a loop can close them."""
+        """Side by side, where hand-over reaches them."""
         made = [number for number, op in enumerate(self.trace.ops) if isinstance(op, _MAKES_FD)]
-        self.fd_start = self.blob.add(b"", FD_SIZE * len(made), RegionKind.FDS)
+        start = self.blob.add(b"", FD_SIZE * len(made), RegionKind.FDS)
         self.blob.regions.pop()
-        places = {}
-        for index, number in enumerate(made):
-            places[number] = self.fd_start + FD_SIZE * index
-            self.blob.regions.append(Region(places[number], FD_SIZE, RegionKind.FDS, number))
+        places = {number: start + FD_SIZE * index for index, number in enumerate(made)}
+        self.blob.regions += (
+            Region(place, FD_SIZE, RegionKind.FDS, number) for number, place in places.items()
+        )
         return places
+
+    def place_found(self) -> Iterator[tuple[int, int]]:
+        """For what each operation finds; an id and the fd of its BTF are halves of one number."""
+        for number, op in enumerate(self.trace.ops):
+            if isinstance(op, KsymFind):
+                found = self.blob.add(b"", FOUND_SIZE, RegionKind.FOUND, number, "address")
+                yield number, found
+            elif isinstance(op, BtfFind):
+                low = self.blob.add(b"", FOUND_SIZE, RegionKind.FOUND, number)
+                self.blob.regions.pop()
+                high = low + FD_SIZE
+                found, fd = (low, high) if self.order == "little" else (high, low)
+                self.blob.regions += (
+                    Region(found, FD_SIZE, RegionKind.FOUND, number, "BTF id"),
+                    Region(fd, FD_SIZE, RegionKind.FDS, number),
+                )
+                self.fds[number] = fd
+                yield number, found
+
+    def kfunc_call(self, slot: int) -> bytes:
+        """What a call of a kfunc begins with; the immediate follows."""
+        return Insn(i.OP_CALL, 0, CallKind.KFUNC, slot).encode(self.order)[:INSN_IMM]
 
     # -- places -----------------------------------------------------------------------------------
 
@@ -160,12 +178,6 @@ class Lowering:
             return self.map_fd(op.slot)
         return self.fds[ref.op]
 
-    def point(self, number: int, field: str, target: int) -> None:
-        """A pointer: the offset for now, and its place among the pointers."""
-        place = self.field(number, field)
-        self.blob.data[place : place + 8] = target.to_bytes(8, self.order)
-        self.pointers.append(Pointer(number, place, target))
-
     # -- operations -------------------------------------------------------------------------------
 
     def log_fields(self) -> Iterator[Step]:
@@ -191,7 +203,8 @@ class Lowering:
     def operations(self) -> Iterator[Step]:
         for guard, run in groupby(range(len(self.trace.ops)), self.trace.guards.get):
             numbers = list(run)
-            lowered = [Step(n, record) for n in numbers for record in self.operation(n)]
+            first, *lowered = (Step(n, record) for n in numbers for record in self.operation(n))
+            yield first
             if guard is not None:
                 for record in self.guard(guard, numbers, lowered):
                     yield Step(numbers[0], record)
@@ -211,7 +224,9 @@ class Lowering:
         yield Record(Code.SKIP_IF, condition, b=wanted, c=len(lowered))
 
     def operation(self, number: int) -> Iterator[Record]:
+        """The first record says that the operation is under way."""
         op, call = self.trace.ops[number], self.calls[number]
+        yield Record(Code.SET, a=self.status, c=number)
         if call is not None:
             yield from self.fill(number, op, call)
             yield from self.call(number, op, call)
@@ -220,12 +235,17 @@ class Lowering:
         elif isinstance(op, KsymFind):
             name = self.name(number, op.name)
             size = len(op.name.encode()) + 1
-            found = self.found[number]
-            yield Record(Code.KSYM, 0, size, name, found, may_fail=op.is_weak)
+            missing = ENOENT if op.is_weak else 0
+            yield Record(Code.KSYM, 0, size, name, self.found[number], missing)
         elif isinstance(op, Close):
-            yield Record(Code.CLOSE, b=self.fds[op.ref.op])
+            yield from self.close(self.fds[op.ref.op])
             if op.ref.op in self.slots.kfuncs:
-                yield Record(Code.ZERO, a=self.slot(op.ref.op))
+                yield Record(Code.SET, a=self.slot(op.ref.op), c=0)
+
+    def close(self, place: int) -> Iterator[Record]:
+        """Close an fd if there is one, and forget it; a call that failed may have left an errno."""
+        yield Record(Code.SKIP_IF, Condition.NOT_POSITIVE, b=place, c=1)
+        yield Record(Code.CLOSE, b=place)
 
     def name(self, number: int, name: str) -> int:
         return self.blob.share(name.encode() + b"\0", number, "name")
@@ -236,11 +256,14 @@ class Lowering:
     def find(self, number: int, op: BtfFind) -> Iterator[Record]:
         size = len(op.name.encode()) + 1
         name, fd, found = self.name(number, op.name), self.fds[number], self.found[number]
-        yield Record(Code.FIND, op.kind, size, name, fd, found, may_fail=op.is_weak)
+        missing = ENOENT if op.is_weak else 0
+        yield Record(Code.FIND, op.kind, size, name, min(found, fd), missing)
         if number in self.slots.kfuncs:
-            # The slot, and the offset of its calls: 0 where it is vmlinux's.
+            # Calls of a kfunc of vmlinux say no slot.
             yield Record(Code.COPY, a=self.slot(number), b=fd)
-            yield Record(Code.SET_IF, a=found + 4, b=fd, c=self.slots.kfuncs[number])
+            call = int.from_bytes(self.kfunc_call(self.slots.kfuncs[number]), self.order)
+            yield Record(Code.SKIP_IF, Condition.ZERO, b=fd, c=1)
+            yield Record(Code.SET, a=self.kfunc_calls[number], c=call)
 
     def fill(self, number: int, op: Op, call: Call) -> Iterator[Record]:
         """What goes into the attr when it is made: fds, ids, sizes and values that are given."""
@@ -253,34 +276,36 @@ class Lowering:
             yield Record(Code.COPY, a=self.field(number, value.field), b=source)
         if call.if_module is not None:
             flags = call.if_module
-            place = self.field(number, flags.field)
-            yield Record(Code.SET_IF, a=place, b=self.fd(flags.ref), c=flags.value)
+            yield Record(Code.SKIP_IF, Condition.ZERO, b=self.fd(flags.ref), c=1)
+            yield Record(Code.SET, a=self.field(number, flags.field), c=flags.value)
         if isinstance(op, MapCreate) and op.slot is not None:
             entries = self.context + context.max_entries(op.slot)
-            yield Record(Code.COPY_SET, a=self.field(number, "max_entries"), b=entries)
+            yield Record(Code.SKIP_IF, Condition.ZERO, b=entries, c=1)
+            yield Record(Code.COPY, a=self.field(number, "max_entries"), b=entries)
         for pointer in call.pointers:
             yield from self.pointer(number, op, pointer)
 
     def pointer(self, number: int, op: Op, pointer: Data | FdPointer | FdArray) -> Iterator[Record]:
-        if isinstance(pointer, FdArray):
-            self.point(number, pointer.field, self.slots.place)
-        elif isinstance(pointer, FdPointer):
-            self.point(number, pointer.field, self.fd(pointer.ref))
-        elif isinstance(op, ProgLoad) and pointer.content is op.insns and op.externs:
-            code = self.data(number, pointer)
-            for extern in op.externs:
-                yield from self.relocate(op, extern, code + extern.insn * i.SIZE)
-        elif pointer.initial:
-            yield from self.value(op, self.data(number, pointer), pointer.size)
-        else:
-            place = self.blob.share(pointer.content, number, pointer.field)
-            self.point(number, pointer.field, place)
+        target = self.target(number, op, pointer)
+        yield Record(Code.POINT, a=self.field(number, pointer.field), b=target)
+        if not isinstance(pointer, Data):
+            return
+        for extern in _externs(op, pointer):
+            place = target + extern.insn * i.SIZE
+            yield from self.relocate(pointer.content, extern, place)
+        if pointer.initial:
+            yield from self.value(op, target, pointer.size)
 
-    def data(self, number: int, pointer: Data) -> int:
-        """Data that is written to before the call, so that no other may share it."""
-        place = self.blob.add(pointer.content, pointer.size, RegionKind.DATA, number, pointer.field)
-        self.point(number, pointer.field, place)
-        return place
+    def target(self, number: int, op: Op, pointer: Data | FdPointer | FdArray) -> int:
+        """The place that a pointer points to; data that is written to shares its own with none."""
+        if isinstance(pointer, FdArray):
+            return self.slots.place
+        if isinstance(pointer, FdPointer):
+            return self.fd(pointer.ref)
+        content, size, field = pointer.content, pointer.size, pointer.field
+        if pointer.initial or _externs(op, pointer):
+            return self.blob.add(content, size, RegionKind.DATA, number, field)
+        return self.blob.share(content, number, field)
 
     def value(self, op: Op, place: int, size: int) -> Iterator[Record]:
         """Global data, read from the address in the context if there is one."""
@@ -303,13 +328,14 @@ class Lowering:
         yield Record(Code.SKIP_IF, Condition.ZERO, b=address + 4, c=len(copies))
         yield from copies
 
-    def relocate(self, op: ProgLoad, extern: ExternReloc, insn: int) -> Iterator[Record]:
+    def relocate(self, insns: bytes, extern: ExternReloc, insn: int) -> Iterator[Record]:
         """Fill in the instruction at blob + insn."""
         find, found = self.trace.ops[extern.find.op], self.found[extern.find.op]
-        code = i.read(op.insns, extern.insn, self.order)
+        code = i.read(insns, extern.insn, self.order)
         low, high = insn + INSN_IMM, insn + i.SIZE + INSN_IMM
         if code.op == i.OP_CALL:
-            yield Record(Code.KFUNC, a=insn, b=found)
+            yield Record(Code.COPY, a=insn, b=self.kfunc_calls[extern.find.op])
+            yield Record(Code.COPY, a=low, b=found)
         elif isinstance(find, KsymFind):
             first, second = (low, high) if self.order == "little" else (high, low)
             yield Record(Code.COPY, a=first, b=found)
@@ -318,37 +344,41 @@ class Lowering:
             yield Record(Code.COPY, a=low, b=found)
             yield Record(Code.COPY, a=high, b=self.fd(extern.find))
             if isinstance(find, BtfFind) and find.is_weak:
-                plain = code._replace(src=i.Pseudo.IMM64).encode(self.order)[INSN_REGS]
-                yield Record(Code.PLAIN, plain, a=insn, b=found)
+                plain = code._replace(src=i.Pseudo.IMM64).encode(self.order)[:INSN_IMM]
+                yield Record(Code.SKIP_IF, Condition.NOT_ZERO, b=found, c=1)
+                yield Record(Code.SET, a=insn, c=int.from_bytes(plain, self.order))
 
     def call(self, number: int, op: Op, call: Call) -> Iterator[Record]:
         """The call; one that may fail for its BTF is made again without, or given up."""
-        made = Record(
-            Code.CALL,
-            call.cmd,
-            len(call.attr),
-            self.attrs[number],
-            self.fds.get(number, self.nowhere),
-        )
+        result = self.fds.get(number, self.nowhere)
+        made = Record(Code.CALL, call.cmd, len(call.attr), self.attrs[number], result)
         if isinstance(op, BtfLoad) and not op.needed_by:
             users = [
                 n for n, o in enumerate(self.trace.ops) if getattr(o, "btf", None) == Ref(number)
             ]
             zeros = [zero for user in users for zero in self.zeros(user)]
-            yield made._replace(c=len(zeros), may_fail=True)
-            yield from zeros
+            yield from self.attempt(made, zeros)
         elif isinstance(op, MapCreate) and op.btf_is_optional:
-            zeros = list(self.zeros(number))
-            yield made._replace(c=len(zeros) + 1, may_fail=True)
-            yield from zeros
-            yield made
+            yield from self.attempt(made, [*self.zeros(number), made])
         else:
             yield made
         if isinstance(op, MapCreate) and op.slot is not None:
             yield Record(Code.COPY, a=self.map_fd(op.slot), b=self.fds[number])
 
+    def attempt(self, call: Record, otherwise: list[Record]) -> Iterator[Record]:
+        """A call that may fail; other records follow if it does, when there is no fd."""
+        refused = [Record(Code.SET, a=call.b, c=0), *otherwise]
+        yield call._replace(c=ANY_ERRNO)
+        yield Record(Code.SKIP_IF, Condition.NOT_NEGATIVE, b=call.b, c=len(refused))
+        yield from refused
+
     def zeros(self, number: int) -> Iterator[Record]:
         """What speaks of BTF in an attr becomes 0."""
         call = self.calls[number]
         for field in call.btf_fields if call is not None else ():
-            yield Record(Code.ZERO, a=self.field(number, field))
+            yield Record(Code.SET, a=self.field(number, field), c=0)
+
+
+def _externs(op: Op, data: Data) -> tuple[ExternReloc, ...]:
+    """The externs that the data take, where they are a program's instructions."""
+    return op.externs if isinstance(op, ProgLoad) and data.content is op.insns else ()

@@ -4,12 +4,11 @@ Registers
     r6  context
     r7  result of the last call
     r8  address of the blob
-    r9  index of the operation under way, for the report of a failure
     r0 to r5 are scratch.
 
 Blob, besides what lowering lays out (lower.py)
     fd_array   has 64 slots for maps, then 256 for the BTFs of a program's kfuncs
-    status     the operation that failed, all ones before
+    status     the operation under way, all ones before the first
     slots      for a program's kfuncs past 256; their indexes count from the start of fd_array
 
 All that the code stores to lies near the blob's start. An fd is remembered in the blob as soon as
@@ -18,9 +17,7 @@ it is made and forgotten when it is closed: on failure every one that is remembe
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
-from errno import ENOENT
 
 from lskel.bpf import insn as i
 from lskel.bpf.asm import MAX_JUMP, Assembler
@@ -28,16 +25,7 @@ from lskel.errors import LimitExceeded
 from lskel.loader import context
 from lskel.loader.blob import MAX_SIZE, Blob, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
-from lskel.loader.lower import (
-    FD_SIZE,
-    INSN_IMM,
-    INSN_OFF,
-    INSN_REGS,
-    NO_SINGLE_OP,
-    FdSlots,
-    Lowering,
-    Pointer,
-)
+from lskel.loader.lower import FD_SIZE, NO_SINGLE_OP, FdSlots, Lowering
 from lskel.loader.model import NO_OP, Form, Loader
 from lskel.loader.records import JUMPS, Code, Condition, Record
 from lskel.trace import Trace
@@ -47,8 +35,9 @@ MAX_USED_MAPS = 64
 MAX_KFUNC_DESCS = 256
 # Places past any blob are fields of the context, which the code reads where it is.
 CONTEXT = 2 * MAX_SIZE
+_SIGN = 1 << 31
 
-R0, R1, R2, R3, R4, R5, CTX, RESULT, BLOB, OP, _FP = range(11)
+R0, R1, R2, R3, R4, R5, CTX, RESULT, BLOB, _R9, _FP = range(11)
 
 
 def unroll(trace: Trace, *, debug: bool = False) -> Loader:
@@ -72,13 +61,13 @@ def unroll(trace: Trace, *, debug: bool = False) -> Loader:
         )
     blob = Blob()
     place = blob.add(b"", (MAX_USED_MAPS + MAX_KFUNC_DESCS) * FD_SIZE, RegionKind.FD_ARRAY)
-    status = blob.add(NO_OP.to_bytes(4, trace.order), 4, RegionKind.STATUS, field="failed op")
+    status = blob.add(NO_OP.to_bytes(4, trace.order), 4, RegionKind.STATUS, field="op under way")
     slots = FdSlots(place, _kfunc_slots(trace, blob, place))
-    low = Lowering(trace, blob, slots, CONTEXT, nowhere=CONTEXT, value_size=MAX_SIZE)
+    low = Lowering(trace, blob, slots, CONTEXT, status=status, nowhere=CONTEXT, value_size=MAX_SIZE)
     return Loader(
         form=Form.UNROLLED,
         trace=trace,
-        insns=_Unroller(low, status, debug).program(),
+        insns=_Unroller(low, debug).program(),
         blob=bytes(blob.data),
         regions=tuple(blob.regions),
         status=status,
@@ -111,15 +100,11 @@ def _kfunc_slots(trace: Trace, blob: Blob, fd_array: int) -> dict[int, int]:
 class _Unroller:
     """Emits the code of each record; the next one's place is a label."""
 
-    def __init__(self, low: Lowering, status: int, debug: bool) -> None:
+    def __init__(self, low: Lowering, debug: bool) -> None:
         self.low = low
         self.trace = low.trace
-        self.status = status
         self.debug = debug
         self.op = NO_SINGLE_OP
-        self.pointers: dict[int, list[Pointer]] = defaultdict(list)
-        for pointer in low.pointers:
-            self.pointers[pointer.op].append(pointer)
         self.asm = Assembler(low.trace.order)
         self.labels = 0
 
@@ -127,15 +112,10 @@ class _Unroller:
         """All of it."""
         self.asm.mov(CTX, R1)
         self.asm.map_value(BLOB, 0, 0)
-        under_way = NO_SINGLE_OP
         targets = self.skip_targets()
         for index, (op, record) in enumerate(self.low.steps):
             if index in targets:
                 self.asm.label(f"record {index}")
-            if op != under_way:
-                self.asm.mov_imm(OP, op)
-                self.point(op)
-                under_way = op
             self.op = op
             _EMITTERS[record.code](self, record, index)
         if len(self.low.steps) in targets:
@@ -150,7 +130,7 @@ class _Unroller:
         return {
             index + 1 + record.c
             for index, (_, record) in enumerate(self.low.steps)
-            if record.code in (Code.SKIP_IF, Code.CALL)
+            if record.code is Code.SKIP_IF
         }
 
     def check_length(self) -> None:
@@ -211,12 +191,6 @@ class _Unroller:
 
     # -- before and after the records -------------------------------------------------------------
 
-    def point(self, op: int) -> None:
-        """The addresses in an operation's attr; changes r1, r5."""
-        for pointer in self.pointers[op]:
-            self.address(R1, pointer.target)
-            self.store(8, pointer.place, R1)
-
     def hand_over(self) -> None:
         """All went well: the fds go to the caller, the result is 0."""
         for offset, place in self.low.results():
@@ -226,23 +200,18 @@ class _Unroller:
         self.asm.exit()
 
     def failure(self) -> None:
-        """Say which operation failed, close every fd that was made, return the error."""
+        """Close every fd that was made, return the error."""
         if not self.asm.is_wanted("fail"):
             return  # the verifier takes no code that cannot be reached
         self.asm.label("fail")
-        self.store(4, self.status, OP)
         for place in self.low.fds.values():
-            self.close_if_open(place)
+            label = self.new_label()
+            self.load(4, R1, place)
+            self.asm.jump_if(i.JSLE, R1, 0, label, bits=32)
+            self.asm.call("sys_close")
+            self.asm.label(label)
         self.asm.mov(R0, RESULT)
         self.asm.exit()
-
-    def close_if_open(self, place: int) -> None:
-        """if (*(u32 *)place) close it; changes r0 to r5."""
-        label = self.new_label()
-        self.load(4, R1, place)
-        self.asm.jump_if(i.JEQ, R1, 0, label)
-        self.asm.call("sys_close")
-        self.asm.label(label)
 
     # -- records: see Code ------------------------------------------------------------------------
 
@@ -250,46 +219,30 @@ class _Unroller:
         self.load(4, R0, record.b)
         self.store(4, record.a, R0)
 
-    def copy_set(self, record: Record, _index: int) -> None:
-        label = self.new_label()
-        self.load(4, R0, record.b)
-        self.asm.jump_if(i.JEQ, R0, 0, label)
-        self.store(4, record.a, R0)
-        self.asm.label(label)
-
-    def zero(self, record: Record, _index: int) -> None:
+    def set(self, record: Record, _index: int) -> None:
         base, displacement = self.reach(record.a, R5)
-        self.asm.store_imm(4, base, displacement, 0)
+        # The same bits, as an immediate has them.
+        self.asm.store_imm(4, base, displacement, (record.c ^ _SIGN) - _SIGN)
 
-    def set_if(self, record: Record, _index: int) -> None:
-        label = self.new_label()
-        self.load(4, R0, record.b)
-        self.asm.jump_if(i.JEQ, R0, 0, label)
-        self.asm.mov_imm(R0, record.c)
-        self.store(4, record.a, R0)
-        self.asm.label(label)
+    def point(self, record: Record, _index: int) -> None:
+        self.address(R1, record.b)
+        self.store(8, record.a, R1)
 
     def skip_if(self, record: Record, index: int) -> None:
         self.load(4, R0, record.b)
         condition = JUMPS[Condition(record.arg)]
         self.asm.jump_if(condition, R0, 0, f"record {index + 1 + record.c}", bits=32)
 
-    def call(self, record: Record, index: int) -> None:
+    def call(self, record: Record, _index: int) -> None:
         self.asm.mov_imm(R1, record.arg)
         self.address(R2, record.a)
         self.asm.mov_imm(R3, record.size)
         self.asm.call("sys_bpf")
         self.result()
-        refused = self.new_label()
-        if record.may_fail:
-            self.asm.jump_if(i.JSLT, RESULT, 0, refused)
-        else:
+        if not record.c:
             self.check()
         if record.b != self.low.nowhere:
             self.store(4, record.b, RESULT)
-        if record.c:
-            self.asm.jump(f"record {index + 1 + record.c}")
-        self.asm.label(refused)
 
     def find(self, record: Record, _index: int) -> None:
         self.address(R1, record.a)
@@ -298,9 +251,7 @@ class _Unroller:
         self.asm.mov_imm(R4, 0)
         self.asm.call("btf_find_by_name_kind")
         self.check_found(record)
-        self.store(4, record.c, RESULT)
-        self.asm.alu_imm(i.RSH, RESULT, 32)
-        self.store(4, record.b, RESULT)
+        self.store(8, record.b, RESULT)
 
     def ksym(self, record: Record, _index: int) -> None:
         self.address(R1, record.a)
@@ -313,32 +264,18 @@ class _Unroller:
     def check_found(self, record: Record) -> None:
         """r7 = r0, or 0 for what may be missing and is; or goto fail."""
         self.result()
-        if record.may_fail:
+        if record.c:
             label = self.new_label()
-            self.asm.jump_if(i.JNE, RESULT, -ENOENT, label)
+            self.asm.jump_if(i.JNE, RESULT, -record.c, label)
             self.asm.mov_imm(RESULT, 0)
             self.asm.label(label)
         self.check()
 
     def close(self, record: Record, _index: int) -> None:
-        self.close_if_open(record.b)
+        self.load(4, R1, record.b)
+        self.asm.call("sys_close")
         base, displacement = self.reach(record.b, R5)
         self.asm.store_imm(4, base, displacement, 0)
-
-    def kfunc(self, record: Record, _index: int) -> None:
-        self.address(R1, record.a)
-        self.load(4, R0, record.b)
-        self.asm.store(4, R1, INSN_IMM, R0)
-        self.load(4, R0, record.b + 4)
-        self.asm.store(2, R1, INSN_OFF, R0)
-
-    def plain(self, record: Record, _index: int) -> None:
-        label = self.new_label()
-        self.load(4, R0, record.b)
-        self.asm.jump_if(i.JNE, R0, 0, label)
-        self.address(R1, record.a)
-        self.asm.store_imm(1, R1, INSN_REGS, record.arg)
-        self.asm.label(label)
 
     def value(self, record: Record, _index: int) -> None:
         kernel, copied = self.new_label(), self.new_label()
@@ -358,15 +295,12 @@ class _Unroller:
 
 _EMITTERS: dict[Code, Callable[[_Unroller, Record, int], None]] = {
     Code.COPY: _Unroller.copy,
-    Code.COPY_SET: _Unroller.copy_set,
-    Code.ZERO: _Unroller.zero,
-    Code.SET_IF: _Unroller.set_if,
+    Code.SET: _Unroller.set,
+    Code.POINT: _Unroller.point,
     Code.SKIP_IF: _Unroller.skip_if,
     Code.CALL: _Unroller.call,
+    Code.CLOSE: _Unroller.close,
+    Code.VALUE: _Unroller.value,
     Code.FIND: _Unroller.find,
     Code.KSYM: _Unroller.ksym,
-    Code.CLOSE: _Unroller.close,
-    Code.KFUNC: _Unroller.kfunc,
-    Code.PLAIN: _Unroller.plain,
-    Code.VALUE: _Unroller.value,
 }

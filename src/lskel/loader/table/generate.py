@@ -1,12 +1,12 @@
 """The table loader of a trace: the records in the blob, and the walker with its numbers.
 
 Blob, besides what lowering lays out (lower.py)
-    state      error, pc (the next record), status (the operation that failed, all ones before)
+    state      error, pc (the next record), status (the operation under way, all ones before)
     context    a copy of it
-    pointers   the places of the pointers in attrs
-    records    16 bytes each
-    ops        the operation of each record, for the report of a failure
+    records    16 bytes each; behind those of the trace those that close what was made
     padding    an access at a variable place may be that long
+
+The records that close are skipped where `error` is 0; a failure goes on with them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from lskel.errors import LimitExceeded
 from lskel.loader import context, records
 from lskel.loader.blob import Blob, Region, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
-from lskel.loader.lower import FD_SIZE, FdSlots, Lowering, Step
+from lskel.loader.lower import FD_SIZE, NO_SINGLE_OP, FdSlots, Lowering, Step
 from lskel.loader.model import NO_OP, Form, Loader
+from lskel.loader.records import Code, Condition, Record
 from lskel.loader.table.walker import Plan, walker
 from lskel.trace import Trace
 
 # Every blob has room for an access of this size; an attr is not longer.
 MIN_WINDOW = 256
+# The field of the region with the records that close what was made.
+CLOSING = "closing"
 MESSAGE = b"lskel: record %u: %ld\0"
 
 
@@ -45,17 +48,24 @@ def tabulate(trace: Trace, *, debug: bool = False) -> Loader:
     slots = _fd_slots(trace, blob)
     error = blob.add(b"", 8, RegionKind.STATE, field="error")
     pc = blob.add(b"", 4, RegionKind.STATE, field="pc")
-    status = blob.add(NO_OP.to_bytes(4, trace.order), 4, RegionKind.STATUS, field="failed op")
+    status = blob.add(NO_OP.to_bytes(4, trace.order), 4, RegionKind.STATUS, field="op under way")
     place = blob.add(b"", size, RegionKind.CONTEXT)
     message = blob.share(MESSAGE, -1, "message") if debug else None
     nowhere = blob.add(b"", FD_SIZE, RegionKind.STATE, field="results of no use")
-    low = Lowering(trace, blob, slots, place, nowhere=nowhere, value_size=records.MAX_LENGTH)
-    pointers = _numbers(
-        [pointer.place for pointer in low.pointers], trace, blob, RegionKind.POINTERS
+    low = Lowering(
+        trace,
+        blob,
+        slots,
+        place,
+        status=status,
+        nowhere=nowhere,
+        value_size=records.MAX_LENGTH,
     )
+    closing = _closing(low, error)
+    steps = [*low.steps, *closing]
     table = _records(low.steps, trace, blob)
-    ops = _numbers([step.op for step in low.steps], trace, blob, RegionKind.OPS)
-    limit, window = len(blob.data), _window(low.steps)
+    _records(closing, trace, blob, CLOSING)
+    limit, window = len(blob.data), _window(steps)
     blob.add(b"", window, RegionKind.PADDING)
     made = walker(
         Plan(
@@ -65,14 +75,10 @@ def tabulate(trace: Trace, *, debug: bool = False) -> Loader:
             context_size=size,
             pc=pc,
             error=error,
-            status=status,
-            pointers=pointers,
-            pointer_count=len(low.pointers),
             records=table,
-            record_count=len(low.steps),
-            ops=ops,
-            fds=low.fd_start,
-            fd_count=len(low.fds),
+            record_count=len(steps),
+            closing=len(low.steps),
+            codes=frozenset(step.record.code for step in steps),
             results=tuple(low.results()),
             message=message,
             message_size=len(MESSAGE),
@@ -107,19 +113,22 @@ def _fd_slots(trace: Trace, blob: Blob) -> FdSlots:
     return FdSlots(place, {find: first + number for find, number in numbered.items()})
 
 
-def _numbers(values: list[int], trace: Trace, blob: Blob, kind: RegionKind) -> int:
-    content = b"".join((value & 0xFFFFFFFF).to_bytes(4, trace.order) for value in values)
-    return blob.add(content, len(content), kind)
+def _closing(low: Lowering, error: int) -> list[Step]:
+    """Close every fd that was made and is not closed yet, unless all went well."""
+    closes = [record for place in low.fds.values() for record in low.close(place)]
+    skip = Record(Code.SKIP_IF, Condition.ZERO, b=error, c=len(closes))
+    return [Step(NO_SINGLE_OP, record) for record in (skip, *closes)]
 
 
-def _records(steps: list[Step], trace: Trace, blob: Blob) -> int:
+def _records(steps: list[Step], trace: Trace, blob: Blob, field: str = "") -> int:
+    """Records as one table, with a region for those of each operation."""
     content = b"".join(step.record.encode(trace.order) for step in steps)
     table = blob.add(content, len(content), RegionKind.RECORDS)
     blob.regions.pop()
     for op, run in groupby(enumerate(steps), lambda item: item[1].op):
         indexes = [index for index, _ in run]
         offset, size = table + indexes[0] * records.SIZE, len(indexes) * records.SIZE
-        blob.regions.append(Region(offset, size, RegionKind.RECORDS, op))
+        blob.regions.append(Region(offset, size, RegionKind.RECORDS, op, field))
     return table
 
 

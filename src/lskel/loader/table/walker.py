@@ -1,24 +1,28 @@
 """The program that walks the records: its text is the same for every object.
 
 Only sizes and places differ, which are immediates, and at the end two instructions for each map
-and program, which hand its fd to the caller: a context takes no stores at variable offsets.
+and program, which hand its fd to the caller: a context takes no stores at variable offsets. The
+code for a kind of records is left out where an object has none of that kind.
 
-The main program copies the context into the blob, makes addresses of the pointers' offsets, walks
-the records, and closes what was made if one of them failed. The three loops are callbacks of
-bpf_loop (Linux 5.17), and share nothing but the blob, so that the verifier sees each of them once.
+The main program copies the context into the blob and walks the records; walking is a callback of
+bpf_loop (Linux 5.17), so that the verifier sees it once, however many records there are.
+
+The verifier's time goes by conditional jumps, for each of which it keeps a copy of all it knows:
+what arithmetic can do, and what records can do for each other, takes none.
 """
 
 from __future__ import annotations
 
-from errno import EFAULT, ENOENT
+from collections.abc import Callable
+from errno import EFAULT
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
-from lskel.bpf.asm import Assembler
+from lskel.bpf.asm import MAX_JUMP, Assembler
 from lskel.btf.types import FuncLinkage, Kind
 from lskel.cursor import ByteOrder
 from lskel.loader import context, records
-from lskel.loader.records import JUMPS, Code
+from lskel.loader.records import Code
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP = range(11)
 # Names of what the registers hold, wherever it is always the same.
@@ -28,8 +32,9 @@ CODE, CTX, RECORD, RESULT, BLOB, PLACE_B = R5, R6, R6, R7, R8, R9
 class Plan(NamedTuple):
     """The numbers in the walker's text: places are offsets in the blob, counts are of elements.
 
-    An access at a variable place is up to `window` bytes, so places are below `limit`. `results`
-    are offsets in the context and places of what goes there.
+    An access at a variable place is up to `window` bytes, so places are below `limit`. Records
+    from number `closing` on follow a failure; `codes` are those of all records. `results` are
+    offsets in the context and places of what goes there.
     """
 
     limit: int
@@ -38,14 +43,10 @@ class Plan(NamedTuple):
     context_size: int
     pc: int
     error: int
-    status: int
-    pointers: int
-    pointer_count: int
     records: int
     record_count: int
-    ops: int
-    fds: int
-    fd_count: int
+    closing: int
+    codes: frozenset[Code]
     results: tuple[tuple[int, int], ...]
     message: int | None
     message_size: int
@@ -88,98 +89,47 @@ class _Text:
         asm.mov(CTX, R1)
         asm.map_value(BLOB, 0, 0)
         self.copy_context()
-        if plan.pointer_count:
-            self.loop(plan.pointer_count, "point")
-        self.loop(plan.record_count, "walk")
+        asm.mov_imm(R1, plan.record_count)
+        asm.function(R2, "walk")
+        asm.mov_imm(R3, 0)
+        asm.mov_imm(R4, 0)
+        asm.call("loop")
         asm.load(8, RESULT, BLOB, plan.error)
-        asm.jump_if(i.JNE, RESULT, 0, "failed")
+        asm.jump_if(i.JNE, RESULT, 0, "end")
         self.hand_over()
-        asm.mov_imm(R0, 0)
-        asm.exit()
-        asm.label("failed")
-        self.report()
-        self.loop(plan.fd_count, "close")
         asm.label("end")
         asm.mov(R0, RESULT)
         asm.exit()
 
     def copy_context(self) -> None:
-        """A context cannot be read at variable offsets; a helper reads all of it."""
+        """A context cannot be read at variable offsets; a helper reads all of it.
+
+        If that fails, only the records that follow a failure are walked.
+        """
         asm, plan = self.asm, self.plan
         asm.mov(R1, BLOB)
         asm.alu_imm(i.ADD, R1, plan.context)
         asm.mov_imm(R2, plan.context_size)
         asm.mov(R3, CTX)
         asm.call("probe_read_kernel")
-        asm.mov(RESULT, R0)
-        asm.jump_if(i.JNE, RESULT, 0, "end")
-
-    def loop(self, count: int, callback: str) -> None:
-        """bpf_loop(count, callback, NULL, 0)"""
-        self.asm.mov_imm(R1, count)
-        self.asm.function(R2, callback)
-        self.asm.mov_imm(R3, 0)
-        self.asm.mov_imm(R4, 0)
-        self.asm.call("loop")
+        asm.store(8, BLOB, plan.error, R0)
+        asm.alu_imm(i.ARSH, R0, 63)
+        asm.alu_imm(i.AND, R0, plan.closing)
+        asm.store(4, BLOB, plan.pc, R0)
 
     def hand_over(self) -> None:
-        """The fds go to the context."""
+        """The fds go to the context. (Behind very many slots of kfuncs they are out of reach.)"""
         asm, plan = self.asm, self.plan
         for offset, place in plan.results:
-            asm.load(4, R0, BLOB, place)
+            if place <= MAX_JUMP:
+                asm.load(4, R0, BLOB, place)
+            else:
+                asm.mov(R1, BLOB)
+                asm.alu_imm(i.ADD, R1, place)
+                asm.load(4, R0, R1, 0)
             asm.store(4, CTX, offset, R0)
 
-    def report(self) -> None:
-        """status = ops[pc - 1]: the operation whose record failed"""
-        asm, plan = self.asm, self.plan
-        asm.load(4, R1, BLOB, plan.pc)
-        asm.alu_imm(i.SUB, R1, 1)
-        asm.jump_if(i.JGE, R1, plan.record_count, "reported")
-        asm.alu_imm(i.LSH, R1, 2)
-        asm.alu_imm(i.ADD, R1, plan.ops)
-        asm.alu_reg(i.ADD, R1, BLOB)
-        asm.load(4, R0, R1, 0)
-        asm.store(4, BLOB, plan.status, R0)
-        asm.label("reported")
-
-    # -- callbacks: r1 = index; return 0 to go on, 1 to stop ------------------------------------
-
-    def element(self, count: int, start: int, end: str) -> None:
-        """r8 = blob, r1 = address of element r1 of the 32-bit numbers at `start`"""
-        asm = self.asm
-        asm.map_value(BLOB, 0, 0)
-        asm.jump_if(i.JGE, R1, count, end)
-        asm.alu_imm(i.LSH, R1, 2)
-        asm.alu_imm(i.ADD, R1, start)
-        asm.alu_reg(i.ADD, R1, BLOB)
-
-    def point(self) -> None:
-        """An offset becomes an address: *(u64 *)(blob + pointers[r1]) += blob"""
-        asm, plan = self.asm, self.plan
-        asm.label("point")
-        self.element(plan.pointer_count, plan.pointers, "pointed")
-        asm.load(4, R1, R1, 0)
-        asm.jump_if(i.JGT, R1, plan.limit, "pointed")
-        asm.alu_reg(i.ADD, R1, BLOB)
-        asm.load(8, R2, R1, 0)
-        asm.jump_if(i.JGT, R2, plan.limit, "pointed")
-        asm.alu_reg(i.ADD, R2, BLOB)
-        asm.store(8, R1, 0, R2)
-        asm.label("pointed")
-        asm.mov_imm(R0, 0)
-        asm.exit()
-
-    def close(self) -> None:
-        """Close fds[r1], if it was made."""
-        asm, plan = self.asm, self.plan
-        asm.label("close")
-        self.element(plan.fd_count, plan.fds, "closed")
-        asm.load(4, R1, R1, 0)
-        asm.jump_if(i.JEQ, R1, 0, "closed")
-        asm.call("sys_close")
-        asm.label("closed")
-        asm.mov_imm(R0, 0)
-        asm.exit()
+    # -- the callback -----------------------------------------------------------------------------
 
     def walk(self) -> None:
         """The next record.
@@ -187,31 +137,29 @@ class _Text:
         r6 = record, r7 = result, r8 = blob, r9 = blob + b; r1 = blob + a, r2 = size, r3 = c,
         r4 = arg
         """
-        asm = self.asm
+        asm, plan = self.asm, self.plan
+        emitters = {code: emit for code, emit in _EMITTERS.items() if code in plan.codes}
         asm.label("walk")
         self.fetch()
-        for code in _FREQUENT_FIRST:
+        for code in emitters:
             asm.jump_if(i.JEQ, CODE, code, code.name)
         asm.label("bad")
         asm.mov_imm(RESULT, -EFAULT)
-        self.failure()
-        for code, emit in _EMITTERS.items():
+        self.judge()
+        for code, emit in emitters.items():
             asm.label(code.name)
             emit(self)
-        asm.label("skip")
-        asm.load(4, R1, BLOB, self.plan.pc)
-        asm.alu_reg(i.ADD, R1, R3)
-        asm.store(4, BLOB, self.plan.pc, R1)
+        self.settle()
         asm.label("next")
         asm.mov_imm(R0, 0)
         asm.exit()
 
     def fetch(self) -> None:
-        """Read the record at pc, and step on."""
+        """Read the record at pc, and step on; behind the last do nothing."""
         asm, plan = self.asm, self.plan
         asm.map_value(BLOB, 0, 0)
         asm.load(4, RECORD, BLOB, plan.pc)
-        asm.jump_if(i.JGE, RECORD, plan.record_count, "stop")
+        asm.jump_if(i.JGE, RECORD, plan.record_count, "next")
         asm.mov(R1, RECORD)
         asm.alu_imm(i.ADD, R1, 1)
         asm.store(4, BLOB, plan.pc, R1)
@@ -233,14 +181,24 @@ class _Text:
         self.asm.jump_if(i.JGT, reg, self.plan.limit, "bad")
         self.asm.alu_reg(i.ADD, reg, BLOB)
 
-    def failure(self) -> None:
-        """Leave r7 as the error, and stop."""
-        asm = self.asm
-        asm.label("failure")
-        asm.store(8, BLOB, self.plan.error, RESULT)
-        asm.label("stop")
-        asm.mov_imm(R0, 1)
-        asm.exit()
+    def settle(self) -> None:
+        """If r3 is negative: error = r7, and pc = that of the records that follow a failure."""
+        asm, plan = self.asm, self.plan
+        asm.label("settle")
+        asm.alu_imm(i.ARSH, R3, 63)
+        asm.alu_reg(i.AND, RESULT, R3)
+        asm.store(8, BLOB, plan.error, RESULT)
+        asm.load(4, R1, BLOB, plan.pc)
+        asm.mov_imm(R2, plan.closing)
+        asm.alu_reg(i.SUB, R2, R1)
+        asm.alu_reg(i.AND, R2, R3)
+        asm.alu_reg(i.ADD, R1, R2)
+        asm.store(4, BLOB, plan.pc, R1)
+
+    def judge(self) -> None:
+        """A negative r7 is a failure."""
+        self.asm.mov(R3, RESULT)
+        self.asm.jump("settle")
 
     def result(self) -> None:
         """r7 = r0; with a message, print it"""
@@ -261,32 +219,33 @@ class _Text:
         self.asm.store(4, R1, 0, R0)
         self.asm.jump("next")
 
-    def copy_set(self) -> None:
-        self.asm.load(4, R0, PLACE_B, 0)
-        self.asm.jump_if(i.JEQ, R0, 0, "next")
-        self.asm.store(4, R1, 0, R0)
-        self.asm.jump("next")
-
-    def zero(self) -> None:
-        self.asm.store_imm(4, R1, 0, 0)
-        self.asm.jump("next")
-
-    def set_if(self) -> None:
-        self.asm.load(4, R0, PLACE_B, 0)
-        self.asm.jump_if(i.JEQ, R0, 0, "next")
+    def set(self) -> None:
         self.asm.store(4, R1, 0, R3)
         self.asm.jump("next")
 
+    def point(self) -> None:
+        self.asm.store(8, R1, 0, PLACE_B)
+        self.asm.jump("next")
+
     def skip_if(self) -> None:
-        asm = self.asm
+        """pc += c * (arg >> n & 1), where n is 0, 1, 2 of a number that is 0, negative, positive"""
+        asm, plan = self.asm, self.plan
         asm.load(4, R0, PLACE_B, 0)
-        for condition in JUMPS:
-            asm.jump_if(i.JEQ, R4, condition, f"if {condition.name}")
-        asm.jump("bad")
-        for condition, code in JUMPS.items():
-            asm.label(f"if {condition.name}")
-            asm.jump_if(code, R0, 0, "skip", bits=32)
-            asm.jump("next")
+        asm.alu_imm(i.LSH, R0, 32)
+        asm.alu_imm(i.ARSH, R0, 32)
+        asm.mov(R1, R0)
+        asm.alu_imm(i.RSH, R1, 63)
+        asm.alu_imm(i.NEG, R0, 0)
+        asm.alu_imm(i.RSH, R0, 63)
+        asm.alu_imm(i.LSH, R0, 1)
+        asm.alu_reg(i.ADD, R0, R1)
+        asm.alu_reg(i.RSH, R4, R0)
+        asm.alu_imm(i.AND, R4, 1)
+        asm.alu_reg(i.MUL, R4, R3)
+        asm.load(4, R1, BLOB, plan.pc)
+        asm.alu_reg(i.ADD, R1, R4)
+        asm.store(4, BLOB, plan.pc, R1)
+        asm.jump("next")
 
     def call(self) -> None:
         asm = self.asm
@@ -295,14 +254,17 @@ class _Text:
         asm.mov(R1, R4)
         asm.call("sys_bpf")
         self.result()
-        asm.jump_if(i.JSLT, RESULT, 0, "refused")
-        asm.store(4, PLACE_B, 0, RESULT)
         asm.load(4, R3, RECORD, records.C)
-        asm.jump("skip")
-        asm.label("refused")
-        asm.load(2, R1, RECORD, records.LENGTH)
-        asm.jump_if(i.JSET, R1, records.MAY_FAIL, "next")
-        asm.jump("failure")
+        asm.alu_reg(i.ADD, R3, RESULT)
+        asm.store(4, PLACE_B, 0, RESULT)
+        asm.jump("settle")
+
+    def close(self) -> None:
+        asm = self.asm
+        asm.load(4, R1, PLACE_B, 0)
+        asm.call("sys_close")
+        asm.store_imm(4, PLACE_B, 0, 0)
+        asm.jump("next")
 
     def find(self) -> None:
         asm = self.asm
@@ -310,12 +272,9 @@ class _Text:
         asm.mov_imm(R4, 0)
         asm.call("btf_find_by_name_kind")
         self.result()
-        self.may_be_missing("found")
-        self.place(R1, records.C)
-        asm.store(4, R1, 0, RESULT)
-        asm.alu_imm(i.RSH, RESULT, 32)
-        asm.store(4, PLACE_B, 0, RESULT)
-        asm.jump("next")
+        self.check_found("found")
+        asm.store(8, PLACE_B, 0, RESULT)
+        self.judge()
 
     def ksym(self) -> None:
         asm = self.asm
@@ -325,44 +284,19 @@ class _Text:
         asm.alu_imm(i.ADD, R4, -8)
         asm.call("kallsyms_lookup_name")
         self.result()
-        self.may_be_missing("known")
+        self.check_found("known")
         asm.load(8, R0, FP, -8)
         asm.store(8, PLACE_B, 0, R0)
-        asm.jump("next")
+        self.judge()
 
-    def may_be_missing(self, label: str) -> None:
-        """r7 = 0 where it is missing and may be; other errors are failures."""
+    def check_found(self, label: str) -> None:
+        """The errno c is none, and r7 = 0; others are failures. A c of 0 changes nothing."""
         asm = self.asm
-        asm.jump_if(i.JSGE, RESULT, 0, label)
-        asm.load(2, R1, RECORD, records.LENGTH)
-        asm.alu_imm(i.AND, R1, records.MAY_FAIL)
-        asm.jump_if(i.JEQ, R1, 0, "failure")
-        asm.jump_if(i.JNE, RESULT, -ENOENT, "failure")
+        asm.load(4, R3, RECORD, records.C)
+        asm.alu_reg(i.ADD, R3, RESULT)
+        asm.jump_if(i.JNE, R3, 0, label)
         asm.mov_imm(RESULT, 0)
         asm.label(label)
-
-    def close_fd(self) -> None:
-        asm = self.asm
-        asm.load(4, R1, PLACE_B, 0)
-        asm.store_imm(4, PLACE_B, 0, 0)
-        asm.jump_if(i.JEQ, R1, 0, "next")
-        asm.call("sys_close")
-        asm.jump("next")
-
-    def kfunc(self) -> None:
-        asm = self.asm
-        asm.load(4, R0, PLACE_B, 0)
-        asm.store(4, R1, 4, R0)
-        asm.load(4, R0, PLACE_B, 4)
-        asm.store(2, R1, 2, R0)
-        asm.jump("next")
-
-    def plain(self) -> None:
-        asm = self.asm
-        asm.load(4, R0, PLACE_B, 0)
-        asm.jump_if(i.JNE, R0, 0, "next")
-        asm.store(1, R1, 1, R4)
-        asm.jump("next")
 
     def value(self) -> None:
         asm = self.asm
@@ -376,35 +310,23 @@ class _Text:
         asm.call("probe_read_kernel")
         asm.label("copied")
         asm.mov(RESULT, R0)
-        asm.jump_if(i.JSLT, RESULT, 0, "failure")
-        asm.jump("next")
+        self.judge()
 
 
 # In the order of the text, and of func_info.
-FUNCTIONS = {
-    "main": _Text.main,
-    "point": _Text.point,
-    "walk": _Text.walk,
-    "close": _Text.close,
-}
-_EMITTERS = {
-    Code.COPY: _Text.copy,
-    Code.COPY_SET: _Text.copy_set,
-    Code.ZERO: _Text.zero,
-    Code.SET_IF: _Text.set_if,
-    Code.CALL: _Text.call,
-    Code.FIND: _Text.find,
+FUNCTIONS: dict[str, Callable[[_Text], None]] = {"main": _Text.main, "walk": _Text.walk}
+# In this order the verifier finds most often that it has been at the end of the text before.
+_EMITTERS: dict[Code, Callable[[_Text], None]] = {
     Code.KSYM: _Text.ksym,
-    Code.CLOSE: _Text.close_fd,
-    Code.KFUNC: _Text.kfunc,
-    Code.PLAIN: _Text.plain,
+    Code.FIND: _Text.find,
     Code.VALUE: _Text.value,
+    Code.CLOSE: _Text.close,
+    Code.CALL: _Text.call,
     Code.SKIP_IF: _Text.skip_if,
+    Code.POINT: _Text.point,
+    Code.SET: _Text.set,
+    Code.COPY: _Text.copy,
 }
-_FREQUENT_FIRST = (
-    *(Code.COPY, Code.CALL, Code.SKIP_IF, Code.KFUNC),
-    *(code for code in Code if code not in (Code.COPY, Code.CALL, Code.SKIP_IF, Code.KFUNC)),
-)
 
 # -- BTF: int (void) and one function of it for each of the program's -----------------------------
 
