@@ -1,0 +1,118 @@
+"""Codecs: between the bytes of a map and Python's values."""
+
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Generic, TypeAlias, TypeVar
+
+    T = TypeVar("T")
+    Buffer: TypeAlias = bytes | bytearray | memoryview
+    CType: TypeAlias = type[Any]
+else:
+    T = object
+
+    class Generic:
+        """What `typing.Generic` is to a type checker."""
+
+        def __class_getitem__(cls, _):
+            return cls
+
+
+class Codec(Generic[T]):
+    """`encode` makes `size` bytes of a value, `decode` a value of `size` bytes.
+
+    `encode` takes whatever may be assigned to a field of the type. It raises TypeError for what is
+    no such value, OverflowError for a number that does not fit, ValueError for the wrong number of
+    elements or bytes. `code` is how module `struct` knows the type, "" where it does not.
+    """
+
+    __slots__ = ("code", "decode", "encode", "size")
+
+    def __init__(
+        self,
+        size: int,
+        encode: Callable[[Any], bytes],
+        decode: Callable[[Buffer], T],
+        code: str = "",
+    ) -> None:
+        self.size = size
+        self.encode = encode
+        self.decode = decode
+        self.code = code
+
+    def decode_many(self, data: Buffer, count: int, stride: int = 0) -> list[T]:
+        """The values that begin at every `stride` bytes (0: one right behind the other)."""
+        size = self.size
+        stride = stride or size
+        if not self.code:
+            decode = self.decode
+            return [decode(data[at : at + size]) for at in range(0, count * stride, stride)]
+        if stride == size:
+            return list(struct.unpack_from(f"={count}{self.code}", data))
+        records = struct.iter_unpack(
+            f"={self.code}{stride - size}x", memoryview(data)[: count * stride]
+        )
+        return [value for (value,) in records]
+
+
+_codecs: dict[CType, Codec[Any]] = {}
+
+
+def codec(ctype: type[T]) -> Codec[T]:
+    """The codec of a type of this package.
+
+    Scalars become int, bool or float, `char` arrays bytes up to the first NUL, structs, unions and
+    other arrays instances of their classes, which own a copy.
+    """
+    found = _codecs.get(ctype)
+    if found is None:
+        make: Callable[[], Codec[Any]] | None = getattr(ctype, "codec_", None)
+        if make is None:
+            raise TypeError(f"{ctype!r} is no type of a value")
+        found = _codecs[ctype] = make()
+    return found
+
+
+def register(ctype: CType, made: Codec[Any]) -> None:
+    """Tell the codec of a type that has no method `codec_`."""
+    _codecs[ctype] = made
+
+
+def raw(size: int) -> Codec[bytes]:
+    """The codec of bytes of which nothing is known but how many they are."""
+
+    def encode(value: Any) -> bytes:
+        data = as_bytes(value)
+        if len(data) != size:
+            raise ValueError(f"{size} bytes are wanted, not {len(data)}")
+        return data
+
+    return Codec(size, encode, bytes)
+
+
+def as_bytes(value: object) -> bytes:
+    """A copy of bytes, bytearray or memoryview; TypeError for anything else."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    hint = ": encode() it" if isinstance(value, str) else ""
+    raise TypeError(f"bytes are wanted, not {type(value).__name__}{hint}")
+
+
+def memory(value: Any) -> memoryview:
+    """The bytes that a ctypes instance lives in, writable."""
+    return memoryview(value).cast("B")
+
+
+def under(name: str, error: Exception) -> None:
+    """Put the name of what holds the refused value in front of the error's text."""
+    error.args = (f"{name}: {error}",)
+
+
+def shown(ctype: CType, value: object) -> str:
+    """A value of a type as text."""
+    show: Callable[[object], str] = getattr(ctype, "shown_", repr)
+    return show(value)

@@ -1,0 +1,265 @@
+"""Structs and unions whose members lie where the definition says."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from itertools import count
+
+from lskel.runtime.values.arrays import Array, is_text
+from lskel.runtime.values.codec import Codec, codec, memory, shown, under
+from lskel.runtime.values.scalars import boolean, refusal, truth, u8
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ClassVar, TypeAlias, TypeVar
+
+    from typing_extensions import Self
+
+    from lskel.runtime.values.codec import Buffer, CType
+
+    C = TypeVar("C", bound="type[Composite]")
+    Field: TypeAlias = "tuple[str, CType, int] | tuple[str, Bits]"
+
+    class _Memory:
+        """What ctypes gives structs, and how one as a field of another is read and assigned."""
+
+        def __get__(self, instance: object, owner: object) -> Self: ...
+        def __set__(
+            self, instance: object, value: Self | tuple[Any, ...] | dict[str, Any]
+        ) -> None: ...
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+        @classmethod
+        def from_buffer(cls, source: Any, offset: int = 0) -> Self: ...
+        @classmethod
+        def from_buffer_copy(cls, source: Buffer, offset: int = 0) -> Self: ...
+
+    class _Structure(_Memory): ...
+
+    class _Union(_Memory): ...
+
+else:
+    _Structure, _Union = ctypes.Structure, ctypes.Union
+
+
+class Bits:
+    """Descriptor of `width` bits that begin at bit `offset` of a struct, as `ctype` reads them.
+
+    Bits are counted as BTF does: the first is the lowest of the first byte on little endian, the
+    highest on big. Writing reads the bytes around and writes them back.
+    """
+
+    def __init__(self, offset: int, width: int, ctype: CType) -> None:
+        self.offset = offset
+        self.width = width
+        self.ctype = ctype
+        self._first, skipped = divmod(offset, 8)
+        self._last = -(-(offset + width) // 8)
+        unused = 8 * (self._last - self._first) - skipped - width
+        self._shift = skipped if sys.byteorder == "little" else unused
+        self._mask = (1 << width) - 1
+        self._signed = codec(ctype).decode(b"\xff" * ctypes.sizeof(ctype)) < 0
+        self._sign = 1 << width - 1 if self._signed else 0
+        self._truth = ctype is boolean
+
+    def __get__(self, instance: Any, owner: object = None) -> Any:
+        if instance is None:
+            return self
+        data = memory(instance)[self._first : self._last]
+        value = int.from_bytes(data, sys.byteorder) >> self._shift & self._mask
+        return bool(value) if self._truth else (value ^ self._sign) - self._sign
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        number = truth(value) if self._truth else self._checked(value)
+        place = memory(instance)[self._first : self._last]
+        around = int.from_bytes(place, sys.byteorder) & ~(self._mask << self._shift)
+        bits = (number & self._mask) << self._shift
+        place[:] = (around | bits).to_bytes(len(place), sys.byteorder)
+
+    def _checked(self, value: Any) -> int:
+        name = f"{'s' if self._signed else 'u'}{self.width}"
+        if not hasattr(value, "__index__"):
+            raise refusal(name, value, self.width, self._signed)
+        number: int = value.__index__()
+        if not -self._sign <= number <= self._mask - self._sign:
+            raise refusal(name, number, self.width, self._signed)
+        return number
+
+    def moved(self, offset: int) -> Bits:
+        """The same, of a struct that holds this one at `offset` bits."""
+        return Bits(self.offset + offset, self.width, self.ctype)
+
+
+class Composite:
+    """What structs and unions have in common.
+
+    Made of the values of members, in order or by name; the others are 0. Equal to another of its
+    class whose members are equal, whatever is between them. Its hash goes by value, so that it can
+    be a key of a dict: what is one must not be changed.
+    """
+
+    __slots__ = ()
+    # All members, those of anonymous ones among them: what ctypes is not told, and how it is shown.
+    _lifted_: ClassVar[list[tuple[str, CType | Bits]]] = []
+    _members_: ClassVar[dict[str, CType]] = {}
+    _puts_: ClassVar[dict[str, Callable[[Any, Any], None]]] = {}
+    _most_: ClassVar[int | None] = None
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        if len(values) > (len(self._members_) if self._most_ is None else self._most_):
+            raise TypeError(f"{type(self).__name__} is made of fewer than {len(values)} values")
+        for name, value in zip(self._members_, values, strict=False):
+            if name in named:
+                raise TypeError(f"{type(self).__name__}.{name} is given twice")
+            setattr(self, name, value)
+        for name, value in named.items():
+            setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        put = self._puts_.get(name)
+        if put is None:
+            raise self._unknown(name)
+        try:
+            put(self, value)
+        except (OverflowError, TypeError, ValueError) as error:
+            under(f"{type(self).__name__}.{name}", error)
+            raise
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            raise self._unknown(name)
+
+    def _unknown(self, name: str) -> AttributeError:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, self._members_)
+        hint = f" (there is {', '.join(close)})" if close else ""
+        return AttributeError(f"{type(self).__name__} has no member '{name}'{hint}")
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Composite) and other._members_ is self._members_:
+            return all(getattr(self, name) == getattr(other, name) for name in self._members_)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self._members_))
+
+    def __repr__(self) -> str:
+        texts = (f"{name}={shown(t, getattr(self, name))}" for name, t in self._members_.items())
+        return f"{type(self).__name__}({', '.join(texts)})"
+
+    def asdict(self) -> dict[str, Any]:
+        """The values of all members, down to dicts, lists, numbers and bytes."""
+        return {name: _plain(getattr(self, name)) for name in self._members_}
+
+    @classmethod
+    def codec_(cls) -> Codec[Any]:
+        """As `codec` wants it."""
+
+        def encode(value: Any) -> bytes:
+            if isinstance(value, cls):
+                return bytes(value)  # type: ignore[call-overload, no-any-return]
+            if isinstance(value, dict):
+                return bytes(cls(**value))  # type: ignore[call-overload, no-any-return]
+            if isinstance(value, (tuple, list)):
+                return bytes(cls(*value))  # type: ignore[call-overload, no-any-return]
+            raise TypeError(f"{cls.__name__}, dict or tuple is wanted, not {type(value).__name__}")
+
+        return Codec(ctypes.sizeof(cls), encode, cls.from_buffer_copy)  # type: ignore[arg-type, attr-defined]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Composite):
+        return value.asdict()
+    # What is frozen has tuples for arrays.
+    return [_plain(item) for item in value] if isinstance(value, (Array, tuple)) else value
+
+
+class Struct(Composite, _Structure):
+    """Base of structs; `layout` says where the members are."""
+
+    _pack_, _layout_ = 1, "ms"
+
+
+class Union(Composite, _Union):
+    """Base of unions. A value in order is that of the first member."""
+
+    _pack_, _layout_ = 1, "ms"
+    _most_ = 1
+
+
+# Names of what has none in C: no C identifiers, and none twice, since ctypes lifts the members of
+# anonymous structs into the struct around.
+_hidden = map(str, count())
+
+
+def layout(size: int, *fields: Field) -> Callable[[C], C]:
+    """Decorator that gives a subclass of `Struct` or `Union` its members and its size in bytes.
+
+    Members, in order: (name, type, offset in bytes), (name, `Bits`), or ("", class, offset) for an
+    anonymous struct or union. ValueError where they overlap or do not fit.
+    """
+
+    def place(cls: C) -> C:
+        in_union = issubclass(cls, Union)
+        raw: list[tuple[str, CType]] = []
+        anonymous: list[str] = []
+        lifted: list[tuple[str, CType | Bits]] = []
+        end = 0
+        for field in fields:
+            if len(field) == 2:
+                lifted.append(field)
+                continue
+            name, ctype, offset = field
+            if offset > end and not in_union:
+                raw.append((next(_hidden), u8 * (offset - end)))
+            elif offset != (0 if in_union else end):
+                raise ValueError(f"{cls.__name__}.{name} cannot be at {offset}")
+            if name:
+                lifted.append((name, ctype))
+            else:
+                name = next(_hidden)
+                anonymous.append(name)
+                for inner, member in ctype._lifted_:
+                    moved = isinstance(member, Bits)
+                    lifted.append((inner, member.moved(8 * offset) if moved else member))
+            raw.append((name, ctype))
+            end = offset + ctypes.sizeof(ctype)
+        if in_union or size > end:
+            raw.append((next(_hidden), u8 * (size if in_union else size - end)))
+        _complete(cls, size, raw, anonymous)
+        cls._lifted_ = lifted
+        cls._members_, cls._puts_ = {}, {}
+        for name, member in lifted:
+            if isinstance(member, Bits):
+                setattr(cls, name, member)
+                cls._members_[name], cls._puts_[name] = member.ctype, member.__set__
+            else:
+                cls._members_[name], cls._puts_[name] = member, _putter(getattr(cls, name), member)
+        return cls
+
+    return place
+
+
+def _complete(cls: Any, size: int, fields: list[tuple[str, CType]], anonymous: list[str]) -> None:
+    """Tell ctypes."""
+    cls._anonymous_ = anonymous
+    cls._fields_ = fields
+    if ctypes.sizeof(cls) != size:
+        raise ValueError(f"{cls.__name__} has {ctypes.sizeof(cls)} bytes, not {size}")
+
+
+def _putter(field: Any, ctype: CType) -> Callable[[Any, Any], None]:
+    encode, decode = codec(ctype).encode, codec(ctype).decode
+    if is_text(ctype):
+        # ctypes would stop at the first NUL, and leave what is behind it.
+        first, last = field.offset, field.offset + field.size
+
+        def put(instance: Any, value: Any) -> None:
+            memory(instance)[first:last] = encode(value)
+
+        return put
+    store = field.__set__
+    return lambda instance, value: store(instance, decode(encode(value)))

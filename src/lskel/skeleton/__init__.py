@@ -1,0 +1,1 @@
+"""Generators of skeletons: source text around a loader program."""
