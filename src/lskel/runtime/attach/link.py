@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from lskel.bpf.enums import AttachType, Cmd
-from lskel.bpf.layouts import LINK_CREATE
+from lskel.bpf.layouts import LINK_CREATE, LINK_UPDATE
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import bpf, host_attr
+
+# uapi/linux/bpf.h.
+_F_REPLACE = 1 << 2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,3 +45,20 @@ def link_create(
         **fields,
     )
     return Fd(bpf(Cmd.LINK_CREATE, attr))
+
+
+def link_update(link_fd: int, prog_fd: int, expected: int | None = None) -> None:
+    """BPF_LINK_UPDATE (Linux 5.7): `prog_fd` takes the place of the link's program.
+
+    With `expected`, an fd too, only if that is the link's program. BpfError where the kernel
+    refuses.
+    """
+    attr = host_attr(
+        LINK_UPDATE,
+        "old_prog_fd",
+        link_fd=link_fd,
+        new_prog_fd=prog_fd,
+        flags=0 if expected is None else _F_REPLACE,
+        old_prog_fd=expected or 0,
+    )
+    bpf(Cmd.LINK_UPDATE, attr)

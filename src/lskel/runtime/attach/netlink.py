@@ -1,0 +1,177 @@
+"""Rtnetlink: requests to the kernel's network configuration, and what it answers.
+
+Older kernels attach tc programs in this way only. There is a good library for it, pyroute2; but a
+generated skeleton is one file that needs nothing except the standard library, and what it needs of
+rtnetlink are six messages (see `clsact`). Source: uapi/linux/netlink.h, uapi/linux/rtnetlink.h.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+
+from lskel.runtime.syscall import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+
+class Request(IntEnum):
+    """Kinds of requests: RTM_*."""
+
+    NEWQDISC = 36
+    DELQDISC = 37
+    GETQDISC = 38
+    NEWTFILTER = 44
+    DELTFILTER = 45
+    GETTFILTER = 46
+
+
+class Flag(IntEnum):
+    """Flags of a request: NLM_F_*."""
+
+    REQUEST = 0x1
+    ACK = 0x4
+    ECHO = 0x8
+    EXCL = 0x200
+    #: For GET requests.
+    DUMP = 0x300
+    CREATE = 0x400
+
+
+class NetlinkError(KernelError):
+    """The kernel refuses a request; `reason` is its own text, empty where it gives none."""
+
+    def __init__(self, request: Request, number: int, reason: str) -> None:
+        super().__init__(f"rtnetlink(RTM_{request.name})", number)
+        self.reason = reason
+        if reason:
+            self.what += f": {reason}"
+
+
+# struct nlmsghdr: length with the header, kind, flags, sequence number, port. struct nlattr: length
+# with the header, kind.
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_ERROR = struct.Struct("=i")
+_ALIGN = 4
+_NESTED = 1 << 15
+_KIND_BITS = 0x3FFF
+
+_NLMSG_ERROR = 2
+_NLMSG_DONE = 3
+_ERROR_TEXT = 1  # NLMSGERR_ATTR_MSG
+
+# Errors repeat the header alone of what they answer, and the kernel's own text follows it.
+_SOL_NETLINK = 270
+_CAP_ACK = 10
+_EXT_ACK = 11
+
+# The kernel fills at most 32 KiB of a dump at once (net/netlink/af_netlink.c).
+_ROOM = 1 << 16
+
+
+class Rtnetlink:
+    """A socket that talks with the kernel; a context manager that closes it.
+
+    It stays with the network namespace that the calling thread is in when it is made. KernelError
+    where the system refuses it.
+    """
+
+    def __init__(self) -> None:
+        import socket
+
+        try:
+            self._socket: socket.socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            )
+        except OSError as error:
+            raise KernelError("socket(AF_NETLINK)", error.errno or 0) from error
+        self._sequence = 0
+        for option in (_CAP_ACK, _EXT_ACK):
+            self._socket.setsockopt(_SOL_NETLINK, option, 1)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+    def __enter__(self) -> Rtnetlink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, request: Request, body: bytes, flags: int = 0) -> list[bytes]:
+        """Have something done; with Flag.ECHO the bodies of the messages that tell of it.
+
+        NetlinkError where the kernel refuses.
+        """
+        return self._exchange(request, body, flags | Flag.ACK)
+
+    def dump(self, request: Request, body: bytes) -> list[bytes]:
+        """The bodies of the messages that describe all objects of a kind.
+
+        NetlinkError where the kernel refuses.
+        """
+        return self._exchange(request, body, Flag.DUMP)
+
+    def _exchange(self, request: Request, body: bytes, flags: int) -> list[bytes]:
+        self._sequence += 1
+        header = (_HEADER.size + len(body), request, flags | Flag.REQUEST, self._sequence, 0)
+        self._socket.send(_HEADER.pack(*header) + body)
+        answers: list[bytes] = []
+        while True:
+            for kind, sequence, content in _messages(self._socket.recv(_ROOM)):
+                if sequence != self._sequence:
+                    continue  # of an earlier request, whose answer was interrupted
+                if kind == _NLMSG_ERROR:
+                    _check(request, content, _ERROR.size + _HEADER.size)
+                    return answers
+                if kind == _NLMSG_DONE:
+                    _check(request, content, _ERROR.size)
+                    return answers
+                answers.append(content)
+
+
+def attribute(kind: int, content: bytes) -> bytes:
+    """One attribute, padded so that another may follow."""
+    length = _ATTRIBUTE.size + len(content)
+    return _ATTRIBUTE.pack(length, kind) + content + bytes(-length % _ALIGN)
+
+
+def nested(kind: int, *content: bytes) -> bytes:
+    """An attribute of attributes."""
+    return attribute(kind | _NESTED, b"".join(content))
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Attributes by kind; the last of each."""
+    found = {}
+    while len(data) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(data)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & _KIND_BITS] = data[_ATTRIBUTE.size : length]
+        data = data[_padded(length) :]
+    return found
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    while data:
+        length, kind, _, sequence, _ = _HEADER.unpack_from(data)
+        yield kind, sequence, data[_HEADER.size : length]
+        data = data[_padded(length) :]
+
+
+def _check(request: Request, content: bytes, size: int) -> None:
+    """`content` begins with minus an errno or 0; attributes follow after `size` bytes."""
+    (number,) = _ERROR.unpack_from(content)
+    if number < 0:
+        text = attributes(content[size:]).get(_ERROR_TEXT, b"").rstrip(b"\0")
+        raise NetlinkError(request, -number, text.decode(errors="replace"))
+
+
+def _padded(length: int) -> int:
+    return length + -length % _ALIGN

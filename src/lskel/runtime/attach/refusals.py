@@ -1,0 +1,27 @@
+"""What to do where the kernel refuses to attach: hints by errno."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from lskel.runtime.permissions import why_refused
+from lskel.runtime.syscall import KernelError
+
+
+@contextmanager
+def explained(hints: Mapping[int, str]) -> Iterator[None]:
+    """Give a KernelError that leaves the block the hint for its errno.
+
+    EPERM always has one: for root that of `hints`, if there is one, else what the process lacks.
+    """
+    try:
+        yield
+    except KernelError as error:
+        if not error.hint:
+            known = hints.get(error.errno, "")
+            lacks = error.errno == errno.EPERM and not (known and os.geteuid() == 0)
+            error.hint = why_refused() if lacks else known
+        raise

@@ -1,0 +1,118 @@
+"""tc programs: they see the packets that enter and leave a network interface.
+
+Linux 6.6 has links for them, tcx; before, they are filters of the clsact qdisc (see `clsact`),
+which newer kernels still have and run after tcx. Actions (``SEC("action")``) are for tc(8) to
+attach.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import Enum
+
+from lskel.bpf.enums import AttachType
+from lskel.errors import UsageError, at
+from lskel.runtime.attach.clsact import ClsactFilter, Direction, attach_clsact
+from lskel.runtime.attach.interface import interface_index
+from lskel.runtime.attach.link import link_create
+from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.order import order
+from lskel.runtime.attach.refusals import explained
+from lskel.runtime.objects import Fd
+from lskel.runtime.syscall import BpfError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lskel.runtime.attach.order import Neighbour
+
+_HINTS = {
+    errno.EINVAL: "before Linux 6.6 there is no tcx: by=TcWay.CLSACT does without",
+    errno.ENOENT: "the neighbour is not attached there",
+    errno.EEXIST: "the program is attached there already",
+}
+_DIRECTIONS = {
+    AttachType.TCX_INGRESS: Direction.INGRESS,
+    AttachType.TCX_EGRESS: Direction.EGRESS,
+}
+_ATTACH_TYPES = {direction: attach_type for attach_type, direction in _DIRECTIONS.items()}
+
+
+class TcWay(Enum):
+    """How tc programs are attached."""
+
+    TCX = "tcx"
+    CLSACT = "clsact"
+
+
+def attach_tcx(
+    prog_fd: int,
+    interface: str | int,
+    direction: Direction,
+    *,
+    before: Neighbour | None = None,
+    after: Neighbour | None = None,
+) -> Fd:
+    """Attach to an interface, by name or number, by a link. Linux 6.6.
+
+    At the end of the list, or next to the neighbour given (see `order`). NotFound where there is no
+    such interface, BpfError where the kernel refuses: EINVAL where it has no tcx.
+    """
+    flags, relative = order(before, after)
+    index = interface_index(interface)
+    with at(f"interface {interface}"), explained(_HINTS):
+        attach_type = _ATTACH_TYPES[direction]
+        return link_create(prog_fd, index, attach_type, flags, tcx_relative_fd=relative)
+
+
+class TcProgram(LinkedProgram):
+    """A program of ``SEC("tc")`` or ``SEC("tcx/ingress")`` and the like."""
+
+    def attach(  # type: ignore[override]
+        self,
+        interface: str | int,
+        direction: Direction | None = None,
+        *,
+        by: TcWay | None = None,
+        before: Neighbour | None = None,
+        after: Neighbour | None = None,
+        priority: int = 0,
+        handle: int = 0,
+    ) -> Fd | ClsactFilter:
+        """Attach to an interface, by name or number, until the link is closed.
+
+        `direction` may be left out where the section's name says it. By tcx where the kernel has it
+        and else by clsact, unless `by` says which; `before` and `after` are for tcx (see
+        `attach_tcx`), `priority` and `handle` for clsact (see `attach_clsact`). UsageError where
+        that does not fit together; else raises what those two do.
+        """
+        if direction is None:
+            direction = _DIRECTIONS.get(AttachType(self.definition.attach_type))
+        if direction is None:
+            raise UsageError(
+                f"program '{self.name}' does not say which packets it is for",
+                hint='attach(interface, Direction.INGRESS), or SEC("tc/ingress")',
+            )
+        for_tcx = before is not None or after is not None
+        for_clsact = bool(priority or handle)
+        if (for_tcx and for_clsact) or (for_tcx and by is TcWay.CLSACT):
+            raise UsageError("'before' and 'after' are for tcx; clsact takes 'priority'")
+        if for_clsact and by is TcWay.TCX:
+            raise UsageError("'priority' and 'handle' are for clsact; tcx takes 'before', 'after'")
+        link: Fd | ClsactFilter | None = None
+        if by is not TcWay.CLSACT and not for_clsact:
+            try:
+                link = attach_tcx(self.fileno(), interface, direction, before=before, after=after)
+            except BpfError as error:
+                if error.errno != errno.EINVAL or for_tcx or by is TcWay.TCX:
+                    raise
+        if link is None:
+            link = attach_clsact(
+                self.fileno(),
+                interface,
+                direction,
+                priority=priority,
+                handle=handle,
+                name=self.name,
+            )
+        self.attached(link)
+        return link

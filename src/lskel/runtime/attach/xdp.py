@@ -1,0 +1,58 @@
+"""XDP: programs that see a network interface's packets before anything else does."""
+
+from __future__ import annotations
+
+import errno
+from enum import IntEnum
+
+from lskel.bpf.enums import AttachType
+from lskel.errors import at
+from lskel.runtime.attach.interface import interface_index
+from lskel.runtime.attach.link import link_create
+from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.refusals import explained
+from lskel.runtime.objects import Fd
+
+_HINTS = {
+    errno.EBUSY: "the interface has an XDP program: 'ip link show' says which",
+    errno.EEXIST: "a program runs there in another mode, or on an interface above this one",
+    errno.EOPNOTSUPP: "the interface's driver lacks this mode; XdpMode.GENERIC needs no driver",
+    errno.EINVAL: "before Linux 5.9 XDP had no links; drivers refuse so, too, as for a large MTU",
+}
+
+
+class XdpMode(IntEnum):
+    """Where the program runs: XDP_FLAGS_* of uapi/linux/if_link.h."""
+
+    #: In the driver where that can, else as GENERIC.
+    AUTO = 0
+    #: In the network stack, which has made an skb of the packet: any interface, slower.
+    GENERIC = 1 << 1
+    #: In the interface's driver.
+    NATIVE = 1 << 2
+    #: On the network card; the program must have been loaded for it.
+    OFFLOAD = 1 << 3
+
+
+def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode = XdpMode.AUTO) -> Fd:
+    """Attach to an interface, by name or number. Linux 5.9.
+
+    NotFound where there is no such interface, BpfError where the kernel refuses: EBUSY if it has
+    a program in this mode already.
+    """
+    index = interface_index(interface)
+    with at(f"interface {interface}"), explained(_HINTS):
+        return link_create(prog_fd, index, AttachType.XDP, mode)
+
+
+class XdpProgram(LinkedProgram):
+    """A program of ``SEC("xdp")``, whose name does not say on which interface."""
+
+    def attach(self, interface: str | int, mode: XdpMode = XdpMode.AUTO) -> Fd:  # type: ignore[override]
+        """Attach to an interface, by name or number, until the link is closed.
+
+        Raises what `attach_xdp` does.
+        """
+        link = attach_xdp(self.fileno(), interface, mode)
+        self.attached(link)
+        return link

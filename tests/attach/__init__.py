@@ -1,0 +1,1 @@
+"""Attaching each kind of program, and seeing that it runs then and not after."""

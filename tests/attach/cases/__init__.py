@@ -1,0 +1,1 @@
+"""The ways to attach, as data."""

@@ -1,0 +1,107 @@
+"""Doing the cases of the network, as jobs of a machine."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import lskel
+from lskel.errors import LskelError
+from lskel.object.sections import parse_section
+from lskel.replay import kernel
+from lskel.replay.loaded import Loaded
+from lskel.replay.options import Options
+from lskel.runtime.elements import lookup
+from lskel.runtime.objects import Fd, map_info
+from lskel.runtime.program import ProgramDefinition
+from tests.attach.cases.network import CASES, Case, version
+from tests.build.clang import compile_bpf
+from tests.runtime.namespaces import CommandFailed
+
+SOURCES = Path(__file__).parent / "bpf"
+_BY_NAME = {case.name: case for case in CASES}
+
+
+class Runs(NamedTuple):
+    """How often the program ran: before it was attached, while it was, afterwards.
+
+    `refused` says why it could not be loaded or attached, empty where it could; `linked` whether a
+    link of bpf(2) did it.
+    """
+
+    before: int = 0
+    during: int = 0
+    after: int = 0
+    refused: str = ""
+    linked: bool = False
+
+
+@cache
+def bundle(name: str, directory: Path) -> str:
+    """The path of the bundle of an object."""
+    source = (SOURCES / f"{name}.bpf.c").read_text()
+    path = directory / f"{name}.lskel"
+    lskel.generate(lskel.open_object(compile_bpf(source, "-nohead"), name=name)).save(path)
+    return str(path)
+
+
+def exercise(name: str, bundle: str) -> Runs:
+    """Load the case's program alone, attach it, cause its event, detach it, cause it again."""
+    case = _BY_NAME[name]
+    try:
+        options = Options(autoload=dict.fromkeys((case.program, *case.also), True))
+        with kernel.run(lskel.Loader.load(bundle), options) as loaded:
+            return _counted(case, loaded)
+    except (LskelError, CommandFailed) as error:
+        return Runs(refused=str(error))
+
+
+def _counted(case: Case, loaded: Loaded) -> Runs:
+    made = next(item for item in loaded.trace.programs if item.name == case.program)
+    spec = parse_section(made.section)
+    definition = ProgramDefinition(
+        made.name, spec.kind, spec.target, spec.prog_type, spec.attach_type or 0
+    )
+    links: list[object] = []
+    program = case.kind(definition)
+    program.bind(loaded.programs[made.name].fd, lambda _, link: links.append(link))
+
+    (data,) = (item.fd for name, item in loaded.maps.items() if name.endswith(".bss"))
+
+    def hits() -> int:
+        value = lookup(data.fileno(), bytes(4), map_info(data.fileno()).value_size)
+        assert value is not None
+        return int.from_bytes(value, sys.byteorder)
+
+    with case.setting(loaded) as scene:
+        scene.event()
+        before = hits()
+        link = scene.attach(program)
+        assert links == [link]
+        try:
+            scene.event()
+            during = hits() - before
+        finally:
+            link.close()
+        assert link.closed
+        stopped = hits()
+        scene.event()
+        return Runs(before, during, hits() - stopped, linked=isinstance(link, Fd))
+
+
+def check(case: Case, runs: Runs, release: str, config: str) -> None:
+    """The program ran while it was attached and only then; or the kernel refused as the case says.
+
+    Which it is follows from the kernel's version and configuration.
+    """
+    if case.lack is not None and case.lack.lacks(release, config):
+        assert case.lack.said in runs.refused, runs
+        assert runs.during == 0
+        return
+    assert runs.refused == ""
+    assert runs.before == 0
+    assert runs.during > 0
+    assert runs.after == 0
+    assert runs.linked == (case.linked_since is not None and version(release) >= case.linked_since)
