@@ -18,6 +18,23 @@ struct linux_binprm {
 	const char *filename;
 };
 
+struct in6_addr {
+	union {
+		unsigned char u6_addr8[16];
+	} in6_u;
+};
+
+struct sock_common {
+	unsigned int skc_daddr;
+	unsigned short skc_dport;
+	unsigned short skc_family;
+	struct in6_addr skc_v6_daddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
 #pragma clang attribute pop
 
 #endif

@@ -1,4 +1,6 @@
-"""Named tuples without the price of `typing`, which takes longer to import than a loader to run.
+"""Named tuples and generic classes without the price of `typing`.
+
+Which takes longer to import than a loader to run.
 
 Used by what a skeleton imports; elsewhere `typing.NamedTuple` is as good.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Generic as Generic
     from typing import NamedTuple as NamedTuple
 else:
     from collections import namedtuple
@@ -24,3 +27,9 @@ else:
 
     class NamedTuple(metaclass=_Meta):
         """`typing.NamedTuple`, as far as it is a base class."""
+
+    class Generic:
+        """`typing.Generic`, as far as it is a base class."""
+
+        def __class_getitem__(cls, parameters):
+            return cls

@@ -16,10 +16,10 @@ from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.errors import BadObject, NoPermission, NotSupported, ReplayError, UsageError
 from lskel.loader.model import Loader
-from lskel.replay import arena as arenas
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import DEFAULTS, Options
+from lskel.runtime import arena as arenas
 from lskel.runtime.memory import MappedFd, map_memory
 from lskel.runtime.syscall import BpfError, KernelError
 from tests.build.clang import compile_bpf
@@ -78,7 +78,7 @@ BAD = SOURCE + 'SEC("socket") int bad(struct __sk_buff *s) { return *(int *)(lon
 
 @pytest.fixture(autouse=True)
 def _arenas_are_known() -> None:
-    if kernel_btf().find_kernel_type("bpf_arena_alloc_pages", t.Kind.FUNC) is None:
+    if kernel_btf().find_kind("bpf_arena_alloc_pages", t.Kind.FUNC) is None:
         lacking("this kernel has no arenas: they need Linux 6.9")
 
 

@@ -311,7 +311,7 @@ features = pytest.mark.parametrize(("source", "check"), FEATURES.values(), ids=[
 def compiled(source: str) -> bytes:
     """The object of a feature; skips where the kernel does not have what it calls."""
     for kfunc in re.findall(r"(\w+)\([^;]*\) __kfunc;", source):
-        if kernel_btf().find_kernel_type(kfunc, Kind.FUNC) is None:
+        if kernel_btf().find_kind(kfunc, Kind.FUNC) is None:
             lacking(f"this kernel has no {kfunc}()")
     return compile_bpf(HEAD + source)
 

@@ -14,10 +14,10 @@ import lskel
 from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.types import Kind
 from lskel.errors import NotSupported
-from lskel.replay.kernel_btf import VMLINUX, KernelBtf
 from lskel.replay.simulator.names import KernelImage
-from lskel.replay.struct_ops import member_index, type_size, value
 from lskel.runtime import elements, objects
+from lskel.runtime.kernel_btf import VMLINUX, KernelBtf
+from lskel.runtime.kernel_struct import member_index, type_size, value
 from lskel.runtime.objects import by_id, map_info, prog_info
 from lskel.runtime.syscall import BpfError
 from tests.build.btf import BtfBuilder
@@ -150,7 +150,7 @@ def test_value_without_data() -> None:
 
 @pytest.fixture
 def running() -> KernelBtf:
-    if not VMLINUX.exists():
+    if not Path(VMLINUX).exists():
         lacking(f"there is no {VMLINUX}")
     return KernelBtf()
 

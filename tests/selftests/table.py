@@ -21,7 +21,7 @@ from lskel.loader import context
 from lskel.loader.header import parse_header
 from lskel.loader.model import Loader
 from lskel.replay import kernel
-from lskel.replay.report import phrase
+from lskel.describe.phrases import phrase
 from lskel.runtime.loader import run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import read_situation

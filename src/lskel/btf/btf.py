@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TypeVar
 
 from lskel.btf import types as t
@@ -89,7 +90,6 @@ class Btf:
         self.end_id: int = self.first_id + len(self._offsets)
         self._cache: dict[int, Type] = {}
         self._strings = Strings(raw[self.str_start : self.str_end], "BTF: the string section")
-        self._by_name: dict[tuple[str, Kind], TypeId] | None = None
 
     def _index(self) -> list[int]:
         raw, end = self.raw, self.type_end
@@ -165,12 +165,25 @@ class Btf:
 
     def find(self, name: str, cls: type[_T]) -> TypeId | None:
         """The first type of this name and kind (void and the base's types do not count)."""
-        if self._by_name is None:
-            self._by_name = {}
-            for type_id, found in self:
-                if found.name:
-                    self._by_name.setdefault((found.name, found.kind), type_id)
-        return self._by_name.get((name, cls.kind))
+        return self.find_kind(name, cls.kind)
+
+    def find_kind(self, name: str, kind: Kind) -> TypeId | None:
+        """Like `find`, by number of kind."""
+        if not name:
+            return None
+        index = self._by_name
+        found = (index.get((offset, kind)) for offset in self._spellings(name))
+        return min((type_id for type_id in found if type_id is not None), default=None)
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[int, int], TypeId]:
+        """The first type of each name's offset and kind; that decodes no types."""
+        index: dict[tuple[int, int], TypeId] = {}
+        head = struct.Struct(self._mark + "II").unpack_from
+        for type_id, at in enumerate(self._offsets, self.first_id):
+            name_off, info = head(self.raw, at)
+            index.setdefault((name_off, info >> 24 & 0x1F), TypeId(type_id))
+        return index
 
     def get(self, type_id: TypeId, cls: type[_T]) -> _T:
         """The type with this id, which must be of class `cls`."""
@@ -219,16 +232,6 @@ class Btf:
                     f"BTF: type [{start}]: {found.kind.name} '{found.name}' [{type_id}] has no size"
                 )
         raise BadObject(f"BTF: type [{start}] is a chain of more than {MAX_DEPTH} types")
-
-    def find_kernel_type(self, name: str, kind: Kind) -> TypeId | None:
-        """Like `find`, by number of kind, and fast on large BTF: decodes no types."""
-        wanted = set(self._spellings(name))
-        head = struct.Struct(self._mark + "II").unpack_from
-        for index, offset in enumerate(self._offsets):
-            name_off, info = head(self.raw, offset)
-            if name_off in wanted and info >> 24 & 0x1F == kind:
-                return TypeId(self.first_id + index)
-        return None
 
     def _spellings(self, name: str) -> Iterator[int]:
         """All string offsets that read as `name`: it may also be the end of a longer string."""

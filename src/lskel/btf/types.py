@@ -99,6 +99,11 @@ class Int(Type):
         """Whether this is C's _Bool."""
         return bool(self.encoding & IntEncoding.BOOL)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether an array of it is text: C's `char`, not its signed and unsigned kin (bytes)."""
+        return self.size == 1 and (self.name == "char" or bool(self.encoding & IntEncoding.CHAR))
+
 
 @dataclass(frozen=True, slots=True)
 class Float(Type):

@@ -178,7 +178,7 @@ class _Planner:
         element = self.plan(found.type)
         size = count * element.size
         behind = self._btf[self._btf.resolve(found.type)]
-        if isinstance(behind, t.Int) and _is_text(behind):
+        if isinstance(behind, t.Int) and behind.is_text:
             return _Plan(lambda data, at: _text(data[at : at + size]), size, 1)
         if isinstance(behind, t.Int) and behind.size in _INTS and not behind.is_bool:
             code = _INTS[behind.size]
@@ -278,13 +278,6 @@ def _named(found: t.Enum, integer: Callable[[Buffer, int], int]) -> _Read:
         return names.get(number & mask, number)
 
     return read
-
-
-def _is_text(element: t.Int) -> bool:
-    """Whether an array of it is text: C's `char`, not its signed and unsigned kin (bytes)."""
-    return element.size == 1 and (
-        element.name == "char" or bool(element.encoding & t.IntEncoding.CHAR)
-    )
 
 
 def _text(data: Buffer) -> str:

@@ -12,14 +12,22 @@ from typing import Any, NamedTuple
 
 import click
 
-from lskel.cli.common import json_option, print_json
+from lskel.cli.common import json_option, pairs, print_json
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.sources import STDIN, generate_source
 from lskel.errors import LskelError, UsageError, at
-from lskel.loader.bundle import dump
-from lskel.loader.model import Loader
+from lskel.loader.generate import AUTO, generate
+from lskel.loader.model import Form, Loader
+from lskel.output import write_whole
+from lskel.skeleton.generate import (
+    FILE_NAMES,
+    Language,
+    SkeletonOptions,
+    default_form,
+    language_of,
+    render,
+)
 
-SUFFIX = ".lskel"
 # Starting a process costs as much as some ten objects.
 _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
 
@@ -27,19 +35,59 @@ _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
 @click.command("gen")
 @click.argument("objects", metavar="OBJ...", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", required=True, metavar="X.lskel|DIR/", help="The file, or the directory."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE|DIR/",
+    help="The file, or the directory; X.lskel is a bundle, X.py and X.h are skeletons.",
 )
+@click.option(
+    "--lang",
+    type=click.Choice([language.value for language in Language]),
+    help="What to write [default: as the suffix of --output says, else a bundle].",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["embed", "import"]),
+    default="embed",
+    show_default=True,
+    help="Python: carry what runs the loader along, or import it from an installed lskel.",
+)
+@click.option(
+    "--event-type",
+    "event_types",
+    multiple=True,
+    metavar="MAP=TYPE",
+    help="Python: the type of the events of a ring or perf buffer [default: a struct of the map's "
+    "name, or 'event'].",
+)
+@click.option("--standalone", is_flag=True, help="C: include no header of libbpf.")
 @generation_options
 @json_option
-def command(objects: tuple[str, ...], output: str, generation: Generation, as_json: bool) -> int:
-    """Write a bundle: the loader program for OBJ, its data and its description in one file.
+def command(
+    objects: tuple[str, ...],
+    output: str,
+    lang: str | None,
+    runtime: str,
+    event_types: tuple[str, ...],
+    standalone: bool,
+    generation: Generation,
+    as_json: bool,
+) -> int:
+    """Write a bundle or a skeleton: the loader program for OBJ, and what runs it.
 
-    Several objects go to a directory, each as NAME.lskel; those that fail are reported, the
-    others are written. `-` stands for standard input or output.
+    A bundle is one file for lskel. A Python skeleton (X.py) is a module with a class for the
+    object, and needs the standard library only; a C skeleton (X.h) is used as those of `bpftool gen
+    skeleton -L`. OBJ may be a bundle, too.
+
+    Several objects go to a directory, each by its name; those that fail are reported, the others
+    are written. `-` stands for standard input or output.
 
     \b
     Example:
         lskel gen hello.bpf.o -o hello.lskel
+        lskel gen hello.bpf.o -o hello_lskel.py
+        lskel gen hello.bpf.o -o hello.lskel.h
         lskel gen build/*.bpf.o -o bundles/
         lskel gen parser.o -o parser.lskel --type parse=sk_skb:sk_skb_stream_parser
     """
@@ -47,14 +95,41 @@ def command(objects: tuple[str, ...], output: str, generation: Generation, as_js
         if _is_same(source, output):
             raise UsageError(f"{output}: would overwrite the object itself")
     into_directory = output.endswith("/") or Path(output).is_dir()
+    language = Language(lang) if lang else language_of(output)
+    options = SkeletonOptions(
+        embed=runtime == "embed",
+        standalone=standalone,
+        event_types=pairs(event_types, "MAP=TYPE"),
+    )
+    how = _How(language, options, generation)
     if not into_directory:
         if len(objects) > 1:
             raise UsageError(f"{len(objects)} objects cannot go to one file", hint="use -o DIR/")
-        return _one(objects[0], output, generation, as_json)
+        return _one(objects[0], output, how, as_json)
     by_name = [*(["--name"] if generation.name else []), *generation.by_name]
+    by_name += ["--event-type"] if event_types else []
     if by_name and len(objects) > 1:
         raise UsageError(f"{', '.join(by_name)}: only for one object", hint="run gen for each")
-    return _many(objects, Path(output), generation, as_json)
+    return _many(objects, Path(output), how, as_json)
+
+
+class _How(NamedTuple):
+    """What is made of an object."""
+
+    language: Language
+    options: SkeletonOptions
+    generation: Generation
+
+    def make(self, source: str) -> tuple[Loader, bytes]:
+        """The loader of an object, and what goes to its file."""
+        form = self.generation.form or default_form(self.language, self.options)
+        is_bundle_taken = self.language is not Language.BUNDLE
+        generation = self.generation._replace(form=form if isinstance(form, str) else form.value)
+        loader = generate_source(source, generation, is_bundle_taken=is_bundle_taken)
+        if form != AUTO and loader.form is not Form(form):  # that of a bundle
+            loader = generate(loader.trace, form)
+        with at(source):
+            return loader, render(loader, self.language, self.options)
 
 
 def _is_same(source: str, output: str) -> bool:
@@ -68,43 +143,42 @@ def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, An
         "output": output,
         "form": loader.form.value,
         "loader": {"insns": len(loader.insns) // 8, "blob": len(loader.blob)},
-        "bundle": size,
+        "size": size,
         "maps": len(loader.trace.maps),
         "programs": sum(program.autoload for program in loader.trace.programs),
     }
 
 
-def _one(source: str, output: str, generation: Generation, as_json: bool) -> int:
-    loader = generate_source(source, generation)
-    content = dump(loader)
+def _one(source: str, output: str, how: _How, as_json: bool) -> int:
+    loader, content = how.make(source)
     if output == STDIN:
         sys.stdout.buffer.write(content)
         return 0
-    loader.save(output)
+    write_whole(output, content)
     if as_json:
         print_json(_report(source, output, loader, len(content)))
     return 0
 
 
 class _Task(NamedTuple):
-    """One of several objects, and where its bundle goes."""
+    """One of several objects, and where what is made of it goes."""
 
     source: str
     target: Path
-    generation: Generation
+    how: _How
 
     def run(self) -> dict[str, Any]:
         """The report; with `error` where the object failed."""
         gc.enable()
         try:
-            loader = generate_source(self.source, self.generation)
-            loader.save(self.target)
+            loader, content = self.how.make(self.source)
+            write_whole(self.target, content)
         except LskelError as error:
             return {"object": self.source, "error": str(error)}
-        return _report(self.source, str(self.target), loader, self.target.stat().st_size)
+        return _report(self.source, str(self.target), loader, len(content))
 
 
-def _many(objects: tuple[str, ...], directory: Path, generation: Generation, as_json: bool) -> int:
+def _many(objects: tuple[str, ...], directory: Path, how: _How, as_json: bool) -> int:
     from rich.console import Console
     from rich.progress import track
 
@@ -117,11 +191,11 @@ def _many(objects: tuple[str, ...], directory: Path, generation: Generation, as_
     failures: list[dict[str, Any]] = []
     reports: list[dict[str, Any]] = []
     for source in objects:
-        target = directory / (_stem(source) + SUFFIX)
+        target = directory / _file_name(source, how.language)
         if target in tasks:
             taken = f"{source}: another object goes to {target} already"
             failures.append({"object": source, "error": taken})
-        tasks.setdefault(target, _Task(source, target, generation))
+        tasks.setdefault(target, _Task(source, target, how))
     console = Console(stderr=True)
     with _results(list(tasks.values())) as results:
         for done in track(results, "Generating", total=len(tasks), console=console, transient=True):
@@ -152,9 +226,12 @@ def _results(tasks: list[_Task]) -> Iterator[Iterator[dict[str, Any]]]:
             raise
 
 
-def _stem(source: str) -> str:
+def _file_name(source: str, language: Language) -> str:
     name = Path(source).name if source != STDIN else "stdin"
-    for suffix in (".bpf.o", ".o"):
+    for suffix in (".bpf.o", ".o", ".lskel"):
         if name.endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+            name = name[: -len(suffix)]
+            break
+    if language is Language.PYTHON:  # modules are imported by names
+        name = "".join(c if c.isalnum() else "_" for c in name)
+    return FILE_NAMES[language].format(name)

@@ -37,7 +37,7 @@ class Generation(NamedTuple):
     """How a loader is generated; `autoload` is whether programs and struct_ops maps are loaded."""
 
     name: str | None = None
-    form: str = DEFAULT_FORM
+    form: str | None = None
     types: Mapping[str, GivenType] = {}
     autoload: Mapping[str, bool] = {}
     debug: bool = False
@@ -104,7 +104,7 @@ def _generation(
     types: tuple[str, ...],
     autoload: tuple[str, ...],
     no_autoload: tuple[str, ...],
-    form: str = DEFAULT_FORM,
+    form: str | None = None,
     debug: bool = False,
     links: bool = False,
 ) -> Generation:
@@ -162,10 +162,9 @@ _NO_AUTOLOAD = click.option(
 _FORM = click.option(
     "--form",
     type=click.Choice([*(form.value for form in Form), AUTO]),
-    default=DEFAULT_FORM,
-    show_default=True,
-    help="The form of the loader program; auto is what loads fastest, unrolled for small objects. "
-    "Before Linux 5.17 lskel unrolls table loaders.",
+    help="The form of the loader program [default: table; for Python auto, for C unrolled]; auto "
+    "is what loads fastest, unrolled for small objects. Before Linux 5.17 lskel unrolls table "
+    "loaders.",
 )
 _DEBUG = click.option(
     "--debug",

@@ -13,12 +13,14 @@ from lskel.replay.options import PIN_ROOT, Options
 _KCONFIG = "NAME=VALUE"
 _TARGET = "PROGRAM=TARGET"
 _MAX_ENTRIES = "MAP=N"
+_VARIABLE = "SECTION.VARIABLE=VALUE"
 
 
 def _options(
     kconfig: tuple[str, ...],
     targets: tuple[str, ...],
     max_entries: tuple[str, ...],
+    variables: tuple[str, ...],
     pin_root: Path = PIN_ROOT,
 ) -> Options:
     with at("--kconfig"):
@@ -28,7 +30,11 @@ def _options(
     with at("--max-entries"):
         texts = pairs(max_entries, _MAX_ENTRIES)
         sizes = {name: _number(name, text) for name, text in texts.items()}
-    return Options(kconfig=values, targets=attach, max_entries=sizes, pin_root=pin_root)
+    with at("--set"):
+        initial = pairs(variables, _VARIABLE)
+    return Options(
+        kconfig=values, targets=attach, max_entries=sizes, variables=initial, pin_root=pin_root
+    )
 
 
 def _number(name: str, text: str) -> int:
@@ -53,6 +59,14 @@ _COMMON = (
         "tracepoint of the kernel, or PIN[:FUNCTION] or id:N[:FUNCTION] of a BPF program.",
     ),
     click.option("--max-entries", multiple=True, metavar=_MAX_ENTRIES, help="The size of a map."),
+    click.option(
+        "--set",
+        "variables",
+        multiple=True,
+        metavar=_VARIABLE,
+        help="The initial value of a global variable, such as rodata.target_pid=42; members and "
+        "elements as in C.",
+    ),
 )
 _PIN_ROOT = click.option(
     "--pin-root",

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lskel.cli.generation import Generation
+from lskel.cli.generation import DEFAULT_FORM, Generation
 from lskel.cursor import ByteOrder
 from lskel.errors import UsageError, at
 from lskel.loader.bundle import MAGIC
@@ -57,11 +57,11 @@ def to_loader(source: str, generation: Generation) -> Loader:
     return _loader(open_source(source, generation), source, generation)
 
 
-def generate_source(source: str, generation: Generation) -> Loader:
-    """A loader for an object; UsageError where it is a bundle."""
+def generate_source(source: str, generation: Generation, *, is_bundle_taken: bool) -> Loader:
+    """A loader for an object; UsageError where it is a bundle and none is taken."""
     data = read(source)
     with at(source):
-        if kind_of(data) is Kind.BUNDLE:
+        if kind_of(data) is Kind.BUNDLE and not is_bundle_taken:
             raise UsageError("this is a bundle already")
     return _loader(_open(data, source, generation), source, generation)
 
@@ -146,4 +146,5 @@ def _loader(opened: Object | Loader, source: str, generation: Generation) -> Loa
     if isinstance(opened, Loader):
         return opened
     with at(source):
-        return generate(opened, generation.form, attach=generation.links, debug=generation.debug)
+        form = generation.form or DEFAULT_FORM
+        return generate(opened, form, attach=generation.links, debug=generation.debug)

@@ -24,6 +24,7 @@ from lskel.errors import BadBundle, LskelError, UsageError, at
 from lskel.loader.blob import MAX_SIZE
 from lskel.loader.description import describe, restore
 from lskel.loader.model import Loader
+from lskel.output import write_whole
 
 FORMAT = "lskel"
 VERSION = 1
@@ -53,22 +54,7 @@ def dump(loader: Loader) -> bytes:
 
 def save(loader: Loader, path: str | os.PathLike[str]) -> None:
     """Write the bundle; the file appears whole or not at all. UsageError where it cannot be."""
-    target = Path(path)
-    content = dump(loader)
-    with at(os.fspath(path)):
-        try:
-            if target.exists() and not target.is_file():
-                target.write_bytes(content)  # a pipe or a device is written to, not replaced
-                return
-            temporary = target.with_name(f".{target.name}.{os.getpid()}")
-            try:
-                temporary.write_bytes(content)
-                temporary.replace(target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise UsageError(f"cannot be written: {error.strerror}") from error
+    write_whole(path, dump(loader))
 
 
 def load(source: str | os.PathLike[str] | bytes) -> Loader:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lskel.bpf.entries import entries_on
 from lskel.elf import Elf, Symbol, SymbolType
 from lskel.errors import BadObject, at
-from lskel.object.maps import MAP_IN_MAP, RING_BUFFERS, ring_buffer_size
+from lskel.object.maps import MAP_IN_MAP, PAGE_SIZE
 from lskel.object.model import Map, MapKind, Slot
 
 SECTION = "maps"
@@ -83,7 +84,7 @@ def _legacy_map(symbol: Symbol, values: dict[str, int]) -> Map:
         type=values["type"],
         key_size=values["key_size"],
         value_size=values["value_size"],
-        max_entries=ring_buffer_size(entries) if values["type"] in RING_BUFFERS else entries,
+        max_entries=entries_on(values["type"], entries, PAGE_SIZE, cpus=0),
         flags=values.get("flags", 0),
         numa_node=values.get("numa_node", 0),
     )

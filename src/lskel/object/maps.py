@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from lskel.bpf.entries import entries_on
 from lskel.bpf.enums import MapType
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
@@ -26,7 +27,6 @@ FD_SIZE = 4
 PAGE_SIZE = 4096
 
 MAP_IN_MAP = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
-RING_BUFFERS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 # Types for which the kernel refuses BTF ids of key and value (no map_check_btf in their ops).
 WITHOUT_BTF = frozenset(
     {
@@ -216,7 +216,7 @@ def _to_map(name: str, offset: int, definition: _Definition) -> Map:
         type=map_type,
         key_size=numbers.get("key_size", 0),
         value_size=numbers.get("value_size", 0),
-        max_entries=ring_buffer_size(max_entries) if map_type in RING_BUFFERS else max_entries,
+        max_entries=entries_on(map_type, max_entries, PAGE_SIZE, cpus=0),
         flags=numbers.get("map_flags", 0),
         numa_node=numbers.get("numa_node", 0),
         map_extra=numbers.get("map_extra", 0),
@@ -224,14 +224,6 @@ def _to_map(name: str, offset: int, definition: _Definition) -> Map:
         value_type=definition.value_type,
         pinning=Pinning(numbers.get("pinning", 0)),
     )
-
-
-def ring_buffer_size(size: int, page_size: int = PAGE_SIZE) -> int:
-    """The size rounded up to what the kernel takes: a power of two of pages; 0 stays 0."""
-    if size == 0 or size > 1 << 31:
-        return size
-    pages = -(-size // page_size)
-    return page_size << (pages - 1).bit_length()
 
 
 def _with_slots(

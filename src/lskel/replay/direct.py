@@ -12,13 +12,14 @@ from lskel.bpf.enums import Cmd
 from lskel.replay import target
 from lskel.replay.externs import FdSlots, resolve
 from lskel.replay.given import kept, with_given
-from lskel.replay.kernel_btf import KernelBtf
 from lskel.replay.loaded import Loaded, loaded
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import Prepared, prepare
-from lskel.replay.report import failure, split_log
+from lskel.replay.report import failure
 from lskel.replay.this_machine import ThisMachine
+from lskel.runtime.failure import split_log
 from lskel.runtime.kallsyms import symbol_address
+from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError, KernelError, address_of, bpf
 from lskel.syscalls import (

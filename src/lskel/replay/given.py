@@ -6,13 +6,16 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from lskel.bpf.enums import MapType
-from lskel.replay.arena import create_arena, map_arena
+from lskel.errors import at
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
-from lskel.replay.pin import make_directory, open_pin, pin_fds
 from lskel.replay.prepare import Prepared
+from lskel.runtime.arena import create_arena, map_arena
 from lskel.runtime.loader import low_fds_taken
+from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.objects import Fd
+from lskel.runtime.pins import SHARE_AGAIN, make_directory, open_pin, pin_fds
+from lskel.trace import MapCreate
 
 
 def with_given(prepared: Prepared, options: Options, stack: ExitStack) -> Prepared:
@@ -25,23 +28,38 @@ def with_given(prepared: Prepared, options: Options, stack: ExitStack) -> Prepar
     pinned = [slot for slot, made in enumerate(trace.maps) if made.is_pinned]
     if not pinned and not trace.arenas:
         return prepared
-    with low_fds_taken():
+    directory = str(options.pin_root)
+    with low_fds_taken(), at(trace.name):
         if pinned:
-            make_directory(options.pin_root, stack)
+            make_directory(directory, stack)
         for slot in pinned:
-            create = trace.map_create(slot)
-            fd = open_pin(create, options.pin_root)
+            wanted = _definition(trace.map_create(slot))
+            fd = open_pin(wanted, directory)
             if fd is None:
                 continue
-            if create.type == MapType.ARENA and create.map_extra:
+            if wanted.type == MapType.ARENA and wanted.map_extra:
                 # Others can be mapped only where they are, which the kernel does not tell.
                 with fd:
-                    fd = map_arena(trace, create, fd)
+                    fd = map_arena(wanted, fd)
             given[slot] = stack.enter_context(fd)
         for arena in trace.arenas:
             if arena.slot not in given:
-                given[arena.slot] = stack.enter_context(create_arena(trace, arena))
+                wanted = _definition(trace.map_create(arena.slot))
+                given[arena.slot] = stack.enter_context(create_arena(wanted, arena.initial))
     return replace(prepared, given=given)
+
+
+def _definition(create: MapCreate) -> MapDefinition:
+    assert isinstance(create.value_size, int)  # an input is that of struct_ops only
+    return MapDefinition(
+        create.name,
+        create.type,
+        create.key_size,
+        create.value_size,
+        create.max_entries,
+        create.flags,
+        create.map_extra,
+    )
 
 
 def kept(loaded: Loaded, prepared: Prepared, options: Options) -> Loaded:
@@ -50,14 +68,12 @@ def kept(loaded: Loaded, prepared: Prepared, options: Options) -> Loaded:
     Where that fails, closes `loaded`.
     """
     shared = {
-        made.name: loaded.maps[made.name].fd for made in prepared.trace.maps if made.is_pinned
+        made.name: loaded.maps[made.name].fd.fileno()
+        for made in prepared.trace.maps
+        if made.is_pinned
     }
     with ExitStack() as undo:
         undo.enter_context(loaded)
-        pin_fds(
-            shared,
-            options.pin_root,
-            "somebody pinned another map while this one was loaded: try again to share it",
-        )
+        pin_fds(shared, str(options.pin_root), SHARE_AGAIN)
         undo.pop_all()
     return loaded

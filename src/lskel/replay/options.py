@@ -13,8 +13,9 @@ PIN_ROOT = Path("/sys/fs/bpf")
 class Options:
     """Changes to a load, by the names of maps, programs and configuration values.
 
-    `max_entries`: sizes of maps. `initial`: whole values of global data. `autoload`: whether a
-    program is loaded, whatever its section's name says. `targets`: what a program attaches to, in
+    `max_entries`: sizes of maps. `initial`: whole values of global data. `variables`: values of
+    global variables as text, by section and name: ``rodata.target_pid`` (btf/assign.py).
+    `autoload`: whether a program is loaded, whatever its section's name says. `targets`: what a program attaches to, in
     place of what its section's name says: a function, hook or tracepoint of the kernel, or
     ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, which is named by its pin's path
     or its id (``id:42``). `kconfig`: configuration values, as they stand in a kernel's ``.config``.
@@ -23,6 +24,7 @@ class Options:
 
     max_entries: Mapping[str, int] = field(default_factory=dict)
     initial: Mapping[str, bytes] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     autoload: Mapping[str, bool] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
     kconfig: Mapping[str, str] = field(default_factory=dict)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
+from lskel.btf.assign import assign
+from lskel.btf.btf import Btf
+from lskel.btf.types import TypeId
 from lskel.errors import UsageError, at
 from lskel.object.sections import parse_section
 from lskel.replay.options import Options
-from lskel.replay.target import AttachPoint, Target, max_entries
+from lskel.replay.target import Target, max_entries
+from lskel.runtime.attach_point import AttachPoint
 from lskel.runtime.kconfig import encode_values
 from lskel.runtime.objects import Fd
 from lskel.trace import (
@@ -120,18 +124,57 @@ def _values(trace: Trace, options: Options, target: Target) -> Trace:
         values[kconfig.slot] = encode_values(
             kconfig.vars, kconfig.size, target.kconfig, trace.order, options.kconfig
         )
+    for variable, text in options.variables.items():
+        slot, path = _variable(trace, variable)
+        values[slot] = _assigned(trace, slot, values.get(slot), path, text)
     ops = list(trace.ops)
     for slot, value in values.items():
         name = trace.maps[slot].name
-        number = trace.initial_value(slot)
-        if number is None:
-            raise UsageError(f"map '{name}' is not global data: it has no initial value")
-        write = ops[number]
-        assert isinstance(write, MapUpdate)
+        number, write = _initial(trace, slot)
         if len(value) != write.size:
             raise UsageError(f"map '{name}' has {write.size} bytes, not {len(value)}")
         ops[number] = replace(write, value=value)
     return replace(trace, ops=tuple(ops))
+
+
+def _initial(trace: Trace, slot: int) -> tuple[int, MapUpdate]:
+    """The operation that writes a map's initial value, with its number."""
+    number = trace.initial_value(slot)
+    if number is None:
+        raise UsageError(
+            f"map '{trace.maps[slot].name}' is not global data: it has no initial value"
+        )
+    write = trace.ops[number]
+    assert isinstance(write, MapUpdate)
+    return number, write
+
+
+def _variable(trace: Trace, name: str) -> tuple[int, str]:
+    """The slot of the map that SECTION.PATH is in, and the path."""
+    sections = {
+        made.section.removeprefix(".").replace(".", "_"): slot
+        for slot, made in enumerate(trace.maps)
+        if trace.initial_value(slot) is not None
+    }
+    section, _, path = name.partition(".")
+    if section not in sections:
+        raise UsageError(
+            f"'{name}' is in no section of variables",
+            hint=f"SECTION.VARIABLE is needed, of: {', '.join(sections) or 'none'}",
+        )
+    return sections[section], path
+
+
+def _assigned(trace: Trace, slot: int, value: bytes | None, path: str, text: str) -> bytes:
+    """The content of a section in which one variable is set."""
+    _, write = _initial(trace, slot)
+    assert isinstance(write.value, bytes)
+    memory = bytearray((value or write.value).ljust(write.size, b"\0"))
+    section = TypeId(trace.map_create(slot).value_type)
+    if trace.btf is None or not section:
+        raise UsageError(f"map '{trace.maps[slot].name}' has no BTF that names its variables")
+    assign(Btf(trace.btf), section, memory, path, text)
+    return bytes(memory)
 
 
 def _loads(trace: Trace, options: Options) -> tuple[bool, ...]:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from lskel.bpf.enums import MapType
+from lskel.bpf.entries import entries_on
 from lskel.errors import UsageError
-from lskel.object.maps import RING_BUFFERS, ring_buffer_size
 from lskel.object.sections import SectionSpec
+from lskel.runtime.attach_point import AttachPoint
 from lskel.runtime.kconfig import Source
 from lskel.trace import MapCreate, Trace
-
-
-class AttachPoint(NamedTuple):
-    """What a program attaches to: BTF id `btf_id` of what `fd` is.
-
-    `fd` is that of a BPF program or of a module's BTF; 0 stands for vmlinux.
-    """
-
-    fd: int
-    btf_id: int
 
 
 class Target(Protocol):
@@ -50,11 +40,7 @@ class Target(Protocol):
 
 def max_entries(op: MapCreate, target: Target) -> int:
     """A map's size on the target, where it depends on the machine."""
-    if op.type == MapType.PERF_EVENT_ARRAY and op.max_entries == 0:
-        return target.cpus
-    if op.type in RING_BUFFERS:
-        return ring_buffer_size(op.max_entries, target.page_size)
-    return op.max_entries
+    return entries_on(op.type, op.max_entries, target.page_size, target.cpus)
 
 
 def check_byte_order(trace: Trace) -> None:

@@ -18,10 +18,35 @@ from lskel.bpf.enums import Cmd, MapType
 from lskel.bpf.layouts import BATCH
 from lskel.errors import LskelError
 from lskel.runtime.cpus import possible_cpus
-from lskel.runtime.objects import MapInfo
 from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Shape(Protocol):
+        """What must be known of a map to read it: of a `MapInfo`, or a `MapDefinition`."""
+
+        @property
+        def type(self) -> int:
+            """Its `MapType`."""
+
+        @property
+        def key_size(self) -> int:
+            """In bytes."""
+
+        @property
+        def value_size(self) -> int:
+            """In bytes, of one CPU."""
+
+        @property
+        def max_entries(self) -> int:
+            """How many elements it has room for."""
+
+
 Entry = tuple[bytes, bytes]
+# Keys and values one behind the other, and how many there are.
+Chunk = tuple[bytearray, bytearray, int]
 
 # The attr that is made most often, so not from layouts.MAP_ELEM: map_fd, key, value, flags.
 _ELEM = struct.Struct("=i4xQQQ")
@@ -48,7 +73,7 @@ _BATCH_TYPES = frozenset(
     )
 )
 _BATCH_MEMORY = 1 << 20
-_BATCH_UNKNOWN = frozenset((errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP))
+BATCH_UNKNOWN = frozenset((errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP))
 # A batch that ends so has delivered a part, and can go on.
 _BATCH_PARTIAL = frozenset((errno.EBUSY, errno.EINTR))
 # The kernel keeps its place in a hash as a 32-bit bucket number.
@@ -84,6 +109,17 @@ def update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
     bpf(Cmd.MAP_UPDATE_ELEM, _elem(fd, key, address_of(value), flags))
 
 
+def has(fd: int, value: bytes) -> bool:
+    """Whether a bloom filter may have a value."""
+    try:
+        bpf(Cmd.MAP_LOOKUP_ELEM, _elem(fd, b"", address_of(value)))
+    except BpfError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
 def delete(fd: int, key: bytes) -> bool:
     """Remove a key; False where the map does not have it."""
     try:
@@ -116,27 +152,44 @@ def _elem(fd: int, key: bytes, value: int = 0, flags: int = 0) -> bytearray:
     return bytearray(_ELEM.pack(fd, address_of(key), value, flags))
 
 
-def items(fd: int, info: MapInfo) -> Iterator[Entry]:
+def items(fd: int, info: Shape) -> Iterator[Entry]:
     """Every key with its value; `info` is the map's. Per-CPU values come as `split_percpu` takes.
 
     Keys that stay in the map come once each, whoever else deletes or adds meanwhile; the caller
     may delete as it goes. LskelError where the map changes faster than it can be read.
     """
-    value_size = stored_size(info)
+    for keys, values, count in chunks(fd, info):
+        yield from zip(
+            _split(keys, info.key_size, count),
+            _split(values, stored_size(info), count),
+            strict=True,
+        )
+
+
+def chunks(fd: int, info: Shape, *, take: bool = False) -> Iterator[Chunk]:
+    """Like `items`, as many elements at once as the kernel hands out. With `take` they are removed.
+
+    One by one where kernel or map have no batches.
+    """
+    key_size, value_size = info.key_size, stored_size(info)
     if info.type in _BATCH_TYPES:
-        room = max(1, _BATCH_MEMORY // (info.key_size + value_size))
-        batches = lookup_batch(fd, info.key_size, value_size, min(room, info.max_entries))
+        room = max(1, _BATCH_MEMORY // (key_size + value_size))
+        cmd = Cmd.MAP_LOOKUP_AND_DELETE_BATCH if take else Cmd.MAP_LOOKUP_BATCH
+        batches = _batches(cmd, fd, key_size, value_size, min(room, info.max_entries))
         try:
-            first = next(batches, [])
+            first = next(batches, None)
         except BpfError as error:
-            if error.errno not in _BATCH_UNKNOWN:
+            if error.errno not in BATCH_UNKNOWN:
                 raise
         else:
-            yield from first
-            for batch in batches:
-                yield from batch
+            if first is not None:
+                yield first
+            yield from batches
             return
-    yield from _walk(fd, info.key_size, value_size)
+    for key, value in _walk(fd, key_size, value_size):
+        if take:
+            delete(fd, key)
+        yield bytearray(key), bytearray(value), 1
 
 
 def _walk(fd: int, key_size: int, value_size: int) -> Iterator[Entry]:
@@ -165,6 +218,12 @@ def lookup_batch(fd: int, key_size: int, value_size: int, count: int) -> Iterato
     hashes have them from 5.6, per-CPU arrays from 5.13. Tries, and maps of maps other than
     hashes, may repeat elements while others delete.
     """
+    for keys, values, found in _batches(Cmd.MAP_LOOKUP_BATCH, fd, key_size, value_size, count):
+        yield [*zip(_split(keys, key_size, found), _split(values, value_size, found), strict=True)]
+
+
+def _batches(cmd: Cmd, fd: int, key_size: int, value_size: int, count: int) -> Iterator[Chunk]:
+    """The buffers are used again for the next chunk."""
     token = bytearray(max(key_size, _MIN_TOKEN))
     started = ended = False
     keys, values = bytearray(key_size * count), bytearray(value_size * count)
@@ -180,7 +239,7 @@ def lookup_batch(fd: int, key_size: int, value_size: int, count: int) -> Iterato
             map_fd=fd,
         )
         try:
-            bpf(Cmd.MAP_LOOKUP_BATCH, attr)
+            bpf(cmd, attr)
         except BpfError as error:
             if error.errno == errno.ENOSPC:
                 count *= 2
@@ -191,7 +250,27 @@ def lookup_batch(fd: int, key_size: int, value_size: int, count: int) -> Iterato
                 raise
         found = load(attr, BATCH, "count", sys.byteorder)
         started = started or found > 0
-        yield [*zip(_split(keys, key_size, found), _split(values, value_size, found), strict=True)]
+        yield keys, values, found
+
+
+def update_batch(
+    fd: int, keys: bytes | bytearray, values: bytes | bytearray, count: int, flags: int = 0
+) -> None:
+    """Set `count` elements, whose keys and values lie one behind the other. Linux 5.6.
+
+    BpfError with EINVAL, EOPNOTSUPP or ENOTSUPP where kernel or map have no batches; with another
+    errno, a part may be set.
+    """
+    attr = host_attr(
+        BATCH,
+        "flags",
+        keys=address_of(keys),
+        values=address_of(values),
+        count=count,
+        map_fd=fd,
+        elem_flags=flags,
+    )
+    bpf(Cmd.MAP_UPDATE_BATCH, attr)
 
 
 def _split(memory: bytearray, size: int, count: int) -> Iterator[bytes]:
@@ -199,7 +278,7 @@ def _split(memory: bytearray, size: int, count: int) -> Iterator[bytes]:
     return (found[at : at + size] for at in range(0, len(found), size))
 
 
-def stored_size(info: MapInfo) -> int:
+def stored_size(info: Shape) -> int:
     """Bytes that the kernel reads or writes for one value of this map."""
     return percpu_size(info.value_size) if info.type in PERCPU_TYPES else info.value_size
 

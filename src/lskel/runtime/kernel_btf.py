@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import errno
 from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
 from lskel.bpf.enums import Cmd
 from lskel.btf.btf import Btf
 from lskel.btf.types import Kind, Struct, TypeId
 from lskel.errors import NotFound
-from lskel.replay.struct_ops import KernelStruct
+from lskel.named import NamedTuple
 from lskel.runtime import objects
+from lskel.runtime.kernel_struct import KernelStruct
 from lskel.runtime.objects import Fd, btf_info, by_id, ids
 from lskel.runtime.syscall import BpfError
 
-VMLINUX = Path("/sys/kernel/btf/vmlinux")
+VMLINUX = "/sys/kernel/btf/vmlinux"
 
 
 class Found(NamedTuple):
@@ -28,10 +27,11 @@ class Found(NamedTuple):
 
 
 @cache
-def _read(path: Path) -> Btf:
+def _read(path: str) -> Btf:
     # It does not change while the kernel runs, and takes a tenth of a second.
     try:
-        return Btf(path.read_bytes())
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is dear to import
+            return Btf(file.read())
     except OSError as error:
         raise NotFound(
             f"cannot read the kernel's BTF {path}: {error.strerror}",
@@ -52,7 +52,7 @@ class KernelBtf:
 
         BpfError ENOENT where there is none. The caller owns the module's fd.
         """
-        type_id = self.vmlinux.find_kernel_type(name, kind)
+        type_id = self.vmlinux.find_kind(name, kind)
         if type_id is not None:
             return Found(type_id, self.vmlinux, None)
         try:
@@ -77,7 +77,7 @@ class KernelBtf:
             if info.kernel and info.name != "vmlinux":
                 raw = btf_info(fd.fileno(), data=True).data
                 btf = Btf(raw, self.vmlinux)
-                type_id = btf.find_kernel_type(name, kind)
+                type_id = btf.find_kind(name, kind)
                 if type_id is not None:
                     return Found(type_id, btf, fd)
             fd.close()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import struct
 
+from lskel.errors import LskelError, NotSupported
+from lskel.runtime.cpus import online_cpus
+from lskel.runtime.files import read_text
 from lskel.runtime.machine import this_machine
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import KernelError, address_of, syscall
@@ -22,6 +25,11 @@ _NO_GROUP = -1
 # sample_type, read_format, flags, wakeup_events, bp_type, config1.
 _ATTR = struct.Struct("=IIQQQQQIIQ")
 
+# The same through config2, 72 bytes: config1 and config2 are its last fields.
+_PROBE_ATTR = struct.Struct("=IIQQQQQIIQQ")
+
+_PMUS = "/sys/bus/event_source/devices"
+
 _IOC_MAGIC = ord("$") << 8
 _IOC_U32 = 4 << 16
 
@@ -33,13 +41,54 @@ def open_event(kind: int, config: int, cpu: int, *, raw_samples: bool = False) -
     """
     samples = (1, _SAMPLE_RAW) if raw_samples else (0, 0)
     attr = _ATTR.pack(kind, _ATTR.size, config, *samples, 0, 0, int(raw_samples), 0, 0)
+    return _open(attr, _ANY_PROCESS, cpu)
+
+
+def open_probe(pmu: str, place: bytes, offset: int, pid: int = -1, **fields: int) -> Fd:
+    """A "uprobe" or "kprobe" of all processes, or of that of `pid` (0: this one). Linux 4.17.
+
+    `place` is the path of a file (offsets are in the file) or the name of a function, or b"" where
+    `offset` is an address; `fields` are those that the PMU's format names. NotSupported where the
+    kernel has no such PMU or field, KernelError where it refuses.
+    """
+    config = _pmu_config(pmu, fields)
+    text = place + b"\0" if place else b""
+    attr = _PROBE_ATTR.pack(
+        _pmu_type(pmu), _PROBE_ATTR.size, config, 0, 0, 0, 0, 0, 0, address_of(text), offset
+    )
+    # With BPF a probe of all processes is on every CPU, whichever one the event is opened for.
+    return _open(attr, pid, online_cpus()[0] if pid == _ANY_PROCESS else -1)
+
+
+def _pmu_type(pmu: str) -> int:
+    """PMUs that the kernel makes as it starts have no fixed number."""
+    try:
+        return int(read_text(f"{_PMUS}/{pmu}/type"))
+    except FileNotFoundError as error:
+        option = f"CONFIG_{pmu.upper()}_EVENTS"
+        raise NotSupported(
+            f"the kernel has no perf events of the kind '{pmu}'", hint=f"it lacks {option}, or /sys"
+        ) from error
+
+
+def _pmu_config(pmu: str, fields: dict[str, int]) -> int:
+    """perf_event_attr.config; the format of a field is such as "config:32-63"."""
+    config = 0
+    for name, value in fields.items():
+        try:
+            text = read_text(f"{_PMUS}/{pmu}/format/{name}")
+        except FileNotFoundError as error:
+            raise NotSupported(f"the kernel's {pmu} events have no '{name}'") from error
+        first, _, last = text.removeprefix("config:").partition("-")
+        if value >> int(last or first) - int(first) + 1:
+            raise LskelError(f"{name} {value:#x} is too large for the kernel's {pmu} events")
+        config |= value << int(first)
+    return config
+
+
+def _open(attr: bytes, pid: int, cpu: int) -> Fd:
     fd = syscall(
-        this_machine().perf_event_open,
-        address_of(attr),
-        _ANY_PROCESS,
-        cpu,
-        _NO_GROUP,
-        _FLAG_FD_CLOEXEC,
+        this_machine().perf_event_open, address_of(attr), pid, cpu, _NO_GROUP, _FLAG_FD_CLOEXEC
     )
     if fd < 0:
         raise KernelError("perf_event_open", -fd)

@@ -31,10 +31,16 @@ class ProgramDefinition(NamedTuple):
 
 
 class Program:
-    """A program, before and after it is loaded. Kinds that attach are subclasses."""
+    """A program, before and after it is loaded. Kinds that attach are subclasses.
+
+    `target` is for programs that must know what they attach to when they are loaded, and whose
+    section's name does not say it (freplace, fentry): a function, hook or tracepoint of the kernel,
+    or ``PROGRAM[:FUNCTION]`` for a BPF program, which its pin's path or its id (``id:42``) names.
+    """
 
     def __init__(self, definition: ProgramDefinition) -> None:
         self.definition = definition
+        self.target: str | None = None
         self._autoload = definition.autoload
         self._fd: Fd | None = None
         self._keep: Callable[[str, Link], None] | None = None

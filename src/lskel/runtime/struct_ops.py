@@ -21,6 +21,11 @@ class Registration:
         # An fd of its own: the caller's may be closed first, and its number be another map's then.
         self._map = Fd(os.dup(map_fd))
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._map.closed
+
     def close(self) -> None:
         """Unregister, unless somebody did; does nothing the second time."""
         if self._map.closed:

@@ -36,13 +36,14 @@ _MAX_ARGS = 6
 
 
 class KernelError(LskelError, OSError):
-    """A syscall failed: `errno` is set, positive; `call` says which."""
+    """A syscall failed: `errno` is set, positive; `call` says which, `why` the errno in words."""
 
     errno: int
 
     def __init__(self, call: str, number: int, *, hint: str = "") -> None:
         strerror = "Operation is not supported" if number == ENOTSUPP else os.strerror(number)
-        super().__init__(f"{call}: {errno_name(number)}: {strerror}", hint=hint)
+        self.why = f"{errno_name(number)}: {strerror}"
+        super().__init__(f"{call}: {self.why}", hint=hint)
         self.call = call
         self.errno = number
         self.strerror = strerror

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lskel.errors import NotFound
 from lskel.object.sections import SectionSpec
-from lskel.replay import struct_ops
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import VMLINUX, KernelImage
 from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
-from lskel.replay.target import AttachPoint
+from lskel.runtime import kernel_struct
+from lskel.runtime.attach_point import AttachPoint
 from lskel.runtime.kconfig import FixedSource, Source, version_code
 
 # The kernel that the simulator follows.
@@ -42,14 +42,14 @@ class SimulatedMachine:
         """Bytes of a struct."""
         names = self._state.names
         if isinstance(names, KernelImage):
-            return struct_ops.type_size(names, type_)
+            return kernel_struct.type_size(names, type_)
         return _SOME_SIZE
 
     def member_index(self, type_: str, member: str) -> int:
         """The number of a member in a struct."""
         names = self._state.names
         if isinstance(names, KernelImage):
-            return struct_ops.member_index(names, type_, member)
+            return kernel_struct.member_index(names, type_, member)
         return _SOME_INDEX
 
     def attach_point(self, spec: SectionSpec, target: str) -> AttachPoint:

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from lskel.btf.btf import MAX_TYPES, Btf
 from lskel.btf.types import Kind, Struct, TypeId
-from lskel.replay.struct_ops import KernelStruct
+from lskel.runtime.kernel_struct import KernelStruct
 
 VMLINUX = "vmlinux"
 _STRUCT_OPS_PREFIX = "bpf_struct_ops_"
@@ -73,7 +73,7 @@ class KernelImage:
         if kind not in Kind._value2member_map_:
             return None
         for module, btf in ((VMLINUX, self.vmlinux), *self.modules.items()):
-            type_id = btf.find_kernel_type(name, Kind(kind))
+            type_id = btf.find_kind(name, Kind(kind))
             if type_id is not None:
                 return TypeFound(type_id, module)
         return None
@@ -81,7 +81,7 @@ class KernelImage:
     def struct(self, name: str) -> KernelStruct | None:
         """A struct by name, in vmlinux and then in modules."""
         for btf in (self.vmlinux, *self.modules.values()):
-            type_id = btf.find_kernel_type(name, Kind.STRUCT)
+            type_id = btf.find_kind(name, Kind.STRUCT)
             if type_id is not None:
                 return KernelStruct(btf, btf.get(type_id, Struct))
         return None

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 
+from lskel.bpf.entries import entries_on
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
+from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.objects import Fd, MapInfo, map_info, obj_pin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from lskel.runtime.skeleton import Skeleton
 
 
 class MapDefinition(NamedTuple):
@@ -50,6 +59,29 @@ class Map:
         if not 0 < entries < 1 << 32:
             raise UsageError(f"map '{self.name}' cannot have {entries} entries")
         self._max_entries = entries
+
+    def wanted_entries(self) -> int:
+        """The size to be created with, which may depend on the machine."""
+        return entries_on(
+            self.definition.type, self._max_entries, mmap.PAGESIZE, len(possible_cpus())
+        )
+
+    def changed_value(self) -> bytes | bytearray | None:
+        """The value of global data, where it was changed; None for other maps."""
+        return None
+
+    def given(self, pin_root: str, undo: ExitStack) -> Fd | None:
+        """The map itself, where it is there before the others: shared by a pin of its name."""
+        if not self.definition.pinned:
+            return None
+        from lskel.runtime.pins import make_directory, open_pin
+
+        make_directory(pin_root, undo)
+        return open_pin(self.definition._replace(max_entries=self.wanted_entries()), pin_root)
+
+    def register(self, skeleton: Skeleton) -> None:
+        """Register struct_ops; UsageError for other maps."""
+        raise UsageError(f"map '{self.name}' is nothing to attach")
 
     def fileno(self) -> int:
         """Its fd; UsageError where it does not exist (yet, or any more)."""

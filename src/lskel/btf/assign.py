@@ -1,0 +1,167 @@
+"""Setting variables from text: ``stats.limits[2] = 0x10`` in the bytes of a data section."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import NamedTuple
+
+from lskel.btf import types as t
+from lskel.btf.btf import POINTER_SIZE, Btf
+from lskel.btf.layout import bitfield
+from lskel.btf.types import TypeId
+from lskel.cursor import mark
+from lskel.errors import NotFound, UsageError, at
+
+_STEP = re.compile(r"\.?(?P<member>[A-Za-z_]\w*)|\[(?P<index>\d+)\]", re.ASCII)
+_TRUTH = {"true": 1, "y": 1, "false": 0, "n": 0}
+_FLOATS = {4: "f", 8: "d"}
+
+
+class Place(NamedTuple):
+    """Where a value lies: the bit it begins at, how many it has, and its type."""
+
+    bit: int
+    width: int
+    type: TypeId
+
+
+def assign(btf: Btf, section: TypeId, memory: bytearray, path: str, text: str) -> None:
+    """Write a value as text to the variable (or its member, or element) that `path` names.
+
+    `memory` is the DATASEC's content. Integers are decimal, 0x, 0o or 0b, `true` and `false`, or an
+    enumerator's name; arrays of char take text; other arrays of scalars take numbers with commas.
+
+    NotFound where `path` names nothing, UsageError where the text is no value of its type.
+    """
+    with at(path):
+        place = _place(btf, section, path)
+        _write(btf, memory, place, text)
+
+
+def _place(btf: Btf, section: TypeId, path: str) -> Place:
+    steps = list(_STEP.finditer(path))
+    if not steps or "".join(step[0] for step in steps) != path or not steps[0]["member"]:
+        raise UsageError("a variable's name is needed, with .member and [index] after it")
+    place = _variable(btf, section, steps[0]["member"])
+    for step in steps[1:]:
+        place = (
+            _member(btf, place, step["member"])
+            if step["member"]
+            else _element(btf, place, int(step["index"]))
+        )
+    return place
+
+
+def _variable(btf: Btf, section: TypeId, name: str) -> Place:
+    names = []
+    for info in btf.get(section, t.Datasec).vars:
+        var = btf[info.type]
+        if isinstance(var, t.Var):
+            if var.name == name:
+                return Place(8 * info.offset, 8 * btf.size_of(var.type), var.type)
+            names.append(var.name)
+    raise NotFound("there is no such variable", hint=f"there is: {', '.join(names) or 'none'}")
+
+
+def _member(btf: Btf, place: Place, name: str) -> Place:
+    found = btf[btf.resolve(place.type)]
+    if not isinstance(found, t.Composite):
+        raise UsageError(f"'{name}' is asked of what is no struct or union")
+    inside = _find_member(btf, found, name)
+    if inside is None:
+        known = ", ".join(member.name for member in found.members if member.name)
+        raise NotFound(f"there is no member '{name}'", hint=f"there is: {known}")
+    return inside._replace(bit=place.bit + inside.bit)
+
+
+def _find_member(btf: Btf, found: t.Composite, name: str) -> Place | None:
+    for member in found.members:
+        behind = btf[btf.resolve(member.type)]
+        if member.name == name:
+            bits = bitfield(btf, member)
+            start, width = bits or (member.bit_offset, 8 * btf.size_of(member.type))
+            return Place(start, width, member.type)
+        if not member.name and isinstance(behind, t.Composite):
+            inside = _find_member(btf, behind, name)
+            if inside is not None:
+                return inside._replace(bit=inside.bit + member.bit_offset)
+    return None
+
+
+def _element(btf: Btf, place: Place, index: int) -> Place:
+    found = btf[btf.resolve(place.type)]
+    if not isinstance(found, t.Array):
+        raise UsageError(f"[{index}] is asked of what is no array")
+    if index >= found.nelems:
+        raise UsageError(f"[{index}] is past the array's {found.nelems} elements")
+    width = 8 * btf.size_of(found.type)
+    return Place(place.bit + index * width, width, found.type)
+
+
+def _write(btf: Btf, memory: bytearray, place: Place, text: str) -> None:
+    found = btf[btf.resolve(place.type)]
+    start, size = place.bit // 8, place.width // 8
+    match found:
+        case t.Array():
+            element = btf[btf.resolve(found.type)]
+            if isinstance(element, t.Int) and element.is_text:
+                memory[start : start + size] = _characters(text, size)
+                return
+            parts = text.split(",")
+            if len(parts) != found.nelems:
+                raise UsageError(f"an array of {found.nelems} takes as many values, with commas")
+            for index, part in enumerate(parts):
+                _write(btf, memory, _element(btf, place, index), part)
+        case t.Float() if size in _FLOATS:
+            try:
+                memory[start : start + size] = struct.pack(
+                    mark(btf.order) + _FLOATS[size], float(text)
+                )
+            except (ValueError, OverflowError) as error:
+                raise UsageError(f"'{text}' is no number of {size} bytes") from error
+        case t.Int() | t.Enum() | t.Ptr():
+            _write_bits(btf, memory, place, _integer(found, text))
+        case _:
+            raise UsageError("it is no number or text", hint="name one of its members")
+
+
+def _characters(text: str, size: int) -> bytes:
+    content = text.encode()
+    if len(content) >= size:
+        raise UsageError(f"text of {len(content)} bytes does not fit {size} with its NUL")
+    return content.ljust(size, b"\0")
+
+
+def _integer(found: t.Int | t.Enum | t.Ptr, text: str) -> int:
+    text = text.strip()
+    if isinstance(found, t.Enum):
+        names = dict(found.values)
+        if text in names:
+            return names[text]
+    if isinstance(found, t.Int) and found.is_bool and text.lower() in _TRUTH:
+        return _TRUTH[text.lower()]
+    try:
+        return int(text, 0)
+    except ValueError:
+        hint = f"there is: {', '.join(dict(found.values))}" if isinstance(found, t.Enum) else ""
+        raise UsageError(f"'{text}' is no number", hint=hint) from None
+
+
+def _write_bits(btf: Btf, memory: bytearray, place: Place, value: int) -> None:
+    found = btf[btf.resolve(place.type)]
+    signed = isinstance(found, t.Int | t.Enum) and found.signed
+    width = 8 * POINTER_SIZE if isinstance(found, t.Ptr) else place.width
+    is_bool = isinstance(found, t.Int) and found.is_bool
+    limit = 2 if is_bool else 1 << width
+    low, high = (-(limit >> 1), limit >> 1) if signed and not is_bool else (0, limit)
+    if not low <= value < high:
+        raise UsageError(f"{value} is not in the range {low} to {high - 1} of its type")
+    start, end = place.bit // 8, -(-(place.bit + width) // 8)
+    room = 8 * (end - start)
+    inside = place.bit % 8
+    shift = inside if btf.order == "little" else room - inside - width
+    mask = (1 << width) - 1
+    old = int.from_bytes(memory[start:end], btf.order)
+    new = old & ~(mask << shift) | (value & mask) << shift
+    memory[start:end] = new.to_bytes(end - start, btf.order)

@@ -1,0 +1,81 @@
+"""Where a program attaches that is told so when it is loaded: a BTF id in the BTF of an fd."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from lskel.btf.btf import Btf
+from lskel.btf.types import Kind
+from lskel.errors import NotFound, UsageError, at
+from lskel.named import NamedTuple
+from lskel.runtime import objects
+from lskel.runtime.kernel_btf import KernelBtf
+from lskel.runtime.objects import Fd
+from lskel.runtime.syscall import BpfError
+
+_ID = "id:"
+
+
+class AttachPoint(NamedTuple):
+    """What a program attaches to: BTF id `btf_id` of what `fd` is.
+
+    `fd` is that of a BPF program or of a module's BTF; 0 stands for vmlinux.
+    """
+
+    fd: int
+    btf_id: int
+
+
+def is_in_program(target: str) -> bool:
+    """Whether a target names a function of a BPF program, which has a pin or an id."""
+    return target.startswith((_ID, "/"))
+
+
+def in_kernel(name: str, kind: Kind, kernel: KernelBtf, stack: ExitStack) -> AttachPoint:
+    """A type of the kernel or of its modules; `stack` closes the fd of a module's BTF.
+
+    NotFound where there is none of that name.
+    """
+    try:
+        found = kernel.find(name, kind)
+    except BpfError as error:
+        raise NotFound(f"there is no {kind.name.lower()} '{name}' in the kernel's BTF") from error
+    if found.module is None:
+        return AttachPoint(0, found.type_id)
+    return AttachPoint(stack.enter_context(found.module).fileno(), found.type_id)
+
+
+def in_program(target: str, function: str, stack: ExitStack) -> AttachPoint:
+    """PROGRAM[:FUNCTION]: a function of a loaded program, as its own BTF has it.
+
+    PROGRAM is the path of its pin, or ``id:42``; `function` the one that is meant where `target`
+    names none. `stack` closes the program's fd. UsageError for a target that is none; NotFound
+    where there is no such program or function.
+    """
+    where = target.removeprefix(_ID)
+    name, _, given = where.partition(":")
+    with at(f"attach target '{target}'"):
+        program = _program(name, stack, is_id=where != target)
+        function = given or function
+        if not function:
+            raise UsageError("it names no function", hint="name one: PROGRAM:FUNCTION")
+        info = objects.prog_info(program.fileno())
+        if not info.btf_id:
+            raise NotFound(f"program {info.id} '{info.name}' has no BTF")
+        with objects.by_id(objects.Kind.BTF, info.btf_id) as btf:
+            raw = objects.btf_info(btf.fileno(), data=True).data
+        type_id = Btf(raw).find_kind(function, Kind.FUNC)
+        if type_id is None:
+            raise NotFound(f"program {info.id} '{info.name}' has no function '{function}'")
+    return AttachPoint(program.fileno(), type_id)
+
+
+def _program(name: str, stack: ExitStack, *, is_id: bool) -> Fd:
+    try:
+        if is_id:
+            if not name.isdecimal():
+                raise UsageError(f"'{name}' is no id")
+            return stack.enter_context(objects.by_id(objects.Kind.PROG, int(name)))
+        return stack.enter_context(objects.obj_get(name))
+    except BpfError as error:
+        raise NotFound(f"no such program: {error.strerror}") from error

@@ -1,0 +1,155 @@
+"""Pins of maps and programs in a directory of a bpffs, by name: made, opened, compared."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import ExitStack, suppress
+
+from lskel.bpf.enums import MapType
+from lskel.bpf.names import enum_name
+from lskel.errors import NoPermission, UsageError, at
+from lskel.runtime.bpffs import is_on_bpffs
+from lskel.runtime.objects import Fd, map_info, obj_get, obj_pin
+from lskel.runtime.permissions import why_refused
+from lskel.runtime.syscall import BpfError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lskel.runtime.maps.base import MapDefinition
+    from lskel.runtime.objects import MapInfo
+
+ROOT = "/sys/fs/bpf"
+
+# uapi/linux/bpf.h. The kernel adds it to device maps by itself (kernel/bpf/devmap.c).
+_F_RDONLY_PROG = 1 << 7
+_DEVICE_MAPS = (MapType.DEVMAP, MapType.DEVMAP_HASH)
+
+_MOUNT = "mount one: mount -t bpf bpf /sys/fs/bpf"
+NEW_PIN = "remove the old pin, or choose another directory"
+SHARE_AGAIN = "somebody pinned another map while this one was loaded: try again to share it"
+_OTHER_MAP = "make them the same (max_entries), remove the pin, or choose another directory of pins"
+
+
+def pin_path(directory: str, name: str) -> str:
+    """Where a map or program of this name is pinned: names on a bpffs have no dots."""
+    return f"{directory}/{name.replace('.', '_')}"
+
+
+def make_directory(directory: str, undo: ExitStack) -> None:
+    """Make a directory for pins where it is missing; `undo` removes it again.
+
+    UsageError where that cannot be, or is not on a bpffs.
+    """
+    with at(directory):
+        try:
+            there = os.path.abspath(directory)  # noqa: PTH100 - pathlib is dear to import
+            missing = []
+            while not os.path.exists(there):  # noqa: PTH110
+                missing.append(there)
+                there = os.path.dirname(there)  # noqa: PTH120
+            if not is_on_bpffs(there):
+                raise UsageError("it must be on a bpffs", hint=_MOUNT)
+            for path in reversed(missing):
+                os.mkdir(path)  # noqa: PTH102
+                undo.callback(_remove, path)
+        except OSError as error:
+            hint = "names on a bpffs have no dots" if error.errno == errno.EPERM else ""
+            raise UsageError(f"no place for pins: {error.strerror}", hint=hint) from error
+
+
+def _remove(directory: str) -> None:
+    with suppress(OSError):  # somebody else has put something into it
+        os.rmdir(directory)  # noqa: PTH106
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108
+
+
+def pin_fds(fds: Mapping[str, int], directory: str, if_taken: str) -> tuple[str, ...]:
+    """Pin fds by name, all or none, but for maps that are pinned there already; the paths.
+
+    UsageError where that fails; `if_taken` is its hint where there is something else of that name.
+    """
+    paths = []
+    with at(directory), ExitStack() as undo:
+        for name, fd in fds.items():
+            path = pin_path(directory, name)
+            try:
+                obj_pin(fd, path)
+                undo.callback(_unlink, path)
+            except BpfError as error:
+                taken = error.errno == errno.EEXIST
+                if not (taken and _holds(path, fd)):
+                    raise UsageError(
+                        f"cannot pin '{name}': {error.strerror}", hint=if_taken if taken else ""
+                    ) from error
+            paths.append(path)
+        undo.pop_all()
+    return tuple(paths)
+
+
+def _holds(path: str, fd: int) -> bool:
+    """Whether `path` is a pin of this map."""
+    try:
+        with obj_get(path) as there:
+            both_are_maps = _is_map(there.fileno()) and _is_map(fd)
+            return both_are_maps and map_info(there.fileno()).id == map_info(fd).id
+    except BpfError:
+        return False  # no pin that we may open, so certainly no pin of ours
+
+
+def open_pin(wanted: MapDefinition, directory: str) -> Fd | None:
+    """The map that is pinned in `directory` by the name of the one that is wanted, if there is one.
+
+    UsageError where that is not of the same type, sizes, flags and map_extra: what libbpf asks for,
+    too (bpf_object__reuse_map). NoPermission where this process may open no pins.
+    """
+    path = pin_path(directory, wanted.name)
+    try:
+        fd = obj_get(path)
+    except BpfError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        what = f"{path}: cannot open the pin of map '{wanted.name}': {error.strerror}"
+        if error.errno == errno.EPERM or not os.access(directory, os.X_OK):
+            raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
+        raise UsageError(what) from error
+    with at(path), ExitStack() as undo:
+        undo.enter_context(fd)
+        if not _is_map(fd.fileno()):
+            raise UsageError(f"this is no map, but map '{wanted.name}' asks for it", hint=NEW_PIN)
+        if found := _differences(wanted, map_info(fd.fileno())):
+            raise UsageError(
+                f"map '{wanted.name}' cannot be the pinned one: {found}", hint=_OTHER_MAP
+            )
+        undo.pop_all()
+    return fd
+
+
+def _differences(wanted: MapDefinition, there: MapInfo) -> str:
+    """What keeps two maps from being one, with both values."""
+    flags = there.flags & ~(_F_RDONLY_PROG if wanted.type in _DEVICE_MAPS else 0)
+    attributes: tuple[tuple[str, object, object], ...] = (
+        ("type", enum_name(MapType, wanted.type), enum_name(MapType, there.type)),
+        ("key_size", wanted.key_size, there.key_size),
+        ("value_size", wanted.value_size, there.value_size),
+        ("max_entries", wanted.max_entries, there.max_entries),
+        ("map_flags", hex(wanted.flags), hex(flags)),
+        ("map_extra", hex(wanted.map_extra), hex(there.map_extra)),
+    )
+    return "; ".join(
+        f"{name} {ours}, pinned {found}" for name, ours, found in attributes if ours != found
+    )
+
+
+def _is_map(fd: int) -> bool:
+    # The infos of maps, programs and links look alike; only the files' names tell them apart.
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:bpf-map"  # noqa: PTH115
+    except OSError:
+        return True  # without /proc the attributes must do

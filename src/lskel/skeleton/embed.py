@@ -1,0 +1,68 @@
+"""The part of the runtime that a skeleton carries along: its modules' text, as it stands."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import lskel
+
+_ROOT = Path(lskel.__file__).parent
+_PACKAGE = "lskel"
+# Quotes that a text may not have, since it stands between them.
+QUOTES = "'''"
+
+
+def closure(modules: Iterable[str]) -> dict[str, str]:
+    """The text of modules, and of all those of lskel that they import; by name, without "lskel.".
+
+    Packages come before their modules.
+    """
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found[name] = text(name)
+        parent = name.rpartition(".")[0]
+        waiting += [*imports(name), *([parent] if parent else [])]
+    return dict(sorted(found.items()))
+
+
+@cache
+def text(name: str) -> str:
+    """A module's source; that of a package is its `__init__`."""
+    return _path(name).read_text(encoding="utf-8")
+
+
+def is_package(name: str) -> bool:
+    """Whether a module's name is that of a package."""
+    return _path(name).stem == "__init__"
+
+
+def _path(name: str) -> Path:
+    place = _ROOT.joinpath(*name.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+
+
+@cache
+def imports(name: str) -> tuple[str, ...]:
+    """The modules of lskel that a module imports, but for those that only a type checker reads."""
+    return tuple(dict.fromkeys(_imports(ast.parse(text(name)))))
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            for other in child.orelse:
+                yield from _imports(other)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            package, _, module = child.module.partition(".")
+            if package == _PACKAGE:
+                whole = [".".join(filter(None, (module, alias.name))) for alias in child.names]
+                yield from (one if _path(one).exists() else module for one in whole)
+        else:
+            yield from _imports(child)

@@ -1,0 +1,363 @@
+"""Python skeletons: what they say, and what they do in this kernel."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lskel
+from lskel.errors import NotFound, ReplayError, UsageError
+from lskel.runtime.objects import Fd, map_info, prog_info
+from lskel.skeleton import embed
+from lskel.skeleton.python import generate_python
+from tests.build.clang import EXAMPLES, example
+from tests.conftest import Run
+from tests.skeleton.modules import compiled, module_of, skeleton_class
+
+ROOT = Path(lskel.__file__).parent
+
+DATA = """
+enum mode { OFF, ON = 7 };
+struct limits { __u32 low, high; char name[8]; };
+const volatile struct limits limits = { 1, 2, "first" };
+const volatile enum mode mode = ON;
+__u64 runs;
+__s32 table[4] = { 1, -2, 3, -4 };
+static __u32 hidden = 5;
+long custom SEC(".data.custom") = 77;
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 8);
+         __type(key, struct limits); __type(value, __u64); } seen SEC(".maps");
+SEC("raw_tp/sys_enter") int count(void *ctx)
+{
+    __u64 value = limits.high;
+    struct limits key = limits;
+    __sync_fetch_and_add(&runs, 1);
+    table[1] += hidden; hidden++;
+    custom++;
+    bpf_map_update_elem(&seen, &key, &value, 0);
+    return mode;
+}
+SEC("?raw_tp/sys_exit") int off(void *ctx) { return 0; }
+"""
+
+
+def opened(source: str = DATA, **options: Any) -> Any:
+    return skeleton_class(compiled(source), **options)()
+
+
+# -- the text --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["table", "unrolled"])
+def test_the_embedded_runtime_is_the_runtime(form: str) -> None:
+    text = generate_python(lskel.generate(lskel.open_object(example("execsnoop")), form))
+    tree = ast.parse(text)
+    (texts,) = (
+        ast.literal_eval(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_RUNTIME"
+    )
+    assert "runtime.skeleton" in texts
+    for name, content in texts.items():
+        path = ROOT.joinpath(*name.split("."))
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        assert content == source.read_text(), name
+
+
+def test_all_modules_that_may_be_embedded_can_be() -> None:
+    for path in sorted((ROOT / "runtime").rglob("*.py")):
+        assert embed.QUOTES not in path.read_text(), path
+
+
+def test_deterministic() -> None:
+    loader = compiled(DATA)
+    assert generate_python(loader) == generate_python(loader)
+
+
+def test_errors_of_generation() -> None:
+    loader = compiled(DATA)
+    with pytest.raises(UsageError, match="cannot name a class"):
+        generate_python(loader, "class")
+    with pytest.raises(NotFound, match="no ring or perf buffer 'seen'"):
+        generate_python(loader, event_types={"seen": "limits"})
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_types_are_checked(tmp_path: Path, embedded: bool) -> None:
+    """mypy, strictly, on a script and its skeleton."""
+    text = generate_python(compiled(DATA), "Data", embed=embedded)
+    (tmp_path / "data_lskel.py").write_text(text)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from data_lskel import Data\n"
+        "with Data() as skel:\n"
+        "    reveal_type(skel.bss.runs)\n"
+        "    reveal_type(skel.rodata.limits.name)\n"
+        "    reveal_type(skel.maps.seen)\n"
+        "    skel.rodata.limits.low = 'no'\n"
+        "    skel.maps.other\n"
+        "    skel.progs.count.attach()\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    lines = [line.partition(": ")[2] for line in done.stdout.splitlines()]
+    assert lines[0] == 'note: Revealed type is "int"'
+    assert lines[1] == 'note: Revealed type is "bytes"'
+    assert "HashMap[" in lines[2] and "limits, int]" in lines[2].replace("builtins.", "")
+    assert "Incompatible types in assignment" in lines[3]
+    assert 'has no attribute "other"' in lines[4]
+    assert len(lines) == 5, done.stdout
+
+
+# -- before load -----------------------------------------------------------------------------------
+
+
+def test_open_needs_no_kernel() -> None:
+    with opened() as skel:
+        assert skel.rodata.limits.name == b"first" and skel.rodata.mode == 7
+        assert list(skel.data.table) == [1, -2, 3, -4]
+        assert skel.data_custom.custom == 77 and skel.bss.runs == 0
+        assert [m.name for m in skel.maps][-1] == "seen" or "seen" in {m.name for m in skel.maps}
+        assert not skel.progs.off.autoload and skel.progs.count.autoload
+        with pytest.raises(AttributeError, match="no program 'nothing'.*count, off"):
+            _ = skel.progs.nothing
+        with pytest.raises(AttributeError, match="runs"):
+            skel.rodata.runs = 1
+        with pytest.raises(UsageError, match="'seen' is not loaded"):
+            skel.maps.seen.fileno()
+        with pytest.raises(UsageError, match="cannot have 0 entries"):
+            skel.maps.seen.max_entries = 0
+        assert "hidden" not in skel.data.asdict()
+
+
+# -- in the kernel ---------------------------------------------------------------------------------
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("embedded", [True, False])
+@pytest.mark.parametrize("form", ["table", "unrolled"])
+def test_life(embedded: bool, form: str, run: Run) -> None:
+    with skeleton_class(compiled(DATA, form=form), embed=embedded)() as skel:
+        skel.rodata.limits.high = 1234
+        skel.rodata.limits.name = b"second"
+        skel.data.table = [10, 20, 30, 40]
+        skel.maps.seen.max_entries = 3
+        skel.progs.off.autoload = True
+        skel.load()
+        assert skel.loaded and skel.progs.off.loaded
+        assert skel.maps.seen.info().max_entries == 3
+        shown = run(
+            "bpftool",
+            "-j",
+            "map",
+            "lookup",
+            "id",
+            str(map_id(skel.maps.rodata)),
+            "key",
+            "0",
+            "0",
+            "0",
+            "0",
+        )
+        assert "second" in shown and "1234" in shown
+        assert skel.rodata.limits.high == 1234 and skel.bss.runs == 0
+        with pytest.raises(AttributeError, match="read-only.*before load"):
+            skel.rodata.limits.high = 1
+        with pytest.raises(UsageError, match="before load"):
+            skel.maps.seen.max_entries = 4
+        with pytest.raises(UsageError, match="loaded already"):
+            skel.load()
+
+        skel.attach()
+        deadline = time.monotonic() + 5
+        while not skel.bss.runs and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert skel.bss.runs and list(skel.data.table)[1] != 20
+        assert skel.data_custom.custom > 77
+        assert len(skel.links) == 2 and not skel.links.count.closed
+        skel.detach()
+        before = skel.bss.runs
+        skel.bss.runs = 5  # the programs' own memory
+        time.sleep(0.01)
+        assert skel.bss.runs == 5 < before
+        skel.attach()
+        time.sleep(0.01)
+        assert skel.bss.runs > 5
+    with pytest.raises(UsageError, match="closed"):
+        _ = skel.bss
+    with pytest.raises(UsageError, match="closed"):
+        skel.load()
+
+
+def map_id(made: Any) -> int:
+    return map_info(made.fileno()).id
+
+
+@pytest.mark.kernel
+def test_a_program_that_the_verifier_refuses() -> None:
+    source = """
+    struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 8);
+             __type(key, int); __type(value, int); } m SEC(".maps");
+    SEC("raw_tp/sys_enter") int fine(void *ctx) { return 0; }
+    SEC("raw_tp/sys_exit") int broken(void *ctx)
+    { int key = 0, *value = bpf_map_lookup_elem(&m, &key); return *value; }
+    """
+    with opened(source) as skel:
+        with pytest.raises(ReplayError) as caught:
+            skel.load()
+        assert str(caught.value).startswith("test: BPF_PROG_LOAD of program 'broken': EACCES")
+        assert "map_value_or_null" in str(caught.value)
+        assert any("R0 invalid mem access" in line for line in caught.value.log)
+        skel.progs.broken.autoload = False
+        skel.load()  # a load that failed may be tried again
+        assert skel.progs.fine.loaded and not skel.progs.broken.loaded
+        with pytest.raises(UsageError, match="'broken' is not loaded"):
+            skel.progs.broken.attach()
+
+
+@pytest.mark.kernel
+def test_without_permission(tmp_path: Path) -> None:
+    (tmp_path / "hello_lskel.py").write_text(
+        generate_python(lskel.generate(lskel.open_object(example("hello")), "auto"))
+    )
+    script = (
+        "import os; os.setgid(65534); os.setuid(65534); import hello_lskel as h; h.Hello().load()"
+    )
+    tmp_path.chmod(0o755)
+    for part in tmp_path.parents[:2]:
+        part.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "NoPermission: hello: the kernel refuses the loader program" in done.stderr
+    assert "CAP_BPF" in done.stderr
+
+
+@pytest.mark.kernel
+def test_what_the_target_is_asked_for(tmp_path: Path) -> None:
+    """Configuration, and a program's function to replace."""
+    asking = """
+    extern int CONFIG_HZ __kconfig;
+    extern unsigned int LINUX_KERNEL_VERSION __kconfig;
+    int hz;
+    __attribute__((noinline)) int part(struct __sk_buff *skb) { return skb->len + 1; }
+    SEC("tc") int whole(struct __sk_buff *skb) { hz = CONFIG_HZ; return part(skb); }
+    """
+    replacing = """
+    SEC("freplace") int other(struct __sk_buff *skb) { return 1; }
+    """
+    with opened(asking) as skel, skeleton_class(compiled(replacing, "replacing"))() as new:
+        skel.maps.kconfig.configured["CONFIG_HZ"] = "123"
+        skel.load()
+        assert skel.kconfig.CONFIG_HZ == 123
+        assert skel.kconfig.LINUX_KERNEL_VERSION >> 16 >= 5
+        with pytest.raises(UsageError, match="'other'.*does not say what it attaches to"):
+            new.load()
+        new.progs.other.target = f"id:{prog_info(skel.progs.whole.fileno()).id}:part"
+        new.load()
+        assert new.progs.other.info().attach_btf_id
+
+
+@pytest.mark.kernel
+def test_shared_by_pin(bpffs: Path) -> None:
+    source = """
+    struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, int);
+             __type(value, long); __uint(pinning, LIBBPF_PIN_BY_NAME); } shared SEC(".maps");
+    SEC("raw_tp/sys_enter") int p(void *ctx)
+    { int key = 0; return bpf_map_lookup_elem(&shared, &key) != 0; }
+    """
+    with opened(source) as first, opened(source) as second, opened(source) as third:
+        first.pin_root = second.pin_root = third.pin_root = str(bpffs)
+        first.load()
+        first.maps.shared[1] = 99
+        second.load()
+        assert second.maps.shared[1] == 99
+        third.maps.shared.max_entries = 3
+        with pytest.raises(UsageError, match="max_entries 3, pinned 2"):
+            third.load()
+    assert (bpffs / "shared").exists()
+
+
+@pytest.mark.kernel
+def test_two_in_one_process() -> None:
+    with opened() as one, opened() as two:
+        one.load()
+        two.rodata.mode = 0
+        two.load()
+        assert (one.rodata.mode, two.rodata.mode) == (7, 0)
+        assert map_id(one.maps.seen) != map_id(two.maps.seen)
+
+
+@pytest.mark.kernel
+def test_a_failing_attach_detaches_what_it_attached() -> None:
+    source = """
+    SEC("raw_tp/sys_enter") int good(void *ctx) { return 0; }
+    SEC("raw_tp/no_such_tracepoint") int bad(void *ctx) { return 0; }
+    """
+    with opened(source) as skel:
+        skel.load()
+        with pytest.raises(NotFound, match="program 'bad'.*no_such_tracepoint"):
+            skel.attach()
+        assert len(skel.links) == 0
+
+
+@pytest.mark.kernel
+def test_closing_gives_everything_back() -> None:
+    skel = opened()
+    skel.load()
+    view = skel.bss
+    skel.close()
+    skel.close()
+    view.runs = 3  # what the user still holds stays mapped
+    assert view.runs == 3
+    assert isinstance(Fd(-1), Fd)
+
+
+# -- the examples ----------------------------------------------------------------------------------
+
+OUTPUT = {
+    "hello": r"\d+ system calls, the last by \S+",
+    "syscount": r" *\d+ +\d+ \S+",
+}
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("name", OUTPUT)
+def test_examples(name: str, tmp_path: Path) -> None:
+    import re
+
+    done = run_example(name, tmp_path)
+    assert re.match(OUTPUT[name], done), done
+
+
+def run_example(name: str, directory: Path, *args: str) -> str:
+    """An example as a user copies it: its script and its skeleton, and Debian's own Python."""
+    loader = lskel.generate(lskel.open_object(example(name)), "auto")
+    (directory / f"{name}_lskel.py").write_text(generate_python(loader))
+    script = directory / f"{name}.py"
+    script.write_text((EXAMPLES / f"{name}.py").read_text())
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", str(script), *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_module_says_what_it_is() -> None:
+    module = module_of(compiled(DATA))
+    assert module.__doc__ is not None and "raw_tp/sys_enter" in module.__doc__
