@@ -23,8 +23,8 @@ from tests.selftests.types import typed
 pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("corpus_tools")]
 
 # What the text of the walker may have, besides two instructions a map or program.
-MOST_INSNS = 256
-MOST_PROCESSED = 2000
+MOST_INSNS = 160
+MOST_PROCESSED = 400
 
 
 def forms(hand: int) -> Iterator[tuple[Path, Loader, Loader]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 # The verifier takes as long for the walker as for the unrolled code of about so many maps and
 # programs (benchmarks/results.md).
-FASTER_UNROLLED = 8
+FASTER_UNROLLED = 2
 
 
 def generate(

@@ -15,11 +15,12 @@ class Options:
 
     `max_entries`: sizes of maps. `initial`: whole values of global data. `variables`: values of
     global variables as text, by section and name: ``rodata.target_pid`` (btf/assign.py).
-    `autoload`: whether a program is loaded, whatever its section's name says. `targets`: what a program attaches to, in
-    place of what its section's name says: a function, hook or tracepoint of the kernel, or
-    ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, which is named by its pin's path
-    or its id (``id:42``). `kconfig`: configuration values, as they stand in a kernel's ``.config``.
-    `pin_root`: the directory of a bpffs that holds maps which are pinned by name.
+    `autoload`: whether a program is loaded, whatever its section's name says. `targets`: what a
+    program attaches to, in place of what its section's name says: a function, hook or tracepoint of
+    the kernel, or ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, which is named by
+    its pin's path or its id (``id:42``). `kconfig`: configuration values, as they stand in a
+    kernel's ``.config``. `pin_root`: the directory of a bpffs that holds maps which are pinned by
+    name.
     """
 
     max_entries: Mapping[str, int] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 
 from lskel.errors import LskelError, NotSupported
 from lskel.runtime.cpus import online_cpus
@@ -18,15 +19,18 @@ COUNT_SW_BPF_OUTPUT = 10
 
 _SAMPLE_RAW = 1 << 10
 _FLAG_FD_CLOEXEC = 8
-_ANY_PROCESS = -1
+ANY_PROCESS = -1
 _NO_GROUP = -1
 
-# struct perf_event_attr of its first version, 64 bytes: type, size, config, sample_period,
-# sample_type, read_format, flags, wakeup_events, bp_type, config1.
+# struct perf_event_attr of its first version, 64 bytes: type, size, config, sample_period or
+# sample_freq, sample_type, read_format, flags, wakeup_events, bp_type, config1.
 _ATTR = struct.Struct("=IIQQQQQIIQ")
 
 # The same through config2, 72 bytes: config1 and config2 are its last fields.
 _PROBE_ATTR = struct.Struct("=IIQQQQQIIQQ")
+
+# `freq`, one of the flags: bit fields, which begin at the end where the first byte is.
+_FREQ = 1 << (10 if sys.byteorder == "little" else 63 - 10)
 
 _PMUS = "/sys/bus/event_source/devices"
 
@@ -34,17 +38,28 @@ _IOC_MAGIC = ord("$") << 8
 _IOC_U32 = 4 << 16
 
 
-def open_event(kind: int, config: int, cpu: int, *, raw_samples: bool = False) -> Fd:
-    """An event of all processes on one CPU, enabled. KernelError if refused.
+def open_event(
+    kind: int,
+    config: int,
+    cpu: int,
+    pid: int = ANY_PROCESS,
+    *,
+    raw_samples: bool = False,
+    period: int = 0,
+    frequency: int = 0,
+) -> Fd:
+    """An event of all processes on one CPU, or of thread `pid`; enabled. KernelError if refused.
 
-    With `raw_samples` each occurrence leaves its data in the event's ring, and wakes a poll.
+    With `raw_samples` each occurrence leaves its data in the event's ring, and wakes a poll. Else
+    it overflows every `period` occurrences, or `frequency` times a second.
     """
-    samples = (1, _SAMPLE_RAW) if raw_samples else (0, 0)
-    attr = _ATTR.pack(kind, _ATTR.size, config, *samples, 0, 0, int(raw_samples), 0, 0)
-    return _open(attr, _ANY_PROCESS, cpu)
+    samples = (1, _SAMPLE_RAW) if raw_samples else (frequency or period, 0)
+    flags = _FREQ if frequency else 0
+    attr = _ATTR.pack(kind, _ATTR.size, config, *samples, 0, flags, int(raw_samples), 0, 0)
+    return _open(attr, pid, cpu)
 
 
-def open_probe(pmu: str, place: bytes, offset: int, pid: int = -1, **fields: int) -> Fd:
+def open_probe(pmu: str, place: bytes, offset: int, pid: int = ANY_PROCESS, **fields: int) -> Fd:
     """A "uprobe" or "kprobe" of all processes, or of that of `pid` (0: this one). Linux 4.17.
 
     `place` is the path of a file (offsets are in the file) or the name of a function, or b"" where
@@ -57,7 +72,7 @@ def open_probe(pmu: str, place: bytes, offset: int, pid: int = -1, **fields: int
         _pmu_type(pmu), _PROBE_ATTR.size, config, 0, 0, 0, 0, 0, 0, address_of(text), offset
     )
     # With BPF a probe of all processes is on every CPU, whichever one the event is opened for.
-    return _open(attr, pid, online_cpus()[0] if pid == _ANY_PROCESS else -1)
+    return _open(attr, pid, online_cpus()[0] if pid == ANY_PROCESS else -1)
 
 
 def _pmu_type(pmu: str) -> int:
@@ -72,9 +87,14 @@ def _pmu_type(pmu: str) -> int:
 
 
 def _pmu_config(pmu: str, fields: dict[str, int]) -> int:
-    """perf_event_attr.config; the format of a field is such as "config:32-63"."""
+    """perf_event_attr.config; the format of a field is such as "config:32-63".
+
+    The kernel need not know fields that are 0.
+    """
     config = 0
     for name, value in fields.items():
+        if not value:
+            continue
         try:
             text = read_text(f"{_PMUS}/{pmu}/format/{name}")
         except FileNotFoundError as error:

@@ -9,9 +9,10 @@ from lskel.runtime.objects import Fd, ProgInfo, obj_pin, prog_info
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from lskel.runtime.attach.link import Link
+    from lskel.runtime.maps.base import Map
 
 
 class ProgramDefinition(NamedTuple):
@@ -36,11 +37,13 @@ class Program:
     `target` is for programs that must know what they attach to when they are loaded, and whose
     section's name does not say it (freplace, fentry): a function, hook or tracepoint of the kernel,
     or ``PROGRAM[:FUNCTION]`` for a BPF program, which its pin's path or its id (``id:42``) names.
+    `maps` are those of its object, by name: some kinds of attaching write to them.
     """
 
     def __init__(self, definition: ProgramDefinition) -> None:
         self.definition = definition
         self.target: str | None = None
+        self.maps: Mapping[str, Map] = {}
         self._autoload = definition.autoload
         self._fd: Fd | None = None
         self._keep: Callable[[str, Link], None] | None = None

@@ -40,6 +40,8 @@ _LOG_SIZE = 1 << 20
 # The verifier says something for people at this level.
 _LOG_LEVEL = 1
 _NUMBER_SIZE = 4
+# How the kernel's log of a BTF begins (btf_verifier_log_hdr in kernel/bpf/btf.c).
+_BTF_LOG = b"magic: 0x"
 
 
 class Image(NamedTuple):
@@ -158,6 +160,18 @@ class Skeleton:
         self._image = image
         self._loaded = False
         self._closed = False
+        by_name = {made.name: made for made in maps}
+        for program in progs:
+            program.maps = by_name
+        where = {
+            name: attr
+            for attr, made in vars(maps).items()
+            if made.variables is not None
+            for name in made.variables._members_
+        }
+        for made in maps:
+            if made.variables is not None:
+                made.variables.elsewhere_ = where
 
     @property
     def loaded(self) -> bool:
@@ -167,7 +181,7 @@ class Skeleton:
     # -- load -----------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Create the maps and load the programs, by running the loader program once. Linux 5.14.
+        """Create the maps and load the programs, by running the loader program once. Linux 5.17.
 
         All or nothing. UsageError where it was loaded before, or what was set does not fit;
         NoPermission; ReplayError names the operation that the kernel refused, with the verifier's
@@ -246,9 +260,7 @@ class Skeleton:
                 from lskel.runtime.permissions import why_refused
 
                 raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
-            needed = "5.17" if image.btf else "5.14"
-            old = error.cmd == Cmd.PROG_LOAD
-            hint = f"this loader program needs Linux {needed}" if old else ""
+            hint = "loader programs need Linux 5.17" if error.cmd == Cmd.PROG_LOAD else ""
             raise ReplayError(what, errno=error.errno, hint=hint) from error
 
     def _failure(self, result: Result, given: dict[int, Fd], inputs: list[int]) -> ReplayError:
@@ -279,7 +291,8 @@ class Skeleton:
             for fd in (fd for made in self._made(ctx, given) for fd in made if fd is not None):
                 fd.close()
             return ()
-        return split_log(log)
+        # Where the kernel did not get as far as the program, the log is still that of the BTF.
+        return () if log.startswith(_BTF_LOG) else split_log(log)
 
     def _made(self, ctx: bytearray, given: dict[int, Fd]) -> _Made:
         """What the loader made, by slot; None for what it did not make."""

@@ -22,7 +22,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.describe.phrases import phrase
 from lskel.errors import NotFound, UsageError
-from lskel.loader.model import Form, Loader
+from lskel.loader.model import Loader
 from lskel.object.sections import parse_section
 from lskel.runtime.attach.kinds import class_path as program_class
 from lskel.runtime.maps.kinds import map_kind
@@ -102,6 +102,7 @@ class _Generator:
         self._import("runtime.skeleton", "Image", "Links", "Maps", "Programs", "Skeleton")
         self._import("runtime.maps.base", "MapDefinition")
         self._import("runtime.program", "ProgramDefinition")
+        self._import("errors", *_ERRORS)
         maps = _unique(self._maps())
         if self._events:
             raise NotFound(f"there is no ring or perf buffer '{next(iter(self._events))}'")
@@ -126,11 +127,11 @@ class _Generator:
             cls=self._class,
             example=self._example(maps),
             summary=self._summary(maps, programs),
-            linux="5.17" if loader.form is Form.TABLE else "5.15",
             texts=texts,
             packages=[f'"{name}"' for name in texts if is_package(name)],
             package=f"_lskel_{digest}",
             imports={name: sorted(self._imports[name]) for name in modules},
+            exported=[self._class, *_ERRORS],
             types=types,
             has_enums=any("IntEnum" in definition for definition in types),
             maps=maps,
@@ -146,7 +147,8 @@ class _Generator:
         )
 
     def _import(self, module: str, *names: str) -> None:
-        self._imports.setdefault(module, set()).update(names)
+        if names:
+            self._imports.setdefault(module, set()).update(names)
 
     def _class_of(self, path: str) -> str:
         """Import the class of a path "lskel.module:Class"; its name."""
@@ -347,6 +349,8 @@ class _Generator:
         return [("maps", rows), ("progs", kinds)]
 
 
+# What users of a skeleton may want to catch.
+_ERRORS = ("LskelError", "NoPermission", "NotFound", "NotSupported", "ReplayError", "UsageError")
 # Sizes of keys and values without BTF that are taken for numbers.
 _RAW_INTS = (1, 2, 4, 8)
 # The types that the constructors of map classes take.

@@ -32,7 +32,7 @@ class ArenaMap(Map, Generic[V]):
         self, definition: MapDefinition, variables: type[V] | None = None, initial: bytes = b""
     ) -> None:
         super().__init__(definition)
-        self._variables = variables
+        self.variables = variables
         self._memory = bytearray(initial)
         self._value: Any = variables.from_buffer(self._memory) if variables else None
 
@@ -67,8 +67,8 @@ class ArenaMap(Map, Generic[V]):
     def bind(self, fd: Fd) -> None:
         """It was created and mapped."""
         super().bind(fd)
-        if self._variables is not None and isinstance(fd, MappedFd):
-            self._value = self._variables.from_buffer(fd.memory)
+        if self.variables is not None and isinstance(fd, MappedFd):
+            self._value = self.variables.from_buffer(fd.memory)
 
     def close(self) -> None:
         """Unmap, and give the fd back."""

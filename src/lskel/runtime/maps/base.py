@@ -14,6 +14,7 @@ from lskel.runtime.objects import Fd, MapInfo, map_info, obj_pin
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import ExitStack
+    from typing import Any
 
     from lskel.runtime.skeleton import Skeleton
 
@@ -36,6 +37,9 @@ class MapDefinition(NamedTuple):
 
 class Map:
     """A map, before and after it is created. Shapes that hold elements are subclasses."""
+
+    # The class of the global variables in it, for maps that hold such.
+    variables: Any = None
 
     def __init__(self, definition: MapDefinition) -> None:
         self.definition = definition

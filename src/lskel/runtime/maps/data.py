@@ -37,7 +37,7 @@ class DataMap(Map, Generic[V]):
 
     def __init__(self, definition: MapDefinition, variables: type[V], initial: bytes) -> None:
         super().__init__(definition)
-        self._variables = variables
+        self.variables = variables
         self._initial = initial
         self._memory = bytearray(initial)
         self._mapped: MappedFd | None = None
@@ -66,10 +66,10 @@ class DataMap(Map, Generic[V]):
         size = len(self._initial)
         if self.is_constant:
             now = lookup(fd.fileno(), _KEY, size) or b""
-            self._value = frozen(self._variables, now, _SET_BEFORE)
+            self._value = frozen(self.variables, now, _SET_BEFORE)
         else:
             self._mapped = map_memory(fd.fileno(), size)
-            self._value = self._variables.from_buffer(self._mapped.memory)
+            self._value = self.variables.from_buffer(self._mapped.memory)
 
     def close(self) -> None:
         """Unmap, and give the fd back; variables can no longer be used."""

@@ -105,6 +105,8 @@ class Composite:
     _members_: ClassVar[dict[str, CType]] = {}
     _puts_: ClassVar[dict[str, Callable[[Any, Any], None]]] = {}
     _most_: ClassVar[int | None] = None
+    # Where names are that somebody may look for here, for the error.
+    elsewhere_: ClassVar[dict[str, str]] = {}
 
     def __init__(self, *values: Any, **named: Any) -> None:
         if len(values) > (len(self._members_) if self._most_ is None else self._most_):
@@ -136,6 +138,8 @@ class Composite:
 
         close = get_close_matches(name, self._members_)
         hint = f" (there is {', '.join(close)})" if close else ""
+        if name in self.elsewhere_:
+            hint = f" (it is in {self.elsewhere_[name]})"
         return AttributeError(f"{type(self).__name__} has no member '{name}'{hint}")
 
     def __eq__(self, other: object) -> bool:
