@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h')
 
-TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc libc6-dev make
+TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc g++ libc6-dev make \
+	iproute2
 VM_PACKAGES := linux-image-amd64 linux-image-6.12-amd64 qemu-system-x86 busybox-static kmod
 
 DEMO ?= syscount

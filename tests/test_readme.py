@@ -74,11 +74,16 @@ def test_readme_shows_every_command() -> None:
 def test_quick_start(capsys: pytest.CaptureFixture[str]) -> None:
     quick_start = blocks(ROOT / "README.md", "console")[0]
     unprivileged = [args for prompt, args in commands(ROOT / "README.md") if prompt == "$"]
-    run = [args for args in unprivileged if " ".join(args) in quick_start]
-    assert [args[0] for args in run[:3]] == ["gen", "inspect", "trace"]
-    for args in run[:3]:
+    run = [args for args in unprivileged if " ".join(args) in quick_start][:5]
+    assert [args[0] for args in run] == ["gen", "inspect", "trace", "gen", "gen"]
+    for args in run:
         assert main(args) == 0
     assert "BPF_PROG_LOAD(" in capsys.readouterr().out
+
+
+def test_the_example_is_all_of_it() -> None:
+    text = (ROOT / "examples" / "execsnoop.py").read_text()
+    assert text.partition("from __future__ import annotations\n\n")[2] == snippets()[0]
 
 
 @pytest.fixture
@@ -87,6 +92,11 @@ def asking(elsewhere: Path) -> Path:
     (source,) = blocks(ROOT / "README.md", "c")
     (elsewhere / "asks.bpf.o").write_bytes(compile_bpf(source, "-nohead"))
     return elsewhere
+
+
+def snippets() -> list[str]:
+    """README's Python: the example first, then the library's two."""
+    return blocks(ROOT / "README.md", "python")
 
 
 def asked(prompt: str) -> list[list[str]]:
@@ -123,7 +133,7 @@ def test_asking_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("elsewhere")
 def test_library_without_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(blocks(ROOT / "README.md", "python")[0], {})
+    exec(snippets()[1], {})
     assert "count_syscall" in capsys.readouterr().out
     assert Loader.load("syscount.lskel").trace.map_create(0).max_entries == 4096
 
@@ -131,7 +141,7 @@ def test_library_without_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.kernel
 @pytest.mark.usefixtures("elsewhere")
 def test_library(capsys: pytest.CaptureFixture[str]) -> None:
-    exec("\n".join(blocks(ROOT / "README.md", "python")), {})
+    exec("\n".join(snippets()[1:]), {})
     tag, entries = capsys.readouterr().out.splitlines()[-2:]
     assert re.fullmatch("[0-9a-f]{16}", tag)
     assert entries == "1024"
