@@ -14,7 +14,9 @@ from benchmarks.cprograms import Programs
 from benchmarks.measure import alternate, figure, ratio, rounded
 from benchmarks.objects import real
 from benchmarks.report import table
+from lskel.loader.generate import AUTO
 from lskel.loader.model import Form
+from lskel.skeleton.python import generate_python
 
 _BY_LSKEL = """
 import sys
@@ -47,7 +49,8 @@ def cold(scratch: Path, rounds: int) -> Iterator[str]:
     yield ""
     yield (
         "From starting the process to its end, everything closed. *Python* is `python -c pass`, "
-        "the floor. BCC compiles what it loads; it does the job of hello, where it works (it needs "
+        "the floor. A skeleton is one script, which Python compiles each time. BCC compiles what it "
+        "loads; it does the job of hello, where it works (it needs "
         "Debian's python3-bpfcc, and a kernel's headers, at BCC_KERNEL_SOURCE). "
         f"Memory is the peak of what was resident. {rounds} rounds."
     )
@@ -88,6 +91,12 @@ def _commands(
         of = f"of the {form.value} loader"
         commands[f"Python, `kernel.run` {of}"] = [sys.executable, "-c", _BY_LSKEL, str(bundle)]
         commands[f"`lskel load` {of}"] = [sys.executable, "-m", "lskel", "load", str(bundle)]
+    for what in ("load", "attach"):
+        script = scratch / f"{name}_{what}.py"
+        text = generate_python(lskel.generate(lskel.open_object(path), AUTO), "Skeleton_")
+        script.write_text(f"{text}\nwith Skeleton_() as skel:\n    skel.{what}()\n")
+        if what == "load" or name == "hello":
+            commands[f"Python skeleton, one file: {what}"] = [sys.executable, str(script)]
     by_bcc = [_SYSTEM_PYTHON, "-c", _BY_BCC]
     if name == "hello" and _works(by_bcc, programs):
         commands["Python, BCC"] = by_bcc

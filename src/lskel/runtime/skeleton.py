@@ -14,7 +14,6 @@ from lskel.bpf import context
 from lskel.bpf.enums import Cmd, MapType
 from lskel.errors import NoPermission, ReplayError, UsageError, at
 from lskel.named import Generic, NamedTuple
-from lskel.runtime.failure import failure, split_log
 from lskel.runtime.loader import low_fds_taken, run_loader
 from lskel.runtime.maps.base import Map
 from lskel.runtime.objects import Fd
@@ -264,6 +263,8 @@ class Skeleton:
             raise ReplayError(what, errno=error.errno, hint=hint) from error
 
     def _failure(self, result: Result, given: dict[int, Fd], inputs: list[int]) -> ReplayError:
+        from lskel.runtime.failure import failure
+
         image, code = self._image, -result.value
         number = _number(result.blob, image.status)
         if number == _NO_CALL or number >= len(image.calls):
@@ -279,6 +280,8 @@ class Skeleton:
 
     def _log(self, program: str, given: dict[int, Fd], inputs: list[int]) -> tuple[str, ...]:
         """The verifier's log for a program, by a second run that loads nothing else."""
+        from lskel.runtime.failure import split_log
+
         ctx = self._context(given, inputs, only=program)
         log = bytearray(_LOG_SIZE)
         for offset, value, size in (
