@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lskel.errors import NotFound, UsageError, at
+from lskel.named import NamedTuple
 
 # The kernel's map value of `struct X` is `struct bpf_struct_ops_X`, which has it as member `data`
 # (include/linux/bpf.h, kernel/bpf/bpf_struct_ops.c).

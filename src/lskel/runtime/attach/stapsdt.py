@@ -1,0 +1,116 @@
+"""The probes that programs and libraries are compiled with (USDT), from their ELF notes.
+
+Source: "UserSpaceProbeImplementation" in the wiki of SystemTap, sys/sdt.h.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from lskel.errors import BadInput, NotFound
+from lskel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lskel.runtime.attach.elf_symbols import ElfFile
+
+_SECTION = ".note.stapsdt"
+# Where this section was when the notes were written: prelink moves it, but leaves the notes alone.
+_BASE_SECTION = ".stapsdt.base"
+_OWNER = b"stapsdt\0"
+_TYPE = 3
+_HEADER = "III"
+_CLOSE_NAMES = 3
+
+
+class Probe(NamedTuple):
+    """One place of a probe, which may have several.
+
+    `offset` is where its instruction is in the file, `address` where that is mapped (if the file is
+    mapped to where it was linked for); `semaphore` the offset in the file of the 16-bit number of
+    users, 0 where the probe has none; `arguments` such as "-4@%eax 8@$7".
+    """
+
+    provider: str
+    name: str
+    address: int
+    offset: int
+    semaphore: int
+    arguments: str
+
+
+def find_probes(elf: ElfFile, provider: str, name: str) -> list[Probe]:
+    """All places of a probe, at least one; NotFound where there is none, with names that are close.
+
+    BadInput where the notes are damaged.
+    """
+    found = {f"{note.provider}:{note.name}" for note in _notes(elf)}
+    wanted = f"{provider}:{name}"
+    if wanted not in found:
+        import difflib
+
+        hint = "it has none at all"
+        if found:
+            close = difflib.get_close_matches(wanted, found, _CLOSE_NAMES) or sorted(found)
+            hint = f"there is {', '.join(close[:_CLOSE_NAMES])}"
+        raise NotFound(f"there is no probe '{wanted}'", hint=hint)
+    return [
+        _probe(elf, note) for note in _notes(elf) if (note.provider, note.name) == (provider, name)
+    ]
+
+
+class _Note(NamedTuple):
+    provider: str
+    name: str
+    arguments: str
+    location: int
+    base: int
+    semaphore: int
+
+
+def _notes(elf: ElfFile) -> Iterator[_Note]:
+    header = struct.Struct(elf.mark + _HEADER)
+    for section in elf.sections:
+        if section.name != _SECTION:
+            continue
+        content = elf.content(section)
+        at = 0
+        while at + header.size <= len(content):
+            name_size, size, kind = header.unpack_from(content, at)
+            name_at = at + header.size
+            start = name_at + _round4(name_size)
+            at = start + _round4(size)
+            if start + size > len(content):
+                raise BadInput(f"section {_SECTION}: a note leaves it")
+            if kind == _TYPE and content[name_at : name_at + name_size] == _OWNER:
+                yield _note(elf, content[start : start + size])
+
+
+def _note(elf: ElfFile, data: bytes) -> _Note:
+    addresses = struct.Struct(elf.mark + ("3Q" if elf.bits == 64 else "3I"))
+    strings = data[addresses.size :].split(b"\0")
+    # Three strings, each with its end.
+    if len(data) < addresses.size or len(strings) < 4:
+        raise BadInput(f"section {_SECTION}: a note is too short")
+    provider, name, arguments = (text.decode("utf-8", "backslashreplace") for text in strings[:3])
+    return _Note(provider, name, arguments, *addresses.unpack_from(data))
+
+
+def _probe(elf: ElfFile, note: _Note) -> Probe:
+    base = elf.section(_BASE_SECTION)
+    moved = base.address - note.base if base is not None and note.base else 0
+    address = note.location + moved
+    return Probe(
+        note.provider,
+        note.name,
+        address,
+        elf.file_offset(address),
+        elf.file_offset(note.semaphore + moved) if note.semaphore else 0,
+        note.arguments,
+    )
+
+
+def _round4(size: int) -> int:
+    return size + 3 & ~3

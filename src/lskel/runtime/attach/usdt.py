@@ -1,0 +1,286 @@
+"""USDT: programs that run at probes which programs and libraries were compiled with.
+
+A probe is one or more no-op instructions, to which uprobes attach; notes in the file say where they
+are and where the arguments are then. bpf/usdt.bpf.h, with which the program is compiled, reads that
+from two maps, which are filled here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from functools import cache
+
+from lskel.bpf.enums import AttachType
+from lskel.errors import LskelError, NotFound, NotSupported, UsageError, at
+from lskel.named import NamedTuple
+from lskel.runtime.attach.binaries import find_binary
+from lskel.runtime.attach.elf_symbols import ElfFile
+from lskel.runtime.attach.given import target_of
+from lskel.runtime.attach.stapsdt import find_probes
+from lskel.runtime.attach.uprobe import ALL_PROCESSES, attach_uprobe, attach_uprobe_multi
+from lskel.runtime.attach.usdt_arguments import SPEC_SIZE, encode_spec, is_free, parse_arguments
+from lskel.runtime.elements import delete, lookup, update
+from lskel.runtime.objects import Fd, map_info
+from lskel.runtime.program import Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    from lskel.runtime.attach.stapsdt import Probe
+    from lskel.runtime.attach.uprobe import Binary
+
+    class HasFileno(Protocol):
+        """A map."""
+
+        def fileno(self) -> int:
+            """Its fd."""
+
+
+SPECS_MAP = "__bpf_usdt_specs"
+IPS_MAP = "__bpf_usdt_ip_to_spec_id"
+
+_NO_MAPS = "programs for USDT are compiled with bpf/usdt.bpf.h, which has these maps"
+
+
+class UsdtLink:
+    """All places of one probe; closing it detaches from all."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Detach; does nothing the second time."""
+        self._closed = True
+        self._stack.close()
+
+    def __enter__(self) -> UsdtLink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def attach_usdt(
+    prog_fd: int,
+    maps: Mapping[str, HasFileno],
+    binary: Binary,
+    provider: str,
+    name: str,
+    *,
+    pid: int = ALL_PROCESSES,
+    cookie: int = 0,
+    multi: bool = False,
+) -> UsdtLink:
+    """Attach to all places of a probe.
+
+    `maps` are those of the program's object, by name; `binary` is a path or what `find_binary`
+    finds; `cookie` is for bpf_usdt_cookie. `pid`: only that process, `ALL_PROCESSES` (Linux 5.15)
+    or `THIS_PROCESS`. The semaphores of probes that have them are held (4.20). With `multi` by one
+    link, which the program must have been loaded for (6.6).
+
+    NotFound where there is no such file or probe, NotSupported for arguments that cannot be read,
+    UsageError where the maps are missing, LskelError where they are full, KernelError where the
+    kernel refuses.
+    """
+    path = find_binary(binary)
+    with at(path), ElfFile(path) as elf:
+        probes = find_probes(elf, provider, name)
+        places = [encode_spec(parse_arguments(p.arguments, elf.machine), cookie) for p in probes]
+    with at(f"probe {provider}:{name}"), ExitStack() as stack:
+        specs = _Specs(maps, stack)
+        numbers = [specs.number(spec) for spec in places]
+        if not _has_cookies():
+            _fill_ips(_own(maps, IPS_MAP, stack), _addresses(path, probes, pid), numbers, stack)
+            numbers = [0] * len(probes)
+        if multi:
+            link = attach_uprobe_multi(
+                prog_fd,
+                path,
+                [probe.offset for probe in probes],
+                pid=pid,
+                ref_ctr_offsets=[probe.semaphore for probe in probes],
+                cookies=numbers,
+            )
+            stack.callback(link.close)
+        else:
+            for probe, number in zip(probes, numbers, strict=True):
+                link = attach_uprobe(
+                    prog_fd,
+                    path,
+                    offset=probe.offset,
+                    pid=pid,
+                    ref_ctr_offset=probe.semaphore,
+                    cookie=number,
+                )
+                stack.callback(link.close)
+        return UsdtLink(stack.pop_all())
+
+
+class UsdtProgram(Program):
+    """A program of ``SEC("usdt")``, sleepable (".s") or not.
+
+    ``SEC("usdt/libc.so.6:libc:setjmp")`` attaches itself.
+    """
+
+    def attaches_itself(self) -> bool:
+        """Whether the section's name says where, after "usdt/"."""
+        return bool(self.definition.target)
+
+    def attach(
+        self,
+        binary: Binary | None = None,
+        provider: str = "",
+        name: str = "",
+        *,
+        pid: int = ALL_PROCESSES,
+        cookie: int = 0,
+    ) -> UsdtLink:
+        """Attach to a probe of a binary, such as "libc" "setjmp", until the link is closed.
+
+        Without `binary` where the section's name says. Raises what `attach_usdt` does; see there.
+        """
+        if binary is None:
+            if provider or name:
+                raise UsageError("a probe is one of a binary")
+            target = target_of(self, None, "a probe", "usdt/libc.so.6:libc:setjmp")
+            parts = target.split(":")
+            if len(parts) != 3:
+                raise UsageError(f"'{target}' says no probe", hint="BINARY:PROVIDER:NAME")
+            binary, provider, name = parts
+        if not provider or not name:
+            raise UsageError("which probe of the binary?", hint="attach(BINARY, PROVIDER, NAME)")
+        link = attach_usdt(
+            self.fileno(),
+            self.maps,
+            binary,
+            provider,
+            name,
+            pid=pid,
+            cookie=cookie,
+            multi=self.definition.attach_type == AttachType.TRACE_UPROBE_MULTI,
+        )
+        self.attached(link)
+        return link
+
+
+class _Specs:
+    """Elements of the map of descriptions that are taken; they are given back with the stack."""
+
+    def __init__(self, maps: Mapping[str, HasFileno], stack: ExitStack) -> None:
+        self._fd = _own(maps, SPECS_MAP, stack)
+        self._stack = stack
+        self._numbers: dict[bytes, int] = {}
+        info = map_info(self._fd)
+        if info.value_size != SPEC_SIZE:
+            raise UsageError(
+                f"values of map '{SPECS_MAP}' have {info.value_size} bytes, not {SPEC_SIZE}",
+                hint="it is not that of bpf/usdt.bpf.h",
+            )
+        self._room = info.max_entries
+        self._next = 0
+
+    def number(self, spec: bytes) -> int:
+        """The key of a description: places that look alike share one."""
+        if spec not in self._numbers:
+            number = self._numbers[spec] = self._free()
+            self._set(number, spec)
+            self._stack.callback(self._set, number, bytes(SPEC_SIZE))
+        return self._numbers[spec]
+
+    def _free(self) -> int:
+        # The map itself knows what is taken, since all programs of the object share it.
+        for number in range(self._next, self._room):
+            spec = lookup(self._fd, _u32(number), SPEC_SIZE)
+            if spec is None or is_free(spec):
+                self._next = number + 1
+                return number
+        raise LskelError(
+            f"map '{SPECS_MAP}' is full: its {self._room} elements are taken",
+            hint="raise its max_entries before load(), or define BPF_USDT_MAX_SPEC_CNT",
+        )
+
+    def _set(self, number: int, spec: bytes) -> None:
+        update(self._fd, _u32(number), spec)
+
+
+def _own(maps: Mapping[str, HasFileno], name: str, stack: ExitStack) -> int:
+    """An fd of a map until the stack ends, whatever becomes of the object."""
+    found = maps.get(name)
+    if found is None:
+        raise UsageError(f"there is no map '{name}'", hint=_NO_MAPS)
+    return stack.enter_context(Fd(os.dup(found.fileno()))).fileno()
+
+
+@cache
+def _has_cookies() -> bool:
+    """What the program was told at load time, too: LINUX_HAS_BPF_COOKIE."""
+    from lskel.runtime.kconfig import this_machine
+
+    return bool(this_machine().has_bpf_cookie)
+
+
+class _Mapping(NamedTuple):
+    """A line of /proc/PID/maps; `offset` is in the file."""
+
+    start: int
+    end: int
+    offset: int
+
+
+def _fill_ips(fd: int, addresses: list[int], numbers: list[int], stack: ExitStack) -> None:
+    for address, number in zip(addresses, numbers, strict=True):
+        key = address.to_bytes(8, sys.byteorder)
+        update(fd, key, _u32(number))
+        stack.callback(delete, fd, key)
+
+
+def _addresses(path: str, probes: list[Probe], pid: int) -> list[int]:
+    """Where the probes are in the memory of the process."""
+    if pid == ALL_PROCESSES:
+        raise NotSupported(
+            "before Linux 5.15 a probe is attached to in one process at a time", hint="give a pid"
+        )
+    mappings = _mappings(path, pid)
+    found = []
+    for probe in probes:
+        places = (
+            mapping.start + probe.offset - mapping.offset
+            for mapping in mappings
+            if mapping.offset <= probe.offset < mapping.offset + mapping.end - mapping.start
+        )
+        place = next(places, None)
+        if place is None:
+            raise NotFound(f"process {pid or 'self'} does not run that file")
+        found.append(place)
+    return found
+
+
+def _mappings(path: str, pid: int) -> list[_Mapping]:
+    """Executable mappings of a file."""
+    file = os.stat(path)  # noqa: PTH116 - pathlib is dear to import
+    found = []
+    try:
+        with open(f"/proc/{pid or 'self'}/maps") as lines:  # noqa: PTH123
+            for line in lines:
+                # start-end permissions offset device inode path
+                area, permissions, offset, _, inode, *_ = line.split()
+                if int(inode) == file.st_ino and "x" in permissions:
+                    start, _, end = area.partition("-")
+                    found.append(_Mapping(int(start, 16), int(end, 16), int(offset, 16)))
+    except OSError as error:
+        raise NotFound(f"there is no process {pid}") from error
+    return found
+
+
+def _u32(number: int) -> bytes:
+    return number.to_bytes(4, sys.byteorder)

@@ -1,0 +1,461 @@
+"""The C skeleton: a header that is used as the one that ``bpftool gen skeleton -L`` writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING
+
+from lskel._version import __version__
+from lskel.bpf.entries import RING_BUFFERS
+from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.kconfig import KconfigType
+from lskel.bpf.struct_ops import F_LINK
+from lskel.btf.btf import Btf
+from lskel.errors import LimitExceeded, NotSupported, at
+from lskel.loader.model import Form, Loader
+from lskel.object.sections import SectionSpec, parse_section
+from lskel.skeleton.c_types import Names, Types, Variable, identifier
+from lskel.trace import (
+    AttachBtfId,
+    AttachFd,
+    Input,
+    InputKind,
+    MapCreate,
+    MapUpdate,
+    MemberIndex,
+    ProgLoad,
+    TypeSize,
+)
+
+if TYPE_CHECKING:
+    import jinja2
+
+_F_RDONLY_PROG = 1 << 7
+_F_MMAPABLE = 1 << 10
+# What a descriptor of a value is called in the header's runtime.
+_KCONFIG_LETTERS = {
+    KconfigType.BOOL: "b",
+    KconfigType.TRISTATE: "t",
+    KconfigType.CHAR: "c",
+    KconfigType.INT: "i",
+    KconfigType.STRING: "s",
+}
+_INTERFACE = "the interface of this index"
+_CGROUP = "the cgroup of this fd"
+_NETNS = "the network namespace of this fd"
+_EVENT = "the perf event of this fd (Linux 5.15)"
+_A, _P = AttachType, ProgType
+# Programs that BPF_LINK_CREATE attaches to one fd or interface, by type: what that is.
+_LINK_TARGETS = {
+    _P.XDP: _INTERFACE,
+    _P.SCHED_CLS: _INTERFACE,
+    _P.CGROUP_SKB: _CGROUP,
+    _P.CGROUP_SOCK: _CGROUP,
+    _P.CGROUP_SOCK_ADDR: _CGROUP,
+    _P.CGROUP_SOCKOPT: _CGROUP,
+    _P.CGROUP_SYSCTL: _CGROUP,
+    _P.CGROUP_DEVICE: _CGROUP,
+    _P.SOCK_OPS: _CGROUP,
+    _P.FLOW_DISSECTOR: _NETNS,
+    _P.SK_LOOKUP: _NETNS,
+    _P.KPROBE: _EVENT,
+    _P.TRACEPOINT: _EVENT,
+    _P.PERF_EVENT: _EVENT,
+}
+# Those that are no program of their own, but run by one.
+_NOT_ATTACHED = {_A.XDP_DEVMAP, _A.XDP_CPUMAP}
+_LINE = 76
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A map; `size` bytes of global data where user space maps it into memory.
+
+    Here and below, `name` is part of identifiers, `member` stands alone.
+    """
+
+    slot: int
+    name: str
+    member: str
+    create: MapCreate
+    per_cpu: bool = False
+    ring: int = 0
+    size: int = 0
+    is_readonly: int = 0
+    initial: str = ""
+    variables: list[Variable] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A program; `attach` is how it is attached where its section says enough."""
+
+    name: str
+    member: str
+    autoload: bool
+    can_load: bool
+    attach: str
+    tracepoint: str
+    link_type: int | None
+    link_target: str
+    target_fd: int | None
+    target_id: int | None
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    offset: int
+    size: int
+    is_function: int
+    prog: str
+
+
+@dataclass(frozen=True)
+class _StructOps:
+    name: str
+    member: str
+    type: str
+    by_link: int
+    values: str
+    members: list[_Member]
+
+
+@dataclass(frozen=True)
+class _KernelInput:
+    number: int
+    condition: str
+    type: str
+    member: str
+
+
+def generate_c(loader: Loader, name: str, standalone: bool = False) -> str:
+    """The text of a C and C++ header that loads and uses what the loader makes.
+
+    `name` begins all names in it; what cannot stand in one becomes `_`. Without
+    `standalone` the header needs libbpf's `bpf/skel_internal.h` (1.0 or newer), which runs programs
+    without BTF only: there, a loader in table form is made anew in unrolled form, where the object
+    is not too large for that. With `standalone` it needs the C library only.
+
+    NotSupported for objects with an arena.
+    """
+    if loader.form is Form.TABLE and not standalone:
+        loader = _unrolled(loader)
+    with at(loader.trace.name):
+        return _Header(loader, Names().member(name), standalone).text()
+
+
+def _unrolled(loader: Loader) -> Loader:
+    # Each generator is imported when it is wanted: `lskel gen` is mostly imports.
+    from lskel.loader.unrolled import unroll
+
+    try:
+        return unroll(loader.trace)
+    except LimitExceeded:
+        return loader
+
+
+class _Header:
+    def __init__(self, loader: Loader, skel: str, standalone: bool) -> None:
+        trace = loader.trace
+        if trace.arenas:
+            raise NotSupported(
+                "C skeletons cannot map arenas", hint="use a bundle or a Python skeleton"
+            )
+        self._loader = loader
+        self._trace = trace
+        self._skel = skel
+        self._standalone = standalone
+        self._names = Names()
+        self._specs = [parse_section(program.section) for program in trace.programs]
+        self._maps = list(self._make_maps())
+        self._types = self._make_types()
+        self._data = [self._with_variables(made) for made in self._maps if made.size]
+        self._programs = list(self._make_programs())
+        self._struct_ops = list(self._make_struct_ops())
+
+    def text(self) -> str:
+        """The header."""
+        trace, loader, skel = self._trace, self._loader, self._skel
+        has_table = bool(loader.btf)
+        links = [p.name for p in self._programs] + [ops.name for ops in self._struct_ops]
+        inputs = list(self._kernel_inputs())
+        kconfig = self._kconfig()
+        api = "lskel" if self._standalone else "bpf"
+        types = self._types.definitions() if self._types is not None else []
+        return _template().render(
+            version=__version__,
+            skel=skel,
+            object=re.sub(r"[^ -~]|\*/", "?", trace.name),
+            guard=f"__{skel.upper()}_SKEL_H__",
+            standalone=self._standalone,
+            user_only=self._user_only(),
+            fragments=self._fragments(),
+            api=api,
+            fn="lskel" if self._standalone else "skel",
+            attach_type="__u32" if self._standalone else "enum bpf_attach_type",
+            run="lskel_run" if self._standalone or has_table else "bpf_load_and_run",
+            types=types,
+            maps=self._maps,
+            data=self._data,
+            reserved=sorted(self._names.reserved),
+            progs=self._programs,
+            inputs=trace.inputs,
+            links=links,
+            loader_links=[
+                (self._programs[link.slot].name, number) for number, link in enumerate(trace.links)
+            ],
+            context_end=self._context_end(),
+            context_size=loader.context_size,
+            struct_ops=self._struct_ops,
+            kconfig=kconfig,
+            kernel_inputs=inputs,
+            blob=_literal(loader.blob),
+            insns=_literal(loader.insns),
+            btf=_literal(loader.btf),
+            func_info=_literal(loader.func_info),
+        )
+
+    def _context_end(self) -> str:
+        """C for the end of what the loader gets."""
+        trace = self._trace
+        parts = {
+            "loader_links": trace.links,
+            "inputs": trace.inputs,
+            "progs": trace.programs,
+            "maps": trace.maps,
+        }
+        last = next((name for name, has in parts.items() if has), "ctx")
+        struct = f"struct {self._skel}"
+        return f"__builtin_offsetof({struct}, {last}) + sizeof((({struct} *)0)->{last})"
+
+    def _user_only(self) -> str:
+        """What in the object the kernel cannot find out by itself."""
+        trace = self._trace
+        reasons = {
+            "values of the configuration come from files": trace.kconfig is not None,
+            "the kernel's BTF is read from a file": bool(trace.inputs or trace.struct_ops),
+            "the loader program is run by system calls": bool(self._loader.btf),
+        }
+        return next((reason for reason, is_so in reasons.items() if is_so), "")
+
+    def _fragments(self) -> list[str]:
+        """The parts of the runtime that this header needs, in order."""
+        trace = self._trace
+        kinds = {type(kind) for kind in trace.inputs}
+        has_targets = bool(kinds & {AttachFd, AttachBtfId})
+        has_btf = bool(trace.inputs or trace.struct_ops)
+        runs = self._standalone or bool(self._loader.btf)
+        wanted = {
+            "base": True,
+            "bpf": runs or has_btf or trace.kconfig is not None,
+            "types": self._standalone,
+            "link": self._standalone or bool(trace.struct_ops),
+            "run": runs,
+            "sizes": any(made.per_cpu or made.ring for made in self._maps),
+            "kconfig": trace.kconfig is not None,
+            "btf": has_btf,
+            "target": has_targets,
+            "struct_ops": bool(trace.struct_ops),
+        }
+        return [f"c_{name}.h.j2" for name, is_wanted in wanted.items() if is_wanted]
+
+    # -- maps -----------------------------------------------------------------------------------
+
+    def _make_maps(self) -> Iterable[_Map]:
+        taken: set[str] = set()
+        for slot, made in enumerate(self._trace.maps):
+            create = self._trace.map_create(slot)
+            number = self._trace.initial_value(slot)
+            internal = number is not None and made.section.startswith(".")
+            name = _unique(identifier(made.section[1:] if internal else made.name), taken)
+            member = self._names.member(name)
+            common = {"slot": slot, "name": name, "member": member, "create": create}
+            if number is None or not create.flags & _F_MMAPABLE:
+                per_cpu = create.type == MapType.PERF_EVENT_ARRAY and not create.max_entries
+                ring = create.max_entries if create.type in RING_BUFFERS else 0
+                yield _Map(**common, per_cpu=per_cpu, ring=ring)  # type: ignore[arg-type]
+                continue
+            write = self._trace.ops[number]
+            assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
+            yield _Map(
+                **common,  # type: ignore[arg-type]
+                size=write.size,
+                is_readonly=int(bool(create.flags & _F_RDONLY_PROG)),
+                initial=_literal(write.value.rstrip(b"\0")),
+            )
+
+    def _make_types(self) -> Types | None:
+        if self._trace.btf is None:
+            return None
+        taken = [f"{self._skel}__{made.name}" for made in self._maps]
+        return Types(Btf(self._trace.btf), self._names, f"{self._skel}__", taken)
+
+    def _with_variables(self, made: _Map) -> _Map:
+        if self._types is not None:
+            section = self._trace.maps[made.slot].section
+            made.variables.extend(self._types.variables(section))
+        return made
+
+    def _kconfig(self) -> dict[str, object] | None:
+        kconfig = self._trace.kconfig
+        if kconfig is None:
+            return None
+        variables = [
+            {
+                "name": var.name,
+                "offset": var.offset,
+                "size": var.size,
+                "type": _KCONFIG_LETTERS[var.type],
+                "is_signed": int(var.is_signed),
+                "is_weak": int(var.is_weak),
+            }
+            for var in kconfig.vars
+        ]
+        return {"member": self._maps[kconfig.slot].member, "vars": variables}
+
+    # -- programs -------------------------------------------------------------------------------
+
+    def _make_programs(self) -> Iterable[_Program]:
+        taken: set[str] = set()
+        inputs = self._trace.inputs
+        for slot, made in enumerate(self._trace.programs):
+            op, spec = self._trace.prog_load(slot), self._specs[slot]
+            attach, tracepoint = _how_attached(op, spec)
+            link_type, link_target = _linked(op, spec)
+            name = _unique(identifier(made.name), taken)
+            yield _Program(
+                name=name,
+                member=self._names.member(name),
+                autoload=made.autoload,
+                can_load=op is not None,
+                attach=attach,
+                tracepoint=tracepoint,
+                link_type=link_type,
+                link_target=link_target,
+                target_fd=_number(inputs, AttachFd(slot)),
+                target_id=_number(inputs, AttachBtfId(slot)),
+            )
+
+    def _kernel_inputs(self) -> Iterable[_KernelInput]:
+        """Inputs that the kernel's BTF tells, each where something that is wanted needs it."""
+        for number, kind in enumerate(self._trace.inputs):
+            if isinstance(kind, TypeSize | MemberIndex):
+                member = kind.member if isinstance(kind, MemberIndex) else ""
+                condition = " || ".join(self._users(Input(number))) or "1"
+                yield _KernelInput(number, condition, kind.type, member)
+
+    def _users(self, wanted: Input) -> Iterable[str]:
+        for op in self._trace.ops:
+            if wanted not in [getattr(op, item.name) for item in fields(op)]:
+                continue
+            if isinstance(op, MapCreate) and op.slot is not None:
+                yield f"!lskel_is_fd(skel->maps.{self._maps[op.slot].member}.map_fd)"
+            elif isinstance(op, ProgLoad):
+                program = self._programs[op.slot]
+                least = 0 if program.autoload else 1
+                yield f"skel->progs.{program.member}.prog_fd >= {least}"
+
+    # -- struct_ops -------------------------------------------------------------------------------
+
+    def _make_struct_ops(self) -> Iterable[_StructOps]:
+        programs = {
+            made.name: program.member
+            for made, program in zip(self._trace.programs, self._programs, strict=True)
+        }
+        taken = {program.name for program in self._programs}
+        for item in self._trace.struct_ops:
+            values, members = b"", []
+            for member in item.ops.members:
+                prog = programs.get(member.program) if member.program is not None else None
+                place = f"(int)offsetof(struct {self._skel}, progs.{prog}.prog_fd)"
+                size = len(member.value)
+                known = place if prog is not None else "-1"
+                members.append(
+                    _Member(member.name, len(values), size, int(member.is_function), known)
+                )
+                values += member.value
+            made = self._maps[item.slot]
+            by_link = int(bool(made.create.flags & F_LINK))
+            yield _StructOps(
+                name=_unique(made.name, taken),
+                member=made.member,
+                type=item.ops.type,
+                by_link=by_link,
+                values=_literal(values),
+                members=members,
+            )
+
+
+def _how_attached(op: ProgLoad | None, spec: SectionSpec) -> tuple[str, str]:
+    """How a program is attached without being told where, and the tracepoint's name in C."""
+    if op is None:
+        return "", ""
+    if op.type in (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE):
+        return ("tracepoint", f'"{spec.target}"') if spec.target else ("", "")
+    if op.type in (ProgType.TRACING, ProgType.LSM, ProgType.EXT):
+        if op.expected_attach_type == AttachType.TRACE_ITER:
+            return "iter", ""
+        if op.expected_attach_type != AttachType.LSM_CGROUP:
+            return "tracepoint", "NULL"
+    return "", ""
+
+
+def _linked(op: ProgLoad | None, spec: SectionSpec) -> tuple[int | None, str]:
+    """The attach type of a link that is told its target, and what that is."""
+    if op is None:
+        return None, ""
+    if op.type == ProgType.LSM and op.expected_attach_type == AttachType.LSM_CGROUP:
+        return int(AttachType.LSM_CGROUP), _CGROUP
+    try:
+        target = _LINK_TARGETS.get(ProgType(op.type), "")
+    except ValueError:
+        return None, ""
+    attach_type = AttachType.PERF_EVENT if target == _EVENT else spec.attach_type
+    if target == _EVENT and spec.attach_type is not None:
+        return None, ""  # probes of many places, and usdt
+    if not target or attach_type is None or attach_type in _NOT_ATTACHED:
+        return None, ""
+    return int(attach_type), target
+
+
+def _number(inputs: tuple[InputKind, ...], kind: InputKind) -> int | None:
+    return inputs.index(kind) if kind in inputs else None
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _literal(data: bytes) -> str:
+    r"""What stands between the quotes of a C string that holds the data: \xNN, \0, in lines."""
+    lines, line = [], ""
+    for byte in data:
+        part = "\\0" if byte == 0 else f"\\x{byte:02x}"
+        if len(line) + len(part) > _LINE:
+            lines.append(line)
+            line = ""
+        line += part
+    return "\\\n".join([*lines, line])
+
+
+@cache
+def _template() -> jinja2.Template:
+    # Imported where it is needed: it takes longer than most objects.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("lskel.skeleton"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    return environment.get_template("skeleton.h.j2")

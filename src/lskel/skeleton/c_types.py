@@ -1,0 +1,289 @@
+"""Types of variables, as a C header says them that knows nothing of the object's own headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.c import declaration, definition
+from lskel.btf.layout import Layout, round_up
+from lskel.btf.order import in_order
+from lskel.btf.types import TypeId, VarLinkage
+from lskel.errors import LskelError
+
+# Added to the id of a type that something points to: of those, no more than a name is said.
+_POINTED_TO = 1 << 24
+# Padding is told for machines on which nothing is aligned to more, too; it does no harm elsewhere.
+_LEAST_ALIGN = 4
+# What <linux/types.h> defines: bytes by name.
+_LINUX_TYPES = {
+    f"__{name}{bits}": bits // 8
+    for name, widths in {
+        "u": (8, 16, 32, 64),
+        "s": (8, 16, 32, 64),
+        "be": (16, 32, 64),
+        "le": (16, 32, 64),
+    }.items()
+    for bits in widths
+}
+_INT_WORDS = {"char", "short", "int", "long", "signed", "unsigned"}
+_WIDE_INTS = {"__int128", "unsigned __int128", "__int128 unsigned"}
+_FLOATS = {"float", "double", "long double", "_Float16", "__bf16"}
+# Reserved in C, and reserved in C++ besides. A name in BTF of another language may be any of them.
+_C_TEXT = """
+auto break case char const continue default do double else enum extern float for goto if inline int
+long register restrict return short signed sizeof static struct switch typedef union unsigned void
+volatile while _Bool _Complex _Imaginary
+"""
+_CPP_TEXT = """
+alignas alignof and and_eq asm bitand bitor bool catch char16_t char32_t char8_t class co_await
+co_return co_yield compl concept const_cast consteval constexpr constinit decltype delete
+dynamic_cast explicit export false friend mutable namespace new noexcept not not_eq nullptr operator
+or or_eq private protected public reinterpret_cast requires static_assert static_cast template this
+thread_local throw true try typeid typename using virtual wchar_t xor xor_eq
+"""
+_C_WORDS = frozenset(_C_TEXT.split())
+_CPP_WORDS = frozenset(_CPP_TEXT.split())
+
+
+def identifier(name: str) -> str:
+    """The name as an identifier, or part of one: what cannot stand there becomes `_`."""
+    made = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
+    return f"_{made}" if made[0].isdigit() else made
+
+
+class Names:
+    """Names of members. C++ has reserved words that C has not; `reserved` are those that were met.
+
+    A member of such a name has a `_` more in C++.
+    """
+
+    def __init__(self) -> None:
+        self.reserved: set[str] = set()
+
+    def member(self, name: str) -> str:
+        """The name as an identifier that is none of C's words, nor of C++'s."""
+        made = identifier(name)
+        if made in _CPP_WORDS:
+            self.reserved.add(made)
+        return f"{made}_" if made in _C_WORDS | _CPP_WORDS else made
+
+
+class Variable(NamedTuple):
+    """A variable of a data section, `size` bytes at `offset`; `padding` bytes go before it.
+
+    `text` declares it with types that the header defines itself, `user_text` with those of the
+    object's source.
+    """
+
+    name: str
+    offset: int
+    size: int
+    padding: int
+    text: str
+    user_text: str
+
+
+class Types:
+    """The types of an object; the names of those that a header defines begin with `prefix`."""
+
+    def __init__(self, btf: Btf, names: Names, prefix: str, taken: Iterable[str] = ()) -> None:
+        self._btf = btf
+        self._names = names
+        self._own = _View(btf, names, prefix, set(taken))
+        self._user = _View(btf, names, None, set())
+        self._roots: list[TypeId] = []
+
+    def variables(self, section: str) -> list[Variable]:
+        """The variables of a data section that other files may see, in order of their offset."""
+        datasec = self._btf.find(section, t.Datasec)
+        if datasec is None:
+            return []
+        found: list[Variable] = []
+        end = 0
+        for info in sorted(self._btf.get(datasec, t.Datasec).vars, key=lambda info: info.offset):
+            var = self._btf.get(info.type, t.Var)
+            # Names of one variable lie on each other; C has no more than one of them.
+            if var.linkage == VarLinkage.STATIC or info.offset < end or not info.size:
+                continue
+            made, align = self._declared(self._names.member(var.name), var.type, info)
+            padding = info.offset - end
+            if round_up(end, min(align, _LEAST_ALIGN)) == info.offset:
+                padding = 0
+            found.append(made._replace(padding=padding))
+            end = info.offset + info.size
+        return found
+
+    def definitions(self) -> list[str]:
+        """What must be defined before the variables that were asked for, in C's order."""
+        texts = []
+        for need in in_order(self._own, self._roots):
+            found = self._own[need.type_id]
+            if isinstance(found, t.Composite | t.Fwd):
+                texts.append(definition(self._own, need.type_id))
+        return texts
+
+    def _declared(self, name: str, type_id: TypeId, info: t.VarSecinfo) -> tuple[Variable, int]:
+        """The variable, and how its type is aligned."""
+        try:
+            align = Layout(self._own).align(type_id)
+            if self._own.size_of(type_id) != info.size or info.offset % align:
+                raise _NoSuchType
+            list(in_order(self._own, [type_id]))
+            own = declaration(self._own, type_id, name)
+            user = declaration(self._user, type_id, name)
+        except (LskelError, _NoSuchType):
+            # C cannot say it, or would put it elsewhere: its bytes are there all the same.
+            own = user = f"unsigned char {name}[{info.size}]"
+            align = 1
+        else:
+            self._roots.append(type_id)
+            self._own.told()
+            self._user.told()
+        return Variable(name, info.offset, info.size, 0, _indented(own), _indented(user)), align
+
+
+class _NoSuchType(Exception):
+    """C cannot lay the variable out as BTF says."""
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n\t\t")
+
+
+class _View(Btf):
+    """An object's types without what only its own headers define.
+
+    Qualifiers are gone, typedefs of scalars and enums are what they stand for. What is pointed to
+    is a name. With a `prefix`, structs get names of their own, and enums are integers; without, the
+    names are those of the source.
+    """
+
+    def __init__(self, btf: Btf, names: Names, prefix: str | None, taken: set[str]) -> None:
+        super().__init__(btf.raw, btf.base)
+        self._source = btf
+        self._names = names
+        self._prefix = prefix
+        self._taken = taken
+        self._shown: dict[int, t.Type] = {}
+        self._forwards: dict[str, bool] = {}
+        self._labels: set[str] = set()
+        self._fresh: dict[int, t.Enum] = {}
+
+    def __getitem__(self, type_id: TypeId) -> t.Type:
+        found = self._shown.get(type_id)
+        if found is None:
+            plain = TypeId(type_id & ~_POINTED_TO)
+            flag = type_id & _POINTED_TO
+            found = self._shown[type_id] = self._show(plain, self._source[plain], flag)
+        return found
+
+    def told(self) -> None:
+        """The labels of enums that were met are defined now; C takes them once only."""
+        for type_id, found in self._fresh.items():
+            self._labels.update(label for label, _ in found.values)
+            self._shown[type_id] = _int_of(found)
+        self._fresh.clear()
+
+    def _show(self, type_id: TypeId, found: t.Type, flag: int) -> t.Type:
+        match found:
+            case t.Const() | t.Volatile() | t.Restrict() | t.TypeTag():
+                return t.TypeTag("", TypeId(found.type | flag))
+            case t.Typedef():
+                return self._typedef(found, flag)
+            case t.Ptr():
+                return t.Ptr("", TypeId(found.type | _POINTED_TO))
+            case t.Int():
+                return _int(found)
+            case t.Float() if found.name not in _FLOATS:
+                raise _NoSuchType
+            case t.Array():
+                return self._array(found, flag)
+            case t.FuncProto() if flag:
+                return t.Void("")
+            case t.Fwd():
+                return self._forward(found.name, is_union=found.is_union)
+            case t.Composite() if flag:
+                return self._forward(found.name, is_union=isinstance(found, t.Union))
+            case t.Composite():
+                return self._composite(type_id, found)
+            case t.Enum():
+                return self._enum(type_id, found)
+        return found
+
+    def _typedef(self, found: t.Typedef, flag: int) -> t.Type:
+        behind = self._behind(found.type)
+        is_linux = isinstance(behind, t.Int) and _LINUX_TYPES.get(found.name) == behind.size
+        is_known = self._prefix is None and isinstance(behind, t.Composite | t.Enum)
+        if is_linux or (is_known and not flag and identifier(found.name) == found.name):
+            return found
+        return t.TypeTag("", TypeId(found.type | flag))
+
+    def _array(self, found: t.Array, flag: int) -> t.Type:
+        element = found
+        while isinstance(behind := self._behind(element.type), t.Array):
+            element = behind
+        if flag and isinstance(behind, t.Composite | t.Fwd | t.FuncProto):
+            return t.Void("")
+        return t.Array("", TypeId(found.type | flag), found.index_type, found.nelems)
+
+    def _behind(self, type_id: TypeId) -> t.Type:
+        return self._source[self._source.resolve(type_id)]
+
+    def _forward(self, name: str, *, is_union: bool) -> t.Type:
+        """A struct or union of which no more is known than its name."""
+        if identifier(name) != name or self._forwards.setdefault(name, is_union) != is_union:
+            return t.Void("")
+        return t.Fwd(name, is_union)
+
+    def _composite(self, type_id: TypeId, found: t.Composite) -> t.Type:
+        name = found.name
+        members = found.members
+        if name and self._prefix is not None:
+            name = wanted = f"{self._prefix}{identifier(name)}"
+            number = 1
+            while name in self._taken:
+                number += 1
+                name = f"{wanted}_{number}"
+            self._taken.add(name)
+        if self._prefix is not None or not name:
+            members = tuple(
+                member._replace(name=self._names.member(member.name)) if member.name else member
+                for member in members
+            )
+        return type(found)(name, found.size, members)
+
+    def _enum(self, type_id: TypeId, found: t.Enum) -> t.Type:
+        if found.name:
+            return found if self._prefix is None else _int_of(found)
+        labels = [label for label, _ in found.values]
+        if not labels or not self._labels.isdisjoint(labels):
+            return _int_of(found)
+        self._fresh[type_id] = found
+        return found
+
+
+def _int(found: t.Int) -> t.Int:
+    words = found.name.split()
+    if found.is_bool and found.size == 1:
+        return t.Int("_Bool", 1, found.encoding, 0, found.bits)
+    if (words and _INT_WORDS.issuperset(words)) or found.name in _WIDE_INTS:
+        return found
+    return _plain_int(found.size, signed=found.signed, like=found)
+
+
+def _int_of(found: t.Enum) -> t.Int:
+    signed = found.signed and any(number < 0 for _, number in found.values)
+    return _plain_int(found.size, signed=signed)
+
+
+def _plain_int(size: int, *, signed: bool, like: t.Int | None = None) -> t.Int:
+    name = {1: "char", 2: "short", 4: "int", 8: "long long", 16: "__int128"}.get(size)
+    if name is None:
+        raise _NoSuchType
+    encoding = t.IntEncoding.SIGNED if signed else 0
+    offset, bits = (like.offset, like.bits) if like is not None else (0, 8 * size)
+    return t.Int(f"{'signed' if signed else 'unsigned'} {name}", size, encoding, offset, bits)

@@ -1,0 +1,578 @@
+"""USDT: notes as readelf shows them, arguments as the program had them, semaphores, attaching."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import lskel
+from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.errors import LskelError, NotFound, NotSupported, UsageError
+from lskel.object.sections import parse_section
+from lskel.replay import kernel
+from lskel.replay.loaded import Loaded
+from lskel.replay.options import Options
+from lskel.runtime.attach import usdt
+from lskel.runtime.attach.elf_symbols import ElfFile
+from lskel.runtime.attach.stapsdt import find_probes
+from lskel.runtime.attach.uprobe import THIS_PROCESS
+from lskel.runtime.attach.usdt import IPS_MAP, SPECS_MAP, UsdtProgram
+from lskel.runtime.attach.usdt_arguments import (
+    EM_AARCH64,
+    EM_X86_64,
+    SPEC_SIZE,
+    Argument,
+    Where,
+    encode_spec,
+    parse_arguments,
+)
+from lskel.runtime.elements import items, lookup
+from lskel.runtime.objects import map_info
+from lskel.runtime.program import ProgramDefinition
+from tests.build.clang import compile_bpf
+from tests.build.gcc import compile_c
+from tests.conftest import Run
+from tests.runtime.programs import counts_in, create_map, load_program
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.uname().machine != "x86_64", reason="its C has x86-64 probes"),
+]
+
+# Each byte read fires a probe; then the semaphore is written.
+SOURCE = r"""
+#include <unistd.h>
+
+#define PROBE(name, semaphore, arguments, ...)				\
+	asm volatile(							\
+		"990: nop\n"						\
+		".pushsection .note.stapsdt,\"\",@note\n"		\
+		".balign 4\n"						\
+		".4byte 992f-991f, 994f-993f, 3\n"			\
+		"991: .asciz \"stapsdt\"\n"				\
+		"992: .balign 4\n"					\
+		"993: .8byte 990b, base_of_probes, " semaphore "\n"	\
+		".asciz \"trial\"\n"					\
+		".asciz \"" name "\"\n"					\
+		".asciz \"" arguments "\"\n"				\
+		"994: .balign 4\n"					\
+		".popsection\n"						\
+		: : __VA_ARGS__)
+
+asm(".pushsection .stapsdt.base,\"a\"\n"
+    ".hidden base_of_probes\n"
+    ".globl base_of_probes\n"
+    "base_of_probes: .space 1\n"
+    ".popsection\n");
+
+__attribute__((section(".probes"), visibility("hidden"))) volatile unsigned short semaphore = 0;
+
+static void __attribute__((noinline))
+many(signed char c, unsigned short h, int i, unsigned long l, short *where)
+{
+	volatile int here = -123456;
+	PROBE("many", "semaphore", "-1@%0 2@%1 -4@%2 8@%3 -2@%4 -4@%5 4@%5 -4@$-9 1@$0x7f",
+		"r"(c), "r"(h), "r"(i), "r"(l), "m"(where[2]), "m"(here));
+}
+
+static void __attribute__((noinline)) first(long x) { PROBE("twice", "0", "-8@%0", "a"(x)); }
+static void __attribute__((noinline)) second(int x) { PROBE("twice", "0", "-4@%0", "D"(x)); }
+
+int main(void)
+{
+	short memory[3] = { 1, 2, -300 };
+	char c;
+
+	while (read(0, &c, 1) == 1) {
+		switch (c) {
+		case 'm': many(-5, 65535, -7, 1ul << 63 | 3, memory); break;
+		case '1': first(-1000000000000); break;
+		case '2': second(-2); break;
+		case 'b': PROBE("bare", "0", "", "i"(0)); break;
+		case 'f': PROBE("float", "0", "8f@%%xmm0", "i"(0)); break;
+		}
+		write(1, (void *)&semaphore, sizeof(semaphore));
+	}
+	return 0;
+}
+"""
+MANY = [-5, 65535, -7, -(1 << 63) + 3, -300, -123456, (1 << 32) - 123456, -9, 127]
+
+PROGRAMS = """
+#include <linux/bpf.h>
+#include <asm/ptrace.h>
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/usdt.bpf.h>
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+struct { long hits, count, cookie, values[12], first; } seen;
+
+SEC("usdt/%s")
+int BPF_USDT(on_probe, long first)
+{
+	int i;
+
+	seen.hits++;
+	seen.count = bpf_usdt_arg_cnt(ctx);
+	seen.cookie = bpf_usdt_cookie(ctx);
+	seen.first = first;
+	for (i = 0; i < 12; i++)
+		bpf_usdt_arg(ctx, i, &seen.values[i]);
+	return 0;
+}
+"""
+
+
+class Seen(NamedTuple):
+    """What the program saw last."""
+
+    hits: int
+    arguments: int
+    cookie: int
+    values: list[int]
+    first: int
+
+
+class Process:
+    """The running program."""
+
+    def __init__(self, running: subprocess.Popen[bytes]) -> None:
+        self.pid = running.pid
+        assert running.stdin is not None
+        assert running.stdout is not None
+        self._in, self._out = running.stdin, running.stdout
+
+    def fire(self, probe: str) -> int:
+        """Run a probe; the semaphore."""
+        self._in.write(probe.encode())
+        self._in.flush()
+        return int.from_bytes(self._out.read(2), sys.byteorder)
+
+
+@contextlib.contextmanager
+def started(binary: Path) -> Iterator[Process]:
+    with subprocess.Popen(
+        [str(binary)], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        yield Process(running)
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_c(SOURCE, tmp_path_factory.mktemp("usdt") / "trial")
+
+
+@pytest.fixture
+def process(binary: Path) -> Iterator[Process]:
+    with started(binary) as process:
+        yield process
+
+
+class Made:
+    """The program that is loaded, with its maps."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self.links: list[object] = []
+        (made,) = loaded.trace.programs
+        spec = parse_section(made.section)
+        self.program: Any = self.over(
+            UsdtProgram(ProgramDefinition(made.name, spec.kind, spec.target, spec.prog_type, 0))
+        )
+
+    def over(self, program: UsdtProgram, fd: Any = None) -> UsdtProgram:
+        program.maps = {name: item.fd for name, item in self._loaded.maps.items()}  # type: ignore[misc]
+        (own,) = self._loaded.programs.values()
+        program.bind(fd or own.fd, lambda _, link: self.links.append(link))
+        return program
+
+    def map(self, name: str) -> dict[bytes, bytes]:
+        fd = self._loaded.maps[name].fd.fileno()
+        return dict(items(fd, map_info(fd)))
+
+    def taken(self) -> int:
+        """Elements of the map of descriptions that are in use."""
+        return sum(any(value) for value in self.map(SPECS_MAP).values())
+
+    def seen(self) -> Seen:
+        ((name, data),) = (
+            (name, item.fd) for name, item in self._loaded.maps.items() if name.endswith(".bss")
+        )
+        value = lookup(data.fileno(), bytes(4), map_info(data.fileno()).value_size)
+        assert value is not None, name
+        numbers = struct.unpack_from("=16q", value)
+        return Seen(numbers[0], numbers[1], numbers[2], [*numbers[3:15]], numbers[15])
+
+
+@contextlib.contextmanager
+def loaded(target: str, *flags: str, **options: Any) -> Iterator[Made]:
+    source = PROGRAMS.replace("%s", target) if target else PROGRAMS.replace("/%s", "")
+    data = compile_bpf(source, "-nohead", "-D__TARGET_ARCH_x86", "-D__x86_64__", *flags)
+    loader = lskel.generate(lskel.open_object(data, name="usdt"))
+    with kernel.run(loader, Options(**options)) as made:
+        yield Made(made)
+
+
+@pytest.fixture
+def made() -> Iterator[Made]:
+    with loaded("") as made:
+        yield made
+
+
+# -- notes ----------------------------------------------------------------------------------------
+
+
+class Note(NamedTuple):
+    provider: str
+    name: str
+    location: int
+    base: int
+    semaphore: int
+    arguments: str
+
+
+def notes(run: Run, path: str | Path) -> list[Note]:
+    """The notes of a file by readelf."""
+    pattern = (
+        r"Provider: (\S+)\s+Name: (\S+)\s+"
+        r"Location: (\S+), Base: (\S+), Semaphore: (\S+)\s+Arguments: ?(.*)"
+    )
+    return [
+        Note(provider, name, int(at, 16), int(base, 16), int(semaphore, 16), arguments.strip())
+        for provider, name, at, base, semaphore, arguments in re.findall(
+            pattern, run("readelf", "-nW", path)
+        )
+    ]
+
+
+def test_notes(run: Run, binary: Path) -> None:
+    expected = notes(run, binary)
+    assert {note.name for note in expected} == {"many", "twice", "bare", "float"}
+    with ElfFile(binary) as elf:
+        for name in {note.name for note in expected}:
+            same = [note for note in expected if note.name == name]
+            found = find_probes(elf, "trial", name)
+            assert [(probe.address, probe.arguments) for probe in found] == [
+                (note.location, note.arguments) for note in same
+            ]
+            for probe, note in zip(found, same, strict=True):
+                # Programs are linked so that code is where it is in the file.
+                assert probe.offset == note.location
+                assert bool(probe.semaphore) == bool(note.semaphore)
+
+
+def test_prelinked(run: Run, binary: Path, tmp_path: Path) -> None:
+    """Notes whose base is another than the section's have all their addresses moved with it."""
+    (note,) = (note for note in notes(run, binary) if note.name == "many")
+    data = binary.read_bytes()
+    addresses = [note.location, note.base, note.semaphore]
+    old = struct.pack("=3Q", *addresses)
+    assert data.count(old) == 1
+    moved = tmp_path / "moved"
+    new = struct.pack("=3Q", *(address - 0x200 for address in addresses))
+    moved.write_bytes(data.replace(old, new))
+    with ElfFile(binary) as elf, ElfFile(moved) as other:
+        assert find_probes(other, "trial", "many") == find_probes(elf, "trial", "many")
+
+
+def test_no_such_probe(binary: Path) -> None:
+    with ElfFile(binary) as elf, pytest.raises(NotFound) as caught:
+        find_probes(elf, "trial", "twise")
+    assert str(caught.value).startswith("there is no probe 'trial:twise' (there is trial:twice,")
+    with ElfFile("/bin/sh") as elf, pytest.raises(NotFound, match="it has none at all"):
+        find_probes(elf, "trial", "many")
+
+
+def test_damaged_notes(binary: Path, tmp_path: Path) -> None:
+    """Each byte of the notes overwritten: an answer, or one of lskel's errors."""
+    data = binary.read_bytes()
+    with ElfFile(binary) as elf:
+        section = elf.section(".note.stapsdt")
+    assert section is not None
+    path = tmp_path / "damaged"
+    refused = 0
+    for place in range(section.offset, section.offset + section.size):
+        path.write_bytes(data[:place] + b"\xff" + data[place + 1 :])
+        try:
+            with ElfFile(path) as elf:
+                find_probes(elf, "trial", "bare")
+        except LskelError:
+            refused += 1
+    assert refused > 10
+
+
+# -- arguments ------------------------------------------------------------------------------------
+
+# Offsets in struct pt_regs (arch/x86/include/uapi/asm/ptrace.h).
+RBP, RBX, R10, R8, RAX, RCX, RDX, RSI, RDI, RIP, RSP = (
+    8 * number for number in (4, 5, 7, 9, 10, 11, 12, 13, 14, 16, 19)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-4@$-9", Argument(Where.CONST, -9, 0, 4, True)),
+        ("8@$0x10", Argument(Where.CONST, 16, 0, 8, False)),
+        ("8@%rax", Argument(Where.REG, 0, RAX, 8, False)),
+        ("-4@%eax", Argument(Where.REG, 0, RAX, 4, True)),
+        ("2@%ax", Argument(Where.REG, 0, RAX, 2, False)),
+        ("-1@%al", Argument(Where.REG, 0, RAX, 1, True)),
+        ("1@%bl", Argument(Where.REG, 0, RBX, 1, False)),
+        ("4@%ecx", Argument(Where.REG, 0, RCX, 4, False)),
+        ("4@%edx", Argument(Where.REG, 0, RDX, 4, False)),
+        ("1@%sil", Argument(Where.REG, 0, RSI, 1, False)),
+        ("2@%di", Argument(Where.REG, 0, RDI, 2, False)),
+        ("4@%r8d", Argument(Where.REG, 0, R8, 4, False)),
+        ("1@%r10b", Argument(Where.REG, 0, R10, 1, False)),
+        ("8@%r15", Argument(Where.REG, 0, 0, 8, False)),
+        ("-4@-1204(%rbp)", Argument(Where.REG_DEREF, -1204, RBP, 4, True)),
+        ("8@(%rsp)", Argument(Where.REG_DEREF, 0, RSP, 8, False)),
+        ("8@0x18(%rdi)", Argument(Where.REG_DEREF, 24, RDI, 8, False)),
+        ("4@4096(%rip)", Argument(Where.REG_DEREF, 4096, RIP, 4, False)),
+    ],
+)
+def test_argument_on_x86_64(text: str, expected: Argument) -> None:
+    assert parse_arguments(text, EM_X86_64) == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-4@5", Argument(Where.CONST, 5, 0, 4, True)),
+        ("8@-17", Argument(Where.CONST, -17, 0, 8, False)),
+        ("-8@x4", Argument(Where.REG, 0, 32, 8, True)),
+        ("4@w30", Argument(Where.REG, 0, 240, 4, False)),
+        ("8@sp", Argument(Where.REG, 0, 248, 8, False)),
+        ("-4@[sp]", Argument(Where.REG_DEREF, 0, 248, 4, True)),
+        ("-4@[sp, 96]", Argument(Where.REG_DEREF, 96, 248, 4, True)),
+        ("8@[x1,-8]", Argument(Where.REG_DEREF, -8, 8, 8, False)),
+    ],
+)
+def test_argument_on_aarch64(text: str, expected: Argument) -> None:
+    assert parse_arguments(text, EM_AARCH64) == (expected,)
+
+
+def test_arguments() -> None:
+    """Between them is space, which on arm64 is in them, too."""
+    assert parse_arguments("", EM_X86_64) == parse_arguments(":", EM_X86_64) == ()
+    for machine, parts in (
+        (EM_X86_64, ("-4@$1", "8@%rax", "1@-3(%rbp)", "2@%cx")),
+        (EM_AARCH64, ("-4@[sp, 96]", "8@x3", "8@[x1]", "4@12")),
+    ):
+        single = [parse_arguments(part, machine)[0] for part in parts]
+        for chosen in itertools.permutations(range(4)):
+            text = " ".join(parts[number] for number in chosen)
+            assert parse_arguments(text, machine) == tuple(single[number] for number in chosen)
+    assert len(parse_arguments(" ".join(["8@%rax"] * 12), EM_X86_64)) == 12
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("8@%xmm0", "8@counter(%rip)", "8@8+counter(%rip)", "8@(%rdi,%rsi,8)", "8@4(,%rsi,8)"),
+        *("8f@%rax", "3@%rax", "16@%rax", "@%rax", "%rax", "8@", "8@rax", "8@$", "8@%rax)"),
+        *("8@$09", "8@(%rax", "eight@%rax", "8@%fs:4", "8@[sp, 96]"),
+    ],
+)
+def test_arguments_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(NotSupported, match=re.escape(f"argument 1 of the probe, '{text}'")):
+        parse_arguments(f"-4@$1 {text}", EM_X86_64)
+
+
+def test_arguments_of_others() -> None:
+    with pytest.raises(NotSupported, match="at most 12"):
+        parse_arguments(" ".join(["8@%rax"] * 13), EM_X86_64)
+    with pytest.raises(NotSupported, match="only x86-64 and arm64"):
+        parse_arguments("8@%rax", 243)
+    assert parse_arguments("", 243) == ()
+    for text in ("8@x31", "8@[sp, x0]", "8@%rax", "8@[sp, 96", "8@xzr"):
+        with pytest.raises(NotSupported, match="argument 0"):
+            parse_arguments(text, EM_AARCH64)
+
+
+def test_layout(tmp_path: Path) -> None:
+    """Where gcc has the members of struct __bpf_usdt_spec."""
+    header = Path("/usr/include/bpf/usdt.bpf.h").read_text()
+    start = header.index("enum __bpf_usdt_arg_type {")
+    types = header[start : header.index("struct {", start)]
+    source = f"""
+    #include <linux/types.h>
+    #include <stdbool.h>
+    #include <unistd.h>
+    {types}
+    int main(void)
+    {{
+        struct __bpf_usdt_spec spec = {{ .usdt_cookie = 1ull << 63 | 5, .arg_cnt = 2 }};
+        struct __bpf_usdt_arg_spec *first = &spec.args[0], *second = &spec.args[1];
+
+        first->val_off = -9;
+        first->arg_type = BPF_USDT_ARG_CONST;
+        first->arg_signed = 1;
+        first->arg_bitshift = 32;
+        second->val_off = 8;
+        second->arg_type = BPF_USDT_ARG_REG_DEREF;
+        second->reg_off = 80;
+        second->arg_bitshift = 56;
+        return write(1, &spec, sizeof(spec)) != sizeof(spec);
+    }}
+    """
+    path = compile_c(source, tmp_path / "layout")
+    expected = subprocess.run([path], capture_output=True, check=True).stdout
+    ours = encode_spec(parse_arguments("-4@$-9 1@8(%rax)", EM_X86_64), 1 << 63 | 5)
+    # The last 6 bytes are padding.
+    assert len(ours) == len(expected) == SPEC_SIZE
+    assert ours[:-6] == expected[:-6]
+
+
+# -- attaching ------------------------------------------------------------------------------------
+
+
+def test_arguments_seen(made: Made, binary: Path, process: Process) -> None:
+    process.fire("m")
+    assert made.seen().hits == 0
+    link = made.program.attach(binary, "trial", "many", cookie=77)
+    assert made.links == [link]
+    process.fire("m")
+    seen = made.seen()
+    assert (seen.hits, seen.arguments, seen.cookie, seen.first) == (1, len(MANY), 77, MANY[0])
+    assert seen.values[: len(MANY)] == MANY
+    link.close()
+    process.fire("m")
+    assert made.seen().hits == 1
+    assert link.closed
+
+
+def test_semaphore(made: Made, binary: Path, process: Process) -> None:
+    """It is 1 while anybody is attached, also in processes that are started meanwhile."""
+    assert process.fire("m") == 0
+    with made.program.attach(binary, "trial", "many"):
+        assert process.fire("m") == 1
+        with made.program.attach(binary, "trial", "many"), started(binary) as other:
+            assert other.fire("m") == 1
+        assert process.fire("m") == 1
+    assert process.fire("m") == 0
+
+
+def test_two_places(made: Made, binary: Path, process: Process) -> None:
+    """One probe in two places, with its argument elsewhere in each."""
+    with made.program.attach(binary, "trial", "twice"):
+        assert made.taken() == 2
+        process.fire("1")
+        assert made.seen().first == -1000000000000
+        process.fire("2")
+        assert made.seen().first == -2
+        assert made.seen().hits == 2
+    assert made.taken() == 0
+
+
+def test_several_probes(made: Made, binary: Path, process: Process) -> None:
+    """Attached at once, each has its own arguments and cookie; what is given back is used again."""
+    many = made.program.attach(binary, "trial", "many", cookie=1)
+    bare = made.program.attach(binary, "trial", "bare", cookie=2)
+    for _ in range(2):
+        process.fire("m")
+        assert (made.seen().arguments, made.seen().cookie) == (len(MANY), 1)
+        process.fire("b")
+        assert (made.seen().arguments, made.seen().cookie) == (0, 2)
+        many.close()
+        many = made.program.attach(binary, "trial", "many", cookie=1)
+    assert made.taken() == 2
+    many.close()
+    bare.close()
+
+
+def test_pid(made: Made, binary: Path, process: Process) -> None:
+    with started(binary) as other:
+        with made.program.attach(binary, "trial", "bare", pid=process.pid):
+            other.fire("b")
+            assert made.seen().hits == 0
+            process.fire("b")
+            assert made.seen().hits == 1
+        with made.program.attach(binary, "trial", "bare", pid=THIS_PROCESS):
+            process.fire("b")
+            assert made.seen().hits == 1
+
+
+def test_attaches_itself(binary: Path, process: Process) -> None:
+    with loaded(f"{binary}:trial:bare") as made:
+        assert made.program.attaches_itself()
+        with made.program.attach():
+            process.fire("b")
+            assert made.seen().hits == 1
+
+
+def test_without_cookies(binary: Path, process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before Linux 5.15: the program finds the description by its own address."""
+    monkeypatch.setattr(usdt, "_has_cookies", lambda: False)
+    with loaded("", kconfig={"LINUX_HAS_BPF_COOKIE": "n"}) as made:
+        with pytest.raises(NotSupported, match="one process at a time"):
+            made.program.attach(binary, "trial", "twice")
+        with made.program.attach(binary, "trial", "twice", pid=process.pid, cookie=9):
+            assert len(made.map(IPS_MAP)) == 2
+            process.fire("2")
+            assert (made.seen().first, made.seen().cookie) == (-2, 9)
+            process.fire("1")
+            assert made.seen().first == -1000000000000
+        assert made.map(IPS_MAP) == {}
+        with pytest.raises(NotFound, match="does not run that file"):
+            made.program.attach(binary, "trial", "twice", pid=THIS_PROCESS)
+
+
+def test_multi(made: Made, binary: Path, process: Process) -> None:
+    """Programs that were loaded for it attach to all places by one link (Linux 6.6)."""
+    with create_map(MapType.ARRAY, 4, 8, 1) as counter:
+        kind = AttachType.TRACE_UPROBE_MULTI
+        fd = load_program(ProgType.KPROBE, counts_in(counter.fileno()), attach_type=kind)
+        definition = ProgramDefinition("multi", "usdt", "", ProgType.KPROBE, kind)
+        with fd, made.over(UsdtProgram(definition), fd).attach(binary, "trial", "twice"):
+            process.fire("1")
+            process.fire("2")
+        process.fire("1")
+        assert lookup(counter.fileno(), bytes(4), 8) == (2).to_bytes(8, sys.byteorder)
+
+
+def test_refusals(made: Made, binary: Path) -> None:
+    program = made.program
+    for arguments, error, said in (
+        ((), UsageError, "does not say a probe to attach to"),
+        ((binary, "trial"), UsageError, "which probe of the binary?"),
+        ((None, "trial", "bare"), UsageError, "a probe is one of a binary"),
+        ((binary, "trial", "float"), NotSupported, "argument 0 of the probe, '8f@%xmm0'"),
+        ((binary, "trial", "other"), NotFound, "there is no probe 'trial:other'"),
+        (("/nowhere/to/be", "trial", "bare"), NotFound, "there is no file"),
+    ):
+        with pytest.raises(error, match=re.escape(said)):
+            program.attach(*arguments)
+    with pytest.raises(LskelError, match="ESRCH"):
+        program.attach(binary, "trial", "bare", pid=(1 << 22) - 1)
+    program.maps = {}
+    with pytest.raises(UsageError, match=r"there is no map '__bpf_usdt_specs' \(.*usdt.bpf.h"):
+        program.attach(binary, "trial", "bare")
+    assert made.links == []
+    assert made.taken() == 0
+
+
+def test_full(binary: Path) -> None:
+    """No more probes than the map has room for; and none is left when that is said."""
+    with loaded("", "-DBPF_USDT_MAX_SPEC_CNT=3") as made:
+        attach = made.program.attach
+        with attach(binary, "trial", "bare"), attach(binary, "trial", "bare"):
+            with pytest.raises(LskelError, match=f"map '{SPECS_MAP}' is full: its 3 elements"):
+                attach(binary, "trial", "twice")
+            assert made.taken() == 2
+            with attach(binary, "trial", "bare"):
+                assert made.taken() == 3
+        assert made.taken() == 0

@@ -1,0 +1,1 @@
+"""C skeletons: they compile, load, and do as those of bpftool."""
