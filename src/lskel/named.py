@@ -19,7 +19,7 @@ else:
         def __new__(cls, name, bases, namespace):
             if not bases:
                 return type.__new__(cls, name, bases, namespace)
-            fields = tuple(namespace.pop("__annotations__", ()))
+            fields = tuple(namespace.get("__annotations__", ()))
             defaults = [namespace.pop(field) for field in fields if field in namespace]
             plain = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])
             namespace.setdefault("__slots__", ())

@@ -230,7 +230,7 @@ def test_run_event_types() -> None:
     _, err = lskel("run", example("execsnoop"), "--event", "events=nope", status=1)
     assert "BTF has no type 'nope' for events of map 'events'" in err
     _, err = lskel("run", example("execsnoop"), "--event", "nope=event", status=1)
-    assert "no ring buffer 'nope'" in err
+    assert "no ring or perf buffer 'nope'" in err
     _, err = lskel("run", example("execsnoop"), "--event", "events", status=1)
     assert "'events' is not MAP=TYPE" in err
     _, err = lskel("run", example("xdpcount"), "--attach", "count_packet=nope0", status=1)

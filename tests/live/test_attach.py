@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import run
 
 import pytest
 
@@ -12,9 +16,19 @@ from lskel.errors import LskelError, NotFound, UsageError
 from lskel.live.attach import attach_all
 from lskel.live.contents import contents
 from lskel.live.events import Events
+from lskel.live.places import PLACE_KINDS
+from lskel.object.sections import SECTION_KINDS
 from lskel.replay import kernel
+from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
+from lskel.runtime.attach.kinds import class_path
+from lskel.runtime.elements import lookup
+from lskel.runtime.objects import map_info
+from tests.attach.cases.userspace import PYTHON
+from tests.attach.network import bundle
+from tests.attach.scenes import datagram
 from tests.build.clang import compile_bpf, example
+from tests.runtime.namespaces import cgroup, in_child, network_namespace
 
 pytestmark = pytest.mark.kernel
 
@@ -42,6 +56,7 @@ SEC("raw_tp/sys_enter") int on_syscall(void *ctx)
 SEC("?tc") int asleep(struct __sk_buff *skb) { return 0; }
 SEC("tc") int classify(struct __sk_buff *skb) { return 0; }
 SEC("xdp") int pass(struct xdp_md *ctx) { return XDP_PASS; }
+SEC("socket") int filter(struct __sk_buff *skb) { return 0; }
 """
 
 
@@ -56,8 +71,9 @@ def test_attach_events_contents() -> None:
             ]
             assert [(s.program, s.reason.split(":")[0]) for s in links.skipped] == [
                 ("asleep", "not loaded"),
-                ("classify", "programs of type sched_cls do not attach by themselves"),
+                ("classify", "needs an interface"),
                 ("pass", "needs an interface"),
+                ("filter", "programs of type socket_filter do not attach by themselves"),
             ]
             os.getppid()
             found = list(events.until(time.monotonic() + 0.2))
@@ -82,9 +98,9 @@ def test_wrong_wishes() -> None:
     with kernel.run(lskel.generate(lskel.open_object(example("hello")))) as loaded:
         with pytest.raises(NotFound, match="no program 'nope'"):
             attach_all(loaded, {"nope": "lo"})
-        with pytest.raises(UsageError, match="raw_tracepoint is not attached to an interface"):
+        with pytest.raises(NotFound, match="program 'hello': the kernel has no raw tracepoint lo"):
             attach_all(loaded, {"hello": "lo"})
-        with pytest.raises(NotFound, match="no ring buffer 'hello'"):
+        with pytest.raises(NotFound, match="no ring or perf buffer 'hello'"):
             Events(loaded, {"hello": "event"})
 
 
@@ -99,3 +115,86 @@ def test_all_or_nothing() -> None:
         pytest.raises(LskelError, match=r"program 'bad': .*no raw tracepoint no_such_thing"),
     ):
         attach_all(loaded)
+
+
+PLACES = """
+int hits;
+#define COUNTS(section, name, type, result) \
+    SEC(section) int name(type *ctx) { __sync_fetch_and_add(&hits, 1); return result; }
+COUNTS("?xdp", on_xdp, struct xdp_md, XDP_PASS)
+COUNTS("?tcx/ingress", on_tc, struct __sk_buff, -1)
+COUNTS("?cgroup_skb/egress", on_cgroup, struct __sk_buff, 1)
+COUNTS("?sk_lookup", on_lookup, struct bpf_sk_lookup, SK_PASS)
+COUNTS("?raw_tp", on_raw_tracepoint, void, 0)
+COUNTS("?uprobe", on_uprobe, void, 0)
+COUNTS("?socket", on_socket, struct __sk_buff, 0)
+"""
+
+
+def getsid() -> None:
+    os.getsid(0)
+
+
+def hits(loaded: Loaded) -> int:
+    (data,) = (item.fd for name, item in loaded.maps.items() if name.endswith(".bss"))
+    value = lookup(data.fileno(), bytes(4), map_info(data.fileno()).value_size)
+    assert value is not None
+    return int.from_bytes(value, sys.byteorder)
+
+
+@pytest.mark.parametrize(
+    ("program", "place", "event"),
+    [
+        ("on_xdp", "lo", datagram),
+        ("on_tc", "lo", datagram),
+        ("on_cgroup", "CGROUP", datagram),
+        ("on_lookup", "/proc/thread-self/ns/net", datagram),
+        ("on_raw_tracepoint", "sys_enter", getsid),
+        ("on_uprobe", "libc.so.6:getsid", getsid),
+    ],
+)
+def test_places(program: str, place: str, event: Callable[[], object]) -> None:
+    loader = lskel.generate(lskel.open_object(compile_bpf(PLACES), name="places"))
+    options = Options(autoload={program: True})
+    with network_namespace(), cgroup() as group, kernel.run(loader, options) as loaded:
+        place = place.replace("CGROUP", str(group))
+        with attach_all(loaded, {program: place}) as links:
+            (item,) = links.attached
+            assert (item.program, item.target.split(" on ")[1]) == (program, place)
+            in_child(group, event)
+            assert hits(loaded) > 0
+        before = hits(loaded)
+        in_child(group, event)
+        assert hits(loaded) == before
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the program is for x86-64")
+def test_usdt_fills_the_maps_of_its_object(tmp_path: Path) -> None:
+    loader = lskel.Loader.load(bundle("userspace_usdt", tmp_path))
+    with kernel.run(loader, Options(autoload={"on_usdt": True})) as loaded:
+        with attach_all(loaded, {"on_usdt": f"{PYTHON}:python:gc__start"}) as links:
+            assert [item.program for item in links.attached] == ["on_usdt"]
+            _collect()
+            assert hits(loaded) > 0
+        before = hits(loaded)
+        _collect()
+        assert hits(loaded) == before
+
+
+def _collect() -> None:
+    run([PYTHON, "-I", "-c", "import gc; gc.collect(1)"], check=True)
+
+
+def test_kinds_that_no_name_is_enough_for() -> None:
+    loader = lskel.generate(lskel.open_object(compile_bpf(PLACES), name="places"))
+    with (
+        kernel.run(loader, Options(autoload={"on_socket": True})) as loaded,
+        pytest.raises(UsageError, match="type socket_filter attaches to nothing that has a name"),
+    ):
+        attach_all(loaded, {"on_socket": "lo"})
+
+
+@pytest.mark.parametrize("name", PLACE_KINDS)
+def test_every_kind_of_place_is_of_a_class(name: str) -> None:
+    paths = (class_path(k.name, k.prog_type, k.attach_type or 0) for k in SECTION_KINDS)
+    assert name in {path.partition(":")[2] for path in paths}

@@ -17,7 +17,8 @@ from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE
 from lskel.bpf.layouts import LINK_INFO as LINK_LAYOUT
 from lskel.btf.types import Func
 from lskel.runtime import objects
-from lskel.runtime.links import attach
+from lskel.runtime.attach.iterator import attach_iterator
+from lskel.runtime.attach.raw_tracepoint import attach_raw_tracepoint
 from lskel.runtime.objects import (
     Fd,
     Kind,
@@ -191,7 +192,7 @@ def test_objects_are_found_by_id() -> None:
 def test_link_info_agrees_with_bpftool(run: Run) -> None:
     with (
         load_program(ProgType.RAW_TRACEPOINT, returns(0)) as prog,
-        attach(prog.fileno(), ProgType.RAW_TRACEPOINT, 0, "sched_process_exit") as link,
+        attach_raw_tracepoint(prog.fileno(), "sched_process_exit") as link,
     ):
         info = link_info(link.fileno())
         shown = bpftool(run, "link", "show", "id", info.id)
@@ -210,7 +211,7 @@ def test_link_info_names_the_iterator() -> None:
             attach_type=AttachType.TRACE_ITER,
             attach_btf_id=target,
         ) as prog,
-        attach(prog.fileno(), ProgType.TRACING, AttachType.TRACE_ITER, "bpf_map") as link,
+        attach_iterator(prog.fileno()) as link,
     ):
         info = link_info(link.fileno())
     assert (info.type, info.name) == (LinkType.ITER, "bpf_map")
@@ -220,7 +221,7 @@ def test_a_kernel_that_knows_no_names_is_not_asked(monkeypatch: pytest.MonkeyPat
     offset, size = LINK_LAYOUT["raw_tracepoint_tp_name_len"]
     with (
         load_program(ProgType.RAW_TRACEPOINT, returns(0)) as prog,
-        attach(prog.fileno(), ProgType.RAW_TRACEPOINT, 0, "sched_process_exit") as link,
+        attach_raw_tracepoint(prog.fileno(), "sched_process_exit") as link,
     ):
         shorter = objects._info(link.fileno(), LINK_LAYOUT)[: offset + size - 1]
         monkeypatch.setattr(objects, "_info", lambda *_: shorter)

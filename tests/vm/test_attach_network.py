@@ -1,4 +1,4 @@
-"""Each case of the network in machines with other kernels."""
+"""Each case in machines with other kernels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.cases.network import CASES, Case
-from tests.attach.network import Runs, bundle, check, exercise
+from tests.attach.cases.network import Case
+from tests.attach.freplace import Results, check_results, replace_functions
+from tests.attach.network import CASES, Runs, bundle, check, exercise
 from tests.vm.job import Job
 from tests.vm.machine import Machine
 
@@ -16,11 +17,22 @@ from tests.vm.machine import Machine
 def plan(directory: Path) -> Iterator[Job]:
     for case in CASES:
         arguments = {"name": case.name, "bundle": bundle(case.object, directory)}
-        yield Job(f"network: {case.name}", exercise, arguments)
+        yield Job(f"attach: {case.name}", exercise, arguments)
+    arguments = {
+        "target": bundle("freplace_target", directory),
+        "source": bundle("freplace", directory),
+    }
+    yield Job("attach: freplace", replace_functions, arguments)
 
 
 @pytest.mark.vm(jobs=plan)
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_attached(case: Case, machine: Machine) -> None:
     config = Path(f"/boot/config-{machine.release}").read_text()
-    check(case, Runs(*machine.value(f"network: {case.name}")), machine.release, config)
+    check(case, Runs(*machine.value(f"attach: {case.name}")), machine.release, config)
+
+
+@pytest.mark.vm(jobs=plan)
+def test_freplace(machine: Machine) -> None:
+    config = Path(f"/boot/config-{machine.release}").read_text()
+    check_results(Results(*machine.value("attach: freplace")), config)

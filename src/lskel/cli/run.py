@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lskel.replay.simulator.run import Replay
 
 MAX_ENTRIES = 20
+_PLACE = "PROGRAM=PLACE"
 
 
 @click.command("run")
@@ -42,8 +43,9 @@ MAX_ENTRIES = 20
     "--attach",
     "attach",
     multiple=True,
-    metavar="PROGRAM=INTERFACE",
-    help="Attach an XDP program to a network interface.",
+    metavar=_PLACE,
+    help="Attach a program to an interface, the path of a cgroup or network namespace, a "
+    "tracepoint, a function of the kernel, or BINARY:FUNCTION, as its kind has it.",
 )
 @click.option(
     "--entries",
@@ -95,8 +97,8 @@ def command(
         replay.check(loader.trace.name)
         return
     with running as loaded, Events(loaded, pairs(event_types, "MAP=TYPE")) as events:
-        interfaces = pairs(attach, "PROGRAM=INTERFACE")
-        with attach_all(loaded, interfaces, options.targets) as links:
+        places = pairs(attach, _PLACE)
+        with attach_all(loaded, places, options.targets) as links:
             out.started(loaded, links, events)
             try:
                 end = None if duration is None else time.monotonic() + duration

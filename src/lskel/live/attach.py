@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import errno
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lskel.bpf.enums import ProgType
 from lskel.bpf.names import enum_name
 from lskel.bpf.struct_ops import F_LINK
-from lskel.errors import LskelError, NotFound, UsageError, at
+from lskel.errors import NotFound, UsageError, at
+from lskel.live.places import PLACE_KINDS
 from lskel.object.sections import parse_section
-from lskel.replay import struct_ops
-from lskel.replay.kernel_btf import KernelBtf
 from lskel.replay.loaded import Loaded
-from lskel.runtime import links
+from lskel.runtime import kernel_struct
+from lskel.runtime.attach.kinds import program_class
+from lskel.runtime.attach.refusals import explained
+from lskel.runtime.kernel_btf import KernelBtf
+from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.objects import Fd
-from lskel.runtime.permissions import why_refused
-from lskel.runtime.struct_ops import Registration, register
+from lskel.runtime.program import Program, ProgramDefinition
+from lskel.runtime.struct_ops import register
 from lskel.runtime.syscall import KernelError
 from lskel.trace import Input, ProgLoad, ProgramResult, StructOpsMap
+
+if TYPE_CHECKING:
+    from lskel.runtime.attach.link import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,7 @@ class Attached:
 
     program: str
     target: str
-    link: Fd | Registration
+    link: Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +70,18 @@ class Links:
 
 def attach_all(
     loaded: Loaded,
-    interfaces: Mapping[str, str] | None = None,
+    places: Mapping[str, str] | None = None,
     targets: Mapping[str, str] | None = None,
 ) -> Links:
     """Attach every program that can be, and register struct_ops.
 
-    XDP programs go to the interfaces given by program name; `targets`, by program name, are for
-    programs whose section's name says none. All or nothing: LskelError names the program or map
-    that the kernel refuses to attach.
+    `places`, by program name, say where a program attaches: an interface, the path of a cgroup or
+    network namespace, a function (see `live.places`); those without one attach where their
+    section's name says. `targets` are those that programs were loaded for. All or nothing:
+    LskelError names the program or map that the kernel refuses to attach.
     """
-    wanted = dict(interfaces or {})
+    wanted = dict(places or {})
+    maps = _maps(loaded)
     attached: list[Attached] = []
     skipped: list[NotAttached] = []
     try:
@@ -83,15 +92,20 @@ def attach_all(
                     raise UsageError(f"program '{made.name}' is not loaded: {_why_not(made)}")
                 skipped.append(NotAttached(made.name, f"not loaded: {_why_not(made)}"))
                 continue
-            fd = loaded.programs[made.name].fd.fileno()
-            interface = wanted.pop(made.name, None)
+            place = wanted.pop(made.name, None)
             with at(f"program '{made.name}'"):
-                if made.name in loaded.links:
+                if place is None and made.name in loaded.links:
                     attached.append(Attached(made.name, made.section, loaded.links[made.name]))
-                elif interface is not None:
-                    attached.append(_to_interface(made.name, op, fd, interface))
-                elif op.type != ProgType.STRUCT_OPS:  # which their maps attach
-                    _by_itself(made, op, fd, (targets or {}).get(made.name), attached, skipped)
+                    continue
+                with closing(_program(made, op, loaded.programs[made.name].fd)) as program:
+                    program.maps = maps
+                    if place is not None:
+                        attached.append(_to_place(program, place))
+                    elif program.attaches_itself():
+                        where = _where(made, (targets or {}).get(made.name))
+                        attached.append(Attached(made.name, where, program.attach()))
+                    elif op.type != ProgType.STRUCT_OPS:  # which their maps attach
+                        skipped.append(NotAttached(made.name, _reason(program)))
         if wanted:
             raise NotFound(f"there is no program '{next(iter(wanted))}' to attach")
         for item in loaded.trace.struct_ops:
@@ -106,66 +120,70 @@ def _why_not(program: ProgramResult) -> str:
     return "left out" if program.autoload else "left out by default"
 
 
-def _by_itself(
-    made: ProgramResult,
-    op: ProgLoad,
-    fd: int,
-    given: str | None,
-    attached: list[Attached],
-    skipped: list[NotAttached],
-) -> None:
-    # Its index among the members of the kernel's struct, where it is no constant.
-    assert not isinstance(op.expected_attach_type, Input)
-    target = given or parse_section(made.section).target
-    if not links.can_attach(op.type, op.expected_attach_type, target):
-        skipped.append(NotAttached(made.name, _reason(op, op.expected_attach_type, target)))
-        return
-    where = made.section if given is None else f"{made.section.partition('/')[0]}/{given}"
-    with _hinted():
-        link = links.attach(fd, op.type, op.expected_attach_type, target)
-    attached.append(Attached(made.name, where, link))
+def _maps(loaded: Loaded) -> dict[str, Map]:
+    """The object's maps as programs take them."""
+    maps = {}
+    for name, item in loaded.maps.items():
+        info = item.info()
+        definition = MapDefinition(
+            name, info.type, info.key_size, info.value_size, info.max_entries, info.flags
+        )
+        maps[name] = Map(definition)
+        maps[name].bind(Fd(os.dup(item.fd.fileno())))
+    return maps
+
+
+def _program(made: ProgramResult, op: ProgLoad, fd: Fd) -> Program:
+    spec = parse_section(made.section)
+    # For struct_ops it is an index among the members of the kernel's struct, not always a constant.
+    attach_type = op.expected_attach_type
+    number = 0 if isinstance(attach_type, Input) else attach_type
+    definition = ProgramDefinition(made.name, spec.kind, spec.target, op.type, number)
+    program = program_class(spec.kind, op.type, number)(definition)
+    # Links are kept by the one who attaches.
+    program.bind(Fd(os.dup(fd.fileno())), lambda _name, _link: None)
+    return program
+
+
+def _where(made: ProgramResult, target: str | None) -> str:
+    return made.section if target is None else f"{made.section.partition('/')[0]}/{target}"
+
+
+def _to_place(program: Program, place: str) -> Attached:
+    kind = PLACE_KINDS.get(type(program).__name__)
+    if kind is None:
+        raise UsageError(f"a program of type {_type(program)} attaches to nothing that has a name")
+    if kind.in_section:
+        program.definition = program.definition._replace(target=place)
+        link = program.attach()
+    else:
+        attach: Callable[..., Link] = program.attach
+        link = attach(place)
+    section = program.definition.kind or _type(program)
+    return Attached(program.name, f"{section} on {place}", link)
 
 
 def _registered(loaded: Loaded, item: StructOpsMap) -> Attached:
     made = loaded.maps[loaded.trace.maps[item.slot].name]
     programs = {name: program.fd.fileno() for name, program in loaded.programs.items()}
     by_link = bool(loaded.trace.map_create(item.slot).flags & F_LINK)
-    with at(f"map '{made.name}'"), _hinted():
-        value = struct_ops.value(KernelBtf(), item.ops, programs)
+    with at(f"map '{made.name}'"), explained({}):
+        value = kernel_struct.value(KernelBtf(), item.ops, programs)
         try:
             link = register(made.fd.fileno(), value, by_link=by_link)
         except KernelError as error:
-            error.hint = f"leave it out: --no-autoload {made.name}"
+            if error.errno != errno.EPERM:
+                error.hint = f"leave it out: --no-autoload {made.name}"
             raise
     return Attached(made.name, f"struct_ops/{item.ops.type}", link)
 
 
-@contextmanager
-def _hinted() -> Iterator[None]:
-    try:
-        yield
-    except KernelError as error:
-        if error.errno == errno.EPERM:
-            raise LskelError(f"cannot attach: {error.what}", hint=why_refused()) from error
-        raise
+def _reason(program: Program) -> str:
+    kind = PLACE_KINDS.get(type(program).__name__)
+    if kind is None:
+        return f"programs of type {_type(program)} do not attach by themselves"
+    return f"needs {kind.what}: --attach PROGRAM={kind.metavar}"
 
 
-def _to_interface(name: str, op: ProgLoad, fd: int, interface: str) -> Attached:
-    if op.type != ProgType.XDP:
-        raise UsageError(
-            f"a program of type {enum_name(ProgType, op.type)} is not attached to an interface"
-        )
-    try:
-        number = socket.if_nametoindex(interface)
-    except OSError as error:
-        raise NotFound(f"there is no network interface '{interface}'") from error
-    return Attached(name, f"xdp on {interface}", links.attach_xdp(fd, number))
-
-
-def _reason(op: ProgLoad, attach_type: int, target: str) -> str:
-    kind = enum_name(ProgType, op.type)
-    if op.type == ProgType.XDP:
-        return "needs an interface: --attach PROGRAM=INTERFACE"
-    if not target and links.can_attach(op.type, attach_type, "category/name"):
-        return "its section name says no target"
-    return f"programs of type {kind} do not attach by themselves"
+def _type(program: Program) -> str:
+    return enum_name(ProgType, program.definition.type)

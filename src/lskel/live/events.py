@@ -1,13 +1,12 @@
-"""Events from ring buffers, decoded by BTF."""
+"""Events from ring and perf buffers, decoded by BTF."""
 
 from __future__ import annotations
 
-import select
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lskel.bpf.enums import MapType
 from lskel.btf import types as t
@@ -15,18 +14,23 @@ from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.btf.value import Decoder, Value
 from lskel.errors import BadInput, NotFound
-from lskel.replay.loaded import Loaded
-from lskel.runtime.ringbuf import RingBuffer
+from lskel.replay.loaded import Loaded, LoadedMap
+from lskel.runtime import events
+from lskel.runtime.maps.base import MapDefinition
+from lskel.runtime.maps.event_map import EventMap
+from lskel.runtime.maps.perfbuf import PerfBufferMap
+from lskel.runtime.maps.ringbuf import RingBufferMap
+from lskel.runtime.objects import Fd, MapInfo
 
 DEFAULT_TYPE = "event"
-# How many events of one ring come before another ring has its turn.
-BATCH = 4096
-# epoll takes no longer time-outs than some weeks.
-MAX_WAIT = 3600.0
+BUFFERS: Mapping[int, type[EventMap[Any]]] = {
+    MapType.RINGBUF: RingBufferMap,
+    MapType.PERF_EVENT_ARRAY: PerfBufferMap,
+}
 
 
 class Event(NamedTuple):
-    """A record of a ring buffer; `value` is None where no type is known or it is too short."""
+    """A record of a buffer; `value` is None where no type is known or it is too short."""
 
     map: str
     raw: bytes
@@ -34,57 +38,60 @@ class Event(NamedTuple):
 
 
 class Events:
-    """The ring buffers of a loaded object, read together; a context manager."""
+    """The ring and perf buffers of a loaded object, read together; a context manager."""
 
     def __init__(self, loaded: Loaded, types: Mapping[str, str] | None = None) -> None:
         """`types` names a BTF type for a map; NotFound where there is no such map or type."""
         btf = Btf(loaded.trace.btf) if loaded.trace.btf is not None else None
         wanted = dict(types or {})
-        self._rings: dict[int, tuple[str, RingBuffer, Decoder | None]] = {}
-        self._poll = select.epoll()
+        self._decoders: dict[EventMap[Any], Decoder | None] = {}
         with ExitStack() as cleanup:
-            cleanup.callback(self._poll.close)
             for name, made in loaded.maps.items():
                 info = made.info()
-                if info.type != MapType.RINGBUF:
+                if info.type not in BUFFERS:
                     continue
                 decoder = _decoder(btf, name, wanted.pop(name, None))
-                fd = made.fd.fileno()
-                ring = cleanup.enter_context(RingBuffer(fd, info.max_entries))
-                self._rings[ring.fileno()] = (name, ring, decoder)
-                self._poll.register(ring.fileno(), select.EPOLLIN)
+                buffer = _buffer(made, info)
+                cleanup.callback(buffer.close)
+                self._decoders[buffer] = decoder
             if wanted:
-                raise NotFound(f"there is no ring buffer '{next(iter(wanted))}'")
+                raise NotFound(f"there is no ring or perf buffer '{next(iter(wanted))}'")
+            self._events = cleanup.enter_context(events.Events(self._decoders.keys()))
             self._cleanup = cleanup.pop_all()
 
     @property
     def maps(self) -> tuple[str, ...]:
-        """Names of the ring buffers."""
-        return tuple(name for name, _, _ in self._rings.values())
+        """Names of the buffers."""
+        return tuple(buffer.name for buffer in self._decoders)
 
-    def until(self, end: float | None, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Events as they come, until `end` (time.monotonic seconds; None: for ever) or `stop`."""
-        while not stop():
-            left = MAX_WAIT if end is None else end - time.monotonic()
-            if left <= 0:
-                return
-            self._poll.poll(min(left, MAX_WAIT))
-            for event in self.available(BATCH):
-                yield event
-                if end is not None and time.monotonic() >= end:
-                    return
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many events did not fit, by perf buffer; ring buffers do not count them."""
+        return {
+            buffer.name: sum(buffer.lost.values())
+            for buffer in self._decoders
+            if isinstance(buffer, PerfBufferMap)
+        }
 
-    def available(self, limit: int | None = None) -> Iterator[Event]:
-        """The events that are there, without waiting; at most `limit` of each ring.
+    def until(self, end: float | None) -> Iterator[Event]:
+        """Events as they come, until `end` (time.monotonic seconds; None: for ever)."""
+        duration = None if end is None else max(0, end - time.monotonic())
+        for buffer, raw in self._events.events(duration):
+            yield self._event(buffer, raw)
 
-        Without a limit it ends when the programs pause: they may write as fast as we read.
+    def available(self) -> Iterator[Event]:
+        """The events that are there, without waiting.
+
+        It ends when the programs pause: they may write as fast as we read.
         """
-        for name, ring, decoder in self._rings.values():
-            for raw in islice(ring.consume(), limit):
-                yield Event(name, raw, _decode(decoder, raw))
+        for buffer, raw in self._events.consume():
+            yield self._event(buffer, raw)
+
+    def _event(self, buffer: EventMap[Any], raw: bytes) -> Event:
+        return Event(buffer.name, raw, _decode(self._decoders[buffer], raw))
 
     def close(self) -> None:
-        """Unmap all rings."""
+        """Unmap all buffers."""
         self._cleanup.close()
 
     def __enter__(self) -> Events:
@@ -92,6 +99,15 @@ class Events:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _buffer(made: LoadedMap, info: MapInfo) -> EventMap[Any]:
+    shape = MapDefinition(
+        *(made.name, info.type, info.key_size, info.value_size, info.max_entries, info.flags)
+    )
+    buffer = BUFFERS[info.type](shape)
+    buffer.bind(Fd(os.dup(made.fd.fileno())))
+    return buffer
 
 
 def _decode(decoder: Decoder | None, raw: bytes) -> Value | None:

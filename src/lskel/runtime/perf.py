@@ -66,10 +66,11 @@ def open_probe(pmu: str, place: bytes, offset: int, pid: int = ANY_PROCESS, **fi
     `offset` is an address; `fields` are those that the PMU's format names. NotSupported where the
     kernel has no such PMU or field, KernelError where it refuses.
     """
+    kind = _pmu_type(pmu)
     config = _pmu_config(pmu, fields)
     text = place + b"\0" if place else b""
     attr = _PROBE_ATTR.pack(
-        _pmu_type(pmu), _PROBE_ATTR.size, config, 0, 0, 0, 0, 0, 0, address_of(text), offset
+        kind, _PROBE_ATTR.size, config, 0, 0, 0, 0, 0, 0, address_of(text), offset
     )
     # With BPF a probe of all processes is on every CPU, whichever one the event is opened for.
     return _open(attr, pid, online_cpus()[0] if pid == ANY_PROCESS else -1)

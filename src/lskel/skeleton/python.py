@@ -34,6 +34,7 @@ from lskel.trace import (
     MapCreate,
     MapUpdate,
     MemberIndex,
+    Trace,
     TypeSize,
 )
 
@@ -90,19 +91,19 @@ class _Generator:
     def __init__(self, loader: Loader, name: str | None, event_types: Mapping[str, str]) -> None:
         self._loader = loader
         self._trace = loader.trace
-        self._class = _class_name(loader.trace.name, name)
+        taken = _taken(loader.trace)
+        self._class = _class_name(loader.trace.name, name, taken)
+        taken |= {self._class + part for part in ("", *_PARTS)}
         self._btf = Btf(loader.trace.btf) if loader.trace.btf is not None else None
-        self._types = TypeWriter(self._btf) if self._btf is not None else None
+        self._types = TypeWriter(self._btf, taken) if self._btf is not None else None
         self._events = dict(event_types)
         self._imports: dict[str, set[str]] = {}
 
     def text(self, *, embed: bool) -> str:
         """The module."""
         trace, loader = self._trace, self._loader
-        self._import("runtime.skeleton", "Image", "Links", "Maps", "Programs", "Skeleton")
-        self._import("runtime.maps.base", "MapDefinition")
-        self._import("runtime.program", "ProgramDefinition")
-        self._import("errors", *_ERRORS)
+        for module, names in _ALWAYS.items():
+            self._import(module, *names)
         maps = _unique(self._maps())
         if self._events:
             raise NotFound(f"there is no ring or perf buffer '{next(iter(self._events))}'")
@@ -305,8 +306,7 @@ class _Generator:
         prog_type = op.type if op is not None else ProgType.UNSPEC
         attach_type = op.expected_attach_type if op is not None else 0
         number = attach_type if isinstance(attach_type, int) else 0
-        path = program_class(spec.kind, prog_type, number) or _PLAIN_PROGRAM
-        cls = self._class_of(path)
+        cls = self._class_of(_program_path(self._trace, slot))
         definition = (
             f"ProgramDefinition({_quoted(made.name)}, {_quoted(spec.kind or spec.name)}, "
             f"{_quoted(spec.target)}, {int(prog_type)}, {int(number)}"
@@ -349,8 +349,24 @@ class _Generator:
         return [("maps", rows), ("progs", kinds)]
 
 
+# The classes of a skeleton are its own name and these.
+_PARTS = ("Maps", "Programs", "Links")
 # What users of a skeleton may want to catch.
 _ERRORS = ("LskelError", "NoPermission", "NotFound", "NotSupported", "ReplayError", "UsageError")
+# What every skeleton imports.
+_ALWAYS = {
+    "runtime.skeleton": ("Image", "Links", "Maps", "Programs", "Skeleton"),
+    "runtime.maps.base": ("MapDefinition",),
+    "runtime.program": ("ProgramDefinition",),
+    "errors": _ERRORS,
+}
+# And what some do, besides the classes of maps and programs.
+_SOMETIMES = (
+    *("ArenaMap", "DataMap", "KconfigMap", "Link", "StructOpsMap", "raw"),
+    *("AttachBtfId", "AttachFd", "MemberIndex", "TypeSize"),
+    *("KconfigType", "KconfigVar", "Member", "StructOps"),
+    *("a2b_base64", "decompress", "sys"),
+)
 # Sizes of keys and values without BTF that are taken for numbers.
 _RAW_INTS = (1, 2, 4, 8)
 # The types that the constructors of map classes take.
@@ -368,14 +384,33 @@ def _definition(create: MapCreate, *, pinned: bool) -> str:
     return text + (", pinned=True)" if pinned else ")")
 
 
-def _class_name(name: str, given: str | None) -> str:
+def _taken(trace: Trace) -> set[str]:
+    """Names that a module of the object imports, or may."""
+    maps = (map_kind(trace.map_create(slot).type).path for slot in range(len(trace.maps)))
+    programs = (_program_path(trace, slot) for slot in range(len(trace.programs)))
+    classes = {path.partition(":")[2] for path in (*maps, *programs)}
+    return classes | {name for names in _ALWAYS.values() for name in names} | set(_SOMETIMES)
+
+
+def _program_path(trace: Trace, slot: int) -> str:
+    """The path of a program's class."""
+    op = trace.prog_load(slot)
+    kind = parse_section(trace.programs[slot].section).kind
+    if op is None:
+        return _PLAIN_PROGRAM
+    attach_type = op.expected_attach_type
+    number = attach_type if isinstance(attach_type, int) else 0
+    return program_class(kind, op.type, number) or _PLAIN_PROGRAM
+
+
+def _class_name(name: str, given: str | None, taken: set[str]) -> str:
     if given is not None:
-        if not given.isidentifier() or keyword.iskeyword(given):
-            raise UsageError(f"'{given}' cannot name a class")
+        if not given.isidentifier() or keyword.iskeyword(given) or given in taken:
+            raise UsageError(f"'{given}' cannot name a class, or is the runtime's")
         return given
     parts = re.split(r"[^0-9A-Za-z]+", name)
     made = "".join(part[:1].upper() + part[1:] for part in parts if part)
-    return made if made.isidentifier() else f"Bpf{made}"
+    return made if made.isidentifier() and made not in taken else f"Bpf{made}"
 
 
 def _identifier(name: str) -> str:

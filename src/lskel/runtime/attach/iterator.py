@@ -1,0 +1,173 @@
+"""Iterators: programs that the kernel calls for each of its objects when someone reads."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from enum import IntEnum
+
+from lskel.bpf.enums import AttachType, Cmd
+from lskel.bpf.layouts import ITER_CREATE
+from lskel.errors import UsageError
+from lskel.runtime.attach.link import link_create
+from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.opened import opened
+from lskel.runtime.attach.refusals import explained
+from lskel.runtime.objects import Fd
+from lskel.runtime.syscall import KernelError, address_of, bpf, host_attr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lskel.runtime.attach.opened import Target
+    from lskel.runtime.maps.base import Map
+
+_HINTS = {
+    errno.EINVAL: "the iterator takes other arguments, or the kernel lacks them: 6.1 for 'cgroup', "
+    "'tid' and 'pid'",
+    errno.EBADF: "this iterator needs a map: attach(map)",
+}
+# Those that walk through one map.
+_OF_A_MAP = ("bpf_map_elem", "bpf_sk_storage_map", "sockmap")
+_OF_CGROUPS = "cgroup"
+
+# union bpf_iter_link_info of uapi/linux/bpf.h, and its members for a map, cgroups, tasks.
+_INFO_SIZE = 16
+_MAP = struct.Struct("=I")
+_CGROUP = struct.Struct("=IIQ")
+_TASK = struct.Struct("=III")
+
+_CHUNK = 1 << 16
+
+
+class CgroupOrder(IntEnum):
+    """Which cgroups, seen from one of them, and in which order: enum bpf_cgroup_iter_order."""
+
+    SELF_ONLY = 1
+    DESCENDANTS_PRE = 2
+    DESCENDANTS_POST = 3
+    ANCESTORS_UP = 4
+
+
+def attach_iterator(
+    prog_fd: int,
+    *,
+    map_fd: int | None = None,
+    cgroup: Target | None = None,
+    order: CgroupOrder | None = None,
+    tid: int = 0,
+    pid: int = 0,
+) -> Fd:
+    """Make a link from which the iterator is read (`read_iterator`). Linux 5.8.
+
+    An iterator of a map's elements needs the map; one of cgroups the `order` and where to begin, a
+    path or an fd, by default the root (6.1); one of tasks, their files or memory can be for one
+    thread or one process (6.1). UsageError for more than one of these; NotFound where there is no
+    such cgroup, BpfError where the kernel refuses.
+    """
+    for_cgroups = cgroup is not None or order is not None
+    if (map_fd is not None) + for_cgroups + bool(tid) + bool(pid) > 1:
+        raise UsageError("an iterator takes one of 'map', 'cgroup', 'tid' and 'pid'")
+    if map_fd is not None:
+        return _attach(prog_fd, _MAP.pack(map_fd))
+    if tid or pid:
+        return _attach(prog_fd, _TASK.pack(tid, pid, 0))
+    if not for_cgroups:
+        return _attach(prog_fd, b"")
+    order = CgroupOrder.DESCENDANTS_PRE if order is None else order
+    if cgroup is None:
+        return _attach(prog_fd, _CGROUP.pack(order, 0, 0))
+    with opened(cgroup, "cgroup") as fd:
+        return _attach(prog_fd, _CGROUP.pack(order, fd, 0))
+
+
+def _attach(prog_fd: int, info: bytes) -> Fd:
+    fields = {}
+    padded = info.ljust(_INFO_SIZE, b"\0")
+    if info:
+        fields = {"iter_info": address_of(padded), "iter_info_len": len(padded)}
+    with explained(_HINTS):
+        return link_create(prog_fd, 0, AttachType.TRACE_ITER, **fields)
+
+
+def iterator_fd(link_fd: int) -> Fd:
+    """A file with one walk over the objects; BpfError where the kernel refuses. Linux 5.8."""
+    return Fd(bpf(Cmd.ITER_CREATE, host_attr(ITER_CREATE, "flags", link_fd=link_fd)))
+
+
+def read_iterator(link_fd: int) -> bytes:
+    """Walk over the objects now: all that the program writes. KernelError where that fails."""
+    chunks: list[bytes] = []
+    with iterator_fd(link_fd) as iterator:
+        while True:
+            try:
+                chunk = os.read(iterator.fileno(), _CHUNK)
+            except BlockingIOError:
+                continue  # the kernel passed over many objects without a word
+            except OSError as error:
+                raise KernelError("read(iterator)", error.errno or 0) from error
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+
+
+class IteratorProgram(LinkedProgram):
+    """A program of ``SEC("iter/...")``."""
+
+    def attaches_itself(self) -> bool:
+        """Whether the iterator needs no map."""
+        return self.definition.target not in _OF_A_MAP
+
+    def attach(
+        self,
+        map: Map | None = None,
+        *,
+        cgroup: Target | None = None,
+        order: CgroupOrder | None = None,
+        tid: int = 0,
+        pid: int = 0,
+    ) -> Fd:
+        """Make a link from which the iterator is read; it may be pinned, and read as a file.
+
+        The arguments are those of `attach_iterator`; iterators of cgroups walk over all of them by
+        default, each before those in it. Raises what that function does.
+        """
+        link = self._link(map, cgroup, order, tid, pid)
+        self.attached(link)
+        return link
+
+    def read(
+        self,
+        map: Map | None = None,
+        *,
+        cgroup: Target | None = None,
+        order: CgroupOrder | None = None,
+        tid: int = 0,
+        pid: int = 0,
+    ) -> bytes:
+        """Walk over the objects now: all that the program writes.
+
+        Takes a link of its own for the time, with the arguments of `attach`; `read_iterator` reads
+        from one that there is. Raises what `attach` does, KernelError where reading fails.
+        """
+        with self._link(map, cgroup, order, tid, pid) as link:
+            return read_iterator(link.fileno())
+
+    def _link(
+        self,
+        of: Map | None,
+        cgroup: Target | None,
+        order: CgroupOrder | None,
+        tid: int,
+        pid: int,
+    ) -> Fd:
+        if order is None and self.definition.target == _OF_CGROUPS:
+            order = CgroupOrder.DESCENDANTS_PRE
+        return attach_iterator(
+            self.fileno(),
+            map_fd=None if of is None else of.fileno(),
+            cgroup=cgroup,
+            order=order,
+            tid=tid,
+            pid=pid,
+        )
