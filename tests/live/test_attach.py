@@ -25,7 +25,7 @@ from lskel.runtime.attach.kinds import class_path
 from lskel.runtime.elements import lookup
 from lskel.runtime.objects import map_info
 from tests.attach.cases.userspace import PYTHON
-from tests.attach.network import bundle
+from tests.attach.exercise import bundle
 from tests.attach.scenes import datagram
 from tests.build.clang import compile_bpf, example
 from tests.runtime.namespaces import cgroup, in_child, network_namespace

@@ -18,7 +18,7 @@ from lskel.runtime.attach.tracepoint import TracepointProgram
 from lskel.runtime.attach.tracing import TracingProgram
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
-from tests.attach.cases.network import Case, Lack
+from tests.attach.cases.case import Case, Lack
 from tests.attach.scenes import Scene
 from tests.attach.tracefs import mounted_tracefs
 

@@ -13,7 +13,7 @@ from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.elf_symbols import ElfFile
 from lskel.runtime.attach.uprobe import THIS_PROCESS, UprobeMultiProgram, UprobeProgram
 from lskel.runtime.attach.usdt import UsdtProgram
-from tests.attach.cases.network import Case, Lack
+from tests.attach.cases.case import Case, Lack
 from tests.attach.scenes import Scene, Setting
 
 if TYPE_CHECKING:

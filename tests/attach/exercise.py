@@ -16,12 +16,11 @@ from lskel.replay.options import Options
 from lskel.runtime.elements import lookup
 from lskel.runtime.objects import Fd, map_info
 from lskel.runtime.program import ProgramDefinition
-from tests.attach.cases import network, tracing, userspace
-from tests.attach.cases.network import Case, version
+from tests.attach.cases import CASES
+from tests.attach.cases.case import Case, version
 from tests.build.clang import compile_bpf
 from tests.runtime.namespaces import CommandFailed
 
-CASES = (*network.CASES, *tracing.CASES, *userspace.CASES)
 SOURCES = Path(__file__).parent / "bpf"
 _BY_NAME = {case.name: case for case in CASES}
 

@@ -1,4 +1,4 @@
-"""Each case, on this kernel."""
+"""Each way to attach, on this kernel."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.cases.network import Case
+from tests.attach.cases import CASES
+from tests.attach.cases.case import Case
+from tests.attach.exercise import Runs, bundle, check, exercise
 from tests.attach.freplace import check_results, replace_functions
-from tests.attach.network import CASES, Runs, bundle, check, exercise
 from tests.conftest import lacking
 
 by_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

@@ -1,4 +1,4 @@
-"""Each case in machines with other kernels."""
+"""Each way to attach, in machines with other kernels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.cases.network import Case
+from tests.attach.cases import CASES
+from tests.attach.cases.case import Case
+from tests.attach.exercise import Runs, bundle, check, exercise
 from tests.attach.freplace import Results, check_results, replace_functions
-from tests.attach.network import CASES, Runs, bundle, check, exercise
 from tests.vm.job import Job
 from tests.vm.machine import Machine
 
