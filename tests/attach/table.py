@@ -8,17 +8,22 @@ Does every case on the running kernel and in a machine for each other one: some 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import lskel
+from tests import corpus
 from tests.attach.cases import CASES
-from tests.attach.cases.case import Case
+from tests.attach.cases.case import Case, version
 from tests.attach.exercise import Runs, bundle, exercise
+from tests.attach.freplace import replace_functions
+from tests.live import tcp_congestion
 from tests.vm.job import Job
 from tests.vm.machine import SERIES, Kernel, Machine, boot, find_kernel, missing, run_here
+from tests.vm.test_features import CONGESTION_CONTROL
 
 _TOTAL = 1800  # seconds
 
@@ -27,7 +32,37 @@ class Column(NamedTuple):
     """A kernel, and what became of each case there."""
 
     kernel: str
+    release: str
     runs: dict[str, Runs]
+    others: dict[str, bool]
+
+
+class Other(NamedTuple):
+    """A way to attach that is no single case: its job, and whether what came of it is success."""
+
+    name: str
+    job: Job
+    worked: Callable[[Any], bool]
+
+
+def others(directory: Path) -> list[Other]:
+    """Functions of programs that are replaced, and struct_ops."""
+    functions = {
+        "target": bundle("freplace_target", directory),
+        "source": bundle("freplace", directory),
+    }
+    path = next(path for path in corpus.objects() if path.stem == CONGESTION_CONTROL)
+    control = directory / "control.lskel"
+    lskel.generate(lskel.open_object(path)).save(control)
+    congestion = {"bundle": str(control), "name": CONGESTION_CONTROL}
+    return [
+        Other("freplace", Job("freplace", replace_functions, functions), lambda r: not r[-1]),
+        Other(
+            "struct_ops",
+            Job("struct_ops", tcp_congestion.exercise, congestion, 60),
+            lambda r: bool(r["used"] == CONGESTION_CONTROL and not r["still_there"]),
+        ),
+    ]
 
 
 def columns() -> list[Column]:
@@ -42,6 +77,9 @@ def columns() -> list[Column]:
             for case in CASES
         ]
 
+        extra = others(directory)
+        jobs += [other.job for other in extra]
+
         def run(kernel: Kernel | None) -> Machine:
             shared = directory / (kernel.series if kernel else "here")
             shared.mkdir()
@@ -49,12 +87,16 @@ def columns() -> list[Column]:
                 return run_here(jobs, shared, _TOTAL)
             return boot(kernel, jobs, shared, _TOTAL)
 
-        *others, here = pool.map(run, [*map(find_kernel, SERIES), None])
-    names = [*(f"{machine.release.partition('-')[0]} (Debian)" for machine in others)]
-    names.append(f"{here.release.partition('-')[0]} (locked down)")
+        machines = list(pool.map(run, [*map(find_kernel, SERIES), None]))
+    where = [*["Debian"] * len(SERIES), "locked down"]
     return [
-        Column(name, {case.name: Runs(*machine.value(case.name)) for case in CASES})
-        for name, machine in zip(names, [*others, here], strict=True)
+        Column(
+            f"{'.'.join(map(str, version(machine.release)))} ({what})",
+            machine.release,
+            {case.name: Runs(*machine.value(case.name)) for case in CASES},
+            {other.name: other.worked(machine.value(other.name)) for other in extra},
+        )
+        for machine, what in zip(machines, where, strict=True)
     ]
 
 
@@ -74,8 +116,11 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield f"| kind | {' | '.join(column.kernel for column in columns)} |"
     yield "|---|" + "---|" * len(columns)
     for case in CASES:
-        cells = (_cell(case, column.runs[case.name]) for column in columns)
+        cells = (_cell(case, column) for column in columns)
         yield f"| {case.name} | {' | '.join(cells)} |"
+    for name in columns[0].others:
+        worked = ("link" if column.others[name] else "no: locked down" for column in columns)
+        yield f"| {name} | {' | '.join(worked)} |"
     yield ""
     yield (
         "The class of a program follows from its section's name (`lskel.runtime.attach.kinds`); "
@@ -84,15 +129,14 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     )
 
 
-def _cell(case: Case, runs: Runs) -> str:
+def _cell(case: Case, column: Column) -> str:
+    runs, lack = column.runs[case.name], case.lack
     if runs.during:
         return "link" if runs.linked else "yes"
-    assert runs.refused, case.name
-    lack = case.lack
-    assert lack is not None, (case.name, runs.refused)
-    reasons = [f"since {'.'.join(map(str, lack.since))}"] if lack.since > (0, 0) else []
-    reasons += [lack.option] if lack.option else []
-    return f"no: {', '.join(reasons) or 'locked down'}"
+    assert runs.refused and lack is not None, (case.name, runs.refused)
+    if version(column.release) < lack.since:
+        return f"no: since {'.'.join(map(str, lack.since))}"
+    return f"no: {lack.option}" if lack.option and not lack.without else "no: locked down"
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ from lskel.runtime.kallsyms import KALLSYMS
 
 # Lines of available_filter_functions for functions of memory that was given back.
 _GONE = "__ftrace_invalid_address__"
-_TEXT = "tTwW"
+_TEXT = "TtWw"
+_SIGNS = frozenset("*?")
 
 # CONFIG_ARCH_HAS_SYSCALL_WRAPPER: __x64_sys_close. By what uname(2) calls the machine.
 _SYSCALL_PREFIXES = {
@@ -30,13 +31,13 @@ def traceable_functions() -> list[str]:
     try:
         listed = read_tracefs("available_filter_functions", "list of functions")
     except LskelError:
-        return symbols()
+        return _symbols()
     # "NAME", "NAME [MODULE]"
     names = (line.partition(" ")[0] for line in listed.splitlines())
     return list(dict.fromkeys(name for name in names if not name.startswith(_GONE)))
 
 
-def symbols() -> list[str]:
+def _symbols() -> list[str]:
     """Names of the functions in /proc/kallsyms, each once."""
     lines = (line.split(None, 3) for line in read_text(KALLSYMS).splitlines())
     return list(dict.fromkeys(fields[2] for fields in lines if fields[1] in _TEXT))
@@ -45,8 +46,10 @@ def symbols() -> list[str]:
 def matching_functions(pattern: str) -> list[str]:
     """Those whose name fits a pattern, where "*" is any text and "?" any letter.
 
-    NotFound where there is none.
+    NotFound where there is none. What is no pattern is the function's name, and not looked up.
     """
+    if not _SIGNS & set(pattern):
+        return [pattern]
     import re
 
     special = {"*": ".*", "?": "."}
@@ -65,8 +68,10 @@ def syscall_function(name: str) -> str:
     import os
 
     prefixes = (_SYSCALL_PREFIXES.get(os.uname().machine, "__se_sys_"), "__se_sys_", "sys_")
-    there = set(symbols())
+    with open(KALLSYMS, "rb") as file:  # noqa: PTH123 - pathlib is dear to import
+        # Lines are not taken apart: there are some hundred thousand.
+        listed = file.read()
     for prefix in prefixes:
-        if prefix + name in there:
+        if any(f" {kind} {prefix}{name}\n".encode() in listed for kind in _TEXT):
             return prefix + name
     raise NotFound(f"the kernel has no system call '{name}'")
