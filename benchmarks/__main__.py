@@ -14,7 +14,9 @@ from pathlib import Path
 import lskel
 from benchmarks.cold import cold
 from benchmarks.commands import one_object, whole_corpus
+from benchmarks.events import events
 from benchmarks.loading import loading
+from benchmarks.maps import maps
 from benchmarks.simulator import simulator
 from tests import corpus
 from tests.selftests.reference import tool
@@ -27,7 +29,9 @@ PARTS: dict[str, tuple[Callable[[Path, int], Iterator[str]], int]] = {
     "corpus": (whole_corpus, 3),
     "loading": (loading, 9),
     "cold": (cold, 21),
+    "events": (events, 15),
     "simulator": (simulator, 15),
+    "maps": (maps, 3),
 }
 
 

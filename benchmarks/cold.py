@@ -49,7 +49,7 @@ def cold(scratch: Path, rounds: int) -> Iterator[str]:
     yield ""
     yield (
         "From starting the process to its end, everything closed. *Python* is `python -c pass`, "
-        "the floor. A skeleton is one script, which Python compiles each time. BCC compiles what it "
+        "the floor. A skeleton is one script, compiled by Python each time. BCC compiles what it "
         "loads; it does the job of hello, where it works (it needs "
         "Debian's python3-bpfcc, and a kernel's headers, at BCC_KERNEL_SOURCE). "
         f"Memory is the peak of what was resident. {rounds} rounds."

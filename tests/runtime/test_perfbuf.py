@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice
 
 import pytest
 
@@ -168,15 +169,49 @@ def test_records_split_at_the_end_of_the_ring() -> None:
         words = cleanup.enter_context(memoryview(memory).cast("Q"))
         ring = perfbuf._Ring(0, -1, memory, words)
         head = 0
-        expected = []
+        lost = 0
         for number in range(1000):
-            body = bytes([number % 256]) * (8 + 8 * (number % 30))
-            record = struct.pack("=IHH", 9 + number % 2, 0, 8 + len(body)) + body
-            for at, byte in enumerate(record):
+            data = bytes([number % 256]) * (4 + 8 * (number % 30))
+            sample = struct.pack("=IHHI", 9, 0, 12 + len(data), len(data)) + data
+            other = struct.pack("=IHHQQ", 2 + number % 2, 0, 24, 77, number)
+            for at, byte in enumerate(other + sample):
                 memory[PAGE + (head + at) % PAGE] = byte
-            head += len(record)
+            head += len(other + sample)
             words[128] = head
-            expected = [(9 + number % 2, body)]
-            assert list(ring.drain()) == expected
+            lost += number * (number % 2 == 0)
+            assert ring.ready()
+            assert list(ring.samples()) == [data]
             assert words[129] == head
+            assert ring.lost == lost
         assert head > 10 * PAGE
+
+
+@pytest.mark.kernel
+def test_what_was_not_handed_out_stays(events: Fd) -> None:
+    cpu = online_cpus()[-1]
+    with load_program(ProgType.RAW_TRACEPOINT, outputs_to_perf(events.fileno(), 12)) as prog:
+        with PerfBuffer(events.fileno(), pages=1) as buffer:
+            for number in range(10):
+                run_program(prog, u64(number), cpu=cpu)
+            assert [data[:8] for _, data in islice(buffer.consume(), 4)] == list(map(u64, range(4)))
+            one, other = buffer.consume(), buffer.consume()
+            turns = [next(one), next(other), next(one), *other, *one]
+            assert [data[:8] for _, data in turns] == list(map(u64, range(4, 10)))
+            run_program(prog, u64(10), cpu=cpu)
+            late = buffer.consume()
+            assert next(late)[1][:8] == u64(10)
+        del late  # the memory has gone; nothing happens
+
+
+@pytest.mark.kernel
+def test_cpus_take_turns(events: Fd) -> None:
+    """Who stops early every time still hears of every CPU."""
+    with (
+        load_program(ProgType.RAW_TRACEPOINT, outputs_to_perf(events.fileno(), 12)) as prog,
+        PerfBuffer(events.fileno()) as buffer,
+    ):
+        for cpu in online_cpus():
+            for number in range(5):
+                run_program(prog, u64(number), cpu=cpu)
+        firsts = [next(buffer.consume())[0] for _ in online_cpus()]
+        assert sorted(firsts) == sorted(online_cpus())

@@ -240,6 +240,49 @@ def test_a_record_counts_as_read_when_it_is_handed_out() -> None:
 
 
 @linux
+@pytest.mark.parametrize("start", [0, (1 << 8 * ctypes.sizeof(ctypes.c_ulong)) - 600])
+def test_the_kernel_gets_room_back_soon(start: int) -> None:
+    """A sixteenth of the ring at once, though the iterator goes on."""
+    size, part = 2 * PAGE, 2 * PAGE // 16
+    with KernelSide(size, start) as kernel, RingBuffer(kernel.fd.fileno(), size) as ring:
+        for number in range(60):
+            kernel.put(bytes([number]) * 100)
+        held = []
+        for read, _ in enumerate(records := ring.consume(), 1):
+            held.append(start + 112 * read - kernel.consumed() & sys.maxsize * 2 + 1)
+        assert max(held) < part + 112
+        assert kernel.consumed() == kernel.position
+        del records
+
+
+@linux
+def test_iterators_share_what_is_there() -> None:
+    with KernelSide(PAGE) as kernel, RingBuffer(kernel.fd.fileno(), PAGE) as ring:
+        for number in range(4):
+            kernel.put(bytes([number]))
+        one, other = ring.consume(), ring.consume()
+        assert [next(one), next(other), next(one)] == [b"\0", b"\1", b"\2"]
+        kernel.put(b"\4")
+        # The end that `one` saw is passed by now.
+        assert list(other) == [b"\3", b"\4"]
+        assert list(one) == []
+        assert kernel.consumed() == kernel.position
+        assert not ring.ready()
+
+
+@linux
+def test_closing_gives_room_back() -> None:
+    with KernelSide(PAGE) as kernel:
+        with RingBuffer(kernel.fd.fileno(), PAGE) as ring:
+            kernel.put(b"read")
+            unread = kernel.put(b"unread")
+            records = ring.consume()
+            assert next(records) == b"read"
+        assert kernel.consumed() == unread
+        del records  # the memory has gone; nothing happens
+
+
+@linux
 def test_a_ring_of_many_pages() -> None:
     size = 16 * PAGE
     with KernelSide(size) as kernel, RingBuffer(kernel.fd.fileno(), size) as ring:

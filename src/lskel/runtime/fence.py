@@ -13,7 +13,7 @@ _second = allocate_lock()
 
 
 def fence_by_locks() -> None:
-    """Loads before the call happen before loads and stores after it, on every machine.
+    """Loads and stores before the call happen before stores after it, loads also before loads.
 
     Python has no barrier of its own. Releasing one lock orders what came before, taking another
     afterwards orders what follows, and a release and a later acquire do not change places.

@@ -33,6 +33,10 @@ _SAMPLE = 9
 # What follows the header: the size of a sample's data; the id and number of lost samples.
 _SAMPLE_SIZE = struct.Struct("=I")
 _LOST_COUNT = struct.Struct("=QQ")
+# Where the data begins.
+_BASE = mmap.PAGESIZE
+# The kernel is told how far we are once in so many parts of a ring.
+_PARTS = 16
 
 
 class PerfBuffer:
@@ -61,17 +65,27 @@ class PerfBuffer:
                 cleanup.callback(elements.delete, fd, key)
                 self._epoll.register(ring.event, select.EPOLLIN)
             self._cleanup = cleanup.pop_all()
-        self.lost = dict.fromkeys((ring.cpu for ring in self._rings), 0)
+        # The CPU whose turn it is: who reads but a part of what is there reads of all in the end.
+        self._turn = 0
+
+    @property
+    def lost(self) -> dict[int, int]:
+        """How many samples did not fit, by CPU; the kernel tells in front of the next that does."""
+        return {ring.cpu: ring.lost for ring in self._rings}
 
     def fileno(self) -> int:
         """For epoll and selectors: readable once for what has arrived, so consume all of it."""
         return self._epoll.fileno()
 
+    def ready(self) -> bool:
+        """Whether there are records."""
+        return any(ring.ready() for ring in self._rings)
+
     def poll(self, timeout: float | None = None) -> bool:
         """Wait until there is something to consume; False after `timeout` seconds (None: never)."""
         # The kernel tells each arrival to one poll only, be it answered or not.
         deadline = None if timeout is None else monotonic() + timeout
-        while not any(ring.ready() for ring in self._rings):
+        while not self.ready():
             if not self._epoll.poll(None if deadline is None else max(0, deadline - monotonic())):
                 return False
         return True
@@ -79,16 +93,16 @@ class PerfBuffer:
     def consume(self) -> Iterator[tuple[int, bytes]]:
         """The samples that are there, (CPU, data), without waiting; in order for each CPU.
 
-        A sample counts as read when it is handed out. The kernel pads data to 4 bytes more than
-        a multiple of 8, and does not say how much of it is padding.
+        A sample counts as read when it is handed out; the kernel gets its room back as from a
+        `RingBuffer`. The kernel pads data to 4 bytes more than a multiple of 8, and does not say
+        how much of it is padding.
         """
-        for ring in self._rings:
-            for kind, body in ring.drain():
-                if kind == _SAMPLE:
-                    (size,) = _SAMPLE_SIZE.unpack_from(body)
-                    yield ring.cpu, body[_SAMPLE_SIZE.size : _SAMPLE_SIZE.size + size]
-                elif kind == _LOST:
-                    self.lost[ring.cpu] += _LOST_COUNT.unpack_from(body)[1]
+        for number in range(self._turn, self._turn + len(self._rings)):
+            ring = self._rings[number % len(self._rings)]
+            self._turn = (number + 1) % len(self._rings)
+            cpu = ring.cpu
+            for data in ring.samples():
+                yield cpu, data
 
     def close(self) -> None:
         """Take the entries out of the map and unmap the rings; does nothing the second time."""
@@ -107,37 +121,59 @@ class _Ring:
     def __init__(self, cpu: int, event: int, memory: mmap.mmap, words: memoryview) -> None:
         self.cpu = cpu
         self.event = event
+        self.lost = 0
         self._memory = memory
         self._words = words
         self._size = len(memory) - mmap.PAGESIZE
+        # Behind what was handed out: the kernel may be told later, and iterators share it.
+        self._position: int = words[_DATA_TAIL]
 
     def ready(self) -> bool:
         """Whether there are records."""
-        return bool(self._words[_DATA_HEAD] != self._words[_DATA_TAIL])
+        return bool(self._words[_DATA_HEAD] != self._position)
 
-    def drain(self) -> Iterator[tuple[int, bytes]]:
-        """(type, what follows the header) of each record; it counts as read when handed out."""
-        tail: int = self._words[_DATA_TAIL]
+    def samples(self) -> Iterator[bytes]:
+        """The data of the samples that are there now; each counts as read when it is handed out."""
+        memory, mask = self._memory, self._size - 1
+        position = published = self._position
         head: int = self._words[_DATA_HEAD]
         fence()
-        while tail != head:
-            # Records are multiples of 8 bytes, so a header is never split.
-            kind, _, size = _HEADER.unpack(self._copy(tail, _HEADER.size))
-            body = self._copy(tail + _HEADER.size, size - _HEADER.size)
-            tail += size
-            # The kernel may overwrite the record once it sees this.
-            fence()
-            self._words[_DATA_TAIL] = tail
-            yield kind, body
+        try:
+            while position < head:
+                # Records are multiples of 8 bytes, so neither of these is ever split.
+                kind, _, size = _HEADER.unpack_from(memory, _BASE + (position & mask))
+                after = position + size
+                if kind == _SAMPLE:
+                    start = position + _HEADER.size
+                    (length,) = _SAMPLE_SIZE.unpack_from(memory, _BASE + (start & mask))
+                    data = self._copy(start + _SAMPLE_SIZE.size, length)
+                    # Nothing may come between these: an interrupt would lose the sample.
+                    self._position = after
+                    yield data
+                else:
+                    if kind == _LOST:
+                        count = self._copy(position + _HEADER.size, _LOST_COUNT.size)
+                        self.lost += _LOST_COUNT.unpack(count)[1]
+                    self._position = after
+                position = self._position
+                if position - published >= self._size // _PARTS:
+                    self._publish()
+                    published = position
+        finally:
+            if not self._memory.closed:
+                self._publish()
+
+    def _publish(self) -> None:
+        # The kernel may overwrite what we have read once it sees this.
+        fence()
+        self._words[_DATA_TAIL] = self._position
 
     def _copy(self, position: int, size: int) -> bytes:
-        start = position % self._size
-        straight = min(size, self._size - start)
-        base = mmap.PAGESIZE
-        return (
-            self._memory[base + start : base + start + straight]
-            + self._memory[base : base + size - straight]
-        )
+        start = _BASE + (position & self._size - 1)
+        end = start + size
+        if end <= len(self._memory):
+            return self._memory[start:end]
+        return self._memory[start:] + self._memory[_BASE : end - self._size]
 
 
 def _open_ring(cleanup: ExitStack, cpu: int, pages: int) -> _Ring | None:

@@ -1,0 +1,1 @@
+"""Maps as Python people expect them, on the running kernel."""
