@@ -152,15 +152,15 @@ def test_split_btf_reads_types_and_strings_of_its_base(order: ByteOrder) -> None
     assert btf[TypeId(1)] == base[TypeId(1)]
     # The base's types are there, but are not found by name: ids of a module are wanted then.
     assert btf.find("node", t.Struct) is None
-    assert btf.find_kernel_type("flags", Kind.STRUCT) is None
-    assert btf.find_kernel_type("flags", Kind.TYPEDEF) == len(btf) - 1
-    assert btf.find_kernel_type("module_kfunc", Kind.FUNC) == btf.find("module_kfunc", t.Func)
+    assert btf.find_kind("flags", Kind.STRUCT) is None
+    assert btf.find_kind("flags", Kind.TYPEDEF) == len(btf) - 1
+    assert btf.find_kind("module_kfunc", Kind.FUNC) == btf.find("module_kfunc", t.Func)
 
 
 def test_finds_the_same_in_the_kernel_with_and_without_decoding(vmlinux: Btf) -> None:
     for name, cls in (("task_struct", t.Struct), ("bpf_task_acquire", t.Func), ("u32", t.Typedef)):
-        assert vmlinux.find_kernel_type(name, cls.kind) == vmlinux.require(name, cls)
-    assert vmlinux.find_kernel_type("no_such_type", Kind.STRUCT) is None
+        assert vmlinux.find_kind(name, cls.kind) == vmlinux.require(name, cls)
+    assert vmlinux.find_kind("no_such_type", Kind.STRUCT) is None
     with pytest.raises(NotFound, match="BTF has no STRUCT 'no_such_type'"):
         vmlinux.require("no_such_type", t.Struct)
 
@@ -171,7 +171,7 @@ def test_names_may_share_their_ends() -> None:
     shared = b.add_struct("", 0)
     b[shared].name_off = b.string("long_name") + len("long_")
     btf = b.btf()
-    assert btf.find_kernel_type("name", Kind.STRUCT) == btf.find("name", t.Struct) == shared
+    assert btf.find_kind("name", Kind.STRUCT) == btf.find("name", t.Struct) == shared
 
 
 def _chain(b: BtfBuilder) -> None:

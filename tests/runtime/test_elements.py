@@ -16,7 +16,9 @@ from lskel.errors import LskelError
 from lskel.runtime import elements
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.elements import (
+    chunks,
     delete,
+    delete_batch,
     freeze,
     items,
     join_percpu,
@@ -29,6 +31,7 @@ from lskel.runtime.elements import (
     split_percpu,
     stored_size,
     update,
+    update_batch,
     update_percpu,
 )
 from lskel.runtime.objects import Fd, map_info
@@ -323,3 +326,46 @@ def test_layout_of_percpu_values() -> None:
     for wrong in (values[1:], (*values, b"abc"), (*values[1:], b"longer")):
         with pytest.raises(ValueError, match="one for each possible CPU"):
             join_percpu(wrong)
+
+
+@pytest.mark.kernel
+def test_a_trie_that_loses_keys_while_it_is_read() -> None:
+    """The kernel starts again from the first key then: nothing comes twice, what stays comes."""
+    count = 100_000  # more than one batch
+    with create_map(MapType.LPM_TRIE, 8, 8, count, flags=BPF_F_NO_PREALLOC) as trie:
+        fd, info = trie.fileno(), map_info(trie.fileno())
+        keys = [u32(32) + number.to_bytes(4, "big") for number in range(count)]
+        update_batch(fd, info, b"".join(keys), b"".join(key[::-1] for key in keys))
+        found = []
+        for some, _, size in chunks(fd, info):
+            found += [bytes(some[at : at + 8]) for at in range(0, 8 * size, 8)]
+            delete(fd, found[-1])
+        assert sorted(found) == keys
+
+
+@pytest.mark.kernel
+def test_batches_that_write(hash_map: Fd, run: Run) -> None:
+    fd, info = hash_map.fileno(), map_info(hash_map.fileno())
+    keys = [u32(number) for number in range(10)]
+    update_batch(fd, info, b"".join(keys), b"value!" * 10)
+    assert dumped(run, hash_map) == dict.fromkeys(keys, b"value!")
+    missing = [u32(77), *keys[:3], u32(78), u32(79), keys[4], u32(80)]
+    assert delete_batch(fd, info, b"".join(missing)) == 4
+    assert dumped(run, hash_map) == dict.fromkeys([keys[3], *keys[5:]], b"value!")
+    assert delete_batch(fd, info, b"") == 0
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("map_type", [MapType.HASH, MapType.LPM_TRIE])
+def test_what_is_taken_is_gone(map_type: MapType) -> None:
+    with create_map(map_type, 8, 8, 100, flags=BPF_F_NO_PREALLOC) as fd:
+        info = map_info(fd.fileno())
+        keys = [u32(32) + u32(number) for number in range(100)]
+        update_batch(fd.fileno(), info, b"".join(keys), b"".join(keys))
+        taken = [
+            bytes(some[at : at + 8])
+            for some, _, size in chunks(fd.fileno(), info, take=True)
+            for at in range(0, 8 * size, 8)
+        ]
+        assert sorted(taken) == sorted(keys)
+        assert next_key(fd.fileno(), None, 8) is None

@@ -269,7 +269,7 @@ def test_this_machine_is_as_libbpf_sees_it(libbpf: Libbpf) -> None:
 @pytest.mark.kernel
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the name is another one there")
 def test_wrappers_of_system_calls_have_types_too() -> None:
-    found = kernel_btf().find_kernel_type("__x64_sys_bpf", Kind.FUNC)
+    found = kernel_btf().find_kind("__x64_sys_bpf", Kind.FUNC)
     assert this_machine().has_syscall_wrapper == (found is not None)
 
 

@@ -339,6 +339,35 @@ def test_closing_gives_everything_back() -> None:
     assert isinstance(Fd(-1), Fd)
 
 
+@pytest.mark.kernel
+def test_no_sample_is_missed() -> None:
+    """Those sent between `attach` and the first read are there; perf buffers are opened before."""
+    source = """
+    struct { __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4);
+             __uint(value_size, 4); } samples SEC(".maps");
+    int sent;
+    SEC("raw_tp/sys_enter") int p(void *ctx)
+    {
+        int number = sent;
+        if (number < 5 && !bpf_perf_event_output(ctx, &samples, BPF_F_CURRENT_CPU, &number, 4))
+            sent++;
+        return 0;
+    }
+    """
+    with opened(source) as skel:
+        skel.attach()
+        deadline = time.monotonic() + 5
+        while skel.bss.sent < 5 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        received = [int.from_bytes(raw[:4], sys.byteorder) for raw in skel.maps.samples.consume()]
+        assert set(received) >= set(range(5))
+    with opened(source) as skel:
+        skel.maps.samples.pages = 0
+        skel.attach()
+        with pytest.raises(UsageError, match="'samples' is not read"):
+            list(skel.maps.samples.consume())
+
+
 # -- the examples ----------------------------------------------------------------------------------
 
 

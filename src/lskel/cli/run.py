@@ -6,6 +6,7 @@ import gc
 import json
 import signal
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,9 +71,9 @@ def command(
 ) -> None:
     """Load, attach what attaches by itself, stream events; print the maps at the end.
 
-    Ends on Ctrl-C or after --duration. Events of ring buffers are decoded by BTF: as the type that
-    --event names, else as a struct named like the map, or `event`; hexadecimal otherwise. With
-    --json each line is an object: `loaded`, `event`, then `maps`. Where the kernel gives no
+    Ends on Ctrl-C or after --duration. Events of ring and perf buffers are decoded by BTF: as the
+    type that --event names, else as a struct named like the map, or `event`; hexadecimal otherwise.
+    With --json each line is an object: `loaded`, `event`, then `maps`. Where the kernel gives no
     permission, the loader is replayed in the simulator, which shows what it would do.
 
     \b
@@ -108,7 +109,7 @@ def command(
                 pass
         for event in events.available():
             out.event(event)
-        out.finished(list(contents(loaded, entries)))
+        out.finished(list(contents(loaded, entries)), events.lost)
 
 
 class _Text:
@@ -132,7 +133,10 @@ class _Text:
         text = event.raw.hex(" ") if event.value is None else format_value(event.value)
         click.echo(f"{event.map}: {text}")
 
-    def finished(self, maps: list[Contents]) -> None:
+    def finished(self, maps: list[Contents], lost: Mapping[str, int]) -> None:
+        for name, count in lost.items():
+            if count:
+                click.echo(f"lost {count} events of {name}, which came faster than they were read")
         for shown in maps:
             click.echo(f"map {shown.map}:")
             for key, value in shown.entries:
@@ -162,8 +166,9 @@ class _Json:
         value = {"raw": event.raw.hex()} if event.value is None else {"value": to_json(event.value)}
         self.line(event={"map": event.map, **value})
 
-    def finished(self, maps: list[Contents]) -> None:
+    def finished(self, maps: list[Contents], lost: Mapping[str, int]) -> None:
         self.line(
+            lost=dict(lost),
             maps=[
                 {
                     "map": shown.map,
@@ -171,7 +176,7 @@ class _Json:
                     "more": shown.more,
                 }
                 for shown in maps
-            ]
+            ],
         )
 
     def line(self, **item: Any) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, MapType
@@ -44,9 +45,10 @@ if TYPE_CHECKING:
             """How many elements it has room for."""
 
 
+Buffer = bytes | bytearray
 Entry = tuple[bytes, bytes]
 # Keys and values one behind the other, and how many there are.
-Chunk = tuple[bytearray, bytearray, int]
+Chunk = tuple[Buffer, Buffer, int]
 
 # The attr that is made most often, so not from layouts.MAP_ELEM: map_fd, key, value, flags.
 _ELEM = struct.Struct("=i4xQQQ")
@@ -72,7 +74,9 @@ _BATCH_TYPES = frozenset(
         MapType.PERCPU_ARRAY,
     )
 )
-_BATCH_MEMORY = 1 << 20
+_BY_KEY_TYPES = frozenset((MapType.LPM_TRIE,))
+# More makes no batch faster, and Python's garbage collector slower.
+_BATCH_MEMORY = 1 << 18
 BATCH_UNKNOWN = frozenset((errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP))
 # A batch that ends so has delivered a part, and can go on.
 _BATCH_PARTIAL = frozenset((errno.EBUSY, errno.EINTR))
@@ -81,6 +85,8 @@ _MIN_TOKEN = 4
 
 # How often a walk may on average be thrown back over its keys.
 _MAX_ROUNDS = 64
+# So many elements make a chunk where they are read one by one.
+_WALKED = 64
 
 
 def lookup(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | None:
@@ -169,10 +175,13 @@ def items(fd: int, info: Shape) -> Iterator[Entry]:
 def chunks(fd: int, info: Shape, *, take: bool = False) -> Iterator[Chunk]:
     """Like `items`, as many elements at once as the kernel hands out. With `take` they are removed.
 
-    One by one where kernel or map have no batches.
+    What is taken is what was removed: each element in one step, where the map has batches, which
+    tries have for reading only. One by one where kernel or map have none. The buffers may be used
+    again for the next chunk.
     """
     key_size, value_size = info.key_size, stored_size(info)
-    if info.type in _BATCH_TYPES:
+    by_key = info.type in _BY_KEY_TYPES and not take
+    if info.type in _BATCH_TYPES or by_key:
         room = max(1, _BATCH_MEMORY // (key_size + value_size))
         cmd = Cmd.MAP_LOOKUP_AND_DELETE_BATCH if take else Cmd.MAP_LOOKUP_BATCH
         batches = _batches(cmd, fd, key_size, value_size, min(room, info.max_entries))
@@ -182,14 +191,39 @@ def chunks(fd: int, info: Shape, *, take: bool = False) -> Iterator[Chunk]:
             if error.errno not in BATCH_UNKNOWN:
                 raise
         else:
-            if first is not None:
-                yield first
-            yield from batches
+            found = batches if first is None else chain((first,), batches)
+            yield from _once(found, fd, key_size, value_size) if by_key else found
             return
-    for key, value in _walk(fd, key_size, value_size):
+    walk = _walk(fd, key_size, value_size)
+    while some := [*islice(walk, _WALKED)]:
         if take:
-            delete(fd, key)
-        yield bytearray(key), bytearray(value), 1
+            some = [entry for entry in some if delete(fd, entry[0])]
+        yield _chunk(some)
+
+
+def _chunk(entries: Collection[Entry]) -> Chunk:
+    keys, values = b"".join(key for key, _ in entries), b"".join(value for _, value in entries)
+    return keys, values, len(entries)
+
+
+def _once(batches: Iterable[Chunk], fd: int, key_size: int, value_size: int) -> Iterator[Chunk]:
+    """Without what came before: the kernel starts again when the last key of a batch is gone.
+
+    Since that may be so each time, what is left is read one by one then.
+    """
+    seen: set[bytes] = set()
+    for keys, values, count in batches:
+        entries = zip(_split(keys, key_size, count), _split(values, value_size, count), strict=True)
+        fresh = {key: value for key, value in entries if key not in seen}
+        seen.update(fresh)
+        if len(fresh) == count:
+            yield keys, values, count
+            continue
+        yield _chunk(fresh.items())
+        rest = (entry for entry in _walk(fd, key_size, value_size) if entry[0] not in seen)
+        while some := [*islice(rest, _WALKED)]:
+            yield _chunk(some)
+        return
 
 
 def _walk(fd: int, key_size: int, value_size: int) -> Iterator[Entry]:
@@ -250,30 +284,73 @@ def _batches(cmd: Cmd, fd: int, key_size: int, value_size: int, count: int) -> I
                 raise
         found = load(attr, BATCH, "count", sys.byteorder)
         started = started or found > 0
-        yield keys, values, found
+        if found:
+            yield keys, values, found
 
 
-def update_batch(
-    fd: int, keys: bytes | bytearray, values: bytes | bytearray, count: int, flags: int = 0
-) -> None:
-    """Set `count` elements, whose keys and values lie one behind the other. Linux 5.6.
+def update_batch(fd: int, info: Shape, keys: Buffer, values: Buffer, flags: int = 0) -> None:
+    """Set elements whose keys and values lie one behind the other, of the sizes that `info` says.
 
-    BpfError with EINVAL, EOPNOTSUPP or ENOTSUPP where kernel or map have no batches; with another
-    errno, a part may be set.
+    In batches (Linux 5.6, per-CPU arrays 5.13), or one by one where kernel or map have none. When
+    it is refused (BpfError), elements before the refused one are set.
     """
-    attr = host_attr(
-        BATCH,
-        "flags",
-        keys=address_of(keys),
-        values=address_of(values),
-        count=count,
-        map_fd=fd,
-        elem_flags=flags,
-    )
-    bpf(Cmd.MAP_UPDATE_BATCH, attr)
+    try:
+        _write(Cmd.MAP_UPDATE_BATCH, fd, info, keys, values, flags)
+    except BpfError as error:
+        if error.errno not in BATCH_UNKNOWN:
+            raise
+        count = len(keys) // info.key_size
+        for key, value in zip(
+            _split(keys, info.key_size, count),
+            _split(values, stored_size(info), count),
+            strict=True,
+        ):
+            update(fd, key, value, flags)
 
 
-def _split(memory: bytearray, size: int, count: int) -> Iterator[bytes]:
+def delete_batch(fd: int, info: Shape, keys: Buffer) -> int:
+    """Remove keys, which lie one behind the other; how many of them were there. As `update_batch`.
+
+    A missing key ends the kernel's batch, so each costs a system call.
+    """
+    count = len(keys) // info.key_size
+    try:
+        return count - _write(Cmd.MAP_DELETE_BATCH, fd, info, keys, b"", 0)
+    except BpfError as error:
+        if error.errno not in BATCH_UNKNOWN:
+            raise
+    return sum(delete(fd, key) for key in _split(keys, info.key_size, count))
+
+
+def _write(cmd: Cmd, fd: int, info: Shape, keys: Buffer, values: Buffer, flags: int) -> int:
+    """A batch that only writes, to its end; how many keys were left out, for they are not there."""
+    key_size, value_size = info.key_size, stored_size(info)
+    count = len(keys) // key_size
+    done = missing = 0
+    while done < count:
+        attr = host_attr(
+            BATCH,
+            "flags",
+            keys=address_of(keys) + done * key_size,
+            values=address_of(values) + done * value_size if values else 0,
+            count=count - done,
+            map_fd=fd,
+            elem_flags=flags,
+        )
+        try:
+            bpf(cmd, attr)
+        except BpfError as error:
+            is_missing = cmd == Cmd.MAP_DELETE_BATCH and error.errno == errno.ENOENT
+            if not is_missing and error.errno not in _BATCH_PARTIAL:
+                raise
+            missing += is_missing
+            done += load(attr, BATCH, "count", sys.byteorder) + is_missing
+        else:
+            return missing
+    return missing
+
+
+def _split(memory: Buffer, size: int, count: int) -> Iterator[bytes]:
     found = bytes(memory[: size * count])
     return (found[at : at + size] for at in range(0, len(found), size))
 

@@ -97,7 +97,7 @@ def _holds(path: str, fd: int) -> bool:
     """Whether `path` is a pin of this map."""
     try:
         with obj_get(path) as there:
-            both_are_maps = _is_map(there.fileno()) and _is_map(fd)
+            both_are_maps = is_map(there.fileno()) and is_map(fd)
             return both_are_maps and map_info(there.fileno()).id == map_info(fd).id
     except BpfError:
         return False  # no pin that we may open, so certainly no pin of ours
@@ -121,7 +121,7 @@ def open_pin(wanted: MapDefinition, directory: str) -> Fd | None:
         raise UsageError(what) from error
     with at(path), ExitStack() as undo:
         undo.enter_context(fd)
-        if not _is_map(fd.fileno()):
+        if not is_map(fd.fileno()):
             raise UsageError(f"this is no map, but map '{wanted.name}' asks for it", hint=NEW_PIN)
         if found := _differences(wanted, map_info(fd.fileno())):
             raise UsageError(
@@ -147,7 +147,8 @@ def _differences(wanted: MapDefinition, there: MapInfo) -> str:
     )
 
 
-def _is_map(fd: int) -> bool:
+def is_map(fd: int) -> bool:
+    """Whether an fd is of a map."""
     # The infos of maps, programs and links look alike; only the files' names tell them apart.
     try:
         return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:bpf-map"  # noqa: PTH115

@@ -343,6 +343,8 @@ class Skeleton:
         if not self.loaded:
             self.load()
         before = len(self.links)
+        for made in self.maps:
+            made.listen()
         try:
             for program in self.progs:
                 if (

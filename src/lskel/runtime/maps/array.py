@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import index as as_index
 
-from lskel.errors import UsageError
+from lskel.errors import UsageError, at
+from lskel.runtime.maps.live import Live, stride
 from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.maps.views import Items, Values
 from lskel.runtime.memory import MappedFd, map_memory
@@ -12,8 +14,8 @@ from lskel.runtime.values import Codec, u32
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterator, ValuesView
-    from typing import Any, TypeVar
+    from collections.abc import ItemsView, Iterable, Iterator, ValuesView
+    from typing import Any, TypeVar, overload
 
     from lskel.runtime.maps.base import MapDefinition
 
@@ -27,6 +29,12 @@ INDEX: Any = u32
 _F_MMAPABLE = 1 << 10
 
 
+class NoElement(IndexError, KeyError):
+    """There is no element of that number. A KeyError as well, which mappings promise."""
+
+    __str__ = Exception.__str__
+
+
 class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
     """An array: a mapping from the numbers 0 to `max_entries` - 1 to values, none of which can go.
 
@@ -35,22 +43,38 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
 
     def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
         super().__init__(definition, INDEX, value)
+        self._type = value
+        self._mapped: MappedFd | None = None
 
-    def _number(self, index: int) -> int:
-        if not 0 <= index < self.max_entries:
-            raise IndexError(
-                f"map '{self.name}' has {self.max_entries} elements, none is [{index}]"
+    def _encoded_key(self, key: int) -> bytes:
+        return super()._encoded_key(self._number(key))
+
+    def _number(self, key: int) -> int:
+        try:
+            number = as_index(key)
+        except TypeError as error:
+            raise self._named(error, "index") from None
+        if not 0 <= number < self.max_entries:
+            raise NoElement(
+                f"map '{self.name}' has {self.max_entries} elements, none is [{number}]"
             )
-        return index
+        return number
 
-    def __getitem__(self, index: int | slice) -> V | list[V]:  # type: ignore[override]
-        if isinstance(index, slice):
-            get = super().__getitem__
-            return [get(number) for number in range(*index.indices(self.max_entries))]
-        return super().__getitem__(self._number(index))
+    if TYPE_CHECKING:
 
-    def __setitem__(self, index: int, value: V) -> None:
-        super().__setitem__(self._number(index), value)
+        @overload
+        def __getitem__(self, index: int) -> V: ...
+        @overload
+        def __getitem__(self, index: slice) -> list[V]: ...
+
+    def __getitem__(self, index: int | slice) -> V | list[V]:
+        if not isinstance(index, slice):
+            return super().__getitem__(index)
+        numbers = range(*index.indices(self.max_entries))
+        if 2 * len(numbers) > self.max_entries:
+            return list(self.all_values())[index]
+        get = super().__getitem__
+        return [get(number) for number in numbers]
 
     def __contains__(self, index: object) -> bool:
         return isinstance(index, int) and 0 <= index < self.max_entries
@@ -61,20 +85,6 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.max_entries))
 
-    def update(self, values: Mapping[int, V]) -> None:
-        """Set many elements, in batches."""
-        self._write_all((self._number(index), value) for index, value in values.items())
-
-    def mapped(self) -> MappedFd:
-        """The elements as memory that programs see at once, each at a multiple of 8 bytes.
-
-        A context manager, whose `memory` it is. UsageError for maps without BPF_F_MMAPABLE.
-        """
-        if not self.definition.flags & _F_MMAPABLE:
-            raise UsageError(f"map '{self.name}' is no memory: BPF_F_MMAPABLE is not set")
-        stride = self.definition.value_size + 7 & ~7
-        return map_memory(self.fileno(), stride * self.max_entries)
-
     def items(self) -> ItemsView[int, V]:
         """The elements, read in batches."""
         return Items(self)
@@ -82,3 +92,60 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
     def values(self) -> ValuesView[V]:
         """The values, read in batches."""
         return Values(self)
+
+    def copy(self) -> dict[int, V]:
+        """The elements as they are now."""
+        return dict(self.all_items())
+
+    def update(self, other: Mapping[int, V] | Iterable[tuple[int, V]], /) -> None:
+        """Set many elements, in batches; where that fails, a part of them may be set."""
+        pairs: Any = other.items() if isinstance(other, Mapping) else other
+        self._write_all((self._number(index), value) for index, value in pairs)
+
+    @property
+    def live(self) -> Live[V]:
+        """The elements as memory that programs share: read and written without system calls.
+
+        For maps with BPF_F_MMAPABLE (Linux 5.5), UsageError for others; KernelError with EPERM
+        where the map is frozen.
+        """
+        if not self.definition.flags & _F_MMAPABLE:
+            raise UsageError(
+                f"map '{self.name}' is no shared memory",
+                hint="declare it with __uint(map_flags, BPF_F_MMAPABLE)",
+            )
+        fd = self.fileno()
+        if self._mapped is None:
+            with at(f"map '{self.name}'"):
+                self._mapped = map_memory(fd, stride(self._value.size) * self.max_entries)
+        return Live(self.name, self._type, self._value, self._mapped.memory)
+
+    def close(self) -> None:
+        """Unmap, and give the fd back. Live structs that somebody keeps keep their memory."""
+        if self._mapped is not None:
+            self._mapped.close()
+        super().close()
+
+
+class SparseArray(ArrayMap[V]):
+    """An array whose elements may be empty (CPUMAP, ...): a KeyError, and not among `items()`.
+
+    ``del`` empties an element.
+    """
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            raise self._named(TypeError("elements may be empty, so there are no slices"), "index")
+        return super().__getitem__(index)
+
+    def __delitem__(self, index: int) -> None:
+        self._remove(index)
+
+    def __contains__(self, index: object) -> bool:
+        return super().__contains__(index) and KeyedMap.__contains__(self, index)
+
+    def __iter__(self) -> Iterator[int]:
+        return self._all_keys()
+
+    def __len__(self) -> int:
+        return sum(count for _, _, count in self._chunks())

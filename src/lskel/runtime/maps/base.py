@@ -83,6 +83,9 @@ class Map:
         make_directory(pin_root, undo)
         return open_pin(self.definition._replace(max_entries=self.wanted_entries()), pin_root)
 
+    def listen(self) -> None:
+        """Begin to receive events, as skeletons do before they attach; nothing for other maps."""
+
     def register(self, skeleton: Skeleton) -> None:
         """Register struct_ops; UsageError for other maps."""
         raise UsageError(f"map '{self.name}' is nothing to attach")

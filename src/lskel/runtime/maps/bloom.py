@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from lskel.named import Generic
 from lskel.runtime import elements
-from lskel.runtime.maps.base import Map, MapDefinition
-from lskel.runtime.maps.typed import codec_of
-from lskel.runtime.values import Codec
+from lskel.runtime.maps.typed import TypedMap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,16 +14,12 @@ else:
     V = object
 
 
-class BloomFilter(Map, Generic[V]):
+class BloomFilter(TypedMap[V]):
     """A BLOOM_FILTER. Kernel 5.16."""
-
-    def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
-        super().__init__(definition)
-        self._value = codec_of(value)
 
     def add(self, value: V) -> None:
         """Put a value in, for good."""
-        elements.update(self.fileno(), b"", self._value.encode(value))
+        self._call(elements.update, b"", self._encoded_value(value))
 
     def __contains__(self, value: V) -> bool:
-        return elements.has(self.fileno(), self._value.encode(value))
+        return self._call(elements.has, self._encoded_value(value))

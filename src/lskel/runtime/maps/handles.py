@@ -1,125 +1,79 @@
-"""Maps whose values are kernel objects: written as fds, or as what has one, read as ids."""
+"""Elements that are kernel objects: written as an fd, or as what has one; read as a number."""
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 
-from lskel.runtime import elements
-from lskel.runtime.attach.interface import interface_index
-from lskel.runtime.maps.array import INDEX, ArrayMap
-from lskel.runtime.maps.hash import HashMap
+from lskel.bpf.enums import Cmd, MapType
+from lskel.bpf.names import enum_name
+from lskel.errors import NotSupported
+from lskel.runtime.maps.typed import TypedMap
+from lskel.runtime.syscall import ENOTSUPP, BpfError
 from lskel.runtime.values import Codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any, Protocol, TypeVar
+    from collections.abc import Callable
+    from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
-    from lskel.runtime.maps.base import MapDefinition
+    from lskel.runtime.values.codec import Buffer
 
-    class HasFileno(Protocol):
-        """A map, a program, a socket, a file."""
+    class HasFd(Protocol):
+        """A map, a program, a socket, an open file."""
 
         def fileno(self) -> int:
             """Its fd."""
 
-    K = TypeVar("K")
+    Handle: TypeAlias = HasFd | int
+    V = TypeVar("V")
+    R = TypeVar("R")
+    P = ParamSpec("P")
 else:
-    K = object
+    V = object
+
+_FD_LIMIT = 1 << 31
+_READS = (Cmd.MAP_LOOKUP_ELEM, Cmd.MAP_LOOKUP_BATCH)
+# What kernels have for a lookup that a type of map does not have.
+_NOT_TOLD = (errno.EOPNOTSUPP, errno.ENOSPC, ENOTSUPP)
 
 
-def _fd(value: Any) -> bytes:
-    number = value if isinstance(value, int) else value.fileno()
-    return int(number).to_bytes(4, sys.byteorder)
+def fd_of(value: object) -> int:
+    """The fd of a `Handle`; TypeError or OverflowError where it is none."""
+    number = value if isinstance(value, int) else getattr(value, "fileno", lambda: None)()
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"an fd, or what has a fileno(), is wanted, not {type(value).__name__}")
+    if not 0 <= number < _FD_LIMIT:
+        raise OverflowError(f"{number} is no fd")
+    return number
 
 
-def _number(data: Any) -> int:
-    return int.from_bytes(data, sys.byteorder)
-
-
-def handles(size: int) -> Codec[Any]:
-    """The codec of fds; `size` bytes are what the kernel gives back: an id, or a cookie of 8."""
+def handle(size: int) -> Codec[Any]:
+    """The codec of an fd in `size` bytes, and of the number read instead: an id, or a cookie."""
 
     def encode(value: Any) -> bytes:
-        return _fd(value).ljust(size, b"\0")
+        return fd_of(value).to_bytes(size, sys.byteorder)
 
-    return Codec(size, encode, _number)
+    def decode(data: Buffer) -> int:
+        return int.from_bytes(data, sys.byteorder)
 
-
-class HandleHash(HashMap[K, "Any"]):
-    """A hash of maps (HASH_OF_MAPS), sockets (SOCKHASH) or the like.
-
-    Values are set by what has a `fileno()`, or by an fd; those read are ids of maps, cookies of
-    sockets (where values have 8 bytes).
-    """
-
-    def __init__(self, definition: MapDefinition, key: type[K] | Codec[K]) -> None:
-        super().__init__(definition, key, handles(definition.value_size))
+    return Codec(size, encode, decode)
 
 
-class HandleArray(ArrayMap["Any"]):
-    """An array of maps (ARRAY_OF_MAPS), programs (PROG_ARRAY), sockets (SOCKMAP) or the like.
+class Untold(TypedMap[V]):
+    """A map that the kernel may not let user space read: NotSupported."""
 
-    As `HandleHash`; an element may be empty: KeyError, and it is left out of `items()`. ``del``
-    empties it again.
-    """
+    # What must be so for the kernel to tell.
+    _told_if = ""
 
-    def __init__(self, definition: MapDefinition) -> None:
-        super().__init__(definition, handles(definition.value_size))
-
-    def __delitem__(self, index: int) -> None:
-        if not elements.delete(self.fileno(), u32_bytes(self._number(index))):
-            raise KeyError(index)
-
-    def __contains__(self, index: object) -> bool:
-        if not super().__contains__(index):
-            return False
-        raw = u32_bytes(index)  # type: ignore[arg-type]
-        return elements.lookup(self.fileno(), raw, self._value.size) is not None
-
-    def __iter__(self) -> Iterator[int]:
-        return (index for index in range(self.max_entries) if index in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def batches(self) -> Iterator[list[tuple[int, Any]]]:
-        """The elements that are not empty, in one list."""
-        yield [(index, self[index]) for index in self]
-
-
-class CgroupArray(HandleArray):
-    """A CGROUP_ARRAY: set by the path of a cgroup, or an fd of it. It cannot be read."""
-
-    def __setitem__(self, index: int, value: Any) -> None:
-        if not isinstance(value, (str, os.PathLike)):
-            super().__setitem__(index, value)
-            return
-        fd = os.open(value, os.O_RDONLY | os.O_CLOEXEC)
+    def _call(self, function: Callable[Concatenate[int, P], R], *args: P.args, **kw: P.kwargs) -> R:
         try:
-            super().__setitem__(index, fd)
-        finally:
-            os.close(fd)
-
-
-class InterfaceArray(HandleArray):
-    """A DEVMAP: set by an interface's name or number, read as numbers."""
-
-    def __setitem__(self, index: int, value: Any) -> None:
-        super().__setitem__(index, interface_index(value))
-
-
-class InterfaceHash(HandleHash[int]):
-    """A DEVMAP_HASH: as `InterfaceArray`, by any number."""
-
-    def __init__(self, definition: MapDefinition) -> None:
-        super().__init__(definition, INDEX)
-
-    def __setitem__(self, index: int, value: Any) -> None:
-        super().__setitem__(index, interface_index(value))
-
-
-def u32_bytes(number: int) -> bytes:
-    """A key of an array."""
-    return number.to_bytes(4, sys.byteorder)
+            return super()._call(function, *args, **kw)
+        except BpfError as error:
+            if error.cmd not in _READS or error.errno not in _NOT_TOLD:
+                raise
+            kind = enum_name(MapType, self.definition.type)
+            raise NotSupported(
+                f"map '{self.name}': the kernel does not tell what is in a map of type {kind}",
+                hint=self._told_if,
+            ) from error

@@ -7,12 +7,12 @@ from collections.abc import MutableMapping
 
 from lskel.runtime import elements
 from lskel.runtime.maps.typed import EXIST, NOEXIST, KeyedMap
-from lskel.runtime.maps.views import Items, Keys, Values
+from lskel.runtime.maps.views import Items, Values
 from lskel.runtime.syscall import ENOTSUPP, BpfError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+    from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
     from typing import Any, TypeVar
 
     K = TypeVar("K")
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 else:
     K = V = object
 
-_NOTHING: Any = object()
-_NOTHING_TAKEN: Any = object()
+_NO_DEFAULT: Any = object()
 # Kernel or map cannot look up and delete at once: hashes can since 5.14.
 _NOT_TAKEN = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 
@@ -29,29 +28,26 @@ _NOT_TAKEN = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
     """A hash (HASH, LRU_HASH): a mapping from keys to values.
 
-    `items()`, `values()` and iteration read in batches. Programs change it meanwhile: what stays
-    comes once, what is added or deleted may come or not.
+    Iteration, `items()`, `values()` and `copy()` read in batches, ``dict(m)`` does not. Programs
+    change it meanwhile: what stays comes once, what is added or deleted may come or not. The order
+    is the kernel's, which may be another each time.
     """
 
     def __delitem__(self, key: K) -> None:
-        if not elements.delete(self.fileno(), self._encoded_key(key)):
-            raise KeyError(key)
+        self._remove(key)
 
     def __iter__(self) -> Iterator[K]:
-        for batch in self.batches():
-            for key, _ in batch:
-                yield key
+        return self._all_keys()
 
     def __len__(self) -> int:
-        """How many elements there are: the kernel does not know, they are counted."""
-        return sum(count for _, _, count in elements.chunks(self.fileno(), self.definition))
+        """How many elements there are: the kernel does not say, they are counted."""
+        return sum(count for _, _, count in self._chunks())
 
     def __bool__(self) -> bool:
-        return elements.next_key(self.fileno(), None, self._key.size) is not None
+        return self._first() is not None
 
-    def keys(self) -> KeysView[K]:
-        """The keys, read in batches."""
-        return Keys(self)
+    def _first(self) -> bytes | None:
+        return self._call(elements.next_key, None, self._key.size)
 
     def items(self) -> ItemsView[K, V]:
         """The elements, read in batches."""
@@ -61,6 +57,10 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
         """The values, read in batches."""
         return Values(self)
 
+    def copy(self) -> dict[K, V]:
+        """The elements that are there now."""
+        return dict(self.all_items())
+
     def add(self, key: K, value: V) -> None:
         """Set a new key; BpfError EEXIST where it is there already. One atomic step."""
         self._put(key, value, NOEXIST)
@@ -69,58 +69,62 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
         """Change an existing key; BpfError ENOENT where it is not there. One atomic step."""
         self._put(key, value, EXIST)
 
-    def pop(self, key: K, default: Any = _NOTHING) -> Any:
+    def pop(self, key: K, default: Any = _NO_DEFAULT) -> Any:
         """Take an element out: in one atomic step where the kernel can (Linux 5.14)."""
-        raw = self._encoded_key(key)
-        try:
-            found = elements.lookup_and_delete(self.fileno(), raw, self._value.size)
-        except BpfError as error:
-            if error.errno not in _NOT_TAKEN:
-                raise
-            found = elements.lookup(self.fileno(), raw, self._value.size)
-            if found is not None and not elements.delete(self.fileno(), raw):
-                found = None  # somebody else took it
+        found = self._taken(self._encoded_key(key))
         if found is not None:
             return self._value.decode(found)
-        if default is _NOTHING:
+        if default is _NO_DEFAULT:
             raise KeyError(key)
         return default
 
     def popitem(self) -> tuple[K, V]:
         """Take any element out; KeyError where there is none."""
-        while (raw := elements.next_key(self.fileno(), None, self._key.size)) is not None:
-            key = self._key.decode(raw)
-            value = self.pop(key, _NOTHING_TAKEN)
-            if value is not _NOTHING_TAKEN:
-                return key, value
+        while (key := self._first()) is not None:
+            found = self._taken(key)
+            if found is not None:
+                return self._key.decode(key), self._value.decode(found)
         raise KeyError(f"map '{self.name}' is empty")
 
-    def setdefault(self, key: K, default: Any = None) -> Any:
-        """The value of a key, which is set to `default` if it is not there."""
+    def _taken(self, key: bytes) -> bytes | None:
         try:
-            return self[key]
-        except KeyError:
-            pass
-        try:
-            self.add(key, default)
+            return self._call(elements.lookup_and_delete, key, self._value.size)
         except BpfError as error:
-            if error.errno != errno.EEXIST:
+            if error.errno not in _NOT_TAKEN:
                 raise
-        return self[key]
+        found = self._call(elements.lookup, key, self._value.size)
+        # None as well where somebody else takes it in between.
+        return found if self._call(elements.delete, key) else None
+
+    def setdefault(self, key: K, default: V) -> V:
+        """The value of a key, which is set to `default` if it is not there."""
+        while True:
+            try:
+                self.add(key, default)
+            except BpfError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+            try:
+                return self[key]
+            except KeyError:
+                continue  # somebody else has deleted it
 
     def update(  # type: ignore[override]
-        self, other: Mapping[K, V] | Iterable[tuple[K, V]] = (), /, **more: V
+        self, other: Mapping[K, V] | Iterable[tuple[K, V]], /
     ) -> None:
-        """Set many elements, in batches."""
+        """Set many elements, in batches; where that fails, a part of them may be set."""
         pairs: Any = other.items() if hasattr(other, "items") else other
         self._write_all(pairs)
-        self._write_all(more.items())  # type: ignore[arg-type]
 
     def take(self) -> Iterator[list[tuple[K, V]]]:
-        """Take all elements out, as many at once as the kernel hands out. Linux 5.6."""
-        yield from self._chunks(take=True)
+        """Take all elements out, as many at once as the kernel hands out (Linux 5.6)."""
+        return map(list, self._pairs(take=True))
+
+    def delete_batch(self, keys: Iterable[K]) -> int:
+        """Remove many keys, in batches (Linux 5.6); how many of them were there."""
+        return self._delete_all(keys)
 
     def clear(self) -> None:
         """Remove all elements that are there now."""
-        for _ in elements.chunks(self.fileno(), self.definition, take=True):
+        for _ in self._chunks(take=True):
             pass

@@ -25,6 +25,8 @@ class PerfBufferMap(EventMap[V]):
     """A PERF_EVENT_ARRAY that programs send samples through; it is taken over for them. Kernel 4.4.
 
     Samples are in order for each CPU. The kernel pads them to 4 bytes more than a multiple of 8.
+    What is sent before its buffers are opened is lost and in no count: a skeleton's `attach` opens
+    them, and so does the first read. An array of counters is left alone with ``pages = 0``.
     """
 
     def __init__(self, definition: MapDefinition, event: type[V] | Codec[V] | None = None) -> None:
@@ -39,7 +41,7 @@ class PerfBufferMap(EventMap[V]):
 
     @property
     def pages(self) -> int:
-        """How many pages the buffer of each CPU has, a power of two; settable before it is used."""
+        """Of the buffer of each CPU, a power of two, or 0 for none; settable before it is used."""
         return self._pages
 
     @pages.setter
@@ -48,7 +50,7 @@ class PerfBufferMap(EventMap[V]):
             raise UsageError(
                 f"map '{self.name}' is read already", hint="set its pages before the first event"
             )
-        if pages <= 0 or pages & (pages - 1):
+        if pages < 0 or pages & (pages - 1):
             raise UsageError(f"map '{self.name}': {pages} pages are not a power of two")
         self._pages = pages
 
@@ -59,9 +61,16 @@ class PerfBufferMap(EventMap[V]):
 
     def reader(self) -> PerfBuffer:
         """The rings of all online CPUs, opened when they are first asked for."""
+        if not self._pages:
+            raise UsageError(f"map '{self.name}' is not read: its pages are 0")
         if self._reader is None:
             self._reader = PerfBuffer(self.fileno(), self._pages)
         return self._reader
+
+    def listen(self) -> None:
+        """Open the buffers, unless there are to be none or other processes share the map."""
+        if self._pages and not self.definition.pinned:
+            self.reader()
 
     def records(self) -> Iterator[bytes]:
         """The samples that are there, without waiting."""

@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
-from lskel.runtime import elements
-from lskel.runtime.maps.handles import handles
-from lskel.runtime.maps.typed import KeyedMap
-from lskel.runtime.values import Codec
+from collections.abc import Mapping
+
+from lskel.runtime.maps.handles import handle
+from lskel.runtime.maps.percpu import per_cpu
+from lskel.runtime.maps.typed import KeyedMap, codec_of
+from lskel.runtime.maps.views import Items, Values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import ItemsView, Iterator, ValuesView
     from typing import Any, TypeVar
 
     from lskel.runtime.maps.base import MapDefinition
+    from lskel.runtime.maps.handles import Handle
+    from lskel.runtime.values import Codec
 
+    K = TypeVar("K")
     V = TypeVar("V")
 else:
-    V = object
+    K = V = object
 
 
-class StorageMap(KeyedMap["Any", V]):
-    """Values by the fd of a task (a pidfd), socket, inode or cgroup; they cannot be listed.
+class LocalStorage(KeyedMap["Handle", V]):
+    """Values by an fd of what they hang on, or by what has one; they cannot be listed.
 
-    TASK_STORAGE (5.11), SK_STORAGE (5.2), INODE_STORAGE (5.10), CGRP_STORAGE (6.2).
+    TASK_STORAGE: a pidfd (`os.pidfd_open`), Linux 5.11. SK_STORAGE: a socket, 5.2. INODE_STORAGE:
+    an open file, 5.10. CGRP_STORAGE: an open directory of a cgroup, 6.2. They go with their owner.
     """
 
     def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
-        super().__init__(definition, handles(4), value)
+        super().__init__(definition, handle(4), value)
 
-    def __delitem__(self, key: Any) -> None:
-        if not elements.delete(self.fileno(), self._encoded_key(key)):
-            raise KeyError(key)
+    def __delitem__(self, key: Handle) -> None:
+        self._remove(key)
+
+    def get(self, key: Handle, default: Any = None) -> Any:
+        """The value of an owner, or `default` where it has none."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+
+class CgroupStorage(KeyedMap[K, V], Mapping[K, V]):
+    """A CGROUP_STORAGE: a value for each cgroup that its program is attached to. Linux 4.19.
+
+    They come and go with the attachment, and can be changed only. The key is `struct
+    bpf_cgroup_storage_key`, or the cgroup's id alone (Linux 5.9).
+    """
+
+    def __iter__(self) -> Iterator[K]:
+        return self._all_keys()
+
+    def __len__(self) -> int:
+        return sum(count for _, _, count in self._chunks())
+
+    def items(self) -> ItemsView[K, V]:
+        """The elements."""
+        return Items(self)
+
+    def values(self) -> ValuesView[V]:
+        """The values."""
+        return Values(self)
+
+
+class PerCpuCgroupStorage(CgroupStorage[K, list[V]]):
+    """A PERCPU_CGROUP_STORAGE: values are lists, one for each possible CPU. Linux 4.20."""
+
+    def __init__(
+        self, definition: MapDefinition, key: type[K] | Codec[K], value: type[V] | Codec[V]
+    ) -> None:
+        lists: Any = value  # which `_value_codec` makes of it
+        super().__init__(definition, key, lists)
+
+    def _value_codec(self, value: Any) -> Any:
+        return per_cpu(codec_of(value))

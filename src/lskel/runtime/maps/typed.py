@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from lskel.errors import UsageError
+import errno
+import os
+from itertools import chain, islice
+
+from lskel.bpf.enums import MapType
+from lskel.bpf.names import enum_name
+from lskel.errors import UsageError, at
 from lskel.named import Generic
 from lskel.runtime import elements
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.objects import Fd, Kind, by_id, map_info, obj_get
 from lskel.runtime.syscall import BpfError
-from lskel.runtime.values import Codec, codec
+from lskel.runtime.values import Codec, codec, raw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import errno
-    import os
-    from collections.abc import Iterable, Iterator
-    from typing import Any, TypeVar
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Concatenate, ParamSpec, TypeVar
 
     K = TypeVar("K")
     V = TypeVar("V")
-    M = TypeVar("M", bound="KeyedMap[Any, Any]")
+    R = TypeVar("R")
+    P = ParamSpec("P")
+    M = TypeVar("M", bound="TypedMap[Any]")
 else:
-    import errno
-
     K = V = object
 
 # uapi/linux/bpf.h: create new elements only, change existing ones only.
 NOEXIST, EXIST = 1, 2
 # So many elements are written at once.
-_BATCH = 4096
+_BATCH = 1 << 12
+# What a codec raises for a value that is none of its type.
+_NO_VALUE = (TypeError, ValueError, OverflowError)
+# Hashes and queues, and tries, say so that they are full.
+_FULL = (errno.E2BIG, errno.ENOSPC)
 
 
 def codec_of(type_: type[V] | Codec[V]) -> Codec[V]:
@@ -36,68 +44,120 @@ def codec_of(type_: type[V] | Codec[V]) -> Codec[V]:
     return type_ if isinstance(type_, Codec) else codec(type_)
 
 
-class KeyedMap(Map, Generic[K, V]):
-    """A map that is read and written by key; the element's types are those of its codecs."""
+def definition_of(fd: Fd) -> MapDefinition:
+    """What the kernel says of a map; UsageError where the fd is of something else."""
+    from lskel.runtime.pins import is_map
 
-    def __init__(
-        self, definition: MapDefinition, key: type[K] | Codec[K], value: type[V] | Codec[V]
-    ) -> None:
+    if not is_map(fd.fileno()):
+        raise UsageError("this is no map, but something else that can be pinned")
+    info = map_info(fd.fileno())
+    return MapDefinition(
+        *(info.name, info.type, info.key_size, info.value_size),
+        *(info.max_entries, info.flags, info.map_extra),
+    )
+
+
+class TypedMap(Map, Generic[V]):
+    """A map whose values have a type. It has no keys, unless it is a `KeyedMap`."""
+
+    _key: Codec[Any] = raw(0)
+    # Types of map that it is for besides that which it stands for in kinds.py.
+    _opens: tuple[MapType, ...] = ()
+
+    def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
         super().__init__(definition)
-        self._key = codec_of(key)
         self._value = self._value_codec(value)
 
     def _value_codec(self, value: type[V] | Codec[V]) -> Codec[V]:
         return codec_of(value)
 
     @classmethod
-    def open(
-        cls: type[M], where: str | os.PathLike[str] | int, key: type[Any], value: type[Any]
-    ) -> M:
+    def open(cls: type[M], where: str | os.PathLike[str] | int, *types: Any) -> M:
         """A map that exists, by the path of its pin or by its id.
 
-        UsageError where its key or value has another size than the types given.
+        `types` are those that the class is made with: of key and value for a hash, of the value
+        for an array. UsageError where it is another map than that; BpfError with ENOENT where there
+        is none.
         """
-        fd = by_id(Kind.MAP, where) if isinstance(where, int) else obj_get(where)
-        return cls.of(fd, key, value)
+        with at(f"map {where}" if isinstance(where, int) else os.fspath(where)):
+            fd = by_id(Kind.MAP, where) if isinstance(where, int) else obj_get(where)
+        return cls.of(fd, *types)
 
     @classmethod
-    def of(cls: type[M], fd: Fd, key: type[Any], value: type[Any]) -> M:
+    def of(cls: type[M], fd: Fd, *types: Any) -> M:
         """The map that an fd is of, which it owns from now on; as `open`."""
-        info = map_info(fd.fileno())
-        shape = MapDefinition(
-            *(info.name, info.type, info.key_size, info.value_size),
-            *(info.max_entries, info.flags, info.map_extra),
-        )
-        made = cls(shape, key, value)
-        stored = elements.stored_size(shape)
-        for what, ours, theirs in (
-            ("key", made._key.size, info.key_size),
-            ("value", made._value.size, stored),
-        ):
-            if ours != theirs:
-                fd.close()
-                raise UsageError(f"map '{info.name}': its {what} has {theirs} bytes, not {ours}")
+        try:
+            made = cls(definition_of(fd), *types)
+            made._check()
+        except BaseException:
+            fd.close()
+            raise
         made.bind(fd)
         return made
+
+    def _check(self) -> None:
+        """UsageError where the class and its types are not for such a map."""
+        from lskel.runtime.maps.kinds import map_class
+
+        definition = self.definition
+        if definition.type not in self._opens and not isinstance(self, map_class(definition.type)):
+            kind = enum_name(MapType, definition.type)
+            raise UsageError(
+                f"map '{self.name}' is of type {kind}, which is not for {type(self).__name__}"
+            )
+        for what, ours, theirs in (
+            ("keys", self._key.size, definition.key_size),
+            ("values", self._value.size, elements.stored_size(definition)),
+        ):
+            if ours != theirs:
+                raise UsageError(f"map '{self.name}': its {what} have {theirs} bytes, not {ours}")
+
+    def _encoded_value(self, value: V) -> bytes:
+        try:
+            return self._value.encode(value)
+        except _NO_VALUE as error:
+            raise self._named(error, "value") from None
+
+    def _named(self, error: Exception, what: str) -> Exception:
+        error.args = (f"map '{self.name}': {what}: {error}",)
+        return error
+
+    def _call(self, function: Callable[Concatenate[int, P], R], *args: P.args, **kw: P.kwargs) -> R:
+        """What a function of `elements` returns; its errors name the map."""
+        fd = self.fileno()
+        try:
+            return function(fd, *args, **kw)
+        except BpfError as error:
+            error.places.insert(0, f"map '{self.name}'")
+            if error.errno in _FULL:
+                error.hint = f"it has room for {self.max_entries} entries: {self._more_room}"
+            raise
+
+    _more_room = "set max_entries before load()"
+
+
+class KeyedMap(TypedMap[V], Generic[K, V]):
+    """A map that is read and written by key."""
+
+    def __init__(
+        self, definition: MapDefinition, key: type[K] | Codec[K], value: type[V] | Codec[V]
+    ) -> None:
+        super().__init__(definition, value)
+        self._key = self._key_codec(key)
+
+    def _key_codec(self, key: type[K] | Codec[K]) -> Codec[K]:
+        return codec_of(key)
 
     # -- one element ----------------------------------------------------------------------------
 
     def _encoded_key(self, key: K) -> bytes:
         try:
             return self._key.encode(key)
-        except (TypeError, ValueError, OverflowError) as error:
-            error.args = (f"map '{self.name}': key: {error}",)
-            raise
-
-    def _encoded_value(self, value: V) -> bytes:
-        try:
-            return self._value.encode(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            error.args = (f"map '{self.name}': value: {error}",)
-            raise
+        except _NO_VALUE as error:
+            raise self._named(error, "key") from None
 
     def __getitem__(self, key: K) -> V:
-        found = elements.lookup(self.fileno(), self._encoded_key(key), self._value.size)
+        found = self._call(elements.lookup, self._encoded_key(key), self._value.size)
         if found is None:
             raise KeyError(key)
         return self._value.decode(found)
@@ -106,71 +166,75 @@ class KeyedMap(Map, Generic[K, V]):
         self._put(key, value, 0)
 
     def _put(self, key: K, value: V, flags: int) -> None:
-        raw_key, raw_value = self._encoded_key(key), self._encoded_value(value)
-        try:
-            elements.update(self.fileno(), raw_key, raw_value, flags)
-        except BpfError as error:
-            raise self._explained(error) from None
+        self._call(elements.update, self._encoded_key(key), self._encoded_value(value), flags)
 
-    def _explained(self, error: BpfError) -> BpfError:
-        error.places.insert(0, f"map '{self.name}'")
-        if error.errno == errno.E2BIG:
-            error.hint = (
-                f"it has room for {self.max_entries} entries: set max_entries before load()"
-            )
-        return error
+    def _remove(self, key: K) -> None:
+        if not self._call(elements.delete, self._encoded_key(key)):
+            raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
         try:
-            raw = self._key.encode(key)
-        except (TypeError, ValueError, OverflowError):
+            encoded = self._key.encode(key)
+        except _NO_VALUE:
             return False  # a map has no keys that cannot be
-        return elements.lookup(self.fileno(), raw, self._value.size) is not None
+        return self._call(elements.lookup, encoded, self._value.size) is not None
 
     # -- all of them ----------------------------------------------------------------------------
 
     def batches(self) -> Iterator[list[tuple[K, V]]]:
-        """All elements, as many at once as the kernel hands out: the fastest way to read a map.
+        """All elements, as many at once as the kernel hands out.
 
         Elements that stay in the map come once each, whoever else deletes or adds meanwhile.
         """
-        yield from self._chunks(take=False)
+        return map(list, self._pairs())
 
-    def _chunks(self, *, take: bool) -> Iterator[list[tuple[K, V]]]:
-        for keys, values, count in elements.chunks(self.fileno(), self.definition, take=take):
-            yield [
-                *zip(
-                    self._key.decode_many(keys, count),
-                    self._value.decode_many(values, count),
-                    strict=True,
-                )
-            ]
+    def _chunks(self, *, take: bool = False) -> Iterator[elements.Chunk]:
+        fd = self.fileno()
+        with at(f"map '{self.name}'"):
+            yield from elements.chunks(fd, self.definition, take=take)
+
+    def _pairs(self, *, take: bool = False) -> Iterator[Iterator[tuple[K, V]]]:
+        keys_of, values_of = self._key.decode_many, self._value.decode_many
+        for keys, values, count in self._chunks(take=take):
+            yield zip(keys_of(keys, count), values_of(values, count), strict=True)
+
+    def _all_keys(self) -> Iterator[K]:
+        keys_of = self._key.decode_many
+        return chain.from_iterable(keys_of(keys, count) for keys, _, count in self._chunks())
+
+    def all_values(self) -> Iterator[V]:
+        """The values, in the order of the keys."""
+        values_of = self._value.decode_many
+        return chain.from_iterable(values_of(values, n) for _, values, n in self._chunks())
+
+    def all_items(self) -> Iterator[tuple[K, V]]:
+        """The keys and values."""
+        return chain.from_iterable(self._pairs())
 
     def _write_all(self, pairs: Iterable[tuple[K, V]]) -> None:
-        keys, values = bytearray(), bytearray()
-        for key, value in pairs:
-            keys += self._encoded_key(key)
-            values += self._encoded_value(value)
-            if len(keys) >= _BATCH * self._key.size:
-                self._write(keys, values)
-                keys.clear()
-                values.clear()
-        if keys:
-            self._write(keys, values)
+        rest = iter(pairs)
+        while batch := list(islice(rest, _BATCH)):
+            keys, values = zip(*batch, strict=True)
+            self._call(
+                elements.update_batch,
+                self.definition,
+                self._encoded_many(self._key, keys, "key"),
+                self._encoded_many(self._value, values, "value"),
+            )
 
-    def _write(self, keys: bytearray, values: bytearray) -> None:
-        count = len(keys) // self._key.size
-        fd, flags = self.fileno(), 0
+    def _delete_all(self, keys: Iterable[K]) -> int:
+        rest = iter(keys)
+        return sum(
+            self._call(
+                elements.delete_batch,
+                self.definition,
+                self._encoded_many(self._key, tuple(some), "key"),
+            )
+            for some in iter(lambda: [*islice(rest, _BATCH)], [])
+        )
+
+    def _encoded_many(self, of: Codec[R], values: tuple[R, ...], what: str) -> bytes:
         try:
-            elements.update_batch(fd, keys, values, count, flags)
-            return
-        except BpfError as error:
-            if error.errno not in elements.BATCH_UNKNOWN:
-                raise self._explained(error) from None
-        try:
-            for index in range(count):
-                key = keys[index * self._key.size : (index + 1) * self._key.size]
-                value = values[index * self._value.size : (index + 1) * self._value.size]
-                elements.update(fd, bytes(key), bytes(value), flags)
-        except BpfError as error:
-            raise self._explained(error) from None
+            return of.encode_many(values)
+        except _NO_VALUE as error:
+            raise self._named(error, what) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, KeysView, ValuesView
+from collections.abc import ItemsView, ValuesView
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,19 +17,6 @@ else:
     K = V = object
 
 
-class Keys(KeysView[K]):
-    """The keys."""
-
-    def __init__(self, of: Any) -> None:
-        super().__init__(of)
-        self._map: KeyedMap[K, Any] = of
-
-    def __iter__(self) -> Iterator[K]:
-        for batch in self._map.batches():
-            for key, _ in batch:
-                yield key
-
-
 class Items(ItemsView[K, V]):
     """The elements."""
 
@@ -38,8 +25,7 @@ class Items(ItemsView[K, V]):
         self._map: KeyedMap[K, V] = of
 
     def __iter__(self) -> Iterator[tuple[K, V]]:
-        for batch in self._map.batches():
-            yield from batch
+        return self._map.all_items()
 
 
 class Values(ValuesView[V]):
@@ -49,7 +35,8 @@ class Values(ValuesView[V]):
         super().__init__(of)
         self._map: KeyedMap[Any, V] = of
 
+    def __contains__(self, value: object) -> bool:
+        return any(value == found for found in self)
+
     def __iter__(self) -> Iterator[V]:
-        for batch in self._map.batches():
-            for _, value in batch:
-                yield value
+        return self._map.all_values()

@@ -6,7 +6,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Generic, TypeAlias, TypeVar
 
     T = TypeVar("T")
@@ -50,13 +50,26 @@ class Codec(Generic[T]):
         stride = stride or size
         if not self.code:
             decode = self.decode
-            return [decode(data[at : at + size]) for at in range(0, count * stride, stride)]
+            parts = struct.iter_unpack(
+                f"{size}s{stride - size}x", memoryview(data)[: count * stride]
+            )
+            return [decode(part) for (part,) in parts]
         if stride == size:
             return list(struct.unpack_from(f"={count}{self.code}", data))
         records = struct.iter_unpack(
             f"={self.code}{stride - size}x", memoryview(data)[: count * stride]
         )
         return [value for (value,) in records]
+
+    def encode_many(self, values: Sequence[T]) -> bytes:
+        """The bytes of values, one right behind the other."""
+        # Module struct takes anything for a bool.
+        if self.code not in ("", "?"):
+            try:
+                return struct.pack(f"={len(values)}{self.code}", *values)
+            except (struct.error, OverflowError):
+                pass  # which of them it is, is found out below
+        return b"".join(map(self.encode, values))
 
 
 _codecs: dict[CType, Codec[Any]] = {}
