@@ -32,6 +32,8 @@ with Iptop() as skel, suppress(KeyboardInterrupt):
         for key, value in sorted(seen.items(), key=lambda item: -item[1].bytes)[:ROWS]:
             address = IPv6Address(key)
             rate = value.bytes - before.get(key, 0)
-            print(f"{address.ipv4_mapped or address!s:40} {value.packets:12} {value.bytes:14} {rate:12}")
+            print(
+                f"{address.ipv4_mapped or address!s:40} {value.packets:12} {value.bytes:14} {rate:12}"
+            )
         print(flush=True)
         before = {key: value.bytes for key, value in seen.items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.asm import Assembler
 from lskel.bpf.insn import Insn, Pseudo
@@ -19,7 +20,7 @@ from lskel.describe.listing import Listing, Row
 from lskel.describe.loader_listing import loader_listing
 from lskel.describe.places import Area, Place, Touch, touches
 from lskel.describe.regions import contents
-from lskel.loader import context, records
+from lskel.loader import records
 from lskel.loader.blob import RegionKind
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate

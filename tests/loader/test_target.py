@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
+from lskel.bpf import context
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import MAP_CREATE, PROG_LOAD
 from lskel.errors import UsageError
-from lskel.loader import context
 from lskel.loader.blob import RegionKind
 from lskel.loader.generate import generate
 from lskel.loader.model import Form, Loader

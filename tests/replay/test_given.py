@@ -17,13 +17,14 @@ import lskel
 from lskel.bpf.enums import MapType, ProgType
 from lskel.errors import NoPermission, UsageError
 from lskel.loader.model import Loader
-from lskel.replay import direct, kernel, pin
+from lskel.replay import direct, kernel
 from lskel.replay.given import kept, with_given
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
 from lskel.replay.pin import pin_all
 from lskel.replay.prepare import prepare
 from lskel.replay.this_machine import ThisMachine
+from lskel.runtime import pins
 from lskel.runtime.bpffs import is_on_bpffs
 from lskel.runtime.elements import lookup, update
 from lskel.runtime.objects import map_info, obj_get, obj_pin
@@ -140,8 +141,9 @@ def test_only_the_same_map_is_shared(
         with pytest.raises(UsageError) as caught:
             load(loader_of(source), Options(pin_root=bpffs))
         assert str(caught.value) == (
-            f"{bpffs}/first: map 'first' cannot be the pinned one: {difference} "
-            "(make them the same (--max-entries), remove the pin, or choose another --pin-root)"
+            f"test: {bpffs}/first: map 'first' cannot be the pinned one: {difference} "
+            "(make them the same (max_entries), remove the pin, or choose another directory of "
+            "pins)"
         )
         assert names(bpffs) == {"first"}
 
@@ -186,7 +188,7 @@ def test_pin_of_something_else(load: Load, bpffs: Path) -> None:
 @both
 def test_no_place_for_pins(load: Load, bpffs: Path, tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "new" / "one"):
-        with pytest.raises(UsageError, match=rf"^{root}: it must be on a bpffs \(mount one"):
+        with pytest.raises(UsageError, match=rf"^test: {root}: it must be on a bpffs \(mount one"):
             load(loader_of(BAD), Options(pin_root=root))
     assert list(tmp_path.iterdir()) == [bpffs]
     with pytest.raises(UsageError, match=r"new.one: no place for pins: .* have no dots"):
@@ -244,7 +246,7 @@ def test_no_permission(bpffs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> None:
         raise BpfError(7, 1)
 
-    monkeypatch.setattr(pin, "obj_get", refuse)
+    monkeypatch.setattr(pins, "obj_get", refuse)
     with pytest.raises(NoPermission, match="first: cannot open the pin of map 'first': Operation"):
         kernel.run(loader_of(), Options(pin_root=bpffs))
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lskel
-from lskel.loader import context
+from lskel.bpf import context
+from lskel.describe.phrases import phrase
 from lskel.loader.header import parse_header
 from lskel.loader.model import Loader
 from lskel.replay import kernel
-from lskel.describe.phrases import phrase
 from lskel.runtime.loader import run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import read_situation

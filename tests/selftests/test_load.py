@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import lskel
+from lskel.bpf import context
 from lskel.errors import ReplayError
-from lskel.loader import context
 from lskel.loader.header import parse_header
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import lskel
+from lskel.bpf import context
 from lskel.bpf.attr import object_name
 from lskel.bpf.enums import Cmd
-from lskel.loader import context
 from lskel.loader.header import LightSkeleton, parse_header
 from lskel.loader.model import Form, Loader
 from lskel.replay.compare import differences

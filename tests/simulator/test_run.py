@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import pytest
 
 import lskel
+from lskel.bpf import context
 from lskel.bpf.asm import Assembler
 from lskel.bpf.attr import load, size_through
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, UsageError
-from lskel.loader import context
 from lskel.loader.model import Loader
 from lskel.replay.externs import FdSlots, resolve
 from lskel.replay.options import Options

@@ -12,8 +12,9 @@ import re
 import sys
 from pathlib import Path
 
+from lskel.bpf import context
 from lskel.errors import LskelError
-from lskel.loader import bundle, context
+from lskel.loader import bundle
 from lskel.loader.header import parse_header
 from lskel.replay import kernel
 from lskel.runtime.loader import run_loader

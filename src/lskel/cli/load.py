@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lskel.bpf import context
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.cli.common import json_option, print_json, source_argument
@@ -15,7 +16,6 @@ from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import run_options
 from lskel.cli.sources import to_run
 from lskel.errors import ReplayError, UsageError, at
-from lskel.loader import context
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded

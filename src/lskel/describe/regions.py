@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 
+from lskel.bpf import context, layouts
 from lskel.bpf import insn as i
-from lskel.bpf import layouts
 from lskel.bpf.layouts import Layout
 from lskel.describe.asks import inputs
-from lskel.loader import context, records
+from lskel.loader import records
 from lskel.loader.blob import Region, RegionKind
 from lskel.loader.lower import FD_SIZE, INSN_IMM
 from lskel.loader.model import Form, Loader

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from lskel.bpf import context
 from lskel.errors import BadInput
-from lskel.loader import context
 
 # bpftool up to 7.3 assigns the literals to members of opts; later it names two arrays.
 _DATA = re.compile(r'opts(?:\.data = \(void \*\)|_data\[\][^"=]{0,100}= )"([^"]*)"')

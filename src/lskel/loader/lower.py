@@ -20,9 +20,9 @@ from errno import ENOENT
 from itertools import groupby
 from typing import NamedTuple
 
+from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.insn import CallKind, Insn
-from lskel.loader import context
 from lskel.loader.blob import Blob, Region, RegionKind
 from lskel.loader.records import ANY_ERRNO, Code, Condition, Record
 from lskel.syscalls import Call, Data, FdArray, FdPointer, Given, Part, call_of

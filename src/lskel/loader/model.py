@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from enum import Enum
 
-from lskel.loader import context
+from lskel.bpf import context
 from lskel.loader.blob import Region
 from lskel.trace import Trace
 
@@ -39,7 +39,7 @@ class Loader:
     @property
     def context_size(self) -> int:
         """Bytes of the context that the program takes."""
-        return context.size_of(self.trace)
+        return context_size(self.trace)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the loader as a bundle; the file appears whole or not at all."""
@@ -56,3 +56,8 @@ class Loader:
 
 
 NO_OP = 0xFFFFFFFF
+
+
+def context_size(trace: Trace) -> int:
+    """Bytes of the context of a trace's loader."""
+    return context.size(len(trace.maps), len(trace.programs), len(trace.inputs), len(trace.links))

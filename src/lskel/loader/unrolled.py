@@ -19,14 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.asm import MAX_JUMP, Assembler
 from lskel.errors import LimitExceeded
-from lskel.loader import context
 from lskel.loader.blob import MAX_SIZE, Blob, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
 from lskel.loader.lower import FD_SIZE, NO_SINGLE_OP, FdSlots, Lowering
-from lskel.loader.model import NO_OP, Form, Loader
+from lskel.loader.model import NO_OP, Form, Loader, context_size
 from lskel.loader.records import JUMPS, Code, Condition, Record
 from lskel.trace import Trace
 
@@ -51,7 +51,7 @@ def unroll(trace: Trace, *, debug: bool = False) -> Loader:
             limit=MAX_USED_MAPS,
             actual=len(trace.maps),
         )
-    size = context.size_of(trace)
+    size = context_size(trace)
     if size > MAX_JUMP:
         raise LimitExceeded(
             f"{len(trace.programs)} programs need a context of {size} bytes, more than the "

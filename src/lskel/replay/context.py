@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lskel.loader import context
+from lskel.bpf import context
+from lskel.loader.model import context_size
 from lskel.replay.prepare import Prepared
 from lskel.trace import MapUpdate, Trace
 
@@ -19,7 +20,7 @@ def build_context(
     """
     changed = prepared.trace
     maps, programs = len(trace.maps), len(trace.programs)
-    ctx = bytearray(context.size_of(trace))
+    ctx = bytearray(context_size(trace))
 
     def store(offset: int, size: int, value: int) -> None:
         ctx[offset : offset + size] = value.to_bytes(size, trace.order, signed=value < 0)

@@ -6,9 +6,9 @@ import errno
 import sys
 from contextlib import ExitStack
 
+from lskel.bpf import context
 from lskel.bpf.enums import Cmd
 from lskel.errors import NoPermission, ReplayError
-from lskel.loader import context
 from lskel.loader.generate import generate
 from lskel.loader.model import NO_OP, Form, Loader
 from lskel.replay import direct, target

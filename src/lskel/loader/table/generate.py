@@ -15,11 +15,11 @@ from itertools import groupby
 
 from lskel.bpf.asm import MAX_JUMP
 from lskel.errors import LimitExceeded
-from lskel.loader import context, records
+from lskel.loader import records
 from lskel.loader.blob import Blob, Region, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
 from lskel.loader.lower import FD_SIZE, NO_SINGLE_OP, FdSlots, Lowering, Step
-from lskel.loader.model import NO_OP, Form, Loader
+from lskel.loader.model import NO_OP, Form, Loader, context_size
 from lskel.loader.records import Code, Condition, Record
 from lskel.loader.table.walker import Plan, walker
 from lskel.trace import Trace
@@ -36,7 +36,7 @@ def tabulate(trace: Trace, *, debug: bool = False) -> Loader:
 
     With `debug` it prints the result of each record that can fail by bpf_trace_printk.
     """
-    size = context.size_of(trace)
+    size = context_size(trace)
     if size > MAX_JUMP:
         raise LimitExceeded(
             f"{len(trace.maps)} maps and {len(trace.programs)} programs need a context of {size} "

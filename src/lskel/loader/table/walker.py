@@ -17,11 +17,12 @@ from collections.abc import Callable
 from errno import EFAULT
 from typing import NamedTuple
 
+from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.asm import MAX_JUMP, Assembler
 from lskel.btf.types import FuncLinkage, Kind
 from lskel.cursor import ByteOrder
-from lskel.loader import context, records
+from lskel.loader import records
 from lskel.loader.records import Code
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP = range(11)
