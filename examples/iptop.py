@@ -30,10 +30,8 @@ with Iptop() as skel, suppress(KeyboardInterrupt):
             print("\033[H\033[J", end="")
         print(f"{'ADDRESS':40} {'PACKETS':>12} {'BYTES':>14} {'BYTES/S':>12}")
         for key, value in sorted(seen.items(), key=lambda item: -item[1].bytes)[:ROWS]:
-            address = IPv6Address(key)
+            address = IPv6Address(key).ipv4_mapped or IPv6Address(key)
             rate = value.bytes - before.get(key, 0)
-            print(
-                f"{address.ipv4_mapped or address!s:40} {value.packets:12} {value.bytes:14} {rate:12}"
-            )
+            print(f"{address!s:40} {value.packets:12} {value.bytes:14} {rate:12}")
         print(flush=True)
         before = {key: value.bytes for key, value in seen.items()}

@@ -9,7 +9,9 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from hashlib import sha256
+from importlib import import_module
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 _USER_MAPS = ".maps"
 _ARENA_DATA = ".addr_space.1"
 _EVENT_TYPE = "event"
-_RUNTIME = "runtime"
+_ATTACH = "lskel.runtime.attach."
 # A program that is loaded only.
 _PLAIN_PROGRAM = "lskel.runtime.program:Program"
 _LINE = 92
@@ -98,6 +100,7 @@ class _Generator:
         self._types = TypeWriter(self._btf, taken) if self._btf is not None else None
         self._events = dict(event_types)
         self._imports: dict[str, set[str]] = {}
+        self._exported = {self._class, *_ERRORS}
 
     def text(self, *, embed: bool) -> str:
         """The module."""
@@ -107,6 +110,7 @@ class _Generator:
         maps = _unique(self._maps())
         if self._events:
             raise NotFound(f"there is no ring or perf buffer '{next(iter(self._events))}'")
+        self._import_events()
         programs = [self._program(slot) for slot in range(len(trace.programs))]
         types = self._types.source() if self._types is not None else []
         if self._types is not None:
@@ -132,7 +136,7 @@ class _Generator:
             packages=[f'"{name}"' for name in texts if is_package(name)],
             package=f"_lskel_{digest}",
             imports={name: sorted(self._imports[name]) for name in modules},
-            exported=[self._class, *_ERRORS],
+            exported=sorted(self._exported),
             types=types,
             has_enums=any("IntEnum" in definition for definition in types),
             maps=maps,
@@ -263,6 +267,14 @@ class _Generator:
         create = f"{cls}({definition}, {self._expression(event)})"
         return _Map(_identifier(name), f"{cls}[{self._annotation(event)}]", create)
 
+    def _import_events(self) -> None:
+        """What reads several buffers together, where there are several."""
+        trace = self._trace
+        types = [trace.map_create(slot).type for slot in range(len(trace.maps))]
+        if sum(map_kind(map_type).types == ("event",) for map_type in types) > 1:
+            self._import("runtime.events", "Events")
+            self._exported.add("Events")
+
     def _raw(self, size: int) -> str:
         if size in _RAW_INTS:
             self._import("runtime.values", f"u{8 * size}")
@@ -306,7 +318,11 @@ class _Generator:
         prog_type = op.type if op is not None else ProgType.UNSPEC
         attach_type = op.expected_attach_type if op is not None else 0
         number = attach_type if isinstance(attach_type, int) else 0
-        cls = self._class_of(_program_path(self._trace, slot))
+        path = _program_path(self._trace, slot)
+        cls = self._class_of(path)
+        for module, enum in _enums(path.partition(":")[0]):
+            self._import(module, enum)
+            self._exported.add(enum)
         definition = (
             f"ProgramDefinition({_quoted(made.name)}, {_quoted(spec.kind or spec.name)}, "
             f"{_quoted(spec.target)}, {int(prog_type)}, {int(number)}"
@@ -365,7 +381,7 @@ _SOMETIMES = (
     *("ArenaMap", "DataMap", "KconfigMap", "Link", "StructOpsMap", "raw"),
     *("AttachBtfId", "AttachFd", "MemberIndex", "TypeSize"),
     *("KconfigType", "KconfigVar", "Member", "StructOps"),
-    *("a2b_base64", "decompress", "sys"),
+    *("a2b_base64", "decompress", "sys", "Events"),
 )
 # Sizes of keys and values without BTF that are taken for numbers.
 _RAW_INTS = (1, 2, 4, 8)
@@ -387,8 +403,9 @@ def _definition(create: MapCreate, *, pinned: bool) -> str:
 def _taken(trace: Trace) -> set[str]:
     """Names that a module of the object imports, or may."""
     maps = (map_kind(trace.map_create(slot).type).path for slot in range(len(trace.maps)))
-    programs = (_program_path(trace, slot) for slot in range(len(trace.programs)))
+    programs = [_program_path(trace, slot) for slot in range(len(trace.programs))]
     classes = {path.partition(":")[2] for path in (*maps, *programs)}
+    classes |= {name for path in programs for _, name in _enums(path.partition(":")[0])}
     return classes | {name for names in _ALWAYS.values() for name in names} | set(_SOMETIMES)
 
 
@@ -401,6 +418,14 @@ def _program_path(trace: Trace, slot: int) -> str:
     attach_type = op.expected_attach_type
     number = attach_type if isinstance(attach_type, int) else 0
     return program_class(kind, op.type, number) or _PLAIN_PROGRAM
+
+
+def _enums(module: str) -> Iterator[tuple[str, str]]:
+    """The enums that a program's `attach` takes: those in its module, and where they come from."""
+    for name, value in vars(import_module(module)).items():
+        is_enum = isinstance(value, type) and issubclass(value, Enum)
+        if is_enum and value.__module__.startswith(_ATTACH):
+            yield value.__module__.removeprefix("lskel."), name
 
 
 def _class_name(name: str, given: str | None, taken: set[str]) -> str:
