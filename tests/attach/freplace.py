@@ -9,7 +9,7 @@ from lskel.bpf.enums import ProgType
 from lskel.errors import LskelError
 from lskel.replay import kernel
 from lskel.replay.options import Options
-from lskel.runtime.attach.tracing import FreplaceProgram
+from lskel.runtime.attach.freplace import FreplaceProgram
 from lskel.runtime.objects import Fd, prog_info
 from lskel.runtime.program import ProgramDefinition
 from tests.runtime.programs import run_program

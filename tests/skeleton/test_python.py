@@ -82,6 +82,26 @@ def test_all_modules_that_may_be_embedded_can_be() -> None:
         assert embed.QUOTES not in path.read_text(), path
 
 
+DEAR = {"asyncio", "dataclasses", "inspect", "json", "pathlib", "re", "socket", "typing"}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.bpf.o")), ids=lambda path: path.stem)
+def test_nothing_dear_is_imported(path: Path, tmp_path: Path) -> None:
+    text = generate_python(lskel.generate(lskel.open_object(path), "auto"), "Skeleton_")
+    (tmp_path / "tool.py").write_text(text)
+    script = "import sys, tool; tool.Skeleton_(); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not modules & DEAR and "lskel" not in modules
+
+
 def test_deterministic() -> None:
     loader = compiled(DATA)
     assert generate_python(loader) == generate_python(loader)

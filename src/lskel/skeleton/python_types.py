@@ -27,7 +27,7 @@ _VALUES = frozenset(
 # Attributes that structs and unions, or enums, have already; those like `_name_` are not listed.
 _MEMBERS_TAKEN = frozenset(
     (
-        *("_objects", "_unknown", "asdict", "codec_", "shown_", "mro"),
+        *("_objects", "_unknown", "asdict", "codec_", "elsewhere_", "shown_", "mro"),
         *("from_address", "from_buffer", "from_buffer_copy", "from_param", "in_dll"),
     )
 )

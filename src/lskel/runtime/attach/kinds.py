@@ -28,7 +28,7 @@ _BY_TYPE = {
     ProgType.RAW_TRACEPOINT_WRITABLE: "raw_tracepoint:RawTracepointProgram",
     ProgType.TRACING: "tracing:TracingProgram",
     ProgType.LSM: "tracing:TracingProgram",
-    ProgType.EXT: "tracing:FreplaceProgram",
+    ProgType.EXT: "freplace:FreplaceProgram",
     ProgType.PERF_EVENT: "perf_event:PerfEventProgram",
     ProgType.XDP: "xdp:XdpProgram",
     ProgType.SCHED_CLS: "tc:TcProgram",

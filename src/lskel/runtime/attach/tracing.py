@@ -11,15 +11,10 @@ from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
-_HINTS = {
+HINTS = {
     errno.E2BIG: "the function has all the programs that it takes",
     errno.EBUSY: "another program replaces the function, or something else has patched it",
     errno.EOPNOTSUPP: "this machine's kernel cannot attach to functions in this way",
-}
-_FREPLACE_HINTS = {
-    **_HINTS,
-    errno.EINVAL: "it attaches once to the function that it was loaded for; others must take and "
-    "return the same",
 }
 
 
@@ -29,24 +24,12 @@ def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) ->
     Linux 5.5; with a cookie 5.19, for tracepoints (TRACE_RAW_TP) 6.10. BpfError where the kernel
     refuses.
     """
-    with explained(_HINTS):
+    with explained(HINTS):
         # LINK_CREATE does without a cookie, too, but not in every kernel that has these kinds; and
         # for tracepoints there are kernels where it forgets the cookie.
         if not cookie or attach_type == AttachType.TRACE_RAW_TP:
             return raw_tracepoint_open(prog_fd, cookie=cookie)
         return link_create(prog_fd, 0, attach_type, tracing_cookie=cookie)
-
-
-def attach_freplace(prog_fd: int, target_fd: int = 0, btf_id: int = 0) -> Fd:
-    """Take the place of the function that the program was loaded for. Linux 5.6.
-
-    Or of another one of the same arguments and result: `btf_id` in the BTF of the program of
-    `target_fd` (5.10). BpfError where the kernel refuses.
-    """
-    with explained(_FREPLACE_HINTS):
-        if not target_fd:
-            return raw_tracepoint_open(prog_fd)
-        return link_create(prog_fd, target_fd, AttachType.CGROUP_INET_INGRESS, target_btf_id=btf_id)
 
 
 class TracingProgram(Program):
@@ -62,32 +45,5 @@ class TracingProgram(Program):
         `cookie` is what ``bpf_get_attach_cookie`` returns. Raises what `attach_tracing` does.
         """
         link = attach_tracing(self.fileno(), AttachType(self.definition.attach_type), cookie=cookie)
-        self.attached(link)
-        return link
-
-
-class FreplaceProgram(Program):
-    """A program of ``SEC("freplace/...")``: it takes the place of a function of another program."""
-
-    def attaches_itself(self) -> bool:
-        """Always: it cannot be loaded without its target."""
-        return True
-
-    def attach(self, target: str | None = None) -> Fd:
-        """Attach to the function that it was loaded for until the link is closed.
-
-        Or to that of another program: ``PROGRAM[:FUNCTION]``, as `Program.target` is (5.10).
-        UsageError, NotFound for a wrong target; else raises what `attach_freplace` does.
-        """
-        if target is None:
-            link = attach_freplace(self.fileno())
-        else:
-            from contextlib import ExitStack
-
-            from lskel.runtime.attach_point import in_program
-
-            with ExitStack() as stack:
-                point = in_program(target, self.definition.target, stack)
-                link = attach_freplace(self.fileno(), point.fd, point.btf_id)
         self.attached(link)
         return link
