@@ -15,7 +15,9 @@ from tests.vm.job import Job
 from tests.vm.machine import Machine
 
 
-def plan(directory: Path) -> Iterator[Job]:
+def plan(files: Path) -> Iterator[Job]:
+    directory = files / "attach"  # others have bundles of the same names
+    directory.mkdir()
     for case in CASES:
         arguments = {"name": case.name, "bundle": bundle(case.object, directory)}
         yield Job(f"attach: {case.name}", exercise, arguments)

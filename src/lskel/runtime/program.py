@@ -71,8 +71,10 @@ class Program:
 
     def fileno(self) -> int:
         """Its fd; UsageError where it is not loaded."""
-        if self._fd is None or self._fd.closed:
+        if self._fd is None:
             raise UsageError(f"program '{self.name}' is not loaded", hint="load() comes first")
+        if self._fd.closed:
+            raise UsageError(f"program '{self.name}' is closed")
         return self._fd.fileno()
 
     def info(self) -> ProgInfo:

@@ -158,7 +158,7 @@ def test_after_closing(bpf: Buffers, ring: RingBufferMap[Event]) -> None:
     ring.close()
     ring.close()
     for use in (ring.consume, ring.reader, lambda: next(iter(ring))):
-        with pytest.raises(UsageError, match="map 'ring' is not loaded"):
+        with pytest.raises(UsageError, match="map 'ring' is closed"):
             use()
 
 

@@ -116,5 +116,5 @@ def test_after_closing(user: UserRingBufferMap[Any]) -> None:
     user.send(Order(1))
     user.close()
     user.close()
-    with pytest.raises(UsageError, match="not loaded"):
+    with pytest.raises(UsageError, match="is closed"):
         user.send(Order(1))

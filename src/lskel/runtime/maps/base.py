@@ -92,8 +92,10 @@ class Map:
 
     def fileno(self) -> int:
         """Its fd; UsageError where it does not exist (yet, or any more)."""
-        if self._fd is None or self._fd.closed:
+        if self._fd is None:
             raise UsageError(f"map '{self.name}' is not loaded", hint="load() comes first")
+        if self._fd.closed:
+            raise UsageError(f"map '{self.name}' is closed")
         return self._fd.fileno()
 
     def info(self) -> MapInfo:
