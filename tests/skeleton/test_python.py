@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -386,6 +387,115 @@ def test_no_sample_is_missed() -> None:
         skel.attach()
         with pytest.raises(UsageError, match="'samples' is not read"):
             list(skel.maps.samples.consume())
+
+
+@pytest.mark.kernel
+def test_running_a_program() -> None:
+    source = """
+    struct args { int in, out; };
+    SEC("tc") int length(struct __sk_buff *skb) { return skb->len; }
+    SEC("syscall") int twice(struct args *args) { args->out = 2 * args->in; return args->in; }
+    """
+    with opened(source) as skel:
+        skel.load()
+        ran = skel.progs.length.run(bytes(100), repeat=10)
+        assert ran.value == 100 and ran.data == bytes(100) and ran.duration >= 0
+        ran = skel.progs.twice.run(ctx=struct.pack("=ii", 21, 0))
+        assert ran.value == 21 and struct.unpack("=ii", ran.ctx) == (21, 42)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("embedded", [True, False])
+def test_opening_a_map_that_exists(embedded: bool) -> None:
+    skeleton = skeleton_class(compiled(DATA), embed=embedded)
+    module = sys.modules[skeleton.__module__]
+    with skeleton() as skel:
+        skel.load()
+        skel.maps.seen[(1, 2, b"key")] = 3
+        number = map_id(skel.maps.seen)
+        again = module.HashMap.open(number, module.limits, module.u64)
+        assert again[(1, 2, b"key")] == 3
+        again.close()
+        with pytest.raises(module.UsageError, match="its values have 8 bytes, not 4"):
+            module.HashMap.open(number, module.limits, module.enum(module.mode, module.u32))
+        with pytest.raises(module.UsageError, match="is of type array, which is not for HashMap"):
+            module.HashMap.open(map_id(skel.maps.bss), module.limits, module.u64)
+
+
+@pytest.mark.kernel
+def test_types_that_the_kernel_is_not_told() -> None:
+    source = """
+    struct job { int number; char name[12]; };
+    struct { __uint(type, BPF_MAP_TYPE_QUEUE); __uint(max_entries, 4);
+             __type(value, struct job); } jobs SEC(".maps");
+    SEC("tc") int p(void *ctx)
+    { struct job job = {}; bpf_map_pop_elem(&jobs, &job); return job.number; }
+    """
+    with opened(source) as skel:
+        skel.load()
+        skel.maps.jobs.push((7, b"seven"))
+        assert skel.maps.jobs.peek().name == b"seven"
+        assert skel.progs.p.run(bytes(14)).value == 7
+        assert not skel.maps.jobs
+
+
+def test_nothing_else_can_be_set() -> None:
+    with opened() as skel:
+        with pytest.raises(AttributeError, match=r"no map 'sen'.*seen"):
+            skel.maps.sen = {}
+        with pytest.raises(AttributeError, match="map 'seen' cannot be replaced"):
+            skel.maps.seen = {}
+        with pytest.raises(AttributeError, match="nothing called 'rodat'"):
+            skel.rodat = 1
+        with pytest.raises(UsageError, match="holds variables"):
+            skel.maps.bss.max_entries = 2
+    with (
+        opened(
+            'extern int CONFIG_HZ __kconfig; SEC("tc") int p(void *ctx) { return CONFIG_HZ; }'
+        ) as skel,
+        pytest.raises(AttributeError, match=r"configured goes before that"),
+    ):
+        skel.kconfig.CONFIG_HZ = 3
+
+
+@pytest.mark.parametrize("name", ["None", "true", "class", "1x", "a-b", "Maps", "str"])
+def test_names_of_objects(name: str) -> None:
+    made = skeleton_class(compiled(DATA, name))
+    assert made.__name__.isidentifier() and made().progs.count.name == "count"
+
+
+@pytest.mark.kernel
+def test_ctrl_c_while_loading(tmp_path: Path) -> None:
+    """It comes when the load is complete: no fd is without an owner."""
+    (tmp_path / "data_lskel.py").write_text(generate_python(compiled(DATA), "Data"))
+    script = """
+import os, signal, sys
+from data_lskel import Data
+Data().close()
+before, interrupted = len(os.listdir("/proc/self/fd")), 0
+for number in range(300):
+    skel = Data()
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.00001 * (number % 100 + 1))
+            skel.load()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        interrupted += 1
+    skel.close()
+print(interrupted, len(os.listdir("/proc/self/fd")) - before)
+"""
+    prelude = "import signal; signal.signal(signal.SIGALRM, signal.default_int_handler)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", prelude + script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    interrupted, left = map(int, done.stdout.split())
+    assert left == 0 and interrupted > 0
 
 
 # -- the examples ----------------------------------------------------------------------------------

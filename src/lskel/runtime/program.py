@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
+from lskel.bpf.attr import load
+from lskel.bpf.enums import Cmd, ProgType
+from lskel.bpf.layouts import TEST
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
 from lskel.runtime.objects import Fd, ProgInfo, obj_pin, prog_info
+from lskel.runtime.syscall import address_of, bpf, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +19,10 @@ if TYPE_CHECKING:
 
     from lskel.runtime.attach.link import Link
     from lskel.runtime.maps.base import Map
+
+
+# A program may add headers to its packet.
+_HEADROOM = 256
 
 
 class ProgramDefinition(NamedTuple):
@@ -29,6 +39,15 @@ class ProgramDefinition(NamedTuple):
     type: int
     attach_type: int
     autoload: bool = True
+
+
+class RunResult(NamedTuple):
+    """What a program returned, its packet and context afterwards, and nanoseconds a run."""
+
+    value: int
+    data: bytes
+    ctx: bytes
+    duration: int
 
 
 class Program:
@@ -84,6 +103,38 @@ class Program:
     def pin(self, path: str | os.PathLike[str]) -> None:
         """Give it a name in a bpffs, so that it outlives this process."""
         obj_pin(self.fileno(), path)
+
+    def run(self, data: bytes = b"", ctx: bytes = b"", *, repeat: int = 1) -> RunResult:
+        """Run it once, or `repeat` times, on a packet or a context (BPF_PROG_RUN).
+
+        For programs of the network `data` is a packet; what it is afterwards is in the result. For
+        ``SEC("syscall")`` and others `ctx` is the context. BpfError EINVAL or ENOTSUPP for kinds
+        that the kernel does not run so.
+        """
+        changed, room = bytearray(data), bytearray(len(data) + _HEADROOM if data else 0)
+        context = bytearray(ctx)
+        fields: dict[str, int] = {}
+        if data:
+            fields |= {"data_size_in": len(data), "data_in": address_of(changed)}
+            fields |= {"data_size_out": len(room), "data_out": address_of(room)}
+        if ctx:
+            fields |= {"ctx_size_in": len(ctx), "ctx_in": address_of(context)}
+            if self.definition.type != ProgType.SYSCALL:  # which changes it in place
+                fields |= {"ctx_size_out": len(ctx), "ctx_out": address_of(context)}
+        if repeat != 1:
+            fields["repeat"] = repeat
+        attr = host_attr(TEST, "batch_size", prog_fd=self.fileno(), **fields)
+        bpf(Cmd.PROG_RUN, attr)
+
+        def number(field: str) -> int:
+            return load(attr, TEST, field, sys.byteorder)
+
+        return RunResult(
+            number("retval"),
+            bytes(room[: number("data_size_out")]),
+            bytes(context),
+            number("duration"),
+        )
 
     def attaches_itself(self) -> bool:
         """Whether `attach` needs no arguments: the section's name says where it belongs."""

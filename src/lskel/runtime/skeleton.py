@@ -18,6 +18,7 @@ from lskel.runtime.loader import low_fds_taken, run_loader
 from lskel.runtime.maps.base import Map
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
+from lskel.runtime.signals import uninterrupted
 from lskel.runtime.syscall import BpfError, address_of
 
 TYPE_CHECKING = False
@@ -93,8 +94,16 @@ class Namespace(Generic[T]):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
-            there = ", ".join(vars(self)) or "none"
-            raise AttributeError(f"there is no {self._kind} '{name}' (there is: {there})")
+            raise self._unknown(name)
+
+        def __setattr__(self, name, value):
+            if name not in vars(self):
+                raise self._unknown(name)
+            raise AttributeError(f"{self._kind} '{name}' cannot be replaced (set what is in it)")
+
+    def _unknown(self, name: str) -> AttributeError:
+        there = ", ".join(vars(self)) or "none"
+        return AttributeError(f"there is no {self._kind} '{name}' (there is: {there})")
 
 
 class Maps(Namespace[Map]):
@@ -121,11 +130,13 @@ class Links:
     def __len__(self) -> int:
         return len(self._links)
 
-    def __getattr__(self, name: str) -> Link:
-        for owner, link in reversed(self._links):
-            if owner == name:
-                return link
-        raise AttributeError(f"'{name}' is not attached")
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            for owner, link in reversed(self._links):
+                if owner == name:
+                    return link
+            raise AttributeError(f"'{name}' is not attached")
 
     def has(self, name: str) -> bool:
         """Whether a program or struct_ops map is attached."""
@@ -151,6 +162,8 @@ class Skeleton:
     of a bpffs for maps that are shared by name.
     """
 
+    _SETTABLE = frozenset(("maps", "progs", "links", "pin_root"))
+
     def __init__(self, image: Image, maps: Maps, progs: Programs, links: Links) -> None:
         self.maps = maps
         self.progs = progs
@@ -171,6 +184,13 @@ class Skeleton:
         for made in maps:
             if made.variables is not None:
                 made.variables.elsewhere_ = where
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name, value):
+            if name[0] != "_" and name not in self._SETTABLE:
+                raise AttributeError(f"{type(self).__name__} has nothing called '{name}' to set")
+            object.__setattr__(self, name, value)
 
     @property
     def loaded(self) -> bool:
@@ -196,7 +216,7 @@ class Skeleton:
                 f"this one is {sys.byteorder}-endian",
                 hint="compile with -target bpfel or bpfeb",
             )
-        with at(image.name), ExitStack() as undo:
+        with at(image.name), uninterrupted(), ExitStack() as undo:
             given = self._given(undo)
             with ExitStack() as held:
                 inputs = [find(self, held) for find in image.inputs]

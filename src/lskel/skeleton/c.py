@@ -210,6 +210,7 @@ class _Header:
             ],
             context_end=self._context_end(),
             context_size=loader.context_size,
+            order=loader.trace.order,
             struct_ops=self._struct_ops,
             kconfig=kconfig,
             kernel_inputs=inputs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import keyword
 import re
@@ -248,7 +249,9 @@ class _Generator:
         ids = {"key": create.key_type, "value": create.value_type}
         arguments, annotations = [definition], []
         for parameter in kind.types:
-            type_id, size = TypeId(ids[parameter]), sizes[parameter]
+            # The kernel is not told the types of some maps; the object knows them.
+            type_id = TypeId(ids[parameter]) or self._declared(name, parameter)
+            size = sizes[parameter]
             assert isinstance(size, int)
             known = self._types is not None and type_id
             if known and self._btf is not None and self._btf.size_of(type_id) == size:
@@ -259,6 +262,21 @@ class _Generator:
                 annotations.append("int" if size in _RAW_INTS else "bytes")
         annotation = f"{cls}[{', '.join(annotations)}]" if annotations else cls
         return _Map(_identifier(name), annotation, f"{cls}({', '.join(arguments)})")
+
+    def _declared(self, name: str, member: str) -> TypeId:
+        """The type that a map's definition gives for its key or value; void where it gives none."""
+        btf = self._btf
+        section = btf.find(_USER_MAPS, t.Datasec) if btf is not None else None
+        if btf is None or section is None:
+            return t.VOID
+        for info in btf.get(section, t.Datasec).vars:
+            var = btf[info.type]
+            if isinstance(var, t.Var) and var.name == name:
+                definition = btf[btf.resolve(var.type)]
+                members = definition.members if isinstance(definition, t.Struct) else ()
+                pointers = (btf[btf.resolve(m.type)] for m in members if m.name == member)
+                return next((p.type for p in pointers if isinstance(p, t.Ptr)), t.VOID)
+        return t.VOID
 
     def _buffer(self, name: str, cls: str, definition: str) -> _Map:
         event = self._event(name)
@@ -406,7 +424,8 @@ def _taken(trace: Trace) -> set[str]:
     programs = [_program_path(trace, slot) for slot in range(len(trace.programs))]
     classes = {path.partition(":")[2] for path in (*maps, *programs)}
     classes |= {name for path in programs for _, name in _enums(path.partition(":")[0])}
-    return classes | {name for names in _ALWAYS.values() for name in names} | set(_SOMETIMES)
+    fixed = {name for names in _ALWAYS.values() for name in names}
+    return classes | fixed | {*_SOMETIMES, *dir(builtins)}
 
 
 def _program_path(trace: Trace, slot: int) -> str:
@@ -435,7 +454,8 @@ def _class_name(name: str, given: str | None, taken: set[str]) -> str:
         return given
     parts = re.split(r"[^0-9A-Za-z]+", name)
     made = "".join(part[:1].upper() + part[1:] for part in parts if part)
-    return made if made.isidentifier() and made not in taken else f"Bpf{made}"
+    is_free = made.isidentifier() and not keyword.iskeyword(made) and made not in taken
+    return made if is_free else f"Bpf{made}"
 
 
 def _identifier(name: str) -> str:

@@ -52,6 +52,15 @@ class DataMap(Map, Generic[V]):
         return found
 
     @property
+    def max_entries(self) -> int:
+        """One: all variables are one element."""
+        return 1
+
+    @max_entries.setter
+    def max_entries(self, entries: int) -> None:
+        raise UsageError(f"map '{self.name}' holds variables, which are one element")
+
+    @property
     def is_constant(self) -> bool:
         """Whether the variables cannot change once they are loaded."""
         return bool(self.definition.flags & _F_RDONLY_PROG)

@@ -6,6 +6,7 @@ import sys
 
 from lskel.runtime.kconfig import encode_values, this_machine
 from lskel.runtime.maps.data import DataMap
+from lskel.runtime.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     V = TypeVar("V", bound=Struct)
 else:
     V = object
+
+
+_ELSEWHERE = "the kernel's configuration says it; skel.maps.kconfig.configured goes before that"
 
 
 class KconfigMap(DataMap[V]):
@@ -35,12 +39,21 @@ class KconfigMap(DataMap[V]):
         wanted: tuple[KconfigVar, ...],
     ) -> None:
         super().__init__(definition, variables, bytes(size))
-        self.configured: dict[str, str] = {}
+        self.configured: dict[str, str | int] = {}
+        self._value = frozen(variables, self._initial, _ELSEWHERE)
         self._wanted = wanted
 
     def changed_value(self) -> bytes:
         """The values here and now; NotFound names those that this kernel does not say."""
-        self._value_bytes = encode_values(
-            self._wanted, len(self._initial), this_machine(), sys.byteorder, self.configured
+        given = {name: _text(value) for name, value in self.configured.items()}
+        self._encoded = encode_values(
+            self._wanted, len(self._initial), this_machine(), sys.byteorder, given
         )
-        return self._value_bytes
+        return self._encoded
+
+
+def _text(value: str | int) -> str:
+    """As it stands in a ``.config``."""
+    if isinstance(value, bool):
+        return "y" if value else "n"
+    return str(value)

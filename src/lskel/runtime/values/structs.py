@@ -118,17 +118,17 @@ class Composite:
         for name, value in named.items():
             setattr(self, name, value)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        put = self._puts_.get(name)
-        if put is None:
-            raise self._unknown(name)
-        try:
-            put(self, value)
-        except (OverflowError, TypeError, ValueError) as error:
-            under(f"{type(self).__name__}.{name}", error)
-            raise
-
     if not TYPE_CHECKING:
+
+        def __setattr__(self, name, value):
+            put = self._puts_.get(name)
+            if put is None:
+                raise self._unknown(name)
+            try:
+                put(self, value)
+            except (OverflowError, TypeError, ValueError) as error:
+                under(f"{type(self).__name__}.{name}", error)
+                raise
 
         def __getattr__(self, name):
             raise self._unknown(name)
