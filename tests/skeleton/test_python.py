@@ -369,9 +369,9 @@ def test_no_sample_is_missed() -> None:
     int sent;
     SEC("raw_tp/sys_enter") int p(void *ctx)
     {
-        int number = sent;
-        if (number < 5 && !bpf_perf_event_output(ctx, &samples, BPF_F_CURRENT_CPU, &number, 4))
-            sent++;
+        int number = __sync_fetch_and_add(&sent, 1);
+        if (number < 5)
+            bpf_perf_event_output(ctx, &samples, BPF_F_CURRENT_CPU, &number, 4);
         return 0;
     }
     """
