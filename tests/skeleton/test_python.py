@@ -458,6 +458,22 @@ def test_nothing_else_can_be_set() -> None:
         skel.kconfig.CONFIG_HZ = 3
 
 
+def test_names_of_maps() -> None:
+    """Those of Python's own arguments and of the skeleton's methods are names as others."""
+    source = """
+    struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, int);
+             __type(value, int); } self SEC(".maps"), load SEC(".maps");
+    SEC("tc") int attach(void *ctx)
+    { int key = 0; return bpf_map_lookup_elem(&self, &key) && bpf_map_lookup_elem(&load, &key); }
+    """
+    with opened(source) as skel:
+        assert {made.name for made in skel.maps} == {"self", "load"}
+        assert skel.maps["self"] is skel.maps.self and skel.progs.attach.name == "attach"
+        skel.progs.attach.target = "somewhere"
+        with pytest.raises(UsageError, match="'attach' takes no target"):
+            skel.load()
+
+
 @pytest.mark.parametrize("name", ["None", "true", "class", "1x", "a-b", "Maps", "str"])
 def test_names_of_objects(name: str) -> None:
     made = skeleton_class(compiled(DATA, name))

@@ -44,13 +44,18 @@ class Events:
         """`types` names a BTF type for a map; NotFound where there is no such map or type."""
         btf = Btf(loaded.trace.btf) if loaded.trace.btf is not None else None
         wanted = dict(types or {})
+        pinned = {made.name for made in loaded.trace.maps if made.is_pinned}
         self._decoders: dict[EventMap[Any], Decoder | None] = {}
         with ExitStack() as cleanup:
             for name, made in loaded.maps.items():
                 info = made.info()
                 if info.type not in BUFFERS:
                     continue
-                decoder = _decoder(btf, name, wanted.pop(name, None))
+                given = wanted.pop(name, None)
+                is_shared = name in pinned and info.type == MapType.PERF_EVENT_ARRAY
+                if is_shared and given is None:
+                    continue  # reading it would take it from the process that reads it now
+                decoder = _decoder(btf, name, given)
                 buffer = _buffer(made, info)
                 cleanup.callback(buffer.close)
                 self._decoders[buffer] = decoder

@@ -22,6 +22,7 @@ from lskel.replay.this_machine import ThisMachine
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
+from lskel.runtime.signals import uninterrupted
 from lskel.runtime.syscall import BpfError, address_of
 from lskel.trace import BtfLoad, ProgLoad, Trace
 
@@ -39,11 +40,13 @@ def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
         prepared = with_given(prepare(trace, options, machine), options, stack)
         # The context holds addresses of values in it until the last run of the loader.
         ctx = build_context(trace, prepared, address_of)
-        ran, result = _run(loader, ctx)
-        if result.value != 0:
-            raise _explain(ran, prepared, result)
-        stack.pop_all()
-        return kept(_handed_back(trace, prepared, ctx), prepared, options)
+        with uninterrupted():
+            ran, result = _run(loader, ctx)
+            if result.value != 0:
+                raise _explain(ran, prepared, result)
+            loaded = kept(_handed_back(trace, prepared, ctx), prepared, options)
+            stack.pop_all()
+        return loaded
 
 
 def _handed_back(trace: Trace, prepared: Prepared, ctx: bytearray) -> Loaded:

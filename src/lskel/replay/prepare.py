@@ -129,10 +129,8 @@ def _values(trace: Trace, options: Options, target: Target) -> Trace:
         values[slot] = _assigned(trace, slot, values.get(slot), path, text)
     ops = list(trace.ops)
     for slot, value in values.items():
-        name = trace.maps[slot].name
         number, write = _initial(trace, slot)
-        if len(value) != write.size:
-            raise UsageError(f"map '{name}' has {write.size} bytes, not {len(value)}")
+        _check_size(trace, slot, value, write)
         ops[number] = replace(write, value=value)
     return replace(trace, ops=tuple(ops))
 
@@ -147,6 +145,12 @@ def _initial(trace: Trace, slot: int) -> tuple[int, MapUpdate]:
     write = trace.ops[number]
     assert isinstance(write, MapUpdate)
     return number, write
+
+
+def _check_size(trace: Trace, slot: int, value: bytes | bytearray, write: MapUpdate) -> None:
+    if len(value) != write.size:
+        name = trace.maps[slot].name
+        raise UsageError(f"map '{name}' has {write.size} bytes, not {len(value)}")
 
 
 def _variable(trace: Trace, name: str) -> tuple[int, str]:
@@ -169,7 +173,8 @@ def _assigned(trace: Trace, slot: int, value: bytes | None, path: str, text: str
     """The content of a section in which one variable is set."""
     _, write = _initial(trace, slot)
     assert isinstance(write.value, bytes)
-    memory = bytearray((value or write.value).ljust(write.size, b"\0"))
+    memory = bytearray(write.value.ljust(write.size, b"\0") if value is None else value)
+    _check_size(trace, slot, memory, write)
     section = TypeId(trace.map_create(slot).value_type)
     if trace.btf is None or not section:
         raise UsageError(f"map '{trace.maps[slot].name}' has no BTF that names its variables")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import ExitStack
 
 from lskel.btf.btf import Btf
@@ -39,6 +40,8 @@ def in_kernel(name: str, kind: Kind, kernel: KernelBtf, stack: ExitStack) -> Att
     try:
         found = kernel.find(name, kind)
     except BpfError as error:
+        if error.errno != errno.ENOENT:
+            raise
         raise NotFound(f"there is no {kind.name.lower()} '{name}' in the kernel's BTF") from error
     if found.module is None:
         return AttachPoint(0, found.type_id)
@@ -78,4 +81,6 @@ def _program(name: str, stack: ExitStack, *, is_id: bool) -> Fd:
             return stack.enter_context(objects.by_id(objects.Kind.PROG, int(name)))
         return stack.enter_context(objects.obj_get(name))
     except BpfError as error:
+        if error.errno != errno.ENOENT:
+            raise
         raise NotFound(f"no such program: {error.strerror}") from error

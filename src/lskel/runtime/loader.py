@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
 from lskel.named import NamedTuple
 from lskel.runtime.elements import lookup, update
 from lskel.runtime.objects import Fd
-from lskel.runtime.syscall import address_of, bpf, host_attr
+from lskel.runtime.syscall import LOAD_ATTEMPTS, address_of, bpf, host_attr
 
 _KEY = bytes(4)
 _SLOT_SIZE = 8
@@ -42,7 +43,7 @@ def run_loader(
     """
     with low_fds_taken(), _blob_map(blob) as blob_map:
         with _load_program(insns, blob_map, btf, func_info) as program:
-            value = _run(program, context)
+            value = _run(program, context, blob_map, blob)
         if value == 0:
             return Result(0, b"")
         return Result(value, lookup(blob_map.fileno(), _KEY, len(blob)) or b"")
@@ -107,7 +108,20 @@ def _load_btf(btf: bytes) -> Fd:
     return Fd(bpf(Cmd.BTF_LOAD, attr))
 
 
-def _run(program: Fd, context: bytearray) -> int:
+def _run(program: Fd, context: bytearray, blob_map: Fd, blob: bytes) -> int:
+    """Run it, again where the verifier gave up because of a signal: nothing is left of that."""
+    asked = bytes(context)
+    value = _run_once(program, context)
+    for _ in range(LOAD_ATTEMPTS - 1):
+        if value != -errno.EAGAIN:
+            break
+        context[:] = asked
+        update(blob_map.fileno(), _KEY, blob)
+        value = _run_once(program, context)
+    return value
+
+
+def _run_once(program: Fd, context: bytearray) -> int:
     attr = host_attr(
         TEST,
         "ctx_out",

@@ -76,7 +76,7 @@ class Namespace(Generic[T]):
 
     _kind = "name"
 
-    def __init__(self, **things: T) -> None:
+    def __init__(self, /, **things: T) -> None:
         vars(self).update(things)
 
     def __iter__(self) -> Iterator[T]:
@@ -217,6 +217,7 @@ class Skeleton:
                 hint="compile with -target bpfel or bpfeb",
             )
         with at(image.name), uninterrupted(), ExitStack() as undo:
+            self._check_targets()
             given = self._given(undo)
             with ExitStack() as held:
                 inputs = [find(self, held) for find in image.inputs]
@@ -229,6 +230,16 @@ class Skeleton:
             self._take(self._made(ctx, given), given)
             self._pin()
             undo.pop_all()
+
+    def _check_targets(self) -> None:
+        """UsageError for a target that the program cannot be told."""
+        asked = {getattr(find, "slot", None) for find in self._image.inputs}
+        for slot, program in enumerate(self.progs):
+            if program.target is not None and slot not in asked:
+                raise UsageError(
+                    f"program '{program.name}' takes no target",
+                    hint="only those take one whose section's name must say one, and does not",
+                )
 
     def _given(self, undo: ExitStack) -> dict[int, Fd]:
         """Maps that exist before the loader runs, by slot."""
@@ -279,7 +290,8 @@ class Skeleton:
                 from lskel.runtime.permissions import why_refused
 
                 raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
-            hint = "loader programs need Linux 5.17" if error.cmd == Cmd.PROG_LOAD else ""
+            is_old = error.cmd == Cmd.PROG_LOAD and error.errno == errno.EINVAL
+            hint = "loader programs need Linux 5.17" if is_old else ""
             raise ReplayError(what, errno=error.errno, hint=hint) from error
 
     def _failure(self, result: Result, given: dict[int, Fd], inputs: list[int]) -> ReplayError:

@@ -16,7 +16,7 @@ from lskel.errors import LskelError
 from lskel.runtime.machine import this_machine
 
 # bpf_check() gives up with EAGAIN when a signal is pending; libbpf tries as often.
-_LOAD_ATTEMPTS = 5
+LOAD_ATTEMPTS = 5
 
 # An interrupted call may have done a part of its work already, and said so in its attr.
 _NOT_REPEATED = frozenset(
@@ -96,7 +96,7 @@ def bpf(cmd: int, attr: bytearray) -> int:
         result = syscall(number, cmd, ctypes.addressof(memory), len(attr))
         if result >= 0:
             return result
-        if result == -errno.EAGAIN and cmd == Cmd.PROG_LOAD and loads < _LOAD_ATTEMPTS:
+        if result == -errno.EAGAIN and cmd == Cmd.PROG_LOAD and loads < LOAD_ATTEMPTS:
             loads += 1
         elif result != -errno.EINTR or cmd in _NOT_REPEATED:
             raise BpfError(cmd, -result)

@@ -9,7 +9,7 @@ import re
 import zlib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import sha256
 from importlib import import_module
@@ -403,8 +403,6 @@ _SOMETIMES = (
 )
 # Sizes of keys and values without BTF that are taken for numbers.
 _RAW_INTS = (1, 2, 4, 8)
-# The types that the constructors of map classes take.
-_PARAMETERS: dict[str, tuple[str, ...]] = {}
 
 
 def _definition(create: MapCreate, *, pinned: bool) -> str:
@@ -476,7 +474,7 @@ def _unique(maps: Iterable[_Map]) -> list[_Map]:
         attr = made.attr
         while attr in found:
             attr += "_"
-        found[attr] = made if attr == made.attr else _Map(attr, made.annotation, made.create)
+        found[attr] = replace(made, attr=attr)
     return list(found.values())
 
 

@@ -40,7 +40,11 @@ class ArenaMap(Map, Generic[V]):
     def value(self) -> V:
         """The variables; UsageError where there are none, or after close()."""
         if self._value is None:
-            raise UsageError(f"arena '{self.name}' has no variables, or is closed")
+            raise UsageError(
+                f"arena '{self.name}' has no variables here",
+                hint="it is closed; or it has none; or another process made it, where only a "
+                "map_extra says where it is mapped",
+            )
         found: V = self._value
         return found
 
@@ -67,6 +71,7 @@ class ArenaMap(Map, Generic[V]):
     def bind(self, fd: Fd) -> None:
         """It was created and mapped."""
         super().bind(fd)
+        self._value = None
         if self.variables is not None and isinstance(fd, MappedFd):
             self._value = self.variables.from_buffer(fd.memory)
 
