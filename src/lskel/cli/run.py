@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from lskel.replay.simulator.run import Replay
 
 MAX_ENTRIES = 20
+# Read at the end; other processes may go on filling a buffer that is shared.
+_LAST_EVENTS = 1 << 20
 _PLACE = "PROGRAM=PLACE"
 
 
@@ -107,7 +110,7 @@ def command(
                     out.event(event)
             except KeyboardInterrupt:
                 pass
-        for event in events.available():
+        for event in islice(events.available(), _LAST_EVENTS):
             out.event(event)
         out.finished(list(contents(loaded, entries)), events.lost)
 

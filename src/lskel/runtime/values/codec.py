@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import struct
 
+from lskel.named import Generic
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Generic, TypeAlias, TypeVar
+    from typing import Any, TypeAlias, TypeVar
 
     T = TypeVar("T")
     Buffer: TypeAlias = bytes | bytearray | memoryview
     CType: TypeAlias = type[Any]
 else:
     T = object
-
-    class Generic:
-        """What `typing.Generic` is to a type checker."""
-
-        def __class_getitem__(cls, _):
-            return cls
 
 
 class Codec(Generic[T]):
