@@ -22,6 +22,8 @@ PROGRAM_SIZE = 4
 INPUT_SIZE = 4
 LINK_SIZE = 4
 
+# In place of the number of the operation under way, in the blob: none was begun.
+NO_OP = 0xFFFFFFFF
 # What a prog_fd asks for.
 LEAVE_OUT, LOAD = -1, 1
 # Flag: initial values are in kernel memory (BPF_SKEL_KERNEL).

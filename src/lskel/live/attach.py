@@ -20,7 +20,7 @@ from lskel.runtime import kernel_struct
 from lskel.runtime.attach.kinds import program_class
 from lskel.runtime.attach.refusals import explained
 from lskel.runtime.kernel_btf import KernelBtf
-from lskel.runtime.maps.base import Map, MapDefinition
+from lskel.runtime.maps.base import Map, definition_of
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program, ProgramDefinition
 from lskel.runtime.struct_ops import register
@@ -124,11 +124,7 @@ def _maps(loaded: Loaded) -> dict[str, Map]:
     """The object's maps as programs take them."""
     maps = {}
     for name, item in loaded.maps.items():
-        info = item.info()
-        definition = MapDefinition(
-            name, info.type, info.key_size, info.value_size, info.max_entries, info.flags
-        )
-        maps[name] = Map(definition)
+        maps[name] = Map(definition_of(item.info(), name))
         maps[name].bind(Fd(os.dup(item.fd.fileno())))
     return maps
 

@@ -16,7 +16,7 @@ from lskel.btf.value import Decoder, Value
 from lskel.errors import BadInput, NotFound
 from lskel.replay.loaded import Loaded, LoadedMap
 from lskel.runtime import events
-from lskel.runtime.maps.base import MapDefinition
+from lskel.runtime.maps.base import definition_of
 from lskel.runtime.maps.event_map import EventMap
 from lskel.runtime.maps.perfbuf import PerfBufferMap
 from lskel.runtime.maps.ringbuf import RingBufferMap
@@ -107,10 +107,7 @@ class Events:
 
 
 def _buffer(made: LoadedMap, info: MapInfo) -> EventMap[Any]:
-    shape = MapDefinition(
-        *(made.name, info.type, info.key_size, info.value_size, info.max_entries, info.flags)
-    )
-    buffer = BUFFERS[info.type](shape)
+    buffer = BUFFERS[info.type](definition_of(info, made.name))
     buffer.bind(Fd(os.dup(made.fd.fileno())))
     return buffer
 

@@ -55,9 +55,6 @@ class Loader:
         return load(source)
 
 
-NO_OP = 0xFFFFFFFF
-
-
 def context_size(trace: Trace) -> int:
     """Bytes of the context of a trace's loader."""
     return context.size(len(trace.maps), len(trace.programs), len(trace.inputs), len(trace.links))

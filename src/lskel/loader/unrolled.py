@@ -22,11 +22,12 @@ from collections.abc import Callable
 from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.asm import MAX_JUMP, Assembler
+from lskel.bpf.context import NO_OP
 from lskel.errors import LimitExceeded
 from lskel.loader.blob import MAX_SIZE, Blob, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
 from lskel.loader.lower import FD_SIZE, NO_SINGLE_OP, FdSlots, Lowering
-from lskel.loader.model import NO_OP, Form, Loader, context_size
+from lskel.loader.model import Form, Loader, context_size
 from lskel.loader.records import JUMPS, Code, Condition, Record
 from lskel.trace import Trace
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from lskel.bpf.attr import store
 from lskel.bpf.enums import Cmd
-from lskel.replay import target
 from lskel.replay.externs import FdSlots, resolve
 from lskel.replay.given import kept, with_given
 from lskel.replay.loaded import Loaded, loaded
@@ -20,6 +19,7 @@ from lskel.replay.this_machine import ThisMachine
 from lskel.runtime.failure import split_log
 from lskel.runtime.kallsyms import symbol_address
 from lskel.runtime.kernel_btf import KernelBtf
+from lskel.runtime.loader import check_byte_order
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError, KernelError, address_of, bpf
 from lskel.syscalls import (
@@ -53,7 +53,7 @@ def run(trace: Trace, options: Options = DEFAULTS) -> Loaded:
 
     ReplayError names the failing operation, with the verifier's log; all fds are closed then.
     """
-    target.check_byte_order(trace)
+    check_byte_order(trace.name, trace.order)
     with ThisMachine() as machine, ExitStack() as stack:
         prepared = with_given(prepare(trace, options, machine), options, stack)
         result = replay(prepared)

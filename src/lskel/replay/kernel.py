@@ -7,11 +7,12 @@ import sys
 from contextlib import ExitStack
 
 from lskel.bpf import context
+from lskel.bpf.context import NO_OP
 from lskel.bpf.enums import Cmd
 from lskel.errors import NoPermission, ReplayError
 from lskel.loader.generate import generate
-from lskel.loader.model import NO_OP, Form, Loader
-from lskel.replay import direct, target
+from lskel.loader.model import Form, Loader
+from lskel.replay import direct
 from lskel.replay.context import build_context
 from lskel.replay.given import kept, with_given
 from lskel.replay.loaded import Loaded, loaded
@@ -19,7 +20,7 @@ from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import Prepared, prepare
 from lskel.replay.report import failure
 from lskel.replay.this_machine import ThisMachine
-from lskel.runtime.loader import Result, run_loader
+from lskel.runtime.loader import Result, check_byte_order, run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.signals import uninterrupted
@@ -35,7 +36,7 @@ def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
     `prepare`.
     """
     trace = loader.trace
-    target.check_byte_order(trace)
+    check_byte_order(trace.name, trace.order)
     with ThisMachine() as machine, ExitStack() as stack:
         prepared = with_given(prepare(trace, options, machine), options, stack)
         # The context holds addresses of values in it until the last run of the loader.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Protocol
 
 from lskel.bpf.entries import entries_on
-from lskel.errors import UsageError
 from lskel.object.sections import SectionSpec
 from lskel.runtime.attach_point import AttachPoint
 from lskel.runtime.kconfig import Source
-from lskel.trace import MapCreate, Trace
+from lskel.trace import MapCreate
 
 
 class Target(Protocol):
@@ -41,13 +39,3 @@ class Target(Protocol):
 def max_entries(op: MapCreate, target: Target) -> int:
     """A map's size on the target, where it depends on the machine."""
     return entries_on(op.type, op.max_entries, target.page_size, target.cpus)
-
-
-def check_byte_order(trace: Trace) -> None:
-    """UsageError where the trace is for machines of the other byte order."""
-    if trace.order != sys.byteorder:
-        raise UsageError(
-            f"'{trace.name}' is for {trace.order}-endian machines, "
-            f"this one is {sys.byteorder}-endian",
-            hint="compile with -target bpfel or bpfeb",
-        )

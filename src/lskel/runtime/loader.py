@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
+from lskel.errors import UsageError
 from lskel.named import NamedTuple
 from lskel.runtime.elements import lookup, update
 from lskel.runtime.objects import Fd
@@ -47,6 +48,15 @@ def run_loader(
         if value == 0:
             return Result(0, b"")
         return Result(value, lookup(blob_map.fileno(), _KEY, len(blob)) or b"")
+
+
+def check_byte_order(name: str, order: str) -> None:
+    """UsageError where an object is for machines of the other byte order."""
+    if order != sys.byteorder:
+        raise UsageError(
+            f"'{name}' is for {order}-endian machines, this one is {sys.byteorder}-endian",
+            hint="compile with -target bpfel or bpfeb",
+        )
 
 
 @contextmanager

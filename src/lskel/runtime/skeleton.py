@@ -14,7 +14,7 @@ from lskel.bpf import context
 from lskel.bpf.enums import Cmd, MapType
 from lskel.errors import NoPermission, ReplayError, UsageError, at
 from lskel.named import Generic, NamedTuple
-from lskel.runtime.loader import low_fds_taken, run_loader
+from lskel.runtime.loader import check_byte_order, low_fds_taken, run_loader
 from lskel.runtime.maps.base import Map
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
@@ -34,8 +34,6 @@ else:
     T = object
 
 
-# In place of the number of an operation: none was begun.
-_NO_CALL = 0xFFFFFFFF
 _LOG_SIZE = 1 << 20
 # The verifier says something for people at this level.
 _LOG_LEVEL = 1
@@ -210,12 +208,7 @@ class Skeleton:
         if self._loaded or self._closed:
             state = "closed" if self._closed else "loaded already"
             raise UsageError(f"'{image.name}' is {state}", hint="open another one")
-        if image.order != sys.byteorder:
-            raise UsageError(
-                f"'{image.name}' is for {image.order}-endian machines, "
-                f"this one is {sys.byteorder}-endian",
-                hint="compile with -target bpfel or bpfeb",
-            )
+        check_byte_order(image.name, image.order)
         with at(image.name), uninterrupted(), ExitStack() as undo:
             self._check_targets()
             given = self._given(undo)
@@ -299,7 +292,7 @@ class Skeleton:
 
         image, code = self._image, -result.value
         number = _number(result.blob, image.status)
-        if number == _NO_CALL or number >= len(image.calls):
+        if number == context.NO_OP or number >= len(image.calls):
             return ReplayError("the loader failed before its first call", errno=code)
         phrase = image.calls[number]
         log: tuple[str, ...] = ()

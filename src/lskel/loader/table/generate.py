@@ -14,12 +14,13 @@ from __future__ import annotations
 from itertools import groupby
 
 from lskel.bpf.asm import MAX_JUMP
+from lskel.bpf.context import NO_OP
 from lskel.errors import LimitExceeded
 from lskel.loader import records
 from lskel.loader.blob import Blob, Region, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
 from lskel.loader.lower import FD_SIZE, NO_SINGLE_OP, FdSlots, Lowering, Step
-from lskel.loader.model import NO_OP, Form, Loader, context_size
+from lskel.loader.model import Form, Loader, context_size
 from lskel.loader.records import Code, Condition, Record
 from lskel.loader.table.walker import Plan, walker
 from lskel.trace import Trace

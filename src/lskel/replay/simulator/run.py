@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lskel.bpf.context import NO_OP
 from lskel.bpf.enums import MapType
 from lskel.bpf.insn import Pseudo
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, ReplayError
-from lskel.loader.model import NO_OP, Loader
+from lskel.loader.model import Loader
 from lskel.replay.context import build_context
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import prepare

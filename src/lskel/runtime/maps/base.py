@@ -35,6 +35,19 @@ class MapDefinition(NamedTuple):
     pinned: bool = False
 
 
+def definition_of(info: MapInfo, name: str | None = None) -> MapDefinition:
+    """The definition of a map that exists, by the object's name where the caller knows it."""
+    return MapDefinition(
+        info.name if name is None else name,
+        info.type,
+        info.key_size,
+        info.value_size,
+        info.max_entries,
+        info.flags,
+        info.map_extra,
+    )
+
+
 class Map:
     """A map, before and after it is created. Shapes that hold elements are subclasses."""
 

@@ -11,7 +11,7 @@ from lskel.bpf.names import enum_name
 from lskel.errors import UsageError, at
 from lskel.named import Generic
 from lskel.runtime import elements
-from lskel.runtime.maps.base import Map, MapDefinition
+from lskel.runtime.maps.base import Map, MapDefinition, definition_of
 from lskel.runtime.objects import Fd, Kind, by_id, map_info, obj_get
 from lskel.runtime.syscall import BpfError
 from lskel.runtime.values import Codec, codec, raw
@@ -44,17 +44,13 @@ def codec_of(type_: type[V] | Codec[V]) -> Codec[V]:
     return type_ if isinstance(type_, Codec) else codec(type_)
 
 
-def definition_of(fd: Fd) -> MapDefinition:
+def _definition(fd: Fd) -> MapDefinition:
     """What the kernel says of a map; UsageError where the fd is of something else."""
     from lskel.runtime.pins import is_map
 
     if not is_map(fd.fileno()):
         raise UsageError("this is no map, but something else that can be pinned")
-    info = map_info(fd.fileno())
-    return MapDefinition(
-        *(info.name, info.type, info.key_size, info.value_size),
-        *(info.max_entries, info.flags, info.map_extra),
-    )
+    return definition_of(map_info(fd.fileno()))
 
 
 class TypedMap(Map, Generic[V]):
@@ -87,7 +83,7 @@ class TypedMap(Map, Generic[V]):
     def of(cls: type[M], fd: Fd, *types: Any) -> M:
         """The map that an fd is of, which it owns from now on; as `open`."""
         try:
-            made = cls(definition_of(fd), *types)
+            made = cls(_definition(fd), *types)
             made._check()
         except BaseException:
             fd.close()
