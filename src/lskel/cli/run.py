@@ -19,7 +19,7 @@ from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import for_one, run_options
 from lskel.cli.sources import among, labels, to_run
 from lskel.cli.status import Status, Terminated
-from lskel.cli.terminal import Progress, progress
+from lskel.cli.terminal import progress
 from lskel.errors import LskelError, NoPermission
 from lskel.live.attach import Links, attach_all
 from lskel.live.contents import Contents, contents
@@ -101,24 +101,21 @@ def command(
     # Services and time-outs end a process so; they want the maps as well.
     signal.signal(signal.SIGTERM, _terminated)
     with ExitStack() as stack:
-        with progress(len(sources), shown=not as_json) as bar:
-            try:
-                running = _load(sources, generation, options, bar, stack)
-            except NoPermission as error:
-                with bar.aside():
-                    click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
-                _simulate(sources, generation, options, out)
-                return Status.OK
-            if len(running) < len(sources):
-                return Status.FAILURE
-            buffers = [stack.enter_context(Buffers(loaded, types)) for loaded, _ in running]
-            events = stack.enter_context(Events(*buffers))
-            attached = stack.enter_context(ExitStack())
-            links = []
-            for source, (loaded, chosen) in zip(sources, running, strict=True):
-                bar.now(f"attaching {source}")
-                with among(source, sources):
-                    links.append(attached.enter_context(attach_all(loaded, places, chosen.targets)))
+        try:
+            running = _load(sources, generation, options, stack, shown=not as_json)
+        except NoPermission as error:
+            click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
+            _simulate(sources, generation, options, out)
+            return Status.OK
+        if len(running) < len(sources):
+            return Status.FAILURE
+        buffers = [stack.enter_context(Buffers(loaded, types)) for loaded, _ in running]
+        events = stack.enter_context(Events(*buffers))
+        attached = stack.enter_context(ExitStack())
+        links = []
+        for source, (loaded, chosen) in zip(sources, running, strict=True):
+            with among(source, sources):
+                links.append(attached.enter_context(attach_all(loaded, places, chosen.targets)))
         try:
             for number, (loaded, _) in enumerate(running):
                 out.started(number, loaded, links[number], buffers[number])
@@ -143,23 +140,25 @@ def _load(
     sources: Sequence[str],
     generation: Generation,
     options: Options,
-    bar: Progress,
     stack: ExitStack,
+    *,
+    shown: bool,
 ) -> list[tuple[Loaded, Options]]:
     """Load all; those that fail are reported and missing then. NoPermission where nothing may."""
     running = []
-    for source in sources:
-        bar.now(f"loading {source}")
-        try:
-            loader, chosen = to_run(source, generation, options)
-            with among(source, sources):
-                running.append((stack.enter_context(kernel.run(loader, chosen)), chosen))
-        except NoPermission:
-            raise
-        except LskelError as error:
-            with bar.aside():
-                show_error(error)
-        bar.advance()
+    with progress(len(sources), shown=shown) as bar:
+        for source in sources:
+            bar.now(f"loading {source}")
+            try:
+                loader, chosen = to_run(source, generation, options)
+                with among(source, sources):
+                    running.append((stack.enter_context(kernel.run(loader, chosen)), chosen))
+            except NoPermission:
+                raise
+            except LskelError as error:
+                with bar.aside():
+                    show_error(error)
+            bar.advance()
     return running
 
 
