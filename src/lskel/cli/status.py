@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -16,7 +17,7 @@ class Status(IntEnum):
     TERMINATED = 143
 
 
-MEANINGS = {
+MEANINGS: Mapping[Status, str] = {
     Status.OK: "Everything that was asked for is done.",
     Status.FAILURE: "An error, which is printed; diff: the loaders differ.",
     Status.USAGE: "Wrong usage of the command line; diff: any error.",
@@ -24,6 +25,32 @@ MEANINGS = {
     Status.BROKEN_PIPE: "Whoever read the output has gone.",
     Status.TERMINATED: "SIGTERM, where it does not end a run in the ordinary way.",
 }
+
+_GENERAL: Mapping[Status, str] = {
+    **MEANINGS,
+    Status.FAILURE: "An error, which is printed.",
+    Status.USAGE: "Wrong usage of the command line.",
+    Status.INTERRUPTED: "Ctrl-C.",
+    Status.TERMINATED: "SIGTERM.",
+}
+_OF_COMMANDS: Mapping[str, Mapping[Status, str]] = {
+    "diff": {
+        Status.OK: "Both make the same calls.",
+        Status.FAILURE: "They differ.",
+        Status.USAGE: "An error, which is printed, or wrong usage of the command line.",
+    },
+    "run": {
+        Status.OK: "It ran until Ctrl-C, SIGTERM or the end of its time, or was simulated.",
+        Status.INTERRUPTED: "Ctrl-C before it had attached.",
+        Status.TERMINATED: "SIGTERM before it had attached.",
+    },
+}
+
+
+def meanings(command: str = "") -> Mapping[Status, str]:
+    """What the statuses of a command mean; of the command line as a whole where it is empty."""
+    return {**(_GENERAL if command else MEANINGS), **_OF_COMMANDS.get(command, {})}
+
 
 # diff(1) has the same: 1 says that they differ, so an error must be told apart from it.
 DIFFERENT = 1
