@@ -6,15 +6,18 @@ import gc
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lskel._version import __version__
-from lskel.cli.common import show_error
+from lskel.cli.common import TYPED, show_error
 from lskel.cli.status import FAILURES, MEANINGS, Status, Terminated
 from lskel.cli.terminal import colour
 from lskel.errors import LskelError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # name: what it does, in the list of commands. Each is module lskel.cli.NAME, function `command`.
 COMMANDS = {
@@ -25,6 +28,7 @@ COMMANDS = {
     "diff": "Compare what two loaders do.",
     "inspect": "Show maps, programs, externs, sections and sizes.",
     "disasm": "Show instructions with names and source lines.",
+    "completion": "Print the script that completes commands in a shell.",
 }
 
 
@@ -39,6 +43,13 @@ class _Commands(click.Group):
             return None
         command: click.Command = import_module(f"lskel.cli.{cmd_name}").command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        begun = [name for name in COMMANDS if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=COMMANDS[name]) for name in begun]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -64,6 +75,11 @@ def main(args: list[str] | None = None) -> int:
     words = sys.argv[1:] if args is None else args
     failure = FAILURES.get(words[0] if words else "", Status.FAILURE)
     try:
+        if (typed := os.environ.get(TYPED)) is not None:
+            from lskel.cli.completion import answer
+
+            answer(cli, typed)
+            return Status.OK
         # Not by `main` of click: it has exit statuses of its own.
         with cli.make_context("lskel", list(words)) as ctx:
             status: Any = cli.invoke(ctx)
