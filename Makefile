@@ -1,6 +1,7 @@
 # make demo      install lskel into .venv; generate a loader program and run it in this kernel
 # make test      install what the tests need, then lint, check types and test
 # make test-vm   the part of it that boots other kernels
+# make dist      build the source distribution, the wheel and lskel.pyz in dist/
 # make bench     run the benchmarks
 # make examples  compile examples/*.bpf.c anew
 
@@ -19,7 +20,7 @@ DEMO ?= syscount
 DEMO_SECONDS ?= 3
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 5
+	@sed -n 's/^# //p' Makefile | head -n 6
 
 demo: build/$(DEMO).lskel
 	$(SUDO) $(BIN)/lskel run $< --duration $(DEMO_SECONDS)
@@ -40,6 +41,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+dist pyz: $(VENV)/installed-dev
+	$(BIN)/python scripts/dist.py
 
 bench: $(VENV)/test-packages $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
@@ -79,5 +83,5 @@ $(VENV)/vm-packages: PACKAGES = $(VM_PACKAGES)
 $(VENV)/test-packages $(VENV)/vm-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
 	if scripts/setup-debian.sh $(PACKAGES); then touch $@; else test "$$CI" != true; fi
 
-.PHONY: help demo test test-vm lint bench examples clean
+.PHONY: help demo test test-vm lint dist pyz bench examples clean
 .DELETE_ON_ERROR:

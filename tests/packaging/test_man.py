@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lskel.cli import COMMANDS
+from lskel.cli import COMMANDS, main
 from tests.conftest import lacking
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +64,11 @@ def test_sections(page: Path) -> None:
     assert ("EXAMPLES" in found) == (page.stem != "lskel")
 
 
-def test_options_are_those_of_the_command() -> None:
+def test_options_are_those_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     for name in COMMANDS:
         text = (ROOT / "share" / "man" / "man1" / f"lskel-{name}.1").read_text()
         shown = set(re.findall(r"\\fB(\\-\\-[^\\]*(?:\\-[^\\]+)*)\\fR", text))
-        out = said(sys.executable, "-m", "lskel", name, "--help")
+        main([name, "--help"])
+        out = capsys.readouterr().out
         listed = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", out, re.MULTILINE))
         assert listed <= {option.replace("\\", "") for option in shown}, name

@@ -32,6 +32,10 @@ COMMANDS = {
 }
 
 
+# What it is made with; their versions are told with its own.
+_USES = ("click", "jinja2", "pyelftools", "rich")
+
+
 class _Commands(click.Group):
     """Lists all commands and imports only the one that runs."""
 
@@ -60,8 +64,27 @@ class _Commands(click.Group):
             formatter.write_dl([(str(int(status)), text) for status, text in MEANINGS.items()])
 
 
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+    from platform import machine, python_version, release, system
+
+    uses = ", ".join(f"{name} {version(name)}" for name in _USES)
+    click.echo(f"lskel, version {__version__}")
+    click.echo(f"Python {python_version()} on {system()} {release()} {machine()}; {uses}")
+    ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="lskel")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version, and what a report of a bug should say, and exit.",
+)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Light skeletons for eBPF: turn a BPF object into one loader program, and run it."""
