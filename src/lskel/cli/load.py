@@ -12,10 +12,11 @@ from lskel.bpf import context
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.cli.common import json_option, print_json, source_argument
+from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import run_options
 from lskel.cli.sources import to_run
-from lskel.errors import ReplayError, UsageError, at
+from lskel.errors import UsageError, at
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
@@ -40,7 +41,7 @@ _REPLAYS: dict[str, Callable[[Loader, Options], Loaded]] = {
     help="Run the loader program, make its system calls one by one, or only simulate them.",
 )
 @click.option("--pin", metavar="DIR", help="Pin maps and programs by name in DIR of a bpffs.")
-@click.option("-v", "--verbose", is_flag=True, help="On failure, print the verifier's whole log.")
+@failure_options
 @generation_options
 @run_options
 @json_option
@@ -48,7 +49,7 @@ def command(
     source: str,
     replay: str,
     pin: str | None,
-    verbose: bool,
+    failures: Failures,
     generation: Generation,
     options: Options,
     as_json: bool,
@@ -70,12 +71,8 @@ def command(
             raise UsageError("the simulator has no pins", hint="leave out --pin and --pin-root")
         _show(_simulated(loader, options, source), None, as_json)
         return
-    try:
+    with failures.explained(loader):
         loading = _REPLAYS[replay](loader, options)
-    except ReplayError as error:
-        for line in error.log if verbose else ():
-            click.echo(line, err=True)
-        raise
     with loading as loaded:
         report = _report(loader, replay, loaded)
         if pin is not None:

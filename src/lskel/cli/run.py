@@ -14,6 +14,7 @@ import click
 
 from lskel.btf.value import Value, format_value, to_json
 from lskel.cli.common import json_option, pairs, source_argument
+from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import run_options
 from lskel.cli.sources import to_run
@@ -59,6 +60,7 @@ _PLACE = "PROGRAM=PLACE"
     metavar="N",
     help="Print at most N entries of each map at the end.",
 )
+@failure_options
 @generation_options
 @run_options
 @json_option
@@ -68,6 +70,7 @@ def command(
     event_types: tuple[str, ...],
     attach: tuple[str, ...],
     entries: int,
+    failures: Failures,
     generation: Generation,
     options: Options,
     as_json: bool,
@@ -91,7 +94,8 @@ def command(
     # Services and time-outs end a process so; they want the maps as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        running = kernel.run(loader, options)
+        with failures.explained(loader):
+            running = kernel.run(loader, options)
     except NoPermission as error:
         click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
         from lskel.replay.simulator.run import run as simulate
