@@ -16,7 +16,8 @@ from lskel.cli.status import FAILURES, MEANINGS, Status, Terminated
 from lskel.cli.terminal import colour
 from lskel.errors import LskelError
 
-# name: what it does, in the list of commands. Each is module lskel.cli.NAME, function `command`.
+# name: what it does, in the list of commands. Each is module lskel.cli.NAME (with _ for -),
+# function `command`.
 COMMANDS = {
     "gen": "Write a loader bundle for a BPF object.",
     "load": "Load an object or bundle and report what is loaded.",
@@ -25,6 +26,7 @@ COMMANDS = {
     "diff": "Compare what two loaders do.",
     "inspect": "Show maps, programs, externs, sections and sizes.",
     "disasm": "Show instructions with names and source lines.",
+    "verifier-log": "Explain why a verifier refused a program.",
 }
 
 
@@ -37,7 +39,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"lskel.cli.{cmd_name}").command
+        module = import_module(f"lskel.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

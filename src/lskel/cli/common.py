@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from lskel.cli.terminal import colour
 from lskel.errors import LskelError, UsageError
 
 Command = Callable[..., Any]
@@ -66,8 +67,8 @@ def pairs(options: Iterable[str], form: str) -> dict[str, str]:
 
 
 def show_error(error: LskelError) -> None:
-    """One line on standard error."""
-    click.echo(f"lskel: {error}", err=True)
+    """One line on standard error, and those that say more."""
+    click.echo("\n".join([f"lskel: {error}", *error.details]), err=True, color=colour())
 
 
 def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -> None:
