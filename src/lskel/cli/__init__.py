@@ -22,6 +22,7 @@ COMMANDS = {
     "diff": "Compare what two loaders do.",
     "inspect": "Show maps, programs, externs, sections and sizes.",
     "disasm": "Show instructions with names and source lines.",
+    "doctor": "Say what this machine allows, and whether an object would load.",
 }
 
 
