@@ -8,33 +8,68 @@ from collections.abc import Iterable
 import click
 
 from lskel.cli.common import json_option, print_json
+from lskel.cli.generation import Generation, generation_options
+from lskel.cli.running import run_options
+from lskel.cli.sources import to_run
 from lskel.doctor import report
 from lskel.doctor.finding import Answer
-from lskel.doctor.shown import MARKS, Table, tables
-from lskel.errors import printable
+from lskel.doctor.object import examine_object
+from lskel.doctor.shown import MARKS, Table, object_tables, tables
+from lskel.errors import UsageError, printable
+from lskel.loader.model import Loader
+from lskel.replay.options import DEFAULTS, Options
 
 _COLOURS = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow", None: ""}
 
 
 @click.command("doctor")
+@click.argument("source", metavar="[OBJ|X.lskel]", required=False)
+@click.option("-v", "--verbose", is_flag=True, help="Print the verifier's logs of what fails.")
+@generation_options
+@run_options
 @json_option
-def command(as_json: bool) -> int:
+def command(
+    source: str | None, verbose: bool, generation: Generation, options: Options, as_json: bool
+) -> int:
     """Say what this machine allows and what is missing, each line with its remedy.
 
-    Everything is found out by doing it; all of it is undone at once. Exit status 0 where loader
-    programs run, 1 where they do not.
+    With an object or a bundle: whether it would load here and, if not, all that is in the way.
+
+    Everything is found out by doing it, and undone at once. Exit status 0 where loader programs
+    run, or the object would load; 1 where not.
 
     \b
     Example:
         lskel doctor
-        lskel doctor --json
+        lskel doctor hello.bpf.o
+        lskel doctor probe.lskel --target on_call=do_unlinkat --json
     """
+    if source is None:
+        if (generation, options) != (Generation(), DEFAULTS):
+            raise UsageError("these options are for an object", hint="lskel doctor OBJ|X.lskel")
+        return _machine(as_json)
+    return _object(*to_run(source, generation, options), verbose, as_json)
+
+
+def _machine(as_json: bool) -> int:
     examined = report.examine()
     if as_json:
         print_json(report.as_json(examined))
     else:
         _show(tables(examined), str(examined.verdict))
     return 0 if examined.verdict.runs else 1
+
+
+def _object(loader: Loader, options: Options, verbose: bool, as_json: bool) -> int:
+    examined = examine_object(loader, options)
+    if as_json:
+        print_json(report.object_as_json(examined, verbose=verbose))
+    else:
+        _show(object_tables(examined), str(examined))
+        for item in examined.items if verbose else ():
+            for line in item.error.log if item.error else ():
+                click.echo(line, err=True)
+    return 0 if examined.loads else 1
 
 
 def _show(shown: Iterable[Table], verdict: str) -> None:

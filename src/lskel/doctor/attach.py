@@ -13,7 +13,7 @@ from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Place, Where
 from lskel.doctor.finding import NETWORK_RIGHTS, TRACING_RIGHTS, Finding, no, refused, unknown, yes
 from lskel.doctor.others import register_ops, replace_function
 from lskel.doctor.places import cgroup_root, enter_own_network, own_cgroup, own_file
-from lskel.errors import LskelError
+from lskel.errors import LskelError, printable
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.runtime.attach.kinds import program_class
 from lskel.runtime.files import read_text
@@ -124,7 +124,8 @@ def _found(run: Callable[[], None], takes: str, rights: tuple[Capability, ...]) 
     try:
         run()
     except LskelError as error:
-        return refused(error, takes, rights)
+        # Where it was tried is no place that anybody knows.
+        return refused(error, takes, rights)._replace(said=printable(error.what))
     return yes()
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from lskel.doctor import attach, files, kernel, loaders, map_types, permission, types
 from lskel.doctor.attach import KindLine
 from lskel.doctor.finding import Answer, Finding, Line, Probe, ask, unknown
+from lskel.doctor.object import ObjectReport
 from lskel.loader.model import Form
 
 
@@ -107,4 +108,28 @@ def _finding(finding: Finding) -> dict[str, str | None]:
         "answer": None if answer is None else answer.value,
         "said": finding.said,
         "remedy": finding.remedy,
+    }
+
+
+def object_as_json(report: ObjectReport, *, verbose: bool) -> dict[str, Any]:
+    """The form of --json for an object; with `verbose` the kernel's logs are in it."""
+    return {
+        "object": report.name,
+        "form": report.form.value,
+        "loads": report.loads,
+        "verdict": str(report),
+        "error": None if report.error is None else str(report.error),
+        "needs": [
+            {"id": line.id, "title": line.title, **_finding(line.finding)} for line in report.needs
+        ],
+        "items": [
+            {
+                "what": item.what.value,
+                "name": item.name,
+                "op": item.op,
+                **_finding(item.finding),
+                **({"log": list(item.error.log) if item.error else []} if verbose else {}),
+            }
+            for item in report.items
+        ],
     }

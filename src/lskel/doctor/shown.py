@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from lskel.doctor.finding import Answer, Finding
+from lskel.doctor.object import ObjectReport, What
 from lskel.doctor.report import Report
 
 MARKS = {Answer.YES: "ok", Answer.NO: "no", Answer.UNKNOWN: "?", None: ""}
@@ -44,13 +45,30 @@ def tables(report: Report) -> Iterator[Table]:
     yield Table("Attach kinds", tuple(gathered(kinds)))
 
 
+def object_tables(report: ObjectReport) -> Iterator[Table]:
+    """That of an object; what the kernel said of a program is in `said`, in one line."""
+    if report.needs:
+        rows = (Row(f.answer, title, f.said, f.remedy) for _, title, f in report.needs)
+        yield Table("Needs", tuple(rows))
+    for title, kinds in _PARTS.items():
+        items = [item for item in report.items if item.what in kinds]
+        if items:
+            named = [(item.what.value, item.name, item.finding) for item in items]
+            yield Table(title, tuple(gathered(named)))
+
+
+_PARTS = {
+    "In the way": (What.LOADER, What.KCONFIG, What.BTF, What.EXTERN),
+    "Maps": (What.MAP,),
+    "Programs": (What.PROGRAM,),
+}
+
+
 def gathered(named: Iterable[tuple[str, str, Finding]]) -> Iterator[Row]:
-    """One row for those of a group that have the same answer and remedy, with their names."""
-    together: dict[tuple[str, Answer | None, str], list[tuple[str, str]]] = {}
+    """One row for those of a group of which the same was found, with their names."""
+    together: dict[tuple[str, Finding], list[str]] = {}
     for group, name, finding in named:
-        key = (group, finding.answer, finding.remedy)
-        together.setdefault(key, []).append((name, finding.said))
-    for (group, answer, remedy), members in together.items():
-        names = ", ".join(name for name, _ in members)
-        said = members[0][1]
-        yield Row(answer, group, f"{names}: {said}" if said else names, remedy)
+        together.setdefault((group, finding), []).append(name)
+    for (group, finding), names in together.items():
+        said = ": ".join(filter(None, (", ".join(names), finding.said)))
+        yield Row(finding.answer, group, said, finding.remedy)
