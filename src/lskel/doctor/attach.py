@@ -22,7 +22,9 @@ from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import Capability
 from lskel.runtime.program import ProgramDefinition
 
-_AT_ONCE = 8
+# Detaching is mostly waiting for CPUs that may still run the program. But tc programs of one
+# interface share a qdisc, which the last one takes away.
+_AT_ONCE = {Where.HERE: 8, Where.NETWORK: 1, Where.CGROUP: 8}
 _ACTIVE_LSMS = "/sys/kernel/security/lsm"
 
 
@@ -110,13 +112,11 @@ def _not_in(where: Where, why: Finding) -> Iterator[KindLine]:
 
 
 def _attach_in(where: Where, place: Place) -> Iterator[KindLine]:
-    """Several at once: detaching is mostly waiting for CPUs that may still run the program."""
-
     def line(kind: AttachKind) -> KindLine:
         finding = _found(lambda: _attach(kind, place), kind.takes, kind.rights)
         return KindLine(kind.name, kind.group, _called(kind, finding))
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_AT_ONCE[where]) as pool:
         yield from pool.map(line, (kind for kind in ATTACH_KINDS if kind.where is where))
 
 

@@ -37,10 +37,10 @@ class Place(NamedTuple):
 
 
 class Where(Enum):
-    """Which place a kind takes."""
+    """Which place a kind takes: none but perhaps a file, a network namespace, a cgroup."""
 
     HERE = "here"
-    NETWORK = "network namespace"
+    NETWORK = "network"
     CGROUP = "cgroup"
 
 
@@ -65,7 +65,7 @@ class AttachKind(NamedTuple):
 _TRACEPOINT = "bpf_test_finish"
 _EVENT = "bpf_test_run/bpf_test_finish"
 _FUNCTION = "bpf_fentry_test1"
-_MODIFIED = "bpf_modify_return_test"
+_MODIFIED = "security_sb_pivotroot"
 _HOOK = "sb_pivotroot"
 _SYSCALL = "pivot_root"
 

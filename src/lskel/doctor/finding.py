@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lskel.errors import LskelError, NoPermission, ReplayError, printable
 from lskel.runtime.permissions import Capability, missing, read_situation, why_refused
-from lskel.runtime.syscall import KernelError
+from lskel.runtime.syscall import BpfError, KernelError
 
 
 class Answer(Enum):
@@ -108,15 +108,20 @@ def refused(
     """
     said = printable(": ".join([*error.places, error.what]))
     number = error.errno if isinstance(error, KernelError | ReplayError) else 0
-    if number in (errno.EPERM, errno.EACCES) or isinstance(error, NoPermission):
+    # EACCES is what the verifier says of a program, too; perf_event_open(2) means the process.
+    is_denied = number == errno.EPERM or (
+        number == errno.EACCES and not isinstance(error, ReplayError | BpfError)
+    )
+    if is_denied or isinstance(error, NoPermission):
         situation = read_situation()
         if situation.in_user_namespace or missing(situation, *rights):
             return unknown(said, why_refused(situation))
-    remedy = f"it takes {takes}" if takes and number != errno.EPERM else ""
-    return no(said, error.hint or remedy or _remedy(number))
+    return no(said, error.hint or _remedy(error, number, takes))
 
 
-def _remedy(number: int) -> str:
+def _remedy(error: LskelError, number: int, takes: str) -> str:
     if number == errno.EPERM:
         return why_refused()
-    return "this kernel cannot do it: a newer one, or one with more of CONFIG_BPF_*, may"
+    if isinstance(error, ReplayError) and error.log:
+        return "-v prints all that the verifier says"
+    return f"it takes {takes}" if takes else "this kernel cannot do it; a newer one may"

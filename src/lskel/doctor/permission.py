@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
-from lskel.bpf.enums import ProgType
+from lskel.bpf.enums import Cmd, ProgType
 from lskel.doctor import tiny
+from lskel.doctor.apart import apart
 from lskel.doctor.finding import NETWORK_RIGHTS, Finding, Probe, fact, no, refused, unknown, yes
 from lskel.errors import LskelError
 from lskel.runtime.files import read_text
@@ -56,13 +57,26 @@ def _sysctl(path: str) -> Finding:
 
 
 def _maps() -> Finding:
+    """Tried by a child process: a seccomp filter may kill it."""
+    try:
+        number = apart(_errno_of_map)
+    except LskelError as error:
+        return no(error.what, error.hint)
+    if not number:
+        return yes()
+    if number == errno.ENOSYS:
+        remedy = "the kernel must be built with CONFIG_BPF_SYSCALL"
+    else:
+        remedy = why_refused()
+    return no(BpfError(Cmd.MAP_CREATE, number).what, remedy)
+
+
+def _errno_of_map() -> int:
     try:
         tiny.array().close()
     except BpfError as error:
-        if error.errno == errno.ENOSYS:
-            return no(error.what, "the kernel must be built with CONFIG_BPF_SYSCALL")
-        return no(error.what, why_refused())
-    return yes()
+        return error.errno
+    return 0
 
 
 def _program(prog_type: ProgType) -> Finding:

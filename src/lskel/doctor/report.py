@@ -10,6 +10,7 @@ from lskel.doctor.attach import KindLine
 from lskel.doctor.finding import Answer, Finding, Line, Probe, ask, unknown
 from lskel.doctor.object import ObjectReport
 from lskel.loader.model import Form
+from lskel.runtime.machine import this_machine
 
 
 class Section(NamedTuple):
@@ -62,6 +63,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[Probe, ...]], ...] = (
 
 def examine() -> Report:
     """Ask this machine everything; nothing of it stays. NotSupported where there is no bpf(2)."""
+    this_machine()
     known: dict[str, Line] = {}
     sections = tuple(
         Section(id_, title, tuple(ask(probes, known))) for id_, title, probes in _SECTIONS

@@ -85,7 +85,12 @@ def _takes(kind: str, make: Callable[[tiny.Btf], None]) -> Probe:
 PROBES = (
     Probe("btf.vmlinux", "types of the kernel (vmlinux)", _vmlinux),
     Probe("btf.modules", "types of modules", _modules, ("btf.vmlinux",)),
-    Probe("btf.split", "types of modules can be read", _split, ("btf.vmlinux",)),
+    Probe(
+        "btf.split",
+        "types of modules can be read",
+        _split,
+        ("permission.maps", "btf.vmlinux"),
+    ),
     _takes("FUNC", _global_function),
     _takes("FLOAT", _float),
     _takes("DECL_TAG", _decl_tag),
