@@ -37,6 +37,7 @@ from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import Prepared, prepare
 from lskel.replay.this_machine import ThisMachine
 from lskel.runtime.kconfig import encode_values
+from lskel.runtime.loader import check_byte_order
 from lskel.runtime.signals import uninterrupted
 from lskel.trace import (
     AttachBtfId,
@@ -121,6 +122,7 @@ def examine_object(loader: Loader, options: Options = DEFAULTS) -> ObjectReport:
     as long as loading does.
     """
     trace = loader.trace
+    check_byte_order(trace.name, trace.order)
     try:
         _check_pins(trace, options)
         kernel.rehearse(loader, options)
