@@ -206,7 +206,7 @@ export interface RegionUse {
 }
 
 /**
- * A named part of a region: a field of an attr, a slot of the fd array; `offset` is in it.
+ * A named part of a region; `offset` is in the region.
  */
 export interface Span {
   offset: number;
@@ -228,7 +228,8 @@ export interface Stretch {
 /**
  * The loader program itself: its code, with labels and notes, and the size of its context.
  *
- * `insns` counts 8-byte slots; `btf` and `func_info` are the bytes that it is loaded with.
+ * `insns` counts 8-byte slots; `btf` and `func_info` are the bytes that it is loaded with. `steps`
+ * are those that belong to no single operation.
  */
 export interface LoaderProgram {
   insns: number;
@@ -236,6 +237,7 @@ export interface LoaderProgram {
   btf: number;
   func_info: number;
   rows: readonly Row[];
+  steps: readonly Step[];
 }
 
 /**
@@ -294,15 +296,25 @@ export interface Mark {
 }
 
 /**
+ * A record of a table loader's op table, in words; `number` counts all of them.
+ */
+export interface Step {
+  number: number;
+  raw: Hex;
+  text: string;
+}
+
+/**
  * An operation of the trace.
  *
  * `kind`: `BtfLoad`, `MapCreate`, `MapUpdate`, `MapFreeze`, `BtfFind`, `KsymFind`, `ProgLoad`,
  * `RawTracepointOpen`, `LinkCreate`, `Close`. `title` is short (``MapCreate 'events'``), `phrase`
  * as in errors. `map` and `program` are what it is about. `makes` is what comes of it (a `type` of
- * the kernel comes with the fd of its BTF); `stays` says whether that is handed over at the end. `guard` says when it is left out, in words. `inputs` are numbers that
- * the target knows, in words. `regions` of the blob are its own or shared with others. `calls` are
- * what the simulator recorded, none where it was left out; `steps` its part of the op table,
- * `insns` its instructions [from, to) of an unrolled loader.
+ * the kernel comes with the fd of its BTF); `stays` says whether that is handed over at the end.
+ * `guard` says when it is left out, in words. `inputs` are numbers that the target knows, in
+ * words. `regions` of the blob are its own or shared with others. `calls` are what the simulator
+ * recorded, none where it was left out; `steps` its part of the op table, `insns` its instructions
+ * [from, to) of an unrolled loader.
  */
 export interface Op {
   number: number;
@@ -327,12 +339,12 @@ export interface Op {
  * Something of the same trace that operation `op` made, and what for.
  *
  * A `value` is the fd of a map or program as an element, a `value type` the kernel's of a
- * struct_ops map. `count` says how many times, where code refers to it.
+ * struct_ops map. `times` says how often, where code refers to it.
  */
 export interface Use {
   op: number;
   role: "btf" | "map" | "value" | "inner map" | "value type" | "program" | "attach target" | "map in code" | "kfunc" | "ksym" | "closes";
-  count: number;
+  times: number;
 }
 
 /**
@@ -362,15 +374,6 @@ export interface Field {
 }
 
 /**
- * A record of a table loader's op table, in words; `number` counts all of them.
- */
-export interface Step {
-  number: number;
-  raw: Hex;
-  text: string;
-}
-
-/**
  * The code of a program. `region` of the blob holds it, `op` loads it, where there is one.
  *
  * `problem` says why there are no rows or it does not load; `files` are the sources, in the order
@@ -388,7 +391,7 @@ export interface Listing {
 }
 
 /**
- * One way to divide: `by kind`, `by owner` (programs, maps, ...), or the ELF file's `sections`.
+ * One way to divide: `by kind`, `by owner` (programs, maps), or an ELF file's `sections`.
  */
 export interface SizeView {
   title: string;

@@ -146,5 +146,10 @@ def _loader(opened: Object | Loader, source: str, generation: Generation) -> Loa
     if isinstance(opened, Loader):
         return opened
     with at(source):
-        form = generation.form or DEFAULT_FORM
-        return generate(opened, form, attach=generation.links, debug=generation.debug)
+        return generate_from(opened, generation)
+
+
+def generate_from(obj: Object, generation: Generation) -> Loader:
+    """A loader of an object that has been opened."""
+    form = generation.form or DEFAULT_FORM
+    return generate(obj, form, attach=generation.links, debug=generation.debug)

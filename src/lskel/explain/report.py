@@ -3,8 +3,8 @@
 The page gets it as JSON: named tuples as objects, other tuples as lists, bytes as hexadecimal.
 `web/src/report.d.ts` declares the same for TypeScript; scripts/gen_report_types.py writes it.
 
-Things refer to each other by their index: `op` in `Report.ops`, `region` in `Blob.regions`, `map` in
-`Report.maps`, `program` in `Report.programs` (and `Report.listings`, which are in the same order).
+Things refer to each other by their index: `op` in `Report.ops`, `region` in `Blob.regions`, `map`
+in `Report.maps`, `program` in `Report.programs` (and `Report.listings`, in the same order).
 Sizes and offsets are in bytes, times in nanoseconds.
 """
 
@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from lskel.describe.core import CoreRelo
 from lskel.describe.records import SourceLine
+from lskel.describe.regions import Span
 from lskel.describe.summary import (
     BtfSummary,
     ExternSummary,
@@ -64,12 +65,12 @@ class Use(NamedTuple):
     """Something of the same trace that operation `op` made, and what for.
 
     A `value` is the fd of a map or program as an element, a `value type` the kernel's of a
-    struct_ops map. `count` says how many times, where code refers to it.
+    struct_ops map. `times` says how often, where code refers to it.
     """
 
     op: int
     role: Role
-    count: int
+    times: int
 
 
 class Field(NamedTuple):
@@ -112,10 +113,11 @@ class Op(NamedTuple):
     `kind`: `BtfLoad`, `MapCreate`, `MapUpdate`, `MapFreeze`, `BtfFind`, `KsymFind`, `ProgLoad`,
     `RawTracepointOpen`, `LinkCreate`, `Close`. `title` is short (``MapCreate 'events'``), `phrase`
     as in errors. `map` and `program` are what it is about. `makes` is what comes of it (a `type` of
-    the kernel comes with the fd of its BTF); `stays` says whether that is handed over at the end. `guard` says when it is left out, in words. `inputs` are numbers that
-    the target knows, in words. `regions` of the blob are its own or shared with others. `calls` are
-    what the simulator recorded, none where it was left out; `steps` its part of the op table,
-    `insns` its instructions [from, to) of an unrolled loader.
+    the kernel comes with the fd of its BTF); `stays` says whether that is handed over at the end.
+    `guard` says when it is left out, in words. `inputs` are numbers that the target knows, in
+    words. `regions` of the blob are its own or shared with others. `calls` are what the simulator
+    recorded, none where it was left out; `steps` its part of the op table, `insns` its instructions
+    [from, to) of an unrolled loader.
     """
 
     number: int
@@ -141,14 +143,6 @@ class RegionUse(NamedTuple):
 
     op: int
     field: str
-
-
-class Span(NamedTuple):
-    """A named part of a region: a field of an attr, a slot of the fd array; `offset` is in it."""
-
-    offset: int
-    size: int
-    name: str
 
 
 class Region(NamedTuple):
@@ -240,7 +234,8 @@ class Listing(NamedTuple):
 class LoaderProgram(NamedTuple):
     """The loader program itself: its code, with labels and notes, and the size of its context.
 
-    `insns` counts 8-byte slots; `btf` and `func_info` are the bytes that it is loaded with.
+    `insns` counts 8-byte slots; `btf` and `func_info` are the bytes that it is loaded with. `steps`
+    are those that belong to no single operation.
     """
 
     insns: int
@@ -248,6 +243,7 @@ class LoaderProgram(NamedTuple):
     btf: int
     func_info: int
     rows: tuple[Row, ...]
+    steps: tuple[Step, ...]
 
 
 class SizeNode(NamedTuple):
@@ -267,7 +263,7 @@ class SizeNode(NamedTuple):
 
 
 class SizeView(NamedTuple):
-    """One way to divide: `by kind`, `by owner` (programs, maps, ...), or the ELF file's `sections`."""
+    """One way to divide: `by kind`, `by owner` (programs, maps), or an ELF file's `sections`."""
 
     title: str
     root: SizeNode
