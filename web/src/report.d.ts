@@ -39,7 +39,7 @@ export interface Meta {
   name: string;
   file: string;
   source: "object" | "bundle" | "header";
-  order: string;
+  order: "little" | "big";
   license: string;
   form: string;
   lskel: string;
@@ -522,10 +522,12 @@ export interface ProgramChange {
 }
 
 /**
- * Instructions side by side; None where one side has none. `same`: in all that code says.
+ * Instructions side by side: `a` is an index in the rows of A's listing, or None for none.
+ *
+ * `b` is None where B has none, or says `same`: maps and functions count by name, not by number.
  */
 export interface DiffRow {
-  a: Row | null;
+  a: number | null;
   b: Row | null;
   same: boolean;
 }

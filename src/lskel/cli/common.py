@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -58,6 +59,12 @@ def pairs(options: Iterable[str], form: str) -> dict[str, str]:
             raise UsageError(f"'{key}' is given twice, as {found[key]} and as {value}")
         found[key] = value
     return found
+
+
+def same_file(source: str, output: str) -> bool:
+    """Whether writing the output would overwrite what it is made from."""
+    paths = Path(source), Path(output)
+    return all(path.is_file() for path in paths) and paths[0].samefile(paths[1])
 
 
 def print_json(value: Any) -> None:

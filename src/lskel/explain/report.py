@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from lskel.cursor import ByteOrder
 from lskel.describe.core import CoreRelo
 from lskel.describe.records import SourceLine
 from lskel.describe.regions import Span
@@ -55,7 +56,7 @@ class Meta(NamedTuple):
     name: str
     file: str
     source: SourceKind
-    order: str
+    order: ByteOrder
     license: str
     form: str
     lskel: str
@@ -334,9 +335,12 @@ class ItemChange(NamedTuple):
 
 
 class DiffRow(NamedTuple):
-    """Instructions side by side; None where one side has none. `same`: in all that code says."""
+    """Instructions side by side: `a` is an index in the rows of A's listing, or None for none.
 
-    a: Row | None
+    `b` is None where B has none, or says `same`: maps and functions count by name, not by number.
+    """
+
+    a: int | None
     b: Row | None
     same: bool
 

@@ -62,7 +62,11 @@ class _Owners:
             return _Owner(f"program {self._programs[op.program].name}", program=op.program)
         if op.makes == "btf":
             return _BTF
-        return self._only(self._of_op(self._ops[user]) for user in op.used_by if user > op.number)
+        closed = [self._ops[use.op] for use in op.uses if use.role == "closes"]
+        if closed:
+            return self._of_op(closed[0])
+        users = (self._ops[user] for user in op.used_by)
+        return self._only(self._of_op(user) for user in users if user.makes)
 
     def of(self, region: Region) -> _Owner:
         if region.kind == "padding":
