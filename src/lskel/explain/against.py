@@ -26,7 +26,7 @@ from lskel.explain.report import (
 )
 from lskel.loader.model import Loader
 from lskel.replay.compare import aligned, changed, describe, sides
-from lskel.replay.simulator.record import Record
+from lskel.replay.simulator.record import FdArray, FdRef, Record
 from lskel.replay.simulator.run import Replay
 from lskel.replay.strace import result_text
 from lskel.trace import MapUpdate, Trace
@@ -87,10 +87,22 @@ def _op(replay: Replay, record: Record | None) -> int | None:
 def _fields(a: Record, b: Record) -> Iterator[FieldChange]:
     for field in changed(a, b):
         if field == "result":
-            yield FieldChange(field, result_text(a.result, a.ret), result_text(b.result, b.ret))
+            if not _is_same_object(a.result, b.result):
+                results = (result_text(record.result, record.ret) for record in (a, b))
+                yield FieldChange(field, *results)
             continue
-        place, ours, theirs = sides(a.attr.get(field), b.attr.get(field))
+        values = a.attr.get(field), b.attr.get(field)
+        if _is_same_object(*values):
+            continue
+        place, ours, theirs = sides(field, *values)
         yield FieldChange(f"{field} {place}".rstrip(), ours, theirs)
+
+
+def _is_same_object(a: object, b: object) -> bool:
+    """Whether fds stand for what has one name, though one side has made more before it."""
+    if isinstance(a, FdArray) and isinstance(b, FdArray):
+        return [str(fd) for _, fd in a.used] == [str(fd) for _, fd in b.used]
+    return isinstance(a, FdRef) and isinstance(b, FdRef) and a.name != "" and str(a) == str(b)
 
 
 def _status(a: object, b: object, *, differs: bool) -> Status:
@@ -137,7 +149,7 @@ def _maps(a: Side, b: Side) -> Iterator[ItemChange]:
         if ours is not None and theirs is not None:
             before, after = (value.get(ours.name) for value in values)
             if before != after:
-                place, first, second = sides(before, after)
+                place, first, second = sides("value", before, after)
                 fields.append(FieldChange(f"initial value {place}".rstrip(), first, second))
         status = _status(ours, theirs, differs=bool(fields))
         yield ItemChange((ours or theirs).name, status, tuple(fields))

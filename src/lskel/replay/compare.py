@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from lskel.replay.simulator.record import Code, FdRef, Record, Value
+from lskel.replay.strace import value_text
 
 
 class Difference(NamedTuple):
@@ -33,7 +34,9 @@ class Difference(NamedTuple):
         where = f"A {self.a.n}, B {self.b.n}: {describe(self.a)}: {self.field}: "
         if self.field == "result":
             return f"{where}{self.a.result} and {self.b.result}"
-        place, ours, theirs = sides(self.a.attr.get(self.field), self.b.attr.get(self.field))
+        place, ours, theirs = sides(
+            self.field, self.a.attr.get(self.field), self.b.attr.get(self.field)
+        )
         return f"{where}{place and place + ': '}{ours} and {theirs}"
 
 
@@ -85,7 +88,7 @@ class Sides(NamedTuple):
     b: str
 
 
-def sides(a: Value | None, b: Value | None) -> Sides:
+def sides(field: str, a: Value | None, b: Value | None) -> Sides:
     """Two values of a field in words."""
     if isinstance(a, Code) and isinstance(b, Code):
         a, b = a.insns, b.insns
@@ -94,8 +97,8 @@ def sides(a: Value | None, b: Value | None) -> Sides:
         if at is None:
             return Sides("", f"{len(a)} bytes", f"{len(b)} bytes")
         return Sides(f"from byte {at}", a[at : at + 8].hex(), b[at : at + 8].hex())
-    return Sides("", _side(a), _side(b))
+    return Sides("", _side(field, a), _side(field, b))
 
 
-def _side(value: Value | None) -> str:
-    return repr(value) if isinstance(value, str | bytes) else str(value)
+def _side(field: str, value: Value | None) -> str:
+    return "none" if value is None else value_text(field, value) or "empty"
