@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Model, ModelProvider } from "./model";
-import { format, go, type Place, parse, type View } from "./place";
+import { go, type Place, parse, type View } from "./place";
 import type { Report } from "./report";
 import { applyTheme, storedTheme, storeTheme, THEMES, type Theme } from "./theme";
 import { Search } from "./ui/search";
@@ -26,9 +26,10 @@ export function App({ report }: { report: Report }) {
   const view = tabs.some((tab) => tab.view === place.view) ? place.view : "overview";
   return (
     <ModelProvider value={model}>
+      {/* biome-ignore lint/a11y/useValidAnchor: it leads there, but addresses say the place */}
       <a
         class="skip"
-        href={format(place)}
+        href="#panel"
         onClick={(event) => {
           event.preventDefault();
           document.getElementById("panel")?.focus();
@@ -36,8 +37,10 @@ export function App({ report }: { report: Report }) {
       >
         Skip to the content
       </a>
-      <Header report={report} />
-      <Tabs tabs={tabs} view={view} />
+      <header>
+        <Top report={report} />
+        <Tabs tabs={tabs} view={view} />
+      </header>
       <main>
         <div id="panel" role="tabpanel" aria-labelledby={`tab-${view}`} tabIndex={-1}>
           <Panel view={view} place={place} report={report} />
@@ -95,7 +98,7 @@ function usePlace(): Place {
   return place;
 }
 
-function Header({ report }: { report: Report }) {
+function Top({ report }: { report: Report }) {
   const { meta } = report;
   const facts = [
     meta.source === "object" ? "" : meta.source,
@@ -105,14 +108,14 @@ function Header({ report }: { report: Report }) {
     `lskel ${meta.lskel}`,
   ].filter(Boolean);
   return (
-    <header class="top">
+    <div class="top">
       <h1>
         {meta.name} <small>{meta.file}</small>
       </h1>
       <p class="about">{facts.join(" · ")}</p>
       <Search />
       <ThemeButton />
-    </header>
+    </div>
   );
 }
 
@@ -143,6 +146,9 @@ function ThemeButton() {
 function Tabs({ tabs, view }: { tabs: readonly Tab[]; view: View }) {
   const bar = useRef<HTMLDivElement>(null);
   const last = useLastPlaces(view);
+  useEffect(() => {
+    document.getElementById(`tab-${view}`)?.scrollIntoView({ inline: "nearest", block: "nearest" });
+  }, [view]);
   const choose = (tab: Tab | undefined) => tab && go(last(tab.view));
   const onKeyDown = (event: KeyboardEvent) => {
     const at = tabs.findIndex((tab) => tab.view === view);

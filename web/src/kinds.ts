@@ -39,8 +39,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   padding: kind("padding", "padding", "falling", "zeros in between"),
 };
 
-export const kindOf = (name: string): Kind =>
-  KINDS[name] ?? kind(name || "other", "state", "plain", "");
+export const kindOf = (name: string): Kind => KINDS[name] ?? kind(name, "padding", "plain", "");
 
 /** Hues of what operations make. */
 export const MADE: Readonly<Record<string, string>> = {

@@ -2,7 +2,7 @@
 
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
-import type { Blob, Listing, OpTime, Region, Report } from "./report";
+import type { Blob, Failure, Listing, OpTime, Region, Report } from "./report";
 
 export class Model {
   readonly times: ReadonlyMap<number, OpTime>;
@@ -15,10 +15,10 @@ export class Model {
     this.#maps = new Map(report.maps.map((map, index) => [map.name, index]));
   }
 
-  /** The op that stopped the replay: the real one if there was one, else the simulated. */
-  get failedOp(): number | null {
+  /** What stopped the replay: the real one if there was one, else the simulated. */
+  get failure(): Failure | null {
     const { measurement, simulation } = this.report;
-    return measurement?.failure?.op ?? simulation?.failure?.op ?? null;
+    return measurement?.failure ?? simulation?.failure ?? null;
   }
 
   program(name: string): number | undefined {

@@ -24,9 +24,8 @@ export function grid(size: number, perRow: number, width: number): Grid {
   return { perRow, cell, rows: Math.ceil(size / perRow) };
 }
 
-/** The narrowest rows that show the whole blob in `height` pixels: 16 bytes times a power of 2. */
-export function fitting(size: number, height: number): number {
-  const rows = Math.max(1, Math.floor(height / ROW));
+/** The shortest rows of which so many hold the whole blob: 16 bytes times a power of 2. */
+export function fitting(size: number, rows: number): number {
   let perRow = 16;
   while (perRow * rows < size) perRow *= 2;
   return perRow;

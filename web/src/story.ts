@@ -9,23 +9,13 @@ export interface Sentence {
   readonly ops: readonly number[];
 }
 
-/** What comes one after the other and is of one kind is told together. */
+/** Operations of one topic are told together, though they are done in turn with others. */
 export function story(report: Report): readonly Sentence[] {
-  const groups: Op[][] = [];
-  for (const op of report.ops) {
-    const last = groups.at(-1);
-    if (last?.[0] && topic(last[0]) === topic(op)) last.push(op);
-    else groups.push([op]);
-  }
-  return groups.flatMap((ops) => {
-    const text = ops[0] && TELL[topic(ops[0])]?.(ops, report);
-    return text ? [{ text, ops: ops.map((op) => op.number) }] : [];
+  const topics = Map.groupBy(report.ops, (op) => (MAP_KINDS.has(op.kind) ? "maps" : op.kind));
+  return Object.entries(TELL).flatMap(([topic, tell]) => {
+    const ops = topics.get(topic);
+    return ops ? [{ text: tell(ops, report), ops: ops.map((op) => op.number) }] : [];
   });
-}
-
-/** Maps are made, filled and frozen in turn; that is one topic. */
-function topic(op: Op): string {
-  return MAP_KINDS.has(op.kind) ? "maps" : op.kind;
 }
 
 const MAP_KINDS = new Set(["MapCreate", "MapUpdate", "MapFreeze"]);

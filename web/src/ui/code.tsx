@@ -36,7 +36,10 @@ export function Code({ label, rows, selected, onSelect, placeOf, labelled, noted
   const sources = useMemo(() => sourceOfEach(rows), [rows]);
   const hasSource = sources.some((source) => source !== undefined);
   const beside = hasSource && !narrow;
-  const lines = useMemo(() => layOut(rows, hasSource && narrow), [rows, hasSource, narrow]);
+  const lines = useMemo(
+    () => layOut(rows, sources, hasSource && narrow),
+    [rows, sources, hasSource, narrow],
+  );
   const at = useMemo(() => {
     if (selected === undefined) return -1;
     return lines.findIndex(({ kind, row }) => kind === "insn" && holds(rows[row], selected));
@@ -50,6 +53,7 @@ export function Code({ label, rows, selected, onSelect, placeOf, labelled, noted
   const cells = (line: Line | undefined) => {
     const row = rows[line?.row ?? -1];
     if (!line || !row) return null;
+    const source = starts(rows, sources, line.row) ? sources[line.row] : undefined;
     if (line.kind === "label")
       return (
         <span role="gridcell" class="label">
@@ -59,7 +63,7 @@ export function Code({ label, rows, selected, onSelect, placeOf, labelled, noted
     if (line.kind === "source")
       return (
         <span role="gridcell" class="source cut">
-          {row.source && <Source source={row.source} withFile={files > 1} />}
+          {source && <Source source={source} withFile={files > 1} />}
         </span>
       );
     return (
@@ -67,10 +71,10 @@ export function Code({ label, rows, selected, onSelect, placeOf, labelled, noted
         {beside && (
           <span
             role="gridcell"
-            class={`source cut ${row.source ? "" : "goes-on"}`}
-            title={row.source?.text.trim()}
+            class={`source cut ${source ? "" : "goes-on"}`}
+            title={sources[line.row]?.text.trim()}
           >
-            {row.source && <Source source={row.source} withFile={files > 1} />}
+            {source && <Source source={source} withFile={files > 1} />}
           </span>
         )}
         <span role="gridcell" class="index">
@@ -90,6 +94,13 @@ export function Code({ label, rows, selected, onSelect, placeOf, labelled, noted
       </>
     );
   };
+  const rowClass = (index: number) => {
+    const line = lines[index];
+    if (!line) return "";
+    const same = lit !== undefined && line.kind !== "label" && keyOf(sources[line.row]) === lit;
+    const first = beside && line.kind === "insn" && starts(rows, sources, line.row);
+    return `is-${line.kind} ${same ? "same-source" : ""} ${first ? "starts" : ""}`;
+  };
   return (
     <Rows
       label={label}
@@ -100,21 +111,17 @@ export function Code({ label, rows, selected, onSelect, placeOf, labelled, noted
       selectable={(index) => lines[index]?.kind === "insn"}
       onSelect={(index, how) => onSelect(rows[lines[index]?.row ?? 0]?.insn ?? 0, how)}
       onHover={setHovered}
-      rowClass={(index) => {
-        const line = lines[index];
-        const row = line ? rows[line.row] : undefined;
-        const same =
-          lit !== undefined && line?.kind !== "label" && keyOf(sources[line?.row ?? -1]) === lit;
-        return `is-${line?.kind} ${same ? "same-source" : ""} ${row?.source && line?.kind === "insn" && beside ? "starts" : ""}`;
-      }}
+      rowClass={rowClass}
     >
       {(index) => cells(lines[index])}
     </Rows>
   );
 }
 
+type Sources = readonly (SourceLine | undefined)[];
+
 /** The source line of each row: that of the last row before which has one. */
-function sourceOfEach(rows: readonly Row[]): readonly (SourceLine | undefined)[] {
+function sourceOfEach(rows: readonly Row[]): Sources {
   let last: SourceLine | undefined;
   return rows.map((row) => {
     last = row.source ?? (row.label ? undefined : last);
@@ -122,10 +129,20 @@ function sourceOfEach(rows: readonly Row[]): readonly (SourceLine | undefined)[]
   });
 }
 
-function layOut(rows: readonly Row[], withSources: boolean): readonly Line[] {
+/** Whether another source line begins with a row; clang names a line anew for each part of it. */
+function starts(rows: readonly Row[], sources: Sources, index: number): boolean {
+  const isFirst = index === 0 || rows[index]?.label !== "";
+  return (
+    sources[index] !== undefined && (isFirst || keyOf(sources[index]) !== keyOf(sources[index - 1]))
+  );
+}
+
+function layOut(rows: readonly Row[], sources: Sources, withSources: boolean): readonly Line[] {
   return rows.flatMap((row, index): readonly Line[] => [
     ...(row.label ? [{ kind: "label", row: index } as const] : []),
-    ...(withSources && row.source ? [{ kind: "source", row: index } as const] : []),
+    ...(withSources && starts(rows, sources, index)
+      ? [{ kind: "source", row: index } as const]
+      : []),
     { kind: "insn", row: index },
   ]);
 }

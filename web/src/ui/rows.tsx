@@ -22,6 +22,7 @@ interface RowsProps {
   readonly onHover?: (index: number | undefined) => void;
   readonly head?: readonly string[];
   readonly className?: string;
+  readonly style?: Readonly<Record<string, string>>;
   readonly rowClass?: (index: number) => string;
   /** The cells of a row. */
   readonly children: (index: number) => ComponentChildren;
@@ -71,6 +72,7 @@ export function Rows(props: RowsProps) {
   return (
     <div
       class={`rows ${className}`}
+      {...(props.style ? { style: props.style } : {})}
       role="grid"
       aria-label={label}
       aria-rowcount={count + (head ? 1 : 0)}

@@ -96,6 +96,9 @@ function Legend({
   );
 }
 
+/** As many rows are in sight without scrolling, where the window is high enough. */
+const ROWS = 18;
+
 interface PictureProps extends KindsProps {
   readonly selected: number;
   readonly offset: number | undefined;
@@ -118,7 +121,7 @@ function Picture({ blob, kinds, selected, offset, onSelect }: PictureProps) {
   const [hovered, setHovered] = useState<Hovered>();
   const theme = useTheme();
 
-  const fit = fitting(blob.size, height || 1);
+  const fit = fitting(blob.size, ROWS);
   const perRow = Math.max(16, fit >> zoom);
   const cells = useMemo(() => grid(blob.size, perRow, width), [blob, perRow, width]);
   const related = useMemo(() => relatives(blob, selected), [blob, selected]);
@@ -200,6 +203,7 @@ function Picture({ blob, kinds, selected, offset, onSelect }: PictureProps) {
       <div
         class="frame"
         ref={frame}
+        style={{ height: `${Math.ceil(blob.size / fit) * ROW}px` }}
         role="slider"
         tabIndex={0}
         aria-label="The blob as a picture; arrow keys walk its regions, plus and minus zoom"

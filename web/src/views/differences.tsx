@@ -79,8 +79,8 @@ function SizesOfBoth({ sizes }: { sizes: readonly SizeChange[] }) {
           <thead>
             <tr>
               <th>bytes of</th>
-              <th class="right">A</th>
-              <th class="right">B</th>
+              <th class="right a">A</th>
+              <th class="right b">B</th>
               <th class="right">B − A</th>
               <th>
                 <span class="unseen">as bars</span>

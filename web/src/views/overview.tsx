@@ -23,10 +23,10 @@ export function Overview({ place }: { place: Place }) {
 }
 
 function Figures() {
-  const { report, failedOp } = useModel();
+  const { report, failure } = useModel();
   const { blob, loader, simulation, measurement, btf } = report;
   const insns = report.programs.reduce((sum, program) => sum + (program.insns ?? 0), 0);
-  const failed = report.problem !== "" || failedOp !== null || Boolean(simulation?.failure);
+  const failed = report.problem !== "" || failure !== null;
   return (
     <ul class="figures" aria-label="In figures">
       <Figure
@@ -130,7 +130,7 @@ function Story() {
                   <OpLink op={op} key={op} title={false} />
                 ))}
               </Listed>
-              {ops.length > OPS_SHOWN && ` to ${ops.at(-1)}`}
+              {ops.length > OPS_SHOWN && ` … ${ops.at(-1)}`}
             </small>
           </li>
         ))}

@@ -35,13 +35,14 @@ export function Replay({ place }: { place: Place }) {
       <Rows
         label="Operations of the replay"
         className={`ops ${measurement ? "timed" : ""}`}
+        style={{ "--graph": `${(columns + 1) * COLUMN + 12}px` }}
         count={ops.length}
         height={ROW}
-        head={["op", "dependencies", "what", "result", ...(measurement ? ["time"] : [])]}
+        head={["op", "uses", "what", "result", ...(measurement ? ["time"] : [])]}
         {...(selected === undefined ? {} : { selected })}
         onSelect={(op, how) => go({ view: "replay", op }, how)}
         onHover={setHovered}
-        rowClass={(op) => (op === model.failedOp ? "failed" : "")}
+        rowClass={(op) => (op === model.failure?.op ? "failed" : "")}
       >
         {(index) => {
           const op = ops[index];
@@ -51,11 +52,7 @@ export function Replay({ place }: { place: Place }) {
                 <span role="gridcell" class="right number">
                   {op.number}
                 </span>
-                <span
-                  role="gridcell"
-                  class="graph"
-                  style={{ width: `${(columns + 1) * COLUMN + 10}px` }}
-                >
+                <span role="gridcell" class="graph">
                   <Graph op={op} drawn={drawn} columns={columns} chosen={hovered ?? selected} />
                 </span>
                 <OpCells op={op} />
@@ -80,15 +77,15 @@ export function Replay({ place }: { place: Place }) {
 function OpCells({ op }: { op: Op }) {
   const model = useModel();
   const last = op.calls.at(-1);
-  const failed = op.number === model.failedOp;
+  const failure = model.failure?.op === op.number ? model.failure : undefined;
   return (
     <>
       <span role="gridcell" class="cut what" title={op.title}>
         {op.title}
         {op.stays && <small class="stays"> stays</small>}
       </span>
-      <span role="gridcell" class={`cut code result ${last?.failed || failed ? "bad" : "muted"}`}>
-        {last ? last.result : op.guard ? "left out" : ""}
+      <span role="gridcell" class={`cut code result ${last?.failed || failure ? "bad" : "muted"}`}>
+        {failure ? failure.errno : last ? last.result : op.guard ? "left out" : ""}
       </span>
     </>
   );
@@ -175,9 +172,11 @@ function Bar({ op, start, total }: { op: Op; start: number; total: number }) {
       {time && (
         <>
           <span class="track" aria-hidden="true">
-            <i style={{ left: percent(start), width: percent(time.median) }} />
+            <i
+              style={{ left: `min(${percent(start)}, 100% - 2px)`, width: percent(time.median) }}
+            />
           </span>
-          {duration(time.median)}
+          <span>{duration(time.median)}</span>
         </>
       )}
     </span>
@@ -326,7 +325,7 @@ function Uses({ uses }: { uses: readonly Use[] }) {
           <OpLink op={use.op} />
           <small>
             {" "}
-            as {use.role}
+            {use.role === "closes" ? "closed here" : `as ${use.role}`}
             {use.times > 1 && `, ${count(use.times)} times`}
           </small>
         </li>

@@ -28,17 +28,18 @@ export function Sizes() {
       <h2 id="sizes">Sizes</h2>
       <fieldset class="choice">
         <legend class="unseen">How to divide</legend>
-        {views.map((view) => (
-          <label key={view.title}>
-            <input
-              type="radio"
-              name="sizes"
-              checked={view.title === title}
-              onChange={() => choose(view.title)}
-            />
-            {view.title}
-          </label>
-        ))}
+        {views.length > 1 &&
+          views.map((view) => (
+            <label key={view.title}>
+              <input
+                type="radio"
+                name="sizes"
+                checked={view.title === title}
+                onChange={() => choose(view.title)}
+              />
+              {view.title}
+            </label>
+          ))}
         <span class="muted">{bytes(view.root.size)} in all</span>
       </fieldset>
       <Treemap root={view.root} />
@@ -94,7 +95,7 @@ function TreemapBox({ box, place }: { box: Box; place: Place | undefined }) {
   const { x0, y0, x1, y1 } = box;
   const kind = kindOf(box.data.kind);
   const isGroup = box.depth < DEPTH && box.children !== undefined;
-  const name = `${box.data.name}: ${bytes(box.value ?? 0)}`;
+  const name = `${nameOf(box.data)}: ${bytes(box.value ?? 0)}`;
   const fits = x1 - x0 > 34 && y1 - y0 > 15;
   const attributes = {
     class: `box ${isGroup ? "group" : `leaf pattern-${kind.pattern}`}`,
@@ -109,7 +110,7 @@ function TreemapBox({ box, place }: { box: Box; place: Place | undefined }) {
   };
   const text = fits && (
     <span>
-      {box.data.name}
+      {nameOf(box.data)}
       {(isGroup || y1 - y0 > 32) && <small> {bytes(box.value ?? 0)}</small>}
     </span>
   );
@@ -121,6 +122,9 @@ function TreemapBox({ box, place }: { box: Box; place: Place | undefined }) {
     <div {...attributes}>{text}</div>
   );
 }
+
+/** Kinds have a name in words. */
+const nameOf = (node: SizeNode) => (node.name === node.kind ? kindOf(node.kind).label : node.name);
 
 function placeOf(model: Model, node: SizeNode): Place | undefined {
   const { blob, programs, maps } = model.report;
@@ -154,7 +158,7 @@ function SizeTable({ root }: { root: SizeNode }) {
               <tr key={node.name}>
                 <th scope="row">
                   {node.kind && <Swatch kind={node.kind} />}{" "}
-                  {place ? <To place={place}>{node.name}</To> : node.name}
+                  {place ? <To place={place}>{nameOf(node)}</To> : nameOf(node)}
                 </th>
                 <td class="right">{count(node.size)}</td>
                 <td class="right">{((100 * node.size) / Math.max(root.size, 1)).toFixed(1)} %</td>
