@@ -24,9 +24,12 @@ export function grid(size: number, perRow: number, width: number): Grid {
   return { perRow, cell, rows: Math.ceil(size / perRow) };
 }
 
-/** The shortest rows of which so many hold the whole blob: 16 bytes times a power of 2. */
+/** Bytes of the shortest rows: as many as one can read. */
+export const SHORTEST = 16;
+
+/** The shortest rows of which so many hold the whole blob: SHORTEST times a power of 2. */
 export function fitting(size: number, rows: number): number {
-  let perRow = 16;
+  let perRow = SHORTEST;
   while (perRow * rows < size) perRow *= 2;
   return perRow;
 }

@@ -11,7 +11,11 @@ export interface Sentence {
 
 /** Operations of one topic are told together, though they are done in turn with others. */
 export function story(report: Report): readonly Sentence[] {
-  const topics = Map.groupBy(report.ops, (op) => (MAP_KINDS.has(op.kind) ? "maps" : op.kind));
+  const topics = new Map<string, Op[]>();
+  for (const op of report.ops) {
+    const topic = MAP_KINDS.has(op.kind) ? "maps" : op.kind;
+    topics.set(topic, [...(topics.get(topic) ?? []), op]);
+  }
   return Object.entries(TELL).flatMap(([topic, tell]) => {
     const ops = topics.get(topic);
     return ops ? [{ text: tell(ops, report), ops: ops.map((op) => op.number) }] : [];

@@ -97,11 +97,12 @@ class Browser:
 
     def click_at(self, css: str, x: float, y: float) -> None:
         """Click at a point of an element: pixels from its upper left corner."""
-        box = self.find(css).rect
+        element = self.find(css)
+        # Selenium counts from the middle.
+        across, down = (element.rect[side] // 2 for side in ("width", "height"))
         chain = ActionChains(self.driver, duration=0)
-        chain.w3c_actions.pointer_action.move_to_location(int(box["x"] + x), int(box["y"] + y))
-        chain.w3c_actions.pointer_action.click()
-        chain.perform()
+        chain.move_to_element_with_offset(element, int(x - across), int(y - down))
+        chain.click().perform()
 
     def point_at(self, css: str) -> None:
         """Move the pointer over the middle of an element."""
@@ -117,16 +118,19 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the console has got since the last time."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        return [entry["message"] for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
         """What was asked of a network or a file system since the last time."""
-        messages = [json.loads(entry["message"]) for entry in self.driver.get_log("performance")]
+        messages = [json.loads(entry["message"]) for entry in self._log("performance")]
         return [
             message["message"]["params"]["request"]["url"]
             for message in messages
             if message["message"]["method"] == "Network.requestWillBeSent"
         ]
+
+    def _log(self, kind: str) -> Any:
+        return self.driver.execute("getLog", {"type": kind})["value"]
 
     def barriers(self) -> list[str]:
         """What axe-core finds that keeps people from using the page as it is now."""

@@ -16,14 +16,14 @@ from tests.explain.browser.browser import Browser, browser
 # Forgets that there may be no element of that key.
 BROKEN = """
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 64);
-	 __type(key, __u32); __type(value, __u64); } counts SEC(".maps");
+    __type(key, __u32); __type(value, __u64); } counts SEC(".maps");
 SEC("raw_tp/sys_enter") int fine(void *ctx) { return 0; }
 SEC("raw_tp/sys_exit") int count(void *ctx)
 {
-	__u32 key = 1;
-	__u64 *value = bpf_map_lookup_elem(&counts, &key);
-	__sync_fetch_and_add(value, 1);
-	return 0;
+    __u32 key = 1;
+    __u64 *value = bpf_map_lookup_elem(&counts, &key);
+    __sync_fetch_and_add(value, 1);
+    return 0;
 }
 """
 # The section's name gives no type.

@@ -112,7 +112,8 @@ class TestLeads:
         row, column = divmod(region["offset"] + region["size"] // 2, per_row)
         gutter = 74
         x = gutter + (column + 0.5) * (frame["width"] - gutter) / per_row
-        tab.click_at(".frame", x, (row + 0.4) * frame["height"] / -(-4256 // per_row))
+        rows = -(-report(small)["blob"]["size"] // per_row)
+        tab.click_at(".frame", x, (row + 0.4) * frame["height"] / rows)
         tab.at(f"#blob={region['offset']:#x}")
         assert heading(tab) == region["name"]
         assert tab.find(".hex .row").text.split()[1:3] == ["9f", "eb"]  # BTF's magic number
@@ -406,11 +407,14 @@ class TestDifferences:
 def test_screenshots(tab: Browser, small: Path) -> None:
     """For people to look at."""
     folder = Path("build/explain")
-    for scheme in ("light", "dark"):
-        tab.system(prefers_color_scheme=scheme)
-        for place in ("#overview", "#blob=0x150", "#op=5", "#program=on_exec&insn=25", "#loader"):
-            tab.open(small, place)
-            tab.find("#panel > *")
-            target = folder / f"{re.split('[#=]', place)[1]}-{scheme}.png"
+    tab.open(small)
+    for place in ("#overview", "#blob=0x150", "#op=5", "#program=on_exec&insn=25", "#loader"):
+        tab.script("location.hash = arguments[0]", place)
+        tab.at(place)
+        name = re.split("[#=]", place)[1]
+        for scheme in ("light", "dark"):
+            tab.system(prefers_color_scheme=scheme)
+            tab.wait(lambda scheme=scheme: tab.find("html").get_attribute("data-theme") == scheme)
+            target = folder / f"{name}-{scheme}.png"
             tab.picture(target)
             assert target.read_bytes().startswith(b"\x89PNG")

@@ -1,7 +1,7 @@
 // Instructions, beside the source lines that they come from where these are known.
 
 import type { ComponentChildren } from "preact";
-import { useMemo, useState } from "preact/hooks";
+import { useCallback, useMemo, useState } from "preact/hooks";
 import { useModel } from "../model";
 import type { Place } from "../place";
 import type { Mark, Row, SourceLine } from "../report";
@@ -94,6 +94,10 @@ export function Code({ label, rows, selected, onSelect, placeOf, labelled, noted
       </>
     );
   };
+  const height = useCallback(
+    (index: number) => (lines[index]?.kind === "label" ? LABEL : LINE),
+    [lines],
+  );
   const rowClass = (index: number) => {
     const line = lines[index];
     if (!line) return "";
@@ -106,7 +110,7 @@ export function Code({ label, rows, selected, onSelect, placeOf, labelled, noted
       label={label}
       className={`listing code ${beside ? "beside" : ""}`}
       count={lines.length}
-      height={(index) => (lines[index]?.kind === "label" ? LABEL : LINE)}
+      height={height}
       {...(at < 0 ? {} : { selected: at })}
       selectable={(index) => lines[index]?.kind === "insn"}
       onSelect={(index, how) => onSelect(rows[lines[index]?.row ?? 0]?.insn ?? 0, how)}

@@ -18,7 +18,6 @@ interface RowsProps {
   /** Whether a row can be selected; all can where this is not given. */
   readonly selectable?: (index: number) => boolean;
   readonly onSelect?: (index: number, how: "new" | "walk") => void;
-  readonly onEnter?: (index: number) => void;
   readonly onHover?: (index: number | undefined) => void;
   readonly head?: readonly string[];
   readonly className?: string;
@@ -51,7 +50,8 @@ export function Rows(props: RowsProps) {
   const onKeyDown = (event: KeyboardEvent) => {
     if (!onSelect || event.ctrlKey || event.metaKey || event.altKey || count === 0) return;
     const at = selected ?? -1;
-    const page = Math.max(1, virtual.getVirtualItems().length - 4);
+    const { startIndex = 0, endIndex = 0 } = virtual.range ?? {};
+    const page = Math.max(1, endIndex - startIndex - 1);
     const keys: Record<string, () => void> = {
       ArrowDown: () => walk(at + 1, 1),
       ArrowUp: () => walk(at - 1, -1),
@@ -59,7 +59,7 @@ export function Rows(props: RowsProps) {
       PageUp: () => walk(at - page, -1),
       Home: () => walk(0, 1),
       End: () => walk(count - 1, -1),
-      ...(props.onEnter && at >= 0 ? { Enter: () => props.onEnter?.(at) } : {}),
+      Enter: () => document.getElementById(`${id}-${at}`)?.querySelector("a")?.click(),
     };
     const act = keys[event.key];
     const inLink = event.key === "Enter" && event.target !== event.currentTarget;

@@ -1,7 +1,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { kindOf } from "../kinds";
 import { byteAt, end, lastAt, regionAt, useModel } from "../model";
-import { draw, fitting, grid, offsetAt, ROW } from "../picture";
+import { draw, fitting, grid, offsetAt, ROW, SHORTEST } from "../picture";
 import { go, type Place } from "../place";
 import type { Blob, Region } from "../report";
 import { useSize } from "../ui/hooks";
@@ -122,7 +122,7 @@ function Picture({ blob, kinds, selected, offset, onSelect }: PictureProps) {
   const theme = useTheme();
 
   const fit = fitting(blob.size, ROWS);
-  const perRow = Math.max(16, fit >> zoom);
+  const perRow = Math.max(SHORTEST, fit >> zoom);
   const cells = useMemo(() => grid(blob.size, perRow, width), [blob, perRow, width]);
   const related = useMemo(() => relatives(blob, selected), [blob, selected]);
 
@@ -157,7 +157,11 @@ function Picture({ blob, kinds, selected, offset, onSelect }: PictureProps) {
     const at = offsetAt(cells, blob.size, x, y + top);
     return at === undefined ? undefined : { region: regionAt(blob, at), offset: at, x, y };
   };
-  const zoomBy = (step: number) => setZoom(Math.min(Math.max(zoom + step, 0), Math.log2(fit / 16)));
+  const most = Math.log2(fit / SHORTEST);
+  const zoomTo = (level: number) => setZoom(Math.min(Math.max(level, 0), most));
+  const zoomBy = (step: number) => zoomTo(zoom + step);
+  const region = blob.regions[selected];
+  const zoomIn = () => region && zoomTo(Math.floor(Math.log2(fit / (region.size * 4))));
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const last = blob.regions.length - 1;
@@ -172,13 +176,13 @@ function Picture({ blob, kinds, selected, offset, onSelect }: PictureProps) {
       "+": () => zoomBy(1),
       "=": () => zoomBy(1),
       "-": () => zoomBy(-1),
+      z: zoomIn,
     };
     const act = keys[event.key];
     if (!act) return;
     event.preventDefault();
     act();
   };
-  const region = blob.regions[selected];
   return (
     <div class="picture">
       <div class="zoom">
@@ -194,10 +198,13 @@ function Picture({ blob, kinds, selected, offset, onSelect }: PictureProps) {
         <button
           type="button"
           onClick={() => zoomBy(1)}
-          disabled={perRow === 16}
+          disabled={perRow === SHORTEST}
           aria-label="Zoom in"
         >
           +
+        </button>
+        <button type="button" onClick={zoomIn} disabled={!region}>
+          to the selection
         </button>
       </div>
       <div
@@ -206,7 +213,7 @@ function Picture({ blob, kinds, selected, offset, onSelect }: PictureProps) {
         style={{ height: `${Math.ceil(blob.size / fit) * ROW}px` }}
         role="slider"
         tabIndex={0}
-        aria-label="The blob as a picture; arrow keys walk its regions, plus and minus zoom"
+        aria-label="The blob as a picture; arrow keys walk its regions, plus, minus and z zoom"
         aria-valuemin={0}
         aria-valuemax={blob.regions.length - 1}
         aria-valuenow={Math.max(selected, 0)}
@@ -388,6 +395,7 @@ function RegionDetail({ blob, region, at }: { blob: Blob; region: Region; at: nu
 }
 
 function Spans({ blob, region, at }: { blob: Blob; region: Region; at: number }) {
+  const { meta } = useModel().report;
   const chosen = lastAt(region.spans, at - region.offset);
   return (
     <>
@@ -398,7 +406,7 @@ function Spans({ blob, region, at }: { blob: Blob; region: Region; at: number })
             <tr>
               <th class="right">offset</th>
               <th>field</th>
-              <th>bytes</th>
+              <th>value</th>
             </tr>
           </thead>
           <tbody>
@@ -411,8 +419,8 @@ function Spans({ blob, region, at }: { blob: Blob; region: Region; at: number })
                 <th scope="row" class="code">
                   {span.name}
                 </th>
-                <td class="code">
-                  {raw(blob, region.offset + span.offset, Math.min(span.size, 16))}
+                <td class="code wrap">
+                  {fieldText(blob, region.offset + span.offset, span.size, meta.order)}
                 </td>
               </tr>
             ))}
@@ -423,11 +431,26 @@ function Spans({ blob, region, at }: { blob: Blob; region: Region; at: number })
   );
 }
 
-function raw(blob: Blob, offset: number, size: number): string {
-  return Array.from({ length: size }, (_, index) => digits(byteAt(blob, offset + index))).join(" ");
+const WORD = 8;
+const SHOWN = 32;
+
+/** What a field holds: a number, a name, or else its bytes. */
+function fieldText(blob: Blob, offset: number, size: number, order: string): string {
+  const held = Array.from({ length: Math.min(size, SHOWN) }, (_, i) => byteAt(blob, offset + i));
+  const text = String.fromCharCode(...held.map((byte) => byte ?? 0));
+  const name = size > WORD ? /^[ -~]+(?=\0*$)/.exec(text)?.[0] : undefined;
+  if (name) return `"${name}"`;
+  if (size > WORD || held.includes(undefined)) return raw(blob, offset, Math.min(size, SHOWN));
+  const digits = (order === "little" ? held.reverse() : held).map(asHex).join("");
+  const number = BigInt(`0x${digits || 0}`);
+  return number > 9n ? `${number} (0x${number.toString(16)})` : `${number}`;
 }
 
-const digits = (byte: number | undefined) => byte?.toString(16).padStart(2, "0") ?? "··";
+function raw(blob: Blob, offset: number, size: number): string {
+  return Array.from({ length: size }, (_, index) => asHex(byteAt(blob, offset + index))).join(" ");
+}
+
+const asHex = (byte: number | undefined) => byte?.toString(16).padStart(2, "0") ?? "··";
 
 const LINE = 18;
 /** Room for 16 bytes and their text. */
