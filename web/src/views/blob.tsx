@@ -456,37 +456,75 @@ const LINE = 18;
 /** Room for 16 bytes and their text. */
 const WIDE = 560;
 const LINES_SHOWN = 24;
+/** As many lines of the same bytes are shown as one. */
+const RUN = 16;
+
+/** A line of a dump: `repeats` is how many bytes behind it are the same, line by line. */
+interface HexLine {
+  readonly offset: number;
+  readonly size: number;
+  readonly repeats: number;
+}
+
+/** Long runs of the same bytes are one line, as hexdump has them. */
+function hexLines(blob: Blob, region: Region, perLine: number): readonly HexLine[] {
+  const lines: HexLine[] = [];
+  let offset = region.offset;
+  while (offset < end(region)) {
+    const size = Math.min(perLine, end(region) - offset);
+    const stretch = blob.content[lastAt(blob.content, offset)];
+    const until = stretch ? Math.min(stretch.offset + stretch.size, end(region)) : offset;
+    const period = (stretch?.raw.length ?? 0) / 2;
+    const isSame = stretch?.raw === "" || perLine % period === 0;
+    const whole = Math.floor((until - offset) / perLine);
+    const repeats = isSame && whole >= RUN ? (whole - 1) * perLine : 0;
+    lines.push({ offset, size, repeats });
+    offset += size + repeats;
+  }
+  return lines;
+}
 
 function HexView({ blob, region }: { blob: Blob; region: Region }) {
   const frame = useRef<HTMLDivElement>(null);
   const perLine = useSize(frame).width >= WIDE ? 16 : 8;
-  const lines = Math.ceil(region.size / perLine);
+  const lines = useMemo(() => hexLines(blob, region, perLine), [blob, region, perLine]);
+  const isLeftOut = byteAt(blob, region.offset) === undefined;
   return (
-    <div class="hex" ref={frame} style={{ height: `${Math.min(lines, LINES_SHOWN) * LINE + 2}px` }}>
-      <Rows
-        key={region.offset}
-        label={`Bytes of ${region.name}`}
-        count={lines}
-        height={LINE}
-        className="code"
-      >
-        {(line) => {
-          const from = region.offset + line * perLine;
-          const size = Math.min(perLine, end(region) - from);
-          return (
-            <>
-              <span role="gridcell" class="muted">
-                {hex(from, 4)}
-              </span>
-              <span role="gridcell">{raw(blob, from, size)}</span>
-              <span role="gridcell" class="muted">
-                {text(blob, from, size)}
-              </span>
-            </>
-          );
-        }}
-      </Rows>
+    <div
+      class="hex"
+      ref={frame}
+      style={{ height: `${Math.min(lines.length, LINES_SHOWN) * LINE + 2}px` }}
+    >
+      {isLeftOut ? (
+        <p class="muted">There are too many: the page leaves them out.</p>
+      ) : (
+        <Rows
+          key={region.offset}
+          label={`Bytes of ${region.name}`}
+          count={lines.length}
+          height={LINE}
+          className="code"
+        >
+          {(index) => <HexCells blob={blob} line={lines[index]} />}
+        </Rows>
+      )}
     </div>
+  );
+}
+
+function HexCells({ blob, line }: { blob: Blob; line: HexLine | undefined }) {
+  if (!line) return null;
+  const { offset, size, repeats } = line;
+  return (
+    <>
+      <span role="gridcell" class="muted">
+        {hex(offset, 4)}
+      </span>
+      <span role="gridcell">{raw(blob, offset, size)}</span>
+      <span role="gridcell" class="muted">
+        {repeats ? `and ${bytes(repeats)} of the same` : text(blob, offset, size)}
+      </span>
+    </>
   );
 }
 
