@@ -76,6 +76,7 @@ def _element(hint: Any, found: dict[str, str]) -> str:
 
 
 def main() -> int:
+    """The exit status."""
     text = declarations(Report)
     if "--check" in sys.argv[1:]:
         same = TARGET.read_text() == text

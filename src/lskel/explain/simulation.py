@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lskel.errors import LskelError
+from lskel.errors import LskelError, NotFound, UsageError
 from lskel.explain.report import Call, Failure, Field, Region, Simulation
 from lskel.loader.model import Loader
-from lskel.replay.options import Options
+from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.report import failure
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
 from lskel.replay.simulator.run import Replay, run
@@ -26,10 +26,15 @@ class Simulated(NamedTuple):
 
 
 def explain_simulation(loader: Loader, options: Options, regions: tuple[Region, ...]) -> Simulated:
-    """Replay a loader. What stops it is part of the answer."""
+    """Replay a loader. What stops it is part of the answer, unless it is the options.
+
+    UsageError or NotFound where they do not fit the loader, or something must be given as well.
+    """
     try:
         replay = run(loader, options)
     except LskelError as error:
+        if options != DEFAULTS and isinstance(error, UsageError | NotFound):
+            raise
         return Simulated({}, Simulation(0, (), stopped(error)), None)
     failed = replay.failed_op(loader)
     pointed = {
