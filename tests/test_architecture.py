@@ -18,7 +18,7 @@ STATIONS = (
     ("syscalls", "loader"),
     ("describe",),
     ("replay", "skeleton"),
-    ("live",),
+    ("live", "explain"),
     ("cli", "__main__"),
 )
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.
