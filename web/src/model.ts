@@ -5,12 +5,14 @@ import { useContext } from "preact/hooks";
 import type { Blob, Failure, Listing, OpTime, Region, Report } from "./report";
 
 export class Model {
+  /** Of the operations that were done. */
   readonly times: ReadonlyMap<number, OpTime>;
   readonly #programs: ReadonlyMap<string, number>;
   readonly #maps: ReadonlyMap<string, number>;
 
   constructor(readonly report: Report) {
-    this.times = new Map(report.measurement?.times.map((time) => [time.op, time]));
+    const times = report.measurement?.times.filter((time) => time.longest > 0) ?? [];
+    this.times = new Map(times.map((time) => [time.op, time]));
     this.#programs = new Map(report.programs.map((program, index) => [program.name, index]));
     this.#maps = new Map(report.maps.map((map, index) => [map.name, index]));
   }

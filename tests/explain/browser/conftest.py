@@ -28,8 +28,8 @@ SEC("raw_tp/sys_exit") int count(void *ctx)
 """
 # The section's name gives no type.
 HOPELESS = 'SEC("parser") int parse(struct __sk_buff *skb) { return skb->len; }'
-# Of the corpus, it has most code.
-LARGEST = "pyperf600"
+# Of the corpus, these have most code and most data.
+MOST_CODE, MOST_DATA = "pyperf600", "test_skeleton"
 
 
 def explain(target: Path, source: Path, *args: str | Path) -> Path:
@@ -74,11 +74,29 @@ def compared(pages: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def large(pages: Path) -> Path:
+def changed(pages: Path) -> Path:
+    """What differs between two versions of an object."""
+    for name, number in (("old", 1), ("new", 2)):
+        code = f'SEC("xdp") int drop(void *ctx) {{ return {number}; }}'
+        (pages / f"{name}.bpf.o").write_bytes(compile_bpf(code))
+    return explain(pages / "changed.html", pages / "new.bpf.o", "--against", pages / "old.bpf.o")
+
+
+def _of_corpus(pages: Path, name: str) -> Path:
     if missing := corpus.missing():
         lacking(f"the corpus needs {', '.join(missing)}")
-    path = next(path for path in corpus.objects() if path.stem == LARGEST)
-    return explain(pages / "large.html", path)
+    path = next(path for path in corpus.objects() if path.stem == name)
+    return explain(pages / f"{name}.html", path)
+
+
+@pytest.fixture(scope="session")
+def large(pages: Path) -> Path:
+    return _of_corpus(pages, MOST_CODE)
+
+
+@pytest.fixture(scope="session")
+def bulky(pages: Path) -> Path:
+    return _of_corpus(pages, MOST_DATA)
 
 
 @pytest.fixture(scope="session")

@@ -324,8 +324,8 @@ class TestColours:
 
 @pytest.mark.corpus
 class TestLargest:
-    def test_is_of_bearable_size(self, large: Path) -> None:
-        assert large.stat().st_size < 5 << 20
+    def test_is_of_bearable_size(self, large: Path, bulky: Path) -> None:
+        assert max(large.stat().st_size, bulky.stat().st_size) < 5 << 20
 
     def test_only_what_is_in_sight_exists(self, tab: Browser, large: Path) -> None:
         tab.open(large)
@@ -361,6 +361,19 @@ class TestLargest:
         tab.find('[role="option"]', last["text"])
         tab.press(Keys.ENTER)
         tab.at(f"#program=on_event&insn={last['insn']}")
+
+    def test_little_in_much_data(self, tab: Browser, bulky: Path) -> None:
+        """The picture zooms to 28 bytes in 16 MiB; what repeats is one line."""
+        blob = report(bulky)["blob"]
+        assert blob["size"] > 16 << 20
+        tab.open(bulky, "#blob=0x0")
+        assert int(tab.find(".zoom output").text.split()[0].replace(",", "")) >= 1 << 20
+        tab.click(".zoom button", "to the selection")
+        assert int(tab.find(".zoom output").text.split()[0]) < 256
+        most = max(blob["regions"], key=lambda region: int(region["size"]))
+        tab.open(bulky, f"#blob={most['offset']:#x}")
+        assert re.search(r"and 16 MiB of the same$", tab.find(".hex .row").text)
+        assert tab.elements() < MOST_ELEMENTS
 
 
 class TestFailing:
@@ -402,6 +415,15 @@ class TestDifferences:
         tab.wait(lambda: len(tab.all("[aria-labelledby=both-calls] tbody tr")) > rows)
         assert "only in A" in tab.find(".items li", "on_exec").text
         assert "only in B" in tab.find(".items li", "hello.bss").text
+
+    def test_of_two_versions(self, tab: Browser, changed: Path) -> None:
+        tab.open(changed, "#differences")
+        assert [row.text.split("\n") for row in tab.all(".side-by-side .row.differs")] == [
+            ["0 w0 = 2", "0 w0 = 1"]
+        ]
+        assert "B − A" in tab.find(".both thead").text
+        tab.click("[aria-label='Code of drop'] h3 a")
+        tab.at("#program=drop")
 
 
 def test_screenshots(tab: Browser, small: Path) -> None:

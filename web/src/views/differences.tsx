@@ -48,10 +48,10 @@ export function Differences({ against }: { against: Against }) {
         </p>
         {against.problem && <p class="problem">{against.problem}</p>}
       </section>
-      {against.sizes.length > 0 && <SizesOfBoth sizes={against.sizes} />}
-      <Calls calls={against.calls} />
       <Items title="Maps" items={against.maps} />
       <Programs programs={against.programs} />
+      <Calls calls={against.calls} />
+      {against.sizes.length > 0 && <SizesOfBoth sizes={against.sizes} />}
     </div>
   );
 }
@@ -176,11 +176,19 @@ function Fields({ fields }: { fields: readonly FieldChange[] }) {
     <ul class="plain fields">
       {fields.map((field) => (
         <li key={field.name}>
-          <span class="code">{field.name}</span>: <del class="code">{field.a || "nothing"}</del> →{" "}
-          <ins class="code">{field.b || "nothing"}</ins>
+          <span class="code">{field.name}</span> <Side of="a" value={field.a} />{" "}
+          <Side of="b" value={field.b} />
         </li>
       ))}
     </ul>
+  );
+}
+
+function Side({ of, value }: { of: "a" | "b"; value: string }) {
+  return (
+    <span class={`side ${of}`}>
+      <small>{of.toUpperCase()}</small> <span class="code">{value || "nothing"}</span>
+    </span>
   );
 }
 

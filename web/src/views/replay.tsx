@@ -82,7 +82,7 @@ function OpCells({ op }: { op: Op }) {
     <>
       <span role="gridcell" class="cut what" title={op.title}>
         {op.title}
-        {op.stays && <small class="stays"> stays</small>}
+        {op.stays && op.number !== model.failure?.op && <small class="stays"> stays</small>}
       </span>
       <span role="gridcell" class={`cut code result ${last?.failed || failure ? "bad" : "muted"}`}>
         {failure ? failure.errno : last ? last.result : op.guard ? "left out" : ""}
@@ -238,7 +238,9 @@ function OpDetail({ op }: { op: Op }) {
         items={[
           [
             "makes",
-            op.makes && `a ${op.makes}${op.stays ? ", which stays" : ", which is gone at the end"}`,
+            op.makes &&
+              op.number !== model.failure?.op &&
+              `a ${op.makes}${op.stays ? ", which stays" : ", which is gone at the end"}`,
           ],
           ["map", map && <MapLink name={map.name} />],
           ["program", program && <ProgramLink name={program.name} />],
