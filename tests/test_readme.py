@@ -67,15 +67,15 @@ def test_commands_parse(document: Path) -> None:
 
 def test_readme_shows_every_command() -> None:
     shown = {args[0] for _, args in commands(ROOT / "README.md")}
-    assert shown >= {"gen", "load", "run", "trace", "diff", "inspect"}
+    assert shown >= {"gen", "load", "run", "trace", "diff", "inspect", "explain"}
 
 
 @pytest.mark.usefixtures("elsewhere")
 def test_quick_start(capsys: pytest.CaptureFixture[str]) -> None:
     quick_start = blocks(ROOT / "README.md", "console")[0]
     unprivileged = [args for prompt, args in commands(ROOT / "README.md") if prompt == "$"]
-    run = [args for args in unprivileged if " ".join(args) in quick_start][:5]
-    assert [args[0] for args in run] == ["gen", "inspect", "trace", "gen", "gen"]
+    run = [args for args in unprivileged if " ".join(args) in quick_start][:6]
+    assert [args[0] for args in run] == ["gen", "inspect", "trace", "explain", "gen", "gen"]
     for args in run:
         assert main(args) == 0
     assert "BPF_PROG_LOAD(" in capsys.readouterr().out
