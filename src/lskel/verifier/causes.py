@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from lskel.verifier.patterns import slots
 
+# The causes that follow from more than the message.
+STALE = "stale-pointer"
+
 
 class Place(Enum):
     """Where the mistake is."""
@@ -57,11 +60,16 @@ def match(messages: Sequence[str]) -> Match | None:
     Of several messages of one cause the last counts: a log of BTF lists all types before it.
     """
     for cause in CAUSES:
-        for number, message in reversed(list(enumerate(messages))):
-            for said in cause.messages:
+        for said in cause.messages:
+            for number, message in reversed(list(enumerate(messages))):
                 if (found := slots(said.template, message)) is not None:
                     return Match(cause, number, found)
     return None
+
+
+def cause_of(id: str) -> Cause:
+    """The cause of this id; it must be in the table."""
+    return next(cause for cause in CAUSES if cause.id == id)
 
 
 def _said(*templates: str | Said) -> tuple[Said, ...]:
@@ -282,7 +290,7 @@ CAUSES: tuple[Cause, ...] = (
         "a size may be 0",
         "This helper takes no memory of 0 bytes.",
         "Check that the size is greater than 0.",
-        _said("R{reg} invalid zero-sized read*", "invalid zero-sized read"),
+        _said("R{reg} invalid zero-sized read*"),
         "if (size == 0)\n    return 0;",
     ),
     Cause(
@@ -310,13 +318,13 @@ CAUSES: tuple[Cause, ...] = (
         ),
     ),
     Cause(
-        "context-modified",
-        "the context pointer was changed before it is used",
-        "The kernel replaces accesses to the context, so that pointer and offset must be "
-        "constant: the offset belongs into the instruction. Compilers break that where accesses "
-        "look alike.",
-        "Access the context directly, as ctx->member; keep the compiler from computing its "
-        "address with barrier_var(ctx).",
+        "modified-pointer",
+        "a pointer is used with an offset that it must not have",
+        "The context, and pointers to some structs of the kernel, must be used as they came, with "
+        "a constant offset in the instruction: no index, no address of a member. Compilers break "
+        "that where several accesses look alike.",
+        "Access members directly, as ctx->member, choosing among them by if or switch; "
+        "barrier_var(ctx) keeps the compiler from computing addresses.",
         _said(
             "dereference of modified {type} ptr R{reg} off={off} disallowed",
             "dereference of modified {type} ptr *",
@@ -338,7 +346,6 @@ CAUSES: tuple[Cause, ...] = (
             "R{reg} invalid mem access 'scalar'",
             Said("R{reg} invalid mem access 'inv'", "before 5.18"),
             "R{reg} invalid mem access 'inv*'",
-            "R{reg} type=scalar expected=*ptr_*",
             "R{reg} is ptr_* access user memory: off=*",
             "R{reg} is ptr_* access percpu memory: off=*",
             "R{reg} invalid mem access 'percpu_*'",
@@ -346,6 +353,16 @@ CAUSES: tuple[Cause, ...] = (
             "R{reg} invalid mem access 'ptr_'",
         ),
         "bpf_probe_read_kernel(&value, sizeof(value), pointer);",
+    ),
+    Cause(
+        STALE,
+        "a pointer is used after it became invalid",
+        "It was a pointer, but a call since then made it invalid: helpers that may move a "
+        "packet's data do so with all pointers into it, and what is released, submitted or "
+        "discarded is gone.",
+        "Load data and data_end anew and check them again after such a call; use memory before it "
+        "is given back, and give it back once.",
+        (),
     ),
     Cause(
         "pointer-access",
@@ -370,10 +387,18 @@ CAUSES: tuple[Cause, ...] = (
             "func {func}#{number} supported only for fentry/fexit/fmod_ret programs",
             "cannot update sockmap in this context",
             "BPF_LD_[ABS|IND] instructions not allowed for this program type",
-            "*progs cannot use {type} yet",
             "*are only allowed in *progs",
             "* is only allowed in *progs*",
         ),
+    ),
+    Cause(
+        "map-field",
+        "programs of this type may not use maps with such a member",
+        "Locks, timers, lists and trees in a map's value can only be used by some types of "
+        "programs, and others may not even refer to the map.",
+        "Keep what this program needs in a map without that member.",
+        _said("{kind} progs cannot use {type} yet"),
+        place=Place.PROGRAM,
     ),
     Cause(
         "helper-unknown",
@@ -595,6 +620,7 @@ CAUSES: tuple[Cause, ...] = (
             "ldimm64 insn specifies invalid btf_id {number}.",
             "tail_call is not allowed in subprogs without BTF",
             "LD_ABS is not allowed in subprogs without BTF",
+            "*is only allowed in functions that return 'int'.",
             "bpf_obj_new/bpf_percpu_obj_new requires prog BTF",
             "Program extension requires BTF",
             "R{reg} has no valid kptr",
@@ -660,7 +686,6 @@ CAUSES: tuple[Cause, ...] = (
             "{func} is not sleepable",
             "BPF_LSM_CGROUP programs cannot be sleepable",
             "global functions that may sleep are not allowed in non-sleepable context*",
-            "sleepable progs cannot use {type} yet",
         ),
         'SEC("fentry.s/do_unlinkat")',
     ),
@@ -692,8 +717,6 @@ CAUSES: tuple[Cause, ...] = (
             "off {off} doesn't point to 'struct {type}'*",
             "bpf_spin_lock at off={off} must be held for {type}",
             "held lock and object are not in the same allocation",
-            "can't spin_{lock,unlock} in rbtree cb",
-            "R{reg} must be a rcu pointer",
             "*unlock* without *lock*",
         ),
     ),
@@ -714,7 +737,10 @@ CAUSES: tuple[Cause, ...] = (
             "BPF_ST imm must be 0 when storing to kptr at off={off}",
             "off={off} doesn't point to kptr",
             "off={off} kptr isn't referenced kptr",
-            "timer pointer in R1 map_uid=* doesn't match map pointer in R2 map_uid=*",
+            "*pointer in R1 map_uid=* doesn't match map pointer in R2 map_uid=*",
+            "invalid size of register fill",
+            "invalid size of register spill",
+            "attempt to corrupt spilled pointer on stack",
         ),
     ),
     Cause(
@@ -779,6 +805,7 @@ CAUSES: tuple[Cause, ...] = (
         "Use the helper that belongs to the map's type, or another type of map.",
         _said(
             "cannot pass map_type {number} into func {func}#{number2}",
+            "invalid zero-sized read",
             "map_ptr access not supported for map type {number}",
             "no direct value access support for this map type",
             "callback function not allowed for map",
@@ -815,10 +842,13 @@ CAUSES: tuple[Cause, ...] = (
         _said(
             "callback function not static",
             "callback function cannot be the main program",
+            "* (insn {insn}) cannot be called from callback*",
+            "insn {insn} cannot call exception cb directly*",
             "*cannot be called from callback*",
             "kfunc {func}#{number} failed callback verification",
             "*exception c*",
-            "rbtree_remove not allowed in rbtree cb",
+            "*rbtree_remove not allowed in rbtree cb",
+            "can't * in rbtree cb",
             "arg{arg} expected pointer to func",
             "*within callback",
         ),
@@ -861,6 +891,7 @@ CAUSES: tuple[Cause, ...] = (
             "R{reg} type={type} expected={expected}",
             "R{reg} is of type {type} but {expected} is expected",
             "R{reg} must be referenced or trusted",
+            "R{reg} must be a rcu pointer",
             "arg#{arg} expected *",
             "arg#{arg} expects pointer to ctx",
             "arg#{arg} pointer type *",
@@ -879,6 +910,7 @@ CAUSES: tuple[Cause, ...] = (
             "R{reg} is invalid",
             "operation on {type} expects arg#1 *",
             "*node input must be non-owning ref",
+            "*can only take non-owning *",
         ),
     ),
     Cause(

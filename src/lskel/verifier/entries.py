@@ -68,7 +68,7 @@ Entry = Insn | State | SourceText | Message | Note
 _VALUES = r"(?:frame\d+: ?)?(?:R\d+|fp-?\d+)(?:_[rwD]+)?="
 _INSN = re.compile(r"(\d+): \(([0-9a-f]{2})\) (.*)")
 # What follows an instruction: the values that it changed, or the state at the next one.
-_AFTER = re.compile(rf"^(.*?)\s+(?:; |(\d+): )({_VALUES}.*)$")
+_AFTER = re.compile(rf"(.*?)\s+(?:;|(\d+):(?= {_VALUES})) ?(.*)")
 _STATE = re.compile(rf"(?:(\d+): )?({_VALUES}.*)")
 _FROM = re.compile(r"from (\d+) to (\d+)(?: \(speculative execution\))?: ?(.*)")
 _SOURCE = re.compile(r"; (.*?)(?: @ ([^@]+):(\d+))?")
@@ -96,7 +96,7 @@ def read_line(line: str) -> Iterator[Entry]:
         return
     if found := _INSN.fullmatch(text):
         number, opcode, rest = int(found[1]), int(found[2], 16), found[3]
-        after = _AFTER.match(rest)
+        after = _AFTER.fullmatch(rest)
         if after is None:
             yield Insn(number, opcode, rest.strip())
         elif after[2] is None:

@@ -97,18 +97,14 @@ class Program:
     def frame(self) -> Frame | None:
         """The largest part of the stack that a function takes; None where none takes any."""
         deepest: Frame | None = None
-        count = i.count(self._code.insns)
-        for index in range(count):
+        pointers: dict[int, int] = {}
+        for index in range(i.count(self._code.insns)):
             insn = i.read(self._code.insns, index, self._image.order)
-            offset = 0
-            if insn.op & 0x07 in (i.ST, i.STX) and insn.dst == _FRAME_POINTER:
-                offset = insn.off
-            elif insn.op == _COPY and insn.src == _FRAME_POINTER and index + 1 < count:
-                following = i.read(self._code.insns, index + 1, self._image.order)
-                if following.op == _ADD and following.dst == insn.dst:
-                    offset = following.imm
-            if -offset > (deepest.size if deepest else 0):
-                deepest = Frame(self.function(index), index, -offset)
+            if self._functions.at(index) is not None:
+                pointers = {_FRAME_POINTER: 0}
+            reached = _reached(insn, pointers)
+            if reached is not None and -reached > (deepest.size if deepest else 0):
+                deepest = Frame(self.function(index), index, -reached)
         return deepest
 
     def fits(self, insns: Iterable[Insn]) -> bool:
@@ -120,6 +116,28 @@ class Program:
             for index, opcode in seen.items()
         )
         return bool(seen) and same >= _ALIKE * len(seen)
+
+
+def _reached(insn: i.Insn, pointers: dict[int, int]) -> int | None:
+    """The offset from the frame pointer that an instruction comes to; keeps `pointers` up to date.
+
+    They are the registers that hold an address on the stack, with its offset.
+    """
+    kind = insn.op & 0x07
+    if kind in (i.ST, i.STX):
+        return pointers[insn.dst] + insn.off if insn.dst in pointers else None
+    if kind == i.LDX:
+        base = pointers.get(insn.src)
+        pointers.pop(insn.dst, None)
+        return None if base is None else base + insn.off
+    if insn.op == _COPY and insn.src in pointers:
+        pointers[insn.dst] = pointers[insn.src]
+    elif insn.op == _ADD and insn.dst in pointers:
+        pointers[insn.dst] += insn.imm
+        return pointers[insn.dst]
+    elif kind in (i.ALU, i.ALU64, i.LD) and insn.dst != _FRAME_POINTER:
+        pointers.pop(insn.dst, None)
+    return None
 
 
 def programs(source: Source) -> tuple[Program, ...]:
@@ -137,5 +155,5 @@ def program_of(known: Iterable[Program], name: str, insns: Iterable[Insn]) -> Pr
         return named[0] if not seen or named[0].fits(seen) else None
     if name:
         return None
-    fitting = [program for program in candidates if program.fits(seen)]
+    fitting = [program for program in candidates if not seen or program.fits(seen)]
     return fitting[0] if len(fitting) == 1 else None

@@ -105,11 +105,13 @@ class From(Enum):
 class Origin(NamedTuple):
     """Where a value comes from: the step that made it, and those that computed with it, last first.
 
-    `what` is the function that was called; `step` is None at the entry of a program.
+    `register` is the one that got it; `step` is None at the entry of a program. `what` is the
+    function that was called.
     """
 
     kind: From
     step: Step | None
+    register: int
     what: str = ""
     changed: tuple[Step, ...] = ()
 
@@ -131,14 +133,17 @@ def called(insn: Insn) -> str | None:
 
 
 def read_by(insn: Insn) -> list[int]:
-    """The registers that an instruction reads, in the order of its text; none for calls."""
-    if insn.text.startswith("call "):
-        return []
+    """The registers that an instruction computes with, goes by, or takes an address from."""
     text = insn.text
-    found = _SET.fullmatch(text)
-    if found is not None and found[2] == "=":
-        text = found[3]
-    return [int(number) for number in _OPERAND.findall(text)] or [0] * (text == "exit")
+    if text == "exit":
+        return [0]
+    if text.startswith("call "):
+        return []
+    target, _, rest = text.partition(" = ")
+    if rest:
+        # Of what is stored, the address matters; a register that is set is not read.
+        text = target if "(" in target else rest
+    return [int(number) for number in _OPERAND.findall(text)]
 
 
 def origin(step: Step, register: int) -> Origin:
@@ -157,9 +162,9 @@ def origin(step: Step, register: int) -> Origin:
             continue
         if at.depth < depth:
             if register not in _ARGUMENTS or slot is not None:
-                return Origin(From.ENTRY, at, called(at.insn) or "", tuple(changed))
+                return Origin(From.ENTRY, at, register, called(at.insn) or "", tuple(changed))
             if helper := called(at.insn):
-                return Origin(From.ENTRY, at, helper, tuple(changed))
+                return Origin(From.ENTRY, at, register, helper, tuple(changed))
             depth = at.depth
             continue
         text = at.insn.text
@@ -169,9 +174,9 @@ def origin(step: Step, register: int) -> Origin:
             continue
         if call := _CALL.fullmatch(text):
             if register == 0:
-                return Origin(From.CALL, at, call[2] or call[1], tuple(changed))
+                return Origin(From.CALL, at, register, call[2] or call[1], tuple(changed))
             if register in _ARGUMENTS:
-                return Origin(From.LOST, at, call[2] or call[1], tuple(changed))
+                return Origin(From.LOST, at, register, call[2] or call[1], tuple(changed))
             continue
         found = _SET.fullmatch(text)
         if found is None or int(found[1]) != register:
@@ -179,16 +184,18 @@ def origin(step: Step, register: int) -> Origin:
         if found[2] != "=":
             changed.append(at)
         elif copy := _COPY.fullmatch(found[3]):
+            if not text.startswith("r") or copy[0][0] != "r":
+                changed.append(at)
             register = int(copy[1])
         elif _ITSELF.fullmatch(found[3]):
             changed.append(at)
         elif fill := _FILL.fullmatch(found[3]):
             slot = fill[1]
         elif _CONSTANT.fullmatch(found[3]):
-            return Origin(From.CONSTANT, at, changed=tuple(changed))
+            return Origin(From.CONSTANT, at, register, changed=tuple(changed))
         else:
-            return Origin(From.LOAD, at, changed=tuple(changed))
-    return Origin(From.ENTRY, None, changed=tuple(changed))
+            return Origin(From.LOAD, at, register, changed=tuple(changed))
+    return Origin(From.ENTRY, None, register, changed=tuple(changed))
 
 
 def value(step: Step, register: int) -> Value | None:
