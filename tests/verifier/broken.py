@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import lskel
+from lskel.loader.model import Loader
 from tests.build.clang import compile_bpf
 
 _DIRECTORY = Path(__file__).parent / "programs"
@@ -40,6 +42,14 @@ class Broken(NamedTuple):
         options = _OPTIONS.search(self.source)
         text = f'#line 1 "{_DIRECTORY / self.name}.c"\n{self.source}'
         return compile_bpf(text, "-nohead", *(options[1].split() if options else ()))
+
+    def loader(self) -> Loader:
+        """Its loader, whose programs have the lines of the source."""
+        return lskel.generate(lskel.open_object(self.compiled(), name=self.name[:15]))
+
+    def text(self, line: int) -> str:
+        """A line of the source, without indentation."""
+        return self.source.splitlines()[line - 1].strip()
 
 
 def version_of(release: str) -> Version:

@@ -245,6 +245,7 @@ CAUSES: tuple[Cause, ...] = (
             "only read from {type} is supported",
             "write to change key R{reg} not allowed",
             "the prog does not allow writes to packet data",
+            "no write support to {type} at off*",
             "BPF_ATOMIC stores into R{reg} {type} is not allowed",
             "BPF_ST stores into R{reg} {type} is not allowed",
             "*() may write into memory pointed by R{reg} type=*",

@@ -79,6 +79,7 @@ _HOTTEST = 3
 _REGISTERS = 3
 # Causes where what matters is the number that was added to a pointer.
 _BY_OFFSET = ("unbounded-access", "out-of-bounds", "negative-index", "packet-bounds")
+_BRACES = ("{", "}", "};")
 # So many calls are told of that may have made a pointer invalid.
 _CALLS = 2
 # Causes that blame a number for not being a pointer.
@@ -218,7 +219,9 @@ class _Explainer:
         near = {
             line.line: line
             for line in known
-            if line.file == here.file and 0 < abs(line.line - here.line) <= _NEIGHBOURS
+            if line.file == here.file
+            and 0 < abs(line.line - here.line) <= _NEIGHBOURS
+            and line.text.strip() not in _BRACES
         }
         return tuple(near[number] for number in sorted(near))
 
@@ -306,7 +309,7 @@ class _Explainer:
         return tuple(
             other
             for other in others
-            if other is not None and spot is not None and other.insn != spot.insn
+            if other is not None and spot is not None and _line(other) != _line(spot)
         )
 
     def _calls_since(self, come: Origin) -> list[Spot | None]:
@@ -376,6 +379,11 @@ def _was_pointer(come: Origin) -> bool:
 def _is_signed(insn: Insn) -> bool:
     """Whether an instruction extends the sign of a number."""
     return " s>>= " in insn.text or "(s" in insn.text
+
+
+def _line(spot: Spot) -> SourceText | int:
+    """What two places of one line have in common."""
+    return spot.insn if spot.source is None else spot.source._replace(column=0)
 
 
 def _where(line: SourceText) -> str:
