@@ -72,8 +72,11 @@ _AFTER = re.compile(rf"(.*?)\s+(?:;|(\d+):(?= {_VALUES})) ?(.*)")
 _STATE = re.compile(rf"(?:(\d+): )?({_VALUES}.*)")
 _FROM = re.compile(r"from (\d+) to (\d+)(?: \(speculative execution\))?: ?(.*)")
 _SOURCE = re.compile(r"; (.*?)(?: @ ([^@]+):(\d+))?")
+# Kernels before 4.18 write the next instruction in the same line with a state.
+_NEXT = re.compile(r"(.*?)\s(\d+: \([0-9a-f]{2}\) .*)")
 _NOTE = re.compile(
-    r"""processed\ \d+\ insns|verification\ time|stack\ depth|insns\ processed|peak_states|
+    r"""\(?\d+\ line\(s\)\ omitted|processed\ \d+\ insns|verification\ time|stack\ depth|
+    insns\ processed|peak_states|
     max_states|func\#\d+\ @|(last_idx|first_idx)|regs=|parent\ (didn't|already)|parent\ state|
     mark_precise:|force_precise:|frame\ ?\d+:\ (propagating|last_idx|regs=|parent|falling)|
     propagating|\d+:\ safe$|from\ \d+\ to\ \d+.*:\ safe$|
@@ -109,7 +112,9 @@ def read_line(line: str) -> Iterator[Entry]:
     elif _NOTE.match(text):
         yield Note(text)
     elif found := _FROM.fullmatch(text):
-        yield State(found[3], int(found[2]), int(found[1]))
+        after = _NEXT.fullmatch(found[3])
+        yield State(after[1] if after else found[3], int(found[2]), int(found[1]))
+        yield from read_line(after[2]) if after else ()
     elif found := _SOURCE.fullmatch(text):
         yield SourceText(found[1], found[2] or "", int(found[3] or 0))
     else:

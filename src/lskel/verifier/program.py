@@ -147,13 +147,14 @@ def programs(source: Source) -> tuple[Program, ...]:
 
 
 def program_of(known: Iterable[Program], name: str, insns: Iterable[Insn]) -> Program | None:
-    """The program that a log is about: of this name, or else the only one that it fits."""
+    """The program that a log is about: of this name, or else the only one that it fits.
+
+    None where the instructions are not those of the program: the object is another one.
+    """
     candidates = tuple(known)
     seen = tuple(insns)
-    named = [program for program in candidates if program.name == name]
-    if named:
-        return named[0] if not seen or named[0].fits(seen) else None
-    if name:
-        return None
     fitting = [program for program in candidates if not seen or program.fits(seen)]
+    named = [program for program in fitting if program.name == name]
+    if named:
+        return named[0]
     return fitting[0] if len(fitting) == 1 else None

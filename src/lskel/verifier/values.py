@@ -51,7 +51,8 @@ _NAMED = re.compile(
     r"ptr_(?P<null>or_null_)?(?P<name>\w*)"
 )
 _VALUE = re.compile(r"(?P<word>[a-zA-Z_]\w*?)(?P<at>\[\d+\])?(?:\((?P<attrs>.*)\))?")
-_STACK_ADDRESS = re.compile(r"fp(?:\[\d+\])?(?P<off>[-+]?\d+)")
+# 6.18 writes fp[1]-8 for another frame's, those before 5.1 fp-8,call_-1, those before 4.9 fp.
+_STACK_ADDRESS = re.compile(r"fp(?:\[\d+\])?(?P<off>[-+]?\d*)(?:,call_-?\d+)?")
 _CONSTANT = re.compile(r"(?:inv|scalar)?P?(-?(?:0x[0-9a-f]+|\d+))")
 _SLOT = re.compile(r"[?m0rdifa]{8}")
 

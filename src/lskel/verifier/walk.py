@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from lskel.bpf.helpers import HELPERS
 from lskel.verifier.entries import Entry, Insn, Message, SourceText, State
 from lskel.verifier.values import Value, read_values
 
@@ -84,6 +85,10 @@ def walk(entries: Iterable[Entry]) -> Walk:
             source = entry
         elif isinstance(entry, Message):
             after.append(entry.text)
+    if after and steps:
+        # The last instruction failed: what stands below it was so before it, too.
+        steps[-1].before += steps[-1].after
+        steps[-1].after = []
     return Walk(tuple(steps), tuple(before), tuple(after))
 
 
@@ -129,7 +134,14 @@ _ITSELF = re.compile(r"(?:be|le|bswap)(?:16|32|64) [rw](\d+)|-[rw](\d+)")
 def called(insn: Insn) -> str | None:
     """The helper or kernel function that an instruction calls; None where it calls none."""
     found = _CALL.fullmatch(insn.text)
-    return found[2] if found else None
+    return _function(found[2]) if found and found[2] else None
+
+
+def _function(name: str) -> str:
+    """A function by its name; kernels before 4.15 write the number of a helper."""
+    if name.isdecimal() and int(name) < len(HELPERS):
+        return f"bpf_{HELPERS[int(name)]}"
+    return name
 
 
 def read_by(insn: Insn) -> list[int]:
@@ -174,9 +186,9 @@ def origin(step: Step, register: int) -> Origin:
             continue
         if call := _CALL.fullmatch(text):
             if register == 0:
-                return Origin(From.CALL, at, register, call[2] or call[1], tuple(changed))
+                return Origin(From.CALL, at, register, called(at.insn) or call[1], tuple(changed))
             if register in _ARGUMENTS:
-                return Origin(From.LOST, at, register, call[2] or call[1], tuple(changed))
+                return Origin(From.LOST, at, register, called(at.insn) or call[1], tuple(changed))
             continue
         found = _SET.fullmatch(text)
         if found is None or int(found[1]) != register:
