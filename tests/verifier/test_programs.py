@@ -17,11 +17,9 @@ RELEASE = os.uname().release
 @pytest.mark.kernel
 @pytest.mark.parametrize("program", broken(), ids=lambda program: str(program.name))
 def test_cause_and_line(program: Broken) -> None:
-    refused = refusal(program.loader())
     if not program.is_refused_by(RELEASE):
-        assert refused == ("", ())
-        return
-    assert check(program, refused, RELEASE) == []
+        pytest.skip(f"for kernels since {program.since}")
+    assert check(program, refusal(program.loader()), RELEASE) == []
 
 
 def test_the_usual_kinds_are_there() -> None:

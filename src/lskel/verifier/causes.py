@@ -259,6 +259,17 @@ CAUSES: tuple[Cause, ...] = (
         _said("read from map forbidden, value_size=*"),
     ),
     Cause(
+        "zero-size",
+        "a size may be 0",
+        "This helper takes no memory of 0 bytes.",
+        "Check that the size is greater than 0.",
+        _said(
+            "R{reg} invalid zero-sized read*",
+            Said("invalid access to map value, value_size={size} off={off} size=0", "before 6.8"),
+        ),
+        "if (size == 0)\n    return 0;",
+    ),
+    Cause(
         "out-of-bounds",
         "an access reaches beyond the memory that the pointer stands for",
         "For at least one value that the offset can have, the access is not within the map's "
@@ -285,14 +296,6 @@ CAUSES: tuple[Cause, ...] = (
             "arg#{arg} arg#* memory, len pair leads to invalid memory access",
         ),
         "if (index >= sizeof(value->array) / sizeof(value->array[0]))\n    return 0;",
-    ),
-    Cause(
-        "zero-size",
-        "a size may be 0",
-        "This helper takes no memory of 0 bytes.",
-        "Check that the size is greater than 0.",
-        _said("R{reg} invalid zero-sized read*"),
-        "if (size == 0)\n    return 0;",
     ),
     Cause(
         "uninitialized-register",

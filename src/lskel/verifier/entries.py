@@ -86,7 +86,7 @@ _NOTE = re.compile(
     func\ '.*'\ arg\d+\ has\ btf_id|marking\ pointer\ arg\d+\ as\ scalar|
     CO-RE\ relocating|prog\ '.*':\ relo\ \#\d+:\ (<|matching|patched|substituting|kind)|
     REG\ INVARIANTS\ VIOLATION|Live\ regs\ before\ insn|\s*\d+:\ [.0-9]{10}\ |
-    (caller|callee|cur|old)$
+    (caller|callee|cur|old)$|;$
     """,
     re.VERBOSE,
 )

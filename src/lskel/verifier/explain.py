@@ -14,6 +14,7 @@ from lskel.verifier.entries import Insn, SourceText, read_entries
 from lskel.verifier.program import Program, program_of, programs
 from lskel.verifier.values import SCALAR, STACK, Value, meaning
 from lskel.verifier.walk import (
+    ARGUMENTS,
     FRAME_POINTER,
     From,
     Origin,
@@ -271,7 +272,9 @@ class _Explainer:
             return f"the address of '{variable}'" if variable else ""
         if step is not None and come.what:
             return f"given to the callback by {come.what}"
-        return "" if held is None or held.kind in ("ctx", STACK) else "from the caller"
+        if come.register not in ARGUMENTS or held is None or held.kind in ("ctx", STACK):
+            return ""
+        return "from the caller"
 
     def _map_name(self, held: Value, come: Origin) -> str:
         """The map that a pointer to a value is of, found by how it was looked up."""

@@ -10,13 +10,10 @@ from typing import NamedTuple
 from lskel.bpf import insn as i
 from lskel.bpf.insn import Pseudo
 from lskel.describe.image import Code, Image, Source, read_image
-from lskel.describe.records import Functions, Lines
+from lskel.describe.records import Functions, Lines, unpack
 from lskel.describe.variables import variable_at, variables
 from lskel.verifier.entries import Insn, SourceText
 
-# A log is of this program if so many of its instructions have the opcode that the program has
-# there; CO-RE relocations change some.
-_ALIKE = 0.9
 _ADD = i.ALU64 | i.ADD | i.K
 _COPY = i.ALU64 | i.MOV | i.X
 _FRAME_POINTER = 10
@@ -108,14 +105,19 @@ class Program:
         return deepest
 
     def fits(self, insns: Iterable[Insn]) -> bool:
-        """Whether these instructions of a log are this program's."""
-        seen = {insn.number: insn.opcode for insn in insns}
+        """Whether these instructions of a log are this program's.
+
+        What CO-RE relocates may be another instruction in the kernel.
+        """
+        relocated = {
+            offset // i.SIZE for offset, *_ in unpack(self._code.core_relos, "I", self._image.order)
+        }
+        seen = {insn.number: insn.opcode for insn in insns if insn.number not in relocated}
         count = i.count(self._code.insns)
-        same = sum(
+        return all(
             index < count and self._code.insns[index * i.SIZE] == opcode
             for index, opcode in seen.items()
         )
-        return bool(seen) and same >= _ALIKE * len(seen)
 
 
 def _reached(insn: i.Insn, pointers: dict[int, int]) -> int | None:

@@ -17,7 +17,7 @@ from lskel.verifier.entries import Entry, Insn, Message, SourceText, State
 from lskel.verifier.values import Value, read_values
 
 FRAME_POINTER = 10
-_ARGUMENTS = range(1, 6)
+ARGUMENTS = range(1, 6)
 _FRAME = re.compile(r"frame(\d+):")
 
 
@@ -163,6 +163,7 @@ def origin(step: Step, register: int) -> Origin:
     depth = step.depth
     changed: list[Step] = []
     slot: str | None = None
+    filled: Step | None = None
     for at in step.way():
         if at is step:
             continue
@@ -173,7 +174,7 @@ def origin(step: Step, register: int) -> Origin:
             depth = at.depth
             continue
         if at.depth < depth:
-            if register not in _ARGUMENTS or slot is not None:
+            if register not in ARGUMENTS or slot is not None:
                 return Origin(From.ENTRY, at, register, called(at.insn) or "", tuple(changed))
             if helper := called(at.insn):
                 return Origin(From.ENTRY, at, register, helper, tuple(changed))
@@ -187,7 +188,7 @@ def origin(step: Step, register: int) -> Origin:
         if call := _CALL.fullmatch(text):
             if register == 0:
                 return Origin(From.CALL, at, register, called(at.insn) or call[1], tuple(changed))
-            if register in _ARGUMENTS:
+            if register in ARGUMENTS:
                 return Origin(From.LOST, at, register, called(at.insn) or call[1], tuple(changed))
             continue
         found = _SET.fullmatch(text)
@@ -202,11 +203,13 @@ def origin(step: Step, register: int) -> Origin:
         elif _ITSELF.fullmatch(found[3]):
             changed.append(at)
         elif fill := _FILL.fullmatch(found[3]):
-            slot = fill[1]
+            slot, filled = fill[1], at
         elif _CONSTANT.fullmatch(found[3]):
             return Origin(From.CONSTANT, at, register, changed=tuple(changed))
         else:
             return Origin(From.LOAD, at, register, changed=tuple(changed))
+    if slot is not None:
+        return Origin(From.LOAD, filled, register, changed=tuple(changed))
     return Origin(From.ENTRY, None, register, changed=tuple(changed))
 
 
@@ -240,6 +243,6 @@ def _among(states: list[str], depth: int, name: str) -> Value | None:
 
 def _writes(insn: Insn, register: int) -> bool:
     if insn.text.startswith("call "):
-        return register <= max(_ARGUMENTS)
+        return register <= max(ARGUMENTS)
     found = _SET.fullmatch(insn.text)
     return found is not None and int(found[1]) == register
