@@ -38,8 +38,10 @@ class Broken(NamedTuple):
     def compiled(self) -> bytes:
         """The object; clang reads the text of lines from the file that #line names."""
         options = _OPTIONS.search(self.source)
-        text = f'#line 1 "{_DIRECTORY / self.name}.c"\n{self.source}'
-        return compile_bpf(text, "-nohead", *(options[1].split() if options else ()))
+        text = f'#line 1 "{self.name}.c"\n{self.source}'
+        given = options[1].split() if options else []
+        given += ["-nohead", f"-ffile-prefix-map={_DIRECTORY}=."]
+        return compile_bpf(text, *given, directory=_DIRECTORY)
 
     def loader(self) -> Loader:
         """Its loader, whose programs have the lines of the source."""

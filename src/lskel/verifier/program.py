@@ -48,7 +48,8 @@ class Program:
         for index in range(i.count(self._code.insns)):
             line = self._lines.at(index)
             if line is not None:
-                found[index] = SourceText(line.text.strip("\n"), line.file, line.line, line.column)
+                text, file = line.text.strip("\n"), line.file.removeprefix("./")
+                found[index] = SourceText(text, file, line.line, line.column)
         return found
 
     @cached_property

@@ -55,6 +55,8 @@ def render(explanation: Explanation, paint: Paint = _plain) -> Iterator[str]:
             tone = Tone.MARK if mark == "^" else Tone.FRAME
             for line in _noted(mark, note, row.indent):
                 yield f"{bar} {' ' * (len(line) - len(line.lstrip()))}{paint(line.lstrip(), tone)}"
+    if rows:
+        yield bar
     for label, text in _facts(explanation, is_said=bool(rows)):
         yield from _fact(label, text, gutter, paint)
 
