@@ -1,6 +1,7 @@
 # make demo      install lskel into .venv; generate a loader program and run it in this kernel
 # make test      install what the tests need, then lint, check types and test
 # make test-vm   the part of it that boots other kernels
+# make docs      build the documentation as a site in build/site
 # make bench     run the benchmarks
 # make examples  compile examples/*.bpf.c anew
 
@@ -12,14 +13,14 @@ SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h')
 
 TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc g++ libc6-dev make \
-	iproute2 valgrind
+	iproute2 valgrind chromium unzip util-linux
 VM_PACKAGES := linux-image-amd64 linux-image-6.12-amd64 qemu-system-x86 busybox-static kmod
 
 DEMO ?= syscount
 DEMO_SECONDS ?= 3
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 5
+	@sed -n 's/^# //p' Makefile | head -n 6
 
 demo: build/$(DEMO).lskel
 	$(SUDO) $(BIN)/lskel run $< --duration $(DEMO_SECONDS)
@@ -28,7 +29,7 @@ build/%.lskel: examples/%.bpf.o $(VENV)/installed
 	@mkdir -p $(@D)
 	$(BIN)/lskel gen $< -o $@
 
-test: $(VENV)/test-packages lint
+test: $(VENV)/test-packages lint docs
 	$(BIN)/pytest -n 2
 	$(MAKE) test-vm
 
@@ -40,6 +41,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/test-packages $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
@@ -79,5 +83,5 @@ $(VENV)/vm-packages: PACKAGES = $(VM_PACKAGES)
 $(VENV)/test-packages $(VENV)/vm-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
 	if scripts/setup-debian.sh $(PACKAGES); then touch $@; else test "$$CI" != true; fi
 
-.PHONY: help demo test test-vm lint bench examples clean
+.PHONY: help demo test test-vm lint docs bench examples clean
 .DELETE_ON_ERROR:
