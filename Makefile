@@ -13,7 +13,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h')
 
 TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc g++ libc6-dev make \
-	iproute2 valgrind chromium unzip util-linux
+	iproute2 valgrind chromium unzip util-linux libcap2-bin runc systemd
 VM_PACKAGES := linux-image-amd64 linux-image-6.12-amd64 qemu-system-x86 busybox-static kmod
 
 DEMO ?= syscount

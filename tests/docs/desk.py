@@ -25,8 +25,10 @@ TIMEOUT = 60
 # Where the installed commands are: lskel's own, and those that Debian keeps from users.
 _BIN = Path(sys.executable).parent
 _SBIN = ("/usr/sbin", "/sbin")
-# A bpffs and a network of its own; tracefs, which most systems mount; then it waits for its end.
+# The directory where every user finds it; a bpffs and a network of its own; tracefs, which most
+# systems mount; then it waits for its end.
 _ROOM = """
+mount --bind "$1" /mnt
 mount -t bpf bpf /sys/fs/bpf
 [ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
 ip link set lo up
@@ -62,10 +64,8 @@ class Desk:
         self._stack = stack
         self._environment = {
             **os.environ,
-            "PATH": os.pathsep.join(
-                [str(directory / "bin"), str(_BIN), os.environ["PATH"], *_SBIN]
-            ),
-            "HOME": str(directory),
+            "PATH": os.pathsep.join(["/mnt/bin", str(_BIN), os.environ["PATH"], *_SBIN]),
+            "HOME": "/mnt",
             "LC_ALL": "C.UTF-8",
             "COLUMNS": "100",
         }
@@ -135,10 +135,11 @@ def desk(directory: Path, clang: str) -> Iterator[Desk]:
     for path in (directory, *directory.rglob("*")):
         os.chown(path, _NOBODY, _NOBODY)
     with ExitStack() as stack:
-        room = Desk(directory, ("unshare", "--mount", "--net"), stack).start("sh", "-ec", _ROOM)
+        unshare = Desk(directory, ("unshare", "--mount", "--net"), stack)
+        room = unshare.start("sh", "-ec", _ROOM, "sh", directory)
         assert room.stdout is not None
         assert room.stdout.readline() == "ready\n"
-        enter = ("nsenter", "--target", str(room.pid), "--mount", "--net", f"--wd={directory}")
+        enter = ("nsenter", "--target", str(room.pid), "--mount", "--net", "--wdns=/mnt")
         made = Desk(directory, enter, stack)
         made.start(sys.executable, _WORK)
         yield made

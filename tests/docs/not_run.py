@@ -29,5 +29,22 @@ NOT_RUN: dict[tuple[str, str], Reason] = {
         "docs/howto/configure.md",
         "lskel run probe.bpf.o --target on_call=do_unlinkat --duration 1",
     ): Reason.LOCKED_DOWN,
+    **{
+        ("docs/howto/container.md", command): Reason.SERVICE
+        for command in (
+            "install -D execsnoop.pyz /opt/execsnoop/execsnoop.pyz",
+            "install execsnoop.service /etc/systemd/system",
+            "systemctl enable --now execsnoop",
+        )
+    },
+    **{
+        ("docs/howto/container.md", command): Reason.CONTAINERS
+        for command in (
+            "docker build --tag hello --file Dockerfile .",
+            "docker run --rm --read-only --cap-drop ALL --cap-add BPF --cap-add PERFMON hello",
+            "podman run --rm --read-only --cap-drop ALL --cap-add BPF --cap-add PERFMON hello",
+            "kubectl apply -f hello.yaml",
+        )
+    },
     ("README.md", "pip install ."): Reason.NETWORK,
 }

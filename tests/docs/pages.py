@@ -3,8 +3,8 @@
 A block of code says in its fence what it is:
 
 - ``console``: commands behind the prompts ``$`` (any user) and ``#`` (root), each with its output.
-  Lines that go on end in a backslash, those of a here-document begin with ``> ``. A line ``^C`` is
-  Ctrl-C. An output that begins with ``lskel:`` is that of a command that fails;
+  Lines that go on end in a backslash. A line ``^C`` is Ctrl-C. An output that begins with
+  ``lskel:`` is that of a command that fails;
 - any language with ``title="NAME"``: the file of that name;
 - ``python``: goes on where the last one on the page ended;
 - ``text title="output"``: what the last Python prints;
@@ -70,7 +70,7 @@ class Command:
     @property
     def fails(self) -> bool:
         """Whether the page shows that it fails."""
-        return self.shown.startswith("lskel:")
+        return any(line.startswith("lskel: ") for line in self.shown.splitlines())
 
     @property
     def output(self) -> str:
@@ -162,8 +162,6 @@ def _commands(path: Path, block: Block) -> Iterator[Command]:
             is_open = line.endswith("\\")
         elif current is None:
             raise BadPage(f"{path}:{number}: an output of no command")
-        elif line.startswith("> ") and not current.shown:
-            current = _with(current, text=f"{current.text}\n{line[2:]}")
         else:
             current = _with(current, shown=f"{current.shown}{line}\n")
     if current is not None:

@@ -6,8 +6,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -39,25 +38,21 @@ def is_run(page: Path, step: Step) -> bool:
     return not isinstance(step, Command) or (str(page), step.text) not in NOT_RUN
 
 
-class Untrue(Exception):
-    """A page says what is not so."""
-
-
-def follow(desk: Desk, step: Step) -> None:
-    """Do what a page says; Untrue where something else comes of it."""
+def follow(desk: Desk, step: Step, where: str) -> None:
+    """Do what a page says at a place; the test fails where something else comes of it."""
     if isinstance(step, File):
         path = desk.directory / step.name
-        assert path.resolve().is_relative_to(desk.directory.resolve())
+        assert path.resolve().is_relative_to(desk.directory.resolve()), where
         path.write_text(step.text)
     elif isinstance(step, Data):
         PARSERS[step.language](step.text)
     elif isinstance(step, Snippet):
-        check(step.shown, desk.python(step.text), numbers_vary=False)
+        check(step.shown, desk.python(step.text), where, numbers_vary=False)
     else:
-        run(desk, step)
+        run(desk, step, where)
 
 
-def run(desk: Desk, command: Command) -> None:
+def run(desk: Desk, command: Command, where: str) -> None:
     def is_as_shown(text: str) -> bool:
         return is_shown(command.output, text, numbers_vary=command.as_root)
 
@@ -67,27 +62,15 @@ def run(desk: Desk, command: Command) -> None:
         until=is_as_shown if command.is_interrupted else None,
     )
     if not command.is_interrupted and printed.status != (1 if command.fails else 0):
-        raise Untrue(f"{command.text}: status {printed.status}\n{printed.text}")
-    check(command.output, printed.text, numbers_vary=command.as_root)
+        pytest.fail(f"{where}: status {printed.status}\n{printed.text}", pytrace=False)
+    check(command.output, printed.text, where, numbers_vary=command.as_root)
 
 
-def check(shown: str, printed: str, *, numbers_vary: bool) -> None:
+def check(shown: str, printed: str, where: str, *, numbers_vary: bool) -> None:
     if "Traceback" in printed:
-        raise Untrue(printed)
+        pytest.fail(f"{where}: {printed}", pytrace=False)
     if shown and not is_shown(shown, printed, numbers_vary=numbers_vary):
-        raise Untrue(f"shown:\n{shown}\nprinted:\n{printed}")
-
-
-@contextmanager
-def at_line(page: Path, line: int) -> Iterator[None]:
-    """Fail, and say where, if something there is Untrue."""
-    untrue = ""
-    try:
-        yield
-    except Untrue as error:
-        untrue = f"{page}:{line}: {error}"
-    if untrue:
-        pytest.fail(untrue, pytrace=False)
+        pytest.fail(f"{where}: shown:\n{shown}\nprinted:\n{printed}", pytrace=False)
 
 
 @pytest.mark.kernel
@@ -102,8 +85,7 @@ def test_page(page: Path, tmp_path: Path) -> None:
     found = [step for step in steps(ROOT / page) if is_run(page, step)]
     with desk(tmp_path, clang) as made:
         for step in found:
-            with at_line(page, step.line):
-                follow(made, step)
+            follow(made, step, f"{page}:{step.line}")
 
 
 def test_commands_that_are_not_run() -> None:
