@@ -17,6 +17,7 @@ STATIONS = (
     ("trace", "load"),
     ("syscalls", "loader"),
     ("describe",),
+    ("verifier",),
     ("replay", "skeleton"),
     ("live",),
     ("cli", "__main__"),

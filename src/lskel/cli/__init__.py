@@ -11,9 +11,13 @@ from typing import Any
 import click
 
 from lskel._version import __version__
+from lskel.cli.common import show_error
+from lskel.cli.status import FAILURES, MEANINGS, Status, Terminated
+from lskel.cli.terminal import colour
 from lskel.errors import LskelError
 
-# name: what it does, in the list of commands. Each is module lskel.cli.NAME, function `command`.
+# name: what it does, in the list of commands. Each is module lskel.cli.NAME (with _ for -),
+# function `command`.
 COMMANDS = {
     "gen": "Write a loader bundle for a BPF object.",
     "load": "Load an object or bundle and report what is loaded.",
@@ -22,6 +26,7 @@ COMMANDS = {
     "diff": "Compare what two loaders do.",
     "inspect": "Show maps, programs, externs, sections and sizes.",
     "disasm": "Show instructions with names and source lines.",
+    "verifier-log": "Explain why a verifier refused a program.",
 }
 
 
@@ -34,43 +39,62 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"lskel.cli.{cmd_name}").command
+        module = import_module(f"lskel.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit status"):
+            formatter.write_dl([(str(int(status)), text) for status, text in MEANINGS.items()])
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lskel")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Light skeletons for eBPF: turn a BPF object into one loader program, and run it."""
+    ctx.color = colour()
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a command; the exit status: 0, 1 on an error, 2 on wrong usage, 130 on Ctrl-C."""
+    """Run a command; its exit status, see lskel.cli.status."""
     # Importing makes thousands of objects that all stay; looking for garbage among them takes time.
     gc.disable()
+    words = sys.argv[1:] if args is None else args
+    failure = FAILURES.get(words[0] if words else "", Status.FAILURE)
     try:
-        status: Any = cli.main(args, prog_name="lskel", standalone_mode=False)
-        return int(status or 0)
+        # Not by `main` of click: it has exit statuses of its own.
+        with cli.make_context("lskel", list(words)) as ctx:
+            status: Any = cli.invoke(ctx)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return int(status or Status.OK)
     except LskelError as error:
-        click.echo(f"lskel: {error}", err=True)
-        return 1
+        show_error(error)
+        return failure
+    except click.exceptions.Exit as done:  # --help, --version
+        return done.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:
-        return 130
+    except Terminated:
+        return Status.TERMINATED
     except KeyboardInterrupt:
-        return 130
+        return Status.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        _close_output()  # whoever read it has gone
+        return Status.BROKEN_PIPE
     except OSError as error:
         # Of output alone: what reads inputs and calls the kernel raises LskelError.
         click.echo(f"lskel: standard output: {error.strerror}", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        _close_output()
+        return failure
+
+
+def _close_output() -> None:
+    """Keep the interpreter from complaining at exit that it cannot write what is left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

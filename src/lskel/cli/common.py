@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
 
-from lskel.errors import UsageError
+from lskel.cli.terminal import colour
+from lskel.errors import LskelError, UsageError
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -20,6 +21,11 @@ _F = TypeVar("_F", bound=Command)
 def source_argument(function: _F) -> _F:
     """The argument OBJ|X.lskel, `-` for standard input."""
     return click.argument("source", metavar="OBJ|X.lskel")(function)
+
+
+def sources_argument(function: _F) -> _F:
+    """The arguments OBJ|X.lskel..., one or more."""
+    return click.argument("sources", metavar="OBJ|X.lskel...", nargs=-1, required=True)(function)
 
 
 def json_option(function: _F) -> _F:
@@ -58,6 +64,18 @@ def pairs(options: Iterable[str], form: str) -> dict[str, str]:
             raise UsageError(f"'{key}' is given twice, as {found[key]} and as {value}")
         found[key] = value
     return found
+
+
+def show_error(error: LskelError) -> None:
+    """One line on standard error, and those that say more."""
+    click.echo("\n".join([f"lskel: {error}", *error.details]), err=True, color=colour())
+
+
+def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -> None:
+    """UsageError where there are options given that name parts of an object, and many objects."""
+    given = ", ".join(options)
+    if given and len(sources) > 1:
+        raise UsageError(f"{given}: only for one object", hint=f"run {command} for each")
 
 
 def print_json(value: Any) -> None:

@@ -8,6 +8,7 @@ from lskel.cli.common import json_option, print_json
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import simulation_options
 from lskel.cli.sources import Kind, kind_of, read, simulate
+from lskel.cli.status import DIFFERENT, Status
 from lskel.replay.compare import describe, differences
 from lskel.replay.options import DEFAULTS, Options
 
@@ -22,9 +23,9 @@ def command(a: str, b: str, generation: Generation, options: Options, as_json: b
     """Compare what two loaders do: objects, bundles, or light skeleton headers.
 
     Both are replayed in the simulator. Exit status 0 where they make the same calls, 1 where they
-    differ. Numbers of file descriptors and addresses do not count: an fd stands for its object,
-    a pointer for the bytes behind it. Options that say how a loader is generated are for objects,
-    the others are for objects and bundles.
+    differ, 2 on an error. Numbers of file descriptors and addresses do not count: an fd stands for
+    its object, a pointer for the bytes behind it. Options that say how a loader is generated are
+    for objects, the others are for objects and bundles.
 
     \b
     Example:
@@ -63,4 +64,4 @@ def command(a: str, b: str, generation: Generation, options: Options, as_json: b
         click.echo(f"the same {len(replays[0].records)} calls")
     for difference in () if as_json else found:
         click.echo(str(difference))
-    return 1 if found else 0
+    return DIFFERENT if found else Status.OK

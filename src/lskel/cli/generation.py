@@ -53,6 +53,11 @@ class Generation(NamedTuple):
         }
         return tuple(option for option, is_given in given.items() if is_given)
 
+    @property
+    def for_one(self) -> tuple[str, ...]:
+        """The options given that make sense for one object only."""
+        return (*(["--name"] if self.name else []), *self.by_name)
+
     def check_unused(self, what: str) -> None:
         """UsageError where there are options that `what` is too late for: it is generated."""
         given = [*self.by_name, *(["--debug"] if self.debug else [])]

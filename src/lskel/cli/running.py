@@ -37,6 +37,16 @@ def _options(
     )
 
 
+def for_one(options: Options) -> tuple[str, ...]:
+    """The options given that make sense for one object only: they name its maps or programs."""
+    given = {
+        "--target": options.targets,
+        "--max-entries": options.max_entries,
+        "--set": options.variables,
+    }
+    return tuple(option for option, values in given.items() if values)
+
+
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"'{name}={text}' is not {_MAX_ENTRIES}")

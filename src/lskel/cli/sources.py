@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -45,6 +47,17 @@ def read(source: str) -> bytes:
 def default_name(source: str) -> str:
     """What an object is called where nobody says: its file's name up to the first dot."""
     return "stdin" if source == STDIN else Path(source).name.split(".", 1)[0] or "object"
+
+
+def among(source: str, sources: Sequence[str]) -> AbstractContextManager[None]:
+    """Put the source in front of errors where it is one of several."""
+    return at(source) if len(sources) > 1 else nullcontext()
+
+
+def labels(sources: Sequence[str]) -> list[str]:
+    """What objects are called in the output: their names, or paths where names are alike."""
+    names = [default_name(source) for source in sources]
+    return [n if names.count(n) == 1 else s for n, s in zip(names, sources, strict=True)]
 
 
 def open_source(source: str, generation: Generation) -> Object | Loader:
