@@ -72,8 +72,8 @@ class Desk:
         self._python: subprocess.Popen[str] | None = None
 
     def start(self, *command: str | Path) -> subprocess.Popen[str]:
-        """Start a process at the desk; it ends with it."""
-        process = subprocess.Popen(
+        """Start a process at the desk."""
+        return subprocess.Popen(
             [*self._enter, *map(str, command)],
             cwd=self.directory,
             env=self._environment,
@@ -83,7 +83,10 @@ class Desk:
             text=True,
             start_new_session=True,
         )
-        self._stack.enter_context(process)
+
+    def keep(self, *command: str | Path) -> subprocess.Popen[str]:
+        """Start a process that ends with the desk."""
+        process = self._stack.enter_context(self.start(*command))
         self._stack.callback(process.kill)
         return process
 
@@ -92,30 +95,28 @@ class Desk:
     ) -> Printed:
         """Run a command to its end; or `until` is content with what it printed, and then Ctrl-C."""
         who = () if as_root else _ANY_USER
-        process = self.start(*who, "bash", "-c", command)
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.close()
-        text = ""
-        deadline = time.monotonic() + TIMEOUT
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while selector.select(max(0, deadline - time.monotonic())):
-                data = os.read(process.stdout.fileno(), 1 << 16)
-                if not data:
-                    break
-                text += data.decode(errors="replace")
-                if until is not None and until(text):
-                    os.killpg(process.pid, signal.SIGINT)
-                    until = None
-            else:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise AssertionError(f"not done after {TIMEOUT} s: {command}\n{text}")
-        return Printed(text, process.wait(TIMEOUT))
+        with self.start(*who, "bash", "-c", command) as process:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.close()
+            text = ""
+            deadline = time.monotonic() + TIMEOUT
+            with selectors.DefaultSelector() as selector:
+                selector.register(process.stdout, selectors.EVENT_READ)
+                while selector.select(max(0, deadline - time.monotonic())):
+                    data = os.read(process.stdout.fileno(), 1 << 16)
+                    if not data:
+                        return Printed(text, process.wait(TIMEOUT))
+                    text += data.decode(errors="replace")
+                    if until is not None and until(text):
+                        os.killpg(process.pid, signal.SIGINT)
+                        until = None
+            os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(f"not done after {TIMEOUT} s: {command}\n{text}")
 
     def python(self, text: str) -> str:
         """Run Python where the last piece ended; what it prints, with the traceback if it fails."""
         if self._python is None:
-            self._python = self.start(sys.executable, "-u", _INTERPRETER)
+            self._python = self.keep(sys.executable, "-u", _INTERPRETER)
         python = self._python
         assert python.stdin is not None and python.stdout is not None
         python.stdin.write(json.dumps(text) + "\n")
@@ -136,10 +137,10 @@ def desk(directory: Path, clang: str) -> Iterator[Desk]:
         os.chown(path, _NOBODY, _NOBODY)
     with ExitStack() as stack:
         unshare = Desk(directory, ("unshare", "--mount", "--net"), stack)
-        room = unshare.start("sh", "-ec", _ROOM, "sh", directory)
+        room = unshare.keep("sh", "-ec", _ROOM, "sh", directory)
         assert room.stdout is not None
         assert room.stdout.readline() == "ready\n"
         enter = ("nsenter", "--target", str(room.pid), "--mount", "--net", "--wdns=/mnt")
         made = Desk(directory, enter, stack)
-        made.start(sys.executable, _WORK)
+        made.keep(sys.executable, _WORK)
         yield made

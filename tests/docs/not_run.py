@@ -1,4 +1,4 @@
-"""Commands on pages that the tests do not run, each with the reason.
+"""Commands on pages, and in the help of commands, that the tests do not run, with the reason.
 
 An entry that is on no page is an error; what is here and is a command of lskel is parsed.
 """
@@ -29,6 +29,13 @@ NOT_RUN: dict[tuple[str, str], Reason] = {
         "docs/howto/configure.md",
         "lskel run probe.bpf.o --target on_call=do_unlinkat --duration 1",
     ): Reason.LOCKED_DOWN,
+    **{
+        ("help", command): Reason.LOCKED_DOWN
+        for command in (
+            "lskel load probe.lskel --target on_call=do_unlinkat --no-autoload on_return",
+            "lskel run probe.bpf.o --target on_call=do_unlinkat --kconfig CONFIG_HZ=250",
+        )
+    },
     **{
         ("docs/howto/container.md", command): Reason.SERVICE
         for command in (

@@ -95,7 +95,7 @@ def test_commands_that_are_not_run() -> None:
         for step in steps(ROOT / page)
         if isinstance(step, Command)
     }
-    assert NOT_RUN.keys() <= shown
+    assert {key for key in NOT_RUN if key[0].endswith(".md")} <= shown
     for _, text in NOT_RUN:
         program, *args = shlex.split(text, comments=True)
         if program == "lskel":
