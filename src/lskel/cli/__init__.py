@@ -19,7 +19,8 @@ from lskel.errors import LskelError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# name: what it does, in the list of commands. Each is module lskel.cli.NAME, function `command`.
+# name: what it does, in the list of commands. Each is module lskel.cli.NAME (with _ for -),
+# function `command`.
 COMMANDS = {
     "gen": "Write a loader bundle for a BPF object.",
     "load": "Load an object or bundle and report what is loaded.",
@@ -27,7 +28,10 @@ COMMANDS = {
     "trace": "Replay in the simulator and print each system call.",
     "diff": "Compare what two loaders do.",
     "inspect": "Show maps, programs, externs, sections and sizes.",
+    "explain": "Write a page that shows all of an object or loader.",
     "disasm": "Show instructions with names and source lines.",
+    "verifier-log": "Explain why a verifier refused a program.",
+    "doctor": "Say what this machine allows, and whether an object would load.",
     "completion": "Print the script that completes commands in a shell.",
 }
 
@@ -45,7 +49,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"lskel.cli.{cmd_name}").command
+        module = import_module(f"lskel.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

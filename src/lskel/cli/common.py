@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from lskel.cli import offers
+from lskel.cli.terminal import colour
 from lskel.errors import LskelError, UsageError
 
 Command = Callable[..., Any]
@@ -77,8 +79,8 @@ def pairs(options: Iterable[str], form: str) -> dict[str, str]:
 
 
 def show_error(error: LskelError) -> None:
-    """One line on standard error."""
-    click.echo(f"lskel: {error}", err=True)
+    """One line on standard error, and those that say more."""
+    click.echo("\n".join([f"lskel: {error}", *error.details]), err=True, color=colour())
 
 
 def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -> None:
@@ -86,6 +88,12 @@ def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -
     given = ", ".join(options)
     if given and len(sources) > 1:
         raise UsageError(f"{given}: only for one object", hint=f"run {command} for each")
+
+
+def same_file(source: str, output: str) -> bool:
+    """Whether writing the output would overwrite what it is made from."""
+    paths = Path(source), Path(output)
+    return all(path.is_file() for path in paths) and paths[0].samefile(paths[1])
 
 
 def print_json(value: Any) -> None:

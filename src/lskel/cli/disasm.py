@@ -53,7 +53,7 @@ def command(
     \b
     Example:
         lskel disasm hello.bpf.o
-        lskel disasm hello.bpf.o --program on_exec --raw --no-source
+        lskel disasm execsnoop.bpf.o --program on_exec --raw --no-source
         lskel disasm hello.lskel --loader
     """
     if of_loader and programs:

@@ -19,12 +19,13 @@ from lskel.cli.common import (
     show_error,
     sources_argument,
 )
+from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import for_one, run_options
 from lskel.cli.sources import among, default_name, to_run
 from lskel.cli.status import Status
 from lskel.cli.terminal import Progress, progress
-from lskel.errors import LskelError, ReplayError, UsageError, at
+from lskel.errors import LskelError, UsageError, at
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
@@ -54,7 +55,7 @@ _REPLAYS: dict[str, Callable[[Loader, Options], Loaded]] = {
     shell_complete=offers.directories,
     help="Pin maps and programs by name in DIR of a bpffs; those of several objects in DIR/OBJECT.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="On failure, print the verifier's whole log.")
+@failure_options
 @generation_options
 @run_options
 @json_option
@@ -62,7 +63,7 @@ def command(
     sources: tuple[str, ...],
     replay: str,
     pin: str | None,
-    verbose: bool,
+    failures: Failures,
     generation: Generation,
     options: Options,
     as_json: bool,
@@ -87,16 +88,16 @@ def command(
     only_for_one("load", [*generation.for_one, *for_one(options)], sources)
     is_one = len(sources) == 1
     reports: list[dict[str, Any]] = []
-    failures: list[dict[str, str]] = []
+    failed: list[dict[str, str]] = []
     with progress(len(sources), shown=not as_json) as bar:
-        how = _How(sources, replay, generation, options, bar)
+        how = _How(sources, replay, generation, options, failures, bar)
         for source, place in _places(sources, pin):
             try:
                 report = how.load(source, place)
             except LskelError as error:
-                failures.append({"object": source, "error": str(error)})
+                failed.append({"object": source, "error": str(error)})
                 with bar.aside():
-                    _show_failure(error, verbose=verbose)
+                    show_error(error)
             else:
                 reports.append(report)
                 if not as_json:
@@ -104,13 +105,13 @@ def command(
                         _print(report, place, "" if is_one else f"{source}: ")
             bar.advance()
     if as_json and not is_one:
-        print_json({"loaded": reports, "failed": failures})
+        print_json({"loaded": reports, "failed": failed})
     elif as_json:
         for report in reports:
             print_json(report)
     elif not is_one:
         click.echo(f"{len(reports)} of {len(sources)} objects loaded", err=True)
-    return Status.FAILURE if failures else Status.OK
+    return Status.FAILURE if failed else Status.OK
 
 
 class _How(NamedTuple):
@@ -120,6 +121,7 @@ class _How(NamedTuple):
     replay: str
     generation: Generation
     options: Options
+    failures: Failures
     bar: Progress
 
     def load(self, source: str, place: _Place) -> dict[str, Any]:
@@ -129,7 +131,11 @@ class _How(NamedTuple):
         self.bar.now(f"loading {source}")
         if self.replay == SIMULATOR:
             return {"object": source, **_simulated(loader, options, source)}
-        with among(source, self.sources), _REPLAYS[self.replay](loader, options) as loaded:
+        with (
+            among(source, self.sources),
+            self.failures.explained(loader),
+            _REPLAYS[self.replay](loader, options) as loaded,
+        ):
             report = _report(loader, self.replay, loaded)
             if (directory := place.directory()) is not None:
                 pin_all(loaded, directory)
@@ -159,13 +165,6 @@ def _places(sources: Sequence[str], pin: str | None) -> Iterator[tuple[str, _Pla
         else:
             yield source, _Place(Path(pin, name), name in seen)
         seen.add(name)
-
-
-def _show_failure(error: LskelError, *, verbose: bool) -> None:
-    if verbose and isinstance(error, ReplayError):
-        for line in error.log:
-            click.echo(line, err=True)
-    show_error(error)
 
 
 def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:

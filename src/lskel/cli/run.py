@@ -16,6 +16,7 @@ import click
 from lskel.btf.value import Value, format_value, to_json
 from lskel.cli import offers
 from lskel.cli.common import json_option, only_for_one, pairs, show_error, sources_argument
+from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import for_one, run_options
 from lskel.cli.sources import among, labels, to_run
@@ -69,6 +70,7 @@ _PLACE = "PROGRAM=PLACE"
     metavar="N",
     help="Print at most N entries of each map at the end.",
 )
+@failure_options
 @generation_options
 @run_options
 @json_option
@@ -78,6 +80,7 @@ def command(
     event_types: tuple[str, ...],
     attach: tuple[str, ...],
     entries: int,
+    failures: Failures,
     generation: Generation,
     options: Options,
     as_json: bool,
@@ -109,7 +112,7 @@ def command(
     signal.signal(signal.SIGTERM, _terminated)
     with ExitStack() as stack:
         try:
-            running = _load(sources, generation, options, stack, shown=not as_json)
+            running = _load(sources, generation, options, failures, stack, shown=not as_json)
         except NoPermission as error:
             click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
             _simulate(sources, generation, options, out)
@@ -147,6 +150,7 @@ def _load(
     sources: Sequence[str],
     generation: Generation,
     options: Options,
+    failures: Failures,
     stack: ExitStack,
     *,
     shown: bool,
@@ -158,7 +162,7 @@ def _load(
             bar.now(f"loading {source}")
             try:
                 loader, chosen = to_run(source, generation, options)
-                with among(source, sources):
+                with among(source, sources), failures.explained(loader):
                     running.append((stack.enter_context(kernel.run(loader, chosen)), chosen))
             except NoPermission:
                 raise

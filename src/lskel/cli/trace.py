@@ -56,7 +56,7 @@ def command(
         lskel trace hello.bpf.o
         lskel trace tool.lskel.h --json
         lskel trace hello.bpf.o --btf /sys/kernel/btf/vmlinux --fail 3=ENOMEM
-        lskel trace probe.lskel --kconfig CONFIG_HZ=1000 --autoload on_return
+        lskel trace probe.lskel --target on_call=do_unlinkat --kconfig CONFIG_HZ=1000
     """
     replay = simulate(
         read(source),
