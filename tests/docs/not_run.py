@@ -15,6 +15,7 @@ class Reason(Enum):
     NETWORK = "gets packages from the network"
     CONTAINERS = "needs an engine for containers, and an image"
     LOCKED_DOWN = "needs a kernel that is not locked down: fentry, freplace"
+    SHELL = "is for another shell than the one that types (tests/cli/test_completion.py has it)"
     SERVICE = "changes the machine's services"
 
 
@@ -34,6 +35,13 @@ NOT_RUN: dict[tuple[str, str], Reason] = {
         for command in (
             "lskel load probe.lskel --target on_call=do_unlinkat --no-autoload on_return",
             "lskel run probe.bpf.o --target on_call=do_unlinkat --kconfig CONFIG_HZ=250",
+        )
+    },
+    **{
+        ("help", command): Reason.SHELL
+        for command in (
+            'eval "$(lskel completion zsh)"          # in ~/.zshrc, after compinit',
+            "lskel completion fish | source          # in ~/.config/fish/config.fish",
         )
     },
     **{
