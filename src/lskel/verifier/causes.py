@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from lskel.verifier.patterns import slots
 
-# The causes that follow from more than the message.
+# The cause that follows from more than the message, and one where a register holds nothing.
 STALE = "stale-pointer"
+UNSET = "uninitialized-register"
 
 
 class Place(Enum):
@@ -150,7 +151,6 @@ CAUSES: tuple[Cause, ...] = (
             "math between {type} pointer and register with unbounded min value is not allowed",
             "invalid unbounded variable-offset* stack R{reg}*",
             "R{reg} has unknown scalar with mixed signed bounds*",
-            "value {number} makes {type} pointer be out of bounds",
         ),
         "if (index >= SIZE)\n    return 0;    /* or: index &= SIZE - 1, for a power of 2 */",
     ),
@@ -291,12 +291,13 @@ CAUSES: tuple[Cause, ...] = (
             "cannot access ptr member {member} *",
             "struct {type} doesn't have field at offset {off}",
             "direct value offset of {off} is not allowed",
+            "value {number} makes {type} pointer be out of bounds",
             "arg#{arg} arg#* memory, len pair leads to invalid memory access",
         ),
         "if (index >= sizeof(value->array) / sizeof(value->array[0]))\n    return 0;",
     ),
     Cause(
-        "uninitialized-register",
+        UNSET,
         "a value is used that was never set",
         "On a way to here nothing has set it: a variable without initial value, a function "
         "without return. Registers R1 to R5 do not survive a call.",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lskel.describe.image import Source
 from lskel.describe.plain import plain
-from lskel.verifier.causes import STALE, Cause, Match, Place, cause_of, match
+from lskel.verifier.causes import STALE, UNSET, Cause, Match, Place, cause_of, match
 from lskel.verifier.entries import Insn, SourceText, read_entries
 from lskel.verifier.program import Program, program_of, programs
 from lskel.verifier.values import SCALAR, STACK, Value, meaning
@@ -242,19 +242,18 @@ class _Explainer:
         wanted = [(step, number) for number in dict.fromkeys(named) if number != FRAME_POINTER]
         if wanted and found and found.cause.id in _BY_OFFSET:
             wanted[1:1] = _added(*wanted[0])
-        stale = int(found.slots["reg"]) if found and found.cause.id == STALE else None
-        return tuple(
-            self._register(at, number, is_stale=number == stale)
-            for at, number in wanted[:_REGISTERS]
-        )
+        return tuple(self._register(at, number, found) for at, number in wanted[:_REGISTERS])
 
-    def _register(self, step: Step, number: int, *, is_stale: bool) -> Register:
-        held = value(step, number)
+    def _register(self, step: Step, number: int, found: Match | None) -> Register:
         come = origin(step, number)
-        if is_stale and come.step is not None:
-            held = value_after(come.step, come.register)
+        cause = found.cause.id if found and found.slots.get("reg") == str(number) else ""
+        if cause == STALE and come.step is not None:
+            given = value_after(come.step, come.register)
+            held = None if given is None else given._replace(or_null=False)
+        else:
+            held = None if cause == UNSET else value(step, number)
         text = "" if held is None else meaning(held, self._map_name(held, come))
-        if is_stale and text:
+        if cause == STALE and text:
             text = f"was {text}"
         return Register(f"R{number}", text, self._came(held, come), self._at(come.step))
 
@@ -264,7 +263,7 @@ class _Explainer:
         if come.kind is From.CALL:
             return "from a function" if come.what.startswith("pc") else f"from {come.what}"
         if come.kind is From.LOST:
-            return f"not kept across the call of {come.what}"
+            return f"not kept across {_the_call(come.what)}"
         if come.kind is From.LOAD:
             return "loaded"
         if come.kind is From.CONSTANT and step is not None:
@@ -350,6 +349,12 @@ class _Explainer:
         hot = Counter(step.source for step in self._walk.steps if step.source is not None)
         places = [f"{_where(line)} ({count} times)" for line, count in hot.most_common(_HOTTEST)]
         return f"walked most: {', '.join(places)}" if places else ""
+
+
+def _the_call(what: str) -> str:
+    if what.startswith("pc"):
+        return "the call of a function"
+    return what if " " in what else f"the call of {what}"
 
 
 def _argument(message: str, number: int) -> list[int]:

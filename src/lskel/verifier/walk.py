@@ -127,6 +127,8 @@ _COPY = re.compile(r"(?:\((?:s8|s16|s32|u8|u16|u32)\))?[rw](\d+)")
 _FILL = re.compile(r"\*\(u64 \*\)\(r10 ?([-+]\d+)\)")
 _SPILL = re.compile(r"\*\(u64 \*\)\(r10 ?([-+]\d+)\) = r(\d+)")
 _CONSTANT = re.compile(r"-?(?:0x[0-9a-f]+|\d+)(?: ll)?|map\[.*")
+# A read of the packet that is a call in all but name: R1 to R5 do not survive it.
+_PACKET_READ = re.compile(r"r0 = \*\(u(?:8|16|32) \*\)skb\[.*")
 _CALL = re.compile(r"call (?:(pc[-+]\d+)|([\w.]+?)(?:#-?\d+)?)$")
 _ITSELF = re.compile(r"(?:be|le|bswap)(?:16|32|64) [rw](\d+)|-[rw](\d+)")
 
@@ -191,6 +193,8 @@ def origin(step: Step, register: int) -> Origin:
             if register in ARGUMENTS:
                 return Origin(From.LOST, at, register, called(at.insn) or call[1], tuple(changed))
             continue
+        if register in ARGUMENTS and _PACKET_READ.fullmatch(text):
+            return Origin(From.LOST, at, register, "a packet read", tuple(changed))
         found = _SET.fullmatch(text)
         if found is None or int(found[1]) != register:
             continue
@@ -242,7 +246,7 @@ def _among(states: list[str], depth: int, name: str) -> Value | None:
 
 
 def _writes(insn: Insn, register: int) -> bool:
-    if insn.text.startswith("call "):
+    if insn.text.startswith("call ") or _PACKET_READ.fullmatch(insn.text):
         return register <= max(ARGUMENTS)
     found = _SET.fullmatch(insn.text)
     return found is not None and int(found[1]) == register
