@@ -138,7 +138,9 @@ class _Explainer:
             found = earlier
         if found is not None:
             found = self._refined(found)
-        message = messages[found.number] if found else (messages[-1] if messages else "")
+        # Where nothing was walked, what tells comes last: of BTF, all types are listed before.
+        told = found.number if found else (0 if self._walk.steps else -1)
+        message = messages[told] if messages else ""
         step, spot = self._place(found)
         registers = self._registers(step, message, found)
         others = self._others(found, step, spot, registers)
