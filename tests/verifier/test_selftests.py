@@ -8,7 +8,8 @@ import pytest
 
 import lskel
 from lskel.verifier.causes import Place
-from lskel.verifier.explain import Explanation, explain
+from lskel.verifier.explain import explain
+from lskel.verifier.explanation import Explanation
 from tests import corpus
 from tests.selftests.test_load import SLOW
 from tests.verifier.refusals import refusal

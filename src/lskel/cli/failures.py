@@ -14,7 +14,7 @@ from lskel.errors import ReplayError
 from lskel.loader.model import Loader
 
 if TYPE_CHECKING:
-    from lskel.verifier.explain import Explanation
+    from lskel.verifier.explanation import Explanation
 
 _MORE = "-v prints them, --log-file FILE writes them to a file"
 

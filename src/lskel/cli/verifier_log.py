@@ -9,7 +9,8 @@ from lskel.cli.failures import explanation_lines
 from lskel.cli.generation import Generation
 from lskel.cli.sources import open_source, read
 from lskel.errors import at
-from lskel.verifier.explain import explain, to_json
+from lskel.verifier.explain import explain
+from lskel.verifier.explanation import to_json
 from lskel.verifier.logs import logs_of, marked
 
 

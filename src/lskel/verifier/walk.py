@@ -45,19 +45,17 @@ class Step:
 
 
 class Walk(NamedTuple):
-    """All steps in the order of the log; the messages before the last of them, and after it."""
+    """All steps in the order of the log, and the messages after the last of them."""
 
     steps: tuple[Step, ...]
-    before: tuple[str, ...]
-    after: tuple[str, ...]
+    messages: tuple[str, ...]
 
 
 def walk(entries: Iterable[Entry]) -> Walk:
     """The steps of a log."""
     steps: list[Step] = []
     latest: dict[int, Step] = {}
-    before: list[str] = []
-    after: list[str] = []
+    messages: list[str] = []
     entered: list[str] = []
     source: SourceText | None = None
     last: Step | None = None
@@ -70,8 +68,7 @@ def walk(entries: Iterable[Entry]) -> Walk:
                 last.after.append(entry.state)
             steps.append(last)
             latest[entry.number] = last
-            before += after
-            after = []
+            messages = []
         elif isinstance(entry, State):
             found = _FRAME.match(entry.text)
             depth = int(found[1]) if found else 0
@@ -84,12 +81,12 @@ def walk(entries: Iterable[Entry]) -> Walk:
         elif isinstance(entry, SourceText):
             source = entry
         elif isinstance(entry, Message):
-            after.append(entry.text)
-    if after and steps:
+            messages.append(entry.text)
+    if messages and steps:
         # The last instruction failed: what stands below it was so before it, too.
         steps[-1].before += steps[-1].after
         steps[-1].after = []
-    return Walk(tuple(steps), tuple(before), tuple(after))
+    return Walk(tuple(steps), tuple(messages))
 
 
 def _begins_anew(state: State, last: Step) -> bool:
@@ -111,7 +108,7 @@ class Origin(NamedTuple):
     """Where a value comes from: the step that made it, and those that computed with it, last first.
 
     `register` is the one that got it; `step` is None at the entry of a program. `what` is the
-    function that was called.
+    function that was called, empty where a read of the packet took a register's value.
     """
 
     kind: From
@@ -194,7 +191,7 @@ def origin(step: Step, register: int) -> Origin:
                 return Origin(From.LOST, at, register, called(at.insn) or call[1], tuple(changed))
             continue
         if register in ARGUMENTS and _PACKET_READ.fullmatch(text):
-            return Origin(From.LOST, at, register, "a packet read", tuple(changed))
+            return Origin(From.LOST, at, register, changed=tuple(changed))
         found = _SET.fullmatch(text)
         if found is None or int(found[1]) != register:
             continue
