@@ -6,10 +6,15 @@ import json
 import os
 import pty
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 
+from lskel.cli.failures import Failures
+from lskel.errors import ReplayError
+from lskel.verifier.logs import find_logs
 from tests.build.clang import example
 from tests.cli.test_commands import LSKEL, lskel
 from tests.verifier.broken import broken
@@ -96,6 +101,17 @@ def test_loading(command: tuple[str, ...], refused: Path, tmp_path: Path) -> Non
     assert err.startswith(f"{error}\nerror[null-check]") and "processed " in err
     _, err = lskel(name, refused, *options, "--log-file", tmp_path / "no" / "log", status=1)
     assert "No such file" in err
+
+
+def test_broken_btf() -> None:
+    """What the object would add is missing then; the log is explained all the same."""
+    loader = BROKEN.loader()
+    damaged = replace(loader, trace=replace(loader.trace, btf=b"\x9f\xeb no BTF"))
+    (log,) = find_logs(LOG.read_text())
+    for given, place in ((loader, ":19:8, "), (damaged, ":19, ")):
+        with pytest.raises(ReplayError) as caught, Failures(False, None).explained(given):
+            raise ReplayError("refused", errno=13, op=given.trace.programs[0].op, log=log.lines)
+        assert f"null_check_map.c{place}program count" in click.unstyle(caught.value.details[1])
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import click
 
 from lskel.cli.common import gathered
-from lskel.errors import ReplayError
+from lskel.errors import LskelError, ReplayError
 from lskel.loader.model import Loader
 
 if TYPE_CHECKING:
@@ -41,7 +41,11 @@ class Failures(NamedTuple):
 
         names = [program.name for program in loader.trace.programs if program.op == error.op]
         name = names[0] if names else ""
-        yield from explanation_lines(explain(error.log, program=name, source=loader))
+        try:
+            explanation = explain(error.log, program=name, source=loader)
+        except LskelError:  # its BTF is broken; the log's own lines are left
+            explanation = explain(error.log, program=name)
+        yield from explanation_lines(explanation)
         if self.verbose:
             yield from marked(name, error.log)
         if self.log_file is not None:

@@ -40,12 +40,14 @@ def command(
         lskel load tool.bpf.o --log-file log || lskel verifier-log log --json
     """
     text = read(log).decode("utf-8", "replace")
-    opened = None if source is None else open_source(source, Generation())
     with at(log):
         logs = logs_of(text, program)
-    explanations = [
-        explain(item.lines, program=item.program or program or "", source=opened) for item in logs
-    ]
+    opened = None if source is None else open_source(source, Generation())
+    with at(source or log):
+        explanations = [
+            explain(item.lines, program=item.program or program or "", source=opened)
+            for item in logs
+        ]
     if as_json:
         print_json({"programs": [to_json(explanation) for explanation in explanations]})
         return

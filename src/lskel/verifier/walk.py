@@ -7,6 +7,7 @@ above a line in its log need not be what came before it. Each step here knows it
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,6 +17,9 @@ from lskel.bpf.helpers import HELPERS
 from lskel.verifier.entries import Entry, Insn, Message, SourceText, State
 from lskel.verifier.values import Value, read_values
 
+# Of a log in which nothing is walked so many messages count, from its end: that of BTF lists all
+# types of the object first, and in a text without a log each line looks like a message.
+MAX_MESSAGES = 200
 FRAME_POINTER = 10
 ARGUMENTS = range(1, 6)
 _FRAME = re.compile(r"frame(\d+):")
@@ -55,7 +59,7 @@ def walk(entries: Iterable[Entry]) -> Walk:
     """The steps of a log."""
     steps: list[Step] = []
     latest: dict[int, Step] = {}
-    messages: list[str] = []
+    messages: deque[str] = deque(maxlen=MAX_MESSAGES)
     entered: list[str] = []
     source: SourceText | None = None
     last: Step | None = None
@@ -68,7 +72,7 @@ def walk(entries: Iterable[Entry]) -> Walk:
                 last.after.append(entry.state)
             steps.append(last)
             latest[entry.number] = last
-            messages = []
+            messages.clear()
         elif isinstance(entry, State):
             found = _FRAME.match(entry.text)
             depth = int(found[1]) if found else 0
