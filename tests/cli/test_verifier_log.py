@@ -14,6 +14,7 @@ import pytest
 
 from lskel.cli.failures import Failures
 from lskel.errors import ReplayError
+from lskel.trace import BtfLoad
 from lskel.verifier.logs import find_logs
 from tests.build.clang import example
 from tests.cli.test_commands import LSKEL, lskel
@@ -106,7 +107,11 @@ def test_loading(command: tuple[str, ...], refused: Path, tmp_path: Path) -> Non
 def test_broken_btf() -> None:
     """What the object would add is missing then; the log is explained all the same."""
     loader = BROKEN.loader()
-    damaged = replace(loader, trace=replace(loader.trace, btf=b"\x9f\xeb no BTF"))
+    ops = tuple(
+        replace(op, data=b"\x9f\xeb no BTF") if isinstance(op, BtfLoad) else op
+        for op in loader.trace.ops
+    )
+    damaged = replace(loader, trace=replace(loader.trace, ops=ops))
     (log,) = find_logs(LOG.read_text())
     for given, place in ((loader, ":19:8, "), (damaged, ":19, ")):
         with pytest.raises(ReplayError) as caught, Failures(False, None).explained(given):
