@@ -173,11 +173,14 @@ export interface SectionSummary {
 
 /**
  * The value of the loader's map; `content` is all of it, in order.
+ *
+ * `strings` are the first thousand of four characters or more, up to 200 of each.
  */
 export interface Blob {
   size: number;
   regions: readonly Region[];
   content: readonly Stretch[];
+  strings: readonly Text[];
 }
 
 /**
@@ -226,14 +229,24 @@ export interface Stretch {
 }
 
 /**
+ * A string of C in a region's names or values, at `offset` of the blob.
+ */
+export interface Text {
+  offset: number;
+  region: number;
+  text: string;
+}
+
+/**
  * The loader program itself: its code, with labels and notes, and the size of its context.
  *
- * `insns` counts 8-byte slots; `btf` and `func_info` are the bytes that it is loaded with. `steps`
- * are those that belong to no single operation.
+ * `insns` counts 8-byte slots; `layout` are the fields of the context; `btf` and `func_info` are
+ * the bytes that it is loaded with. `steps` are those that belong to no single operation.
  */
 export interface LoaderProgram {
   insns: number;
   context: number;
+  layout: readonly Span[];
   btf: number;
   func_info: number;
   rows: readonly Row[];
