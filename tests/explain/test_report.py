@@ -87,12 +87,12 @@ def test_marks_of_externs() -> None:
 def test_shared_data_have_all_their_users() -> None:
     report, loader = sample("asking")
     assert report.blob is not None
-    license_ = loader.trace.ops[report.listings[0].op or 0]
-    assert isinstance(license_, ProgLoad)
+    load = loader.trace.ops[report.listings[0].op or 0]
+    assert isinstance(load, ProgLoad)
     region = next(r for r in report.blob.regions if {u.field for u in r.uses} == {"license"})
     loads = [op.number for op in report.ops if op.kind == "ProgLoad"]
     assert [use.op for use in region.uses] == loads and len(loads) > 1
-    assert loader.blob[region.offset :].startswith(license_.license.encode() + b"\0")
+    assert loader.blob[region.offset :].startswith(load.license.encode() + b"\0")
 
 
 @pytest.mark.parametrize("path", EXAMPLE_OBJECTS, ids=lambda path: path.name)
@@ -187,6 +187,38 @@ def test_regions_hold_what_bpftool_passes(path: Path, run: Run) -> None:
     name = corpus.object_name(path)
     header = run("bpftool", "gen", "skeleton", "-L", path, "name", name)
     assert _compare_with(header, found, explain(found)) >= 5
+
+
+@pytest.mark.parametrize("name", ["syscount", "tcpconnlat", "loadable", "asking"])
+def test_strings_are_those_of_strings(name: str, run: Run, tmp_path: Path) -> None:
+    report, loader = sample(name)
+    assert report.blob is not None
+    expected = []
+    for number, region in enumerate(report.blob.regions):
+        if region.kind in ("names", "values", "messages"):
+            part = tmp_path / "part"
+            part.write_bytes(loader.blob[region.offset : region.offset + region.size])
+            for line in run("strings", "-a", "-t", "d", part).splitlines():
+                offset, text = line.split(maxsplit=1)
+                expected.append((region.offset + int(offset), number, text))
+    assert expected == list(report.blob.strings) and expected
+
+
+def test_layout_of_the_context_is_that_of_the_c_skeleton() -> None:
+    report, loader = sample("loadable")
+    assert report.loader is not None
+    spans = {span.name: span for span in report.loader.layout}
+    maps, programs = loader.trace.maps, loader.trace.programs
+    # struct bpf_loader_ctx, then struct bpf_map_desc and bpf_prog_desc (skel_internal.h).
+    assert spans["log_buf"][:2] == (16, 8)
+    assert [spans[f"maps[{n}].map_fd"].offset for n in range(len(maps))] == [
+        24 + 16 * n for n in range(len(maps))
+    ]
+    assert all(spans[f"maps[{n}].initial_value"].size == 8 for n in range(len(maps)))
+    assert [spans[f"progs[{n}].prog_fd"].offset for n in range(len(programs))] == [
+        24 + 16 * len(maps) + 4 * n for n in range(len(programs))
+    ]
+    assert sum(span.size for span in report.loader.layout) == report.loader.context
 
 
 # -- objects that have no loader --------------------------------------------------------------

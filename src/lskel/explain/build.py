@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lskel._version import __version__
 from lskel.describe.image import read_image
 from lskel.describe.loader_listing import LoaderCode, loader_code
-from lskel.describe.regions import BlobMap
+from lskel.describe.regions import BlobMap, context_layout
 from lskel.describe.summary import Summary, summarize
 from lskel.describe.tables import steps
 from lskel.explain.against import Side, compare
@@ -153,6 +153,7 @@ def _parts(loader: Loader) -> _Parts:
     program = LoaderProgram(
         len(loader.insns) // 8,
         loader.context_size,
+        tuple(context_layout(loader.trace)),
         len(loader.btf),
         len(loader.func_info),
         tuple(Row(*row, ()) for row in code.rows),

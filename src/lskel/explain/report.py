@@ -174,12 +174,24 @@ class Stretch(NamedTuple):
     raw: bytes
 
 
+class Text(NamedTuple):
+    """A string of C in a region's names or values, at `offset` of the blob."""
+
+    offset: int
+    region: int
+    text: str
+
+
 class Blob(NamedTuple):
-    """The value of the loader's map; `content` is all of it, in order."""
+    """The value of the loader's map; `content` is all of it, in order.
+
+    `strings` are the first thousand of four characters or more, up to 200 of each.
+    """
 
     size: int
     regions: tuple[Region, ...]
     content: tuple[Stretch, ...]
+    strings: tuple[Text, ...]
 
 
 class Mark(NamedTuple):
@@ -235,12 +247,13 @@ class Listing(NamedTuple):
 class LoaderProgram(NamedTuple):
     """The loader program itself: its code, with labels and notes, and the size of its context.
 
-    `insns` counts 8-byte slots; `btf` and `func_info` are the bytes that it is loaded with. `steps`
-    are those that belong to no single operation.
+    `insns` counts 8-byte slots; `layout` are the fields of the context; `btf` and `func_info` are
+    the bytes that it is loaded with. `steps` are those that belong to no single operation.
     """
 
     insns: int
     context: int
+    layout: tuple[Span, ...]
     btf: int
     func_info: int
     rows: tuple[Row, ...]
