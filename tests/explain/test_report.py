@@ -103,6 +103,7 @@ def test_sections_are_those_of_readelf(path: Path, run: Run) -> None:
     view = next(view for view in explain(given(path)).sizes if view.title == "sections")
     assert {node.name: node.size for node in view.root.children} == expected
     assert view.root.size == sum(expected.values())
+    assert {node.kind for node in view.root.children} == {""}
 
 
 @pytest.mark.parametrize("path", EXAMPLE_OBJECTS, ids=lambda path: path.name)
