@@ -526,22 +526,25 @@ export interface ItemChange {
 
 /**
  * A program: as ItemChange, and its code side by side where that differs, else no rows.
+ *
+ * The rows of A are those of its listing, those of B are `code`.
  */
 export interface ProgramChange {
   name: string;
   status: "same" | "changed" | "only a" | "only b";
   fields: readonly FieldChange[];
   rows: readonly DiffRow[];
+  code: readonly Row[];
 }
 
 /**
- * Instructions side by side: `a` is an index in the rows of A's listing, or None for none.
+ * Instructions side by side, as indexes in the rows of both sides; None where one has none.
  *
- * `b` is None where B has none, or says `same`: maps and functions count by name, not by number.
+ * They are the `same` if they say the same: maps and functions count by name, not by number.
  */
 export interface DiffRow {
   a: number | null;
-  b: Row | null;
+  b: number | null;
   same: boolean;
 }
 

@@ -348,23 +348,27 @@ class ItemChange(NamedTuple):
 
 
 class DiffRow(NamedTuple):
-    """Instructions side by side: `a` is an index in the rows of A's listing, or None for none.
+    """Instructions side by side, as indexes in the rows of both sides; None where one has none.
 
-    `b` is None where B has none, or says `same`: maps and functions count by name, not by number.
+    They are the `same` if they say the same: maps and functions count by name, not by number.
     """
 
     a: int | None
-    b: Row | None
+    b: int | None
     same: bool
 
 
 class ProgramChange(NamedTuple):
-    """A program: as ItemChange, and its code side by side where that differs, else no rows."""
+    """A program: as ItemChange, and its code side by side where that differs, else no rows.
+
+    The rows of A are those of its listing, those of B are `code`.
+    """
 
     name: str
     status: Status
     fields: tuple[FieldChange, ...]
     rows: tuple[DiffRow, ...]
+    code: tuple[Row, ...]
 
 
 class CallChange(NamedTuple):
