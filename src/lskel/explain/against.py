@@ -36,7 +36,7 @@ MAX_ROWS = 2000
 
 
 class Side(NamedTuple):
-    """What is known of a loader; of a light skeleton, only its calls and the size of its blob."""
+    """What is known of a loader; of a light skeleton, only its calls."""
 
     meta: Meta
     maps: tuple[MapSummary, ...]
