@@ -479,8 +479,8 @@ export interface OpTime {
 /**
  * What differs from another loader, which is B; this report is of A.
  *
- * `maps`, `programs` and `sizes` are empty where B is a light skeleton, of which only its calls are
- * known. `problem` says what else cannot be compared, and why.
+ * `maps`, `programs` and `sizes` are empty where B is a light skeleton, of which only its calls
+ * are known. `problem` says what else cannot be compared, and why.
  */
 export interface Against {
   meta: Meta;

@@ -397,8 +397,8 @@ class SizeChange(NamedTuple):
 class Against(NamedTuple):
     """What differs from another loader, which is B; this report is of A.
 
-    `maps`, `programs` and `sizes` are empty where B is a light skeleton, of which only its calls are
-    known. `problem` says what else cannot be compared, and why.
+    `maps`, `programs` and `sizes` are empty where B is a light skeleton, of which only its calls
+    are known. `problem` says what else cannot be compared, and why.
     """
 
     meta: Meta
