@@ -27,6 +27,7 @@ COMMANDS = {
     "inspect": "Show maps, programs, externs, sections and sizes.",
     "disasm": "Show instructions with names and source lines.",
     "verifier-log": "Explain why a verifier refused a program.",
+    "doctor": "Say what this machine allows, and whether an object would load.",
 }
 
 

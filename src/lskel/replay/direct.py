@@ -65,7 +65,7 @@ def replay(prepared: Prepared) -> Loaded:
     """Make the calls. Given maps stay the caller's where that fails."""
     trace = prepared.trace
     with ExitStack() as stack:
-        calls = _Direct(prepared, stack)
+        calls = Calls(prepared, stack)
         for number, op in enumerate(trace.ops):
             if not prepared.skips(number):
                 calls.issue(number, op)
@@ -83,7 +83,7 @@ def replay(prepared: Prepared) -> Loaded:
     )
 
 
-class _Direct:
+class Calls:
     """Issues the calls; what they made and found by the number of their op."""
 
     def __init__(self, prepared: Prepared, stack: ExitStack) -> None:
