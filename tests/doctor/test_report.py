@@ -47,6 +47,7 @@ LEFT_OUT = {
     "xdp (native)",
 }
 COMMAND = (sys.executable, "-m", "lskel", "doctor")
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "doctor.md"
 SHOWN = [case for case in CASES if case.name not in LEFT_OUT]
 
 
@@ -107,6 +108,12 @@ def test_facts(here: Report) -> None:
     assert said["kernel.release"] == os.uname().release
     assert said["kernel.page_size"] == f"{os.sysconf('SC_PAGE_SIZE')} bytes"
     assert said["kernel.byte_order"] == sys.byteorder
+
+
+def test_every_line_is_documented(here: Report) -> None:
+    documented = DOCUMENT.read_text()
+    ids = [id_ for id_ in answers(here) if not id_.startswith("maps.")]
+    assert [id_ for id_ in ids if f"`{id_}`" not in documented] == []
 
 
 def test_nothing_is_left() -> None:
@@ -186,6 +193,19 @@ def test_with_the_capabilities_of_a_container(here: Report) -> None:
     assert answers(found)["permission.network"] == "unknown"
     assert kinds(found)["xdp"] == "unknown"
     assert kinds(found)["fentry"] == kinds(here)["fentry"]
+    assert kinds(found)["uprobe"] == "unknown"  # a perf event of this kind takes CAP_SYS_ADMIN
+    assert kinds(found)["uprobe.multi"] == kinds(here)["uprobe.multi"]
+
+
+def test_with_cap_bpf_alone(here: Report) -> None:
+    """The verifier does not know helpers that a process may not use, and so says EINVAL."""
+    found = with_capabilities((Capability.BPF,), confined)
+    assert found["runs"] is False
+    assert answers(found)["permission.maps"] == "yes"
+    assert answers(found)["loader.table"] == "unknown"
+    (line,) = (x for x in found["sections"]["loader"] if x["id"] == "loader.table")
+    assert "CAP_PERFMON" in line["remedy"]
+    assert kinds(found)["raw_tp"] == "unknown"
 
 
 # -- the command -----------------------------------------------------------------------------------

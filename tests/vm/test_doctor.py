@@ -21,11 +21,10 @@ from tests.vm.test_attach import plan as attaching
 
 pytestmark = pytest.mark.usefixtures("corpus_tools")
 
-# Of the corpus: what loads everywhere, what needs a newer kernel, fentry, struct_ops, kfuncs.
+# Of the corpus: what loads everywhere, what needs a newer kernel, fentry, struct_ops, ksyms.
 OBJECTS = (
     "bpf_cubic",
     "fentry_test",
-    "kfunc_call_test",
     "loop6",
     "test_global_func1",
     "test_ksyms_weak",
@@ -33,7 +32,6 @@ OBJECTS = (
     "test_sk_lookup",
     "test_vmlinux",
     "user_ringbuf_success",
-    "cgrp_ls_tp_btf",
     "kprobe_multi",
 )
 

@@ -22,7 +22,12 @@ def apart(function: Callable[[], _T]) -> _T:
     """
     with uninterrupted():
         answers, write = os.pipe()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError as error:
+            os.close(answers)
+            os.close(write)
+            raise LskelError(f"no child process can be made: {error.strerror}") from error
         if child == 0:
             os.close(answers)
             _child(function, write)
@@ -38,7 +43,7 @@ def apart(function: Callable[[], _T]) -> _T:
     code = os.waitstatus_to_exitcode(status)
     if code:
         raise LskelError(
-            f"it was ended by {signal.Signals(-code).name}" if code < 0 else "it failed",
+            f"the process was ended by {signal.Signals(-code).name}" if code < 0 else "it failed",
             hint="a seccomp filter may kill who calls bpf(2): allow it in the profile",
         )
     result: _T = pickle.loads(answer)
@@ -52,8 +57,8 @@ def _child(function: Callable[[], object], write: int) -> NoReturn:
         with os.fdopen(write, "wb") as file:
             file.write(answer)
         os._exit(0)
-    except KeyboardInterrupt:
-        pass  # the parent says so
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass  # the parent says so, or is gone
     except BaseException:  # noqa: BLE001 - the child must not go on with the parent's work
         traceback.print_exc()
     finally:

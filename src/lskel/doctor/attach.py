@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lskel.doctor import tiny
 from lskel.doctor.apart import apart
 from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Place, Where
-from lskel.doctor.finding import NETWORK_RIGHTS, TRACING_RIGHTS, Finding, no, refused, unknown, yes
+from lskel.doctor.finding import GRANT, TRACING_RIGHTS, Finding, no, refused, unknown, yes
 from lskel.doctor.others import register_ops, replace_function
 from lskel.doctor.places import cgroup_root, enter_own_network, own_cgroup, own_file
 from lskel.errors import LskelError, printable
@@ -63,13 +63,13 @@ class _Other(NamedTuple):
 
 
 _OTHERS = (
-    _Other("freplace", "tracing", replace_function, "Linux 5.6, and no lockdown", NETWORK_RIGHTS),
+    _Other("freplace", "tracing", replace_function, "Linux 5.6, and no lockdown", TRACING_RIGHTS),
     _Other(
         "struct_ops",
         "network",
         register_ops,
         "Linux 5.6, CONFIG_DEBUG_INFO_BTF, CONFIG_INET",
-        (*TRACING_RIGHTS, Capability.NET_ADMIN),
+        TRACING_RIGHTS,
     ),
 )
 
@@ -80,7 +80,7 @@ def _attach_all() -> Iterator[KindLine]:
     try:
         enter_own_network()
     except LskelError as error:
-        remedy = "run it with CAP_SYS_ADMIN, in a container with --cap-add=SYS_ADMIN"
+        remedy = f"this process lacks CAP_SYS_ADMIN: {GRANT}"
         yield from _not_in(Where.NETWORK, unknown(f"nowhere to try it: {error.what}", remedy))
     else:
         yield from _attach_in(Where.NETWORK, Place())

@@ -39,7 +39,7 @@ def replace_function() -> None:
     code = asm.assemble()
     with ExitStack() as stack:
         called = stack.enter_context(
-            tiny.load_described(ProgType.SCHED_CLS, code, btf, [(0, main), (start, function)])
+            tiny.load_described(ProgType.SOCKET_FILTER, code, btf, [(0, main), (start, function)])
         )
         replacing = tiny.load_described(
             ProgType.EXT,
