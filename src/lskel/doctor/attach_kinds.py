@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from lskel.runtime.attach.perf_event import PerfType, SoftwareEvent
 from lskel.runtime.attach.sockmap import attach_sockmap
 from lskel.runtime.attach.tc import TcWay
 from lskel.runtime.attach.uprobe import attach_uprobe
+from lskel.runtime.attach.usdt import UsdtLink
 from lskel.runtime.permissions import Capability
 
 if TYPE_CHECKING:
@@ -181,7 +183,10 @@ def _uprobe_with_cookie(program: Any, place: Place) -> Link:
 
 def _probe_of_user_space(program: Any, place: Place) -> Link:
     """What a probe of SDT with a semaphore takes; the file has none that would be found."""
-    return attach_uprobe(program.fileno(), place.file, offset=1, ref_ctr_offset=2, cookie=_COOKIE)
+    link = attach_uprobe(program.fileno(), place.file, offset=1, ref_ctr_offset=2, cookie=_COOKIE)
+    stack = ExitStack()
+    stack.enter_context(link)
+    return UsdtLink(stack)
 
 
 def _many(program: Any, place: Place) -> Link:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType, ProgType
@@ -15,6 +16,9 @@ from lskel.runtime.attach.freplace import attach_freplace
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.struct_ops import register
 
+if TYPE_CHECKING:
+    from lskel.runtime.attach.link import Link
+
 # Congestion control that nobody asks for by its name.
 _OPS = "tcp_congestion_ops"
 _NAME = b"lskel_doctor"
@@ -23,7 +27,7 @@ _NAME_SIZE = 16
 _FUNCTIONS = ("ssthresh", "undo_cwnd", "cong_avoid")
 
 
-def replace_function() -> None:
+def replace_function() -> Link:
     """One program calls a function, which another one takes the place of. Neither is run."""
     asm = tiny.assembler()
     asm.emit(Insn(i.OP_CALL, 0, CallKind.SUBPROGRAM, imm=1))
@@ -50,11 +54,11 @@ def replace_function() -> None:
             attach_btf_id=function,
         )
         stack.enter_context(replacing)
-        attach_freplace(replacing.fileno()).close()
+        return attach_freplace(replacing.fileno())
 
 
-def register_ops() -> None:
-    """Congestion control of a name of its own is registered, and taken back at once."""
+def register_ops() -> Link:
+    """Congestion control of a name of its own is registered, until the result is closed."""
     kernel = KernelBtf()
     outer = kernel.find(VALUE_PREFIX + _OPS, Kind.STRUCT)
     inner = kernel.find(_OPS, Kind.STRUCT)
@@ -84,4 +88,4 @@ def register_ops() -> None:
         members = [Member(name, bytes(8), True, name) for name in _FUNCTIONS]
         members.append(Member("name", _NAME.ljust(_NAME_SIZE, b"\0"), False, None))
         value = kernel_struct.value(kernel, StructOps(_OPS, tuple(members)), programs)
-        register(made.fileno(), value, by_link=False).close()
+        return register(made.fileno(), value, by_link=False)
