@@ -21,6 +21,7 @@ from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.objects import Fd, link_info
 from lskel.runtime.permissions import Capability
 from lskel.runtime.program import ProgramDefinition
+from lskel.runtime.signals import uninterrupted
 
 if TYPE_CHECKING:
     from lskel.runtime.attach.link import Link
@@ -90,7 +91,8 @@ def _attach_all() -> Iterator[KindLine]:
         yield from _attach_in(Where.NETWORK, Place())
     yield from _attach_in_cgroup()
     for other in _OTHERS:
-        finding = _found(other.run, other.takes, other.rights)
+        with uninterrupted():
+            finding = _found(other.run, other.takes, other.rights)
         yield KindLine(other.name, other.group, finding)
 
 

@@ -183,7 +183,8 @@ def _uprobe_with_cookie(program: Any, place: Place) -> Link:
 
 def _probe_of_user_space(program: Any, place: Place) -> Link:
     """What a probe of SDT with a semaphore takes; the file has none that would be found."""
-    link = attach_uprobe(program.fileno(), place.file, offset=1, ref_ctr_offset=2, cookie=_COOKIE)
+    # Not where others are, which use another counter.
+    link = attach_uprobe(program.fileno(), place.file, offset=8, ref_ctr_offset=2, cookie=_COOKIE)
     stack = ExitStack()
     stack.enter_context(link)
     return UsdtLink(stack)
