@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
@@ -70,7 +69,7 @@ failure_options = gathered(
 
 
 def explanation_lines(explanation: Explanation) -> Sequence[str]:
-    """An explanation for a terminal; without colours where NO_COLOR is set (no-color.org)."""
+    """An explanation for a terminal."""
     from lskel.verifier.render import Tone, render
 
     styles: dict[Tone, dict[str, Any]] = {
@@ -81,6 +80,4 @@ def explanation_lines(explanation: Explanation) -> Sequence[str]:
         Tone.LABEL: {"bold": True},
         Tone.CODE: {"fg": "green"},
     }
-    if os.environ.get("NO_COLOR"):
-        return list(render(explanation))
     return list(render(explanation, lambda text, tone: click.style(text, **styles[tone])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lskel.cli import offers
 from lskel.cli.common import json_option, print_json
 from lskel.cli.failures import explanation_lines
 from lskel.cli.generation import Generation
@@ -15,14 +16,20 @@ from lskel.verifier.logs import logs_of, marked
 
 
 @click.command("verifier-log")
-@click.argument("log", metavar="FILE|-")
+@click.argument("log", metavar="FILE|-", shell_complete=offers.files)
 @click.option(
     "--object",
     "source",
     metavar="OBJ|X.lskel",
+    shell_complete=offers.files,
     help="What was loaded: it has source lines and names that the log lacks.",
 )
-@click.option("--program", metavar="NAME", help="Only this program, or the one the log is of.")
+@click.option(
+    "--program",
+    metavar="NAME",
+    shell_complete=offers.names(offers.programs),
+    help="Only this program, or the one the log is of.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print the whole log, too.")
 @json_option
 def command(

@@ -35,19 +35,37 @@ def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
     nothing is left loaded then. Errors of the options and of what the machine lacks are those of
     `prepare`.
     """
-    trace = loader.trace
-    check_byte_order(trace.name, trace.order)
     with ThisMachine() as machine, ExitStack() as stack:
-        prepared = with_given(prepare(trace, options, machine), options, stack)
-        # The context holds addresses of values in it until the last run of the loader.
-        ctx = build_context(trace, prepared, address_of)
+        prepared = _prepared(loader, options, machine, stack)
         with uninterrupted():
-            ran, result = _run(loader, ctx)
-            if result.value != 0:
-                raise _explain(ran, prepared, result)
-            loaded = kept(_handed_back(trace, prepared, ctx), prepared, options)
+            loaded = kept(_loaded(loader, prepared), prepared, options)
             stack.pop_all()
         return loaded
+
+
+def rehearse(loader: Loader, options: Options = DEFAULTS) -> None:
+    """Load everything and let it go; nothing is pinned.
+
+    Raises what `run` does, but for what pinning itself meets.
+    """
+    with ThisMachine() as machine, ExitStack() as stack:
+        prepared = _prepared(loader, options, machine, stack)
+        with uninterrupted():
+            _loaded(loader, prepared).close()
+
+
+def _prepared(loader: Loader, options: Options, machine: ThisMachine, stack: ExitStack) -> Prepared:
+    check_byte_order(loader.trace.name, loader.trace.order)
+    return with_given(prepare(loader.trace, options, machine), options, stack)
+
+
+def _loaded(loader: Loader, prepared: Prepared) -> Loaded:
+    # The context holds addresses of values in it until the last run of the loader.
+    ctx = build_context(loader.trace, prepared, address_of)
+    ran, result = _run(loader, ctx)
+    if result.value != 0:
+        raise _explain(ran, prepared, result)
+    return _handed_back(loader.trace, prepared, ctx)
 
 
 def _handed_back(trace: Trace, prepared: Prepared, ctx: bytearray) -> Loaded:

@@ -89,11 +89,11 @@ def _user_namespace(situation: Situation) -> str:
 
 
 def _no_capabilities(situation: Situation) -> str:
-    missing = _missing(situation, Capability.BPF, Capability.PERFMON)
-    if not missing:
+    lacks = missing(situation, Capability.BPF, Capability.PERFMON)
+    if not lacks:
         return ""
-    missing += _missing(situation, Capability.NET_ADMIN)
-    names = ", ".join(f"CAP_{capability.name}" for capability in missing)
+    lacks += missing(situation, Capability.NET_ADMIN)
+    names = ", ".join(f"CAP_{capability.name}" for capability in lacks)
     sysctl = situation.unprivileged_bpf_disabled
     closed = f" (kernel.unprivileged_bpf_disabled is {sysctl})" if sysctl else ""
     if situation.euid == 0:
@@ -122,7 +122,7 @@ def _seccomp(situation: Situation) -> str:
 
 
 def _no_net_admin(situation: Situation) -> str:
-    if not _missing(situation, Capability.NET_ADMIN):
+    if not missing(situation, Capability.NET_ADMIN):
         return ""
     return "this process lacks CAP_NET_ADMIN, which programs for the network need: grant it"
 
@@ -139,7 +139,9 @@ def _unknown(situation: Situation) -> str:
     )
 
 
-def _missing(situation: Situation, *wanted: Capability) -> tuple[Capability, ...]:
+def missing(situation: Situation, *wanted: Capability) -> tuple[Capability, ...]:
+    """Those of the wanted capabilities that a process lacks. Linux 5.8."""
+
     # CAP_SYS_ADMIN includes the two that were split off from it in 5.8.
     def has(capability: Capability) -> bool:
         return bool(situation.capabilities >> capability & 1)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Request(IntEnum):
     """Kinds of requests: RTM_*."""
 
+    #: For tests of what a kernel can do; skeletons do without.
+    NEWLINK = 16
     NEWQDISC = 36
     DELQDISC = 37
     GETQDISC = 38

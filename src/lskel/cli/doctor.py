@@ -1,0 +1,113 @@
+"""lskel doctor"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from lskel.cli import offers
+from lskel.cli.common import json_option, print_json
+from lskel.cli.generation import Generation, generation_options
+from lskel.cli.running import run_options
+from lskel.cli.sources import to_run
+from lskel.doctor import report
+from lskel.doctor.finding import Answer
+from lskel.doctor.object import examine_object
+from lskel.doctor.shown import MARKS, Table, object_tables, tables
+from lskel.errors import UsageError, printable
+from lskel.loader.model import Loader
+from lskel.replay.options import DEFAULTS, Options
+
+_COLOURS = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow", None: ""}
+
+
+@click.command("doctor")
+@click.argument("source", metavar="[OBJ|X.lskel]", required=False, shell_complete=offers.files)
+@click.option("-v", "--verbose", is_flag=True, help="Print the verifier's logs of what fails.")
+@generation_options
+@run_options
+@json_option
+def command(
+    source: str | None, verbose: bool, generation: Generation, options: Options, as_json: bool
+) -> int:
+    """Say what this machine allows and what is missing, each line with its remedy.
+
+    With an object or a bundle: whether it would load here and, if not, all that is in the way.
+
+    Everything is found out by doing it, and undone at once. Exit status 0 where loader programs
+    run, or the object would load; 1 where not.
+
+    \b
+    Example:
+        lskel doctor
+        lskel doctor hello.bpf.o
+        lskel doctor probe.lskel --target on_call=do_unlinkat --json
+    """
+    if source is None:
+        if (generation, options) != (Generation(), DEFAULTS):
+            raise UsageError("these options are for an object", hint="lskel doctor OBJ|X.lskel")
+        return _machine(as_json)
+    return _object(*to_run(source, generation, options), verbose, as_json)
+
+
+def _machine(as_json: bool) -> int:
+    examined = report.examine()
+    if as_json:
+        print_json(report.as_json(examined))
+    else:
+        _show(tables(examined), str(examined.verdict))
+    return 0 if examined.verdict.runs else 1
+
+
+def _object(loader: Loader, options: Options, verbose: bool, as_json: bool) -> int:
+    examined = examine_object(loader, options)
+    if as_json:
+        print_json(report.object_as_json(examined, verbose=verbose))
+    else:
+        _show(object_tables(examined), str(examined))
+        for item in examined.items if verbose else ():
+            for line in item.error.log if item.error else ():
+                click.echo(line, err=True)
+    return 0 if examined.loads else 1
+
+
+def _show(shown: Iterable[Table], verdict: str) -> None:
+    show = _show_rich if sys.stdout.isatty() else _show_plain
+    show(shown)
+    click.echo(verdict)
+
+
+def _show_plain(shown: Iterable[Table]) -> None:
+    for table in shown:
+        click.echo(table.title)
+        width = max((len(row.title) for row in table.rows), default=0)
+        for row in table.rows:
+            line = f"  {MARKS[row.answer]:2}  {row.title:{width}}  {row.said}"
+            click.echo(printable(line.rstrip()))
+            if row.remedy:
+                click.echo(printable(f"  {'':2}  {'':{width}}  -> {row.remedy}"))
+        click.echo()
+
+
+def _show_rich(shown: Iterable[Table]) -> None:
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    console = Console()
+    for table in shown:
+        console.print(Text(table.title, style="bold"))
+        grid = Grid.grid(padding=(0, 2, 0, 0))
+        for _ in range(3):
+            grid.add_column(overflow="fold")
+        for row in table.rows:
+            said = Text(printable(row.said))
+            if row.remedy:
+                said.append(f"\n-> {printable(row.remedy)}", style="cyan")
+            mark = Text(f"  {MARKS[row.answer]}", style=_COLOURS[row.answer])
+            # As text, so that nothing in a name is taken for markup.
+            grid.add_row(mark, Text(printable(row.title)), said)
+        console.print(grid)
+        console.print()

@@ -1,0 +1,168 @@
+"""Attaching a program of each kind, in a child process, in places where nothing passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from lskel.doctor import tiny
+from lskel.doctor.apart import apart
+from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Place, Where
+from lskel.doctor.finding import NETWORK_RIGHTS, TRACING_RIGHTS, Finding, no, refused, unknown, yes
+from lskel.doctor.others import register_ops, replace_function
+from lskel.doctor.places import cgroup_root, enter_own_network, own_cgroup, own_file
+from lskel.errors import LskelError, printable
+from lskel.object.sections import SectionSpec, parse_section
+from lskel.runtime.attach.kinds import program_class
+from lskel.runtime.files import read_text
+from lskel.runtime.kernel_btf import KernelBtf
+from lskel.runtime.objects import Fd
+from lskel.runtime.permissions import Capability
+from lskel.runtime.program import ProgramDefinition
+
+# Detaching is mostly waiting for CPUs that may still run the program. But tc programs of one
+# interface share a qdisc, which the last one takes away.
+_AT_ONCE = {Where.HERE: 8, Where.NETWORK: 1, Where.CGROUP: 8}
+_ACTIVE_LSMS = "/sys/kernel/security/lsm"
+
+
+class KindLine(NamedTuple):
+    """What became of a way to attach."""
+
+    name: str
+    group: str
+    finding: Finding
+
+
+def attach_all() -> tuple[KindLine, ...]:
+    """Every way to attach, tried once and detached again, by a child process."""
+    try:
+        return apart(lambda: tuple(_attach_all()))
+    except LskelError as error:
+        return tuple(nothing_tried(refused(error)))
+
+
+def nothing_tried(why: Finding) -> Iterator[KindLine]:
+    """The same finding for every kind."""
+    for kind in ATTACH_KINDS:
+        yield KindLine(kind.name, kind.group, why)
+    for other in _OTHERS:
+        yield KindLine(other.name, other.group, why)
+
+
+class _Other(NamedTuple):
+    """A way to attach that takes more than one program."""
+
+    name: str
+    group: str
+    run: Callable[[], None]
+    takes: str
+    rights: tuple[Capability, ...]
+
+
+_OTHERS = (
+    _Other("freplace", "tracing", replace_function, "Linux 5.6, and no lockdown", NETWORK_RIGHTS),
+    _Other(
+        "struct_ops",
+        "network",
+        register_ops,
+        "Linux 5.6, CONFIG_DEBUG_INFO_BTF, CONFIG_INET",
+        (*TRACING_RIGHTS, Capability.NET_ADMIN),
+    ),
+)
+
+
+def _attach_all() -> Iterator[KindLine]:
+    with own_file() as file:
+        yield from _attach_in(Where.HERE, Place(file=file))
+    try:
+        enter_own_network()
+    except LskelError as error:
+        remedy = "run it with CAP_SYS_ADMIN, in a container with --cap-add=SYS_ADMIN"
+        yield from _not_in(Where.NETWORK, unknown(f"nowhere to try it: {error.what}", remedy))
+    else:
+        yield from _attach_in(Where.NETWORK, Place())
+    yield from _attach_in_cgroup()
+    for other in _OTHERS:
+        finding = _found(other.run, other.takes, other.rights)
+        yield KindLine(other.name, other.group, finding)
+
+
+def _attach_in_cgroup() -> Iterator[KindLine]:
+    root = cgroup_root()
+    if not root:
+        why = no("there are no cgroups of version 2", "mount -t cgroup2 cgroup2 DIRECTORY")
+        yield from _not_in(Where.CGROUP, why)
+        return
+    try:
+        with own_cgroup(root) as cgroup:
+            lines = list(_attach_in(Where.CGROUP, Place(cgroup=cgroup)))
+    except LskelError as error:
+        yield from _not_in(Where.CGROUP, unknown(error.what, error.hint))
+    else:
+        yield from lines
+
+
+def _not_in(where: Where, why: Finding) -> Iterator[KindLine]:
+    for kind in ATTACH_KINDS:
+        if kind.where is where:
+            yield KindLine(kind.name, kind.group, why)
+
+
+def _attach_in(where: Where, place: Place) -> Iterator[KindLine]:
+    def line(kind: AttachKind) -> KindLine:
+        finding = _found(lambda: _attach(kind, place), kind.takes, kind.rights)
+        return KindLine(kind.name, kind.group, _called(kind, finding))
+
+    with ThreadPoolExecutor(_AT_ONCE[where]) as pool:
+        yield from pool.map(line, (kind for kind in ATTACH_KINDS if kind.where is where))
+
+
+def _found(run: Callable[[], None], takes: str, rights: tuple[Capability, ...]) -> Finding:
+    try:
+        run()
+    except LskelError as error:
+        # Where it was tried is no place that anybody knows.
+        return refused(error, takes, rights)._replace(said=printable(error.what))
+    return yes()
+
+
+def _attach(kind: AttachKind, place: Place) -> None:
+    spec = parse_section(kind.section)
+    attach_type = spec.attach_type or 0
+    definition = ProgramDefinition(kind.name, spec.kind, spec.target, spec.prog_type, attach_type)
+    program = program_class(spec.kind, spec.prog_type, attach_type)(definition)
+    with _load(spec, kind.result) as fd:
+        program.bind(fd, lambda _, __: None)
+        kind.attach(program, place).close()
+
+
+def _load(spec: SectionSpec, result: int) -> Fd:
+    fields: dict[str, int] = {}
+    if spec.attach_type is not None:
+        fields["expected_attach_type"] = spec.attach_type
+    if spec.sleepable:
+        fields["prog_flags"] = tiny.F_SLEEPABLE
+    if spec.btf_target is None:
+        return tiny.load_program(spec.prog_type, tiny.returns(result), **fields)
+    found = KernelBtf().find(spec.btf_target.prefix + spec.target, spec.btf_target.kind)
+    with ExitStack() as stack:
+        if found.module is not None:
+            fields["attach_btf_obj_fd"] = stack.enter_context(found.module).fileno()
+        fields["attach_btf_id"] = found.type_id
+        return tiny.load_program(spec.prog_type, tiny.returns(result), **fields)
+
+
+def _called(kind: AttachKind, finding: Finding) -> Finding:
+    """Programs of LSM hooks attach in kernels that do not call them, too."""
+    if not kind.name.startswith("lsm") or finding != yes():
+        return finding
+    try:
+        active = read_text(_ACTIVE_LSMS).split(",")
+    except OSError:
+        return finding
+    if "bpf" in active:
+        return finding
+    return no("the hooks call no BPF programs", f"boot with lsm={','.join([*active, 'bpf'])}")

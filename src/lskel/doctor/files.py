@@ -1,0 +1,89 @@
+"""Files and filesystems that loading and attaching use."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from lskel.doctor import tiny
+from lskel.doctor.finding import Finding, Probe, no, unknown, yes
+from lskel.doctor.places import cgroup_root
+from lskel.errors import LskelError
+from lskel.runtime import kconfig
+from lskel.runtime.attach.tracefs import ROOTS, read_tracefs
+from lskel.runtime.bpffs import is_on_bpffs
+from lskel.runtime.kallsyms import KALLSYMS, symbol_address
+from lskel.runtime.objects import obj_pin
+from lskel.runtime.permissions import why_refused
+from lskel.runtime.pins import ROOT
+from lskel.runtime.signals import uninterrupted
+from lskel.runtime.syscall import KernelError
+
+_CGROUP2 = "mount -t cgroup2 cgroup2 DIRECTORY"
+
+
+def _bpffs() -> Finding:
+    try:
+        mounted = is_on_bpffs(ROOT)
+    except LskelError as error:
+        return no(f"{ROOT}: {error.what}", f"mount -t bpf bpf {ROOT} (sysfs first)")
+    return yes(ROOT) if mounted else no(f"not mounted at {ROOT}", f"mount -t bpf bpf {ROOT}")
+
+
+def _pins() -> Finding:
+    """Pins a map, and takes it away at once; Ctrl-C waits so long."""
+    path = f"{ROOT}/lskel_doctor_{os.getpid()}"
+    with uninterrupted(), tiny.array() as array:
+        try:
+            obj_pin(array.fileno(), path)
+        except KernelError as error:
+            return no(error.what, f"it must be writable for this user; or mount one: {error.hint}")
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108
+    return yes()
+
+
+def _tracefs() -> Finding:
+    try:
+        read_tracefs("events/header_page", "event")
+    except LskelError as error:
+        return no(error.what, error.hint or f"mount -t tracefs tracefs {ROOTS[0]}")
+    return yes()
+
+
+def _kconfig() -> Finding:
+    config = kconfig.this_machine().config
+    if config.values is None:
+        return no(
+            f"neither {' nor '.join(config.looked_at)}",
+            "give values with --kconfig, or build the kernel with CONFIG_IKCONFIG_PROC "
+            "(modprobe configs)",
+        )
+    return yes(config.looked_at[0])
+
+
+def _kallsyms() -> Finding:
+    try:
+        # The first function of most kernels, and one of all.
+        found = symbol_address("_text") or symbol_address("schedule")
+    except KernelError as error:
+        return no(error.what, "sysctl -w kernel.kptr_restrict=0, as root")
+    except OSError as error:
+        return unknown(f"{KALLSYMS}: {error.strerror}", "mount -t proc proc /proc")
+    return yes() if found else no("they list no functions", f"CONFIG_KALLSYMS; {why_refused()}")
+
+
+def _cgroup2() -> Finding:
+    root = cgroup_root()
+    return yes(root) if root else no("not mounted", _CGROUP2)
+
+
+PROBES = (
+    Probe("files.bpffs", "bpffs", _bpffs),
+    Probe("files.pins", "pins can be made", _pins, ("permission.maps", "files.bpffs")),
+    Probe("files.tracefs", "tracefs", _tracefs),
+    Probe("files.kconfig", "kernel configuration", _kconfig),
+    Probe("files.kallsyms", "addresses of kernel symbols", _kallsyms),
+    Probe("files.cgroup2", "cgroups of version 2", _cgroup2),
+)

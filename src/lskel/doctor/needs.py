@@ -1,0 +1,49 @@
+"""What an object takes of the kernel beyond the ordinary, and whether it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lskel.bpf.enums import MapType
+from lskel.bpf.names import enum_name
+from lskel.doctor import files, loaders, map_types, permission, types
+from lskel.doctor.finding import Line, Probe, ask
+from lskel.trace import BtfFind, KsymFind, MapCreate, ProgLoad, Trace
+
+# Asked by everybody, and before what follows.
+_FIRST = ("permission.maps", "loader.syscall_programs")
+
+_NEEDED: dict[str, Callable[[Trace], bool]] = {
+    "btf.vmlinux": lambda trace: bool(trace.inputs) or _has_core(trace) or _finds(trace),
+    "loader.core": lambda trace: _has_core(trace),
+    "loader.btf_find": lambda trace: _finds(trace),
+    "loader.kallsyms": lambda trace: any(isinstance(op, KsymFind) for op in trace.ops),
+    "files.kconfig": lambda trace: trace.kconfig is not None,
+    "files.bpffs": lambda trace: any(made.is_pinned for made in trace.maps),
+}
+
+
+def needs(trace: Trace) -> tuple[Line, ...]:
+    """The lines of the report that matter for this trace."""
+    maps = {f"maps.{enum_name(MapType, o.type)}" for o in trace.ops if isinstance(o, MapCreate)}
+    wanted = {id_ for id_, is_needed in _NEEDED.items() if is_needed(trace)} | maps
+    known: dict[str, Line] = {}
+    lines = tuple(ask((probe for probe in _ALL if probe.id in {*wanted, *_FIRST}), known))
+    return tuple(line for line in lines if line.id in wanted)
+
+
+def _has_core(trace: Trace) -> bool:
+    return any(isinstance(op, ProgLoad) and len(op.core_relos) > 0 for op in trace.ops)
+
+
+def _finds(trace: Trace) -> bool:
+    return any(isinstance(op, BtfFind) for op in trace.ops)
+
+
+_ALL: tuple[Probe, ...] = (
+    *permission.PROBES,
+    *types.PROBES,
+    *loaders.PROBES,
+    *files.PROBES,
+    *map_types.PROBES,
+)

@@ -1,0 +1,165 @@
+"""The least that bpf(2) takes: maps, programs and BTF, which are gone when their fds are closed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from lskel.bpf import insn as i
+from lskel.bpf.asm import Assembler
+from lskel.bpf.attr import load
+from lskel.bpf.enums import Cmd, MapType, ProgType
+from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
+from lskel.btf.types import Kind
+from lskel.runtime.objects import Fd
+from lskel.runtime.syscall import address_of, bpf, host_attr
+
+NAME = b"lskel_doctor"
+# uapi/linux/bpf.h: BPF_F_SLEEPABLE.
+F_SLEEPABLE = 1 << 4
+
+_LICENSE = b"GPL\0"
+_WORD = 4
+_FUNC_INFO_SIZE = 8
+_CORE_RELO_SIZE = 16
+
+
+def create_map(
+    map_type: MapType, key_size: int, value_size: int, max_entries: int, **fields: int
+) -> Fd:
+    """BPF_MAP_CREATE; `fields` are others of the attr. BpfError where the kernel refuses."""
+    last = max(("map_name", *fields), key=lambda name: sum(MAP_CREATE[name]))
+    attr = host_attr(
+        MAP_CREATE,
+        last,
+        map_type=map_type,
+        key_size=key_size,
+        value_size=value_size,
+        max_entries=max_entries,
+        map_name=NAME,
+        **fields,
+    )
+    return Fd(bpf(Cmd.MAP_CREATE, attr))
+
+
+def array() -> Fd:
+    """An array of one number."""
+    return create_map(MapType.ARRAY, 4, 4, 1)
+
+
+def load_program(prog_type: ProgType, code: bytes, **fields: int) -> Fd:
+    """BPF_PROG_LOAD; `fields` are others of the attr. BpfError where the kernel refuses."""
+    last = max(("prog_name", *fields), key=lambda name: sum(PROG_LOAD[name]))
+    attr = host_attr(
+        PROG_LOAD,
+        last,
+        prog_type=prog_type,
+        insn_cnt=i.count(code),
+        insns=address_of(code),
+        license=address_of(_LICENSE),
+        prog_name=NAME,
+        **fields,
+    )
+    return Fd(bpf(Cmd.PROG_LOAD, attr))
+
+
+def load_described(
+    prog_type: ProgType,
+    code: bytes,
+    types: Btf,
+    functions: Sequence[tuple[int, int]],
+    core_relos: bytes = b"",
+    *,
+    flags: int = 0,
+    attach_prog_fd: int = 0,
+    attach_btf_id: int = 0,
+) -> Fd:
+    """A program with BTF; `functions` are the first instruction and the BTF id of each."""
+    info = b"".join(_word(start) + _word(type_id) for start, type_id in functions)
+    described = {
+        "func_info": address_of(info),
+        "func_info_cnt": len(functions),
+        "func_info_rec_size": _FUNC_INFO_SIZE,
+    }
+    if core_relos:
+        described |= {
+            "core_relos": address_of(core_relos),
+            "core_relo_cnt": len(core_relos) // _CORE_RELO_SIZE,
+            "core_relo_rec_size": _CORE_RELO_SIZE,
+        }
+    with types.load() as btf:
+        return load_program(
+            prog_type,
+            code,
+            prog_btf_fd=btf.fileno(),
+            prog_flags=flags,
+            attach_prog_fd=attach_prog_fd,
+            attach_btf_id=attach_btf_id,
+            **described,
+        )
+
+
+def run_program(program: Fd) -> int:
+    """BPF_PROG_RUN of a SYSCALL program without a context: what it returns, signed."""
+    attr = host_attr(TEST, "ctx_out", prog_fd=program.fileno())
+    bpf(Cmd.PROG_RUN, attr)
+    value = load(attr, TEST, "retval", sys.byteorder)
+    return value - (1 << 32) if value >> 31 else value
+
+
+def assembler() -> Assembler:
+    """For code of this machine's byte order."""
+    return Assembler(sys.byteorder)
+
+
+def returns(value: int) -> bytes:
+    """A program that does nothing."""
+    asm = assembler()
+    asm.mov_imm(0, value)
+    asm.exit()
+    return asm.assemble()
+
+
+def _word(value: int) -> bytes:
+    return value.to_bytes(_WORD, sys.byteorder)
+
+
+class Btf:
+    """BTF put together type by type; ids begin at 1 (Documentation/bpf/btf.rst)."""
+
+    def __init__(self) -> None:
+        self._types: list[bytes] = []
+        self._strings = bytearray(1)
+
+    def string(self, text: str) -> int:
+        """The offset of a string."""
+        if not text:
+            return 0
+        self._strings += text.encode() + b"\0"
+        return len(self._strings) - len(text.encode()) - 1
+
+    def add(
+        self, kind: Kind, name: str, number: int, size_or_type: int, *words: int, flag: int = 0
+    ) -> int:
+        """A type: `number` is the vlen or linkage, `words` what follows; its id."""
+        info = flag << 31 | kind << 24 | number
+        fields = (self.string(name), info, size_or_type, *words)
+        self._types.append(b"".join(map(_word, fields)))
+        return len(self._types)
+
+    def add_int(self) -> int:
+        """`int`."""
+        return self.add(Kind.INT, "int", 0, 4, 1 << 24 | 32)
+
+    def raw(self) -> bytes:
+        """The bytes."""
+        types = b"".join(self._types)
+        header = 0xEB9F.to_bytes(2, sys.byteorder) + bytes((1, 0))
+        sizes = (24, 0, len(types), len(types), len(self._strings))
+        return header + b"".join(map(_word, sizes)) + types + bytes(self._strings)
+
+    def load(self) -> Fd:
+        """BPF_BTF_LOAD; BpfError where the kernel refuses."""
+        raw = self.raw()
+        attr = host_attr(BTF_LOAD, "btf_log_level", btf=address_of(raw), btf_size=len(raw))
+        return Fd(bpf(Cmd.BTF_LOAD, attr))

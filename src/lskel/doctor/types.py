@@ -1,0 +1,99 @@
+"""The kernel's types: what is there to be found, and what BTF the kernel takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from lskel.btf.btf import Btf
+from lskel.btf.types import Kind
+from lskel.doctor import tiny
+from lskel.doctor.finding import Finding, Probe, fact, no, yes
+from lskel.errors import LskelError
+from lskel.runtime.kernel_btf import VMLINUX, KernelBtf
+from lskel.runtime.objects import Kind as Object
+from lskel.runtime.objects import btf_info, by_id, ids
+
+_DIRECTORY = "/sys/kernel/btf"
+_NO_MODULES = "run it as root: CAP_SYS_ADMIN is needed to look into the BTF of modules"
+_WITHOUT = (
+    "objects that need such types do not load; compile with an older -mcpu, or leave them out"
+)
+
+
+def _vmlinux() -> Finding:
+    try:
+        return yes(f"{len(KernelBtf().vmlinux.raw) >> 10} KiB")
+    except LskelError as error:
+        return no(error.what, f"{error.hint}, and {VMLINUX} must be readable")
+
+
+def _modules() -> Finding:
+    names = sorted(name for name in os.listdir(_DIRECTORY) if name != "vmlinux")  # noqa: PTH208
+    return fact(f"of {len(names)} modules" if names else "of no module")
+
+
+def _split() -> Finding:
+    """The BTF of one module, read as what goes on where vmlinux's ends."""
+    for number in ids(Object.BTF):
+        with by_id(Object.BTF, number) as fd:
+            info = btf_info(fd.fileno())
+            if info.kernel and info.name != "vmlinux":
+                raw = btf_info(fd.fileno(), data=True).data
+                Btf(raw, KernelBtf().vmlinux)
+                return yes(f"that of {info.name} was read")
+    return fact("there is none to be read")
+
+
+def _float(btf: tiny.Btf) -> None:
+    btf.add(Kind.FLOAT, "double", 0, 8)
+
+
+def _decl_tag(btf: tiny.Btf) -> None:
+    number = btf.add_int()
+    struct = btf.add(Kind.STRUCT, "s", 1, 4, btf.string("m"), number, 0)
+    btf.add(Kind.DECL_TAG, "tag", 0, struct, 0xFFFFFFFF)
+
+
+def _type_tag(btf: tiny.Btf) -> None:
+    tag = btf.add(Kind.TYPE_TAG, "tag", 0, btf.add_int())
+    btf.add(Kind.PTR, "", 0, tag)
+
+
+def _enum64(btf: tiny.Btf) -> None:
+    btf.add(Kind.ENUM64, "e", 1, 8, btf.string("value"), 1, 1)
+
+
+def _global_function(btf: tiny.Btf) -> None:
+    proto = btf.add(Kind.FUNC_PROTO, "", 0, btf.add_int())
+    btf.add(Kind.FUNC, "f", 1, proto)
+
+
+def _takes(kind: str, make: Callable[[tiny.Btf], None]) -> Probe:
+    def run() -> Finding:
+        btf = tiny.Btf()
+        make(btf)
+        try:
+            btf.load().close()
+        except LskelError as error:
+            return no(error.what, _WITHOUT)
+        return yes()
+
+    return Probe(f"btf.{kind.lower()}", f"takes {kind}", run, ("permission.maps",))
+
+
+PROBES = (
+    Probe("btf.vmlinux", "types of the kernel (vmlinux)", _vmlinux),
+    Probe("btf.modules", "types of modules", _modules, ("btf.vmlinux",)),
+    Probe(
+        "btf.split",
+        "types of modules can be read",
+        _split,
+        ("permission.maps", "btf.vmlinux"),
+    ),
+    _takes("FUNC", _global_function),
+    _takes("FLOAT", _float),
+    _takes("DECL_TAG", _decl_tag),
+    _takes("TYPE_TAG", _type_tag),
+    _takes("ENUM64", _enum64),
+)

@@ -1,0 +1,1 @@
+"""What doctor says, and what loading and attaching then do."""

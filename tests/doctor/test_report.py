@@ -1,0 +1,255 @@
+"""lskel doctor: what it says of this machine is so, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lskel.cli import main
+from lskel.doctor import report
+from lskel.doctor.attach_kinds import ATTACH_KINDS
+from lskel.runtime.permissions import Capability
+from tests.attach.cases import CASES
+from tests.attach.cases.case import Case
+from tests.attach.exercise import bundle, exercise
+from tests.attach.freplace import replace_functions
+from tests.doctor.confined import (
+    Action,
+    as_nobody,
+    in_user_namespace,
+    with_capabilities,
+    without_bpf,
+)
+from tests.doctor.exercise import mounted, whole_report
+from tests.doctor.left import nothing_left
+
+pytestmark = pytest.mark.kernel
+
+Report = dict[str, Any]
+
+# Ways to attach that are one for doctor, or say nothing of the kernel: whether an interface has XDP
+# in its driver is that one's affair.
+LEFT_OUT = {
+    "raw_tp (given)",
+    "uprobe (given)",
+    "uprobe (offset)",
+    "uprobe.multi (given)",
+    "usdt (cookie)",
+    "xdp (generic)",
+    "xdp (native)",
+}
+COMMAND = (sys.executable, "-m", "lskel", "doctor")
+SHOWN = [case for case in CASES if case.name not in LEFT_OUT]
+
+
+@pytest.fixture(scope="module")
+def here() -> Report:
+    with mounted():
+        return whole_report()
+
+
+def answers(found: Report) -> dict[str, str]:
+    """The answers by the ids of lines."""
+    return {line["id"]: line["answer"] for lines in found["sections"].values() for line in lines}
+
+
+def kinds(found: Report) -> dict[str, str]:
+    """The answers by ways to attach."""
+    return {line["kind"]: line["answer"] for line in found["attach"]}
+
+
+def confined() -> Report:
+    return report.as_json(report.examine())
+
+
+def test_every_way_to_attach_is_there(here: Report) -> None:
+    assert set(kinds(here)) == {case.name for case in SHOWN} | {"freplace", "struct_ops"}
+    assert len(kinds(here)) == len(ATTACH_KINDS) + 2
+
+
+@pytest.mark.parametrize("case", SHOWN, ids=[case.name for case in SHOWN])
+def test_as_attaching_does(case: Case, here: Report, tmp_path: Path) -> None:
+    """A program is attached, runs, and is detached; where doctor says no, it is refused."""
+    runs = exercise(case.name, bundle(case.object, tmp_path))
+    assert (runs.during > 0) == (kinds(here)[case.name] == "yes"), runs
+
+
+def test_freplace_as_attaching_does(here: Report, tmp_path: Path) -> None:
+    refused = replace_functions(
+        bundle("freplace_target", tmp_path), bundle("freplace", tmp_path)
+    ).refused
+    assert (refused == "") == (kinds(here)["freplace"] == "yes")
+
+
+def test_what_is_not_well_has_a_remedy(here: Report) -> None:
+    lines = [line for lines in here["sections"].values() for line in lines] + here["attach"]
+    assert all(line["remedy"] for line in lines if line["answer"] in ("no", "unknown"))
+    assert not any(line["remedy"] for line in lines if line["answer"] in ("yes", None))
+
+
+def test_loaders_run_where_tests_of_loaders_run(here: Report) -> None:
+    assert here["runs"] is True
+    assert here["form"] == "table"
+    found = answers(here)
+    assert {found[f"loader.{form}"] for form in ("table", "unrolled")} == {"yes"}
+
+
+def test_facts(here: Report) -> None:
+    said = {line["id"]: line["said"] for lines in here["sections"].values() for line in lines}
+    assert said["kernel.release"] == os.uname().release
+    assert said["kernel.page_size"] == f"{os.sysconf('SC_PAGE_SIZE')} bytes"
+    assert said["kernel.byte_order"] == sys.byteorder
+
+
+def test_nothing_is_left() -> None:
+    with mounted(), nothing_left():
+        whole_report()
+
+
+def test_what_is_not_mounted_is_said() -> None:
+    """With an empty /sys."""
+
+    code = (
+        "import ctypes, json, subprocess;"
+        "ctypes.CDLL(None).unshare(0x20000);"  # CLONE_NEWNS
+        "subprocess.run(['mount', '--make-rprivate', '/'], check=True);"
+        "subprocess.run(['mount', '-t', 'tmpfs', 'none', '/sys'], check=True);"
+        "from lskel.doctor import report;"
+        "print(json.dumps(report.as_json(report.examine())))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    found: Report = json.loads(done.stdout)
+    assert answers(found)["files.bpffs"] == "no"
+    assert answers(found)["files.tracefs"] == "no"
+    assert answers(found)["btf.vmlinux"] == "no"
+    assert kinds(found)["tp"] == "no"
+    assert kinds(found)["raw_tp"] == "yes"
+    assert found["runs"] is True
+
+
+def test_pins(bpffs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lskel.doctor.files.ROOT", str(bpffs))
+    found = confined()
+    assert answers(found)["files.bpffs"] == "yes"
+    assert answers(found)["files.pins"] == "yes"
+    assert not list(bpffs.glob("lskel*"))
+
+
+# -- who may do less -------------------------------------------------------------------------------
+
+
+def everything_else_is_unknown(found: Report) -> None:
+    """Nobody may ask: that is not the same as no."""
+    assert found["runs"] is False
+    assert answers(found)["permission.maps"] == "no"
+    assert answers(found)["loader.table"] == "unknown"
+    assert set(kinds(found).values()) == {"unknown"}
+
+
+def test_as_nobody(here: Report) -> None:
+    with nothing_left():
+        found = as_nobody(confined)
+    everything_else_is_unknown(found)
+    (line,) = (x for x in found["sections"]["permission"] if x["id"] == "permission.capabilities")
+    assert line["said"] == "has none"
+    assert "CAP_BPF" in line["remedy"]
+
+
+def test_in_a_user_namespace(here: Report) -> None:
+    found = in_user_namespace(confined)
+    everything_else_is_unknown(found)
+    assert answers(found)["permission.user_namespace"] == "no"
+
+
+@pytest.mark.parametrize("action", Action)
+def test_under_a_seccomp_filter(action: Action, here: Report) -> None:
+    found = without_bpf(action, confined)
+    everything_else_is_unknown(found)
+    (line,) = (x for x in found["sections"]["permission"] if x["id"] == "permission.maps")
+    assert "seccomp" in line["remedy"]
+
+
+def test_with_the_capabilities_of_a_container(here: Report) -> None:
+    """Loaders run; what there is of the network cannot be told."""
+    with nothing_left():
+        found = with_capabilities((Capability.BPF, Capability.PERFMON), confined)
+    assert found["runs"] is True
+    assert kinds(found)["raw_tp"] == "yes"
+    assert answers(found)["permission.network"] == "unknown"
+    assert kinds(found)["xdp"] == "unknown"
+    assert kinds(found)["fentry"] == kinds(here)["fentry"]
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Permission"
+    assert lines[-1].startswith("loaders run here in the table form; ")
+    assert any(line.startswith("  ok  bpf_loop") for line in lines)
+
+
+def test_exit_status_without_permission(here: Report, capfd: pytest.CaptureFixture[str]) -> None:
+    assert as_nobody(lambda: main(["doctor"])) == 1
+
+
+def test_options_without_an_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--kconfig", "CONFIG_HZ=1"]) == 1
+    assert "these options are for an object" in capsys.readouterr().err
+
+
+def on_terminal(**environment: str) -> str:
+    """What is shown on a terminal."""
+    ours, theirs = os.openpty()
+    env = {**os.environ, "TERM": "xterm", **environment}
+    process = subprocess.Popen(COMMAND, stdout=theirs, env=env)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 1 << 16):
+            shown += part
+    except OSError:
+        pass  # so a terminal ends
+    os.close(ours)
+    assert process.wait() == 0
+    return shown.decode()
+
+
+def test_colours() -> None:
+    assert "\x1b[32m" in on_terminal()
+    assert "\x1b[3" not in on_terminal(NO_COLOR="1")
+
+
+@pytest.fixture(scope="module")
+def duration() -> float:
+    """Seconds from the start of the command to its end."""
+    begin = time.monotonic()
+    subprocess.run(COMMAND, stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("moment", [number / 10 for number in range(2, 10)])
+def test_interrupted(moment: float, duration: float) -> None:
+    """Ctrl-C goes to all processes of the terminal."""
+    with nothing_left():
+        process = subprocess.Popen(
+            COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )
+        time.sleep(moment * duration)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate()
+        if process.returncode == -signal.SIGINT:
+            return  # Python itself was still about to begin
+        assert process.returncode in (0, 130)
+        assert b"Traceback" not in errors
