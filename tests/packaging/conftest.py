@@ -41,9 +41,12 @@ def tracked() -> list[str]:
 
 def _is_ignored(path: Path) -> bool:
     """By .gitignore, all patterns of which are of directories."""
-    patterns = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
-    parents = list(path.parents)
-    return any(fnmatch(parent.name, p) or str(parent) == p for parent in parents for p in patterns)
+    patterns = (ROOT / ".gitignore").read_text().split()
+    return any(
+        f"/{parent}/" == p if p.startswith("/") else fnmatch(f"{parent.name}/", p)
+        for parent in path.parents
+        for p in patterns
+    )
 
 
 def build(source: Path) -> Dist:
