@@ -142,5 +142,6 @@ def desk(directory: Path, clang: str) -> Iterator[Desk]:
         assert room.stdout.readline() == "ready\n"
         enter = ("nsenter", "--target", str(room.pid), "--mount", "--net", "--wdns=/mnt")
         made = Desk(directory, enter, stack)
-        made.keep(sys.executable, _WORK)
+        work = made.keep(sys.executable, _WORK)
+        assert work.stdout is not None and work.stdout.readline() == "working\n"
         yield made

@@ -35,6 +35,7 @@ NOT_RUN: dict[tuple[str, str], Reason] = {
         for command in (
             "lskel load probe.lskel --target on_call=do_unlinkat --no-autoload on_return",
             "lskel run probe.bpf.o --target on_call=do_unlinkat --kconfig CONFIG_HZ=250",
+            "lskel doctor probe.lskel --target on_call=do_unlinkat --json",
         )
     },
     **{

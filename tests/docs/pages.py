@@ -24,9 +24,8 @@ from typing import NamedTuple
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTS = tuple(
-    sorted(path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
-)
+_WHERE = ("*.md", "docs/**/*.md", "benchmarks/*.md")
+DOCUMENTS = tuple(sorted(path.relative_to(ROOT) for where in _WHERE for path in ROOT.glob(where)))
 INTERRUPT = "^C"
 _OUTPUT = "output"
 _INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?')

@@ -14,9 +14,10 @@ _EACH = 5
 
 
 def main() -> None:
-    """For ever."""
+    """For ever; says when it begins."""
     listener = socket.create_server(("127.0.0.1", 0))
     packets = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    print("working", flush=True)
     for turn in itertools.count():
         Path("/etc/hostname").read_bytes()
         with socket.create_connection(listener.getsockname()), listener.accept()[0]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -96,7 +95,7 @@ def command(
         report = explain(given, Request(options, measure, *(inputs[1] if against else ())))
     content = f"{to_json(report)}\n".encode() if as_json else page(report)
     if output == STDIN:
-        sys.stdout.buffer.write(content)
+        click.echo(content, nl=False)
     else:
         write_whole(output, content)
 

@@ -10,7 +10,8 @@ from lskel.cli.failures import explanation_lines
 from lskel.cli.generation import Generation
 from lskel.cli.sources import open_source, read
 from lskel.errors import at
-from lskel.verifier.explain import explain, to_json
+from lskel.verifier.explain import explain
+from lskel.verifier.explanation import to_json
 from lskel.verifier.logs import logs_of, marked
 
 
@@ -46,12 +47,14 @@ def command(
         lskel load tool.bpf.o --log-file log || lskel verifier-log log --json
     """
     text = read(log).decode("utf-8", "replace")
-    opened = None if source is None else open_source(source, Generation())
     with at(log):
         logs = logs_of(text, program)
-    explanations = [
-        explain(item.lines, program=item.program or program or "", source=opened) for item in logs
-    ]
+    opened = None if source is None else open_source(source, Generation())
+    with at(source or log):
+        explanations = [
+            explain(item.lines, program=item.program or program or "", source=opened)
+            for item in logs
+        ]
     if as_json:
         print_json({"programs": [to_json(explanation) for explanation in explanations]})
         return
