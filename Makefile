@@ -4,16 +4,19 @@
 # make docs      build the documentation as a site in build/site
 # make bench     run the benchmarks
 # make examples  compile examples/*.bpf.c anew
+# make web       build the page of lskel explain anew
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Without root and without sudo, lskel shows in its simulator what it would do.
 SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
-SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h')
+SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h' \
+	-o -name '*.html')
 
 TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc g++ libc6-dev make \
-	iproute2 valgrind chromium unzip util-linux libcap2-bin runc systemd
+	iproute2 valgrind chromium chromium-driver unzip util-linux libcap2-bin jq runc systemd \
+	$(if $(shell command -v npm),,nodejs npm)
 VM_PACKAGES := linux-image-amd64 linux-image-6.12-amd64 qemu-system-x86 busybox-static kmod
 
 DEMO ?= syscount
@@ -29,7 +32,7 @@ build/%.lskel: examples/%.bpf.o $(VENV)/installed
 	@mkdir -p $(@D)
 	$(BIN)/lskel gen $< -o $@
 
-test: $(VENV)/test-packages lint docs
+test: $(VENV)/test-packages lint web-check docs
 	$(BIN)/pytest -n 2
 	$(MAKE) test-vm
 
@@ -42,8 +45,19 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The page that web/ is built into is in the repository, so that nobody else needs npm.
+web: web/node_modules/installed
+	cd web && npm run build
+
+web-check: web/node_modules/installed
+	cd web && npm run check
+
+web/node_modules/installed: web/package-lock.json
+	cd web && npm ci
+	@touch $@
+
 docs: $(VENV)/installed-dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/test-packages $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
@@ -52,7 +66,7 @@ examples:
 	$(MAKE) -C examples --always-make
 
 clean:
-	rm -rf $(VENV) .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache build dist web/node_modules src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -83,5 +97,5 @@ $(VENV)/vm-packages: PACKAGES = $(VM_PACKAGES)
 $(VENV)/test-packages $(VENV)/vm-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
 	if scripts/setup-debian.sh $(PACKAGES); then touch $@; else test "$$CI" != true; fi
 
-.PHONY: help demo test test-vm lint docs bench examples clean
+.PHONY: help demo test test-vm lint web web-check docs bench examples clean
 .DELETE_ON_ERROR:

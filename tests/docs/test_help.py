@@ -51,8 +51,10 @@ BEFORE = """
 cp examples/*.bpf.o .
 mkdir build
 cp examples/*.bpf.o build
-for name in trace probe execsnoop tcpconnlat; do lskel gen $name.bpf.o -o $name.lskel; done
-bpftool gen skeleton -L tool.bpf.o name tool > tool.lskel.h
+cp hello.bpf.o old.bpf.o
+cp syscount.bpf.o new.bpf.o
+for name in hello trace probe execsnoop tcpconnlat; do lskel gen $name.bpf.o -o $name.lskel; done
+for name in hello tool; do bpftool gen skeleton -L $name.bpf.o name $name > $name.lskel.h; done
 lskel load tool.bpf.o -v 2> build.log || true
 """
 

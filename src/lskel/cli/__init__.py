@@ -25,6 +25,7 @@ COMMANDS = {
     "trace": "Replay in the simulator and print each system call.",
     "diff": "Compare what two loaders do.",
     "inspect": "Show maps, programs, externs, sections and sizes.",
+    "explain": "Write a page that shows all of an object or loader.",
     "disasm": "Show instructions with names and source lines.",
     "verifier-log": "Explain why a verifier refused a program.",
     "doctor": "Say what this machine allows, and whether an object would load.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -76,6 +77,12 @@ def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -
     given = ", ".join(options)
     if given and len(sources) > 1:
         raise UsageError(f"{given}: only for one object", hint=f"run {command} for each")
+
+
+def same_file(source: str, output: str) -> bool:
+    """Whether writing the output would overwrite what it is made from."""
+    paths = Path(source), Path(output)
+    return all(path.is_file() for path in paths) and paths[0].samefile(paths[1])
 
 
 def print_json(value: Any) -> None:

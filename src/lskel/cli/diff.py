@@ -7,10 +7,10 @@ import click
 from lskel.cli.common import json_option, print_json
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import simulation_options
-from lskel.cli.sources import Kind, kind_of, read, simulate
+from lskel.cli.sources import applicable, kind_of, read, simulate
 from lskel.cli.status import DIFFERENT, Status
 from lskel.replay.compare import describe, differences
-from lskel.replay.options import DEFAULTS, Options
+from lskel.replay.options import Options
 
 
 @click.command("diff")
@@ -33,20 +33,11 @@ def command(a: str, b: str, generation: Generation, options: Options, as_json: b
         lskel diff hello.lskel.h hello.bpf.o
     """
     files = [(read(source), source) for source in (a, b)]
-    kinds = {kind_of(data) for data, _ in files}
-    replays = []
-    for data, source in files:
-        kind = kind_of(data)
-        is_generated = kind is not Kind.OBJECT and Kind.OBJECT in kinds
-        is_fixed = kind is Kind.HEADER and len(kinds) > 1
-        replays.append(
-            simulate(
-                data,
-                source,
-                Generation() if is_generated else generation,
-                DEFAULTS if is_fixed else options,
-            )
-        )
+    kinds = [kind_of(data) for data, _ in files]
+    replays = [
+        simulate(data, source, *applicable(kind, kinds, generation, options))
+        for (data, source), kind in zip(files, kinds, strict=True)
+    ]
     found = list(differences(replays[0].records, replays[1].records))
     if as_json:
         print_json(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from lskel.cli.common import json_option, only_for_one, pairs, print_json
+from lskel.cli.common import json_option, only_for_one, pairs, print_json, same_file
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.sources import STDIN, generate_source
 from lskel.cli.status import Status
@@ -94,7 +94,7 @@ def command(
         lskel gen parser.o -o parser.lskel --type parse=sk_skb:sk_skb_stream_parser
     """
     for source in objects:
-        if _is_same(source, output):
+        if same_file(source, output):
             raise UsageError(f"{output}: would overwrite the object itself")
     into_directory = output.endswith("/") or Path(output).is_dir()
     language = Language(lang) if lang else language_of(output)
@@ -130,11 +130,6 @@ class _How(NamedTuple):
             loader = generate(loader.trace, form)
         with at(source):
             return loader, render(loader, self.language, self.options)
-
-
-def _is_same(source: str, output: str) -> bool:
-    paths = Path(source), Path(output)
-    return all(path.is_file() for path in paths) and paths[0].samefile(paths[1])
 
 
 def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, Any]:

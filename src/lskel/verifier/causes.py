@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from lskel.verifier.patterns import slots
 
+# The causes that follow from more than the message.
+STALE = "stale-pointer"
+
 
 class Place(Enum):
     """Where the mistake is."""
@@ -57,11 +60,16 @@ def match(messages: Sequence[str]) -> Match | None:
     Of several messages of one cause the last counts: a log of BTF lists all types before it.
     """
     for cause in CAUSES:
-        for number, message in reversed(list(enumerate(messages))):
-            for said in cause.messages:
+        for said in cause.messages:
+            for number, message in reversed(list(enumerate(messages))):
                 if (found := slots(said.template, message)) is not None:
                     return Match(cause, number, found)
     return None
+
+
+def cause_of(id: str) -> Cause:
+    """The cause of this id; it must be in the table."""
+    return next(cause for cause in CAUSES if cause.id == id)
 
 
 def _said(*templates: str | Said) -> tuple[Said, ...]:
@@ -72,10 +80,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "core-relocation",
         "this kernel lacks a type, field or enumerator that the program asks for",
-        "A CO-RE relocation found nothing in the kernel's BTF, so that this instruction was "
-        "replaced by a call that cannot be. It is allowed only where the program never gets to "
-        "it.",
-        "Ask first whether it exists, or compile against this kernel's vmlinux.h.",
+        "A CO-RE relocation found nothing in the kernel's BTF, so that the instruction became a "
+        "call that cannot be made.",
+        "Ask whether it exists before it is used, or compile against this kernel's vmlinux.h.",
         _said(
             "invalid func unknown#195896080",
             Said("unknown func unknown#195896080", "before 5.18"),
@@ -87,8 +94,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "missing-symbol",
         "this kernel does not have a function or variable that the program needs",
-        "Neither the kernel nor its loaded modules export the symbol: another version or another "
-        "configuration has it.",
+        "Neither the kernel nor its loaded modules have the symbol: it is in another version, or "
+        "needs another configuration.",
         "Declare it __weak and test it before use, or load the module that has it.",
         _said(
             "ldimm64 failed to find the address for kernel symbol '{symbol}'.",
@@ -103,9 +110,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "null-check",
         "a pointer that may be NULL is used without a check",
-        "What gave this pointer may fail, and returns NULL then. The verifier wants to see a "
-        "comparison with NULL on every way from there to this use.",
-        "Compare the pointer with NULL before it is used, and leave where it is.",
+        "What this pointer comes from returns NULL when it fails. The verifier wants to see a "
+        "comparison with NULL on every way from there to here.",
+        "Compare the pointer with NULL before it is used, and return if it is.",
         _said(
             "R{reg} invalid mem access '*or_null*'",
             "R{reg} pointer arithmetic on *or_null* prohibited, null-check it first",
@@ -121,10 +128,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "negative-index",
         "an index or size may be negative",
-        "The verifier knows no lower bound of 0 for this number: it is signed, or comes from a "
-        "signed type. A negative one would reach before the start of the memory.",
-        "Make the variable unsigned, or check that it is not negative, in the type in which it is "
-        "used.",
+        "The verifier sees a number that may be below 0, as its type is signed. That would reach "
+        "before the start of the memory.",
+        "Make the variable unsigned, or check that it is not negative.",
         _said(
             "R{reg} min value is negative, either use unsigned index or do a if (index >=0) check.",
             "R{reg} min value is negative, either use unsigned or 'var &= const'",
@@ -136,9 +142,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "unbounded-access",
         "nothing bounds an index, offset or size",
-        "The verifier knows no upper bound for this number, so that the access could be anywhere. "
-        "A check counts only if it is made on the very value that is used, on every way to here.",
-        "Check the number against the size, or mask it, just before it is used.",
+        "The verifier knows no upper bound for this number. A check counts only if it is made on "
+        "the very value that is used, on every way to here.",
+        "Compare the number with the size, or mask it, right before it is used.",
         _said(
             "R{reg} unbounded memory access*",
             "math between {type} pointer and register with unbounded min value is not allowed",
@@ -150,10 +156,10 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "packet-bounds",
-        "packet data is read without a check against its end",
-        "Each access to a packet must be preceded by a comparison of the same pointer, plus what "
-        "is read, with data_end. What is checked is lost when a helper changes the packet.",
-        "Compare with data_end first; after helpers such as bpf_skb_pull_data load data and "
+        "packet data is accessed without a check against its end",
+        "Each access to a packet needs a comparison of the same pointer, plus what is accessed, "
+        "with data_end.",
+        "Compare with data_end first. After helpers that change the packet, load data and "
         "data_end anew.",
         _said(
             "invalid access to packet, off={off} size={size}, R{reg}(*)",
@@ -164,9 +170,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "stack-size",
         "the program needs more stack than there is",
-        "A BPF program has 512 bytes of stack, together with all functions that it is in the "
-        "middle of; each function's part is rounded up.",
-        "Put large structs and arrays into a map of type PERCPU_ARRAY, or make them smaller.",
+        "There are 512 bytes of stack for a function together with all those that have called it; "
+        "each one's part is rounded up.",
+        "Put large variables into a map of type PERCPU_ARRAY with one element, or make them "
+        "smaller.",
         _said(
             "combined stack size of {number} calls is {size}. Too large",
             Said("stack size of subprog {number} is {size}. Too large", "since 6.12"),
@@ -179,9 +186,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "stack-limit",
         "a variable lies outside of the 512 bytes of the stack",
-        "The address is further below the frame pointer than the stack reaches: local variables "
-        "are too large.",
-        "Put large structs and arrays into a map of type PERCPU_ARRAY, or make them smaller.",
+        "Local variables are too large: the address is further below the frame pointer than the "
+        "stack reaches.",
+        "Put large variables into a map of type PERCPU_ARRAY with one element, or make them "
+        "smaller.",
         _said(
             "invalid* stack R{reg} off={deep} size=*",
             Said("invalid* stack R{reg} off={deep} access_size=*", "before 5.13"),
@@ -192,10 +200,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "uninitialized-stack",
         "memory on the stack is read before it is written",
-        "A helper or the program reads bytes that nothing has written: a variable without a "
-        "value, or the padding between members of a struct.",
-        "Initialise all of it, padding too: __builtin_memset(&key, 0, sizeof(key)) before its "
-        "members are set.",
+        "Bytes are read that nothing has written: a variable without a value, or padding between "
+        "the members of a struct.",
+        "Initialise all of it; for padding, too: __builtin_memset(&key, 0, sizeof(key)).",
         _said(
             "invalid indirect read from stack*",
             "invalid read from stack off *",
@@ -207,8 +214,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "stack-bounds",
         "an access reaches out of the stack",
-        "The address is a local variable's, but the offset or size leads past its end, or past "
-        "the frame pointer.",
+        "The address is that of a local variable, but offset or size lead past its end, or past "
+        "the frame.",
         "Check offset and size against the size of the variable.",
         _said(
             "invalid* read from stack R{reg} off*size=*",
@@ -224,10 +231,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "read-only",
         "read-only memory is written",
-        "This memory may be read only: constants (.rodata), maps with BPF_F_RDONLY_PROG, keys of "
-        "maps, kernel structs, packets in programs that may not change them.",
-        "Write to a variable or map of the program's own; kernel structs are changed by helpers "
-        "and kfuncs only.",
+        "Constants (.rodata), maps with BPF_F_RDONLY_PROG, keys of maps, kernel structs, and "
+        "packets for some types of programs may only be read.",
+        "Write to a variable or map of the program; kernel structs are changed by helpers and "
+        "kfuncs.",
         _said(
             "write into map forbidden, value_size=*",
             "write into map forbidden",
@@ -237,6 +244,7 @@ CAUSES: tuple[Cause, ...] = (
             "only read from {type} is supported",
             "write to change key R{reg} not allowed",
             "the prog does not allow writes to packet data",
+            "no write support to {type} at off*",
             "BPF_ATOMIC stores into R{reg} {type} is not allowed",
             "BPF_ST stores into R{reg} {type} is not allowed",
             "*() may write into memory pointed by R{reg} type=*",
@@ -250,12 +258,22 @@ CAUSES: tuple[Cause, ...] = (
         _said("read from map forbidden, value_size=*"),
     ),
     Cause(
+        "zero-size",
+        "a size may be 0",
+        "This helper takes no memory of 0 bytes.",
+        "Check that the size is greater than 0.",
+        _said(
+            "R{reg} invalid zero-sized read*",
+            Said("invalid access to map value, value_size={size} off={off} size=0", "before 6.8"),
+        ),
+        "if (size == 0)\n    return 0;",
+    ),
+    Cause(
         "out-of-bounds",
         "an access reaches beyond the memory that the pointer stands for",
-        "For at least one value that the offset can have, the access is not within the map's "
-        "value, buffer or struct. The check is missing, allows too much, or the size is wrong.",
-        "Check offset plus size against the size of the memory (the check must use < and the true "
-        "size).",
+        "For some value that the offset may have, the access is not within the map's value, "
+        "buffer or struct: the check is missing, or allows too much.",
+        "Check the offset plus what is accessed against the true size (with <, not <=).",
         _said(
             "invalid access to map value, value_size={size} off={off} size=*",
             "invalid access to map key, key_size={size} off={off} size=*",
@@ -278,28 +296,19 @@ CAUSES: tuple[Cause, ...] = (
         "if (index >= sizeof(value->array) / sizeof(value->array[0]))\n    return 0;",
     ),
     Cause(
-        "zero-size",
-        "a size may be 0",
-        "This helper takes no memory of 0 bytes.",
-        "Check that the size is greater than 0.",
-        _said("R{reg} invalid zero-sized read*", "invalid zero-sized read"),
-        "if (size == 0)\n    return 0;",
-    ),
-    Cause(
         "uninitialized-register",
         "a value is used that was never set",
-        "On a way to here nothing gives this register a value: a variable without initial value, "
-        "a function without return, or a value of before a call, which R1 to R5 do not survive.",
-        "Give the variable a value on all ways, and each function a return value.",
+        "On a way to here nothing has set it: a variable without initial value, a function "
+        "without return. Registers R1 to R5 do not survive a call.",
+        "Give the variable a value on every way, and each function a return value.",
         _said("R{reg} !read_ok"),
     ),
     Cause(
         "context-field",
         "this part of the program's context may not be accessed",
-        "A program's context is checked member by member. This offset and size is no member that "
-        "programs of this type may read, or it is not one that they may write; of tracepoints, it "
-        "is beyond the event's arguments.",
-        "Look up which members of the context this program type has, and access whole members.",
+        "A program's context is checked member by member: programs of this type may not read, or "
+        "not write, at this offset and size. A tracepoint has so many arguments only.",
+        "Look up what the context of this program type has, and access whole members.",
         _said(
             "invalid bpf_context access off={off} size={size}",
             "invalid bpf_context access off={off} size={size}*",
@@ -310,13 +319,12 @@ CAUSES: tuple[Cause, ...] = (
         ),
     ),
     Cause(
-        "context-modified",
-        "the context pointer was changed before it is used",
-        "The kernel replaces accesses to the context, so that pointer and offset must be "
-        "constant: the offset belongs into the instruction. Compilers break that where accesses "
-        "look alike.",
-        "Access the context directly, as ctx->member; keep the compiler from computing its "
-        "address with barrier_var(ctx).",
+        "modified-pointer",
+        "a pointer is used with an offset that it must not have",
+        "The context, and pointers to some structs of the kernel, must be used as they are, with "
+        "a constant offset in the instruction: no index, no address of a member.",
+        "Access members by name (if or switch instead of an index). Where the compiler computes "
+        "an address of its own, barrier_var(ctx) before the access prevents it.",
         _said(
             "dereference of modified {type} ptr R{reg} off={off} disallowed",
             "dereference of modified {type} ptr *",
@@ -328,17 +336,14 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "untyped-pointer",
         "a number is used as a pointer",
-        "For the verifier this is no pointer: it was read from memory whose type it does not "
-        "know, or went through arithmetic, or through a cast. Such memory may not be accessed "
-        "directly.",
-        "Read it by bpf_probe_read_kernel() or BPF_CORE_READ() (of user space by "
-        "bpf_probe_read_user()), or get the pointer from BTF: tp_btf, fentry, "
-        "bpf_get_current_task_btf().",
+        "It was read from memory whose type the verifier does not know, or went through a cast or "
+        "arithmetic. Such memory cannot be accessed directly.",
+        "Read it with bpf_probe_read_kernel() or BPF_CORE_READ(), memory of user space with "
+        "bpf_probe_read_user(); or use tp_btf and fentry, whose arguments have types.",
         _said(
             "R{reg} invalid mem access 'scalar'",
             Said("R{reg} invalid mem access 'inv'", "before 5.18"),
             "R{reg} invalid mem access 'inv*'",
-            "R{reg} type=scalar expected=*ptr_*",
             "R{reg} is ptr_* access user memory: off=*",
             "R{reg} is ptr_* access percpu memory: off=*",
             "R{reg} invalid mem access 'percpu_*'",
@@ -346,6 +351,15 @@ CAUSES: tuple[Cause, ...] = (
             "R{reg} invalid mem access 'ptr_'",
         ),
         "bpf_probe_read_kernel(&value, sizeof(value), pointer);",
+    ),
+    Cause(
+        STALE,
+        "a pointer is used after it became invalid",
+        "A call made it invalid: helpers that may move a packet's data do so to all pointers into "
+        "it, and what is released, submitted or discarded is gone.",
+        "Load data and data_end again after such a call, and check again; use memory before it is "
+        "given back.",
+        (),
     ),
     Cause(
         "pointer-access",
@@ -358,10 +372,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "helper-not-allowed",
         "programs of this type may not call this helper",
-        "Which helpers there are depends on the type of the program, on the capabilities of who "
-        "loads it, and on whether the kernel is locked down.",
-        "Do it in a program of another type, or by another helper; docs/verifier.md says how to "
-        "find which.",
+        "Which helpers there are depends on the type of the program, the capabilities of who "
+        "loads it, and whether the kernel is locked down.",
+        "Use another type of program, or another helper: `bpftool feature probe` lists those of "
+        "each type.",
         _said(
             Said("program of this type cannot use helper {func}#{number}", "since 6.8"),
             Said("unknown func {func}#{number}", "before 6.8"),
@@ -370,26 +384,33 @@ CAUSES: tuple[Cause, ...] = (
             "func {func}#{number} supported only for fentry/fexit/fmod_ret programs",
             "cannot update sockmap in this context",
             "BPF_LD_[ABS|IND] instructions not allowed for this program type",
-            "*progs cannot use {type} yet",
             "*are only allowed in *progs",
             "* is only allowed in *progs*",
         ),
     ),
     Cause(
+        "map-field",
+        "programs of this type may not use maps with such a member",
+        "Locks, timers, lists and trees in a map's values are for some types of programs; others "
+        "may not even refer to the map.",
+        "Keep what this program needs in a map without that member.",
+        _said("{kind} progs cannot use {type} yet"),
+        place=Place.PROGRAM,
+    ),
+    Cause(
         "helper-unknown",
         "this kernel does not have the helper",
-        "The number of the helper is beyond those that this kernel knows: it is of a later "
-        "version.",
-        "Use an older helper, or load on a newer kernel; to choose when loading, ask "
-        "bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_name).",
+        "Its number is beyond those that this kernel knows: a later version has it.",
+        "Use an older helper, or ask bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_...) "
+        "first.",
         _said("invalid func {func}#{number}"),
     ),
     Cause(
         "kfunc-not-allowed",
         "programs of this type may not call this kernel function",
-        "Kernel functions (kfuncs) are registered for some types of programs each, and some for "
-        "sleepable programs, or certain struct_ops only.",
-        "Call it from a program of a type that it is registered for, or use a helper instead.",
+        "Kernel functions (kfuncs) are registered for some types of programs each; some are for "
+        "sleepable ones, or for certain struct_ops only.",
+        "Call it from a type of program that it is registered for, or use a helper.",
         _said(
             "calling kernel function {func} is not allowed",
             "calling kernel function is not allowed",
@@ -416,10 +437,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infinite-loop",
         "a loop does not seem to end",
-        "The verifier came to the same instruction with the same state: nothing changes from one "
-        "round to the next that it can see, so the loop might go on forever.",
-        "Count the rounds up to a constant, or use bpf_for() (since 6.4) or bpf_loop() (since "
-        "5.17).",
+        "The verifier came back to an instruction with nothing changed that it can see, so that "
+        "the loop may go on forever.",
+        "Count the rounds up to a constant, or use bpf_loop() (since 5.17) or bpf_for() (since "
+        "6.4).",
         _said(
             "infinite loop detected at insn {insn}",
             Said("back-edge from insn {insn} to {to}", "before 5.3 any loop, later without root"),
@@ -431,10 +452,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "too-large",
         "the program is too complex to be verified",
-        "The verifier walks every way through the program, up to 1,000,000 instructions in all. "
-        "Loops and branches multiply the ways; the program itself may be small.",
-        "Use bpf_loop() (since 5.17) or bpf_for() (since 6.4) for loops, functions that are not "
-        "static for parts (verified once each), or fewer rounds.",
+        "The verifier follows every way through the program, up to 1,000,000 instructions and "
+        "8,192 open branches. Loops and branches multiply the ways, even in a small program.",
+        "Use bpf_loop() (since 5.17) or bpf_for() (since 6.4) for loops; move parts into "
+        "functions that are not static, which are verified once; or do fewer rounds.",
         _said(
             "BPF program is too large. Processed {number} insn",
             "The sequence of {number} jumps is too complex.",
@@ -448,8 +469,8 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "call-depth",
-        "functions call each other too deep",
-        "At most 8 functions may be in the middle of a call at a time; recursion is not possible.",
+        "functions call each other too deeply",
+        "At most 8 functions may be within each other's calls; recursion is not possible.",
         "Inline some of them (static __always_inline), or call one after the other.",
         _said("the call stack of {number} frames is too deep*", "recursive call from *"),
         place=Place.PROGRAM,
@@ -457,11 +478,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "unreachable",
         "the program's jumps do not fit together",
-        "Compilers leave no such instructions: code that cannot be reached, or a jump out of the "
-        "program. Usually something went wrong between compiler and kernel, or an undefined "
-        "function or __builtin_unreachable() cut the code off.",
-        "Look for undefined behaviour at this place (compile with -Wall); do not cut functions by "
-        "hand.",
+        "There is code that cannot be reached, or a jump out of the program. Compilers leave such "
+        "things after undefined behaviour, and __builtin_unreachable().",
+        "Look for undefined behaviour near this place (clang -Wall), or for assembly that does "
+        "this.",
         _said(
             "unreachable insn {insn}",
             "jump out of range from insn {insn} to {to}",
@@ -475,10 +495,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "reference-leak",
         "something that was acquired is not given back",
-        "A reference (a socket, a record of a ring buffer, a kernel object) must be released, "
-        "submitted or stored on every way to the end of the program.",
-        "Call the function that gives it back on this way, too: bpf_sk_release(), "
-        "bpf_ringbuf_submit() or bpf_ringbuf_discard(), the kfunc's own release.",
+        "What is acquired (a socket, a record of a ring buffer, a kernel object) must be "
+        "released, submitted or stored on every way to the end.",
+        "Give it back on this way, too: bpf_sk_release(), bpf_ringbuf_submit() or "
+        "bpf_ringbuf_discard(), or the kfunc that releases it.",
         _said(
             "Unreleased reference id={number} alloc_insn={insn}",
             "*would lead to reference leak",
@@ -488,8 +508,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "release",
         "what is given back was not acquired, or not as it is",
-        "Functions that give something back take only what a matching function gave, unchanged, "
-        "and only once.",
+        "Functions that give something back take just what the matching function gave, unchanged, "
+        "and once.",
         "Pass the pointer that the acquiring function returned, without an offset, once on each "
         "way.",
         _said(
@@ -508,10 +528,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "return-value",
         "the program or function may return a value that is not allowed",
-        "What a program returns has a meaning, so that only some values are allowed for its type; "
-        "a function that is not static, and a callback, must return a number.",
-        "Return one of the values that the message names, on all ways; mask or check a value that "
-        "was computed.",
+        "What a program returns has a meaning, so each type has its values. A callback, and a "
+        "function that is not static, must return a number.",
+        "Return a value that the message names, on every way; check or mask one that is computed.",
         _said(
             "At {place} the register R{reg} has *",
             "At {place} the register R{reg} is not a known value (*)",
@@ -528,10 +547,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "pointer-leak",
         "a kernel address would become visible",
-        "Pointers may not be stored where users read them, or be returned, as that would tell "
-        "where the kernel's memory lies.",
-        "Store or return the value that it points to; a hash or bpf_get_prandom_u32() makes an "
-        "identifier.",
+        "Pointers may not be returned, or stored where users read them: they tell where the "
+        "kernel's memory lies.",
+        "Store or return a value that it points to, or a number of your own.",
         _said(
             "R{reg} leaks addr *",
             "R0 leaks addr as return value",
@@ -543,9 +561,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "pointer-arithmetic",
         "this arithmetic is not possible with a pointer",
-        "To a pointer numbers may be added, and subtracted, within bounds; of some kinds (the "
+        "Numbers may be added to a pointer and subtracted from it, within bounds; to some (the "
         "context, the end of a packet, a socket, one that may be NULL) not even that.",
-        "Compute with numbers and add the result once; check a pointer before adding to it.",
+        "Compute with numbers, and add the result to the pointer once; compare data + size with "
+        "data_end, not data with data_end - size.",
         _said(
             "math between {type} pointer and {number} is not allowed",
             "{type} pointer offset {off} is not allowed",
@@ -570,9 +589,9 @@ CAUSES: tuple[Cause, ...] = (
         "missing-btf",
         "BTF is missing, or does not fit the program",
         "Locks, timers, callbacks, kernel functions and functions that are not static need the "
-        "type information of the object, or that of the kernel.",
-        "Compile with clang -g, and use a kernel with CONFIG_DEBUG_INFO_BTF; give map definitions "
-        "types by __type(value, ...).",
+        "type information of the object, or of the kernel.",
+        "Compile with clang -g, and define maps with __type(value, ...); the kernel needs "
+        "CONFIG_DEBUG_INFO_BTF.",
         _said(
             "map '{map}' has to have BTF in order to use {type}",
             "map '{map}' is not a struct type or * is mangled",
@@ -595,6 +614,7 @@ CAUSES: tuple[Cause, ...] = (
             "ldimm64 insn specifies invalid btf_id {number}.",
             "tail_call is not allowed in subprogs without BTF",
             "LD_ABS is not allowed in subprogs without BTF",
+            "*is only allowed in functions that return 'int'.",
             "bpf_obj_new/bpf_percpu_obj_new requires prog BTF",
             "Program extension requires BTF",
             "R{reg} has no valid kptr",
@@ -603,10 +623,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "attach-target",
         "the program cannot attach to what it names",
-        "The function, hook or member that it attaches to is not in this kernel, is not of the "
-        "right kind, or may not be attached to.",
-        'Check the name in the section, SEC("fentry/name"), with `bpftool btf dump file '
-        "/sys/kernel/btf/vmlinux | grep name`.",
+        "The function, hook or member is not in this kernel, is of the wrong kind, or may not be "
+        "attached to.",
+        "Look for it: bpftool btf dump file /sys/kernel/btf/vmlinux | grep NAME",
         _said(
             "Tracing programs must provide btf_id",
             "FENTRY/FEXIT program can only be attached to another program annotated with BTF",
@@ -642,11 +661,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "sleepable",
         "something that may sleep is used where sleeping is not possible",
-        "Some helpers, kernel functions and maps may wait (for memory of user space, for a lock). "
-        "Only programs that are marked as sleepable may, and not within an RCU or "
-        "preempt-disabled section.",
-        'Mark the section, where the type allows it: SEC("fentry.s/..."), lsm.s, uprobe.s, '
-        "iter.s, syscall; or use the variant that does not sleep.",
+        "Some helpers, kernel functions and maps may wait. Only sleepable programs may use them, "
+        "outside of RCU and preempt-disabled sections.",
+        "Make the program sleepable, where its type can be (fentry.s, lsm.s, uprobe.s, iter.s, "
+        "syscall), or use what does not sleep.",
         _said(
             "helper call might sleep in a non-sleepable prog",
             "program must be sleepable to call sleepable kfunc {func}",
@@ -660,17 +678,15 @@ CAUSES: tuple[Cause, ...] = (
             "{func} is not sleepable",
             "BPF_LSM_CGROUP programs cannot be sleepable",
             "global functions that may sleep are not allowed in non-sleepable context*",
-            "sleepable progs cannot use {type} yet",
         ),
         'SEC("fentry.s/do_unlinkat")',
     ),
     Cause(
         "lock",
         "a lock or a critical section is not used as it must be",
-        "Between taking a lock and giving it back there may be no calls but a few; each lock, RCU "
-        "section and preempt-disabled section must be left on every way, the same as was entered.",
-        "Do nothing but loads and stores under the lock, call helpers before or after it, and "
-        "leave it on each way.",
+        "Under a lock there may be no calls but a few. Each lock, RCU section and "
+        "preempt-disabled section must be left on every way, as it was entered.",
+        "Call functions before or after it, and leave it before each return.",
         _said(
             "function calls are not allowed while holding a lock",
             "global function calls are not allowed *",
@@ -692,16 +708,14 @@ CAUSES: tuple[Cause, ...] = (
             "off {off} doesn't point to 'struct {type}'*",
             "bpf_spin_lock at off={off} must be held for {type}",
             "held lock and object are not in the same allocation",
-            "can't spin_{lock,unlock} in rbtree cb",
-            "R{reg} must be a rcu pointer",
             "*unlock* without *lock*",
         ),
     ),
     Cause(
         "special-field",
         "a lock, timer or kernel pointer in a map is accessed like plain data",
-        "Members such as bpf_spin_lock, bpf_timer and kernel pointers (__kptr) of a map's value "
-        "are the kernel's: only the functions for them may touch them.",
+        "Members such as bpf_spin_lock, bpf_timer and kernel pointers (__kptr) belong to the "
+        "kernel: only the functions for them may touch them.",
         "Use bpf_spin_lock(), bpf_timer_init(), bpf_kptr_xchg(); copy values member by member, "
         "without them.",
         _said(
@@ -714,16 +728,19 @@ CAUSES: tuple[Cause, ...] = (
             "BPF_ST imm must be 0 when storing to kptr at off={off}",
             "off={off} doesn't point to kptr",
             "off={off} kptr isn't referenced kptr",
-            "timer pointer in R1 map_uid=* doesn't match map pointer in R2 map_uid=*",
+            "*pointer in R1 map_uid=* doesn't match map pointer in R2 map_uid=*",
+            "invalid size of register fill",
+            "invalid size of register spill",
+            "attempt to corrupt spilled pointer on stack",
         ),
     ),
     Cause(
         "dynptr",
         "a dynptr is not in the state that is needed here",
-        "A dynptr lives on the stack, is made by one function (bpf_dynptr_from_mem(), "
-        "bpf_ringbuf_reserve_dynptr()), and may not be touched, copied or overwritten otherwise; "
-        "after it is given back it is no dynptr any more.",
-        "Initialise it before, pass its own address, and submit or discard it once on each way.",
+        "A dynptr is a variable on the stack that one function makes and another gives back. In "
+        "between it may not be copied, overwritten or accessed as memory, and after it it is "
+        "none.",
+        "Make it before it is used, pass its address, and submit or discard it once on each way.",
         _said(
             "Expected an initialized dynptr as arg #{arg}",
             "Expected a dynptr of type {type} as arg #{arg}",
@@ -742,10 +759,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "iterator",
         "an iterator is not in the state that is needed here",
-        "An iterator lives on the stack and goes through new, next and destroy, in this order, on "
-        "every way.",
-        "Use the macros bpf_for() and bpf_for_each(), or call destroy once wherever the loop is "
-        "left.",
+        "An iterator is a variable on the stack that goes through new, next and destroy, in this "
+        "order, on every way.",
+        "Use bpf_for() and bpf_for_each(), or call destroy wherever the loop is left.",
         _said(
             "expected an initialized {type} as arg #{arg}",
             "expected uninitialized {type} as arg #{arg}",
@@ -779,6 +795,7 @@ CAUSES: tuple[Cause, ...] = (
         "Use the helper that belongs to the map's type, or another type of map.",
         _said(
             "cannot pass map_type {number} into func {func}#{number2}",
+            "invalid zero-sized read",
             "map_ptr access not supported for map type {number}",
             "no direct value access support for this map type",
             "callback function not allowed for map",
@@ -815,10 +832,13 @@ CAUSES: tuple[Cause, ...] = (
         _said(
             "callback function not static",
             "callback function cannot be the main program",
+            "* (insn {insn}) cannot be called from callback*",
+            "insn {insn} cannot call exception cb directly*",
             "*cannot be called from callback*",
             "kfunc {func}#{number} failed callback verification",
             "*exception c*",
-            "rbtree_remove not allowed in rbtree cb",
+            "*rbtree_remove not allowed in rbtree cb",
+            "can't * in rbtree cb",
             "arg{arg} expected pointer to func",
             "*within callback",
         ),
@@ -826,8 +846,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "privilege",
         "who loads the program lacks a capability",
-        "Without CAP_PERFMON (or CAP_SYS_ADMIN, CAP_SYS_BOOT) some things are forbidden to a "
-        "program.",
+        "Without CAP_PERFMON (or CAP_SYS_ADMIN, CAP_SYS_BOOT) programs are forbidden some things.",
         "Load as root, or with CAP_BPF and CAP_PERFMON.",
         _said(
             "*allowed for CAP_BPF and CAP_SYS_ADMIN",
@@ -853,14 +872,15 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "argument-type",
         "an argument is not of the kind that the function takes",
-        "The verifier compares what is passed with what the function wants: a pointer to the "
-        "stack, to a map's value, to a kernel struct that is trusted, a number.",
-        "Pass what the message says is expected; a pointer of the kernel must come straight from "
-        "an argument, a kfunc or a helper to be trusted.",
+        "The verifier compares what is passed with what the function wants: memory, a map, the "
+        "context, a certain kernel struct, a number.",
+        "Pass what the message says is expected. Pointers to kernel structs count only if they "
+        "come straight from an argument, a helper or a kfunc.",
         _said(
             "R{reg} type={type} expected={expected}",
             "R{reg} is of type {type} but {expected} is expected",
             "R{reg} must be referenced or trusted",
+            "R{reg} must be a rcu pointer",
             "arg#{arg} expected *",
             "arg#{arg} expects pointer to ctx",
             "arg#{arg} pointer type *",
@@ -879,14 +899,15 @@ CAUSES: tuple[Cause, ...] = (
             "R{reg} is invalid",
             "operation on {type} expects arg#1 *",
             "*node input must be non-owning ref",
+            "*can only take non-owning *",
         ),
     ),
     Cause(
         "btf-rejected",
         "the kernel refuses the object's BTF",
         "A type in it is of a kind, or has contents, that this kernel does not know or allow.",
-        "Compile with a clang that goes with the kernel, or without what is newer than it (type "
-        "tags, 64-bit enums, variables of undefined sections).",
+        "Use a clang that is not newer than the kernel needs, or leave out what this type is "
+        "about.",
         _said(
             "[{number}] *",
             "BTF *",
@@ -929,10 +950,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "caller",
         "a function is called with arguments that it does not take",
-        "A function that is not static is verified by itself, for any arguments of its types. "
-        "This call passes something else.",
-        "Pass what the function's declaration says, or make it static, so that it is verified "
-        "where it is called.",
+        "A function that is not static is verified by itself, for all arguments of its types; "
+        "this call passes something else.",
+        "Pass what its declaration says, or make it static: then it is verified where it is "
+        "called.",
         _said(
             "Caller passes invalid args into func#{number} ('{func}')",
             Said("Caller passes invalid args into func#{number}", "before 6.8"),

@@ -68,12 +68,15 @@ Entry = Insn | State | SourceText | Message | Note
 _VALUES = r"(?:frame\d+: ?)?(?:R\d+|fp-?\d+)(?:_[rwD]+)?="
 _INSN = re.compile(r"(\d+): \(([0-9a-f]{2})\) (.*)")
 # What follows an instruction: the values that it changed, or the state at the next one.
-_AFTER = re.compile(rf"^(.*?)\s+(?:; |(\d+): )({_VALUES}.*)$")
+_AFTER = re.compile(rf"(.*?)\s+(?:;|(\d+):(?= {_VALUES})) ?(.*)")
 _STATE = re.compile(rf"(?:(\d+): )?({_VALUES}.*)")
 _FROM = re.compile(r"from (\d+) to (\d+)(?: \(speculative execution\))?: ?(.*)")
 _SOURCE = re.compile(r"; (.*?)(?: @ ([^@]+):(\d+))?")
+# Kernels before 4.18 write the next instruction in the same line with a state.
+_NEXT = re.compile(r"(.*?)\s(\d+: \([0-9a-f]{2}\) .*)")
 _NOTE = re.compile(
-    r"""processed\ \d+\ insns|verification\ time|stack\ depth|insns\ processed|peak_states|
+    r"""\(?\d+\ line\(s\)\ omitted|processed\ \d+\ insns|verification\ time|stack\ depth|
+    insns\ processed|peak_states|
     max_states|func\#\d+\ @|(last_idx|first_idx)|regs=|parent\ (didn't|already)|parent\ state|
     mark_precise:|force_precise:|frame\ ?\d+:\ (propagating|last_idx|regs=|parent|falling)|
     propagating|\d+:\ safe$|from\ \d+\ to\ \d+.*:\ safe$|
@@ -83,7 +86,7 @@ _NOTE = re.compile(
     func\ '.*'\ arg\d+\ has\ btf_id|marking\ pointer\ arg\d+\ as\ scalar|
     CO-RE\ relocating|prog\ '.*':\ relo\ \#\d+:\ (<|matching|patched|substituting|kind)|
     REG\ INVARIANTS\ VIOLATION|Live\ regs\ before\ insn|\s*\d+:\ [.0-9]{10}\ |
-    (caller|callee|cur|old)$
+    (caller|callee|cur|old)$|;$
     """,
     re.VERBOSE,
 )
@@ -96,7 +99,7 @@ def read_line(line: str) -> Iterator[Entry]:
         return
     if found := _INSN.fullmatch(text):
         number, opcode, rest = int(found[1]), int(found[2], 16), found[3]
-        after = _AFTER.match(rest)
+        after = _AFTER.fullmatch(rest)
         if after is None:
             yield Insn(number, opcode, rest.strip())
         elif after[2] is None:
@@ -109,7 +112,9 @@ def read_line(line: str) -> Iterator[Entry]:
     elif _NOTE.match(text):
         yield Note(text)
     elif found := _FROM.fullmatch(text):
-        yield State(found[3], int(found[2]), int(found[1]))
+        after = _NEXT.fullmatch(found[3])
+        yield State(after[1] if after else found[3], int(found[2]), int(found[1]))
+        yield from read_line(after[2]) if after else ()
     elif found := _SOURCE.fullmatch(text):
         yield SourceText(found[1], found[2] or "", int(found[3] or 0))
     else:

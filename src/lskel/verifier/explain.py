@@ -9,16 +9,18 @@ from typing import Any, NamedTuple
 
 from lskel.describe.image import Source
 from lskel.describe.plain import plain
-from lskel.verifier.causes import Cause, Match, Place, match
-from lskel.verifier.entries import SourceText, read_entries
+from lskel.verifier.causes import STALE, Cause, Match, Place, cause_of, match
+from lskel.verifier.entries import Insn, SourceText, read_entries
 from lskel.verifier.program import Program, program_of, programs
-from lskel.verifier.values import Value, meaning
+from lskel.verifier.values import SCALAR, STACK, Value, meaning
 from lskel.verifier.walk import (
+    ARGUMENTS,
     FRAME_POINTER,
     From,
     Origin,
     Step,
     Walk,
+    called,
     origin,
     read_by,
     value,
@@ -76,6 +78,13 @@ class Explanation(NamedTuple):
 # So many of the most walked source lines are told of a program that is too complex.
 _HOTTEST = 3
 _REGISTERS = 3
+# Causes where what matters is the number that was added to a pointer.
+_BY_OFFSET = ("unbounded-access", "out-of-bounds", "negative-index", "packet-bounds")
+_BRACES = ("{", "}", "};")
+# So many calls are told of that may have made a pointer invalid.
+_CALLS = 2
+# Causes that blame a number for not being a pointer.
+_SEEM_NUMBERS = ("untyped-pointer", "argument-type")
 _NEIGHBOURS = 2
 _NAMED = re.compile(r"\bR(\d+)\b")
 
@@ -127,6 +136,8 @@ class _Explainer:
             found = match(messages)
         elif found is None and (earlier := match(self._walk.before)) and not self._walk.steps:
             found = earlier
+        if found is not None:
+            found = self._refined(found)
         message = messages[found.number] if found else (messages[-1] if messages else "")
         step, spot = self._place(found)
         registers = self._registers(step, message, found)
@@ -146,6 +157,20 @@ class _Explainer:
             registers=registers,
             lines=len(self._lines),
         )
+
+    def _refined(self, found: Match) -> Match:
+        """The cause that the way to the instruction tells, where the message alone misleads."""
+        if self._last is None:
+            return found
+        if found.cause.id in _SEEM_NUMBERS and "reg" in found.slots:
+            come = origin(self._last, int(found.slots["reg"]))
+            if _was_pointer(come) and "scalar" in self._walk.after[found.number]:
+                return found._replace(cause=cause_of(STALE))
+        if found.cause.id == "unbounded-access":
+            comes = [origin(self._last, number) for number in read_by(self._last.insn)]
+            if any(_is_signed(step.insn) for come in comes for step in come.changed):
+                return found._replace(cause=cause_of("negative-index"))
+        return found
 
     # Where it is.
 
@@ -195,7 +220,9 @@ class _Explainer:
         near = {
             line.line: line
             for line in known
-            if line.file == here.file and 0 < abs(line.line - here.line) <= _NEIGHBOURS
+            if line.file == here.file
+            and 0 < abs(line.line - here.line) <= _NEIGHBOURS
+            and line.text.strip() not in _BRACES
         }
         return tuple(near[number] for number in sorted(near))
 
@@ -210,40 +237,44 @@ class _Explainer:
             int(number) for text in (message, *self._walk.after) for number in _NAMED.findall(text)
         ]
         if not named and found and "arg" in found.slots:
-            # Messages count arguments from 0 where they write arg#, or arg.
-            named = [int(found.slots["arg"]) + ("arg#" in message or "trusted arg" in message)]
+            named = _argument(message, int(found.slots["arg"]))
         named += read_by(step.insn)
-        wanted = [number for number in dict.fromkeys(named) if number != FRAME_POINTER]
-        return tuple(self._register(step, number) for number in wanted[:_REGISTERS])
+        wanted = [(step, number) for number in dict.fromkeys(named) if number != FRAME_POINTER]
+        if wanted and found and found.cause.id in _BY_OFFSET:
+            wanted[1:1] = _added(*wanted[0])
+        stale = int(found.slots["reg"]) if found and found.cause.id == STALE else None
+        return tuple(
+            self._register(at, number, is_stale=number == stale)
+            for at, number in wanted[:_REGISTERS]
+        )
 
-    def _register(self, step: Step, number: int) -> Register:
+    def _register(self, step: Step, number: int, *, is_stale: bool) -> Register:
         held = value(step, number)
         come = origin(step, number)
+        if is_stale and come.step is not None:
+            held = value_after(come.step, come.register)
         text = "" if held is None else meaning(held, self._map_name(held, come))
+        if is_stale and text:
+            text = f"was {text}"
         return Register(f"R{number}", text, self._came(held, come), self._at(come.step))
 
     def _came(self, held: Value | None, come: Origin) -> str:
-        """Where a value comes from, in words."""
+        """Where a value comes from, in words; empty where they would say nothing new."""
+        step = come.step
         if come.kind is From.CALL:
-            said = f"from {come.what}" if not come.what.startswith("pc") else "from a function"
-        elif come.kind is From.LOST:
-            said = f"not kept across the call of {come.what}"
-        elif come.kind is From.LOAD:
-            said = "read"
-        elif come.kind is From.CONSTANT:
-            variable = ""
-            if self._program and come.step:
-                variable = self._program.variable(come.step.insn.number)
-            said = f"the address of {variable}" if variable else "set"
-        elif come.step is None and held is None:
+            return "from a function" if come.what.startswith("pc") else f"from {come.what}"
+        if come.kind is From.LOST:
+            return f"not kept across the call of {come.what}"
+        if come.kind is From.LOAD:
+            return "loaded"
+        if come.kind is From.CONSTANT and step is not None:
+            variable = self._program.variable(step.insn.number) if self._program else ""
+            return f"the address of '{variable}'" if variable else ""
+        if step is not None and come.what:
+            return f"given to the callback by {come.what}"
+        if come.register not in ARGUMENTS or held is None or held.kind in ("ctx", STACK):
             return ""
-        elif come.step is None:
-            return "as the function got it"
-        else:
-            return (
-                f"given to the callback by {come.what}" if come.what else "as the function got it"
-            )
-        return said
+        return "from the caller"
 
     def _map_name(self, held: Value, come: Origin) -> str:
         """The map that a pointer to a value is of, found by how it was looked up."""
@@ -272,15 +303,29 @@ class _Explainer:
     ) -> tuple[Spot, ...]:
         others = []
         if step is not self._last and found and "insn" in found.slots:
-            others.append(self._at(self._last, "on this way"))
+            others.append(self._at(self._last, "the verifier came to here"))
+        if found and found.cause.id == STALE and self._last is not None:
+            others += self._calls_since(origin(self._last, int(found.slots["reg"])))
         for register in registers:
             if register.spot is not None and register.origin:
                 others.append(register.spot._replace(label=f"{register.name}: {register.origin}"))
         return tuple(
             other
             for other in others
-            if other is not None and spot is not None and other.insn != spot.insn
+            if other is not None and spot is not None and _line(other) != _line(spot)
         )
+
+    def _calls_since(self, come: Origin) -> list[Spot | None]:
+        """The helpers and kernel functions that were called since a register got its value."""
+        assert self._last is not None
+        since = []
+        for step in self._last.way():
+            if step is come.step:
+                break
+            if step is not self._last and (name := called(step.insn)):
+                since.append((step, name))
+        verb = "made it invalid" if len(since) == 1 else "may have made it invalid"
+        return [self._at(step, f"{name} {verb}") for step, name in since[:_CALLS]]
 
     def _example(self, found: Match | None, registers: tuple[Register, ...]) -> str:
         """The example, with the name of the variable where the source says which it is."""
@@ -305,6 +350,43 @@ class _Explainer:
         hot = Counter(step.source for step in self._walk.steps if step.source is not None)
         places = [f"{_where(line)} ({count} times)" for line, count in hot.most_common(_HOTTEST)]
         return f"walked most: {', '.join(places)}" if places else ""
+
+
+def _argument(message: str, number: int) -> list[int]:
+    """The register of an argument, which some messages count from 0, and others from 1.
+
+    Where they write ``arg #``, that depends on the kernel.
+    """
+    if f"arg#{number}" in message or f"trusted arg{number}" in message:
+        return [number + 1]
+    return [number] if f"helper arg{number}" in message else []
+
+
+def _added(step: Step, pointer: int) -> list[tuple[Step, int]]:
+    """The register that was added to a pointer last, at the step that did it."""
+    for at in origin(step, pointer).changed:
+        if " += r" in at.insn.text:
+            return [(at, read_by(at.insn)[-1])]
+    return []
+
+
+def _was_pointer(come: Origin) -> bool:
+    """Whether a register got a pointer, and nothing but additions changed it since."""
+    if come.step is None or come.kind not in (From.CALL, From.LOAD):
+        return False
+    given = value_after(come.step, come.register)
+    adds = all(step.insn.text.startswith("r") and " += " in step.insn.text for step in come.changed)
+    return adds and given is not None and given.kind != SCALAR
+
+
+def _is_signed(insn: Insn) -> bool:
+    """Whether an instruction extends the sign of a number."""
+    return " s>>= " in insn.text or "(s" in insn.text
+
+
+def _line(spot: Spot) -> SourceText | int:
+    """What two places of one line have in common."""
+    return spot.insn if spot.source is None else spot.source._replace(column=0)
 
 
 def _where(line: SourceText) -> str:

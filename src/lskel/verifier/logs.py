@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lskel.errors import NotFound
 from lskel.verifier.causes import match
-from lskel.verifier.entries import Entry, Insn, Message, Note, SourceText, State, read_line
+from lskel.verifier.entries import Entry, Insn, Message, Note, State, read_line
 
 
 class Log(NamedTuple):
@@ -30,22 +30,32 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PREFIXES = re.compile(
     r"""(?:<\d>)?
     (?:\[\s*\d+\.\d+\]\ ?
-    |\w{3}\ [ \d]\d\ \d\d:\d\d:\d\d(?:\.\d+)?\ \S+\ [^\s:]+(?:\[\d+\])?:\ ?
+    |(?:\w{3}\ [ \d]\d\ )?\d\d:\d\d:\d\d(?:\.\d+)?\ \S+\ [^\s:]+\[\d+\]:\ ?
     |\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*\ (?:\S+\ [^\s:]+\[\d+\]:\ ?)?
-    )?(?:(?:libbpf|\w+):\ (?=libbpf:))?(?:libbpf:\ ?)?""",
+    )?(?:libbpf:\ ?)?""",
     re.VERBOSE,
 )
+# libbpf's marks; before 0.6 they name no program.
 _BEGIN = re.compile(r"(?:prog '(?P<program>[^']*)': )?-- BEGIN .*LOG ---?$")
 _END = re.compile(r"(?:prog '[^']*': )?-- END .*LOG ---?$")
-# What loaders say of a program before its log, or after it.
-_FAILED = re.compile(
-    r"""prog\ '(?P<libbpf>[^']*)':\ (?:BPF\ program\ load\ failed|failed\ to\ load)
+# What loaders say of a program before its log...
+_NAMED_BEFORE = re.compile(
+    r"""prog\ '(?P<libbpf>[^']*)':\ BPF\ program\ load\ failed
     |.*\bprogram\ (?P<cilium>[^\s:]+):\ load\ program:\ [^:]*
     |.*\bBPF_PROG_LOAD\ of\ program\ '(?P<lskel>[^']*)'
+    |Prog\ section\ '(?P<iproute2>[^']*)'\ rejected
     """,
     re.VERBOSE,
 )
-# What may stand in one line with the first line of the log.
+# ... and after it, where it had no name yet.
+_NAMED_AFTER = re.compile(
+    r"""prog\ '(?P<libbpf>[^']*)':\ failed\ to\ load
+    |failed\ to\ load\ program\ '(?P<older>[^']*)'
+    |.*Failed\ to\ load\ BPF\ program\ b?'(?P<bcc>[^']*)'
+    """,
+    re.VERBOSE,
+)
+# What may stand in one line with the first line of the log: aya's, and cilium/ebpf's.
 _LEADS = re.compile(r"^.*?(?:Verifier output: |\bload program: (?:[^:]*: )?)(?=\S)")
 # cilium/ebpf's short form: the last lines in one line, and how many it leaves out.
 _OMITTED = re.compile(r"^(?P<lines>.*) \(\d+ line\(s\) omitted\)$")
@@ -58,8 +68,11 @@ def find_logs(text: str) -> tuple[Log, ...]:
     A log ends where its loader says so, or else with the verifier's statistics. Without either, all
     text is one log.
     """
-    found = (Log(program, _trimmed(lines)) for program, lines in _parts(text.splitlines()))
-    return tuple(log for log in found if _is_log(log))
+    finder = _Finder()
+    for line in text.splitlines():
+        finder.read(_PREFIXES.sub("", _ANSI.sub("", line).rstrip(), count=1))
+    finder.end()
+    return tuple(finder.logs)
 
 
 def logs_of(text: str, program: str | None = None) -> tuple[Log, ...]:
@@ -80,30 +93,45 @@ def logs_of(text: str, program: str | None = None) -> tuple[Log, ...]:
     return wanted
 
 
-def _parts(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    program, marked = "", False
-    taken: list[str] = []
-    for raw in lines:
-        line = _PREFIXES.sub("", _ANSI.sub("", raw).rstrip(), count=1)
-        if found := _BEGIN.search(line):
-            if _has_insns(taken):
-                yield program, taken
-            program, taken, marked = found["program"] or program, [], True
-        elif marked and _END.search(line):
-            yield program, taken
-            program, taken, marked = "", [], False
-        elif not marked and (found := _FAILED.match(line)):
-            if _has_insns(taken):
-                yield program, taken
-                taken = []
-            program = found["libbpf"] or found["cilium"] or found["lskel"]
-            taken += _led(line)
-        else:
-            taken += [line] if marked else _led(line)
-            if not marked and line.strip().startswith(_STATISTICS):
-                yield program, taken
-                program, taken = "", []
-    yield program, taken
+class _Finder:
+    """Reads lines without prefixes, and keeps the logs among them."""
+
+    def __init__(self) -> None:
+        self.logs: list[Log] = []
+        self._name = ""
+        self._lines: list[str] = []
+        self._is_marked = False
+
+    def read(self, line: str) -> None:
+        """Take the next line."""
+        if begin := _BEGIN.match(line.strip()):
+            self.end(keep_name=True)
+            self._name, self._is_marked = begin["program"] or self._name, True
+        elif self._is_marked:
+            if _END.match(line.strip()):
+                self.end()
+            elif line.strip():
+                self._lines.append(line)
+        elif before := _NAMED_BEFORE.match(line):
+            self.end()
+            self._name = before[before.lastgroup or 0]
+            self._lines += _led(line)
+        elif (after := _NAMED_AFTER.match(line)) and self.logs and not self.logs[-1].program:
+            self.end()
+            self.logs[-1] = self.logs[-1]._replace(program=after[after.lastgroup or 0])
+        elif line.strip():
+            self._lines += _led(line)
+            if line.strip().startswith(_STATISTICS):
+                self.end()
+
+    def end(self, *, keep_name: bool = False) -> None:
+        """What was taken is a log, if it looks like one."""
+        log = Log(self._name, tuple(self._lines))
+        if _is_log(log):
+            self.logs.append(log)
+        self._lines, self._is_marked = [], False
+        if not keep_name:
+            self._name = ""
 
 
 def _led(line: str) -> list[str]:
@@ -120,23 +148,12 @@ def _joined(text: str) -> list[str]:
     return [insn, message] if re.match(r"\d+: \(", insn) else [text]
 
 
-def _has_insns(lines: list[str]) -> bool:
-    return any(isinstance(entry, Insn) for line in lines for entry in read_line(line))
-
-
-def _trimmed(lines: list[str]) -> tuple[str, ...]:
-    """The lines of a log, without what stands before its first line that only a verifier writes."""
-    return tuple(line for line in lines if line.strip())
-
-
 def _is_log(log: Log) -> bool:
-    for entry in log.entries():
-        if isinstance(entry, Insn | State | Note):
-            return True
-        if isinstance(entry, Message) and match((entry.text,)) is not None:
-            return True
-        assert isinstance(entry, Message | SourceText)
-    return False
+    return any(
+        isinstance(entry, Insn | State | Note)
+        or (isinstance(entry, Message) and match((entry.text,)) is not None)
+        for entry in log.entries()
+    )
 
 
 def marked(program: str, lines: Iterable[str]) -> Iterator[str]:

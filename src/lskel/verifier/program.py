@@ -10,13 +10,10 @@ from typing import NamedTuple
 from lskel.bpf import insn as i
 from lskel.bpf.insn import Pseudo
 from lskel.describe.image import Code, Image, Source, read_image
-from lskel.describe.records import Functions, Lines
+from lskel.describe.records import Functions, Lines, unpack
 from lskel.describe.variables import variable_at, variables
 from lskel.verifier.entries import Insn, SourceText
 
-# A log is of this program if so many of its instructions have the opcode that the program has
-# there; CO-RE relocations change some.
-_ALIKE = 0.9
 _ADD = i.ALU64 | i.ADD | i.K
 _COPY = i.ALU64 | i.MOV | i.X
 _FRAME_POINTER = 10
@@ -51,7 +48,8 @@ class Program:
         for index in range(i.count(self._code.insns)):
             line = self._lines.at(index)
             if line is not None:
-                found[index] = SourceText(line.text.strip("\n"), line.file, line.line, line.column)
+                text, file = line.text.strip("\n"), line.file.removeprefix("./")
+                found[index] = SourceText(text, file, line.line, line.column)
         return found
 
     @cached_property
@@ -97,29 +95,52 @@ class Program:
     def frame(self) -> Frame | None:
         """The largest part of the stack that a function takes; None where none takes any."""
         deepest: Frame | None = None
-        count = i.count(self._code.insns)
-        for index in range(count):
+        pointers: dict[int, int] = {}
+        for index in range(i.count(self._code.insns)):
             insn = i.read(self._code.insns, index, self._image.order)
-            offset = 0
-            if insn.op & 0x07 in (i.ST, i.STX) and insn.dst == _FRAME_POINTER:
-                offset = insn.off
-            elif insn.op == _COPY and insn.src == _FRAME_POINTER and index + 1 < count:
-                following = i.read(self._code.insns, index + 1, self._image.order)
-                if following.op == _ADD and following.dst == insn.dst:
-                    offset = following.imm
-            if -offset > (deepest.size if deepest else 0):
-                deepest = Frame(self.function(index), index, -offset)
+            if self._functions.at(index) is not None:
+                pointers = {_FRAME_POINTER: 0}
+            reached = _reached(insn, pointers)
+            if reached is not None and -reached > (deepest.size if deepest else 0):
+                deepest = Frame(self.function(index), index, -reached)
         return deepest
 
     def fits(self, insns: Iterable[Insn]) -> bool:
-        """Whether these instructions of a log are this program's."""
-        seen = {insn.number: insn.opcode for insn in insns}
+        """Whether these instructions of a log are this program's.
+
+        What CO-RE relocates may be another instruction in the kernel.
+        """
+        relocated = {
+            offset // i.SIZE for offset, *_ in unpack(self._code.core_relos, "I", self._image.order)
+        }
+        seen = {insn.number: insn.opcode for insn in insns if insn.number not in relocated}
         count = i.count(self._code.insns)
-        same = sum(
+        return all(
             index < count and self._code.insns[index * i.SIZE] == opcode
             for index, opcode in seen.items()
         )
-        return bool(seen) and same >= _ALIKE * len(seen)
+
+
+def _reached(insn: i.Insn, pointers: dict[int, int]) -> int | None:
+    """The offset from the frame pointer that an instruction comes to; keeps `pointers` up to date.
+
+    They are the registers that hold an address on the stack, with its offset.
+    """
+    kind = insn.op & 0x07
+    if kind in (i.ST, i.STX):
+        return pointers[insn.dst] + insn.off if insn.dst in pointers else None
+    if kind == i.LDX:
+        base = pointers.get(insn.src)
+        pointers.pop(insn.dst, None)
+        return None if base is None else base + insn.off
+    if insn.op == _COPY and insn.src in pointers:
+        pointers[insn.dst] = pointers[insn.src]
+    elif insn.op == _ADD and insn.dst in pointers:
+        pointers[insn.dst] += insn.imm
+        return pointers[insn.dst]
+    elif kind in (i.ALU, i.ALU64, i.LD) and insn.dst != _FRAME_POINTER:
+        pointers.pop(insn.dst, None)
+    return None
 
 
 def programs(source: Source) -> tuple[Program, ...]:
@@ -129,13 +150,14 @@ def programs(source: Source) -> tuple[Program, ...]:
 
 
 def program_of(known: Iterable[Program], name: str, insns: Iterable[Insn]) -> Program | None:
-    """The program that a log is about: of this name, or else the only one that it fits."""
+    """The program that a log is about: of this name, or else the only one that it fits.
+
+    None where the instructions are not those of the program: the object is another one.
+    """
     candidates = tuple(known)
     seen = tuple(insns)
-    named = [program for program in candidates if program.name == name]
+    fitting = [program for program in candidates if not seen or program.fits(seen)]
+    named = [program for program in fitting if program.name == name]
     if named:
-        return named[0] if not seen or named[0].fits(seen) else None
-    if name:
-        return None
-    fitting = [program for program in candidates if program.fits(seen)]
+        return named[0]
     return fitting[0] if len(fitting) == 1 else None

@@ -53,11 +53,25 @@ def render(explanation: Explanation, paint: Paint = _plain) -> Iterator[str]:
         yield f"{paint(f'{row.number:>{gutter}} |', Tone.FRAME)} {row.text}".rstrip()
         for mark, note in row.notes:
             tone = Tone.MARK if mark == "^" else Tone.FRAME
-            yield f"{bar} {' ' * row.indent}{paint(f'{mark} {note}', tone)}".rstrip()
+            for line in _noted(mark, note, row.indent):
+                yield f"{bar} {' ' * (len(line) - len(line.lstrip()))}{paint(line.lstrip(), tone)}"
     if rows:
         yield bar
     for label, text in _facts(explanation, is_said=bool(rows)):
         yield from _fact(label, text, gutter, paint)
+
+
+def _noted(mark: str, note: str, indent: int) -> list[str]:
+    """A note that begins under its column, where it fits so into the width."""
+    text = printable(note)
+    if indent + len(text) > WIDTH > len(text):
+        indent = min(indent, WIDTH - len(text))
+    return textwrap.wrap(
+        f"{mark} {text}",
+        max(WIDTH, indent + 40),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+    )
 
 
 class _Row(NamedTuple):

@@ -26,8 +26,14 @@ class Value(NamedTuple):
         return next((value for key, value in self.attrs if key == name), None)
 
     def number(self, name: str) -> int | None:
-        """An attribute that is a number, decimal or hexadecimal."""
-        return _number(self.get(name))
+        """An attribute that is a number.
+
+        Kernels since 6.8 write large ones, and those far below 0, in hexadecimal without a sign.
+        """
+        number = _number(self.get(name))
+        if number is None or number <= _S64_MAX or name.startswith("u"):
+            return number
+        return number - (1 << 64)
 
 
 SCALAR = "scalar"
@@ -35,13 +41,18 @@ STACK = "fp"
 # Eight bytes of the stack, one letter a byte (slot_type_char in kernel/bpf/log.c).
 BYTES = "bytes"
 
+_S64_MAX = (1 << 63) - 1
+# Bounds beyond this bound nothing that a program computes with.
+_HUGE = 1 << 60
+
 _BYTE_KINDS = {"?": "uninitialised", "m": "data", "0": "zero", "r": "a saved register"}
 _NAMED = re.compile(
     r"(?P<flags>(?:(?:trusted|untrusted|rcu|user|percpu|alloc|non_own_ref|rdonly)_)*)"
     r"ptr_(?P<null>or_null_)?(?P<name>\w*)"
 )
 _VALUE = re.compile(r"(?P<word>[a-zA-Z_]\w*?)(?P<at>\[\d+\])?(?:\((?P<attrs>.*)\))?")
-_STACK_ADDRESS = re.compile(r"fp(?:\[\d+\])?(?P<off>[-+]?\d+)")
+# 6.18 writes fp[1]-8 for another frame's, those before 5.1 fp-8,call_-1, those before 4.9 fp.
+_STACK_ADDRESS = re.compile(r"fp(?:\[\d+\])?(?P<off>[-+]?\d*)(?:,call_-?\d+)?")
 _CONSTANT = re.compile(r"(?:inv|scalar)?P?(-?(?:0x[0-9a-f]+|\d+))")
 _SLOT = re.compile(r"[?m0rdifa]{8}")
 
@@ -149,8 +160,6 @@ _WORDS = {
     "percpu_ptr": "a pointer to {struct} of each CPU",
     "alloc_ptr": "a pointer to {struct} that the program allocated",
 }
-# The whole ranges, which say nothing.
-_S64_MIN, _S64_MAX, _U64_MAX = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 
 
 def meaning(value: Value, map_name: str = "") -> str:
@@ -188,23 +197,15 @@ def _bounds(value: Value) -> bool:
 
 def _scalar(value: Value) -> str:
     constant = value.number("imm")
-    if constant is not None and value.attrs[0][0] == "imm" and len(value.attrs) == 1:
+    if constant is not None and len(value.attrs) == 1:
         return f"the number {constant}"
-    least = value.number("smin")
-    least = _S64_MIN if least is None else least
-    most = value.number("smax")
-    most = _S64_MAX if most is None else most
-    low, high = value.number("umin") or 0, value.number("umax")
-    high = _U64_MAX if high is None else high
+    least, most = value.number("smin"), value.number("smax")
+    low, high = value.number("umin"), value.number("umax")
     # Where a number cannot be negative, its unsigned bounds are the sharper ones.
-    if high <= _S64_MAX:
-        least, most = max(least, low), min(most, high)
-    if (least, most) == (_S64_MIN, _S64_MAX):
-        return "any number" if not low else f"a number of at least {low}, unsigned"
-    if least == _S64_MIN:
-        return f"a number of at most {most}, perhaps negative"
-    if most == _S64_MAX:
-        return f"a number of at least {least}"
-    if high > _S64_MAX and least >= 0:
-        least = max(least, low)
-    return f"a number from {least} to {most}"
+    if high is not None and high <= _S64_MAX:
+        least, most = max(least or 0, low or 0), high if most is None else min(most, high)
+    least = None if least is None or least < -_HUGE else least
+    most = None if most is None or most > _HUGE else most
+    if least is None:
+        return "any number" if most is None else f"a number of at most {most}, perhaps negative"
+    return f"a number of at least {least}" if most is None else f"a number from {least} to {most}"

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from lskel.bpf.helpers import HELPERS
 from lskel.verifier.entries import Entry, Insn, Message, SourceText, State
 from lskel.verifier.values import Value, read_values
 
 FRAME_POINTER = 10
-_ARGUMENTS = range(1, 6)
+ARGUMENTS = range(1, 6)
 _FRAME = re.compile(r"frame(\d+):")
 
 
@@ -84,6 +85,10 @@ def walk(entries: Iterable[Entry]) -> Walk:
             source = entry
         elif isinstance(entry, Message):
             after.append(entry.text)
+    if after and steps:
+        # The last instruction failed: what stands below it was so before it, too.
+        steps[-1].before += steps[-1].after
+        steps[-1].after = []
     return Walk(tuple(steps), tuple(before), tuple(after))
 
 
@@ -105,11 +110,13 @@ class From(Enum):
 class Origin(NamedTuple):
     """Where a value comes from: the step that made it, and those that computed with it, last first.
 
-    `what` is the function that was called; `step` is None at the entry of a program.
+    `register` is the one that got it; `step` is None at the entry of a program. `what` is the
+    function that was called.
     """
 
     kind: From
     step: Step | None
+    register: int
     what: str = ""
     changed: tuple[Step, ...] = ()
 
@@ -127,18 +134,28 @@ _ITSELF = re.compile(r"(?:be|le|bswap)(?:16|32|64) [rw](\d+)|-[rw](\d+)")
 def called(insn: Insn) -> str | None:
     """The helper or kernel function that an instruction calls; None where it calls none."""
     found = _CALL.fullmatch(insn.text)
-    return found[2] if found else None
+    return _function(found[2]) if found and found[2] else None
+
+
+def _function(name: str) -> str:
+    """A function by its name; kernels before 4.15 write the number of a helper."""
+    if name.isdecimal() and int(name) < len(HELPERS):
+        return f"bpf_{HELPERS[int(name)]}"
+    return name
 
 
 def read_by(insn: Insn) -> list[int]:
-    """The registers that an instruction reads, in the order of its text; none for calls."""
-    if insn.text.startswith("call "):
-        return []
+    """The registers that an instruction computes with, goes by, or takes an address from."""
     text = insn.text
-    found = _SET.fullmatch(text)
-    if found is not None and found[2] == "=":
-        text = found[3]
-    return [int(number) for number in _OPERAND.findall(text)] or [0] * (text == "exit")
+    if text == "exit":
+        return [0]
+    if text.startswith("call "):
+        return []
+    target, _, rest = text.partition(" = ")
+    if rest:
+        # Of what is stored, the address matters; a register that is set is not read.
+        text = target if "(" in target else rest
+    return [int(number) for number in _OPERAND.findall(text)]
 
 
 def origin(step: Step, register: int) -> Origin:
@@ -146,6 +163,7 @@ def origin(step: Step, register: int) -> Origin:
     depth = step.depth
     changed: list[Step] = []
     slot: str | None = None
+    filled: Step | None = None
     for at in step.way():
         if at is step:
             continue
@@ -156,10 +174,10 @@ def origin(step: Step, register: int) -> Origin:
             depth = at.depth
             continue
         if at.depth < depth:
-            if register not in _ARGUMENTS or slot is not None:
-                return Origin(From.ENTRY, at, called(at.insn) or "", tuple(changed))
+            if register not in ARGUMENTS or slot is not None:
+                return Origin(From.ENTRY, at, register, called(at.insn) or "", tuple(changed))
             if helper := called(at.insn):
-                return Origin(From.ENTRY, at, helper, tuple(changed))
+                return Origin(From.ENTRY, at, register, helper, tuple(changed))
             depth = at.depth
             continue
         text = at.insn.text
@@ -169,9 +187,9 @@ def origin(step: Step, register: int) -> Origin:
             continue
         if call := _CALL.fullmatch(text):
             if register == 0:
-                return Origin(From.CALL, at, call[2] or call[1], tuple(changed))
-            if register in _ARGUMENTS:
-                return Origin(From.LOST, at, call[2] or call[1], tuple(changed))
+                return Origin(From.CALL, at, register, called(at.insn) or call[1], tuple(changed))
+            if register in ARGUMENTS:
+                return Origin(From.LOST, at, register, called(at.insn) or call[1], tuple(changed))
             continue
         found = _SET.fullmatch(text)
         if found is None or int(found[1]) != register:
@@ -179,16 +197,20 @@ def origin(step: Step, register: int) -> Origin:
         if found[2] != "=":
             changed.append(at)
         elif copy := _COPY.fullmatch(found[3]):
+            if not text.startswith("r") or copy[0][0] != "r":
+                changed.append(at)
             register = int(copy[1])
         elif _ITSELF.fullmatch(found[3]):
             changed.append(at)
         elif fill := _FILL.fullmatch(found[3]):
-            slot = fill[1]
+            slot, filled = fill[1], at
         elif _CONSTANT.fullmatch(found[3]):
-            return Origin(From.CONSTANT, at, changed=tuple(changed))
+            return Origin(From.CONSTANT, at, register, changed=tuple(changed))
         else:
-            return Origin(From.LOAD, at, changed=tuple(changed))
-    return Origin(From.ENTRY, None, changed=tuple(changed))
+            return Origin(From.LOAD, at, register, changed=tuple(changed))
+    if slot is not None:
+        return Origin(From.LOAD, filled, register, changed=tuple(changed))
+    return Origin(From.ENTRY, None, register, changed=tuple(changed))
 
 
 def value(step: Step, register: int) -> Value | None:
@@ -221,6 +243,6 @@ def _among(states: list[str], depth: int, name: str) -> Value | None:
 
 def _writes(insn: Insn, register: int) -> bool:
     if insn.text.startswith("call "):
-        return register <= max(_ARGUMENTS)
+        return register <= max(ARGUMENTS)
     found = _SET.fullmatch(insn.text)
     return found is not None and int(found[1]) == register
