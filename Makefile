@@ -1,6 +1,7 @@
 # make demo      install lskel into .venv; generate a loader program and run it in this kernel
 # make test      install what the tests need, then lint, check types and test
 # make test-vm   the part of it that boots other kernels
+# make dist      build the source distribution, the wheel and lskel.pyz in dist/
 # make docs      build the documentation as a site in build/site
 # make bench     run the benchmarks
 # make examples  compile examples/*.bpf.c anew
@@ -16,7 +17,7 @@ SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name
 
 TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc g++ libc6-dev make \
 	iproute2 valgrind chromium chromium-driver unzip util-linux libcap2-bin jq runc systemd \
-	$(if $(shell command -v npm),,nodejs npm)
+	bash zsh fish man-db groff mandoc $(if $(shell command -v npm),,nodejs npm)
 VM_PACKAGES := linux-image-amd64 linux-image-6.12-amd64 qemu-system-x86 busybox-static kmod
 
 DEMO ?= syscount
@@ -59,6 +60,9 @@ web/node_modules/installed: web/package-lock.json
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+dist pyz: $(VENV)/installed-dev
+	$(BIN)/python scripts/dist.py
+
 bench: $(VENV)/test-packages $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
 
@@ -97,5 +101,5 @@ $(VENV)/vm-packages: PACKAGES = $(VM_PACKAGES)
 $(VENV)/test-packages $(VENV)/vm-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
 	if scripts/setup-debian.sh $(PACKAGES); then touch $@; else test "$$CI" != true; fi
 
-.PHONY: help demo test test-vm lint web web-check docs bench examples clean
+.PHONY: help demo test test-vm lint web web-check docs dist pyz bench examples clean
 .DELETE_ON_ERROR:

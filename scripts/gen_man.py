@@ -37,9 +37,7 @@ class Item(NamedTuple):
 
 ENVIRONMENT = (
     Item("NO_COLOR", "Where it is not empty, output has no colours."),
-    Item(
-        "FORCE_COLOR", "Where it is not empty, output has colours even where that is no terminal."
-    ),
+    Item("FORCE_COLOR", "Where it is not empty, output has colours wherever it goes."),
     Item("TERM", "With `dumb` there are neither colours nor progress."),
 )
 _BTF = Item("/sys/kernel/btf/*", "Types of the kernel and of its modules.")
@@ -156,7 +154,10 @@ def page(name: str, summary: str) -> str:
         *section("OPTIONS", options(ctx)),
     ]
     if not name:
-        pages = (Item(f"lskel {other}", f"{text} See lskel-{other}(1).") for other, text in rows())
+        pages = (
+            Item(f"lskel {other}", f"{text} See lskel-{other}(1).")
+            for other, text in COMMANDS.items()
+        )
         lines += section("COMMANDS", items(pages))
     lines += section(
         "EXIT STATUS", items(Item(str(int(s)), text) for s, text in meanings(name).items())
@@ -168,11 +169,6 @@ def page(name: str, summary: str) -> str:
         lines += section("EXAMPLES", [".EX", *shown, ".EE"])
     lines += section("SEE ALSO", references(see))
     return "\n".join(lines) + "\n"
-
-
-def rows() -> Iterable[tuple[str, str]]:
-    """The commands, and what they do."""
-    return COMMANDS.items()
 
 
 def uncapitalized(text: str) -> str:

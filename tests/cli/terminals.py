@@ -8,6 +8,7 @@ import re
 import struct
 import sys
 import termios
+from collections.abc import Sequence
 from fcntl import ioctl
 from pathlib import Path
 from typing import NamedTuple
@@ -49,14 +50,14 @@ class Screen(NamedTuple):
         return [line.rstrip() for line in screen if line.strip()]
 
 
-def on_terminal(*args: str | Path, **environment: str) -> Screen:
+def on_terminal(*args: str | Path, command: Sequence[str] = LSKEL, **environment: str) -> Screen:
     """Run lskel with a terminal for all of its standard streams."""
     child, terminal = pty.fork()
     if child == 0:
         for name in ("NO_COLOR", "FORCE_COLOR"):
             os.environ.pop(name, None)
         os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(_COLUMNS), **environment}
-        os.execv(LSKEL[0], [*LSKEL, *map(str, args)])
+        os.execv(command[0], [*command, *map(str, args)])
     ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", _ROWS, _COLUMNS, 0, 0))
     output = bytearray()
     try:

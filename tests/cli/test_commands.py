@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+import lskel as lskel_package
 from lskel import generate, open_object
 from lskel.cli import COMMANDS
 from tests.build.btf import BtfBuilder
@@ -37,8 +40,12 @@ def test_help() -> None:
     assert all(name in out for name in COMMANDS)
     for name in COMMANDS:
         out, _ = lskel(name, "--help")
-        assert "Example:" in out and "--json" in out, name
-    assert "lskel, version" in lskel("--version")[0]
+        assert "Example:" in out, name
+        assert ("--json" in out) == (name != "completion"), name
+    first, second = lskel("--version")[0].splitlines()
+    assert first == f"lskel, version {lskel_package.__version__}"
+    assert f"Python {platform.python_version()} on {platform.system()} " in second
+    assert f"click {metadata.version('click')}, jinja2 " in second
     assert "No such command" in lskel("frobnicate", status=2)[1]
 
 

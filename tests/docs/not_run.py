@@ -15,7 +15,8 @@ class Reason(Enum):
     NETWORK = "gets packages from the network"
     CONTAINERS = "needs an engine for containers, and an image"
     LOCKED_DOWN = "needs a kernel that is not locked down: fentry, freplace"
-    SERVICE = "changes the machine's services"
+    SHELL = "is for another shell than the one that types (tests/cli/test_completion.py has it)"
+    SERVICE = "is about the machine's services"
 
 
 NOT_RUN: dict[tuple[str, str], Reason] = {
@@ -37,6 +38,17 @@ NOT_RUN: dict[tuple[str, str], Reason] = {
             "lskel doctor probe.lskel --target on_call=do_unlinkat --json",
         )
     },
+    **{
+        ("help", command): Reason.SHELL
+        for command in (
+            'eval "$(lskel completion zsh)"          # in ~/.zshrc, after compinit',
+            "lskel completion fish | source          # in ~/.config/fish/config.fish",
+        )
+    },
+    (
+        "docs/verifier.md",
+        "journalctl -u tool | lskel verifier-log - --program on_exec",
+    ): Reason.SERVICE,
     **{
         ("docs/howto/container.md", command): Reason.SERVICE
         for command in (

@@ -15,6 +15,7 @@ from tests.build.clang import compile_bpf
 from tests.conftest import lacking
 from tests.docs.desk import Desk, desk
 from tests.docs.not_run import NOT_RUN
+from tests.docs.options import check_options
 
 HELP = "help"
 # What the names of objects in the examples stand for.
@@ -77,15 +78,10 @@ def test_commands_that_are_not_run() -> None:
     assert {text for page, text in NOT_RUN if page == HELP} <= {text for _, text in examples()}
 
 
-@pytest.mark.parametrize(("name", "text"), list(examples()))
-def test_options(name: str, text: str) -> None:
+@pytest.mark.parametrize("text", [text for _, text in examples()])
+def test_options(text: str) -> None:
     """What is shown is what the command takes."""
-    for part in re.split(r"[|;>]+|\|\|", text):
-        program, *args = part.split() or [""]
-        if program == "lskel":
-            command = cli.get_command(click.Context(cli), args[0])
-            assert command is not None
-            command.make_context(args[0], args[1:])  # raises where an option is unknown
+    check_options(text)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,18 @@ from lskel.loader.records import SIZE as RECORD_SIZE
 from lskel.trace import MapCreate, ProgLoad
 
 MAX_PAGE = 5_000_000
+_CALLS = {
+    "BtfLoad": "BPF_BTF_LOAD",
+    "MapCreate": "BPF_MAP_CREATE",
+    "MapUpdate": "BPF_MAP_UPDATE_ELEM",
+    "MapFreeze": "BPF_MAP_FREEZE",
+    "BtfFind": "btf_find_by_name_kind",
+    "KsymFind": "kallsyms_lookup_name",
+    "ProgLoad": "BPF_PROG_LOAD",
+    "RawTracepointOpen": "BPF_RAW_TRACEPOINT_OPEN",
+    "LinkCreate": "BPF_LINK_CREATE",
+    "Close": "close",
+}
 
 
 def check(report: Report, loader: Loader) -> None:
@@ -122,6 +134,7 @@ def check_uses(report: Report) -> None:
     recorded = [call for op in report.ops for call in op.calls]
     assert len(recorded) + len(simulation.others) == simulation.calls
     for op in report.ops:
+        assert {call.name for call in op.calls} <= {_CALLS[op.kind]}
         # A failed call says as much as one that succeeds; optional ones are made twice.
         for _, calls in groupby(op.calls, key=lambda call: call.name):
             _check_call(report, op, {n for call in calls for f in call.fields for n in f.ops})

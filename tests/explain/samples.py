@@ -34,6 +34,19 @@ UNTYPED = """
 SEC("raw_tp/sys_enter") int fine(void *ctx) { return 0; }
 SEC("parser") int parse(struct __sk_buff *skb) { return skb->len; }
 """
+# A hash map of no entries is refused, by the simulator as well.
+NO_ENTRIES = """
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1);
+         __type(key, __u32); __type(value, __u64); } fine SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH);
+         __type(key, __u32); __type(value, __u64); } empty SEC(".maps");
+SEC("raw_tp/sys_enter") int use(void *ctx)
+{
+	__u32 key = 0;
+
+	return !bpf_map_lookup_elem(&fine, &key) + !bpf_map_lookup_elem(&empty, &key);
+}
+"""
 PINNED = """
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32);
          __type(value, __u64); __uint(pinning, LIBBPF_PIN_BY_NAME); } shared SEC(".maps");

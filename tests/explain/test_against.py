@@ -72,7 +72,8 @@ def test_two_versions() -> None:
         "gone": "only b",
     }
     assert programs["same"].rows == programs["fresh"].rows == ()
-    assert [row.b.text for row in programs["gone"].rows if row.b] == ["w0 = 2", "exit"]
+    assert [row.text for row in programs["gone"].code] == ["w0 = 2", "exit"]
+    assert programs["gone"].rows == ((None, 0, False), (None, 1, False))
     rows = programs["count"].rows
     ours = next(item for item in report.listings if item.name == "count").rows
     assert [row.a for row in rows if row.a is not None] == list(range(len(ours)))
@@ -83,19 +84,17 @@ def test_two_versions() -> None:
 
 def test_sides_are_both_programs_in_full() -> None:
     a, b = given(NEW), given(OLD)
-    _, there = compared(a, b)
+    report, there = compared(a, b)
     theirs, back = compared(b, a)
-    listing = next(item for item in theirs.listings if item.name == "count").rows
-    rows = next(change for change in there.programs if change.name == "count").rows
-    # B's text: rows that are the same, and those of B alone.
-    ours = next(item for item in explain(a).listings if item.name == "count").rows
-    texts = []
-    for row in rows:
-        if row.same and row.a is not None:
-            texts.append(ours[row.a].text)
-        elif row.b is not None:
-            texts.append(row.b.text)
-    assert [_plain(text) for text in texts] == [_plain(row.text) for row in listing]
+    change = next(change for change in there.programs if change.name == "count")
+    ours = next(item for item in report.listings if item.name == "count").rows
+    assert change.code == next(item for item in theirs.listings if item.name == "count").rows
+    assert [row.a for row in change.rows if row.a is not None] == list(range(len(ours)))
+    assert [row.b for row in change.rows if row.b is not None] == list(range(len(change.code)))
+    for row in change.rows:
+        if row.same:
+            assert row.a is not None and row.b is not None
+            assert _plain(ours[row.a].text) == _plain(change.code[row.b].text)
     assert {c.status for c in back.maps} == {"only b", "changed"}
 
 

@@ -47,6 +47,11 @@ class Broken(NamedTuple):
         """Its loader, whose programs have the lines of the source."""
         return lskel.generate(lskel.open_object(self.compiled(), name=self.name[:15]))
 
+    @property
+    def mark(self) -> str:
+        """The comment that says what is wrong."""
+        return f"/* FAILS: {self.cause} */"
+
     def text(self, line: int) -> str:
         """A line of the source, without indentation."""
         return self.source.splitlines()[line - 1].strip()

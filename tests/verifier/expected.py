@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lskel.verifier.causes import Place
-from lskel.verifier.explain import Explanation, explain
+from lskel.verifier.explain import explain
+from lskel.verifier.explanation import Explanation
 from lskel.verifier.render import render
 from tests.verifier.broken import Broken, version_of
 from tests.verifier.refusals import Refusal

@@ -16,7 +16,8 @@ from lskel.verifier.entries import (
     State,
     read_entries,
 )
-from lskel.verifier.explain import explain, to_json
+from lskel.verifier.explain import explain
+from lskel.verifier.explanation import to_json
 from lskel.verifier.logs import find_logs
 from lskel.verifier.render import render
 from lskel.verifier.values import meaning, read_value, read_values

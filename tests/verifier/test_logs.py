@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from lskel.errors import NotFound
-from lskel.verifier.explain import Explanation, explain
+from lskel.verifier.explain import explain
+from lskel.verifier.explanation import Explanation
 from lskel.verifier.logs import find_logs, logs_of, marked
+from lskel.verifier.render import render
 from tests.conftest import lacking
 from tests.verifier.broken import broken
 from tests.verifier.refusals import refusal
@@ -106,6 +108,16 @@ def test_no_log(text: str) -> None:
     assert find_logs(text) == ()
     with pytest.raises(NotFound, match="no verifier's log"):
         logs_of(text)
+
+
+def test_no_message() -> None:
+    """A program that was accepted, or a log that is cut off; what loaders say is no message."""
+    text = "Loading program\n0: R1=ctx() R10=fp0\n0: (b7) r0 = 0   ; R0=0\n1: (95) exit\n"
+    for end in ("", "processed 2 insns (limit 1000000) max_states_per_insn 0\n"):
+        (log,) = find_logs(text + end)
+        one = explain(log.lines)
+        assert (one.message, one.cause, one.spot, one.registers) == ("", None, None, ())
+        assert next(render(one)).startswith("no error: the log has no message")
 
 
 def test_marks_are_found_again() -> None:

@@ -75,9 +75,8 @@ function viewOf(found: Partial<Place>): View | undefined {
 export function go(place: Place, how: "new" | "walk" = "new"): void {
   const hash = format(place);
   if (hash === window.location.hash) return;
-  if (how === "new") window.location.hash = hash;
-  else {
-    window.history.replaceState(null, "", hash);
-    window.dispatchEvent(new HashChangeEvent("hashchange"));
-  }
+  if (how === "new") window.history.pushState(null, "", hash);
+  else window.history.replaceState(null, "", hash);
+  // At once, so that the next key finds the page where this one led.
+  window.dispatchEvent(new HashChangeEvent("hashchange"));
 }

@@ -173,11 +173,14 @@ export interface SectionSummary {
 
 /**
  * The value of the loader's map; `content` is all of it, in order.
+ *
+ * `strings` are the first thousand of four characters or more, up to 200 of each.
  */
 export interface Blob {
   size: number;
   regions: readonly Region[];
   content: readonly Stretch[];
+  strings: readonly Text[];
 }
 
 /**
@@ -226,14 +229,24 @@ export interface Stretch {
 }
 
 /**
+ * A string of C in a region's names or values, at `offset` of the blob.
+ */
+export interface Text {
+  offset: number;
+  region: number;
+  text: string;
+}
+
+/**
  * The loader program itself: its code, with labels and notes, and the size of its context.
  *
- * `insns` counts 8-byte slots; `btf` and `func_info` are the bytes that it is loaded with. `steps`
- * are those that belong to no single operation.
+ * `insns` counts 8-byte slots; `layout` are the fields of the context; `btf` and `func_info` are
+ * the bytes that it is loaded with. `steps` are those that belong to no single operation.
  */
 export interface LoaderProgram {
   insns: number;
   context: number;
+  layout: readonly Span[];
   btf: number;
   func_info: number;
   rows: readonly Row[];
@@ -467,7 +480,7 @@ export interface OpTime {
  * What differs from another loader, which is B; this report is of A.
  *
  * `maps`, `programs` and `sizes` are empty where B is a light skeleton, of which only its calls
- * and the size of its blob are known.
+ * are known. `problem` says what else cannot be compared, and why.
  */
 export interface Against {
   meta: Meta;
@@ -513,22 +526,25 @@ export interface ItemChange {
 
 /**
  * A program: as ItemChange, and its code side by side where that differs, else no rows.
+ *
+ * The rows of A are those of its listing, those of B are `code`.
  */
 export interface ProgramChange {
   name: string;
   status: "same" | "changed" | "only a" | "only b";
   fields: readonly FieldChange[];
   rows: readonly DiffRow[];
+  code: readonly Row[];
 }
 
 /**
- * Instructions side by side: `a` is an index in the rows of A's listing, or None for none.
+ * Instructions side by side, as indexes in the rows of both sides; None where one has none.
  *
- * `b` is None where B has none, or says `same`: maps and functions count by name, not by number.
+ * They are the `same` if they say the same: maps and functions count by name, not by number.
  */
 export interface DiffRow {
   a: number | null;
-  b: Row | null;
+  b: number | null;
   same: boolean;
 }
 

@@ -6,15 +6,18 @@ import gc
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lskel._version import __version__
-from lskel.cli.common import show_error
+from lskel.cli.common import TYPED, show_error
 from lskel.cli.status import FAILURES, MEANINGS, Status, Terminated
 from lskel.cli.terminal import colour
 from lskel.errors import LskelError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # name: what it does, in the list of commands. Each is module lskel.cli.NAME (with _ for -),
 # function `command`.
@@ -29,7 +32,12 @@ COMMANDS = {
     "disasm": "Show instructions with names and source lines.",
     "verifier-log": "Explain why a verifier refused a program.",
     "doctor": "Say what this machine allows, and whether an object would load.",
+    "completion": "Print the script that completes commands in a shell.",
 }
+
+
+# What it is made with; their versions are told with its own.
+_USES = ("click", "jinja2", "pyelftools", "rich")
 
 
 class _Commands(click.Group):
@@ -45,6 +53,13 @@ class _Commands(click.Group):
         command: click.Command = module.command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        begun = [name for name in COMMANDS if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=COMMANDS[name]) for name in begun]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -54,8 +69,27 @@ class _Commands(click.Group):
             formatter.write_dl([(str(int(status)), text) for status, text in MEANINGS.items()])
 
 
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+    from platform import machine, python_version, release, system
+
+    uses = ", ".join(f"{name} {version(name)}" for name in _USES)
+    click.echo(f"lskel, version {__version__}")
+    click.echo(f"Python {python_version()} on {system()} {release()} {machine()}; {uses}")
+    ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="lskel")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version, and what a report of a bug should say, and exit.",
+)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Light skeletons for eBPF: turn a BPF object into one loader program, and run it."""
@@ -69,6 +103,11 @@ def main(args: list[str] | None = None) -> int:
     words = sys.argv[1:] if args is None else args
     failure = FAILURES.get(words[0] if words else "", Status.FAILURE)
     try:
+        if (typed := os.environ.get(TYPED)) is not None:
+            from lskel.cli.completion import answer
+
+            answer(cli, typed)
+            return Status.OK
         # Not by `main` of click: it has exit statuses of its own.
         with cli.make_context("lskel", list(words)) as ctx:
             status: Any = cli.invoke(ctx)

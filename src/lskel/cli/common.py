@@ -10,23 +10,34 @@ from typing import Any, TypeVar
 
 import click
 
+from lskel.cli import offers
 from lskel.cli.terminal import colour
 from lskel.errors import LskelError, UsageError
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
+# What the scripts of `lskel completion` set, to ask what could follow: the command line up to the
+# cursor, as it is typed.
+TYPED = "_LSKEL_COMPLETE"
+
 _F = TypeVar("_F", bound=Command)
 
 
 def source_argument(function: _F) -> _F:
     """The argument OBJ|X.lskel, `-` for standard input."""
-    return click.argument("source", metavar="OBJ|X.lskel")(function)
+    return click.argument("source", metavar="OBJ|X.lskel", shell_complete=offers.files)(function)
 
 
 def sources_argument(function: _F) -> _F:
     """The arguments OBJ|X.lskel..., one or more."""
-    return click.argument("sources", metavar="OBJ|X.lskel...", nargs=-1, required=True)(function)
+    return click.argument(
+        "sources",
+        metavar="OBJ|X.lskel...",
+        nargs=-1,
+        required=True,
+        shell_complete=offers.files,
+    )(function)
 
 
 def json_option(function: _F) -> _F:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lskel.cli import offers
 from lskel.cli.common import json_option, print_json
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import simulation_options
@@ -14,8 +15,8 @@ from lskel.replay.options import Options
 
 
 @click.command("diff")
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", shell_complete=offers.files)
+@click.argument("b", metavar="B", shell_complete=offers.files)
 @generation_options
 @simulation_options
 @json_option

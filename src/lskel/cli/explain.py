@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
+from lskel.cli import offers
 from lskel.cli.common import json_option, same_file, source_argument
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import run_options
@@ -33,11 +33,13 @@ from lskel.replay.options import PIN_ROOT, Options
     "-o",
     "--output",
     metavar="FILE",
+    shell_complete=offers.files,
     help="Where the page is written [default: NAME.html; of --json, standard output].",
 )
 @click.option(
     "--against",
     metavar="B",
+    shell_complete=offers.files,
     help="Show what differs from this object, bundle or light skeleton header.",
 )
 @click.option(
@@ -93,7 +95,7 @@ def command(
         report = explain(given, Request(options, measure, *(inputs[1] if against else ())))
     content = f"{to_json(report)}\n".encode() if as_json else page(report)
     if output == STDIN:
-        sys.stdout.buffer.write(content)
+        click.echo(content, nl=False)
     else:
         write_whole(output, content)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import click
 
 from lskel.cli.common import gathered
-from lskel.errors import ReplayError
+from lskel.errors import LskelError, ReplayError
 from lskel.loader.model import Loader
 
 if TYPE_CHECKING:
-    from lskel.verifier.explain import Explanation
+    from lskel.verifier.explanation import Explanation
 
 _MORE = "-v prints them, --log-file FILE writes them to a file"
 
@@ -40,7 +40,11 @@ class Failures(NamedTuple):
 
         names = [program.name for program in loader.trace.programs if program.op == error.op]
         name = names[0] if names else ""
-        yield from explanation_lines(explain(error.log, program=name, source=loader))
+        try:
+            explanation = explain(error.log, program=name, source=loader)
+        except LskelError:  # its BTF is broken; the log's own lines are left
+            explanation = explain(error.log, program=name)
+        yield from explanation_lines(explanation)
         if self.verbose:
             yield from marked(name, error.log)
         if self.log_file is not None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from lskel.cli import offers
 from lskel.cli.common import json_option, only_for_one, pairs, print_json, same_file
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.sources import STDIN, generate_source
@@ -35,12 +36,13 @@ _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
 
 
 @click.command("gen")
-@click.argument("objects", metavar="OBJ...", nargs=-1, required=True)
+@click.argument("objects", metavar="OBJ...", nargs=-1, required=True, shell_complete=offers.files)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="FILE|DIR/",
+    shell_complete=offers.files,
     help="The file, or the directory; X.lskel is a bundle, X.py and X.h are skeletons.",
 )
 @click.option(
@@ -60,6 +62,7 @@ _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
     "event_types",
     multiple=True,
     metavar="MAP=TYPE",
+    shell_complete=offers.names(offers.buffers, then="="),
     help="Python: the type of the events of a ring or perf buffer [default: a struct of the map's "
     "name, or 'event'].",
 )

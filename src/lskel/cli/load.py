@@ -11,6 +11,7 @@ import click
 from lskel.bpf import context
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.names import enum_name
+from lskel.cli import offers
 from lskel.cli.common import (
     json_option,
     only_for_one,
@@ -51,6 +52,7 @@ _REPLAYS: dict[str, Callable[[Loader, Options], Loaded]] = {
 @click.option(
     "--pin",
     metavar="DIR",
+    shell_complete=offers.directories,
     help="Pin maps and programs by name in DIR of a bpffs; those of several objects in DIR/OBJECT.",
 )
 @failure_options

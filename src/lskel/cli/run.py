@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lskel.btf.value import Value, format_value, to_json
+from lskel.cli import offers
 from lskel.cli.common import json_option, only_for_one, pairs, show_error, sources_argument
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
@@ -45,13 +46,19 @@ _PLACE = "PROGRAM=PLACE"
 @sources_argument
 @click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after S seconds.")
 @click.option(
-    "--event", "event_types", multiple=True, metavar="MAP=TYPE", help="BTF type of MAP's events."
+    "--event",
+    "event_types",
+    multiple=True,
+    metavar="MAP=TYPE",
+    shell_complete=offers.names(offers.buffers, then="="),
+    help="BTF type of MAP's events.",
 )
 @click.option(
     "--attach",
     "attach",
     multiple=True,
     metavar=_PLACE,
+    shell_complete=offers.names(offers.programs, then="="),
     help="Attach a program to an interface, the path of a cgroup or network namespace, a "
     "tracepoint, a function of the kernel, or BINARY:FUNCTION, as its kind has it.",
 )

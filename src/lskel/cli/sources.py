@@ -164,10 +164,11 @@ def open_to_look(data: bytes, source: str, generation: Generation, options: Opti
     """What was read of an object or a bundle, though there may be no loader for it."""
     generation, options = _split(data, generation, options)
     opened = _open(data, source, generation)
+    if isinstance(opened, Loader):
+        return Opened(opened, opened, "", options)
     try:
-        return Opened(opened, _loader(opened, source, generation), "", options)
+        return Opened(opened, generate_from(opened, generation), "", options)
     except LskelError as error:
-        error.places.remove(source)
         return Opened(opened, None, str(error), options)
 
 

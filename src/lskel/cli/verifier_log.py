@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import click
 
+from lskel.cli import offers
 from lskel.cli.common import json_option, print_json
 from lskel.cli.failures import explanation_lines
 from lskel.cli.generation import Generation
 from lskel.cli.sources import open_source, read
 from lskel.errors import at
-from lskel.verifier.explain import explain, to_json
+from lskel.verifier.explain import explain
+from lskel.verifier.explanation import to_json
 from lskel.verifier.logs import logs_of, marked
 
 
 @click.command("verifier-log")
-@click.argument("log", metavar="FILE|-")
+@click.argument("log", metavar="FILE|-", shell_complete=offers.files)
 @click.option(
     "--object",
     "source",
     metavar="OBJ|X.lskel",
+    shell_complete=offers.files,
     help="What was loaded: it has source lines and names that the log lacks.",
 )
-@click.option("--program", metavar="NAME", help="Only this program, or the one the log is of.")
+@click.option(
+    "--program",
+    metavar="NAME",
+    shell_complete=offers.names(offers.programs),
+    help="Only this program, or the one the log is of.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print the whole log, too.")
 @json_option
 def command(
@@ -39,12 +47,14 @@ def command(
         lskel load tool.bpf.o --log-file log || lskel verifier-log log --json
     """
     text = read(log).decode("utf-8", "replace")
-    opened = None if source is None else open_source(source, Generation())
     with at(log):
         logs = logs_of(text, program)
-    explanations = [
-        explain(item.lines, program=item.program or program or "", source=opened) for item in logs
-    ]
+    opened = None if source is None else open_source(source, Generation())
+    with at(source or log):
+        explanations = [
+            explain(item.lines, program=item.program or program or "", source=opened)
+            for item in logs
+        ]
     if as_json:
         print_json({"programs": [to_json(explanation) for explanation in explanations]})
         return

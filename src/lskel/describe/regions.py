@@ -14,7 +14,7 @@ from lskel.describe.asks import inputs
 from lskel.loader import records
 from lskel.loader.blob import Region, RegionKind
 from lskel.loader.lower import FD_SIZE, INSN_IMM
-from lskel.loader.model import Form, Loader
+from lskel.loader.model import Form, Loader, context_size
 from lskel.loader.unrolled import MAX_USED_MAPS
 from lskel.trace import (
     BtfLoad,
@@ -203,13 +203,7 @@ class BlobMap:
             for slot in range(first, first + region.size // FD_SIZE):
                 yield Span((slot - first) * FD_SIZE, FD_SIZE, self._slot(slot))
         elif region.kind is RegionKind.CONTEXT:
-            named: dict[str, int] = {}
-            for at in range(0, region.size, FD_SIZE):
-                named.setdefault(context_field(self._trace, at).partition(" +")[0], at)
-            for (name, at), after in zip(
-                named.items(), [*list(named.values())[1:], region.size], strict=True
-            ):
-                yield Span(at, after - at, name)
+            yield from context_layout(self._trace)
 
     def _part(self, region: Region, offset: int) -> str:
         inside = offset - region.offset
@@ -263,6 +257,16 @@ def _op(trace: Trace, region: Region) -> Op | None:
 
 def _by_place(region: Region) -> tuple[int, int]:
     return region.offset, region.size
+
+
+def context_layout(trace: Trace) -> Iterator[Span]:
+    """The fields of the context of a trace's loader, in order."""
+    size = context_size(trace)
+    named: dict[str, int] = {}
+    for at in range(0, size, FD_SIZE):
+        named.setdefault(context_field(trace, at).partition(" +")[0], at)
+    for (name, at), after in zip(named.items(), [*named.values(), size][1:], strict=True):
+        yield Span(at, after - at, name)
 
 
 def context_field(trace: Trace, offset: int) -> str:

@@ -36,7 +36,7 @@ MAX_ROWS = 2000
 
 
 class Side(NamedTuple):
-    """What is known of a loader; of a light skeleton, only its calls and the size of its blob."""
+    """What is known of a loader; of a light skeleton, only its calls."""
 
     meta: Meta
     maps: tuple[MapSummary, ...]
@@ -168,22 +168,21 @@ def _initial_values(trace: Trace) -> dict[str, bytes]:
 
 
 def _programs(a: Side, b: Side) -> Iterator[ProgramChange]:
-    listings = {listing.name: listing for listing in b.listings}
-    own = {listing.name: listing for listing in a.listings}
+    listings = [{item.name: item.rows for item in side.listings} for side in (a, b)]
+    orders = a.meta.order, b.meta.order
     for ours, theirs in _paired(a.programs, b.programs):
-        fields = tuple(_changes(ours, theirs))
         name = (ours or theirs).name
+        fields = tuple(_changes(ours, theirs))
         rows: tuple[DiffRow, ...] = ()
-        if ours is None:
-            rows = tuple(DiffRow(None, row, False) for row in listings[name].rows)
-        elif theirs is not None:
-            rows = tuple(_diff(own[name].rows, listings[name].rows, (a.meta.order, b.meta.order)))
+        if theirs is not None:
+            rows = tuple(_diff(listings[0].get(name, ()), listings[1][name], orders))
         differs = any(not row.same for row in rows)
         yield ProgramChange(
             name,
             _status(ours, theirs, differs=differs or bool(fields)),
             fields,
             rows if differs else (),
+            listings[1][name] if differs else (),
         )
 
 
@@ -194,17 +193,15 @@ def _diff(
     theirs = [_key(row, orders[1]) for row in b]
     start = _common(ours, theirs)
     end = _common(ours[start:][::-1], theirs[start:][::-1])
-    yield from (DiffRow(number, None, True) for number in range(start))
-    middle = ours[start : len(ours) - end], theirs[start : len(theirs) - end]
+    stops = len(ours) - end, len(theirs) - end
+    middle = ours[start : stops[0]], theirs[start : stops[1]]
     matcher = SequenceMatcher(None, *middle, autojunk=max(map(len, middle)) > MAX_ROWS)
+    yield from (DiffRow(n, n, True) for n in range(start))
     for tag, a_start, a_end, b_start, b_end in matcher.get_opcodes():
-        numbers = range(start + a_start, start + a_end)
-        if tag == "equal":
-            yield from (DiffRow(number, None, True) for number in numbers)
-            continue
-        for number, row in zip_longest(numbers, b[start + b_start : start + b_end]):
-            yield DiffRow(number, row, False)
-    yield from (DiffRow(number, None, True) for number in range(len(a) - end, len(a)))
+        sides = range(start + a_start, start + a_end), range(start + b_start, start + b_end)
+        for first, second in zip_longest(*sides):
+            yield DiffRow(first, second, tag == "equal")
+    yield from (DiffRow(stops[0] + n, stops[1] + n, True) for n in range(end))
 
 
 def _common(a: Sequence[object], b: Sequence[object]) -> int:

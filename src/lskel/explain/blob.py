@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from lskel.describe.regions import BlobMap, parts
-from lskel.explain.report import Blob, Region, RegionUse, Stretch
+from lskel.explain.report import Blob, Region, RegionUse, Stretch, Text
 from lskel.loader.model import Loader
 
 # A longer run of one byte is kept as that byte.
@@ -14,12 +15,18 @@ _RUN = re.compile(rb"(.)\1{63,}", re.DOTALL)
 # Bytes of the page for bytes of the blob, before compression. Beyond, the start of what is large.
 BUDGET = 2 << 20
 START = 4096
+# Strings of C, where there may be some.
+_TEXT = re.compile(rb"([\t\n\x20-\x7e]{4,})\0")
+_WITH_TEXT = ("names", "values", "messages")
+MAX_STRINGS, MAX_STRING = 1000, 200
 
 
 def explain_blob(loader: Loader) -> Blob:
     """The whole blob, by what lies where."""
     regions = tuple(_regions(loader))
-    return Blob(len(loader.blob), regions, tuple(_content(loader.blob, regions)))
+    strings = islice(_strings(loader.blob, regions), MAX_STRINGS)
+    content = tuple(_content(loader.blob, regions))
+    return Blob(len(loader.blob), regions, content, tuple(strings))
 
 
 def _regions(loader: Loader) -> Iterator[Region]:
@@ -64,3 +71,10 @@ def _pieces(blob: bytes, region: Region) -> Iterator[Stretch]:
         start = run.end()
     if start < end:
         yield Stretch(start, end - start, blob[start:end])
+
+
+def _strings(blob: bytes, regions: tuple[Region, ...]) -> Iterator[Text]:
+    for number, region in enumerate(regions):
+        if region.kind in _WITH_TEXT:
+            for found in _TEXT.finditer(blob, region.offset, region.offset + region.size):
+                yield Text(found.start(), number, found[1][:MAX_STRING].decode("ascii"))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lskel._version import __version__
 from lskel.describe.image import read_image
 from lskel.describe.loader_listing import LoaderCode, loader_code
-from lskel.describe.regions import BlobMap
+from lskel.describe.regions import BlobMap, context_layout
 from lskel.describe.summary import Summary, summarize
 from lskel.describe.tables import steps
 from lskel.explain.against import Side, compare
@@ -20,6 +20,8 @@ from lskel.explain.report import (
     Listing,
     LoaderProgram,
     Meta,
+    Op,
+    Region,
     Report,
     Row,
     SourceKind,
@@ -89,10 +91,16 @@ def _explain(given: Given, options: Options) -> tuple[Report, Side]:
     image = read_image(given.source)
     # Code refers to maps by this order.
     maps = tuple(sorted(summary.maps, key=lambda a_map: not a_map.autocreate))
+    blob, regions, ops = None, tuple[Region, ...](), tuple[Op, ...]()
+    simulated, parts = None, None
+    if loader is not None:
+        blob = explain_blob(loader)
+        regions = blob.regions
+        simulated = explain_simulation(loader, options, regions)
+        parts = _parts(loader)
+        ops = explain_ops(loader.trace, regions, simulated.calls, parts.steps, parts.insns)
     trace = None if loader is None else loader.trace
-    blob = None if loader is None else explain_blob(loader)
-    regions = () if blob is None else blob.regions
-    listings = tuple(explain_code(image, trace, regions))
+    sizes = explain_sizes(regions, ops, maps, summary.programs, summary.sections)
     report = Report(
         version=VERSION,
         meta=_meta(given, summary),
@@ -104,25 +112,14 @@ def _explain(given: Given, options: Options) -> tuple[Report, Side]:
         inputs=summary.inputs,
         sections=summary.sections,
         blob=blob,
-        loader=None,
-        ops=(),
-        listings=listings,
-        sizes=(),
-        simulation=None,
+        loader=None if parts is None else parts.program,
+        ops=ops,
+        listings=tuple(explain_code(image, trace, regions)),
+        sizes=tuple(sizes),
+        simulation=None if simulated is None else simulated.summary,
         measurement=None,
         against=None,
     )
-    simulated = None
-    if loader is not None:
-        simulated = explain_simulation(loader, options, regions)
-        parts = _parts(loader)
-        report = report._replace(
-            loader=parts.program,
-            ops=explain_ops(loader.trace, regions, simulated.calls, parts.steps, parts.insns),
-            simulation=simulated.summary,
-        )
-    sizes = explain_sizes(regions, report.ops, maps, summary.programs, summary.sections)
-    report = report._replace(sizes=tuple(sizes))
     return report, _side(report, loader, simulated)
 
 
@@ -153,6 +150,7 @@ def _parts(loader: Loader) -> _Parts:
     program = LoaderProgram(
         len(loader.insns) // 8,
         loader.context_size,
+        tuple(context_layout(loader.trace)),
         len(loader.btf),
         len(loader.func_info),
         tuple(Row(*row, ()) for row in code.rows),

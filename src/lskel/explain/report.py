@@ -174,12 +174,24 @@ class Stretch(NamedTuple):
     raw: bytes
 
 
+class Text(NamedTuple):
+    """A string of C in a region's names or values, at `offset` of the blob."""
+
+    offset: int
+    region: int
+    text: str
+
+
 class Blob(NamedTuple):
-    """The value of the loader's map; `content` is all of it, in order."""
+    """The value of the loader's map; `content` is all of it, in order.
+
+    `strings` are the first thousand of four characters or more, up to 200 of each.
+    """
 
     size: int
     regions: tuple[Region, ...]
     content: tuple[Stretch, ...]
+    strings: tuple[Text, ...]
 
 
 class Mark(NamedTuple):
@@ -235,12 +247,13 @@ class Listing(NamedTuple):
 class LoaderProgram(NamedTuple):
     """The loader program itself: its code, with labels and notes, and the size of its context.
 
-    `insns` counts 8-byte slots; `btf` and `func_info` are the bytes that it is loaded with. `steps`
-    are those that belong to no single operation.
+    `insns` counts 8-byte slots; `layout` are the fields of the context; `btf` and `func_info` are
+    the bytes that it is loaded with. `steps` are those that belong to no single operation.
     """
 
     insns: int
     context: int
+    layout: tuple[Span, ...]
     btf: int
     func_info: int
     rows: tuple[Row, ...]
@@ -335,23 +348,27 @@ class ItemChange(NamedTuple):
 
 
 class DiffRow(NamedTuple):
-    """Instructions side by side: `a` is an index in the rows of A's listing, or None for none.
+    """Instructions side by side, as indexes in the rows of both sides; None where one has none.
 
-    `b` is None where B has none, or says `same`: maps and functions count by name, not by number.
+    They are the `same` if they say the same: maps and functions count by name, not by number.
     """
 
     a: int | None
-    b: Row | None
+    b: int | None
     same: bool
 
 
 class ProgramChange(NamedTuple):
-    """A program: as ItemChange, and its code side by side where that differs, else no rows."""
+    """A program: as ItemChange, and its code side by side where that differs, else no rows.
+
+    The rows of A are those of its listing, those of B are `code`.
+    """
 
     name: str
     status: Status
     fields: tuple[FieldChange, ...]
     rows: tuple[DiffRow, ...]
+    code: tuple[Row, ...]
 
 
 class CallChange(NamedTuple):
@@ -381,7 +398,7 @@ class Against(NamedTuple):
     """What differs from another loader, which is B; this report is of A.
 
     `maps`, `programs` and `sizes` are empty where B is a light skeleton, of which only its calls
-    and the size of its blob are known.
+    are known. `problem` says what else cannot be compared, and why.
     """
 
     meta: Meta

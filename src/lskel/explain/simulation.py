@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from lskel.errors import LskelError, NotFound, UsageError
+from lskel.errors import LskelError, NotFound, ReplayError, UsageError
 from lskel.explain.report import Call, Failure, Field, Region, Simulation
 from lskel.loader.model import Loader
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.report import failure
-from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
+from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, Record, Value
 from lskel.replay.simulator.run import Replay, run
 from lskel.replay.strace import is_set, result_text, value_text
 from lskel.runtime.syscall import errno_name
@@ -36,30 +36,27 @@ def explain_simulation(loader: Loader, options: Options, regions: tuple[Region, 
         if options != DEFAULTS and isinstance(error, UsageError | NotFound):
             raise
         return Simulated({}, Simulation(0, (), stopped(error)), None)
-    failed = replay.failed_op(loader)
-    pointed = {
-        (use.op, use.field): number
-        for number, region in enumerate(regions)
-        for use in region.uses
-        if use.field
-    }
-    fd_array = next((n for n, region in enumerate(regions) if region.kind == "fd_array"), None)
+    explained = _Calls(loader, replay, regions)
     calls: dict[int, list[Call]] = {}
     others: list[Call] = []
-    for record, op in zip(replay.records, replay.ops, strict=True):
-        call = _call(record, op, replay, pointed, fd_array)
+    for record in replay.records:
+        op = explained.op(record)
         # What a loader that failed closes on its way out is no operation's.
-        cleans = record.cmd is Aside.CLOSE and (
-            op is None or not isinstance(loader.trace.ops[op], Close)
-        )
-        if op is None or cleans:
-            others.append(call)
-        else:
-            calls.setdefault(op, []).append(call)
-    stop = None
-    if failed is not None:
-        stop = stopped(failure(loader.trace, failed, -replay.value))
-    return Simulated(calls, Simulation(len(replay.records), tuple(others), stop), replay)
+        cleans = record.cmd is Aside.CLOSE and op is not None and explained.makes_no_close(op)
+        mine = others if op is None or cleans else calls.setdefault(op, [])
+        mine.append(explained.call(record))
+    summary = Simulation(len(replay.records), tuple(others), _failure(loader, replay))
+    return Simulated(calls, summary, replay)
+
+
+def _failure(loader: Loader, replay: Replay) -> Failure | None:
+    if replay.value == 0:
+        return None
+    trace, number = loader.trace, replay.failed_op(loader)
+    if number is None or number >= len(trace.ops):
+        what = f"{trace.name}: the loader failed before its first call"
+        return stopped(ReplayError(what, errno=-replay.value))
+    return stopped(failure(trace, number, -replay.value))
 
 
 def stopped(error: LskelError) -> Failure:
@@ -74,39 +71,55 @@ def stopped(error: LskelError) -> Failure:
     )
 
 
-def _call(
-    record: Record,
-    op: int | None,
-    replay: Replay,
-    pointed: dict[tuple[int, str], int],
-    fd_array: int | None,
-) -> Call:
-    def field(name: str, value: object) -> Field:
-        ops = dict.fromkeys(
-            replay.ops[ref.call] for ref in _fds(value) if ref.call is not None and ref.kind
+class _Calls:
+    """What the records of a replay say, by operations and regions."""
+
+    def __init__(self, loader: Loader, replay: Replay, regions: tuple[Region, ...]) -> None:
+        self._ops = loader.trace.ops
+        self._under_way = replay.ops
+        self._pointed = {
+            (use.op, use.field): number
+            for number, region in enumerate(regions)
+            for use in region.uses
+            if use.field
+        }
+        arrays = (number for number, region in enumerate(regions) if region.kind == "fd_array")
+        self._fd_array = next(arrays, None)
+
+    def op(self, record: Record) -> int | None:
+        """The operation that was under way; None where the loader does not tell one of its own."""
+        number = self._under_way[record.n]
+        return number if number is not None and number < len(self._ops) else None
+
+    def makes_no_close(self, op: int) -> bool:
+        return not isinstance(self._ops[op], Close)
+
+    def call(self, record: Record) -> Call:
+        op = self.op(record)
+        return Call(
+            record.n,
+            record.name,
+            tuple(
+                self._field(name, value, op) for name, value in record.attr.items() if is_set(value)
+            ),
+            result_text(record.result, record.ret),
+            record.failed,
         )
-        made = tuple(number for number in ops if number is not None)
-        region = fd_array if name == "fd_array" else None
+
+    def _field(self, name: str, value: Value, op: int | None) -> Field:
+        made = (self._under_way[ref.call] for ref in _fds(value) if ref.call is not None)
+        ops = tuple(dict.fromkeys(number for number in made if number is not None))
+        region = self._fd_array if name == "fd_array" else None
         if op is not None and not isinstance(value, FdRef):
-            region = pointed.get((op, name), region)
-        return Field(name, value_text(name, value), made, region)  # type: ignore[arg-type]
-
-    return Call(
-        record.n,
-        record.name,
-        tuple(field(name, value) for name, value in record.attr.items() if is_set(value)),
-        result_text(record.result, record.ret),
-        record.failed,
-    )
+            region = self._pointed.get((op, name), region)
+        return Field(name, value_text(name, value), ops, region)
 
 
-def _fds(value: object) -> Iterator[FdRef]:
-    """The fds in what a field holds or points to."""
-    if isinstance(value, FdRef):
-        yield value
-    elif isinstance(value, FdArray):
-        yield from (fd for _, fd in value.used if isinstance(fd, FdRef))
+def _fds(value: Value) -> Iterator[FdRef]:
+    """The open fds in what a field holds or points to."""
+    parts: Iterable[Value] = (value,)
+    if isinstance(value, FdArray):
+        parts = (fd for _, fd in value.used)
     elif isinstance(value, Code):
-        yield from (fd for _, fd in value.fds if isinstance(fd, FdRef))
-    elif isinstance(value, FoundType) and isinstance(value.btf, FdRef):
-        yield value.btf
+        parts = (fd for _, fd in value.fds)
+    yield from (part for part in parts if isinstance(part, FdRef) and part.kind)

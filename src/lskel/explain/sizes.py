@@ -37,8 +37,8 @@ def explain_sizes(
         yield SizeView("by kind", _tree(owned, lambda item: (item[1].kind, item[2])))
         yield SizeView("by owner", _tree(owned, lambda item: (item[2], item[1].kind)))
     if sections:
-        leaves = tuple(_node(section.name, section.size) for section in sections)
-        yield SizeView("sections", _parent(_Owner("ELF file"), "", leaves))
+        leaves = (_node(_Owner(section.name), section.size) for section in sections)
+        yield SizeView("sections", _parent(_Owner("sections"), leaves))
 
 
 class _Owners:
@@ -93,27 +93,26 @@ def _tree(items: list[_Item], keys: Callable[[_Item], tuple[_Key, _Key]]) -> Siz
         groups.setdefault(outer, {}).setdefault(inner, []).append(item)
     return _parent(
         _Owner("blob"),
-        "",
         (
-            _parent(outer, "", (_leaf(inner, outer, found) for inner, found in group.items()))
+            _parent(outer, (_leaf(inner, outer, found) for inner, found in group.items()))
             for outer, group in groups.items()
         ),
     )
 
 
 def _leaf(key: _Key, outer: _Key, items: list[_Item]) -> SizeNode:
-    kind = next(part for part in (key, outer) if isinstance(part, str))
     size = sum(region.size for _, region, _ in items)
-    return _node(key, size, kind, tuple(number for number, _, _ in items))
+    kind = next(part for part in (key, outer) if isinstance(part, str))
+    return _node(key, size)._replace(kind=kind, regions=tuple(number for number, _, _ in items))
 
 
-def _parent(key: _Key, kind: str, children: Iterable[SizeNode]) -> SizeNode:
+def _parent(key: _Key, children: Iterable[SizeNode]) -> SizeNode:
     ordered = tuple(sorted(children, key=lambda node: (-node.size, node.name)))
-    node = _node(key, sum(child.size for child in ordered), kind)
-    return node._replace(children=ordered)
+    return _node(key, sum(child.size for child in ordered))._replace(children=ordered)
 
 
-def _node(key: _Key, size: int, kind: str = "", regions: tuple[int, ...] = ()) -> SizeNode:
+def _node(key: _Key, size: int) -> SizeNode:
+    """A box without what is in it; a key that is text is a kind of content."""
     owner = key if isinstance(key, _Owner) else _Owner(key)
-    kind = key if isinstance(key, str) and not kind else kind
-    return SizeNode(owner.name, kind, size, regions, owner.map, owner.program, ())
+    kind = key if isinstance(key, str) else ""
+    return SizeNode(owner.name, kind, size, (), owner.map, owner.program, ())

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from lskel.errors import NotFound
 from lskel.verifier.causes import match
 from lskel.verifier.entries import Entry, Insn, Message, Note, State, read_line
+from lskel.verifier.walk import MAX_MESSAGES
 
 
 class Log(NamedTuple):
@@ -149,11 +150,11 @@ def _joined(text: str) -> list[str]:
 
 
 def _is_log(log: Log) -> bool:
-    return any(
-        isinstance(entry, Insn | State | Note)
-        or (isinstance(entry, Message) and match((entry.text,)) is not None)
-        for entry in log.entries()
-    )
+    entries = log.entries()
+    if any(isinstance(entry, Insn | State | Note) for entry in entries):
+        return True
+    last = entries[-MAX_MESSAGES:]
+    return match([entry.text for entry in last if isinstance(entry, Message)]) is not None
 
 
 def marked(program: str, lines: Iterable[str]) -> Iterator[str]:

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from lskel.errors import printable
 from lskel.verifier.entries import SourceText
-from lskel.verifier.explain import Explanation, Spot
+from lskel.verifier.explanation import Explanation, Spot
 
 WIDTH = 96
 _TAB = 4
 _NO_CAUSE = "the verifier refuses the program"
-_NO_MESSAGE = "the log ends without a message"
+_NO_MESSAGE = "the log has no message: the program was accepted, or the log is cut off"
 
 
 class Tone(Enum):
@@ -39,7 +39,7 @@ def render(explanation: Explanation, paint: Paint = _plain) -> Iterator[str]:
     """The lines for a person; `paint` may colour pieces of them."""
     cause = explanation.cause
     title = cause.title if cause else (_NO_CAUSE if explanation.message else _NO_MESSAGE)
-    kind = f"error[{cause.id}]" if cause else "error"
+    kind = f"error[{cause.id}]" if cause else ("error" if explanation.message else "no error")
     yield f"{paint(kind, Tone.ERROR)}{paint(f': {title}', Tone.TITLE)}"
     spots = [explanation.spot, *explanation.others] if explanation.spot else []
     rows = list(_rows(explanation, spots))

@@ -181,7 +181,8 @@ def meaning(value: Value, map_name: str = "") -> str:
     if size is None:
         size = value.number("sz")
     notes = [f"{size} bytes"] if size else []
-    if value.kind == "pkt" and (checked := value.number("r")) is not None:
+    checked = value.number("r") if value.kind == "pkt" else None
+    if checked is not None and checked >= 0:
         notes.append(f"{checked} bytes of it are checked")
     text += f" ({', '.join(notes)})" if notes else ""
     if off := value.number("off"):

@@ -7,6 +7,7 @@ above a line in its log need not be what came before it. Each step here knows it
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,6 +17,9 @@ from lskel.bpf.helpers import HELPERS
 from lskel.verifier.entries import Entry, Insn, Message, SourceText, State
 from lskel.verifier.values import Value, read_values
 
+# Of a log in which nothing is walked so many messages count, from its end: that of BTF lists all
+# types of the object first, and in a text without a log each line looks like a message.
+MAX_MESSAGES = 200
 FRAME_POINTER = 10
 ARGUMENTS = range(1, 6)
 _FRAME = re.compile(r"frame(\d+):")
@@ -45,19 +49,17 @@ class Step:
 
 
 class Walk(NamedTuple):
-    """All steps in the order of the log; the messages before the last of them, and after it."""
+    """All steps in the order of the log, and the messages after the last of them."""
 
     steps: tuple[Step, ...]
-    before: tuple[str, ...]
-    after: tuple[str, ...]
+    messages: tuple[str, ...]
 
 
 def walk(entries: Iterable[Entry]) -> Walk:
     """The steps of a log."""
     steps: list[Step] = []
     latest: dict[int, Step] = {}
-    before: list[str] = []
-    after: list[str] = []
+    messages: deque[str] = deque(maxlen=MAX_MESSAGES)
     entered: list[str] = []
     source: SourceText | None = None
     last: Step | None = None
@@ -70,8 +72,7 @@ def walk(entries: Iterable[Entry]) -> Walk:
                 last.after.append(entry.state)
             steps.append(last)
             latest[entry.number] = last
-            before += after
-            after = []
+            messages.clear()
         elif isinstance(entry, State):
             found = _FRAME.match(entry.text)
             depth = int(found[1]) if found else 0
@@ -84,12 +85,12 @@ def walk(entries: Iterable[Entry]) -> Walk:
         elif isinstance(entry, SourceText):
             source = entry
         elif isinstance(entry, Message):
-            after.append(entry.text)
-    if after and steps:
+            messages.append(entry.text)
+    if messages and steps:
         # The last instruction failed: what stands below it was so before it, too.
         steps[-1].before += steps[-1].after
         steps[-1].after = []
-    return Walk(tuple(steps), tuple(before), tuple(after))
+    return Walk(tuple(steps), tuple(messages))
 
 
 def _begins_anew(state: State, last: Step) -> bool:
@@ -111,7 +112,7 @@ class Origin(NamedTuple):
     """Where a value comes from: the step that made it, and those that computed with it, last first.
 
     `register` is the one that got it; `step` is None at the entry of a program. `what` is the
-    function that was called.
+    function that was called, empty where a read of the packet took a register's value.
     """
 
     kind: From
@@ -127,6 +128,8 @@ _COPY = re.compile(r"(?:\((?:s8|s16|s32|u8|u16|u32)\))?[rw](\d+)")
 _FILL = re.compile(r"\*\(u64 \*\)\(r10 ?([-+]\d+)\)")
 _SPILL = re.compile(r"\*\(u64 \*\)\(r10 ?([-+]\d+)\) = r(\d+)")
 _CONSTANT = re.compile(r"-?(?:0x[0-9a-f]+|\d+)(?: ll)?|map\[.*")
+# A read of the packet that is a call in all but name: R1 to R5 do not survive it.
+_PACKET_READ = re.compile(r"r0 = \*\(u(?:8|16|32) \*\)skb\[.*")
 _CALL = re.compile(r"call (?:(pc[-+]\d+)|([\w.]+?)(?:#-?\d+)?)$")
 _ITSELF = re.compile(r"(?:be|le|bswap)(?:16|32|64) [rw](\d+)|-[rw](\d+)")
 
@@ -191,6 +194,8 @@ def origin(step: Step, register: int) -> Origin:
             if register in ARGUMENTS:
                 return Origin(From.LOST, at, register, called(at.insn) or call[1], tuple(changed))
             continue
+        if register in ARGUMENTS and _PACKET_READ.fullmatch(text):
+            return Origin(From.LOST, at, register, changed=tuple(changed))
         found = _SET.fullmatch(text)
         if found is None or int(found[1]) != register:
             continue
@@ -242,7 +247,7 @@ def _among(states: list[str], depth: int, name: str) -> Value | None:
 
 
 def _writes(insn: Insn, register: int) -> bool:
-    if insn.text.startswith("call "):
+    if insn.text.startswith("call ") or _PACKET_READ.fullmatch(insn.text):
         return register <= max(ARGUMENTS)
     found = _SET.fullmatch(insn.text)
     return found is not None and int(found[1]) == register

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -57,6 +58,7 @@ class Browser:
         self.driver.get("about:blank")
         self.driver.get(f"{page.as_uri()}{place}")
         self.find("h1")
+        self._settle()
 
     @property
     def place(self) -> str:
@@ -66,6 +68,14 @@ class Browser:
     def at(self, place: str) -> None:
         """Wait until the page is at a place."""
         self.wait(lambda: self.place == place, f"the place is not {place}")
+        self._settle()
+
+    def _settle(self) -> None:
+        """Let the page draw what it has heard of."""
+        self.driver.execute_async_script(
+            "const done = arguments[0];"
+            "setTimeout(() => requestAnimationFrame(() => setTimeout(done)))"
+        )
 
     def script(self, text: str, *args: Any) -> Any:
         """What JavaScript returns."""
@@ -73,7 +83,8 @@ class Browser:
 
     def wait(self, condition: Any, message: str = "") -> Any:
         """Wait until `condition` gives something true; what it gives."""
-        found = WebDriverWait(self.driver, _SECONDS, 0.02).until(lambda _: condition(), message)
+        wait = WebDriverWait(self.driver, _SECONDS, 0.02, [StaleElementReferenceException])
+        found = wait.until(lambda _: condition(), message)
         assert found
         return found
 
@@ -94,6 +105,7 @@ class Browser:
     def click(self, css: str, text: str = "") -> None:
         """Click in the middle of an element."""
         self.find(css, text).click()
+        self._settle()
 
     def click_at(self, css: str, x: float, y: float) -> None:
         """Click at a point of an element: pixels from its upper left corner."""
@@ -103,6 +115,7 @@ class Browser:
         chain = ActionChains(self.driver, duration=0)
         chain.move_to_element_with_offset(element, int(x - across), int(y - down))
         chain.click().perform()
+        self._settle()
 
     def point_at(self, css: str) -> None:
         """Move the pointer over the middle of an element."""
@@ -111,6 +124,7 @@ class Browser:
     def press(self, *keys: str) -> None:
         """Type into what has the focus."""
         ActionChains(self.driver, duration=0).send_keys(*keys).perform()
+        self._settle()
 
     def focus(self, css: str) -> None:
         """Give the focus to an element, as the Tab key would."""

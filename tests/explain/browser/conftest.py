@@ -100,6 +100,22 @@ def bulky(pages: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def crowded(pages: Path) -> Path:
+    """It has a hundred maps, and a hundred programs that use one each."""
+    source = "".join(
+        f"""
+        struct {{ __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 64);
+            __type(key, int); __type(value, long); }} map_{i} SEC(".maps");
+        SEC("xdp") int prog_{i}(void *ctx)
+        {{ int key = {i}; bpf_map_lookup_elem(&map_{i}, &key); return 2; }}
+        """
+        for i in range(100)
+    )
+    (pages / "crowded.bpf.o").write_bytes(compile_bpf(source))
+    return explain(pages / "crowded.html", pages / "crowded.bpf.o")
+
+
+@pytest.fixture(scope="session")
 def refused(pages: Path) -> Path:
     """The kernel's verifier refuses one of its programs."""
     if kernel_refusal():

@@ -322,6 +322,27 @@ class TestColours:
         tab.wait(lambda: colour() == light)
 
 
+class TestCrowded:
+    def test_shows_some_and_all_when_asked(self, tab: Browser, crowded: Path) -> None:
+        tab.open(crowded)
+        some = len(tab.all(".card"))
+        assert 0 < some < 100
+        tab.click("[aria-labelledby=maps] .more")
+        assert len(tab.all(".card")) == 100
+        tab.open(crowded, "#map=map_99")
+        assert tab.find(".card.chosen h3").text == "map_99"
+
+    def test_what_is_used_is_drawn_though_there_is_no_room(
+        self, tab: Browser, crowded: Path
+    ) -> None:
+        ops = report(crowded)["ops"]
+        last = next(op for op in ops if op["title"] == "ProgLoad 'prog_99'")
+        tab.open(crowded, f"#op={last['number']}")
+        lanes = tab.find(".ops .row.selected").find_elements("css selector", "svg g:not(.faded)")
+        assert len(lanes) == len(last["uses"]) == 2
+        assert tab.elements() < MOST_ELEMENTS
+
+
 @pytest.mark.corpus
 class TestLargest:
     def test_is_of_bearable_size(self, large: Path, bulky: Path) -> None:

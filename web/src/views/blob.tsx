@@ -471,11 +471,11 @@ function hexLines(blob: Blob, region: Region, perLine: number): readonly HexLine
   const lines: HexLine[] = [];
   let offset = region.offset;
   while (offset < end(region)) {
-    const size = Math.min(perLine, end(region) - offset);
     const stretch = blob.content[lastAt(blob.content, offset)];
-    const until = stretch ? Math.min(stretch.offset + stretch.size, end(region)) : offset;
-    const period = (stretch?.raw.length ?? 0) / 2;
-    const isSame = stretch?.raw === "" || perLine % period === 0;
+    const until = stretch ? Math.min(stretch.offset + stretch.size, end(region)) : end(region);
+    const isLeftOut = !stretch?.raw;
+    const size = isLeftOut ? until - offset : Math.min(perLine, end(region) - offset);
+    const isSame = !isLeftOut && perLine % (stretch.raw.length / 2) === 0;
     const whole = Math.floor((until - offset) / perLine);
     const repeats = isSame && whole >= RUN ? (whole - 1) * perLine : 0;
     lines.push({ offset, size, repeats });
@@ -488,26 +488,21 @@ function HexView({ blob, region }: { blob: Blob; region: Region }) {
   const frame = useRef<HTMLDivElement>(null);
   const perLine = useSize(frame).width >= WIDE ? 16 : 8;
   const lines = useMemo(() => hexLines(blob, region, perLine), [blob, region, perLine]);
-  const isLeftOut = byteAt(blob, region.offset) === undefined;
   return (
     <div
       class="hex"
       ref={frame}
       style={{ height: `${Math.min(lines.length, LINES_SHOWN) * LINE + 2}px` }}
     >
-      {isLeftOut ? (
-        <p class="muted">There are too many: the page leaves them out.</p>
-      ) : (
-        <Rows
-          key={region.offset}
-          label={`Bytes of ${region.name}`}
-          count={lines.length}
-          height={LINE}
-          className="code"
-        >
-          {(index) => <HexCells blob={blob} line={lines[index]} />}
-        </Rows>
-      )}
+      <Rows
+        key={region.offset}
+        label={`Bytes of ${region.name}`}
+        count={lines.length}
+        height={LINE}
+        className="code"
+      >
+        {(index) => <HexCells blob={blob} line={lines[index]} />}
+      </Rows>
     </div>
   );
 }
@@ -515,14 +510,17 @@ function HexView({ blob, region }: { blob: Blob; region: Region }) {
 function HexCells({ blob, line }: { blob: Blob; line: HexLine | undefined }) {
   if (!line) return null;
   const { offset, size, repeats } = line;
+  const isLeftOut = byteAt(blob, offset) === undefined;
   return (
     <>
       <span role="gridcell" class="muted">
         {hex(offset, 4)}
       </span>
-      <span role="gridcell">{raw(blob, offset, size)}</span>
+      <span role="gridcell">
+        {isLeftOut ? `${bytes(size)} that the page leaves out` : raw(blob, offset, size)}
+      </span>
       <span role="gridcell" class="muted">
-        {repeats ? `and ${bytes(repeats)} of the same` : text(blob, offset, size)}
+        {isLeftOut || (repeats ? `and ${bytes(repeats)} of the same` : text(blob, offset, size))}
       </span>
     </>
   );

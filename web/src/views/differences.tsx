@@ -192,7 +192,7 @@ function Side({ of, value }: { of: "a" | "b"; value: string }) {
   );
 }
 
-type Item = Omit<ProgramChange, "rows">;
+type Item = Omit<ProgramChange, "rows" | "code">;
 
 function Items({ title, items }: { title: string; items: readonly Item[] }) {
   if (items.length === 0) return null;
@@ -258,17 +258,17 @@ function SideBySide({ program }: { program: ProgramChange }) {
           onSelect={setAt}
           rowClass={(index) => (rows[index]?.same ? "" : "differs")}
         >
-          {(index) => <Sides row={rows[index]} ours={listing} />}
+          {(index) => <Sides row={rows[index]} ours={listing} theirs={program.code} />}
         </Rows>
       </div>
     </section>
   );
 }
 
-function Sides({ row, ours }: { row: DiffRow | undefined; ours: readonly Row[] }) {
-  const a = ours[row?.a ?? -1];
-  const b = row?.same ? a : row?.b;
-  const side = (insn: Row | null | undefined) => (
+function Sides(props: { row: DiffRow | undefined; ours: readonly Row[]; theirs: readonly Row[] }) {
+  const a = props.ours[props.row?.a ?? -1];
+  const b = props.theirs[props.row?.b ?? -1];
+  const side = (insn: Row | undefined) => (
     <span role="gridcell" class={`cut ${insn ? "" : "none"}`} title={insn?.text}>
       {insn && (
         <>

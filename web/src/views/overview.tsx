@@ -3,6 +3,7 @@ import { useModel } from "../model";
 import type { Place } from "../place";
 import type { ExternSummary, MapSummary, ProgramSummary } from "../report";
 import { story } from "../story";
+import { useMore } from "../ui/more";
 import { Listed, MapLink, OpLink, ProgramLink, To } from "../ui/parts";
 import { bytes, count, duration, plural } from "../words";
 import { Sizes } from "./sizes";
@@ -144,6 +145,7 @@ function Story() {
 
 function Programs() {
   const { report } = useModel();
+  const [shown, more] = useMore(report.programs.length);
   return (
     <section aria-labelledby="programs">
       <h2 id="programs">Programs</h2>
@@ -159,7 +161,7 @@ function Programs() {
             </tr>
           </thead>
           <tbody>
-            {report.programs.map((program) => (
+            {report.programs.slice(0, shown).map((program) => (
               <tr key={program.name}>
                 <th scope="row">
                   <ProgramLink name={program.name} />
@@ -179,6 +181,7 @@ function Programs() {
           </tbody>
         </table>
       </div>
+      {more}
     </section>
   );
 }
@@ -200,11 +203,13 @@ function Maps({ chosen }: { chosen: string | undefined }) {
   const users = new Map<number, number[]>();
   for (const op of report.ops)
     if (op.map !== null) users.set(op.map, [...(users.get(op.map) ?? []), op.number]);
+  const at = report.maps.findIndex((map) => map.name === chosen);
+  const [shown, more] = useMore(report.maps.length, at);
   return (
     <section aria-labelledby="maps">
       <h2 id="maps">Maps</h2>
       <ul class="cards">
-        {report.maps.map((map, index) => (
+        {report.maps.slice(0, shown).map((map, index) => (
           <MapCard
             key={map.name}
             map={map}
@@ -213,6 +218,7 @@ function Maps({ chosen }: { chosen: string | undefined }) {
           />
         ))}
       </ul>
+      {more}
     </section>
   );
 }
@@ -347,6 +353,8 @@ function Named({ name }: { name: string }) {
 
 function Asks({ chosen }: { chosen: string | undefined }) {
   const { report } = useModel();
+  const at = report.externs.findIndex((extern) => extern.name === chosen);
+  const [shown, more] = useMore(report.externs.length, at);
   return (
     <section aria-labelledby="asks">
       <h2 id="asks">What it asks of the machine</h2>
@@ -362,7 +370,7 @@ function Asks({ chosen }: { chosen: string | undefined }) {
               </tr>
             </thead>
             <tbody>
-              {report.externs.map((extern) => (
+              {report.externs.slice(0, shown).map((extern) => (
                 <Extern
                   key={`${extern.kind} ${extern.name}`}
                   extern={extern}
@@ -373,6 +381,7 @@ function Asks({ chosen }: { chosen: string | undefined }) {
           </table>
         </div>
       )}
+      {more}
       {report.inputs.length > 0 && (
         <>
           <h3>Numbers that only the target knows</h3>

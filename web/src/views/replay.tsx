@@ -114,22 +114,27 @@ interface GraphProps {
   readonly chosen: number | undefined;
 }
 
-/** A row's part of the picture of dependencies; words for it are in the row and beside it. */
+/**
+ * A row's part of the picture of dependencies; words for it are in the row and beside it.
+ *
+ * Where there are more lanes than columns, the last column has those of the chosen operation.
+ */
 function Graph({ op, drawn, columns, chosen }: GraphProps) {
   const { report } = useModel();
-  const shown = (drawn.at[op.number] ?? []).filter((lane) => lane.column < columns);
+  const own = drawn.columns > columns ? columns - 1 : columns;
+  const isChosen = (lane: Lane) =>
+    chosen === lane.maker || report.ops[chosen ?? -1]?.uses.some((use) => use.op === lane.maker);
+  const lanes = drawn.at[op.number] ?? [];
+  const shown = lanes.filter((lane) => lane.column < own || isChosen(lane));
   const uses = new Set(op.uses.map((use) => use.op));
   const hue = (number: number) => `var(--${MADE[report.ops[number]?.makes ?? ""] ?? "state"})`;
+  const column = (number: number) => (Math.min(number, own) + 0.5) * COLUMN + 2;
   const node = (columns + 0.5) * COLUMN + 6;
-  const faded = (lane: Lane) =>
-    chosen !== undefined &&
-    chosen !== lane.maker &&
-    !report.ops[chosen]?.uses.some((use) => use.op === lane.maker);
-  const far = [...uses].filter((number) => (drawn.of.get(number)?.column ?? -1) >= columns).length;
+  const hidden = lanes.filter((lane) => uses.has(lane.maker) && !shown.includes(lane)).length;
   return (
     <svg width={node + NODE + 4} height={ROW} aria-hidden="true">
       {shown.map((lane) => {
-        const x = (lane.column + 0.5) * COLUMN + 2;
+        const x = column(lane.column);
         const starts = lane.maker === op.number;
         const from = starts ? ROW / 2 : 0;
         const to = lane.last === op.number ? ROW / 2 : ROW;
@@ -138,7 +143,7 @@ function Graph({ op, drawn, columns, chosen }: GraphProps) {
           <g
             key={lane.maker}
             style={{ stroke: hue(lane.maker) }}
-            class={faded(lane) ? "faded" : ""}
+            class={chosen !== undefined && !isChosen(lane) ? "faded" : ""}
           >
             <path d={`M${x} ${from}V${to}`} />
             {joins && <path d={`M${x} ${ROW / 2}H${node - NODE}`} class={starts ? "" : "use"} />}
@@ -155,9 +160,9 @@ function Graph({ op, drawn, columns, chosen }: GraphProps) {
         r={NODE}
         style={op.makes ? { fill: hue(op.number), stroke: hue(op.number) } : {}}
       />
-      {far > 0 && (
-        <text x={2} y={ROW - 3}>
-          +{far}
+      {hidden > 0 && (
+        <text x={column(own) - 3} y={ROW / 2 - 3} text-anchor="end">
+          +{hidden}
         </text>
       )}
     </svg>

@@ -12,7 +12,7 @@ import { bytes, count } from "../words";
 const HEIGHT = 340;
 const HEAD = 20;
 /** Boxes of less than this many square pixels are not drawn: nobody could see or hit them. */
-const SMALLEST = 12;
+const SMALLEST = 40;
 const DEPTH = 2;
 
 type Box = HierarchyRectangularNode<SizeNode>;
