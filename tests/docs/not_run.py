@@ -16,7 +16,7 @@ class Reason(Enum):
     CONTAINERS = "needs an engine for containers, and an image"
     LOCKED_DOWN = "needs a kernel that is not locked down: fentry, freplace"
     SHELL = "is for another shell than the one that types (tests/cli/test_completion.py has it)"
-    SERVICE = "changes the machine's services"
+    SERVICE = "is about the machine's services"
 
 
 NOT_RUN: dict[tuple[str, str], Reason] = {
@@ -45,6 +45,10 @@ NOT_RUN: dict[tuple[str, str], Reason] = {
             "lskel completion fish | source          # in ~/.config/fish/config.fish",
         )
     },
+    (
+        "docs/verifier.md",
+        "journalctl -u tool | lskel verifier-log - --program on_exec",
+    ): Reason.SERVICE,
     **{
         ("docs/howto/container.md", command): Reason.SERVICE
         for command in (

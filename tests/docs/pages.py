@@ -9,8 +9,10 @@ A block of code says in its fence what it is:
 - ``python``: goes on where the last one on the page ended;
 - ``text title="output"``: what the last Python prints;
 - ``json``, ``yaml``: is well-formed;
-- ``text``: for people, as are blocks below a comment ``<!-- generated: ... -->``, which
-  tests/describe compares.
+- ``text``: for people.
+
+What is below a comment ``<!-- generated: ... -->``, other than ``console``, or between
+``<!-- generated NAME -->`` and ``<!-- end of NAME -->`` is compared elsewhere, and not run here.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ INTERRUPT = "^C"
 _OUTPUT = "output"
 _INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?')
 _COMMENT = re.compile(r" +# .*$")
+# What is compared elsewhere: the next block, or all up to the end.
 _GENERATED = re.compile(r"<!-- generated: .* -->\s*")
+_BEGIN, _END = re.compile(r"<!-- generated \w+ -->"), re.compile(r"<!-- end of \w+ -->")
+_NO_LANGUAGE = {"fence": "", "code_block": "indented"}
 
 
 class Block(NamedTuple):
@@ -104,29 +109,31 @@ class BadPage(Exception):
 
 def blocks(path: Path) -> Iterator[Block]:
     """All blocks of code, fenced and indented; the latter have the language `indented`."""
-    tokens = MarkdownIt().parse(path.read_text())
-    before = None
-    for token in tokens:
-        assert token.map is not None or token.nesting == -1 or token.type == "inline", token
-        if token.type == "fence":
+    is_next = is_inside = False
+    for token in MarkdownIt().parse(path.read_text()):
+        if token.type == "html_block":
+            is_next = bool(_GENERATED.fullmatch(token.content))
+            is_inside = (is_inside or bool(_BEGIN.search(token.content))) and not _END.search(
+                token.content
+            )
+            continue
+        if token.type in ("fence", "code_block"):
             assert token.map is not None
             line = token.map[0] + 1
-            info = _INFO.fullmatch(token.info.strip())
+            info = _INFO.fullmatch(token.info.strip() or token.type)
             if info is None:
                 raise BadPage(f"{path}:{line}: what kind of block is '{token.info}'?")
-            is_generated = before is not None and bool(_GENERATED.fullmatch(before.content))
-            yield Block(line, info["language"], info["title"] or "", token.content, is_generated)
-        elif token.type == "code_block":
-            assert token.map is not None
-            yield Block(token.map[0] + 1, "indented", "", token.content, False)
-        before = token
+            language = _NO_LANGUAGE.get(info["language"], info["language"])
+            is_generated = is_inside or (is_next and language != "console")
+            yield Block(line, language, info["title"] or "", token.content, is_generated)
+        is_next = False
 
 
 def steps(path: Path) -> list[Step]:
     """What a reader of the page does, in order; BadPage where a block is of no known kind."""
     found: list[Step] = []
     for block in blocks(path):
-        if block.is_generated and block.language != "console":
+        if block.is_generated:
             continue
         if block.title == _OUTPUT:
             last = found.pop() if found else None
