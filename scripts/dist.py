@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -55,6 +56,8 @@ def epoch() -> int:
     """The time that everything gets, in seconds since 1970."""
     if (given := os.environ.get("SOURCE_DATE_EPOCH")) is not None:
         return int(given)
+    if shutil.which("git") is None:
+        return _OLDEST
     command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return int(done.stdout) if done.returncode == 0 else _OLDEST

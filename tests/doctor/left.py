@@ -23,6 +23,8 @@ def state() -> dict[str, frozenset[object]]:
     found["mounts"] = frozenset(Path("/proc/self/mounts").read_text().splitlines())
     found["interfaces"] = frozenset(path.name for path in Path("/sys/class/net").iterdir())
     found["cgroups"] = frozenset(Path(root).glob("lskel-doctor-*") if root else ())
+    control = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
+    found["congestion control"] = frozenset(control)
     found["pins"] = frozenset(Path("/sys/fs/bpf").glob("lskel_doctor_*"))
     found["children"] = frozenset(
         Path("/proc/thread-self/children").read_text().split()

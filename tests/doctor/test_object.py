@@ -21,6 +21,7 @@ from tests.conftest import Run
 from tests.doctor.confined import as_nobody
 from tests.doctor.exercise import check, would_load
 from tests.doctor.left import nothing_left
+from tests.doctor.test_report import COMMAND, interrupt
 from tests.runtime.programs import create_map
 from tests.selftests.test_load import SLOW
 
@@ -282,3 +283,13 @@ def test_other_byte_order(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     path.write_bytes(compile_bpf('SEC("socket") int p(void *c) { return 0; }', big_endian=True))
     assert main(["doctor", str(path)]) == 1
     assert "big-endian" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tenths", range(3, 11))
+def test_interrupted(tenths: int, bpffs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pinned.bpf.o"
+    path.write_bytes(compile_bpf(PINNED + MUCH_WRONG))
+    place = bpffs / "new" / "place"
+    with nothing_left():
+        interrupt((*COMMAND, str(path), "--pin-root", str(place)), tenths / 10)
+    assert not pins(bpffs)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +28,25 @@ class Dist(NamedTuple):
 
 
 def tracked() -> list[str]:
-    """The files under version control."""
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        lacking("the source is not under version control")
+    """The files under version control; where there is none, all but those that it would ignore."""
+    if not (ROOT / ".git").exists():
+        paths = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
+        return [str(path) for path in paths if not _is_ignored(path)]
+    if shutil.which("git") is None:
+        lacking("git is not installed")
     command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-z"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [name for name in done.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+def _is_ignored(path: Path) -> bool:
+    """By .gitignore, all patterns of which are of directories."""
+    patterns = (ROOT / ".gitignore").read_text().split()
+    return any(
+        f"/{parent}/" == p if p.startswith("/") else fnmatch(f"{parent.name}/", p)
+        for parent in path.parents
+        for p in patterns
+    )
 
 
 def build(source: Path) -> Dist:

@@ -86,12 +86,13 @@ def test_installs_in_a_clean_venv(dist: Dist, tmp_path: Path) -> None:
         assert (venv / shared).read_bytes() == (ROOT / shared).read_bytes()
     installed = venv / "bin" / "lskel"
     assert said(installed, "--version").startswith("lskel, version ")
-    for suffix in (".lskel", "_lskel.py", ".lskel.h"):
-        said(installed, "gen", example("syscount"), "-o", tmp_path / f"a{suffix}")
-        command = [sys.executable, "-m", "lskel", "gen", str(example("syscount"))]
-        said(*command, "-o", tmp_path / f"b{suffix}")
-        made, ours = (tmp_path / f"{name}{suffix}" for name in "ab")
-        assert made.read_bytes() == ours.read_bytes()
+    ours = [sys.executable, "-m", "lskel"]
+    for suffix in (".lskel", "_lskel.py", ".lskel.h", ".html"):
+        args = ["explain" if suffix == ".html" else "gen", str(example("syscount")), "-o"]
+        said(installed, *args, tmp_path / f"a{suffix}")
+        said(*ours, *args, tmp_path / f"b{suffix}")
+        made, expected = (tmp_path / f"{name}{suffix}" for name in "ab")
+        assert made.read_bytes() == expected.read_bytes()
 
 
 def test_pipx(dist: Dist, tmp_path: Path) -> None:

@@ -88,10 +88,13 @@ def test_says_the_same(args: list[str | Path], pyz: Pyz) -> None:
     assert pyz(*args) == ours(pyz.directory, *args)
 
 
-@pytest.mark.parametrize("suffix", [".lskel", "_lskel.py", ".lskel.h"])
-def test_generates_the_same(suffix: str, pyz: Pyz) -> None:
-    pyz("gen", example("execsnoop"), "-o", f"a{suffix}")
-    ours(pyz.directory, "gen", example("execsnoop"), "-o", f"b{suffix}")
+@pytest.mark.parametrize(
+    ("command", "suffix"),
+    [("gen", ".lskel"), ("gen", "_lskel.py"), ("gen", ".lskel.h"), ("explain", ".html")],
+)
+def test_writes_the_same(command: str, suffix: str, pyz: Pyz) -> None:
+    pyz(command, example("execsnoop"), "-o", f"a{suffix}")
+    ours(pyz.directory, command, example("execsnoop"), "-o", f"b{suffix}")
     made, expected = (pyz.directory / f"{name}{suffix}" for name in "ab")
     assert made.read_bytes() == expected.read_bytes()
 
@@ -112,6 +115,8 @@ def test_loads_and_runs(pyz: Pyz) -> None:
     assert json.loads(reports[0])["failed"] == []
     without_ids = [re.sub(rb'"id": \d+', b"", report) for report in reports]
     assert without_ids[0] == without_ids[1] != reports[0]
+    machine = json.loads(pyz("doctor", "--json"))
+    assert machine == json.loads(ours(pyz.directory, "doctor", "--json"))
     *_, last = pyz("run", example("hello"), "--duration", "0.2", "--json").splitlines()
     assert json.loads(last)["maps"][0]["entries"][0]["value"]["calls"] > 0
 

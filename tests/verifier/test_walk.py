@@ -121,7 +121,7 @@ def test_of_a_callback() -> None:
         ("if w1 s> 0xf goto pc+7", [1]),
         ("lock *(u64 *)(r0 +0) += r1", [0, 1]),
         ("call bpf_map_lookup_elem#1", []),
-        ("exit", [0]),
+        ("exit", []),
         ("goto pc+1", []),
     ],
 )

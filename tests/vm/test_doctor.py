@@ -14,18 +14,17 @@ from tests.attach.exercise import Runs
 from tests.attach.freplace import Results
 from tests.doctor.exercise import Outcome, check, whole_report, would_load_all
 from tests.doctor.test_object import MUCH_WRONG, loader
-from tests.doctor.test_report import SHOWN, answers, kinds
+from tests.doctor.test_report import SHOWN, answers, by_link, kinds
 from tests.vm.job import Job
 from tests.vm.machine import Machine
 from tests.vm.test_attach import plan as attaching
 
 pytestmark = pytest.mark.usefixtures("corpus_tools")
 
-# Of the corpus: what loads everywhere, what needs a newer kernel, fentry, struct_ops, kfuncs.
+# Of the corpus: what loads everywhere, what needs a newer kernel, fentry, struct_ops, ksyms.
 OBJECTS = (
     "bpf_cubic",
     "fentry_test",
-    "kfunc_call_test",
     "loop6",
     "test_global_func1",
     "test_ksyms_weak",
@@ -33,7 +32,6 @@ OBJECTS = (
     "test_sk_lookup",
     "test_vmlinux",
     "user_ringbuf_success",
-    "cgrp_ls_tp_btf",
     "kprobe_multi",
 )
 
@@ -65,6 +63,7 @@ def report(machine: Machine) -> dict[str, Any]:
 def test_as_attaching_does(case: Case, machine: Machine, report: dict[str, Any]) -> None:
     runs = Runs(*machine.value(f"attach: {case.name}"))
     assert (runs.during > 0) == (kinds(report)[case.name] == "yes"), runs
+    assert runs.linked == (case.name in by_link(report))
 
 
 @on_machines

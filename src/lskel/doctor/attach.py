@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lskel.doctor import tiny
 from lskel.doctor.apart import apart
 from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Place, Where
-from lskel.doctor.finding import NETWORK_RIGHTS, TRACING_RIGHTS, Finding, no, refused, unknown, yes
+from lskel.doctor.finding import GRANT, TRACING_RIGHTS, Answer, Finding, no, refused, unknown, yes
 from lskel.doctor.others import register_ops, replace_function
 from lskel.doctor.places import cgroup_root, enter_own_network, own_cgroup, own_file
 from lskel.errors import LskelError, printable
@@ -18,13 +18,18 @@ from lskel.object.sections import SectionSpec, parse_section
 from lskel.runtime.attach.kinds import program_class
 from lskel.runtime.files import read_text
 from lskel.runtime.kernel_btf import KernelBtf
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import Fd, link_info
 from lskel.runtime.permissions import Capability
 from lskel.runtime.program import ProgramDefinition
+from lskel.runtime.signals import uninterrupted
+
+if TYPE_CHECKING:
+    from lskel.runtime.attach.link import Link
 
 # Detaching is mostly waiting for CPUs that may still run the program. But tc programs of one
 # interface share a qdisc, which the last one takes away.
 _AT_ONCE = {Where.HERE: 8, Where.NETWORK: 1, Where.CGROUP: 8}
+_BY_LINK = "by link"
 _ACTIVE_LSMS = "/sys/kernel/security/lsm"
 
 
@@ -57,19 +62,19 @@ class _Other(NamedTuple):
 
     name: str
     group: str
-    run: Callable[[], None]
+    run: Callable[[], Link]
     takes: str
     rights: tuple[Capability, ...]
 
 
 _OTHERS = (
-    _Other("freplace", "tracing", replace_function, "Linux 5.6, and no lockdown", NETWORK_RIGHTS),
+    _Other("freplace", "tracing", replace_function, "Linux 5.6, and no lockdown", TRACING_RIGHTS),
     _Other(
         "struct_ops",
         "network",
         register_ops,
         "Linux 5.6, CONFIG_DEBUG_INFO_BTF, CONFIG_INET",
-        (*TRACING_RIGHTS, Capability.NET_ADMIN),
+        TRACING_RIGHTS,
     ),
 )
 
@@ -80,13 +85,14 @@ def _attach_all() -> Iterator[KindLine]:
     try:
         enter_own_network()
     except LskelError as error:
-        remedy = "run it with CAP_SYS_ADMIN, in a container with --cap-add=SYS_ADMIN"
+        remedy = f"this process lacks CAP_SYS_ADMIN: {GRANT}"
         yield from _not_in(Where.NETWORK, unknown(f"nowhere to try it: {error.what}", remedy))
     else:
         yield from _attach_in(Where.NETWORK, Place())
     yield from _attach_in_cgroup()
     for other in _OTHERS:
-        finding = _found(other.run, other.takes, other.rights)
+        with uninterrupted():
+            finding = _found(other.run, other.takes, other.rights)
         yield KindLine(other.name, other.group, finding)
 
 
@@ -120,23 +126,31 @@ def _attach_in(where: Where, place: Place) -> Iterator[KindLine]:
         yield from pool.map(line, (kind for kind in ATTACH_KINDS if kind.where is where))
 
 
-def _found(run: Callable[[], None], takes: str, rights: tuple[Capability, ...]) -> Finding:
+def _found(attach: Callable[[], Link], takes: str, rights: tuple[Capability, ...]) -> Finding:
+    """Attach, and detach again."""
     try:
-        run()
+        link = attach()
+        found = yes(_BY_LINK if _is_link(link) else "")
+        link.close()
     except LskelError as error:
         # Where it was tried is no place that anybody knows.
         return refused(error, takes, rights)._replace(said=printable(error.what))
-    return yes()
+    return found
 
 
-def _attach(kind: AttachKind, place: Place) -> None:
+def _is_link(attached: Link) -> bool:
+    """Whether it is a link of bpf(2), which can be pinned."""
+    return isinstance(attached, Fd) and link_info(attached.fileno()).id > 0
+
+
+def _attach(kind: AttachKind, place: Place) -> Link:
     spec = parse_section(kind.section)
     attach_type = spec.attach_type or 0
     definition = ProgramDefinition(kind.name, spec.kind, spec.target, spec.prog_type, attach_type)
     program = program_class(spec.kind, spec.prog_type, attach_type)(definition)
     with _load(spec, kind.result) as fd:
         program.bind(fd, lambda _, __: None)
-        kind.attach(program, place).close()
+        return kind.attach(program, place)
 
 
 def _load(spec: SectionSpec, result: int) -> Fd:
@@ -157,7 +171,7 @@ def _load(spec: SectionSpec, result: int) -> Fd:
 
 def _called(kind: AttachKind, finding: Finding) -> Finding:
     """Programs of LSM hooks attach in kernels that do not call them, too."""
-    if not kind.name.startswith("lsm") or finding != yes():
+    if not kind.name.startswith("lsm") or finding.answer is not Answer.YES:
         return finding
     try:
         active = read_text(_ACTIVE_LSMS).split(",")

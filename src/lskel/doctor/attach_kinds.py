@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,10 +21,11 @@ from lskel.runtime.attach.perf_event import PerfType, SoftwareEvent
 from lskel.runtime.attach.sockmap import attach_sockmap
 from lskel.runtime.attach.tc import TcWay
 from lskel.runtime.attach.uprobe import attach_uprobe
+from lskel.runtime.attach.usdt import UsdtLink
+from lskel.runtime.permissions import Capability
 
 if TYPE_CHECKING:
     from lskel.runtime.attach.link import Link
-    from lskel.runtime.permissions import Capability
 
 
 class Place(NamedTuple):
@@ -152,8 +154,17 @@ _EVENTS = (
 )
 
 
-def _user(name: str, section: str, takes: str, attach: Callable[[Any, Place], Link]) -> AttachKind:
-    return AttachKind(name, "user space", section, attach, takes)
+def _user(
+    name: str,
+    section: str,
+    takes: str,
+    attach: Callable[[Any, Place], Link],
+    *,
+    by_perf: bool = True,
+) -> AttachKind:
+    # Perf events that are uprobes take more than others (kernel/events/core.c).
+    rights = (*TRACING_RIGHTS, Capability.SYS_ADMIN) if by_perf else TRACING_RIGHTS
+    return AttachKind(name, "user space", section, attach, takes, rights=rights)
 
 
 _UPROBES = "CONFIG_UPROBE_EVENTS"
@@ -172,7 +183,11 @@ def _uprobe_with_cookie(program: Any, place: Place) -> Link:
 
 def _probe_of_user_space(program: Any, place: Place) -> Link:
     """What a probe of SDT with a semaphore takes; the file has none that would be found."""
-    return attach_uprobe(program.fileno(), place.file, offset=1, ref_ctr_offset=2, cookie=_COOKIE)
+    # Not where others are, which use another counter.
+    link = attach_uprobe(program.fileno(), place.file, offset=8, ref_ctr_offset=2, cookie=_COOKIE)
+    stack = ExitStack()
+    stack.enter_context(link)
+    return UsdtLink(stack)
 
 
 def _many(program: Any, place: Place) -> Link:
@@ -190,21 +205,36 @@ _USER_SPACE = (
     _user("uprobe.s", "uprobe.s", f"Linux 6.0, {_UPROBES}", _at_start),
     _user("uprobe (cookie)", "uprobe", f"Linux 5.15, {_UPROBES}", _uprobe_with_cookie),
     _user("uretprobe", "uretprobe", _UPROBES, _at_start),
-    _user("uprobe.multi", "uprobe.multi", _MULTI, _many),
-    _user("uprobe.multi (cookies)", "uprobe.multi", _MULTI, _many_with_cookies),
-    _user("uretprobe.multi", "uretprobe.multi", _MULTI, _many),
-    _user("uprobe.session", "uprobe.session", "Linux 6.13 with CONFIG_UPROBE_EVENTS", _many),
+    _user("uprobe.multi", "uprobe.multi", _MULTI, _many, by_perf=False),
+    _user("uprobe.multi (cookies)", "uprobe.multi", _MULTI, _many_with_cookies, by_perf=False),
+    _user("uretprobe.multi", "uretprobe.multi", _MULTI, _many, by_perf=False),
+    _user(
+        "uprobe.session",
+        "uprobe.session",
+        "Linux 6.13 with CONFIG_UPROBE_EVENTS",
+        _many,
+        by_perf=False,
+    ),
     _user("usdt", "usdt", f"Linux 5.15, {_UPROBES}", _probe_of_user_space),
 )
 
 
 def _network(
-    name: str, attach: Callable[[Any, Place], Link], takes: str, *, result: int = 0
+    name: str,
+    attach: Callable[[Any, Place], Link],
+    takes: str,
+    where: Where = Where.NETWORK,
+    *,
+    result: int = 0,
 ) -> AttachKind:
     section = name.partition(" ")[0]
-    return AttachKind(
-        name, "network", section, attach, takes, Where.NETWORK, result, NETWORK_RIGHTS
-    )
+    return AttachKind(name, "network", section, attach, takes, where, result, NETWORK_RIGHTS)
+
+
+def _sockets(
+    name: str, attach: Callable[[Any, Place], Link], takes: str, *, result: int = 0
+) -> AttachKind:
+    return _network(name, attach, takes, Where.HERE, result=result)
 
 
 def _on_lo(**how: Any) -> Callable[[Any, Place], Link]:
@@ -233,7 +263,6 @@ def _on_socket(*, share_port: bool) -> Callable[[Any, Place], Link]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             if share_port:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.bind(("", 0))
             link: Link = program.attach(sock)
             link.close()
             return link
@@ -276,16 +305,16 @@ _NETWORK = (
         "Linux 6.4 with CONFIG_NETFILTER_BPF_LINK",
         result=_ACCEPT,
     ),
-    _network("socket", _on_socket(share_port=False), "CONFIG_NET"),
-    _network("sk_reuseport", _on_socket(share_port=True), "CONFIG_INET", result=_SK_PASS),
+    _sockets("socket", _on_socket(share_port=False), "CONFIG_NET"),
+    _sockets("sk_reuseport", _on_socket(share_port=True), "CONFIG_INET", result=_SK_PASS),
     _network("sk_lookup", _by_itself, "Linux 5.9, CONFIG_INET", result=_SK_PASS),
     _network("flow_dissector", _by_itself, "Linux 5.8", result=_DISSECTOR_CONTINUE),
-    _network("sk_skb/stream_parser", _on_sockmap(_A.SK_SKB_STREAM_PARSER), _SOCKMAP),
-    _network(
+    _sockets("sk_skb/stream_parser", _on_sockmap(_A.SK_SKB_STREAM_PARSER), _SOCKMAP),
+    _sockets(
         "sk_skb/stream_verdict", _on_sockmap(_A.SK_SKB_STREAM_VERDICT), _SOCKMAP, result=_SK_PASS
     ),
-    _network("sk_skb/verdict", _on_sockmap(_A.SK_SKB_VERDICT), _SOCKMAP, result=_SK_PASS),
-    _network("sk_msg", _on_sockmap(_A.SK_MSG_VERDICT), _SOCKMAP, result=_SK_PASS),
+    _sockets("sk_skb/verdict", _on_sockmap(_A.SK_SKB_VERDICT), _SOCKMAP, result=_SK_PASS),
+    _sockets("sk_msg", _on_sockmap(_A.SK_MSG_VERDICT), _SOCKMAP, result=_SK_PASS),
 )
 
 

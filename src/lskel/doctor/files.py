@@ -19,6 +19,11 @@ from lskel.runtime.pins import ROOT
 from lskel.runtime.signals import uninterrupted
 from lskel.runtime.syscall import KernelError
 
+# kernel/kallsyms.c: kallsyms_show_value.
+SEE_ADDRESSES = (
+    "CAP_SYSLOG with kernel.kptr_restrict at most 1, or kernel.kptr_restrict=0 and "
+    "kernel.perf_event_paranoid at most 1"
+)
 _CGROUP2 = "mount -t cgroup2 cgroup2 DIRECTORY"
 
 
@@ -68,7 +73,7 @@ def _kallsyms() -> Finding:
         # The first function of most kernels, and one of all.
         found = symbol_address("_text") or symbol_address("schedule")
     except KernelError as error:
-        return no(error.what, "sysctl -w kernel.kptr_restrict=0, as root")
+        return no(error.what, SEE_ADDRESSES)
     except OSError as error:
         return unknown(f"{KALLSYMS}: {error.strerror}", "mount -t proc proc /proc")
     return yes() if found else no("they list no functions", f"CONFIG_KALLSYMS; {why_refused()}")

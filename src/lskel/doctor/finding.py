@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lskel.errors import LskelError, NoPermission, ReplayError, printable
 from lskel.runtime.permissions import Capability, missing, read_situation, why_refused
-from lskel.runtime.syscall import BpfError, KernelError
+from lskel.runtime.syscall import KernelError
 
 
 class Answer(Enum):
@@ -72,16 +72,23 @@ def ask(probes: Iterable[Probe], known: dict[str, Line]) -> Iterator[Line]:
     """Run the probes in order; `known` has the lines of those before, and gets these."""
     for probe in probes:
         lacking = next((line for line in map(known.get, probe.needs) if _says_no(line)), None)
-        if lacking is not None:
-            finding = unknown(f"not asked: it needs '{lacking.title}'", lacking.finding.remedy)
-        else:
-            finding = answered(probe.run)
+        finding = not_asked(lacking) if lacking is not None else answered(probe.run)
         known[probe.id] = Line(probe.id, probe.title, finding)
         yield known[probe.id]
 
 
 def _says_no(line: Line | None) -> bool:
     return line is not None and line.finding.answer in (Answer.NO, Answer.UNKNOWN)
+
+
+def not_asked(lacking: Line) -> Finding:
+    """Of what needs a line that is not well; one that was not asked itself passes that on."""
+    if lacking.finding.said.startswith(_NOT_ASKED):
+        return lacking.finding
+    return unknown(f"{_NOT_ASKED} '{lacking.title}'", f"as for '{lacking.title}'")
+
+
+_NOT_ASKED = "not asked: it needs"
 
 
 def answered(run: Callable[[], Finding]) -> Finding:
@@ -98,30 +105,33 @@ def answered(run: Callable[[], Finding]) -> Finding:
 TRACING_RIGHTS = (Capability.BPF, Capability.PERFMON)
 NETWORK_RIGHTS = (Capability.BPF, Capability.NET_ADMIN)
 
+GRANT = "run it as root, or grant it by setcap, systemd's AmbientCapabilities=, or --cap-add"
+_ALL = -1
+# Helpers that a process may not use are unknown to the verifier, which is EINVAL.
+_DENIALS = (errno.EPERM, errno.EACCES, errno.EINVAL)
+
 
 def refused(
     error: LskelError, takes: str = "", rights: tuple[Capability, ...] = TRACING_RIGHTS
 ) -> Finding:
-    """No, for an error; unknown where this process lacks the `rights` to ask.
+    """No, for an error; unknown where it may be that this process lacks the `rights` to ask.
 
     `takes` says what the kernel must have, for errors that do not say what to do.
     """
     said = printable(": ".join([*error.places, error.what]))
     number = error.errno if isinstance(error, KernelError | ReplayError) else 0
-    # EACCES is what the verifier says of a program, too; perf_event_open(2) means the process.
-    is_denied = number == errno.EPERM or (
-        number == errno.EACCES and not isinstance(error, ReplayError | BpfError)
-    )
-    if is_denied or isinstance(error, NoPermission):
-        situation = read_situation()
-        if situation.in_user_namespace or missing(situation, *rights):
+    situation = read_situation()
+    if number in _DENIALS or isinstance(error, NoPermission):
+        if situation.in_user_namespace:
             return unknown(said, why_refused(situation))
-    return no(said, error.hint or _remedy(error, number, takes))
-
-
-def _remedy(error: LskelError, number: int, takes: str) -> str:
+        if lacks := missing(situation, *rights):
+            names = ", ".join(f"CAP_{right.name}" for right in lacks)
+            return unknown(said, f"this process lacks {names}: {GRANT}")
     if number == errno.EPERM:
-        return why_refused()
+        # Other rights than these, which the error's hint may be about, would be no help.
+        return no(said, why_refused(situation._replace(capabilities=_ALL)))
+    if error.hint:
+        return no(said, error.hint)
     if isinstance(error, ReplayError) and error.log:
-        return "-v prints all that the verifier says"
-    return f"it takes {takes}" if takes else "this kernel cannot do it; a newer one may"
+        return no(said, "-v prints all that the verifier says")
+    return no(said, f"it takes {takes}" if takes else "this kernel cannot do it; a newer one may")

@@ -12,6 +12,7 @@ from lskel.bpf.insn import Insn
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.types import FuncLinkage, Kind
 from lskel.doctor import tiny
+from lskel.doctor.files import SEE_ADDRESSES
 from lskel.doctor.finding import Finding, Probe, no, yes
 from lskel.loader.generate import generate
 from lskel.loader.model import Form, context_size
@@ -113,8 +114,7 @@ def _kallsyms() -> Finding:
         return yes()
     return no(
         f"it returned {found}",
-        "objects with __ksym variables do not load: sysctl -w kernel.kptr_restrict=0, "
-        "CONFIG_KALLSYMS, Linux 5.16",
+        f"for objects with __ksym variables: CONFIG_KALLSYMS, Linux 5.16, and {SEE_ADDRESSES}",
     )
 
 

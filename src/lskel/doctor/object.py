@@ -186,18 +186,17 @@ class _Diagnosis:
         self._machine = machine
         self._stack = stack
         self._lenient = Lenient(machine)
-        # By the numbers of operations, and of the parts that have no operation of their own.
+        # By the numbers of operations; the others by those of programs and maps.
         self._failed: dict[int, Item] = {}
-        self._kconfig: Finding | None = None
         self._untargeted: dict[int, Finding] = {}
         self._maps: dict[int, Item] = {}
         self._programs: dict[int, Item] = {}
         self._others: list[Item] = []
+        self._prepared = self._prepare()
 
     def walk(self) -> None:
         """Find out everything."""
         self._check_kconfig()
-        self._prepared = self._prepare()
         self._give_maps()
         calls = Calls(self._prepared, self._stack)
         for number, op in enumerate(self._prepared.trace.ops):

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.insn import CallKind, Insn
-from lskel.bpf.struct_ops import VALUE_PREFIX, Member, StructOps
+from lskel.bpf.struct_ops import F_LINK, VALUE_PREFIX, Member, StructOps
 from lskel.btf.types import FuncLinkage, Kind
 from lskel.doctor import tiny
 from lskel.runtime import kernel_struct
 from lskel.runtime.attach.freplace import attach_freplace
 from lskel.runtime.kernel_btf import KernelBtf
+from lskel.runtime.objects import Fd
 from lskel.runtime.struct_ops import register
+from lskel.runtime.syscall import BpfError
+
+if TYPE_CHECKING:
+    from lskel.runtime.attach.link import Link
 
 # Congestion control that nobody asks for by its name.
 _OPS = "tcp_congestion_ops"
-_NAME = b"lskel_doctor"
 _NAME_SIZE = 16
 # What the kernel insists on (tcp_validate_congestion_control).
 _FUNCTIONS = ("ssthresh", "undo_cwnd", "cong_avoid")
 
 
-def replace_function() -> None:
+def replace_function() -> Link:
     """One program calls a function, which another one takes the place of. Neither is run."""
     asm = tiny.assembler()
     asm.emit(Insn(i.OP_CALL, 0, CallKind.SUBPROGRAM, imm=1))
@@ -39,7 +46,7 @@ def replace_function() -> None:
     code = asm.assemble()
     with ExitStack() as stack:
         called = stack.enter_context(
-            tiny.load_described(ProgType.SCHED_CLS, code, btf, [(0, main), (start, function)])
+            tiny.load_described(ProgType.SOCKET_FILTER, code, btf, [(0, main), (start, function)])
         )
         replacing = tiny.load_described(
             ProgType.EXT,
@@ -50,38 +57,49 @@ def replace_function() -> None:
             attach_btf_id=function,
         )
         stack.enter_context(replacing)
-        attach_freplace(replacing.fileno()).close()
+        return attach_freplace(replacing.fileno())
 
 
-def register_ops() -> None:
-    """Congestion control of a name of its own is registered, and taken back at once."""
+def register_ops() -> Link:
+    """Congestion control of a name of its own is registered, until the result is closed.
+
+    By a link (Linux 6.4), or else for good: whoever calls this must not be interrupted.
+    """
     kernel = KernelBtf()
-    outer = kernel.find(VALUE_PREFIX + _OPS, Kind.STRUCT)
-    inner = kernel.find(_OPS, Kind.STRUCT)
+    ops = kernel.find(_OPS, Kind.STRUCT)
     with ExitStack() as stack:
         programs = {}
         for name in _FUNCTIONS:
             program = tiny.load_program(
                 ProgType.STRUCT_OPS,
                 tiny.returns(0),
-                attach_btf_id=inner.type_id,
+                attach_btf_id=ops.type_id,
                 expected_attach_type=kernel_struct.member_index(kernel, _OPS, name),
             )
             programs[name] = stack.enter_context(program).fileno()
-        btf = tiny.Btf()
-        btf.add_int()
-        made = stack.enter_context(
-            tiny.create_map(
-                MapType.STRUCT_OPS,
-                4,
-                kernel_struct.type_size(kernel, VALUE_PREFIX + _OPS),
-                1,
-                # The kernel insists on an object's BTF and makes no use of it.
-                btf_fd=stack.enter_context(btf.load()).fileno(),
-                btf_vmlinux_value_type_id=outer.type_id,
-            )
-        )
         members = [Member(name, bytes(8), True, name) for name in _FUNCTIONS]
-        members.append(Member("name", _NAME.ljust(_NAME_SIZE, b"\0"), False, None))
+        name_of_ops = f"lskel_{os.getpid()}".encode().ljust(_NAME_SIZE, b"\0")
+        members.append(Member("name", name_of_ops, False, None))
         value = kernel_struct.value(kernel, StructOps(_OPS, tuple(members)), programs)
-        register(made.fileno(), value, by_link=False).close()
+        try:
+            made = stack.enter_context(_ops_map(kernel, F_LINK))
+        except BpfError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return register(stack.enter_context(_ops_map(kernel, 0)).fileno(), value, by_link=False)
+        return register(made.fileno(), value, by_link=True)
+
+
+def _ops_map(kernel: KernelBtf, flags: int) -> Fd:
+    btf = tiny.Btf()
+    btf.add_int()
+    with btf.load() as types:  # an object's, which the kernel insists on and makes no use of
+        return tiny.create_map(
+            MapType.STRUCT_OPS,
+            4,
+            kernel_struct.type_size(kernel, VALUE_PREFIX + _OPS),
+            1,
+            map_flags=flags,
+            btf_fd=types.fileno(),
+            btf_vmlinux_value_type_id=kernel.find(VALUE_PREFIX + _OPS, Kind.STRUCT).type_id,
+        )

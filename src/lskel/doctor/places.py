@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +26,14 @@ _IFINFOMSG_SIZE = 16
 
 def cgroup_root() -> str:
     """Where cgroups of version 2 are mounted; empty where they are not."""
-    for line in read_text("/proc/self/mounts").splitlines():
+    try:
+        mounts = read_text("/proc/self/mounts").splitlines()
+    except OSError:
+        return ""
+    for line in mounts:
         _, place, kind, *_ = line.split(" ")
         if kind == "cgroup2":
-            return place.encode().decode("unicode_escape")
+            return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place)
     return ""
 
 

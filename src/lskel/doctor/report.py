@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
 from typing import Any, NamedTuple
 
 from lskel.doctor import attach, files, kernel, loaders, map_types, permission, types
 from lskel.doctor.attach import KindLine
-from lskel.doctor.finding import Answer, Finding, Line, Probe, ask, unknown
+from lskel.doctor.finding import Answer, Finding, Line, Probe, ask, fact, not_asked, unknown
 from lskel.doctor.object import ObjectReport
+from lskel.errors import NotFound
 from lskel.loader.model import Form
 from lskel.runtime.machine import this_machine
 
@@ -51,6 +52,8 @@ class Report(NamedTuple):
     verdict: Verdict
 
 
+_STATUS = "/proc/self/status"
+
 _SECTIONS: tuple[tuple[str, str, tuple[Probe, ...]], ...] = (
     ("permission", "Permission", permission.PROBES),
     ("kernel", "Kernel", kernel.PROBES),
@@ -62,26 +65,39 @@ _SECTIONS: tuple[tuple[str, str, tuple[Probe, ...]], ...] = (
 
 
 def examine() -> Report:
-    """Ask this machine everything; nothing of it stays. NotSupported where there is no bpf(2)."""
+    """Ask this machine everything; nothing of it stays.
+
+    NotSupported where it is not known to have bpf(2), NotFound where there is no /proc.
+    """
     this_machine()
+    if not os.path.exists(_STATUS):  # noqa: PTH110
+        raise NotFound(f"there is no {_STATUS}", hint="mount -t proc proc /proc")
     known: dict[str, Line] = {}
-    sections = tuple(
-        Section(id_, title, tuple(ask(probes, known))) for id_, title, probes in _SECTIONS
-    )
+    sections = [Section(id_, title, tuple(ask(probes, known))) for id_, title, probes in _SECTIONS]
     may = known["permission.maps"]
     if may.finding.answer is Answer.YES:
         kinds = attach.attach_all()
     else:
-        why = unknown(f"not asked: it needs '{may.title}'", may.finding.remedy)
-        kinds = tuple(attach.nothing_tried(why))
-    return Report(sections, kinds, _verdict(known, kinds))
-
-
-def _verdict(known: dict[str, Line], kinds: Iterable[KindLine]) -> Verdict:
-    answers = [kind.finding.answer for kind in kinds]
+        kinds = tuple(attach.nothing_tried(not_asked(may)))
     # The table form is the default, and is unrolled where the kernel refuses it.
     forms = (form for form in Form if known[f"loader.{form.value}"].finding.answer is Answer.YES)
-    return Verdict(next(forms, None), answers.count(Answer.YES), len(answers))
+    answers = [kind.finding.answer for kind in kinds]
+    verdict = Verdict(next(forms, None), answers.count(Answer.YES), len(answers))
+    with_form = (_with_form(section, verdict.form) for section in sections)
+    return Report(tuple(with_form), kinds, verdict)
+
+
+def _with_form(section: Section, form: Form | None) -> Section:
+    """The section of loaders also says which form is used."""
+    if section.id != "loader":
+        return section
+    said = {
+        Form.TABLE: fact("table; unrolled for small objects with --form auto"),
+        Form.UNROLLED: fact("unrolled, for table loaders are unrolled here"),
+        None: unknown("none of them runs", "--replay direct does without loader programs"),
+    }
+    line = Line("loader.form", "form that lskel load uses", said[form])
+    return section._replace(lines=(*section.lines, line))
 
 
 def as_json(report: Report) -> dict[str, Any]:

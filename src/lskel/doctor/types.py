@@ -8,14 +8,15 @@ from collections.abc import Callable
 from lskel.btf.btf import Btf
 from lskel.btf.types import Kind
 from lskel.doctor import tiny
-from lskel.doctor.finding import Finding, Probe, fact, no, yes
+from lskel.doctor.finding import Finding, Probe, fact, no, refused, yes
 from lskel.errors import LskelError
 from lskel.runtime.kernel_btf import VMLINUX, KernelBtf
 from lskel.runtime.objects import Kind as Object
 from lskel.runtime.objects import btf_info, by_id, ids
+from lskel.runtime.permissions import Capability
+from lskel.runtime.syscall import BpfError
 
 _DIRECTORY = "/sys/kernel/btf"
-_NO_MODULES = "run it as root: CAP_SYS_ADMIN is needed to look into the BTF of modules"
 _WITHOUT = (
     "objects that need such types do not load; compile with an older -mcpu, or leave them out"
 )
@@ -35,13 +36,16 @@ def _modules() -> Finding:
 
 def _split() -> Finding:
     """The BTF of one module, read as what goes on where vmlinux's ends."""
-    for number in ids(Object.BTF):
-        with by_id(Object.BTF, number) as fd:
-            info = btf_info(fd.fileno())
-            if info.kernel and info.name != "vmlinux":
-                raw = btf_info(fd.fileno(), data=True).data
-                Btf(raw, KernelBtf().vmlinux)
-                return yes(f"that of {info.name} was read")
+    try:
+        for number in ids(Object.BTF):
+            with by_id(Object.BTF, number) as fd:
+                info = btf_info(fd.fileno())
+                if info.kernel and info.name != "vmlinux":
+                    raw = btf_info(fd.fileno(), data=True).data
+                    Btf(raw, KernelBtf().vmlinux)
+                    return yes(f"that of {info.name} was read")
+    except BpfError as error:
+        return refused(error, rights=(Capability.SYS_ADMIN,))
     return fact("there is none to be read")
 
 

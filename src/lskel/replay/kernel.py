@@ -22,7 +22,7 @@ from lskel.replay.report import failure
 from lskel.replay.this_machine import ThisMachine
 from lskel.runtime.loader import Result, check_byte_order, run_loader
 from lskel.runtime.objects import Fd
-from lskel.runtime.permissions import why_refused
+from lskel.runtime.permissions import Capability, missing, read_situation, why_refused
 from lskel.runtime.signals import uninterrupted
 from lskel.runtime.syscall import BpfError, address_of
 from lskel.trace import BtfLoad, ProgLoad, Trace
@@ -101,7 +101,10 @@ def _run(loader: Loader, ctx: bytearray) -> tuple[Loader, Result]:
         what = f"{loader.trace.name}: the kernel refuses the loader program: {error.what}"
         if error.errno == errno.EPERM:
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
-        hint = "loader programs need Linux 5.14; try --replay direct"
+        # To the verifier a helper is unknown that this process may not use.
+        lacks = missing(read_situation(), Capability.BPF, Capability.PERFMON)
+        need = why_refused() if lacks else "loader programs need Linux 5.14"
+        hint = f"{need}; try --replay direct"
         raise ReplayError(what, errno=error.errno, hint=hint) from error
 
 

@@ -18,6 +18,9 @@ from lskel.verifier.walk import Origin, Step, Walk, called, origin, read_by, wal
 _CALLS = 2
 # Causes that blame a number for not being a pointer.
 _SEEM_NUMBERS = ("untyped-pointer", "argument-type")
+# How functions are called that enter and leave critical sections.
+_ENTERS = ("_lock", "_disable", "_save", "_irqsave")
+_LEAVES = ("_unlock", "_enable", "_restore", "_irqrestore")
 # A variable gets what a function returns.
 _ASSIGNED = re.compile(r"(\w+)\s*=\s*(?:\([^()]*\)\s*)?(\w+)\s*\(")
 
@@ -115,10 +118,22 @@ class _Explainer:
             others.append(self._places.at(last, "the verifier came to here"))
         if last is not None and found and found.cause.id == STALE:
             others += self._calls_since(origin(last, int(found.slots["reg"])), last)
+        if step is not None and found and found.cause.id == "lock":
+            others += self._section(step)
         for register in registers:
             if register.spot is not None and register.origin:
                 others.append(register.spot._replace(label=f"{register.name}: {register.origin}"))
         return tuple(other for other in others if not is_same_line(other, spot))
+
+    def _section(self, failing: Step) -> list[Spot]:
+        """The call that entered the critical section which a step is in, as far as is known."""
+        for step in failing.way():
+            name = called(step.insn) or ""
+            if step is not failing and name.endswith(_LEAVES):
+                break
+            if step is not failing and name.endswith(_ENTERS):
+                return [self._places.at(step, f"{name} is called")]
+        return []
 
     def _calls_since(self, come: Origin, last: Step) -> list[Spot]:
         """The helpers and kernel functions that were called since a register got its value."""

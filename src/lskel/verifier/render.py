@@ -71,6 +71,7 @@ def _noted(mark: str, note: str, indent: int) -> list[str]:
         max(WIDTH, indent + 40),
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent + 2),
+        break_on_hyphens=False,
     )
 
 
@@ -167,7 +168,11 @@ def _fact(label: str, text: str, gutter: int, paint: Paint) -> Iterator[str]:
             yield f"{head}{paint(line, Tone.CODE)}"
         return
     wrapped = textwrap.wrap(
-        printable(text), WIDTH, initial_indent=" " * len(head), subsequent_indent=" " * len(head)
+        printable(text),
+        WIDTH,
+        initial_indent=" " * len(head),
+        subsequent_indent=" " * len(head),
+        break_on_hyphens=False,
     )
     first, *rest = wrapped or [head]
     mark, name = paint("=", Tone.FRAME), paint(f"{label}:", Tone.LABEL)

@@ -15,6 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.explain.browser.browser import Browser
 
 VIEWS = ("overview", "blob", "replay", "programs", "loader", "differences", "problems")
+SCREENSHOTS = Path(__file__).parents[3] / "build" / "explain"
 # As many elements a page may have at a time, whatever it shows.
 MOST_ELEMENTS = 2500
 
@@ -295,6 +296,17 @@ class TestKeyboard:
         stops = [item for item in tab.all('[role="tab"]') if item.get_attribute("tabindex") == "0"]
         assert len(stops) == 1
 
+    def test_few_stops_lead_through_a_table(self, tab: Browser, small: Path) -> None:
+        tab.open(small, "#blob=0xa0")
+        tab.focus(".regions")
+        tab.press(Keys.TAB)
+        assert tab.script("return document.activeElement.textContent") == "op 1 MapCreate 'events'"
+        tab.press(Keys.TAB)
+        assert tab.script("return document.activeElement.className") == "detail"
+        tab.focus(".regions")
+        tab.press(Keys.ENTER)
+        tab.at("#op=1")
+
     def test_the_first_stop_leads_past_the_top(self, tab: Browser, small: Path) -> None:
         tab.open(small)
         tab.press(Keys.TAB, Keys.ENTER)
@@ -449,7 +461,6 @@ class TestDifferences:
 
 def test_screenshots(tab: Browser, small: Path) -> None:
     """For people to look at."""
-    folder = Path("build/explain")
     tab.open(small)
     for place in ("#overview", "#blob=0x150", "#op=5", "#program=on_exec&insn=25", "#loader"):
         tab.script("location.hash = arguments[0]", place)
@@ -458,6 +469,6 @@ def test_screenshots(tab: Browser, small: Path) -> None:
         for scheme in ("light", "dark"):
             tab.system(prefers_color_scheme=scheme)
             tab.wait(lambda scheme=scheme: tab.find("html").get_attribute("data-theme") == scheme)
-            target = folder / f"{name}-{scheme}.png"
+            target = SCREENSHOTS / f"{name}-{scheme}.png"
             tab.picture(target)
             assert target.read_bytes().startswith(b"\x89PNG")

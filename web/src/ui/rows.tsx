@@ -41,6 +41,12 @@ export function Rows(props: RowsProps) {
       virtual.scrollToIndex(selected, { align: "center" });
   }, [virtual, selected, count, label]);
 
+  // The Tab key stops at links of the selected row only: it shall not have to go through them all.
+  useLayoutEffect(() => {
+    for (const link of scroll.current?.querySelectorAll<HTMLElement>(".row a") ?? [])
+      link.tabIndex = link.closest(".selected") ? 0 : -1;
+  });
+
   const walk = (from: number, step: number) => {
     const last = count - 1;
     let at = Math.min(Math.max(from, 0), last);

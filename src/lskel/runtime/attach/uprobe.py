@@ -38,7 +38,7 @@ _F_UPROBE_MULTI_RETURN = 1 << 0
 _MAX_PLACES = 1 << 20
 
 _HINTS = {
-    errno.EACCES: "that takes CAP_PERFMON or a lower kernel.perf_event_paranoid",
+    errno.EACCES: "that takes CAP_SYS_ADMIN; for uprobe.multi (Linux 6.6) CAP_PERFMON is enough",
     errno.EINVAL: "the offset is outside the file, or not the start of an instruction; or the "
     "probes there use another counter (ref_ctr_offset)",
     errno.ESRCH: "there is no such process",
