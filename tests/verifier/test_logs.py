@@ -110,6 +110,16 @@ def test_no_log(text: str) -> None:
         logs_of(text)
 
 
+def test_of_two_files() -> None:
+    """What was set in a header is not among the lines shown; its place is told."""
+    text = (LOGS / "linux-6.18.txt").read_text()
+    text = text.replace("@ null_check_map.c:17", "@ lookup.h:5")
+    (log,) = find_logs(text)
+    said = " ".join(" ".join(render(explain(log.lines))).split())
+    assert "*seen += 1;" in said and "__u64 *seen" not in said
+    assert "from bpf_map_lookup_elem (lookup.h:5)" in said
+
+
 def test_no_message() -> None:
     """A program that was accepted, or a log that is cut off; what loaders say is no message."""
     text = "Loading program\n0: R1=ctx() R10=fp0\n0: (b7) r0 = 0   ; R0=0\n1: (95) exit\n"

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from lskel.errors import printable
 from lskel.verifier.entries import SourceText
-from lskel.verifier.explanation import Explanation, Spot
+from lskel.verifier.explanation import Explanation, Register, Spot
 
 WIDTH = 96
 _TAB = 4
+# Lines of source that are farther apart than that have an ellipsis between them.
+_FAR = 4
 _NO_CAUSE = "the verifier refuses the program"
 _NO_MESSAGE = "the log has no message: the program was accepted, or the log is cut off"
 
@@ -44,9 +46,10 @@ def render(explanation: Explanation, paint: Paint = _plain) -> Iterator[str]:
     spots = [explanation.spot, *explanation.others] if explanation.spot else []
     rows = list(_rows(explanation, spots))
     gutter = max((len(row.number) for row in rows), default=1)
-    bar = paint(f"{'':{gutter}} |", Tone.FRAME)
+    margin = " " * gutter
+    bar = paint(f"{margin} |", Tone.FRAME)
     if place := _place(explanation):
-        yield f"{paint(f'{chr(32) * gutter}-->', Tone.FRAME)} {place}"
+        yield f"{paint(f'{margin}-->', Tone.FRAME)} {place}"
     if rows:
         yield bar
     for row in rows:
@@ -128,9 +131,6 @@ def _rows(explanation: Explanation, spots: list[Spot]) -> Iterator[_Row]:
         yield _Row(str(line.line or ""), printable(text), indent, tuple(marked.get(_key(line), ())))
 
 
-_FAR = 4
-
-
 def _key(line: SourceText) -> SourceText:
     """What makes a line the same line."""
     return line._replace(text=line.text.strip(), column=0)
@@ -149,9 +149,9 @@ def _facts(explanation: Explanation, *, is_said: bool) -> Iterator[tuple[str, st
     if spot and spot.text:
         yield f"insn {spot.insn}", spot.text
     for register in explanation.registers:
-        said = "; ".join(part for part in (register.meaning, register.origin) if part)
-        if said:
-            yield register.name, said
+        told = [part for part in (register.meaning, register.origin) if part]
+        if told:
+            yield register.name, "; ".join(told) + _elsewhere(register, explanation)
     if explanation.note:
         yield "note", explanation.note
     if cause:
@@ -159,6 +159,15 @@ def _facts(explanation: Explanation, *, is_said: bool) -> Iterator[tuple[str, st
         yield "try", explanation.suggestion
         if explanation.example:
             yield "", explanation.example
+
+
+def _elsewhere(register: Register, explanation: Explanation) -> str:
+    """Where a register got its value, if that is in another file than what is shown."""
+    spot, main = register.spot, explanation.spot
+    source, shown = spot and spot.source, main and main.source
+    if not register.origin or not source or not source.line or not shown:
+        return ""
+    return f" ({source.file}:{source.line})" if source.file != shown.file else ""
 
 
 def _fact(label: str, text: str, gutter: int, paint: Paint) -> Iterator[str]:
