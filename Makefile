@@ -1,25 +1,30 @@
 # make demo      install lskel into .venv; generate a loader program and run it in this kernel
 # make test      install what the tests need, then lint, check types and test
 # make test-vm   the part of it that boots other kernels
+# make dist      build the source distribution, the wheel and lskel.pyz in dist/
+# make docs      build the documentation as a site in build/site
 # make bench     run the benchmarks
 # make examples  compile examples/*.bpf.c anew
+# make web       build the page of lskel explain anew
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Without root and without sudo, lskel shows in its simulator what it would do.
 SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
-SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h')
+SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h' \
+	-o -name '*.html')
 
 TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc g++ libc6-dev make \
-	iproute2 valgrind
+	iproute2 valgrind chromium chromium-driver unzip util-linux libcap2-bin jq runc systemd \
+	bash zsh fish man-db groff mandoc git python3 $(if $(shell command -v npm),,nodejs npm)
 VM_PACKAGES := linux-image-amd64 linux-image-6.12-amd64 qemu-system-x86 busybox-static kmod
 
 DEMO ?= syscount
 DEMO_SECONDS ?= 3
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 5
+	@sed -n 's/^# //p' Makefile | head -n 6
 
 demo: build/$(DEMO).lskel
 	$(SUDO) $(BIN)/lskel run $< --duration $(DEMO_SECONDS)
@@ -28,7 +33,8 @@ build/%.lskel: examples/%.bpf.o $(VENV)/installed
 	@mkdir -p $(@D)
 	$(BIN)/lskel gen $< -o $@
 
-test: $(VENV)/test-packages lint
+# Where there is no npm, and it need not be, the page is taken as it is.
+test: $(VENV)/test-packages lint $(if $(or $(CI),$(shell command -v npm)),web-check) docs
 	$(BIN)/pytest -n 2
 	$(MAKE) test-vm
 
@@ -41,6 +47,23 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The page that web/ is built into is in the repository, so that nobody else needs npm.
+web: web/node_modules/installed
+	cd web && npm run build
+
+web-check: web/node_modules/installed
+	cd web && npm run check
+
+web/node_modules/installed: web/package-lock.json
+	cd web && npm ci
+	@touch $@
+
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+dist pyz: $(VENV)/installed-dev
+	$(BIN)/python scripts/dist.py
+
 bench: $(VENV)/test-packages $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
 
@@ -48,7 +71,7 @@ examples:
 	$(MAKE) -C examples --always-make
 
 clean:
-	rm -rf $(VENV) .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache build dist web/node_modules src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -79,5 +102,5 @@ $(VENV)/vm-packages: PACKAGES = $(VM_PACKAGES)
 $(VENV)/test-packages $(VENV)/vm-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
 	if scripts/setup-debian.sh $(PACKAGES); then touch $@; else test "$$CI" != true; fi
 
-.PHONY: help demo test test-vm lint bench examples clean
+.PHONY: help demo test test-vm lint web web-check docs dist pyz bench examples clean
 .DELETE_ON_ERROR:

@@ -17,8 +17,9 @@ STATIONS = (
     ("trace", "load"),
     ("syscalls", "loader"),
     ("describe",),
+    ("verifier",),
     ("replay", "skeleton"),
-    ("live", "doctor"),
+    ("live", "doctor", "explain"),
     ("cli", "__main__"),
 )
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.

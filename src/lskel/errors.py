@@ -12,13 +12,17 @@ from contextlib import contextmanager
 
 
 class LskelError(Exception):
-    """Base of all errors of lskel: `str()` is one line for a person."""
+    """Base of all errors of lskel: `str()` is one line for a person.
+
+    `details` are lines that say more, which the command line prints after that one.
+    """
 
     def __init__(self, what: str, *, hint: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.hint = hint
         self.places: list[str] = []
+        self.details: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = ": ".join([*self.places, self.what])

@@ -18,8 +18,13 @@ INCLUDE = "/usr/include/x86_64-linux-gnu"
 
 
 @cache
-def compile_bpf(source: str, *options: str, big_endian: bool = False) -> bytes:
-    """The object of a C source; `HEAD` comes first, unless an option is -nohead."""
+def compile_bpf(
+    source: str, *options: str, big_endian: bool = False, directory: Path | None = None
+) -> bytes:
+    """The object of a C source; `HEAD` comes first, unless an option is -nohead.
+
+    `directory` is where clang runs, and where it finds the files that #line names.
+    """
     clang = shutil.which("clang-19") or shutil.which("clang")
     if clang is None:
         lacking("clang is not installed")
@@ -31,7 +36,9 @@ def compile_bpf(source: str, *options: str, big_endian: bool = False) -> bytes:
         *(option for option in options if option != "-nohead"),
         *("-x", "c", "-c", "-", "-o", "-"),
     ]
-    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
+    done = subprocess.run(
+        command, input=text.encode(), capture_output=True, check=False, cwd=directory
+    )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 

@@ -12,6 +12,7 @@ import pytest
 
 from lskel.bpf.enums import AttachType, ProgType
 from lskel.cli import main
+from lskel.cli.status import FAILURES, Status
 from lskel.loader.model import Loader
 from tests import corpus
 from tests.build.clang import compile_bpf, example
@@ -75,8 +76,8 @@ def bundle(sample: Path, tmp_path: Path) -> Path:
 
 
 def fails(capsys: pytest.CaptureFixture[str], *args: str | Path) -> str:
-    """The one line that a command says when it ends with status 1, without output."""
-    assert main([str(arg) for arg in args]) == 1
+    """The one line that a command says when it fails, without output."""
+    assert main([str(arg) for arg in args]) == FAILURES.get(str(args[0]), Status.FAILURE)
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.count("\n") == 1 and shown.err.startswith("lskel: ")
     return shown.err.removeprefix("lskel: ").rstrip("\n")

@@ -17,6 +17,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from lskel.cli import main
+from lskel.describe.regions import BlobMap
+from lskel.loader.blob import Region, RegionKind
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
 from lskel.loader.model import Form
@@ -25,6 +27,14 @@ from tests.build.clang import EXAMPLES, example
 
 HELLO = "examples/hello.bpf.o"
 DOCUMENTS = sorted((EXAMPLES.parent / "docs").glob("*.md"))
+# Kinds of regions that consist of elements, whose size is this.
+_ELEMENTS = {
+    RegionKind.FD_ARRAY: 4,
+    RegionKind.ATTR: 4,
+    RegionKind.CONTEXT: 4,
+    RegionKind.RECORDS: 16,
+}
+_SHOWN = 16
 _PART = re.compile(r"(?<=<!-- generated: )([^\n]*)( -->\n```\w*\n)(.*?)(?=^```$)", re.DOTALL | re.M)
 
 
@@ -58,6 +68,29 @@ def _members() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _blob() -> str:
+    """What is in the blob: fields that are not 0, the records, of other data the beginning."""
+    loader = generate(open_object(example("hello")))
+    names = BlobMap(loader)
+    first = min(r.offset for r in loader.regions if r.kind is RegionKind.RECORDS)
+    lines = []
+    for region in sorted(loader.regions):
+        size = _ELEMENTS.get(region.kind, region.size)
+        for at in range(region.offset, region.offset + region.size, size):
+            content = loader.blob[at : at + min(size, _SHOWN)]
+            name = names.name(at, region.op, whole=region.kind not in _ELEMENTS)
+            if region.kind is RegionKind.RECORDS:
+                name = f"record {(at - first) // size} of {_owner(region)}"
+            if any(content) or region.kind is not RegionKind.ATTR:
+                more = f" ... {size} bytes" if size > _SHOWN else ""
+                lines.append(f"{at:5}  {content.hex(' ') + more:62} {name}")
+    return "\n".join(lines) + "\n"
+
+
+def _owner(region: Region) -> str:
+    return region.field or ("all ops" if region.op < 0 else f"op {region.op}")
+
+
 def _description() -> str:
     fields = json.loads(_archive().read("lskel.json"))
     return (
@@ -75,7 +108,7 @@ def _broken(value: Any) -> str:
 
 _MAKE: dict[str, Callable[[], str]] = {
     f"lskel disasm {HELLO} --loader --form {form.value}": partial(_listing, form) for form in Form
-} | {"members": _members, "description": _description}
+} | {"members": _members, "description": _description, "blob": _blob}
 
 
 def parts() -> Iterator[Part]:

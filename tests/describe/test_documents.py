@@ -26,7 +26,7 @@ def test_generated_parts(part: Part) -> None:
 
 
 def test_every_part_is_there() -> None:
-    assert len({part.name for part in parts()}) == len(Form) + 2
+    assert len({part.name for part in parts()}) == len(Form) + 3
 
 
 def test_codes_of_records() -> None:

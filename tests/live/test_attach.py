@@ -15,7 +15,7 @@ import lskel
 from lskel.errors import LskelError, NotFound, UsageError
 from lskel.live.attach import attach_all
 from lskel.live.contents import contents
-from lskel.live.events import Events
+from lskel.live.events import Buffers, Events
 from lskel.live.places import PLACE_KINDS
 from lskel.object.sections import SECTION_KINDS
 from lskel.replay import kernel
@@ -64,7 +64,11 @@ def test_attach_events_contents() -> None:
     loader = lskel.generate(lskel.open_object(compile_bpf(SOURCE), name="att"))
     wanted = os.getpid().to_bytes(4, "little")
     options = Options(initial={"att.rodata": wanted})
-    with kernel.run(loader, options) as loaded, Events(loaded) as events:
+    with (
+        kernel.run(loader, options) as loaded,
+        Buffers(loaded) as buffers,
+        Events(buffers) as events,
+    ):
         with attach_all(loaded) as links:
             assert [(a.program, a.target) for a in links.attached] == [
                 ("on_syscall", "raw_tp/sys_enter")
@@ -101,7 +105,7 @@ def test_wrong_wishes() -> None:
         with pytest.raises(NotFound, match="program 'hello': the kernel has no raw tracepoint lo"):
             attach_all(loaded, {"hello": "lo"})
         with pytest.raises(NotFound, match="no ring or perf buffer 'hello'"):
-            Events(loaded, {"hello": "event"})
+            Buffers(loaded, {"hello": "event"})
 
 
 def test_all_or_nothing() -> None:

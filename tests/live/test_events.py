@@ -11,7 +11,7 @@ import pytest
 import lskel
 from lskel.errors import NotFound
 from lskel.live.attach import attach_all
-from lskel.live.events import Events
+from lskel.live.events import Buffers, Events
 from lskel.replay import kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
@@ -51,8 +51,8 @@ def loaded() -> Iterator[Loaded]:
 
 
 def test_ring_and_perf_buffers_together(loaded: Loaded) -> None:
-    with Events(loaded) as events:
-        assert events.maps == ("perf", "ring")
+    with Buffers(loaded) as buffers, Events(buffers) as events:
+        assert buffers.maps == ("perf", "ring")
         with attach_all(loaded):
             os.getppid()
             found = list(events.until(time.monotonic() + 0.2))
@@ -76,7 +76,7 @@ def _on_one_cpu() -> Iterator[None]:
 @pytest.mark.usefixtures("_on_one_cpu")
 def test_types_and_lost_events(loaded: Loaded) -> None:
     prog = loaded.programs["on_syscall"].fd
-    with Events(loaded, {"perf": "struct other"}) as events:
+    with Buffers(loaded, {"perf": "struct other"}) as buffers, Events(buffers) as events:
         for _ in range(3000):
             run_program(prog, bytes(16))
         found = list(events.available())
@@ -87,8 +87,8 @@ def test_types_and_lost_events(loaded: Loaded) -> None:
         # The kernel tells of what was lost in front of the next that fits.
         run_program(prog, bytes(16))
         assert len([event for event in events.available() if event.map == "perf"]) == 1
-        assert events.lost == {"perf": 3000 - len(perf)}
+        assert buffers.lost == {"perf": 3000 - len(perf)}
     with pytest.raises(NotFound, match="no type 'nope' for events of map 'perf'"):
-        Events(loaded, {"perf": "nope"})
+        Buffers(loaded, {"perf": "nope"})
     with pytest.raises(NotFound, match=r"no ring or perf buffer 'ev\.bss'"):
-        Events(loaded, {"ev.bss": "event"})
+        Buffers(loaded, {"ev.bss": "event"})

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from lskel.errors import UsageError
+from lskel.cli import offers
+from lskel.cli.terminal import colour
+from lskel.errors import LskelError, UsageError
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
+
+# What the scripts of `lskel completion` set, to ask what could follow: the command line up to the
+# cursor, as it is typed.
+TYPED = "_LSKEL_COMPLETE"
 
 _F = TypeVar("_F", bound=Command)
 
 
 def source_argument(function: _F) -> _F:
     """The argument OBJ|X.lskel, `-` for standard input."""
-    return click.argument("source", metavar="OBJ|X.lskel")(function)
+    return click.argument("source", metavar="OBJ|X.lskel", shell_complete=offers.files)(function)
+
+
+def sources_argument(function: _F) -> _F:
+    """The arguments OBJ|X.lskel..., one or more."""
+    return click.argument(
+        "sources",
+        metavar="OBJ|X.lskel...",
+        nargs=-1,
+        required=True,
+        shell_complete=offers.files,
+    )(function)
 
 
 def json_option(function: _F) -> _F:
@@ -58,6 +76,24 @@ def pairs(options: Iterable[str], form: str) -> dict[str, str]:
             raise UsageError(f"'{key}' is given twice, as {found[key]} and as {value}")
         found[key] = value
     return found
+
+
+def show_error(error: LskelError) -> None:
+    """One line on standard error, and those that say more."""
+    click.echo("\n".join([f"lskel: {error}", *error.details]), err=True, color=colour())
+
+
+def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -> None:
+    """UsageError where there are options given that name parts of an object, and many objects."""
+    given = ", ".join(options)
+    if given and len(sources) > 1:
+        raise UsageError(f"{given}: only for one object", hint=f"run {command} for each")
+
+
+def same_file(source: str, output: str) -> bool:
+    """Whether writing the output would overwrite what it is made from."""
+    paths = Path(source), Path(output)
+    return all(path.is_file() for path in paths) and paths[0].samefile(paths[1])
 
 
 def print_json(value: Any) -> None:

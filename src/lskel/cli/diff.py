@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import click
 
+from lskel.cli import offers
 from lskel.cli.common import json_option, print_json
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import simulation_options
-from lskel.cli.sources import Kind, kind_of, read, simulate
+from lskel.cli.sources import applicable, kind_of, read, simulate
+from lskel.cli.status import DIFFERENT, Status
 from lskel.replay.compare import describe, differences
-from lskel.replay.options import DEFAULTS, Options
+from lskel.replay.options import Options
 
 
 @click.command("diff")
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", shell_complete=offers.files)
+@click.argument("b", metavar="B", shell_complete=offers.files)
 @generation_options
 @simulation_options
 @json_option
@@ -22,9 +24,9 @@ def command(a: str, b: str, generation: Generation, options: Options, as_json: b
     """Compare what two loaders do: objects, bundles, or light skeleton headers.
 
     Both are replayed in the simulator. Exit status 0 where they make the same calls, 1 where they
-    differ. Numbers of file descriptors and addresses do not count: an fd stands for its object,
-    a pointer for the bytes behind it. Options that say how a loader is generated are for objects,
-    the others are for objects and bundles.
+    differ, 2 on an error. Numbers of file descriptors and addresses do not count: an fd stands for
+    its object, a pointer for the bytes behind it. Options that say how a loader is generated are
+    for objects, the others are for objects and bundles.
 
     \b
     Example:
@@ -32,20 +34,11 @@ def command(a: str, b: str, generation: Generation, options: Options, as_json: b
         lskel diff hello.lskel.h hello.bpf.o
     """
     files = [(read(source), source) for source in (a, b)]
-    kinds = {kind_of(data) for data, _ in files}
-    replays = []
-    for data, source in files:
-        kind = kind_of(data)
-        is_generated = kind is not Kind.OBJECT and Kind.OBJECT in kinds
-        is_fixed = kind is Kind.HEADER and len(kinds) > 1
-        replays.append(
-            simulate(
-                data,
-                source,
-                Generation() if is_generated else generation,
-                DEFAULTS if is_fixed else options,
-            )
-        )
+    kinds = [kind_of(data) for data, _ in files]
+    replays = [
+        simulate(data, source, *applicable(kind, kinds, generation, options))
+        for (data, source), kind in zip(files, kinds, strict=True)
+    ]
     found = list(differences(replays[0].records, replays[1].records))
     if as_json:
         print_json(
@@ -63,4 +56,4 @@ def command(a: str, b: str, generation: Generation, options: Options, as_json: b
         click.echo(f"the same {len(replays[0].records)} calls")
     for difference in () if as_json else found:
         click.echo(str(difference))
-    return 1 if found else 0
+    return DIFFERENT if found else Status.OK

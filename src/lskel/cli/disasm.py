@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from lskel.bpf import insn as i
+from lskel.cli import offers
 from lskel.cli.common import json_option, print_json, source_argument
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.sources import open_source, to_loader
@@ -21,7 +22,12 @@ _NOTES_COLUMN = 40
 @click.command("disasm")
 @source_argument
 @click.option(
-    "--program", "programs", multiple=True, metavar="NAME", help="Only this program; repeatable."
+    "--program",
+    "programs",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=offers.names(offers.programs),
+    help="Only this program; repeatable.",
 )
 @click.option(
     "--loader", "of_loader", is_flag=True, help="The loader program, instead of what it loads."
@@ -47,7 +53,7 @@ def command(
     \b
     Example:
         lskel disasm hello.bpf.o
-        lskel disasm hello.bpf.o --program on_exec --raw --no-source
+        lskel disasm execsnoop.bpf.o --program on_exec --raw --no-source
         lskel disasm hello.lskel --loader
     """
     if of_loader and programs:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import click
 
+from lskel.cli import offers
 from lskel.cli.common import json_option, print_json
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import run_options
@@ -23,7 +24,7 @@ _COLOURS = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow", Non
 
 
 @click.command("doctor")
-@click.argument("source", metavar="[OBJ|X.lskel]", required=False)
+@click.argument("source", metavar="[OBJ|X.lskel]", required=False, shell_complete=offers.files)
 @click.option("-v", "--verbose", is_flag=True, help="Print the verifier's logs of what fails.")
 @generation_options
 @run_options

@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 
 import click
 
-from lskel.cli.common import json_option, pairs, print_json
+from lskel.cli import offers
+from lskel.cli.common import json_option, only_for_one, pairs, print_json, same_file
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.sources import STDIN, generate_source
+from lskel.cli.status import Status
+from lskel.cli.terminal import progress
 from lskel.errors import LskelError, UsageError, at
 from lskel.loader.generate import AUTO, generate
 from lskel.loader.model import Form, Loader
@@ -33,12 +36,13 @@ _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
 
 
 @click.command("gen")
-@click.argument("objects", metavar="OBJ...", nargs=-1, required=True)
+@click.argument("objects", metavar="OBJ...", nargs=-1, required=True, shell_complete=offers.files)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="FILE|DIR/",
+    shell_complete=offers.files,
     help="The file, or the directory; X.lskel is a bundle, X.py and X.h are skeletons.",
 )
 @click.option(
@@ -58,6 +62,7 @@ _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
     "event_types",
     multiple=True,
     metavar="MAP=TYPE",
+    shell_complete=offers.names(offers.buffers, then="="),
     help="Python: the type of the events of a ring or perf buffer [default: a struct of the map's "
     "name, or 'event'].",
 )
@@ -92,7 +97,7 @@ def command(
         lskel gen parser.o -o parser.lskel --type parse=sk_skb:sk_skb_stream_parser
     """
     for source in objects:
-        if _is_same(source, output):
+        if same_file(source, output):
             raise UsageError(f"{output}: would overwrite the object itself")
     into_directory = output.endswith("/") or Path(output).is_dir()
     language = Language(lang) if lang else language_of(output)
@@ -106,10 +111,8 @@ def command(
         if len(objects) > 1:
             raise UsageError(f"{len(objects)} objects cannot go to one file", hint="use -o DIR/")
         return _one(objects[0], output, how, as_json)
-    by_name = [*(["--name"] if generation.name else []), *generation.by_name]
-    by_name += ["--event-type"] if event_types else []
-    if by_name and len(objects) > 1:
-        raise UsageError(f"{', '.join(by_name)}: only for one object", hint="run gen for each")
+    by_name = [*generation.for_one, *(["--event-type"] if event_types else [])]
+    only_for_one("gen", by_name, objects)
     return _many(objects, Path(output), how, as_json)
 
 
@@ -132,11 +135,6 @@ class _How(NamedTuple):
             return loader, render(loader, self.language, self.options)
 
 
-def _is_same(source: str, output: str) -> bool:
-    paths = Path(source), Path(output)
-    return all(path.is_file() for path in paths) and paths[0].samefile(paths[1])
-
-
 def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, Any]:
     return {
         "object": source,
@@ -153,11 +151,11 @@ def _one(source: str, output: str, how: _How, as_json: bool) -> int:
     loader, content = how.make(source)
     if output == STDIN:
         sys.stdout.buffer.write(content)
-        return 0
+        return Status.OK
     write_whole(output, content)
     if as_json:
         print_json(_report(source, output, loader, len(content)))
-    return 0
+    return Status.OK
 
 
 class _Task(NamedTuple):
@@ -179,9 +177,6 @@ class _Task(NamedTuple):
 
 
 def _many(objects: tuple[str, ...], directory: Path, how: _How, as_json: bool) -> int:
-    from rich.console import Console
-    from rich.progress import track
-
     with at(str(directory)):
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -196,17 +191,21 @@ def _many(objects: tuple[str, ...], directory: Path, how: _How, as_json: bool) -
             taken = f"{source}: another object goes to {target} already"
             failures.append({"object": source, "error": taken})
         tasks.setdefault(target, _Task(source, target, how))
-    console = Console(stderr=True)
-    with _results(list(tasks.values())) as results:
-        for done in track(results, "Generating", total=len(tasks), console=console, transient=True):
+    with (
+        progress(len(tasks), shown=not as_json) as bar,
+        _results(list(tasks.values())) as results,
+    ):
+        bar.now("generating")
+        for done in results:
             (failures if "error" in done else reports).append(done)
+            bar.advance()
     for failed in failures:
         click.echo(f"lskel: {failed['error']}", err=True)
     if as_json:
         print_json({"generated": reports, "failed": failures})
     else:
         click.echo(f"{len(reports)} of {len(objects)} objects generated in {directory}", err=True)
-    return 1 if failures else 0
+    return Status.FAILURE if failures else Status.OK
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import click
 
 from lskel.bpf.enums import AttachType, ProgType
 from lskel.bpf.names import enum_name
+from lskel.cli import offers
 from lskel.cli.common import gathered, pairs
 from lskel.errors import UsageError, at
 from lskel.loader.generate import AUTO
@@ -52,6 +53,11 @@ class Generation(NamedTuple):
             "--no-autoload": False in self.autoload.values(),
         }
         return tuple(option for option, is_given in given.items() if is_given)
+
+    @property
+    def for_one(self) -> tuple[str, ...]:
+        """The options given that make sense for one object only."""
+        return (*(["--name"] if self.name else []), *self.by_name)
 
     def check_unused(self, what: str) -> None:
         """UsageError where there are options that `what` is too late for: it is generated."""
@@ -144,6 +150,7 @@ _TYPES = click.option(
     "types",
     multiple=True,
     metavar=_TYPE,
+    shell_complete=offers.types,
     help="The type of a program whose section name gives none, such as sk_skb, or "
     "sk_skb:sk_skb_stream_verdict.",
 )
@@ -151,12 +158,14 @@ _AUTOLOAD = click.option(
     "--autoload",
     multiple=True,
     metavar="NAME",
+    shell_complete=offers.names(offers.switched),
     help="Load this program or struct_ops map, though its section begins with '?'.",
 )
 _NO_AUTOLOAD = click.option(
     "--no-autoload",
     multiple=True,
     metavar="NAME",
+    shell_complete=offers.names(offers.switched),
     help="Do not load this program or struct_ops map.",
 )
 _FORM = click.option(

@@ -11,6 +11,7 @@ import click
 from lskel.cli.common import json_option, print_json, source_argument
 from lskel.cli.generation import Generation, object_options
 from lskel.cli.sources import open_source
+from lskel.cli.terminal import console
 from lskel.describe.plain import plain
 from lskel.describe.summary import (
     ExternSummary,
@@ -228,11 +229,10 @@ def _show_plain(tables: Iterable[_Table]) -> None:
 
 def _show_rich(tables: Iterable[_Table]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    out = console(sys.stdout)
     for table in tables:
         shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
         for heading in table.headings:
@@ -244,4 +244,4 @@ def _show_rich(tables: Iterable[_Table]) -> None:
         for row in table.rows:
             # As text, so that nothing in a name is taken for markup.
             shown.add_row(*(Text(printable(cell)) for cell in row))
-        console.print(shown)
+        out.print(shown)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from lskel.bpf import context
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.names import enum_name
-from lskel.cli.common import json_option, print_json, source_argument
+from lskel.cli import offers
+from lskel.cli.common import (
+    json_option,
+    only_for_one,
+    print_json,
+    show_error,
+    sources_argument,
+)
+from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import run_options
-from lskel.cli.sources import to_run
-from lskel.errors import ReplayError, UsageError, at
+from lskel.cli.running import for_one, run_options
+from lskel.cli.sources import among, default_name, to_run
+from lskel.cli.status import Status
+from lskel.cli.terminal import Progress, progress
+from lskel.errors import LskelError, UsageError, at
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
@@ -31,7 +41,7 @@ _REPLAYS: dict[str, Callable[[Loader, Options], Loaded]] = {
 
 
 @click.command("load")
-@source_argument
+@sources_argument
 @click.option(
     "--replay",
     type=click.Choice([*_REPLAYS, SIMULATOR]),
@@ -39,55 +49,122 @@ _REPLAYS: dict[str, Callable[[Loader, Options], Loaded]] = {
     show_default=True,
     help="Run the loader program, make its system calls one by one, or only simulate them.",
 )
-@click.option("--pin", metavar="DIR", help="Pin maps and programs by name in DIR of a bpffs.")
-@click.option("-v", "--verbose", is_flag=True, help="On failure, print the verifier's whole log.")
+@click.option(
+    "--pin",
+    metavar="DIR",
+    shell_complete=offers.directories,
+    help="Pin maps and programs by name in DIR of a bpffs; those of several objects in DIR/OBJECT.",
+)
+@failure_options
 @generation_options
 @run_options
 @json_option
 def command(
-    source: str,
+    sources: tuple[str, ...],
     replay: str,
     pin: str | None,
-    verbose: bool,
+    failures: Failures,
     generation: Generation,
     options: Options,
     as_json: bool,
-) -> None:
+) -> int:
     """Load maps and programs, report them, and let them go, unless they are pinned.
 
     What the machine lacks is said before anything is loaded: values of the configuration, and what
     programs attach to.
 
+    Several objects are loaded one after the other. Those that fail are reported, the others are
+    loaded all the same; the exit status is 1 then.
+
     \b
     Example:
         lskel load hello.bpf.o
         lskel load hello.lskel --pin /sys/fs/bpf/hello
+        lskel load build/*.bpf.o --json
         lskel load probe.lskel --target on_call=do_unlinkat --no-autoload on_return
     """
-    loader, options = to_run(source, generation, options)
-    if replay == SIMULATOR:
-        if pin is not None or options.pin_root != PIN_ROOT:
-            raise UsageError("the simulator has no pins", hint="leave out --pin and --pin-root")
-        _show(_simulated(loader, options, source), None, as_json)
-        return
-    try:
-        loading = _REPLAYS[replay](loader, options)
-    except ReplayError as error:
-        for line in error.log if verbose else ():
-            click.echo(line, err=True)
-        raise
-    with loading as loaded:
-        report = _report(loader, replay, loaded)
-        if pin is not None:
-            pin_all(loaded, Path(pin))
-        _show(report, pin, as_json)
+    if replay == SIMULATOR and (pin is not None or options.pin_root != PIN_ROOT):
+        raise UsageError("the simulator has no pins", hint="leave out --pin and --pin-root")
+    only_for_one("load", [*generation.for_one, *for_one(options)], sources)
+    is_one = len(sources) == 1
+    reports: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    with progress(len(sources), shown=not as_json) as bar:
+        how = _How(sources, replay, generation, options, failures, bar)
+        for source, place in _places(sources, pin):
+            try:
+                report = how.load(source, place)
+            except LskelError as error:
+                failed.append({"object": source, "error": str(error)})
+                with bar.aside():
+                    show_error(error)
+            else:
+                reports.append(report)
+                if not as_json:
+                    with bar.aside():
+                        _print(report, place, "" if is_one else f"{source}: ")
+            bar.advance()
+    if as_json and not is_one:
+        print_json({"loaded": reports, "failed": failed})
+    elif as_json:
+        for report in reports:
+            print_json(report)
+    elif not is_one:
+        click.echo(f"{len(reports)} of {len(sources)} objects loaded", err=True)
+    return Status.FAILURE if failed else Status.OK
 
 
-def _show(report: dict[str, Any], pin: str | None, as_json: bool) -> None:
-    if as_json:
-        print_json(report)
-    else:
-        _print(report, pin)
+class _How(NamedTuple):
+    """How objects are loaded."""
+
+    sources: tuple[str, ...]
+    replay: str
+    generation: Generation
+    options: Options
+    failures: Failures
+    bar: Progress
+
+    def load(self, source: str, place: _Place) -> dict[str, Any]:
+        """Load an object and let it go, unless it is pinned; the report."""
+        self.bar.now(f"generating {source}")
+        loader, options = to_run(source, self.generation, self.options)
+        self.bar.now(f"loading {source}")
+        if self.replay == SIMULATOR:
+            return {"object": source, **_simulated(loader, options, source)}
+        with (
+            among(source, self.sources),
+            self.failures.explained(loader),
+            _REPLAYS[self.replay](loader, options) as loaded,
+        ):
+            report = _report(loader, self.replay, loaded)
+            if (directory := place.directory()) is not None:
+                pin_all(loaded, directory)
+            return {"object": source, **report}
+
+
+class _Place(NamedTuple):
+    """Where an object is pinned, if anywhere; `taken` by another object that has the same name."""
+
+    path: Path | None
+    taken: bool = False
+
+    def directory(self) -> Path | None:
+        """The directory; UsageError where it is taken."""
+        if self.taken:
+            raise UsageError(f"another object is pinned in {self.path} already")
+        return self.path
+
+
+def _places(sources: Sequence[str], pin: str | None) -> Iterator[tuple[str, _Place]]:
+    """Each object, with its own directory of `pin` where there are several."""
+    seen: set[str] = set()
+    for source in sources:
+        name = default_name(source)
+        if pin is None or len(sources) == 1:
+            yield source, _Place(None if pin is None else Path(pin))
+        else:
+            yield source, _Place(Path(pin, name), name in seen)
+        seen.add(name)
 
 
 def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
@@ -141,7 +218,7 @@ def _report(loader: Loader, replay: str, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _print(report: dict[str, Any], pin: str | None) -> None:
+def _print(report: dict[str, Any], place: _Place, prefix: str) -> None:
     loader = report["loader"]
     how = (
         f"by a loader of {loader['insns']} instructions and {loader['blob']} bytes of data"
@@ -150,12 +227,12 @@ def _print(report: dict[str, Any], pin: str | None) -> None:
     )
     if report["replay"] == SIMULATOR:
         how += ", in the simulator"
-    click.echo(f"{len(report['maps'])} maps, {len(report['programs'])} programs {how}")
+    click.echo(f"{prefix}{len(report['maps'])} maps, {len(report['programs'])} programs {how}")
     for what in ("map", "program"):
         for item in report[what + "s"]:
             number = f"  id {item['id']}" if item["id"] is not None else ""
             tag = f"  tag {item['tag']}" if item.get("tag") else ""
             line = f"  {what:8} {item['name']:24} {item['type']:18}{number}{tag}"
             click.echo(line.rstrip())
-    if pin is not None:
-        click.echo(f"pinned in {pin}")
+    if place.path is not None:
+        click.echo(f"{prefix}pinned in {place.path}")

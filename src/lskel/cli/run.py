@@ -6,21 +6,26 @@ import gc
 import json
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lskel.btf.value import Value, format_value, to_json
-from lskel.cli.common import json_option, pairs, source_argument
+from lskel.cli import offers
+from lskel.cli.common import json_option, only_for_one, pairs, show_error, sources_argument
+from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import run_options
-from lskel.cli.sources import to_run
-from lskel.errors import NoPermission
+from lskel.cli.running import for_one, run_options
+from lskel.cli.sources import among, labels, to_run
+from lskel.cli.status import Status, Terminated
+from lskel.cli.terminal import progress
+from lskel.errors import LskelError, NoPermission
 from lskel.live.attach import Links, attach_all
 from lskel.live.contents import Contents, contents
-from lskel.live.events import Event, Events
+from lskel.live.events import Buffers, Event, Events
 from lskel.loader.model import Loader
 from lskel.replay import kernel
 from lskel.replay.loaded import Loaded
@@ -38,16 +43,22 @@ _PLACE = "PROGRAM=PLACE"
 
 
 @click.command("run")
-@source_argument
+@sources_argument
 @click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after S seconds.")
 @click.option(
-    "--event", "event_types", multiple=True, metavar="MAP=TYPE", help="BTF type of MAP's events."
+    "--event",
+    "event_types",
+    multiple=True,
+    metavar="MAP=TYPE",
+    shell_complete=offers.names(offers.buffers, then="="),
+    help="BTF type of MAP's events.",
 )
 @click.option(
     "--attach",
     "attach",
     multiple=True,
     metavar=_PLACE,
+    shell_complete=offers.names(offers.programs, then="="),
     help="Attach a program to an interface, the path of a cgroup or network namespace, a "
     "tracepoint, a function of the kernel, or BINARY:FUNCTION, as its kind has it.",
 )
@@ -59,19 +70,21 @@ _PLACE = "PROGRAM=PLACE"
     metavar="N",
     help="Print at most N entries of each map at the end.",
 )
+@failure_options
 @generation_options
 @run_options
 @json_option
 def command(
-    source: str,
+    sources: tuple[str, ...],
     duration: float | None,
     event_types: tuple[str, ...],
     attach: tuple[str, ...],
     entries: int,
+    failures: Failures,
     generation: Generation,
     options: Options,
     as_json: bool,
-) -> None:
+) -> int:
     """Load, attach what attaches by itself, stream events; print the maps at the end.
 
     Ends on Ctrl-C or after --duration. Events of ring and perf buffers are decoded by BTF: as the
@@ -79,69 +92,132 @@ def command(
     With --json each line is an object: `loaded`, `event`, then `maps`. Where the kernel gives no
     permission, the loader is replayed in the simulator, which shows what it would do.
 
+    Several objects run together, and what is printed has the object's name in front. Where one
+    fails, nothing is attached, and the exit status is 1.
+
     \b
     Example:
         lskel run execsnoop.bpf.o --duration 10
+        lskel run execsnoop.lskel tcpconnlat.lskel --json
         lskel run trace.lskel --event samples=sample_t
         lskel run probe.bpf.o --target on_call=do_unlinkat --kconfig CONFIG_HZ=250
     """
-    loader, options = to_run(source, generation, options)
-    out = _Json() if as_json else _Text()
+    by_name = ["--event"] if event_types else []
+    by_name += ["--attach"] if attach else []
+    only_for_one("run", [*generation.for_one, *for_one(options), *by_name], sources)
+    types, places = pairs(event_types, "MAP=TYPE"), pairs(attach, _PLACE)
+    out = (_Json if as_json else _Text)(labels(sources))
     gc.enable()  # events may come for days
     # Services and time-outs end a process so; they want the maps as well.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        running = kernel.run(loader, options)
-    except NoPermission as error:
-        click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
-        from lskel.replay.simulator.run import run as simulate
-
-        replay = simulate(loader, options)
-        out.simulated(loader, replay)
-        replay.check(loader.trace.name)
-        return
-    with running as loaded, Events(loaded, pairs(event_types, "MAP=TYPE")) as events:
-        places = pairs(attach, _PLACE)
-        with attach_all(loaded, places, options.targets) as links:
-            out.started(loaded, links, events)
-            try:
-                end = None if duration is None else time.monotonic() + duration
-                for event in events.until(end):
-                    out.event(event)
-            except KeyboardInterrupt:
-                pass
+    signal.signal(signal.SIGTERM, _terminated)
+    with ExitStack() as stack:
+        try:
+            running = _load(sources, generation, options, failures, stack, shown=not as_json)
+        except NoPermission as error:
+            click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
+            _simulate(sources, generation, options, out)
+            return Status.OK
+        if len(running) < len(sources):
+            return Status.FAILURE
+        buffers = [stack.enter_context(Buffers(loaded, types)) for loaded, _ in running]
+        events = stack.enter_context(Events(*buffers))
+        attached = stack.enter_context(ExitStack())
+        links = []
+        for source, (loaded, chosen) in zip(sources, running, strict=True):
+            with among(source, sources):
+                links.append(attached.enter_context(attach_all(loaded, places, chosen.targets)))
+        try:
+            for number, (loaded, _) in enumerate(running):
+                out.started(number, loaded, links[number], buffers[number])
+            end = None if duration is None else time.monotonic() + duration
+            for event in events.until(end):
+                out.event(event)
+        except KeyboardInterrupt:
+            pass
+        attached.close()
         for event in islice(events.available(), _LAST_EVENTS):
             out.event(event)
-        out.finished(list(contents(loaded, entries)), events.lost)
+        for number, (loaded, _) in enumerate(running):
+            out.finished(number, list(contents(loaded, entries)), buffers[number].lost)
+    return Status.OK
+
+
+def _terminated(*_: object) -> None:
+    raise Terminated
+
+
+def _load(
+    sources: Sequence[str],
+    generation: Generation,
+    options: Options,
+    failures: Failures,
+    stack: ExitStack,
+    *,
+    shown: bool,
+) -> list[tuple[Loaded, Options]]:
+    """Load all; those that fail are reported and missing then. NoPermission where nothing may."""
+    running = []
+    with progress(len(sources), shown=shown) as bar:
+        for source in sources:
+            bar.now(f"loading {source}")
+            try:
+                loader, chosen = to_run(source, generation, options)
+                with among(source, sources), failures.explained(loader):
+                    running.append((stack.enter_context(kernel.run(loader, chosen)), chosen))
+            except NoPermission:
+                raise
+            except LskelError as error:
+                with bar.aside():
+                    show_error(error)
+            bar.advance()
+    return running
+
+
+def _simulate(
+    sources: Sequence[str], generation: Generation, options: Options, out: _Text | _Json
+) -> None:
+    from lskel.replay.simulator.run import run as simulate
+
+    for number, source in enumerate(sources):
+        loader, chosen = to_run(source, generation, options)
+        replay = simulate(loader, chosen)
+        out.simulated(number, loader, replay)
+        replay.check(loader.trace.name)
 
 
 class _Text:
-    """For people."""
+    """For people; where there are several objects, with their labels in front."""
 
-    def started(self, loaded: Loaded, links: Links, events: Events) -> None:
-        click.echo(f"loaded {len(loaded.programs)} programs, {len(loaded.maps)} maps")
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._prefixes = [f"{label}: " if len(labels) > 1 else "" for label in labels]
+
+    def started(self, number: int, loaded: Loaded, links: Links, buffers: Buffers) -> None:
+        prefix = self._prefixes[number]
+        click.echo(f"{prefix}loaded {len(loaded.programs)} programs, {len(loaded.maps)} maps")
         for item in links.attached:
-            click.echo(f"attached {item.program} to {item.target}")
+            click.echo(f"{prefix}attached {item.program} to {item.target}")
         for skipped in links.skipped:
-            click.echo(f"not attached {skipped.program}: {skipped.reason}")
-        if events.maps:
-            click.echo(f"events from {', '.join(events.maps)}; Ctrl-C ends")
+            click.echo(f"{prefix}not attached {skipped.program}: {skipped.reason}")
+        if buffers.maps:
+            click.echo(f"{prefix}events from {', '.join(buffers.maps)}; Ctrl-C ends")
 
-    def simulated(self, loader: Loader, replay: Replay) -> None:
+    def simulated(self, number: int, loader: Loader, replay: Replay) -> None:
         for record in replay.records:
             for line in lines(record, loader.trace.order):
-                click.echo(line)
+                click.echo(f"{self._prefixes[number]}{line}")
 
     def event(self, event: Event) -> None:
         text = event.raw.hex(" ") if event.value is None else format_value(event.value)
-        click.echo(f"{event.map}: {text}")
+        click.echo(f"{self._prefixes[event.source]}{event.map}: {text}")
 
-    def finished(self, maps: list[Contents], lost: Mapping[str, int]) -> None:
+    def finished(self, number: int, maps: list[Contents], lost: Mapping[str, int]) -> None:
+        prefix = self._prefixes[number]
         for name, count in lost.items():
             if count:
-                click.echo(f"lost {count} events of {name}, which came faster than they were read")
+                what = f"lost {count} events of {name}, which came faster than they were read"
+                click.echo(f"{prefix}{what}")
         for shown in maps:
-            click.echo(f"map {shown.map}:")
+            click.echo(f"{prefix}map {shown.map}:")
             for key, value in shown.entries:
                 click.echo(f"  {_text(key)}: {_text(value)}")
             if shown.more:
@@ -151,26 +227,31 @@ class _Text:
 class _Json:
     """For programs: one object a line."""
 
-    def started(self, loaded: Loaded, links: Links, events: Events) -> None:
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+
+    def started(self, number: int, loaded: Loaded, links: Links, buffers: Buffers) -> None:
         self.line(
+            number,
             loaded={
                 "maps": list(loaded.maps),
                 "programs": list(loaded.programs),
                 "attached": [{"program": a.program, "target": a.target} for a in links.attached],
                 "not_attached": [{"program": s.program, "reason": s.reason} for s in links.skipped],
-                "events": list(events.maps),
-            }
+                "events": list(buffers.maps),
+            },
         )
 
-    def simulated(self, loader: Loader, replay: Replay) -> None:
-        self.line(simulated=[to_json_record(record) for record in replay.records])
+    def simulated(self, number: int, loader: Loader, replay: Replay) -> None:
+        self.line(number, simulated=[to_json_record(record) for record in replay.records])
 
     def event(self, event: Event) -> None:
         value = {"raw": event.raw.hex()} if event.value is None else {"value": to_json(event.value)}
-        self.line(event={"map": event.map, **value})
+        self.line(event.source, event={"map": event.map, **value})
 
-    def finished(self, maps: list[Contents], lost: Mapping[str, int]) -> None:
+    def finished(self, number: int, maps: list[Contents], lost: Mapping[str, int]) -> None:
         self.line(
+            number,
             lost=dict(lost),
             maps=[
                 {
@@ -182,8 +263,8 @@ class _Json:
             ],
         )
 
-    def line(self, **item: Any) -> None:
-        click.echo(json.dumps(item))
+    def line(self, number: int, **item: Any) -> None:
+        click.echo(json.dumps({"object": self._labels[number], **item}))
 
 
 def _text(value: Value | bytes) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lskel.cli import offers
 from lskel.cli.common import gathered, pairs
 from lskel.errors import UsageError, at
 from lskel.replay.options import PIN_ROOT, Options
@@ -37,6 +38,16 @@ def _options(
     )
 
 
+def for_one(options: Options) -> tuple[str, ...]:
+    """The options given that make sense for one object only: they name its maps or programs."""
+    given = {
+        "--target": options.targets,
+        "--max-entries": options.max_entries,
+        "--set": options.variables,
+    }
+    return tuple(option for option, values in given.items() if values)
+
+
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"'{name}={text}' is not {_MAX_ENTRIES}")
@@ -48,6 +59,7 @@ _COMMON = (
         "--kconfig",
         multiple=True,
         metavar=_KCONFIG,
+        shell_complete=offers.names(offers.configuration, then="="),
         help="A value of the kernel's configuration, such as CONFIG_HZ=250.",
     ),
     click.option(
@@ -55,15 +67,23 @@ _COMMON = (
         "targets",
         multiple=True,
         metavar=_TARGET,
+        shell_complete=offers.names(offers.programs, then="="),
         help="What a program attaches to whose section name does not say it: a function, hook or "
         "tracepoint of the kernel, or PIN[:FUNCTION] or id:N[:FUNCTION] of a BPF program.",
     ),
-    click.option("--max-entries", multiple=True, metavar=_MAX_ENTRIES, help="The size of a map."),
+    click.option(
+        "--max-entries",
+        multiple=True,
+        metavar=_MAX_ENTRIES,
+        shell_complete=offers.names(offers.maps, then="="),
+        help="The size of a map.",
+    ),
     click.option(
         "--set",
         "variables",
         multiple=True,
         metavar=_VARIABLE,
+        shell_complete=offers.names(offers.variables, then="="),
         help="The initial value of a global variable, such as rodata.target_pid=42; members and "
         "elements as in C.",
     ),
@@ -74,6 +94,7 @@ _PIN_ROOT = click.option(
     default=PIN_ROOT,
     show_default=True,
     metavar="DIR",
+    shell_complete=offers.directories,
     help="Where maps are pinned that ask to be pinned by name.",
 )
 

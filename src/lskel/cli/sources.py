@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lskel.cli.generation import DEFAULT_FORM, Generation
 from lskel.cursor import ByteOrder
-from lskel.errors import UsageError, at
+from lskel.errors import LskelError, UsageError, at
 from lskel.loader.bundle import MAGIC
 from lskel.loader.generate import generate
 from lskel.loader.model import Loader
@@ -45,6 +47,17 @@ def read(source: str) -> bytes:
 def default_name(source: str) -> str:
     """What an object is called where nobody says: its file's name up to the first dot."""
     return "stdin" if source == STDIN else Path(source).name.split(".", 1)[0] or "object"
+
+
+def among(source: str, sources: Sequence[str]) -> AbstractContextManager[None]:
+    """Put the source in front of errors where it is one of several."""
+    return at(source) if len(sources) > 1 else nullcontext()
+
+
+def labels(sources: Sequence[str]) -> list[str]:
+    """What objects are called in the output: their names, or paths where names are alike."""
+    names = [default_name(source) for source in sources]
+    return [n if names.count(n) == 1 else s for n, s in zip(names, sources, strict=True)]
 
 
 def open_source(source: str, generation: Generation) -> Object | Loader:
@@ -127,11 +140,48 @@ def simulate(
 def _to_run(
     data: bytes, source: str, generation: Generation, options: Options
 ) -> tuple[Loader, Options]:
-    if kind_of(data) is Kind.BUNDLE:
-        # Its programs are switched on and off when it is run.
-        options = replace(options, autoload=generation.autoload)
-        generation = generation._replace(autoload={})
+    generation, options = _split(data, generation, options)
     return _loader(_open(data, source, generation), source, generation), options
+
+
+def _split(data: bytes, generation: Generation, options: Options) -> tuple[Generation, Options]:
+    """The programs of a bundle are switched on and off when it is run."""
+    if kind_of(data) is not Kind.BUNDLE:
+        return generation, options
+    return generation._replace(autoload={}), replace(options, autoload=generation.autoload)
+
+
+class Opened(NamedTuple):
+    """An object or a bundle, its loader or why there is none, and what that is to be run with."""
+
+    opened: Object | Loader
+    loader: Loader | None
+    problem: str
+    options: Options
+
+
+def open_to_look(data: bytes, source: str, generation: Generation, options: Options) -> Opened:
+    """What was read of an object or a bundle, though there may be no loader for it."""
+    generation, options = _split(data, generation, options)
+    opened = _open(data, source, generation)
+    if isinstance(opened, Loader):
+        return Opened(opened, opened, "", options)
+    try:
+        return Opened(opened, generate_from(opened, generation), "", options)
+    except LskelError as error:
+        return Opened(opened, None, str(error), options)
+
+
+def applicable(
+    kind: Kind, kinds: Iterable[Kind], generation: Generation, options: Options
+) -> tuple[Generation, Options]:
+    """The options for one of several files of these kinds, each of which takes what it can."""
+    from lskel.replay.options import DEFAULTS
+
+    kinds = set(kinds)
+    is_generated = kind is not Kind.OBJECT and Kind.OBJECT in kinds
+    is_fixed = kind is Kind.HEADER and len(kinds) > 1
+    return Generation() if is_generated else generation, DEFAULTS if is_fixed else options
 
 
 def _open(data: bytes, source: str, generation: Generation) -> Object | Loader:
@@ -146,5 +196,10 @@ def _loader(opened: Object | Loader, source: str, generation: Generation) -> Loa
     if isinstance(opened, Loader):
         return opened
     with at(source):
-        form = generation.form or DEFAULT_FORM
-        return generate(opened, form, attach=generation.links, debug=generation.debug)
+        return generate_from(opened, generation)
+
+
+def generate_from(obj: Object, generation: Generation) -> Loader:
+    """A loader of an object that has been opened."""
+    form = generation.form or DEFAULT_FORM
+    return generate(obj, form, attach=generation.links, debug=generation.debug)

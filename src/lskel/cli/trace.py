@@ -7,6 +7,7 @@ import errno
 import click
 
 from lskel.btf.btf import Btf
+from lskel.cli import offers
 from lskel.cli.common import json_option, pairs, print_json
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import simulation_options
@@ -19,10 +20,11 @@ from lskel.replay.strace import lines, to_json
 
 
 @click.command("trace")
-@click.argument("source", metavar="OBJ|X.lskel|X.lskel.h")
+@click.argument("source", metavar="OBJ|X.lskel|X.lskel.h", shell_complete=offers.files)
 @click.option(
     "--btf",
     metavar="FILE",
+    shell_complete=offers.files,
     help="Names that this BTF has are found, others are not [default: every name is found].",
 )
 @click.option(
@@ -54,7 +56,7 @@ def command(
         lskel trace hello.bpf.o
         lskel trace tool.lskel.h --json
         lskel trace hello.bpf.o --btf /sys/kernel/btf/vmlinux --fail 3=ENOMEM
-        lskel trace probe.lskel --kconfig CONFIG_HZ=1000 --autoload on_return
+        lskel trace probe.lskel --target on_call=do_unlinkat --kconfig CONFIG_HZ=1000
     """
     replay = simulate(
         read(source),

@@ -69,7 +69,12 @@ def listing(source: Source, programs: Sequence[str] | None = None) -> Iterator[L
             yield _listing(code, (), "not loaded by itself, so listed only when it is named")
         elif programs is None or code.name in programs:
             with at(f"program '{code.name}'"):
-                yield _listing(code, tuple(_Annotator(image, code).rows()), code.problem)
+                yield _listing(code, rows(image, code), code.problem)
+
+
+def rows(image: Image, code: Code) -> tuple[Row, ...]:
+    """All instructions of a program of `image`, with what belongs to them."""
+    return tuple(_Annotator(image, code).rows())
 
 
 def _listing(code: Code, rows: tuple[Row, ...], problem: str) -> Listing:

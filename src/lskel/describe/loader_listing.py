@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.bpf.disasm import Line, Names, disassemble
@@ -33,24 +34,39 @@ def loader_listing(loader: Loader) -> Listing:
     map_flags)``, ``ctx+24 (maps[0].map_fd)``, ``records[i].a``; ``[a]`` is what lies at the offset
     `a` of the blob, ``blob + a`` its address.
     """
+    blob = BlobMap(loader)
+    rows = (*loader_code(loader, blob).rows, *tables(loader, blob))
+    return Listing(loader.trace.name, "", enum_name(ProgType, ProgType.SYSCALL), rows, "")
+
+
+class LoaderCode(NamedTuple):
+    """A loader program's instructions; in the unrolled form, where each operation begins."""
+
+    rows: tuple[Row, ...]
+    begins: Mapping[int, int]
+
+
+def loader_code(loader: Loader, blob: BlobMap) -> LoaderCode:
+    """As `loader_listing`, without the records; `begins` is by the number of the operation."""
     order = loader.trace.order
     functions = _functions(loader)
     names = Names(map=_map, subprogram=functions.get)
     lines = list(disassemble(loader.insns, order, names))
     touched = touches(loader.insns, order)
     labels = dict(_labels(loader, lines, touched)) | functions
-    blob = BlobMap(loader)
     rows = []
+    begins: dict[int, int] = {}
     current = NO_SINGLE_OP
     for line in lines:
         touch = touched.get(line.index)
         begun = _begun(loader, line, touch)
-        current = current if begun is None else begun
+        if begun is not None:
+            current = begun
+            begins[begun] = line.index
         note = "" if touch is None else _note(loader, blob, touch, current)
         label = labels.get(line.index, "")
         rows.append(Row(line.index, line.raw, line.text, label, note=note))
-    rows += tables(loader, blob)
-    return Listing(loader.trace.name, "", enum_name(ProgType, ProgType.SYSCALL), tuple(rows), "")
+    return LoaderCode(tuple(rows), begins)
 
 
 def _map(pseudo: Pseudo, number: int) -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import NamedTuple
 
 from lskel.bpf import context, layouts
 from lskel.bpf import insn as i
@@ -12,7 +14,7 @@ from lskel.describe.asks import inputs
 from lskel.loader import records
 from lskel.loader.blob import Region, RegionKind
 from lskel.loader.lower import FD_SIZE, INSN_IMM
-from lskel.loader.model import Form, Loader
+from lskel.loader.model import Form, Loader, context_size
 from lskel.loader.unrolled import MAX_USED_MAPS
 from lskel.trace import (
     BtfLoad,
@@ -72,18 +74,46 @@ def contents(loader: Loader) -> dict[str, int]:
     last `padding`.
     """
     found: dict[str, int] = {}
-    end = 0
-    padding = RegionKind.PADDING
-    for region in sorted((r for r in loader.regions if r.kind is not padding), key=_by_place):
-        kind = region.kind.value
-        if region.kind is RegionKind.DATA:
-            kind = _CONTENTS.get(region.field, kind)
-        new = region.offset + region.size - max(region.offset, end)
-        if new > 0:
-            found[kind] = found.get(kind, 0) + new
-            end = region.offset + region.size
-    rest = len(loader.blob) - sum(found.values())
-    return found | ({padding.value: rest} if rest else {})
+    for part in parts(loader):
+        found[part.kind] = found.get(part.kind, 0) + part.size
+    rest = found.pop(RegionKind.PADDING.value, 0)
+    return found | ({RegionKind.PADDING.value: rest} if rest else {})
+
+
+class Part(NamedTuple):
+    """A range of the blob that holds one thing: its kind (see `contents`), and whose it is.
+
+    Data that operations share have several regions, padding has none.
+    """
+
+    offset: int
+    size: int
+    kind: str
+    regions: tuple[Region, ...]
+
+
+def parts(loader: Loader) -> Iterator[Part]:
+    """The whole blob, in order, without gaps."""
+    end = len(loader.blob)
+    regions = sorted((r for r in loader.regions if r.kind is not RegionKind.PADDING), key=_by_place)
+    borders = {r.offset for r in regions} | {r.offset + r.size for r in regions}
+    following, holding = iter(regions), list[Region]()
+    region = next(following, None)
+    for start, stop in pairwise(sorted({0, end, *(b for b in borders if 0 < b < end)})):
+        holding = [r for r in holding if r.offset + r.size > start]
+        while region is not None and region.offset <= start:
+            if region.offset + region.size > start:
+                holding.append(region)
+            region = next(following, None)
+        yield Part(start, stop - start, _content(holding), tuple(holding))
+
+
+def _content(holding: list[Region]) -> str:
+    if not holding:
+        return RegionKind.PADDING.value
+    first = holding[0]
+    kind = first.kind.value
+    return _CONTENTS.get(first.field, kind) if first.kind is RegionKind.DATA else kind
 
 
 def operation(trace: Trace, number: int) -> str:
@@ -103,6 +133,14 @@ def heading(trace: Trace, number: int, what: str = "") -> str:
     if 0 <= number < len(trace.ops):
         return f"op {number}: {operation(trace, number)}"
     return f"all ops: {what or 'log fields'}"
+
+
+class Span(NamedTuple):
+    """A named part of a region; `offset` is in the region."""
+
+    offset: int
+    size: int
+    name: str
 
 
 class BlobMap:
@@ -147,6 +185,25 @@ class BlobMap:
             return f"{kind.value}[i]"
         inside = offset - self._records
         return f"{kind.value}[i].{_RECORD_FIELDS.get(inside, inside)}"
+
+    def spans(self, region: Region) -> Iterator[Span]:
+        """The parts of a region that have names: fields of an attr, slots of an array of fds.
+
+        Fields of a union that lie at one place share a name.
+        """
+        if region.kind is RegionKind.ATTR:
+            layout = _LAYOUTS.get(type(_op(self._trace, region)), {})
+            places = dict.fromkeys((at, size) for at, size in layout.values())
+            for at, size in sorted(places):
+                if at + size <= region.size:
+                    names = (name for name, place in layout.items() if place == (at, size))
+                    yield Span(at, size, "/".join(names))
+        elif region.kind is RegionKind.FD_ARRAY:
+            first = (region.offset - self._fd_array) // FD_SIZE
+            for slot in range(first, first + region.size // FD_SIZE):
+                yield Span((slot - first) * FD_SIZE, FD_SIZE, self._slot(slot))
+        elif region.kind is RegionKind.CONTEXT:
+            yield from context_layout(self._trace)
 
     def _part(self, region: Region, offset: int) -> str:
         inside = offset - region.offset
@@ -200,6 +257,16 @@ def _op(trace: Trace, region: Region) -> Op | None:
 
 def _by_place(region: Region) -> tuple[int, int]:
     return region.offset, region.size
+
+
+def context_layout(trace: Trace) -> Iterator[Span]:
+    """The fields of the context of a trace's loader, in order."""
+    size = context_size(trace)
+    named: dict[str, int] = {}
+    for at in range(0, size, FD_SIZE):
+        named.setdefault(context_field(trace, at).partition(" +")[0], at)
+    for (name, at), after in zip(named.items(), [*named.values(), size][1:], strict=True):
+        yield Span(at, after - at, name)
 
 
 def context_field(trace: Trace, offset: int) -> str:

@@ -13,7 +13,7 @@ from lskel.cursor import mark
 from lskel.describe.listing import Row
 from lskel.describe.regions import BlobMap, heading
 from lskel.loader import records
-from lskel.loader.blob import RegionKind
+from lskel.loader.blob import Region, RegionKind
 from lskel.loader.model import Loader
 from lskel.loader.records import Code, Condition
 
@@ -28,14 +28,33 @@ _CONDITIONS = {
 
 def tables(loader: Loader, blob: BlobMap) -> Iterator[Row]:
     """The records by operation; nothing for a loader that has none."""
+    labelled: Region | None = None
+    for region, number, raw, text in steps(loader, blob):
+        label = ""
+        if region is not labelled:
+            label = f"records of {heading(loader.trace, region.op, region.field)}"
+            labelled = region
+        yield Row(number, raw, text, label)
+
+
+class Step(NamedTuple):
+    """A record: the region that it is in, its number among all, its bytes, and what it does."""
+
+    region: Region
+    number: int
+    raw: bytes
+    text: str
+
+
+def steps(loader: Loader, blob: BlobMap) -> Iterator[Step]:
+    """The records of a loader, in order."""
     # A region holds the records of an operation, one after the other.
     number = 0
     for region in sorted(r for r in loader.regions if r.kind is RegionKind.RECORDS):
-        label = f"records of {heading(loader.trace, region.op, region.field)}"
         for place in _places(region.offset, region.size, records.SIZE):
             raw = loader.blob[place : place + records.SIZE]
-            yield Row(number, raw, _Words(loader, blob, region.op, number, raw).text(), label)
-            number, label = number + 1, ""
+            yield Step(region, number, raw, _Words(loader, blob, region.op, number, raw).text())
+            number += 1
 
 
 def _places(offset: int, size: int, step: int) -> range:

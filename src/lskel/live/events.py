@@ -30,22 +30,26 @@ BUFFERS: Mapping[int, type[EventMap[Any]]] = {
 
 
 class Event(NamedTuple):
-    """A record of a buffer; `value` is None where no type is known or it is too short."""
+    """A record of a buffer; `value` is None where no type is known or it is too short.
 
+    `source` is the number of the object among those that are read together.
+    """
+
+    source: int
     map: str
     raw: bytes
     value: Value | None
 
 
-class Events:
-    """The ring and perf buffers of a loaded object, read together; a context manager."""
+class Buffers:
+    """The ring and perf buffers of a loaded object, and how they are decoded; a context manager."""
 
     def __init__(self, loaded: Loaded, types: Mapping[str, str] | None = None) -> None:
         """`types` names a BTF type for a map; NotFound where there is no such map or type."""
         btf = Btf(loaded.trace.btf) if loaded.trace.btf is not None else None
         wanted = dict(types or {})
         pinned = {made.name for made in loaded.trace.maps if made.is_pinned}
-        self._decoders: dict[EventMap[Any], Decoder | None] = {}
+        self.decoders: dict[EventMap[Any], Decoder | None] = {}
         with ExitStack() as cleanup:
             for name, made in loaded.maps.items():
                 info = made.info()
@@ -58,25 +62,46 @@ class Events:
                 decoder = _decoder(btf, name, given)
                 buffer = _buffer(made, info)
                 cleanup.callback(buffer.close)
-                self._decoders[buffer] = decoder
+                self.decoders[buffer] = decoder
             if wanted:
                 raise NotFound(f"there is no ring or perf buffer '{next(iter(wanted))}'")
-            self._events = cleanup.enter_context(events.Events(self._decoders.keys()))
             self._cleanup = cleanup.pop_all()
 
     @property
     def maps(self) -> tuple[str, ...]:
         """Names of the buffers."""
-        return tuple(buffer.name for buffer in self._decoders)
+        return tuple(buffer.name for buffer in self.decoders)
 
     @property
     def lost(self) -> Mapping[str, int]:
         """How many events did not fit, by perf buffer; ring buffers do not count them."""
         return {
             buffer.name: sum(buffer.lost.values())
-            for buffer in self._decoders
+            for buffer in self.decoders
             if isinstance(buffer, PerfBufferMap)
         }
+
+    def close(self) -> None:
+        """Unmap all buffers."""
+        self._cleanup.close()
+
+    def __enter__(self) -> Buffers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Events:
+    """The events of one or more loaded objects, read together; a context manager."""
+
+    def __init__(self, *objects: Buffers) -> None:
+        self._sources = {
+            buffer: (number, decoder)
+            for number, buffers in enumerate(objects)
+            for buffer, decoder in buffers.decoders.items()
+        }
+        self._events = events.Events(self._sources.keys())
 
     def until(self, end: float | None) -> Iterator[Event]:
         """Events as they come, until `end` (time.monotonic seconds; None: for ever)."""
@@ -93,11 +118,12 @@ class Events:
             yield self._event(buffer, raw)
 
     def _event(self, buffer: EventMap[Any], raw: bytes) -> Event:
-        return Event(buffer.name, raw, _decode(self._decoders[buffer], raw))
+        number, decoder = self._sources[buffer]
+        return Event(number, buffer.name, raw, _decode(decoder, raw))
 
     def close(self) -> None:
-        """Unmap all buffers."""
-        self._cleanup.close()
+        """Stop reading."""
+        self._events.close()
 
     def __enter__(self) -> Events:
         return self

@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from lskel.replay.simulator.record import Code, FdRef, Record, Value
+from lskel.replay.strace import value_text
 
 
 class Difference(NamedTuple):
@@ -33,19 +34,32 @@ class Difference(NamedTuple):
         where = f"A {self.a.n}, B {self.b.n}: {describe(self.a)}: {self.field}: "
         if self.field == "result":
             return f"{where}{self.a.result} and {self.b.result}"
-        return where + _values(self.a.attr.get(self.field), self.b.attr.get(self.field))
+        place, ours, theirs = sides(
+            self.field, self.a.attr.get(self.field), self.b.attr.get(self.field)
+        )
+        return f"{where}{place and place + ': '}{ours} and {theirs}"
 
 
 def differences(a: Sequence[Record], b: Sequence[Record]) -> Iterator[Difference]:
     """All differences, in order; none where both replays do the same."""
+    for ours, theirs in aligned(a, b):
+        if ours is None or theirs is None:
+            yield Difference(ours, theirs, "")
+        else:
+            yield from (Difference(ours, theirs, field) for field in changed(ours, theirs))
+
+
+def aligned(
+    a: Sequence[Record], b: Sequence[Record]
+) -> Iterator[tuple[Record | None, Record | None]]:
+    """All calls of both replays, in order; those about the same thing side by side."""
     matcher = SequenceMatcher(None, [describe(r) for r in a], [describe(r) for r in b], False)
     for tag, a_start, a_end, b_start, b_end in matcher.get_opcodes():
         if tag == "equal":
-            for ours, theirs in zip(a[a_start:a_end], b[b_start:b_end], strict=True):
-                yield from _fields(ours, theirs)
+            yield from zip(a[a_start:a_end], b[b_start:b_end], strict=True)
             continue
-        yield from (Difference(record, None, "") for record in a[a_start:a_end])
-        yield from (Difference(None, record, "") for record in b[b_start:b_end])
+        yield from ((record, None) for record in a[a_start:a_end])
+        yield from ((None, record) for record in b[b_start:b_end])
 
 
 def describe(record: Record) -> str:
@@ -57,20 +71,34 @@ def describe(record: Record) -> str:
     return record.name
 
 
-def _fields(a: Record, b: Record) -> Iterator[Difference]:
+def changed(a: Record, b: Record) -> Iterator[str]:
+    """The fields of the attrs that differ, and `result` where the outcome does."""
     for field in dict.fromkeys((*a.attr, *b.attr)):
         if a.attr.get(field) != b.attr.get(field):
-            yield Difference(a, b, field)
+            yield field
     if a.result != b.result:
-        yield Difference(a, b, "result")
+        yield "result"
 
 
-def _values(a: Value | None, b: Value | None) -> str:
+class Sides(NamedTuple):
+    """What a field holds on each side; of long bytes, some from where they begin to differ."""
+
+    place: str
+    a: str
+    b: str
+
+
+def sides(field: str, a: Value | None, b: Value | None) -> Sides:
+    """Two values of a field in words."""
     if isinstance(a, Code) and isinstance(b, Code):
         a, b = a.insns, b.insns
     if isinstance(a, bytes) and isinstance(b, bytes) and max(len(a), len(b)) > 16:
         at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
         if at is None:
-            return f"{len(a)} and {len(b)} bytes"
-        return f"from byte {at}: {a[at : at + 8].hex()} and {b[at : at + 8].hex()}"
-    return f"{a!r} and {b!r}" if isinstance(a, str | bytes) else f"{a} and {b}"
+            return Sides("", f"{len(a)} bytes", f"{len(b)} bytes")
+        return Sides(f"from byte {at}", a[at : at + 8].hex(), b[at : at + 8].hex())
+    return Sides("", _side(field, a), _side(field, b))
+
+
+def _side(field: str, value: Value | None) -> str:
+    return "none" if value is None else value_text(field, value) or "empty"

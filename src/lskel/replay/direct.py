@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import sys
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import TypeVar
 
 from lskel.bpf.attr import store
 from lskel.bpf.enums import Cmd
@@ -46,6 +49,13 @@ _MAKE_FDS = frozenset(
 )
 # Log buffers grow from the first size to the last, the most that old kernels take.
 LOG_SIZES = (1 << 16, 1 << 20, (1 << 24) - 1)
+# Is told the number of an operation, and the nanoseconds that its system calls or searches took.
+Observer = Callable[[int, int], None]
+_T = TypeVar("_T")
+
+
+def _nobody(number: int, spent: int) -> None:
+    """Who observes where nobody does."""
 
 
 def run(trace: Trace, options: Options = DEFAULTS) -> Loaded:
@@ -61,14 +71,27 @@ def run(trace: Trace, options: Options = DEFAULTS) -> Loaded:
         return kept(result, prepared, options)
 
 
-def replay(prepared: Prepared) -> Loaded:
+def rehearse(trace: Trace, options: Options = DEFAULTS, observe: Observer = _nobody) -> None:
+    """Load everything as `run` does, with its errors, and let it go: nothing stays, no pin is made.
+
+    `observe` is told of each operation that succeeded.
+    """
+    check_byte_order(trace.name, trace.order)
+    with ThisMachine() as machine, ExitStack() as stack:
+        prepared = with_given(prepare(trace, options, machine), options, stack)
+        replay(prepared, observe).close()
+
+
+def replay(prepared: Prepared, observe: Observer = _nobody) -> Loaded:
     """Make the calls. Given maps stay the caller's where that fails."""
     trace = prepared.trace
     with ExitStack() as stack:
         calls = Calls(prepared, stack)
         for number, op in enumerate(trace.ops):
             if not prepared.skips(number):
+                calls.spent = 0
                 calls.issue(number, op)
+                observe(number, calls.spent)
         stack.pop_all()
     results = {made.op for made in trace.maps} | {program.op for program in trace.programs}
     results |= {link.op for link in trace.links}
@@ -84,7 +107,10 @@ def replay(prepared: Prepared) -> Loaded:
 
 
 class Calls:
-    """Issues the calls; what they made and found by the number of their op."""
+    """Issues the calls; what they made and found by the number of their op.
+
+    `spent` adds up the nanoseconds that the kernel, or searching in its BTF, took.
+    """
 
     def __init__(self, prepared: Prepared, stack: ExitStack) -> None:
         self.trace = prepared.trace
@@ -94,6 +120,14 @@ class Calls:
         self.found: dict[int, int] = {}
         self.slots = FdSlots([])
         self.kernel_btf = KernelBtf()
+        self.spent = 0
+
+    def timed(self, do: Callable[[], _T]) -> _T:
+        start = time.perf_counter_ns()
+        try:
+            return do()
+        finally:
+            self.spent += time.perf_counter_ns() - start
 
     def issue(self, number: int, op: Op) -> None:
         """Make the call of one operation; ReplayError where the kernel refuses it."""
@@ -108,9 +142,9 @@ class Calls:
             elif isinstance(op, BtfFind):
                 self.find(number, op)
             elif isinstance(op, KsymFind):
-                self.found[number] = address(op)
+                self.found[number] = self.timed(lambda: address(op))
             elif isinstance(op, Close) and op.ref.op in self.fds:
-                self.fds[op.ref.op].close()
+                self.timed(self.fds[op.ref.op].close)
         except KernelError as error:
             log = self.logged(op, call) if call is not None and call.log is not None else ()
             raise failure(self.trace, number, error.errno, log) from error
@@ -132,7 +166,7 @@ class Calls:
 
     def find(self, number: int, op: BtfFind) -> None:
         try:
-            found = self.kernel_btf.find(op.name, op.kind)
+            found = self.timed(lambda: self.kernel_btf.find(op.name, op.kind))
         except BpfError as error:
             if not op.is_weak or error.errno != errno.ENOENT:
                 raise
@@ -168,7 +202,7 @@ class Calls:
                 point(pointer.field, self.slots.content(order))
         if log is not None and call.log is not None:
             fill_log(attr, call, call.log, log)
-        return bpf(call.cmd, attr)
+        return self.timed(lambda: bpf(call.cmd, attr))
 
     def number(self, value: Number | Given) -> int:
         if isinstance(value, Given):

@@ -38,10 +38,10 @@ def lines(record: Record, order: ByteOrder, *, verbose: bool = False) -> Iterato
     Fields that are 0 or empty are left out.
     """
     fields = ", ".join(
-        f"{name}={_text(name, value)}" for name, value in record.attr.items() if _is_set(value)
+        f"{name}={value_text(name, value)}" for name, value in record.attr.items() if is_set(value)
     )
     note = " (injected)" if record.injected else ""
-    yield f"{record.n:4} {record.name}({fields}) = {_result(record.result, record.ret)}{note}"
+    yield f"{record.n:4} {record.name}({fields}) = {result_text(record.result, record.ret)}{note}"
     if verbose:
         for name, value in record.attr.items():
             for detail in _details(value, order):
@@ -53,16 +53,18 @@ def to_json(record: Record) -> dict[str, Any]:
     return {
         "n": record.n,
         "cmd": record.name,
-        "attr": {name: _json(value) for name, value in record.attr.items() if _is_set(value)},
+        "attr": {name: _json(value) for name, value in record.attr.items() if is_set(value)},
         "ret": record.ret,
     }
 
 
-def _is_set(value: Value) -> bool:
+def is_set(value: Value) -> bool:
+    """Whether a field is worth showing: neither 0 nor empty."""
     return not (isinstance(value, int | str | bytes) and not value)
 
 
-def _text(name: str, value: Value) -> str:
+def value_text(name: str, value: Value) -> str:
+    """What a field of an attr holds, in a few words."""
     if isinstance(value, int) and name in _ENUMS:
         return enum_name(_ENUMS[name], value).upper()
     return _TEXTS[type(value)](value) if type(value) in _TEXTS else str(value)
@@ -95,7 +97,8 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
 }
 
 
-def _result(result: Result, ret: int) -> str:
+def result_text(result: Result, ret: int) -> str:
+    """What came of a call: an fd with what it stands for, a type, a number, an errno."""
     if isinstance(result, FdRef):
         return _fd_text(result)
     if isinstance(result, FoundType):

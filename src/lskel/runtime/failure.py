@@ -11,6 +11,7 @@ from lskel.runtime.syscall import errno_name
 
 # Lines that end a verifier's log and say nothing of the cause.
 _STATISTICS = ("processed ", "verification time", "stack depth", "peak_states", "max_states")
+_STATES = ("cur state:", "old state:")
 
 # The call that the kernel, as libbpf, puts where a CO-RE relocation failed: helper 0xbad2310
 # (tools/lib/bpf/relo_core.c, which the kernel compiles too).
@@ -69,6 +70,6 @@ def split_log(raw: bytes | bytearray) -> tuple[str, ...]:
 def summary(log: tuple[str, ...]) -> str:
     """The last line of a log that tells of the cause; empty where there is none."""
     for line in reversed(log):
-        if line.strip() and not line.startswith(_STATISTICS):
+        if line.strip() and not line.startswith(_STATISTICS + _STATES):
             return line.strip()
     return ""

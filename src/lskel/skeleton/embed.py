@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
+from typing import TYPE_CHECKING
 
-import lskel
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
-_ROOT = Path(lskel.__file__).parent
 _PACKAGE = "lskel"
+# A directory, or within a zipapp.
+_ROOT = files(_PACKAGE)
 # Quotes that a text may not have, since it stands between them.
 QUOTES = "'''"
 
@@ -40,12 +43,15 @@ def text(name: str) -> str:
 
 def is_package(name: str) -> bool:
     """Whether a module's name is that of a package."""
-    return _path(name).stem == "__init__"
+    return _path(name).name == "__init__.py"
 
 
-def _path(name: str) -> Path:
-    place = _ROOT.joinpath(*name.split("."))
-    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+def _path(name: str) -> Traversable:
+    *packages, last = name.split(".")
+    place = _ROOT
+    for package in packages:
+        place = place / package
+    return place / last / "__init__.py" if (place / last).is_dir() else place / f"{last}.py"
 
 
 @cache
@@ -63,6 +69,6 @@ def _imports(node: ast.AST) -> Iterator[str]:
             package, _, module = child.module.partition(".")
             if package == _PACKAGE:
                 whole = [".".join(filter(None, (module, alias.name))) for alias in child.names]
-                yield from (one if _path(one).exists() else module for one in whole)
+                yield from (one if _path(one).is_file() else module for one in whole)
         else:
             yield from _imports(child)

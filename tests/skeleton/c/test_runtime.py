@@ -362,15 +362,3 @@ def test_kernel_side_compiles(tmp_path: Path) -> None:
     assert "this header is for user space" in problems(
         light(obj(), "prog", standalone=True), "c", *flags
     )
-
-
-def test_documented_program(tmp_path: Path) -> None:
-    """docs/c-skeleton.md begins with a whole program."""
-    docs = Path(__file__).parents[3] / "docs" / "c-skeleton.md"
-    text = docs.read_text().partition("```c\n")[2].partition("```")[0]
-    program = text.replace("hello.lskel.h", HEADER)
-    header = light(lskel.open_object(example("hello")), "hello")
-    outcome = run(build(tmp_path / "b", header, program))
-    assert outcome.status == 0
-    number, words = outcome.out.split(" ", 1)
-    assert int(number) > 0 and words == "system calls\n"

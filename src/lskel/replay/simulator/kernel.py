@@ -81,8 +81,8 @@ class SimulatedKernel:
     """A kernel with one process in it, which has fds from 3 on, and memory.
 
     `order` is its byte order, `names` what its BTF and symbols hold, `cpus` its number of possible
-    CPUs. `records` grows by one for each call, `printed` by one for each trace_printk. Without
-    `names` it knows any name, so that every loader gets to its end.
+    CPUs. `records` grows by one for each call, of which `observers` are told; `printed` by one for
+    each trace_printk. Without `names` it knows any name, so that every loader gets to its end.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class SimulatedKernel:
         limit = MAX_FDS if self.faults.max_fds is None else self.faults.max_fds
         self.state = State(order, Space(self.memory), FdTable(limit), names or AnyName(), cpus)
         self.records: list[Record] = []
+        self.observers: list[Callable[[Record], None]] = []
         self.printed: list[str] = []
 
     @property
@@ -228,7 +229,10 @@ class SimulatedKernel:
         except Refusal as refusal:
             ret = result = -refusal.errno
         injected = ret < 0 and self.faults.calls.get(number) == -ret
-        self.records.append(Record(number, cmd, attr, result, ret, size, injected))
+        record = Record(number, cmd, attr, result, ret, size, injected)
+        self.records.append(record)
+        for observe in self.observers:
+            observe(record)
         return ret
 
 

@@ -34,7 +34,8 @@ class Replay:
     """What a loader did. `value` is what it returned: 0, or minus an errno.
 
     `context` and `blob` are as it left them, `records` the calls of this run, `printed` what it
-    wrote by trace_printk. The kernel keeps the objects and the fds.
+    wrote by trace_printk. `ops` are the operations that were under way at each record, None before
+    the first; it is empty where the loader does not tell. The kernel keeps the objects and the fds.
     """
 
     value: int
@@ -43,6 +44,7 @@ class Replay:
     records: tuple[Record, ...]
     printed: tuple[str, ...]
     kernel: SimulatedKernel
+    ops: tuple[int | None, ...] = ()
 
     @property
     def open_fds(self) -> Mapping[int, FdRef]:
@@ -59,9 +61,12 @@ class Replay:
         """The operation of the trace at which `loader`, whose replay this is, gave up."""
         if self.value == 0:
             return None
-        status = self.blob[loader.status : loader.status + 4]
-        number = int.from_bytes(status, loader.trace.order)
-        return None if number == NO_OP else number
+        return _under_way(self.blob, loader.status, loader.trace.order)
+
+
+def _under_way(blob: bytes | bytearray, status: int, order: ByteOrder) -> int | None:
+    number = int.from_bytes(blob[status : status + 4], order)
+    return None if number == NO_OP else number
 
 
 def simulate(
@@ -72,9 +77,11 @@ def simulate(
     *,
     kernel: SimulatedKernel | None = None,
     budget: int = DEFAULT_BUDGET,
+    status: int | None = None,
 ) -> Replay:
     """Run a SYSCALL program with a context and one map, whose value is `blob`.
 
+    `status` is where in the blob a loader of lskel keeps the number of the operation under way.
     Addresses in the context are the process's: what lies there was put there by
     `kernel.map_user`. SimulatorFault where the program does what the verifier would not allow;
     the kernel's record then tells how far it came.
@@ -92,7 +99,8 @@ def simulate(
             budget=budget,
         )
         # What BPF_PROG_RUN gives back is 32 bits.
-        returned = machine.run(address) & 0xFFFFFFFF
+        with _followed(kernel, value, status) as ops:
+            returned = machine.run(address) & 0xFFFFFFFF
     return Replay(
         value=returned - (1 << 32) if returned >> 31 else returned,
         context=bytes(ctx),
@@ -100,6 +108,7 @@ def simulate(
         records=tuple(kernel.records[first:]),
         printed=tuple(kernel.printed[printed:]),
         kernel=kernel,
+        ops=tuple(ops),
     )
 
 
@@ -123,7 +132,35 @@ def run(
         return kernel.map_user("initial value", bytearray(value)).base
 
     context = bytes(build_context(trace, prepared, address_of))
-    return simulate(loader.insns, loader.blob, context, trace.order, kernel=kernel, budget=budget)
+    return simulate(
+        loader.insns,
+        loader.blob,
+        context,
+        trace.order,
+        kernel=kernel,
+        budget=budget,
+        status=loader.status,
+    )
+
+
+@contextmanager
+def _followed(
+    kernel: SimulatedKernel, blob: bytearray, status: int | None
+) -> Iterator[list[int | None]]:
+    """Collects the operation under way at each call."""
+    ops: list[int | None] = []
+    if status is None:
+        yield ops
+        return
+
+    def observe(_: Record) -> None:
+        ops.append(_under_way(blob, status, kernel.order))
+
+    kernel.observers.append(observe)
+    try:
+        yield ops
+    finally:
+        kernel.observers.remove(observe)
 
 
 @contextmanager

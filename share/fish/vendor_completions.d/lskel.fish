@@ -1,0 +1,1 @@
+lskel completion fish | source

@@ -1,0 +1,67 @@
+"""lskel verifier-log"""
+
+from __future__ import annotations
+
+import click
+
+from lskel.cli import offers
+from lskel.cli.common import json_option, print_json
+from lskel.cli.failures import explanation_lines
+from lskel.cli.generation import Generation
+from lskel.cli.sources import open_source, read
+from lskel.errors import at
+from lskel.verifier.explain import explain
+from lskel.verifier.explanation import to_json
+from lskel.verifier.logs import logs_of, marked
+
+
+@click.command("verifier-log")
+@click.argument("log", metavar="FILE|-", shell_complete=offers.files)
+@click.option(
+    "--object",
+    "source",
+    metavar="OBJ|X.lskel",
+    shell_complete=offers.files,
+    help="What was loaded: it has source lines and names that the log lacks.",
+)
+@click.option(
+    "--program",
+    metavar="NAME",
+    shell_complete=offers.names(offers.programs),
+    help="Only this program, or the one the log is of.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Print the whole log, too.")
+@json_option
+def command(
+    log: str, source: str | None, program: str | None, verbose: bool, as_json: bool
+) -> None:
+    """Explain why a verifier refused a program: the cause, the source line, what to change.
+
+    Takes logs of lskel, libbpf, bpftool, cilium/ebpf, aya, BCC and others, with what else they
+    print, and of all kernels; - is standard input. Several logs are explained one by one.
+
+    \b
+    Example:
+        bpftool prog loadall tool.bpf.o /sys/fs/bpf/tool 2>&1 | lskel verifier-log -
+        lskel verifier-log build.log --object tool.bpf.o
+        lskel load tool.bpf.o --log-file log || lskel verifier-log log --json
+    """
+    text = read(log).decode("utf-8", "replace")
+    with at(log):
+        logs = logs_of(text, program)
+    opened = None if source is None else open_source(source, Generation())
+    with at(source or log):
+        explanations = [
+            explain(item.lines, program=item.program or program or "", source=opened)
+            for item in logs
+        ]
+    if as_json:
+        print_json({"programs": [to_json(explanation) for explanation in explanations]})
+        return
+    for number, (item, explanation) in enumerate(zip(logs, explanations, strict=True)):
+        if number:
+            click.echo()
+        for line in explanation_lines(explanation):
+            click.echo(line)
+        for line in marked(explanation.program, item.lines) if verbose else ():
+            click.echo(line)

@@ -1,0 +1,229 @@
+"""What differs between two loaders, as data: their calls, maps, programs and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+from lskel.bpf import insn as i
+from lskel.cursor import ByteOrder
+from lskel.describe.regions import contents
+from lskel.describe.summary import MapSummary, ProgramSummary
+from lskel.explain.report import (
+    Against,
+    CallChange,
+    DiffRow,
+    FieldChange,
+    ItemChange,
+    Listing,
+    Meta,
+    ProgramChange,
+    Row,
+    SizeChange,
+    Status,
+)
+from lskel.loader.model import Loader
+from lskel.replay.compare import aligned, changed, describe, sides
+from lskel.replay.simulator.record import FdArray, FdRef, Record
+from lskel.replay.simulator.run import Replay
+from lskel.replay.strace import result_text
+from lskel.trace import MapUpdate, Trace
+
+# More rows that differ than these are compared without those that come often, as that takes long.
+MAX_ROWS = 2000
+
+
+class Side(NamedTuple):
+    """What is known of a loader; of a light skeleton, only its calls."""
+
+    meta: Meta
+    maps: tuple[MapSummary, ...]
+    programs: tuple[ProgramSummary, ...]
+    listings: tuple[Listing, ...]
+    loader: Loader | None
+    replay: Replay | None
+    problem: str
+
+
+def compare(a: Side, b: Side) -> Against:
+    """What differs; the order of everything is A's, what only B has comes last."""
+    problems = [f"{side}: {s.problem}" for side, s in (("A", a), ("B", b)) if s.problem]
+    known = a.loader is not None and b.loader is not None
+    return Against(
+        b.meta,
+        tuple(_calls(a.replay, b.replay)) if a.replay and b.replay else (),
+        tuple(_maps(a, b)) if known else (),
+        tuple(_programs(a, b)) if known else (),
+        tuple(_sizes(a.loader, b.loader)) if a.loader and b.loader else (),
+        "; ".join(problems),
+    )
+
+
+# -- calls ------------------------------------------------------------------------------------
+
+
+def _calls(a: Replay, b: Replay) -> Iterator[CallChange]:
+    for ours, theirs in aligned(a.records, b.records):
+        either = ours or theirs
+        assert either is not None
+        fields = tuple(_fields(ours, theirs)) if ours and theirs else ()
+        yield CallChange(
+            describe(either),
+            _status(ours, theirs, differs=bool(fields)),
+            None if ours is None else ours.n,
+            None if theirs is None else theirs.n,
+            _op(a, ours),
+            _op(b, theirs),
+            fields,
+        )
+
+
+def _op(replay: Replay, record: Record | None) -> int | None:
+    return replay.ops[record.n] if record is not None and replay.ops else None
+
+
+def _fields(a: Record, b: Record) -> Iterator[FieldChange]:
+    for field in changed(a, b):
+        if field == "result":
+            if not _is_same_object(a.result, b.result):
+                results = (result_text(record.result, record.ret) for record in (a, b))
+                yield FieldChange(field, *results)
+            continue
+        values = a.attr.get(field), b.attr.get(field)
+        if _is_same_object(*values):
+            continue
+        place, ours, theirs = sides(field, *values)
+        yield FieldChange(f"{field} {place}".rstrip(), ours, theirs)
+
+
+def _is_same_object(a: object, b: object) -> bool:
+    """Whether fds stand for what has one name, though one side has made more before it."""
+    if isinstance(a, FdArray) and isinstance(b, FdArray):
+        return [str(fd) for _, fd in a.used] == [str(fd) for _, fd in b.used]
+    return isinstance(a, FdRef) and isinstance(b, FdRef) and a.name != "" and str(a) == str(b)
+
+
+def _status(a: object, b: object, *, differs: bool) -> Status:
+    if a is None:
+        return "only b"
+    if b is None:
+        return "only a"
+    return "changed" if differs else "same"
+
+
+# -- maps and programs ------------------------------------------------------------------------
+
+
+def _paired(a: Iterable[Any], b: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Items of one name; None where a side has none of it."""
+    theirs = {item.name: item for item in b}
+    for item in a:
+        yield item, theirs.pop(item.name, None)
+    for item in theirs.values():
+        yield None, item
+
+
+def _changes(a: Any, b: Any) -> Iterator[FieldChange]:
+    """The fields of two summaries that differ."""
+    for name in a._fields if a is not None and b is not None else ():
+        ours, theirs = getattr(a, name), getattr(b, name)
+        if ours != theirs:
+            yield FieldChange(name, _words(ours), _words(theirs))
+
+
+def _words(value: Any) -> str:
+    if hasattr(value, "_fields"):
+        return ", ".join(f"{name} {_words(part)}" for name, part in value._asdict().items())
+    if isinstance(value, tuple):
+        return "; ".join(map(_words, value))
+    return "" if value is None else str(value)
+
+
+def _maps(a: Side, b: Side) -> Iterator[ItemChange]:
+    assert a.loader is not None and b.loader is not None
+    values = [_initial_values(side.loader.trace) for side in (a, b) if side.loader is not None]
+    for ours, theirs in _paired(a.maps, b.maps):
+        fields = list(_changes(ours, theirs))
+        if ours is not None and theirs is not None:
+            before, after = (value.get(ours.name) for value in values)
+            if before != after:
+                place, first, second = sides("value", before, after)
+                fields.append(FieldChange(f"initial value {place}".rstrip(), first, second))
+        status = _status(ours, theirs, differs=bool(fields))
+        yield ItemChange((ours or theirs).name, status, tuple(fields))
+
+
+def _initial_values(trace: Trace) -> dict[str, bytes]:
+    """What global data begins with, without the zeros behind."""
+    found = {trace.maps[arena.slot].name: arena.initial for arena in trace.arenas}
+    for slot, made in enumerate(trace.maps):
+        number = trace.initial_value(slot)
+        if number is not None:
+            op = trace.ops[number]
+            assert isinstance(op, MapUpdate) and isinstance(op.value, bytes)
+            found[made.name] = op.value
+    return found
+
+
+def _programs(a: Side, b: Side) -> Iterator[ProgramChange]:
+    listings = [{item.name: item.rows for item in side.listings} for side in (a, b)]
+    orders = a.meta.order, b.meta.order
+    for ours, theirs in _paired(a.programs, b.programs):
+        name = (ours or theirs).name
+        fields = tuple(_changes(ours, theirs))
+        rows: tuple[DiffRow, ...] = ()
+        if theirs is not None:
+            rows = tuple(_diff(listings[0].get(name, ()), listings[1][name], orders))
+        differs = any(not row.same for row in rows)
+        yield ProgramChange(
+            name,
+            _status(ours, theirs, differs=differs or bool(fields)),
+            fields,
+            rows if differs else (),
+            listings[1][name] if differs else (),
+        )
+
+
+def _diff(
+    a: Sequence[Row], b: Sequence[Row], orders: tuple[ByteOrder, ByteOrder]
+) -> Iterator[DiffRow]:
+    ours = [_key(row, orders[0]) for row in a]
+    theirs = [_key(row, orders[1]) for row in b]
+    start = _common(ours, theirs)
+    end = _common(ours[start:][::-1], theirs[start:][::-1])
+    stops = len(ours) - end, len(theirs) - end
+    middle = ours[start : stops[0]], theirs[start : stops[1]]
+    matcher = SequenceMatcher(None, *middle, autojunk=max(map(len, middle)) > MAX_ROWS)
+    yield from (DiffRow(n, n, True) for n in range(start))
+    for tag, a_start, a_end, b_start, b_end in matcher.get_opcodes():
+        sides = range(start + a_start, start + a_end), range(start + b_start, start + b_end)
+        for first, second in zip_longest(*sides):
+            yield DiffRow(first, second, tag == "equal")
+    yield from (DiffRow(stops[0] + n, stops[1] + n, True) for n in range(end))
+
+
+def _common(a: Sequence[object], b: Sequence[object]) -> int:
+    """How many are the same at the beginning."""
+    pairs = zip(a, b, strict=False)
+    return next((n for n, (x, y) in enumerate(pairs) if x != y), min(len(a), len(b)))
+
+
+def _key(row: Row, order: ByteOrder) -> tuple[object, ...]:
+    """All that an instruction says; what it refers to by name stands for the number."""
+    slots = [i.read(row.raw, slot, order) for slot in range(i.count(row.raw))]
+    names = tuple((mark.kind, mark.name) for mark in row.marks)
+    if any(kind != "core" for kind, _ in names):
+        slots[0] = slots[0]._replace(imm=0)
+    return (*slots, names)
+
+
+# -- sizes ------------------------------------------------------------------------------------
+
+
+def _sizes(a: Loader, b: Loader) -> Iterator[SizeChange]:
+    ours, theirs = contents(a), contents(b)
+    for kind in dict.fromkeys((*ours, *theirs)):
+        yield SizeChange(kind, ours.get(kind, 0), theirs.get(kind, 0))
+    yield SizeChange("loader program", len(a.insns), len(b.insns))

@@ -1,0 +1,199 @@
+"""Making the report of an object or a loader."""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+from lskel._version import __version__
+from lskel.describe.image import read_image
+from lskel.describe.loader_listing import LoaderCode, loader_code
+from lskel.describe.regions import BlobMap, context_layout
+from lskel.describe.summary import Summary, summarize
+from lskel.describe.tables import steps
+from lskel.explain.against import Side, compare
+from lskel.explain.blob import explain_blob
+from lskel.explain.code import explain_code
+from lskel.explain.ops import explain_ops
+from lskel.explain.report import (
+    VERSION,
+    Listing,
+    LoaderProgram,
+    Meta,
+    Op,
+    Region,
+    Report,
+    Row,
+    SourceKind,
+    Step,
+)
+from lskel.explain.simulation import Simulated, explain_simulation
+from lskel.explain.sizes import explain_sizes
+from lskel.loader.header import LightSkeleton
+from lskel.loader.model import Loader
+from lskel.object.model import Object
+from lskel.replay.options import DEFAULTS, Options
+from lskel.replay.simulator.run import simulate
+
+
+class Given(NamedTuple):
+    """What is to be explained, and its loader; `problem` says why an object has none.
+
+    `file` is the name to show.
+    """
+
+    file: str
+    source: Object | Loader
+    loader: Loader | None
+    problem: str = ""
+
+
+class Header(NamedTuple):
+    """A light skeleton to compare with."""
+
+    file: str
+    skeleton: LightSkeleton
+
+
+class Request(NamedTuple):
+    """What the report shall have besides: durations of a real replay, another loader."""
+
+    options: Options = DEFAULTS
+    measure: bool = False
+    against: Given | Header | None = None
+    against_options: Options = DEFAULTS
+
+
+_PLAIN = Request()
+
+
+def explain(given: Given, request: Request = _PLAIN) -> Report:
+    """The report; the kernel is only asked for durations.
+
+    BadInput where the BTF or the records of a loader are broken. UsageError where options do not
+    fit the loader that is measured, NoPermission where this process may not use bpf(2).
+    """
+    report, side = _explain(given, request.options)
+    if request.measure and given.loader is not None:
+        from lskel.explain.measure import measure
+
+        measurement = measure(given.loader.trace, request.options)
+        report = report._replace(measurement=measurement)
+    if request.against is not None:
+        other = _other(request.against, request.against_options)
+        report = report._replace(against=compare(side, other))
+    return report
+
+
+def _explain(given: Given, options: Options) -> tuple[Report, Side]:
+    loader = given.loader
+    summary = summarize(given.source)
+    image = read_image(given.source)
+    # Code refers to maps by this order.
+    maps = tuple(sorted(summary.maps, key=lambda a_map: not a_map.autocreate))
+    blob, regions, ops = None, tuple[Region, ...](), tuple[Op, ...]()
+    simulated, parts = None, None
+    if loader is not None:
+        blob = explain_blob(loader)
+        regions = blob.regions
+        simulated = explain_simulation(loader, options, regions)
+        parts = _parts(loader)
+        ops = explain_ops(loader.trace, regions, simulated.calls, parts.steps, parts.insns)
+    trace = None if loader is None else loader.trace
+    sizes = explain_sizes(regions, ops, maps, summary.programs, summary.sections)
+    report = Report(
+        version=VERSION,
+        meta=_meta(given, summary),
+        problem=given.problem,
+        btf=summary.btf,
+        maps=maps,
+        programs=summary.programs,
+        externs=summary.externs,
+        inputs=summary.inputs,
+        sections=summary.sections,
+        blob=blob,
+        loader=None if parts is None else parts.program,
+        ops=ops,
+        listings=tuple(explain_code(image, trace, regions)),
+        sizes=tuple(sizes),
+        simulation=None if simulated is None else simulated.summary,
+        measurement=None,
+        against=None,
+    )
+    return report, _side(report, loader, simulated)
+
+
+def _meta(given: Given, summary: Summary) -> Meta:
+    kind: SourceKind = "object" if isinstance(given.source, Object) else "bundle"
+    form = given.loader.form.value if given.loader is not None else ""
+    return Meta(summary.name, given.file, kind, summary.order, summary.license, form, __version__)
+
+
+# -- the loader program -----------------------------------------------------------------------
+
+
+class _Parts(NamedTuple):
+    """The loader program, and what of it belongs to single operations, by their number."""
+
+    program: LoaderProgram
+    steps: dict[int, list[Step]]
+    insns: dict[int, tuple[int, int]]
+
+
+def _parts(loader: Loader) -> _Parts:
+    blob = BlobMap(loader)
+    code = loader_code(loader, blob)
+    by_op: dict[int, list[Step]] = {}
+    for step in steps(loader, blob):
+        by_op.setdefault(step.region.op, []).append(Step(step.number, step.raw, step.text))
+    others = [step for op, found in by_op.items() if op < 0 for step in found]
+    program = LoaderProgram(
+        len(loader.insns) // 8,
+        loader.context_size,
+        tuple(context_layout(loader.trace)),
+        len(loader.btf),
+        len(loader.func_info),
+        tuple(Row(*row, ()) for row in code.rows),
+        tuple(others),
+    )
+    return _Parts(program, by_op, _ranges(code))
+
+
+def _ranges(code: LoaderCode) -> dict[int, tuple[int, int]]:
+    """From where an operation begins to where the next does, or something else."""
+    labelled = [row.insn for row in code.rows if row.label]
+    last = code.rows[-1] if code.rows else None
+    end = 0 if last is None else last.insn + len(last.raw) // 8
+    return {
+        op: (insn, next((place for place in labelled if place > insn), end))
+        for op, insn in code.begins.items()
+    }
+
+
+# -- comparing --------------------------------------------------------------------------------
+
+
+def _side(report: Report, loader: Loader | None, simulated: Simulated | None) -> Side:
+    problem = report.problem
+    if simulated is not None and simulated.replay is None and simulated.summary.failure:
+        problem = simulated.summary.failure.message
+    return Side(
+        report.meta,
+        report.maps,
+        report.programs,
+        report.listings,
+        loader,
+        None if simulated is None else simulated.replay,
+        problem,
+    )
+
+
+def _other(given: Given | Header, options: Options) -> Side:
+    if isinstance(given, Given):
+        return _explain(given, options)[1]
+    skeleton = given.skeleton
+    context = bytes(skeleton.context_size)
+    replay = simulate(skeleton.insns, skeleton.blob, context, sys.byteorder)
+    meta = Meta("", given.file, "header", sys.byteorder, "", "", "")
+    listings: tuple[Listing, ...] = ()
+    return Side(meta, (), (), listings, None, replay, "")

@@ -1,0 +1,157 @@
+"""The operations as data: what each makes and uses, when it is left out, and its calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields
+
+from lskel.bpf import insn as i
+from lskel.bpf.insn import Pseudo
+from lskel.cursor import ByteOrder
+from lskel.describe.asks import inputs
+from lskel.describe.phrases import phrase
+from lskel.describe.regions import operation
+from lskel.explain.report import Call, Makes, Op, Region, Role, Step, Use
+from lskel.trace import (
+    BtfFind,
+    BtfLoad,
+    Guard,
+    Input,
+    KsymFind,
+    LinkCreate,
+    MapCreate,
+    ProgLoad,
+    RawTracepointOpen,
+    Ref,
+    Subject,
+    Trace,
+)
+from lskel.trace import Op as TraceOp
+
+_MAKES: dict[type, Makes] = {
+    BtfLoad: "btf",
+    MapCreate: "map",
+    ProgLoad: "program",
+    RawTracepointOpen: "link",
+    LinkCreate: "link",
+    BtfFind: "type",
+    KsymFind: "address",
+}
+# By the field of the operation that refers to another.
+_ROLES: dict[str, Role] = {
+    "btf": "btf",
+    "map": "map",
+    "value": "value",
+    "inner": "inner map",
+    "kernel_value_type": "value type",
+    "attach_btf": "attach target",
+    "program": "program",
+    "ref": "closes",
+}
+_IN_CODE = (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
+
+
+def explain_ops(
+    trace: Trace,
+    regions: tuple[Region, ...],
+    calls: dict[int, list[Call]],
+    steps: dict[int, list[Step]],
+    insns: dict[int, tuple[int, int]],
+) -> tuple[Op, ...]:
+    """All operations; what is given besides is by their number."""
+    stays = {made.op for made in trace.maps} | {program.op for program in trace.programs}
+    stays |= {link.op for link in trace.links}
+    asked = inputs(trace)
+    uses = [tuple(_uses(trace, op)) for op in trace.ops]
+    used_by: dict[int, list[int]] = {}
+    for number, used in enumerate(uses):
+        for other in dict.fromkeys(use.op for use in used):
+            used_by.setdefault(other, []).append(number)
+    owned: dict[int, list[int]] = {}
+    for index, region in enumerate(regions):
+        for number in dict.fromkeys(use.op for use in region.uses):
+            owned.setdefault(number, []).append(index)
+    return tuple(
+        Op(
+            number,
+            type(op).__name__,
+            operation(trace, number),
+            phrase(trace, op),
+            _map(trace, op),
+            _program(trace, op),
+            _MAKES.get(type(op), ""),
+            number in stays,
+            uses[number],
+            tuple(used_by.get(number, ())),
+            _guard(trace, trace.guards.get(number)),
+            tuple(asked[value.number] for _, value in _parts(op) if isinstance(value, Input)),
+            tuple(owned.get(number, ())),
+            tuple(calls.get(number, ())),
+            tuple(steps.get(number, ())),
+            insns.get(number),
+        )
+        for number, op in enumerate(trace.ops)
+    )
+
+
+def _parts(op: TraceOp) -> Iterator[tuple[str, object]]:
+    return ((item.name, getattr(op, item.name)) for item in fields(op))
+
+
+def _uses(trace: Trace, op: TraceOp) -> Iterator[Use]:
+    for name, value in _parts(op):
+        if isinstance(value, Ref):
+            yield Use(value.op, _ROLES[name], 1)
+    if isinstance(op, ProgLoad):
+        slots = Counter(_maps_in(op.insns, trace.order))
+        made = Counter({trace.maps[slot].op: times for slot, times in slots.items()})
+        yield from (Use(number, "map in code", made[number]) for number in sorted(made))
+        finds = Counter(extern.find.op for extern in op.externs)
+        for number in sorted(finds):
+            yield Use(number, _extern_role(trace, op, number), finds[number])
+
+
+def _maps_in(insns: bytes, order: ByteOrder) -> Iterator[int]:
+    """The indexes of the maps that code refers to, once for each time."""
+    index = 0
+    while index < i.count(insns):
+        insn = i.read(insns, index, order)
+        if i.is_wide(insn) and insn.src in _IN_CODE:
+            yield insn.imm
+        index += 2 if i.is_wide(insn) else 1
+
+
+def _extern_role(trace: Trace, op: ProgLoad, find: int) -> Role:
+    insn = next(extern.insn for extern in op.externs if extern.find.op == find)
+    return "kfunc" if i.read(op.insns, insn, trace.order).op == i.OP_CALL else "ksym"
+
+
+def _subject(trace: Trace, op: TraceOp) -> TraceOp:
+    """The operation that made what this one is about."""
+    for name in ("map", "program", "ref"):
+        ref = getattr(op, name, None)
+        if isinstance(ref, Ref):
+            return trace.ops[ref.op]
+    return op
+
+
+def _map(trace: Trace, op: TraceOp) -> int | None:
+    subject = _subject(trace, op)
+    return subject.slot if isinstance(subject, MapCreate) else None
+
+
+def _program(trace: Trace, op: TraceOp) -> int | None:
+    subject = _subject(trace, op)
+    return subject.slot if isinstance(subject, ProgLoad) else None
+
+
+def _guard(trace: Trace, guard: Guard | None) -> str:
+    if guard is None:
+        return ""
+    if guard.subject is Subject.MAP:
+        return f"left out where map '{trace.maps[guard.slot].name}' is given"
+    program = trace.programs[guard.slot]
+    if program.autoload:
+        return f"left out where program '{program.name}' is switched off"
+    return f"left out unless program '{program.name}' is switched on"

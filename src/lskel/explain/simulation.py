@@ -1,0 +1,125 @@
+"""The replay in the simulator as data: the calls, by the operations that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from lskel.errors import LskelError, NotFound, ReplayError, UsageError
+from lskel.explain.report import Call, Failure, Field, Region, Simulation
+from lskel.loader.model import Loader
+from lskel.replay.options import DEFAULTS, Options
+from lskel.replay.report import failure
+from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, Record, Value
+from lskel.replay.simulator.run import Replay, run
+from lskel.replay.strace import is_set, result_text, value_text
+from lskel.runtime.syscall import errno_name
+from lskel.trace import Close
+
+
+class Simulated(NamedTuple):
+    """The calls by operation, and what is said of the whole; `replay` is None where none began."""
+
+    calls: dict[int, list[Call]]
+    summary: Simulation
+    replay: Replay | None
+
+
+def explain_simulation(loader: Loader, options: Options, regions: tuple[Region, ...]) -> Simulated:
+    """Replay a loader. What stops it is part of the answer, unless it is the options.
+
+    UsageError or NotFound where they do not fit the loader, or something must be given as well.
+    """
+    try:
+        replay = run(loader, options)
+    except LskelError as error:
+        if options != DEFAULTS and isinstance(error, UsageError | NotFound):
+            raise
+        return Simulated({}, Simulation(0, (), stopped(error)), None)
+    explained = _Calls(loader, replay, regions)
+    calls: dict[int, list[Call]] = {}
+    others: list[Call] = []
+    for record in replay.records:
+        op = explained.op(record)
+        # What a loader that failed closes on its way out is no operation's.
+        cleans = record.cmd is Aside.CLOSE and op is not None and explained.makes_no_close(op)
+        mine = others if op is None or cleans else calls.setdefault(op, [])
+        mine.append(explained.call(record))
+    summary = Simulation(len(replay.records), tuple(others), _failure(loader, replay))
+    return Simulated(calls, summary, replay)
+
+
+def _failure(loader: Loader, replay: Replay) -> Failure | None:
+    if replay.value == 0:
+        return None
+    trace, number = loader.trace, replay.failed_op(loader)
+    if number is None or number >= len(trace.ops):
+        what = f"{trace.name}: the loader failed before its first call"
+        return stopped(ReplayError(what, errno=-replay.value))
+    return stopped(failure(trace, number, -replay.value))
+
+
+def stopped(error: LskelError) -> Failure:
+    """A replay's end as data."""
+    code = getattr(error, "errno", None)
+    return Failure(
+        getattr(error, "op", None),
+        "" if code is None else errno_name(code),
+        ": ".join([*error.places, error.what]),
+        error.hint,
+        tuple(getattr(error, "log", ())),
+    )
+
+
+class _Calls:
+    """What the records of a replay say, by operations and regions."""
+
+    def __init__(self, loader: Loader, replay: Replay, regions: tuple[Region, ...]) -> None:
+        self._ops = loader.trace.ops
+        self._under_way = replay.ops
+        self._pointed = {
+            (use.op, use.field): number
+            for number, region in enumerate(regions)
+            for use in region.uses
+            if use.field
+        }
+        arrays = (number for number, region in enumerate(regions) if region.kind == "fd_array")
+        self._fd_array = next(arrays, None)
+
+    def op(self, record: Record) -> int | None:
+        """The operation that was under way; None where the loader does not tell one of its own."""
+        number = self._under_way[record.n]
+        return number if number is not None and number < len(self._ops) else None
+
+    def makes_no_close(self, op: int) -> bool:
+        return not isinstance(self._ops[op], Close)
+
+    def call(self, record: Record) -> Call:
+        op = self.op(record)
+        return Call(
+            record.n,
+            record.name,
+            tuple(
+                self._field(name, value, op) for name, value in record.attr.items() if is_set(value)
+            ),
+            result_text(record.result, record.ret),
+            record.failed,
+        )
+
+    def _field(self, name: str, value: Value, op: int | None) -> Field:
+        made = (self._under_way[ref.call] for ref in _fds(value) if ref.call is not None)
+        ops = tuple(dict.fromkeys(number for number in made if number is not None))
+        region = self._fd_array if name == "fd_array" else None
+        if op is not None and not isinstance(value, FdRef):
+            region = self._pointed.get((op, name), region)
+        return Field(name, value_text(name, value), ops, region)
+
+
+def _fds(value: Value) -> Iterator[FdRef]:
+    """The open fds in what a field holds or points to."""
+    parts: Iterable[Value] = (value,)
+    if isinstance(value, FdArray):
+        parts = (fd for _, fd in value.used)
+    elif isinstance(value, Code):
+        parts = (fd for _, fd in value.fds)
+    yield from (part for part in parts if isinstance(part, FdRef) and part.kind)

@@ -1,0 +1,165 @@
+"""Finding verifiers' logs in what loaders print: libbpf, bpftool, lskel, cilium/ebpf, aya, BCC.
+
+Each wraps the kernel's log in its own way, and journals put a time and a host before each line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from lskel.errors import NotFound
+from lskel.verifier.causes import match
+from lskel.verifier.entries import Entry, Insn, Message, Note, State, read_line
+from lskel.verifier.walk import MAX_MESSAGES
+
+
+class Log(NamedTuple):
+    """The log of one program: its name, empty where the loader does not say it, and its lines."""
+
+    program: str
+    lines: tuple[str, ...]
+
+    def entries(self) -> tuple[Entry, ...]:
+        """The lines as data."""
+        return tuple(entry for line in self.lines for entry in read_line(line))
+
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# What stands before a line in journals (a time, a host, a unit), in dmesg, and libbpf's own mark.
+_PREFIXES = re.compile(
+    r"""(?:<\d>)?
+    (?:\[\s*\d+\.\d+\]\ ?
+    |(?:\w{3}\ [ \d]\d\ )?\d\d:\d\d:\d\d(?:\.\d+)?\ \S+\ [^\s:]+\[\d+\]:\ ?
+    |\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*\ (?:\S+\ [^\s:]+\[\d+\]:\ ?)?
+    )?(?:libbpf:\ ?)?""",
+    re.VERBOSE,
+)
+# libbpf's marks; before 0.6 they name no program.
+_BEGIN = re.compile(r"(?:prog '(?P<program>[^']*)': )?-- BEGIN .*LOG ---?$")
+_END = re.compile(r"(?:prog '[^']*': )?-- END .*LOG ---?$")
+# What loaders say of a program before its log...
+_NAMED_BEFORE = re.compile(
+    r"""prog\ '(?P<libbpf>[^']*)':\ BPF\ program\ load\ failed
+    |.*\bprogram\ (?P<cilium>[^\s:]+):\ load\ program:\ [^:]*
+    |.*\bBPF_PROG_LOAD\ of\ program\ '(?P<lskel>[^']*)'
+    |Prog\ section\ '(?P<iproute2>[^']*)'\ rejected
+    """,
+    re.VERBOSE,
+)
+# ... and after it, where it had no name yet.
+_NAMED_AFTER = re.compile(
+    r"""prog\ '(?P<libbpf>[^']*)':\ failed\ to\ load
+    |failed\ to\ load\ program\ '(?P<older>[^']*)'
+    |.*Failed\ to\ load\ BPF\ program\ b?'(?P<bcc>[^']*)'
+    """,
+    re.VERBOSE,
+)
+# What may stand in one line with the first line of the log: aya's, and cilium/ebpf's.
+_LEADS = re.compile(r"^.*?(?:Verifier output: |\bload program: (?:[^:]*: )?)(?=\S)")
+# cilium/ebpf's short form: the last lines in one line, and how many it leaves out.
+_OMITTED = re.compile(r"^(?P<lines>.*) \(\d+ line\(s\) omitted\)$")
+_STATISTICS = "processed "
+
+
+def find_logs(text: str) -> tuple[Log, ...]:
+    """The logs in a text, in its order; none where nothing looks like one.
+
+    A log ends where its loader says so, or else with the verifier's statistics. Without either, all
+    text is one log.
+    """
+    finder = _Finder()
+    for line in text.splitlines():
+        finder.read(_PREFIXES.sub("", _ANSI.sub("", line).rstrip(), count=1))
+    finder.end()
+    return tuple(finder.logs)
+
+
+def logs_of(text: str, program: str | None = None) -> tuple[Log, ...]:
+    """The logs in a text, those of `program` only if it is named; NotFound where there are none.
+
+    A log whose loader does not say what it is of may be of any program.
+    """
+    found = find_logs(text)
+    if not found:
+        raise NotFound(
+            "there is no verifier's log in this",
+            hint="the loader must ask the kernel for one; libbpf prints it among its errors",
+        )
+    wanted = tuple(log for log in found if program is None or log.program in ("", program))
+    if not wanted:
+        names = ", ".join(dict.fromkeys(log.program for log in found))
+        raise NotFound(f"there is no log of program '{program}'", hint=f"there is: {names}")
+    return wanted
+
+
+class _Finder:
+    """Reads lines without prefixes, and keeps the logs among them."""
+
+    def __init__(self) -> None:
+        self.logs: list[Log] = []
+        self._name = ""
+        self._lines: list[str] = []
+        self._is_marked = False
+
+    def read(self, line: str) -> None:
+        """Take the next line."""
+        if begin := _BEGIN.match(line.strip()):
+            self.end(keep_name=True)
+            self._name, self._is_marked = begin["program"] or self._name, True
+        elif self._is_marked:
+            if _END.match(line.strip()):
+                self.end()
+            elif line.strip():
+                self._lines.append(line)
+        elif before := _NAMED_BEFORE.match(line):
+            self.end()
+            self._name = before[before.lastgroup or 0]
+            self._lines += _led(line)
+        elif (after := _NAMED_AFTER.match(line)) and self.logs and not self.logs[-1].program:
+            self.end()
+            self.logs[-1] = self.logs[-1]._replace(program=after[after.lastgroup or 0])
+        elif line.strip():
+            self._lines += _led(line)
+            if line.strip().startswith(_STATISTICS):
+                self.end()
+
+    def end(self, *, keep_name: bool = False) -> None:
+        """What was taken is a log, if it looks like one."""
+        log = Log(self._name, tuple(self._lines))
+        if _is_log(log):
+            self.logs.append(log)
+        self._lines, self._is_marked = [], False
+        if not keep_name:
+            self._name = ""
+
+
+def _led(line: str) -> list[str]:
+    """A line without what a loader puts before the first line of a log."""
+    rest = _LEADS.sub("", line)
+    if short := _OMITTED.match(rest):
+        return _joined(short["lines"])
+    return [rest]
+
+
+def _joined(text: str) -> list[str]:
+    """Lines that were joined by colons: a message, with an instruction before it."""
+    insn, _, message = text.rpartition(": ")
+    return [insn, message] if re.match(r"\d+: \(", insn) else [text]
+
+
+def _is_log(log: Log) -> bool:
+    entries = log.entries()
+    if any(isinstance(entry, Insn | State | Note) for entry in entries):
+        return True
+    last = entries[-MAX_MESSAGES:]
+    return match([entry.text for entry in last if isinstance(entry, Message)]) is not None
+
+
+def marked(program: str, lines: Iterable[str]) -> Iterator[str]:
+    """A log between libbpf's marks, with the program's name, for `find_logs` to find."""
+    prefix = f"prog '{program}': " if program else ""
+    yield f"{prefix}-- BEGIN PROG LOAD LOG --"
+    yield from lines
+    yield f"{prefix}-- END PROG LOAD LOG --"

@@ -1,0 +1,163 @@
+"""What the object says of the program that a log is about: its lines, functions, maps."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from lskel.bpf import insn as i
+from lskel.bpf.insn import Pseudo
+from lskel.describe.image import Code, Image, Source, read_image
+from lskel.describe.records import Functions, Lines, unpack
+from lskel.describe.variables import variable_at, variables
+from lskel.verifier.entries import Insn, SourceText
+
+_ADD = i.ALU64 | i.ADD | i.K
+_COPY = i.ALU64 | i.MOV | i.X
+_FRAME_POINTER = 10
+
+
+class Frame(NamedTuple):
+    """A function's part of the stack, in bytes, and the instruction that reaches farthest."""
+
+    function: str
+    insn: int
+    size: int
+
+
+class Program:
+    """A program of an object, with its subprograms behind it; indexes count 8-byte slots."""
+
+    def __init__(self, image: Image, code: Code) -> None:
+        self._image = image
+        self._code = code
+        self._functions = Functions(code.func_info, image.btf, image.order)
+        self._lines = Lines(code.line_info, image.btf, image.order)
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return self._code.name
+
+    @cached_property
+    def lines(self) -> Mapping[int, SourceText]:
+        """The source lines by the first instruction of each."""
+        found = {}
+        for index in range(i.count(self._code.insns)):
+            line = self._lines.at(index)
+            if line is not None:
+                text, file = line.text.strip("\n"), line.file.removeprefix("./")
+                found[index] = SourceText(text, file, line.line, line.column)
+        return found
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return sorted(self.lines)
+
+    def line(self, index: int) -> SourceText | None:
+        """The source line of an instruction; None where the object has none for it."""
+        at = bisect_right(self._starts, index) - 1
+        return self.lines[self._starts[at]] if at >= 0 else None
+
+    @cached_property
+    def _entries(self) -> list[int]:
+        count = range(i.count(self._code.insns))
+        return [index for index in count if self._functions.at(index) is not None]
+
+    def function(self, index: int) -> str:
+        """The function that an instruction is in; empty where it is not known."""
+        at = bisect_right(self._entries, index) - 1
+        return (self._functions.at(self._entries[at]) or "") if at >= 0 else ""
+
+    def map_name(self, index: int) -> str:
+        """The map whose address an instruction loads; empty where it loads none."""
+        pseudo, number = self._load(index)
+        named = pseudo in (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
+        return self._image.maps[number].name if named and number < len(self._image.maps) else ""
+
+    def variable(self, index: int) -> str:
+        """The global variable whose address an instruction loads; empty where it loads none."""
+        pseudo, number = self._load(index)
+        if pseudo != Pseudo.MAP_IDX_VALUE or not 0 <= number < len(self._image.maps):
+            return ""
+        listed = variables(self._image.btf, self._image.maps[number].value_type)
+        return variable_at(listed, i.read(self._code.insns, index + 1, self._image.order).imm)
+
+    def _load(self, index: int) -> tuple[int, int]:
+        """The kind and number of a wide load; 0 for any other instruction."""
+        if not 0 <= index < i.count(self._code.insns) - 1:
+            return 0, 0
+        insn = i.read(self._code.insns, index, self._image.order)
+        return (insn.src, max(insn.imm, 0)) if i.is_wide(insn) else (0, 0)
+
+    def frame(self) -> Frame | None:
+        """The largest part of the stack that a function takes; None where none takes any."""
+        deepest: Frame | None = None
+        pointers: dict[int, int] = {}
+        for index in range(i.count(self._code.insns)):
+            insn = i.read(self._code.insns, index, self._image.order)
+            if self._functions.at(index) is not None:
+                pointers = {_FRAME_POINTER: 0}
+            reached = _reached(insn, pointers)
+            if reached is not None and -reached > (deepest.size if deepest else 0):
+                deepest = Frame(self.function(index), index, -reached)
+        return deepest
+
+    def fits(self, insns: Iterable[Insn]) -> bool:
+        """Whether these instructions of a log are this program's.
+
+        What CO-RE relocates may be another instruction in the kernel.
+        """
+        relocated = {
+            offset // i.SIZE for offset, *_ in unpack(self._code.core_relos, "I", self._image.order)
+        }
+        seen = {insn.number: insn.opcode for insn in insns if insn.number not in relocated}
+        count = i.count(self._code.insns)
+        return all(
+            index < count and self._code.insns[index * i.SIZE] == opcode
+            for index, opcode in seen.items()
+        )
+
+
+def _reached(insn: i.Insn, pointers: dict[int, int]) -> int | None:
+    """The offset from the frame pointer that an instruction comes to; keeps `pointers` up to date.
+
+    They are the registers that hold an address on the stack, with its offset.
+    """
+    kind = insn.op & 0x07
+    if kind in (i.ST, i.STX):
+        return pointers[insn.dst] + insn.off if insn.dst in pointers else None
+    if kind == i.LDX:
+        base = pointers.get(insn.src)
+        pointers.pop(insn.dst, None)
+        return None if base is None else base + insn.off
+    if insn.op == _COPY and insn.src in pointers:
+        pointers[insn.dst] = pointers[insn.src]
+    elif insn.op == _ADD and insn.dst in pointers:
+        pointers[insn.dst] += insn.imm
+        return pointers[insn.dst]
+    elif kind in (i.ALU, i.ALU64, i.LD) and insn.dst != _FRAME_POINTER:
+        pointers.pop(insn.dst, None)
+    return None
+
+
+def programs(source: Source) -> tuple[Program, ...]:
+    """The programs of an object, a trace or a loader; BadObject where the BTF of one is broken."""
+    image = read_image(source)
+    return tuple(Program(image, code) for code in image.programs if code.insns)
+
+
+def program_of(known: Iterable[Program], name: str, insns: Iterable[Insn]) -> Program | None:
+    """The program that a log is about: of this name, or else the only one that it fits.
+
+    None where the instructions are not those of the program: the object is another one.
+    """
+    candidates = tuple(known)
+    seen = tuple(insns)
+    fitting = [program for program in candidates if not seen or program.fits(seen)]
+    named = [program for program in fitting if program.name == name]
+    if named:
+        return named[0]
+    return fitting[0] if len(fitting) == 1 else None

@@ -1,0 +1,130 @@
+"""Registers in words: what they hold, and where they got it."""
+
+from __future__ import annotations
+
+import re
+
+from lskel.verifier.causes import STALE, UNSET, Match
+from lskel.verifier.explanation import Register
+from lskel.verifier.places import Places
+from lskel.verifier.program import Program
+from lskel.verifier.values import SCALAR, STACK, Value, meaning
+from lskel.verifier.walk import (
+    ARGUMENTS,
+    FRAME_POINTER,
+    From,
+    Origin,
+    Step,
+    origin,
+    read_by,
+    value,
+    value_after,
+)
+
+_MOST = 3
+# Causes where what matters is the number that was added to a pointer.
+_BY_OFFSET = ("unbounded-access", "out-of-bounds", "negative-index", "packet-bounds")
+_NAMED = re.compile(r"\bR(\d+)\b")
+_POINTERS_TO_MAPS = ("map_value", "map_key", "map_ptr")
+
+
+class Registers:
+    """Tells of the registers of one log, of a program that may be at hand."""
+
+    def __init__(self, places: Places, program: Program | None) -> None:
+        self._places = places
+        self._program = program
+
+    def told(
+        self, step: Step, messages: tuple[str, ...], found: Match | None
+    ) -> tuple[Register, ...]:
+        """The registers that matter for a step that fails: those of the messages come first."""
+        named = [int(number) for text in messages for number in _NAMED.findall(text)]
+        if not named and found and "arg" in found.slots:
+            named = _argument(messages[found.number], int(found.slots["arg"]))
+        named += read_by(step.insn)
+        wanted = [(step, number) for number in dict.fromkeys(named) if number != FRAME_POINTER]
+        if wanted and found and found.cause.id in _BY_OFFSET:
+            wanted[1:1] = _added(*wanted[0])
+        return tuple(self._register(at, number, found) for at, number in wanted[:_MOST])
+
+    def _register(self, step: Step, number: int, found: Match | None) -> Register:
+        come = origin(step, number)
+        cause = found.cause.id if found and found.slots.get("reg") == str(number) else ""
+        held = None if cause == UNSET else value(step, number)
+        tense = ""
+        if cause == STALE and come.step is not None and (held := given(come)):
+            held, tense = held._replace(or_null=False), "was "
+        text = "" if held is None else tense + meaning(held, self._map_name(held, come))
+        spot = None if come.step is None else self._places.at(come.step)
+        return Register(f"R{number}", text, self._came(held, come), spot)
+
+    def _came(self, held: Value | None, come: Origin) -> str:
+        """Where a value comes from, in words; empty where they would say nothing new."""
+        if come.kind is From.CALL:
+            return f"from {_function(come)}"
+        if come.kind is From.LOST:
+            lost_by = f"the call of {_function(come)}" if come.what else "the read of the packet"
+            return f"not kept across {lost_by}"
+        if come.kind is From.LOAD:
+            return "loaded"
+        if come.kind is From.CONSTANT and come.step is not None:
+            variable = self._program.variable(come.step.insn.number) if self._program else ""
+            return f"the address of '{variable}'" if variable else ""
+        if come.step is not None and come.what:
+            return f"given to the callback by {come.what}"
+        is_told = held is None or held.kind in ("ctx", STACK)
+        return "" if is_told or come.register not in ARGUMENTS else "from the caller"
+
+    def _map_name(self, held: Value, come: Origin) -> str:
+        """The map that a pointer to a value is of, found by how it was looked up."""
+        if held.name or held.kind not in _POINTERS_TO_MAPS:
+            return held.name
+        if come.kind is From.CALL and come.step is not None:
+            come = origin(come.step, 1)
+        if come.kind is not From.CONSTANT or come.step is None:
+            return ""
+        name = self._program.map_name(come.step.insn.number) if self._program else ""
+        loaded = given(come)
+        return name or (loaded.name if loaded else "")
+
+
+def given(come: Origin) -> Value | None:
+    """What a register got where its value comes from; None where the log does not say."""
+    return None if come.step is None else value_after(come.step, come.register)
+
+
+def was_pointer(come: Origin) -> bool:
+    """Whether a call or load gave a pointer, and nothing but additions changed it since."""
+    adds = all(step.insn.text.startswith("r") and " += " in step.insn.text for step in come.changed)
+    if not adds or come.kind not in (From.CALL, From.LOAD):
+        return False
+    first = given(come)
+    return first is not None and first.kind != SCALAR
+
+
+def is_signed(come: Origin) -> bool:
+    """Whether the sign of a number was extended."""
+    return any(" s>>= " in step.insn.text or "(s" in step.insn.text for step in come.changed)
+
+
+def _function(come: Origin) -> str:
+    return "a function" if come.what.startswith("pc") else come.what
+
+
+def _argument(message: str, number: int) -> list[int]:
+    """The register of an argument, which some messages count from 0, and others from 1.
+
+    Where they write ``arg #``, that depends on the kernel.
+    """
+    if f"arg#{number}" in message or f"trusted arg{number}" in message:
+        return [number + 1]
+    return [number] if f"helper arg{number}" in message else []
+
+
+def _added(step: Step, pointer: int) -> list[tuple[Step, int]]:
+    """The register that was added to a pointer last, at the step that did it."""
+    for at in origin(step, pointer).changed:
+        if " += r" in at.insn.text:
+            return [(at, read_by(at.insn)[-1])]
+    return []

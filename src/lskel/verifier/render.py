@@ -1,0 +1,180 @@
+"""An explanation as text: at most some fifteen lines, the source first."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from lskel.errors import printable
+from lskel.verifier.entries import SourceText
+from lskel.verifier.explanation import Explanation, Spot
+
+WIDTH = 96
+_TAB = 4
+_NO_CAUSE = "the verifier refuses the program"
+_NO_MESSAGE = "the log has no message: the program was accepted, or the log is cut off"
+
+
+class Tone(Enum):
+    """What a piece of text is, for whoever colours it."""
+
+    ERROR = "error"
+    TITLE = "title"
+    FRAME = "frame"
+    MARK = "mark"
+    LABEL = "label"
+    CODE = "code"
+
+
+Paint = Callable[[str, Tone], str]
+
+
+def _plain(text: str, _: Tone) -> str:
+    return text
+
+
+def render(explanation: Explanation, paint: Paint = _plain) -> Iterator[str]:
+    """The lines for a person; `paint` may colour pieces of them."""
+    cause = explanation.cause
+    title = cause.title if cause else (_NO_CAUSE if explanation.message else _NO_MESSAGE)
+    kind = f"error[{cause.id}]" if cause else ("error" if explanation.message else "no error")
+    yield f"{paint(kind, Tone.ERROR)}{paint(f': {title}', Tone.TITLE)}"
+    spots = [explanation.spot, *explanation.others] if explanation.spot else []
+    rows = list(_rows(explanation, spots))
+    gutter = max((len(row.number) for row in rows), default=1)
+    bar = paint(f"{'':{gutter}} |", Tone.FRAME)
+    if place := _place(explanation):
+        yield f"{paint(f'{chr(32) * gutter}-->', Tone.FRAME)} {place}"
+    if rows:
+        yield bar
+    for row in rows:
+        yield f"{paint(f'{row.number:>{gutter}} |', Tone.FRAME)} {row.text}".rstrip()
+        for mark, note in row.notes:
+            tone = Tone.MARK if mark == "^" else Tone.FRAME
+            for line in _noted(mark, note, row.indent):
+                yield f"{bar} {' ' * (len(line) - len(line.lstrip()))}{paint(line.lstrip(), tone)}"
+    if rows:
+        yield bar
+    for label, text in _facts(explanation, is_said=bool(rows)):
+        yield from _fact(label, text, gutter, paint)
+
+
+def _noted(mark: str, note: str, indent: int) -> list[str]:
+    """A note that begins under its column, where it fits so into the width."""
+    text = printable(note)
+    if indent + len(text) > WIDTH > len(text):
+        indent = min(indent, WIDTH - len(text))
+    return textwrap.wrap(
+        f"{mark} {text}",
+        max(WIDTH, indent + 40),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_on_hyphens=False,
+    )
+
+
+class _Row(NamedTuple):
+    """A line of source: its number, its text, where marks go, and the notes under it."""
+
+    number: str
+    text: str
+    indent: int
+    notes: tuple[tuple[str, str], ...]
+
+
+def _place(explanation: Explanation) -> str:
+    source = explanation.spot.source if explanation.spot else None
+    where = f"{source.file}:{source.line}" if source and source.line else ""
+    if where and source and source.column:
+        where += f":{source.column}"
+    function = f"function {explanation.function}" if explanation.function else ""
+    program = f"program {explanation.program}" if explanation.program else ""
+    if explanation.function == explanation.program:
+        function = ""
+    return printable(", ".join(part for part in (where, function, program) if part))
+
+
+def _rows(explanation: Explanation, spots: list[Spot]) -> Iterator[_Row]:
+    """The lines of the spots, and those around the first, in the order of the source."""
+    main = explanation.spot
+    if main is None or main.source is None:
+        return
+    marked: dict[SourceText, list[tuple[str, str]]] = {}
+    for spot in spots:
+        if spot.source is None or spot.source.file != main.source.file:
+            continue
+        note = ("^", spot.label or explanation.message) if spot is main else ("-", spot.label)
+        notes = marked.setdefault(_key(spot.source), [])
+        if note not in notes:
+            notes.append(note)
+    lines: dict[SourceText, SourceText] = {_key(line): line for line in explanation.context}
+    lines |= {_key(spot.source): spot.source for spot in reversed(spots) if spot.source}
+    shown = [lines[key] for key in lines if key in marked or lines[key] in explanation.context]
+    # The first spot's text stands above where the kernel gives no numbers: the others come before.
+    shown.sort(key=lambda line: (line.line, _key(line) == _key(main.source or line)))
+    dent = _dent(shown)
+    before = 0
+    for line in shown:
+        if before and line.line > before + _FAR:
+            yield _Row("", "...", 0, ())
+        before = line.line
+        text = line.text.expandtabs(_TAB)[dent:].rstrip() if line.column else line.text.strip()
+        indent = len(text) - len(text.lstrip())
+        if line.column:
+            column = len(line.text[: line.column - 1].expandtabs(_TAB)) - dent
+            indent = max(indent, column)
+        yield _Row(str(line.line or ""), printable(text), indent, tuple(marked.get(_key(line), ())))
+
+
+_FAR = 4
+
+
+def _key(line: SourceText) -> SourceText:
+    """What makes a line the same line."""
+    return line._replace(text=line.text.strip(), column=0)
+
+
+def _dent(lines: Iterable[SourceText]) -> int:
+    """The indentation that all lines have."""
+    texts = [line.text.expandtabs(_TAB) for line in lines]
+    return min((len(text) - len(text.lstrip()) for text in texts), default=0)
+
+
+def _facts(explanation: Explanation, *, is_said: bool) -> Iterator[tuple[str, str]]:
+    cause, spot = explanation.cause, explanation.spot
+    if explanation.message and not (is_said and spot and not spot.label):
+        yield "kernel", explanation.message
+    if spot and spot.text:
+        yield f"insn {spot.insn}", spot.text
+    for register in explanation.registers:
+        said = "; ".join(part for part in (register.meaning, register.origin) if part)
+        if said:
+            yield register.name, said
+    if explanation.note:
+        yield "note", explanation.note
+    if cause:
+        yield "why", cause.explanation
+        yield "try", explanation.suggestion
+        if explanation.example:
+            yield "", explanation.example
+
+
+def _fact(label: str, text: str, gutter: int, paint: Paint) -> Iterator[str]:
+    head = f"{' ' * gutter} = {label}: " if label else " " * (gutter + 8)
+    if not label:
+        for line in text.splitlines():
+            yield f"{head}{paint(line, Tone.CODE)}"
+        return
+    wrapped = textwrap.wrap(
+        printable(text),
+        WIDTH,
+        initial_indent=" " * len(head),
+        subsequent_indent=" " * len(head),
+        break_on_hyphens=False,
+    )
+    first, *rest = wrapped or [head]
+    mark, name = paint("=", Tone.FRAME), paint(f"{label}:", Tone.LABEL)
+    yield f"{' ' * gutter} {mark} {name} {first.strip()}"
+    yield from rest

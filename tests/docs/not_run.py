@@ -1,0 +1,70 @@
+"""Commands on pages, and in the help of commands, that the tests do not run, with the reason.
+
+An entry that is on no page is an error; what is here and is a command of lskel is parsed.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Reason(Enum):
+    """Why a command is not run."""
+
+    TESTS = "runs the tests, this one among them"
+    NETWORK = "gets packages from the network"
+    CONTAINERS = "needs an engine for containers, and an image"
+    LOCKED_DOWN = "needs a kernel that is not locked down: fentry, freplace"
+    SHELL = "is for another shell than the one that types (tests/cli/test_completion.py has it)"
+    SERVICE = "is about the machine's services"
+
+
+NOT_RUN: dict[tuple[str, str], Reason] = {
+    ("README.md", "make demo"): Reason.NETWORK,
+    ("README.md", "make test"): Reason.TESTS,
+    ("README.md", "make docs"): Reason.TESTS,
+    ("CONTRIBUTING.md", "make test"): Reason.TESTS,
+    ("CONTRIBUTING.md", ".venv/bin/pytest tests/loader"): Reason.TESTS,
+    ("CONTRIBUTING.md", '.venv/bin/pytest -m "not kernel and not corpus"'): Reason.TESTS,
+    (
+        "docs/howto/configure.md",
+        "lskel run probe.bpf.o --target on_call=do_unlinkat --duration 1",
+    ): Reason.LOCKED_DOWN,
+    **{
+        ("help", command): Reason.LOCKED_DOWN
+        for command in (
+            "lskel load probe.lskel --target on_call=do_unlinkat --no-autoload on_return",
+            "lskel run probe.bpf.o --target on_call=do_unlinkat --kconfig CONFIG_HZ=250",
+            "lskel doctor probe.lskel --target on_call=do_unlinkat --json",
+        )
+    },
+    **{
+        ("help", command): Reason.SHELL
+        for command in (
+            'eval "$(lskel completion zsh)"          # in ~/.zshrc, after compinit',
+            "lskel completion fish | source          # in ~/.config/fish/config.fish",
+        )
+    },
+    (
+        "docs/verifier.md",
+        "journalctl -u tool | lskel verifier-log - --program on_exec",
+    ): Reason.SERVICE,
+    **{
+        ("docs/howto/container.md", command): Reason.SERVICE
+        for command in (
+            "install -D execsnoop.pyz /opt/execsnoop/execsnoop.pyz",
+            "install execsnoop.service /etc/systemd/system",
+            "systemctl enable --now execsnoop",
+        )
+    },
+    **{
+        ("docs/howto/container.md", command): Reason.CONTAINERS
+        for command in (
+            "docker build --tag hello --file Dockerfile .",
+            "docker run --rm --read-only --cap-drop ALL --cap-add BPF --cap-add PERFMON hello",
+            "podman run --rm --read-only --cap-drop ALL --cap-add BPF --cap-add PERFMON hello",
+            "kubectl apply -f hello.yaml",
+        )
+    },
+    ("README.md", "pip install ."): Reason.NETWORK,
+}

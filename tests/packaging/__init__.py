@@ -1,0 +1,1 @@
+"""What is given out: manual pages, source distribution, wheel, zipapp."""

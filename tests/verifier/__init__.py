@@ -1,0 +1,1 @@
+"""Verifier logs, real ones and those of other loaders and kernels."""

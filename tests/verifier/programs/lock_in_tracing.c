@@ -1,0 +1,26 @@
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+struct value {
+	struct bpf_spin_lock lock;
+	__u64 calls;
+};
+/* FAILS: map-field */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, struct value);
+} values SEC(".maps");
+
+SEC("raw_tp/sys_enter")
+int count(void *ctx)
+{
+	__u32 key = 0;
+	struct value *value = bpf_map_lookup_elem(&values, &key);
+
+	return value && value->calls;
+}

@@ -1,0 +1,25 @@
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, __u64);
+} counts SEC(".maps");
+
+static __noinline void add(__u64 *value)
+{
+	*(volatile __u64 *)value += 1; /* FAILS: null-check */
+}
+
+SEC("raw_tp/sys_enter")
+int count(void *ctx)
+{
+	__u32 key = 0;
+
+	add(bpf_map_lookup_elem(&counts, &key));
+	return 0;
+}

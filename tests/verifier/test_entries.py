@@ -1,0 +1,157 @@
+"""Lines of logs as data, in the forms that kernels have written them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lskel.verifier.causes import CAUSES
+from lskel.verifier.entries import (
+    Entry,
+    Insn,
+    Message,
+    Note,
+    SourceText,
+    State,
+    read_entries,
+)
+from lskel.verifier.explain import explain
+from lskel.verifier.explanation import to_json
+from lskel.verifier.logs import find_logs
+from lskel.verifier.render import render
+from lskel.verifier.values import meaning, read_value, read_values
+from tests.verifier.test_logs import LOGS
+
+TEXTS = [path.read_text() for path in sorted(LOGS.glob("*.txt"))]
+
+
+@pytest.mark.parametrize(
+    ("line", "entries"),
+    [
+        ("12: (79) r1 = *(u64 *)(r1 +8)", [Insn(12, 0x79, "r1 = *(u64 *)(r1 +8)")]),
+        (
+            "3: (b7) r2 = 0                        ; R2_w=0 fp-8=mmmm????",
+            [Insn(3, 0xB7, "r2 = 0", "R2_w=0 fp-8=mmmm????")],
+        ),
+        ("11: (85) call bpf_x#132          ;", [Insn(11, 0x85, "call bpf_x#132")]),
+        ("11: (85) call bpf_x#132   ; refs=2", [Insn(11, 0x85, "call bpf_x#132", "refs=2")]),
+        (
+            "5: (56) if w2 != 0x0 goto pc+1 7: R0=1 R10=fp0",
+            [Insn(5, 0x56, "if w2 != 0x0 goto pc+1"), State("R0=1 R10=fp0", 7)],
+        ),
+        ("0: R1=ctx(id=0,off=0,imm=0) R10=fp0", [State("R1=ctx(id=0,off=0,imm=0) R10=fp0", 0)]),
+        ("11: frame1: R1=scalar() R10=fp0", [State("frame1: R1=scalar() R10=fp0", 11)]),
+        (" frame1: R6=1", [State("frame1: R6=1")]),
+        (" R0_w=inv0 R10=fp0,call_-1", [State("R0_w=inv0 R10=fp0,call_-1")]),
+        ("from 5 to 7: R0=1 R10=fp0", [State("R0=1 R10=fp0", 7, 5)]),
+        ("from 5 to 7 (speculative execution): R0=1", [State("R0=1", 7, 5)]),
+        (
+            "from 5 to 7: R0=inv0 7: (95) exit",
+            [State("R0=inv0", 7, 5), Insn(7, 0x95, "exit")],
+        ),
+        ("from 5 to 7: safe", [Note("from 5 to 7: safe")]),
+        ("7: safe", [Note("7: safe")]),
+        ("; int x = 1;", [SourceText("int x = 1;")]),
+        ("; int x = 1; @ dir/a.bpf.c:12", [SourceText("int x = 1;", "dir/a.bpf.c", 12)]),
+        ("; ", [Note(";")]),
+        ("", []),
+        ("R0 !read_ok", [Message("R0 !read_ok")]),
+        ("func#1 @7", [Note("func#1 @7")]),
+        ("last_idx 9 first_idx 0", [Note("last_idx 9 first_idx 0")]),
+        ("regs=4 stack=0 before 8: (bf) r4 = r5", [Note("regs=4 stack=0 before 8: (bf) r4 = r5")]),
+        ("frame 0: propagating r6,r7", [Note("frame 0: propagating r6,r7")]),
+        ("processed 9 insns (limit 10)", [Note("processed 9 insns (limit 10)")]),
+        ("Validating f() func#1...", [Note("Validating f() func#1...")]),
+        ("caller:", [Note("caller:")]),
+        ("old state: R0=1", [Note("old state: R0=1")]),
+    ],
+)
+def test_line(line: str, entries: list[Entry]) -> None:
+    assert list(read_entries([line])) == entries
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("4", "the number 4"),
+        ("P-1", "the number -1"),
+        ("inv0", "the number 0"),
+        ("invP4", "the number 4"),
+        ("0xffffffffffffffff", "the number -1"),
+        ("scalar()", "any number"),
+        ("inv(id=0)", "any number"),
+        ("Pscalar(smin=smin32=-4095,smax=smax32=0)", "a number from -4095 to 0"),
+        ("inv(id=0,umax_value=255,var_off=(0x0; 0xff))", "a number from 0 to 255"),
+        ("scalar(umin=16,umax=60)", "a number from 16 to 60"),
+        ("scalar(smin=0xffffffff80000000,smax=smax32=15)", "a number from -2147483648 to 15"),
+        ("scalar(smax=15)", "a number of at most 15, perhaps negative"),
+        ("scalar(smin=1)", "a number of at least 1"),
+        ("ctx(id=0,off=0,imm=0)", "the program's context"),
+        ("ctx(off=192)", "the program's context, plus 192"),
+        ("fp0", "the address of the stack at fp+0"),
+        ("fp", "the address of the stack at fp+0"),
+        ("fp-16", "the address of the stack at fp-16"),
+        ("fp[1]-40", "the address of the stack at fp-40"),
+        ("fp-8,call_-1", "the address of the stack at fp-8"),
+        ("mmmm????", "8 bytes of stack: data, uninitialised"),
+        ("map_ptr(map=counts,ks=4,vs=8)", "map 'counts'"),
+        ("map_value(ks=8,vs=8)", "a pointer to a value of a map (8 bytes)"),
+        ("map_value(map=m,ks=4,vs=16,off=4)", "a pointer to a value of map 'm' (16 bytes), plus 4"),
+        (
+            "map_value_or_null(id=1,off=0,ks=4,vs=8,imm=0)",
+            "a pointer to a value of a map (8 bytes), or NULL",
+        ),
+        (
+            "map_value(map=m,ks=4,vs=8,smin=smin32=0,smax=umax=255,var_off=(0x0; 0xff))",
+            "a pointer to a value of map 'm' (8 bytes), plus a number from 0 to 255",
+        ),
+        ("pkt(off=14,r=14)", "a pointer into the packet (14 bytes of it are checked), plus 14"),
+        ("pkt_end()", "the end of the packet"),
+        ("trusted_ptr_task_struct(off=3312)", "a trusted pointer to struct task_struct, plus 3312"),
+        ("ptr_or_null_sock(id=1)", "a pointer to struct sock, or NULL"),
+        (
+            "rcu_ptr_or_null_cgroup(id=1)",
+            "a pointer to struct cgroup, valid in this RCU section, or NULL",
+        ),
+        ("sock_or_null(id=1)", "a pointer to a socket, or NULL"),
+        ("ringbuf_mem(ref_obj_id=2,sz=8)", "a pointer to a record of a ring buffer (8 bytes)"),
+        ("something_new(x=1)", "something_new"),
+    ],
+)
+def test_value_in_words(text: str, words: str) -> None:
+    assert meaning(read_value(text)) == words
+
+
+def test_values_of_a_state() -> None:
+    frame, values = read_values(
+        "frame2: R0_w=scalar(id=1,var_off=(0x0; 0xff)) R6=map_value(map=m) fp-8_w=mmmm???? "
+        "fp-16=iter_num(ref_id=1,state=active,depth=0) refs=2,3 cb"
+    )
+    assert frame == 2
+    assert list(values) == ["R0", "R6", "fp-8", "fp-16"]
+    assert values["R0"].get("var_off") == "(0x0; 0xff)"
+    assert values["R6"].name == "m"
+    assert values["fp-16"].get("state") == "active"
+
+
+# What lines are made of, in any order.
+PIECES = st.sampled_from(
+    [line for text in TEXTS for line in text.splitlines()]
+    + [said.template.replace("{reg}", "1") for cause in CAUSES for said in cause.messages]
+    + ["from 1 to 0:", "from 3 to 3: R1=", "0: (85) call pc+1", "1: (95) exit", "caller:", "8: R"]
+    + ["5: (79) r1 = *(u64 *)(r10 -8)", "6: (0f) r1 += r1", "prog 'x': -- BEGIN PROG LOAD LOG --"]
+)
+LINES = st.lists(st.one_of(PIECES, st.text(max_size=60), st.builds(str.__add__, PIECES, PIECES)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(LINES)
+def test_nothing_raises(lines: list[str]) -> None:
+    """Whatever the lines are; and what is said of them stays short and printable."""
+    for given_lines in (lines, *(log.lines for log in find_logs("\n".join(lines)))):
+        explained = explain(given_lines)
+        assert isinstance(to_json(explained), dict)
+        text = list(render(explained))
+        assert len(text) <= 30
+        assert all(line.isprintable() for line in text)

@@ -1,0 +1,52 @@
+// What the bytes of a blob are: a name, a hue and a pattern for each kind of region. The hues are
+// told apart by colour-blind people (Paul Tol's "bright" and "muted" schemes); kinds of the same
+// hue, which belong together, differ by pattern.
+
+export type Pattern = "plain" | "rising" | "falling" | "rows" | "columns" | "dots" | "grid";
+
+export interface Kind {
+  readonly label: string;
+  readonly hue: string;
+  readonly pattern: Pattern;
+  readonly says: string;
+}
+
+const kind = (label: string, hue: string, pattern: Pattern, says: string): Kind => ({
+  label,
+  hue,
+  pattern,
+  says,
+});
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  attr: kind("attr", "attr", "plain", "what a bpf(2) call is given: union bpf_attr"),
+  btf: kind("BTF", "btf", "plain", "types of the object"),
+  insns: kind("instructions", "insns", "plain", "code of programs"),
+  func_info: kind("func info", "info", "dots", "which function begins where"),
+  line_info: kind("line info", "info", "rows", "which source line begins where"),
+  core_relos: kind("CO-RE", "info", "rising", "relocations that the kernel applies"),
+  values: kind("values", "values", "plain", "keys and initial values of maps"),
+  names: kind("names", "names", "plain", "symbols to look for, licenses"),
+  messages: kind("messages", "names", "dots", "what a loader that explains itself prints"),
+  records: kind("op table", "records", "rising", "the steps that the walker takes"),
+  fd_array: kind("fd array", "state", "columns", "file descriptors that code refers to by index"),
+  status: kind("status", "state", "plain", "the operation under way"),
+  fds: kind("fds", "state", "rows", "file descriptors that were made"),
+  found: kind("found", "state", "dots", "ids and addresses that were looked up"),
+  state: kind("state", "state", "grid", "the walker's state"),
+  context: kind("context", "state", "falling", "a copy of what the caller gives"),
+  data: kind("data", "values", "falling", "other data"),
+  padding: kind("padding", "padding", "falling", "zeros in between"),
+};
+
+export const kindOf = (name: string): Kind => KINDS[name] ?? kind(name, "padding", "plain", "");
+
+/** Hues of what operations make. */
+export const MADE: Readonly<Record<string, string>> = {
+  btf: "btf",
+  map: "values",
+  program: "insns",
+  link: "records",
+  type: "info",
+  address: "names",
+};

@@ -1,0 +1,2 @@
+// What the bundler makes of a style sheet.
+declare module "*.css";
