@@ -39,6 +39,10 @@ _OF_COMMANDS: Mapping[str, Mapping[Status, str]] = {
         Status.FAILURE: "They differ.",
         Status.USAGE: "An error, which is printed, or wrong usage of the command line.",
     },
+    "doctor": {
+        Status.OK: "Loader programs run here; of an object: it would load.",
+        Status.FAILURE: "They do not, or it would not; or an error, which is printed.",
+    },
     "run": {
         Status.OK: "It ran until Ctrl-C, SIGTERM or the end of its time, or was simulated.",
         Status.INTERRUPTED: "Ctrl-C before it had attached.",
