@@ -45,7 +45,9 @@ _CONFIG = Item("/boot/config-*, /proc/config.gz", "The kernel's configuration, f
 _PINS = Item("/sys/fs/bpf", "Where maps are pinned that ask for it by name.")
 _TRACE = Item("/sys/kernel/tracing/trace_pipe", "What loaders made with --debug print.")
 _TRACEFS = Item("/sys/kernel/tracing/events", "Where tracepoints are looked up.")
+_LOCKDOWN = Item("/sys/kernel/security/lockdown", "Whether the kernel is locked down, and how far.")
 FILES: Mapping[str, tuple[Item, ...]] = {
+    "doctor": (_BTF, _CONFIG, _PINS, _TRACEFS, _LOCKDOWN),
     "load": (_BTF, _CONFIG, _PINS, _TRACE),
     "run": (_BTF, _CONFIG, _PINS, _TRACE, _TRACEFS),
 }
@@ -58,6 +60,9 @@ SEE_ALSO: Mapping[str, tuple[str, ...]] = {
     "trace": ("strace(1)", "bpf(2)"),
     "diff": ("diff(1)", "bpftool-gen(8)"),
     "inspect": ("readelf(1)", "bpftool-btf(8)"),
+    "verifier-log": ("bpftool-prog(8)",),
+    "doctor": ("bpftool-feature(8)", "capabilities(7)", "kernel_lockdown(7)"),
+    "completion": ("bash(1)", "zsh(1)", "fish(1)"),
     "disasm": ("llvm-objdump(1)", "bpftool-prog(8)"),
 }
 

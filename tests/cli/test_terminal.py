@@ -11,7 +11,7 @@ import pytest
 from tests.build.clang import example
 from tests.cli.terminals import LSKEL, SGR, on_terminal
 
-NAMES = ("execsnoop", "hello", "syscount")
+NAMES = ("hello", "syscount", "xdpcount")
 SPINNER = "\u280b"
 # What no terminal may get: the lines without an animation.
 CURSOR = "\x1b["

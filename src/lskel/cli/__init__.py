@@ -12,7 +12,7 @@ import click
 
 from lskel._version import __version__
 from lskel.cli.common import TYPED, show_error
-from lskel.cli.status import FAILURES, MEANINGS, Status, Terminated
+from lskel.cli.status import FAILURES, Status, Terminated, meanings
 from lskel.cli.terminal import colour
 from lskel.errors import LskelError
 
@@ -66,7 +66,7 @@ class _Commands(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Exit status"):
-            formatter.write_dl([(str(int(status)), text) for status, text in MEANINGS.items()])
+            formatter.write_dl([(str(int(status)), text) for status, text in meanings().items()])
 
 
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:

@@ -17,9 +17,9 @@ class Status(IntEnum):
     TERMINATED = 143
 
 
-MEANINGS: Mapping[Status, str] = {
+_OVERALL: Mapping[Status, str] = {
     Status.OK: "Everything that was asked for is done.",
-    Status.FAILURE: "An error, which is printed; diff: the loaders differ.",
+    Status.FAILURE: "An error, which is printed; diff: the loaders differ; doctor: no.",
     Status.USAGE: "Wrong usage of the command line; diff: any error.",
     Status.INTERRUPTED: "Ctrl-C, where it does not end a run in the ordinary way.",
     Status.BROKEN_PIPE: "Whoever read the output has gone.",
@@ -27,7 +27,7 @@ MEANINGS: Mapping[Status, str] = {
 }
 
 _GENERAL: Mapping[Status, str] = {
-    **MEANINGS,
+    **_OVERALL,
     Status.FAILURE: "An error, which is printed.",
     Status.USAGE: "Wrong usage of the command line.",
     Status.INTERRUPTED: "Ctrl-C.",
@@ -40,8 +40,8 @@ _OF_COMMANDS: Mapping[str, Mapping[Status, str]] = {
         Status.USAGE: "An error, which is printed, or wrong usage of the command line.",
     },
     "doctor": {
-        Status.OK: "Loader programs run here; of an object: it would load.",
-        Status.FAILURE: "They do not, or it would not; or an error, which is printed.",
+        Status.OK: "Loader programs run here; the object would load.",
+        Status.FAILURE: "They do not; it would not, also because the file is no object.",
     },
     "run": {
         Status.OK: "It ran until Ctrl-C, SIGTERM or the end of its time, or was simulated.",
@@ -53,7 +53,7 @@ _OF_COMMANDS: Mapping[str, Mapping[Status, str]] = {
 
 def meanings(command: str = "") -> Mapping[Status, str]:
     """What the statuses of a command mean; of the command line as a whole where it is empty."""
-    return {**(_GENERAL if command else MEANINGS), **_OF_COMMANDS.get(command, {})}
+    return {**(_GENERAL if command else _OVERALL), **_OF_COMMANDS.get(command, {})}
 
 
 # diff(1) has the same: 1 says that they differ, so an error must be told apart from it.
