@@ -11,14 +11,17 @@ from lskel.doctor.places import cgroup_root
 from lskel.runtime.objects import Kind, ids
 from tests.conftest import open_fds
 
-# The kernel frees what nobody holds any more a while later.
-_PATIENCE = 10
+# The kernel frees what nobody holds any more a while later; and what others, such as tests that run
+# at the same time, have loaded meanwhile goes when they end.
+_PATIENCE = 60
+
+State = dict[str, frozenset[object]]
 
 
-def state() -> dict[str, frozenset[object]]:
+def state() -> State:
     """What is there."""
     root = cgroup_root()
-    found: dict[str, frozenset[object]] = {kind.name: frozenset(ids(kind)) for kind in Kind}
+    found: State = {kind.name: frozenset(ids(kind)) for kind in Kind}
     found["fds"] = frozenset(open_fds().items())
     found["mounts"] = frozenset(Path("/proc/self/mounts").read_text().splitlines())
     found["interfaces"] = frozenset(path.name for path in Path("/sys/class/net").iterdir())
@@ -36,20 +39,14 @@ def state() -> dict[str, frozenset[object]]:
 
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
-    """What is there after the block was there before."""
+    """What is there after the block was there before, or goes soon."""
     before = state()
     yield
+    left = {name: found - before[name] for name, found in state().items()}
     deadline = time.monotonic() + _PATIENCE
-    while (left := _more(before, state())) and time.monotonic() < deadline:
+    while any(left.values()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not left
-
-
-def _more(
-    before: dict[str, frozenset[object]], after: dict[str, frozenset[object]]
-) -> dict[str, list[object]]:
-    return {
-        name: sorted(after[name] - before[name], key=str)
-        for name in before
-        if after[name] - before[name]
-    }
+        now = state()
+        left = {name: found & now[name] for name, found in left.items()}
+    remains = {name: sorted(found, key=str) for name, found in left.items() if found}
+    assert not remains, f"left behind: {remains}"

@@ -252,7 +252,16 @@ def test_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "wrong.bpf.o"
     path.write_bytes(compile_bpf(MUCH_WRONG))
     assert main(["doctor", "-v", str(path)]) == 1
-    assert "R0 invalid mem access 'map_value_or_null'" in capsys.readouterr().err.splitlines()
+    assert "R0 invalid mem access 'map_value_or_null'" in capsys.readouterr().out.splitlines()
+
+
+def test_refused_programs_are_explained(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "wrong.bpf.o"
+    path.write_bytes(compile_bpf(MUCH_WRONG))
+    assert main(["doctor", str(path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("error[null-check]: ") for line in lines) == 1
+    assert any(line.strip().startswith("-> Compare the pointer with NULL") for line in lines)
 
 
 def test_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -9,9 +9,12 @@ import click
 
 from lskel.cli import offers
 from lskel.cli.common import json_option, print_json
+from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import run_options
 from lskel.cli.sources import to_run
+from lskel.cli.status import Status
+from lskel.cli.terminal import console
 from lskel.doctor import report
 from lskel.doctor.finding import Answer
 from lskel.doctor.object import examine_object
@@ -25,12 +28,16 @@ _COLOURS = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow", Non
 
 @click.command("doctor")
 @click.argument("source", metavar="[OBJ|X.lskel]", required=False, shell_complete=offers.files)
-@click.option("-v", "--verbose", is_flag=True, help="Print the verifier's logs of what fails.")
+@failure_options
 @generation_options
 @run_options
 @json_option
 def command(
-    source: str | None, verbose: bool, generation: Generation, options: Options, as_json: bool
+    source: str | None,
+    failures: Failures,
+    generation: Generation,
+    options: Options,
+    as_json: bool,
 ) -> int:
     """Say what this machine allows and what is missing, each line with its remedy.
 
@@ -49,7 +56,7 @@ def command(
         if (generation, options) != (Generation(), DEFAULTS):
             raise UsageError("these options are for an object", hint="lskel doctor OBJ|X.lskel")
         return _machine(as_json)
-    return _object(*to_run(source, generation, options), verbose, as_json)
+    return _object(*to_run(source, generation, options), failures, as_json)
 
 
 def _machine(as_json: bool) -> int:
@@ -57,26 +64,29 @@ def _machine(as_json: bool) -> int:
     if as_json:
         print_json(report.as_json(examined))
     else:
-        _show(tables(examined), str(examined.verdict))
-    return 0 if examined.verdict.runs else 1
+        _show(tables(examined))
+        click.echo(str(examined.verdict))
+    return Status.OK if examined.verdict.runs else Status.FAILURE
 
 
-def _object(loader: Loader, options: Options, verbose: bool, as_json: bool) -> int:
+def _object(loader: Loader, options: Options, failures: Failures, as_json: bool) -> int:
     examined = examine_object(loader, options)
     if as_json:
-        print_json(report.object_as_json(examined, verbose=verbose))
+        print_json(report.object_as_json(examined, verbose=failures.verbose))
     else:
-        _show(object_tables(examined), str(examined))
-        for item in examined.items if verbose else ():
-            for line in item.error.log if item.error else ():
-                click.echo(line, err=True)
-    return 0 if examined.loads else 1
+        _show(object_tables(examined))
+        for item in examined.items:
+            if item.error is not None and item.error.log:
+                for line in failures.details(loader, item.error):
+                    click.echo(line)
+                click.echo()
+        click.echo(printable(str(examined)))
+    return Status.OK if examined.loads else Status.FAILURE
 
 
-def _show(shown: Iterable[Table], verdict: str) -> None:
+def _show(shown: Iterable[Table]) -> None:
     show = _show_rich if sys.stdout.isatty() else _show_plain
     show(shown)
-    click.echo(verdict)
 
 
 def _show_plain(shown: Iterable[Table]) -> None:
@@ -92,13 +102,12 @@ def _show_plain(shown: Iterable[Table]) -> None:
 
 
 def _show_rich(shown: Iterable[Table]) -> None:
-    from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
 
-    console = Console()
+    out = console(sys.stdout)
     for table in shown:
-        console.print(Text(table.title, style="bold"))
+        out.print(Text(table.title, style="bold"))
         grid = Grid.grid(padding=(0, 2, 0, 0))
         for _ in range(3):
             grid.add_column(overflow="fold")
@@ -109,5 +118,5 @@ def _show_rich(shown: Iterable[Table]) -> None:
             mark = Text(f"  {MARKS[row.answer]}", style=_COLOURS[row.answer])
             # As text, so that nothing in a name is taken for markup.
             grid.add_row(mark, Text(printable(row.title)), said)
-        console.print(grid)
-        console.print()
+        out.print(grid)
+        out.print()

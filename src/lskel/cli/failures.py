@@ -31,10 +31,11 @@ class Failures(NamedTuple):
             yield
         except ReplayError as error:
             if error.log:
-                error.details = tuple(self._details(loader, error))
+                error.details = tuple(self.details(loader, error))
             raise
 
-    def _details(self, loader: Loader, error: ReplayError) -> Iterator[str]:
+    def details(self, loader: Loader, error: ReplayError) -> Iterator[str]:
+        """What the log of an error means; the log itself, where that is asked for."""
         from lskel.verifier.explain import explain
         from lskel.verifier.logs import marked
 

@@ -58,7 +58,8 @@ def _fork() -> int:
 def _child(function: Callable[[], object], write: int) -> NoReturn:
     try:
         # An exception that comes in the midst of anything would leave locks of threads taken.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         answer = memoryview(pickle.dumps(function()))
         while answer:

@@ -27,7 +27,7 @@ from lskel.doctor.finding import (
 )
 from lskel.doctor.lenient import Lenient
 from lskel.doctor.needs import needs
-from lskel.errors import LskelError, NoPermission, NotFound, ReplayError, UsageError
+from lskel.errors import BadInput, LskelError, NoPermission, NotFound, ReplayError, UsageError
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import parse_section
 from lskel.replay import kernel
@@ -58,6 +58,7 @@ from lskel.trace import (
     Ref,
     Trace,
 )
+from lskel.verifier.explain import explain
 
 
 class What(Enum):
@@ -309,7 +310,20 @@ class _Diagnosis:
         said = finding.said.removeprefix(f"{self._trace.name}: ")
         if not isinstance(op, BtfFind | KsymFind):  # who looked for it is worth knowing
             said = said.removeprefix(f"{phrase(self._trace, op)}: ")
-        return finding._replace(said=said)
+        finding = finding._replace(said=said)
+        if isinstance(op, ProgLoad) and finding.answer is Answer.NO and error.log:
+            finding = finding._replace(remedy=self._advice(op, error) or finding.remedy)
+        return finding
+
+    def _advice(self, op: ProgLoad, error: ReplayError) -> str:
+        """What may be changed in a program that the verifier refuses; empty where that is unknown.
+
+        The `explain` of the log says more.
+        """
+        try:
+            return explain(error.log, program=op.name, source=self._trace).suggestion
+        except BadInput:  # the object's BTF is broken
+            return ""
 
     def _record(
         self, number: int, op: Op, finding: Finding, error: ReplayError | None = None
