@@ -121,6 +121,14 @@ def test_loads_and_runs(pyz: Pyz) -> None:
     assert json.loads(last)["maps"][0]["entries"][0]["value"]["calls"] > 0
 
 
+def test_pythons_that_are_too_old(dist: Dist) -> None:
+    script = "import runpy, sys; sys.version_info = (3, 9, 2); runpy.run_path(sys.argv[1])"
+    command = [sys.executable, "-c", script, str(dist.pyz)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "lskel needs Python 3.10 or newer; this is 3.9\n"
+
+
 def test_progress(pyz: Pyz) -> None:
     """What it carries of rich is enough."""
     sources = example("hello"), example("syscount")
