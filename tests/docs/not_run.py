@@ -19,52 +19,64 @@ class Reason(Enum):
     SERVICE = "is about the machine's services"
 
 
-NOT_RUN: dict[tuple[str, str], Reason] = {
-    ("README.md", "make demo"): Reason.NETWORK,
-    ("README.md", "make test"): Reason.TESTS,
-    ("README.md", "make docs"): Reason.TESTS,
-    ("CONTRIBUTING.md", "make test"): Reason.TESTS,
-    ("CONTRIBUTING.md", ".venv/bin/pytest tests/loader"): Reason.TESTS,
-    ("CONTRIBUTING.md", '.venv/bin/pytest -m "not kernel and not corpus"'): Reason.TESTS,
+# Where, and which. Pages are named by their paths, the help of commands is `help`.
+_COMMANDS: tuple[tuple[Reason, str, tuple[str, ...]], ...] = (
+    (Reason.NETWORK, "README.md", ("make demo", "pip install .")),
+    (Reason.TESTS, "README.md", ("make test", "make docs")),
     (
+        Reason.TESTS,
+        "CONTRIBUTING.md",
+        (
+            "make test",
+            ".venv/bin/pytest tests/loader",
+            '.venv/bin/pytest -m "not kernel and not corpus"',
+        ),
+    ),
+    (
+        Reason.LOCKED_DOWN,
         "docs/howto/configure.md",
-        "lskel run probe.bpf.o --target on_call=do_unlinkat --duration 1",
-    ): Reason.LOCKED_DOWN,
-    **{
-        ("help", command): Reason.LOCKED_DOWN
-        for command in (
+        ("lskel run probe.bpf.o --target on_call=do_unlinkat --duration 1",),
+    ),
+    (
+        Reason.LOCKED_DOWN,
+        "help",
+        (
             "lskel load probe.lskel --target on_call=do_unlinkat --no-autoload on_return",
             "lskel run probe.bpf.o --target on_call=do_unlinkat --kconfig CONFIG_HZ=250",
             "lskel doctor probe.lskel --target on_call=do_unlinkat --json",
-        )
-    },
-    **{
-        ("help", command): Reason.SHELL
-        for command in (
+        ),
+    ),
+    (
+        Reason.SHELL,
+        "help",
+        (
             'eval "$(lskel completion zsh)"          # in ~/.zshrc, after compinit',
             "lskel completion fish | source          # in ~/.config/fish/config.fish",
-        )
-    },
+        ),
+    ),
     (
+        Reason.SERVICE,
         "docs/verifier.md",
-        "journalctl -u tool | lskel verifier-log - --program on_exec",
-    ): Reason.SERVICE,
-    **{
-        ("docs/howto/container.md", command): Reason.SERVICE
-        for command in (
+        ("journalctl -u tool | lskel verifier-log - --program on_exec",),
+    ),
+    (
+        Reason.SERVICE,
+        "docs/howto/container.md",
+        (
             "install -D execsnoop.pyz /opt/execsnoop/execsnoop.pyz",
             "install execsnoop.service /etc/systemd/system",
             "systemctl enable --now execsnoop",
-        )
-    },
-    **{
-        ("docs/howto/container.md", command): Reason.CONTAINERS
-        for command in (
+        ),
+    ),
+    (
+        Reason.CONTAINERS,
+        "docs/howto/container.md",
+        (
             "docker build --tag hello --file Dockerfile .",
             "docker run --rm --read-only --cap-drop ALL --cap-add BPF --cap-add PERFMON hello",
             "podman run --rm --read-only --cap-drop ALL --cap-add BPF --cap-add PERFMON hello",
             "kubectl apply -f hello.yaml",
-        )
-    },
-    ("README.md", "pip install ."): Reason.NETWORK,
-}
+        ),
+    ),
+)
+NOT_RUN = {(page, text): reason for reason, page, texts in _COMMANDS for text in texts}

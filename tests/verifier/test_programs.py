@@ -44,7 +44,7 @@ def test_cause_and_line(program: Broken) -> None:
         "negative_index": ("; the address of 'table'", "loaded"),
         "stack_of_two": ("outer uses 304 bytes of stack", "combined stack size of 2 calls is"),
         "too_many_branches": ("walked most: too_many_branches.c:",),
-        "context_as_buffer": ("= R2: the program's context",),
+        "context_as_buffer": ("= R2: argument 2, the program's context",),
     }.items(),
 )
 def test_what_else_is_told(name: str, parts: tuple[str, ...]) -> None:

@@ -55,9 +55,11 @@ class Registers:
         tense = ""
         if cause == STALE and come.step is not None and (held := given(come)):
             held, tense = held._replace(or_null=False), "was "
-        text = "" if held is None else tense + meaning(held, self._map_name(held, come))
+        told = [] if held is None else [tense + meaning(held, self._map_name(held, come))]
+        if step.insn.text.startswith("call ") and number in ARGUMENTS:
+            told.insert(0, f"argument {number}")
         spot = None if come.step is None else self._places.at(come.step)
-        return Register(f"R{number}", text, self._came(held, come), spot)
+        return Register(f"R{number}", ", ".join(told), self._came(held, come), spot)
 
     def _came(self, held: Value | None, come: Origin) -> str:
         """Where a value comes from, in words; empty where they would say nothing new."""
