@@ -26,8 +26,12 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "scripts" / "pyz-requirements.txt"
 # ZIP files know no earlier time.
 _OLDEST = 315532800
+# In words that every Python knows, up to where it says which ones it is for.
 _MAIN = b"""\
 import sys
+
+if sys.version_info < (3, 10):
+    sys.exit("lskel needs Python 3.10 or newer; this is %d.%d" % sys.version_info[:2])
 
 from lskel.cli import main
 

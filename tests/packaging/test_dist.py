@@ -93,6 +93,8 @@ def test_installs_in_a_clean_venv(dist: Dist, tmp_path: Path) -> None:
         said(*ours, *args, tmp_path / f"b{suffix}")
         made, expected = (tmp_path / f"{name}{suffix}" for name in "ab")
         assert made.read_bytes() == expected.read_bytes()
+    said(*pip, "install", "--quiet", "--no-compile", f"{dist.wheel}[bench]")
+    said(venv / "bin" / "python", "-c", "import pygal, lskel.cli")
 
 
 def test_pipx(dist: Dist, tmp_path: Path) -> None:
