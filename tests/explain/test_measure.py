@@ -74,6 +74,7 @@ def test_failure_has_the_kernels_log(run: Run, bpffs: Path, tmp_path: Path) -> N
     verdict = "R0 invalid mem access 'map_value_or_null'"
     assert verdict in theirs
     assert verdict in failure.log and verdict in failure.message
+    assert failure.explanation[0].startswith("error[null-check]")
 
 
 def test_no_pin_is_made(bpffs: Path) -> None:

@@ -441,13 +441,15 @@ export interface Simulation {
 /**
  * Where and why a replay stopped. `op` is None where it cannot be told.
  *
- * `errno` is the name; `log` the verifier's lines.
+ * `errno` is the name; `log` the verifier's lines; `explanation` what they mean, in lines that
+ * belong below each other.
  */
 export interface Failure {
   op: number | null;
   errno: string;
   message: string;
   hint: string;
+  explanation: readonly string[];
   log: readonly string[];
 }
 

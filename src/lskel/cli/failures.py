@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import click
 
 from lskel.cli.common import gathered
-from lskel.errors import LskelError, ReplayError
+from lskel.errors import ReplayError
 from lskel.loader.model import Loader
 
 if TYPE_CHECKING:
@@ -36,15 +36,11 @@ class Failures(NamedTuple):
 
     def details(self, loader: Loader, error: ReplayError) -> Iterator[str]:
         """What the log of an error means; the log itself, where that is asked for."""
-        from lskel.verifier.explain import explain
+        from lskel.verifier.explain import explain_failure
         from lskel.verifier.logs import marked
 
-        names = [program.name for program in loader.trace.programs if program.op == error.op]
-        name = names[0] if names else ""
-        try:
-            explanation = explain(error.log, program=name, source=loader)
-        except LskelError:  # its BTF is broken; the log's own lines are left
-            explanation = explain(error.log, program=name)
+        explanation = explain_failure(error, loader.trace)
+        name = explanation.program
         yield from explanation_lines(explanation)
         if self.verbose:
             yield from marked(name, error.log)

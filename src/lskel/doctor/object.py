@@ -27,7 +27,7 @@ from lskel.doctor.finding import (
 )
 from lskel.doctor.lenient import Lenient
 from lskel.doctor.needs import needs
-from lskel.errors import BadInput, LskelError, NoPermission, NotFound, ReplayError, UsageError
+from lskel.errors import LskelError, NoPermission, NotFound, ReplayError, UsageError
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import parse_section
 from lskel.replay import kernel
@@ -58,7 +58,7 @@ from lskel.trace import (
     Ref,
     Trace,
 )
-from lskel.verifier.explain import explain
+from lskel.verifier.explain import explain_failure
 
 
 class What(Enum):
@@ -312,18 +312,9 @@ class _Diagnosis:
             said = said.removeprefix(f"{phrase(self._trace, op)}: ")
         finding = finding._replace(said=said)
         if isinstance(op, ProgLoad) and finding.answer is Answer.NO and error.log:
-            finding = finding._replace(remedy=self._advice(op, error) or finding.remedy)
+            advice = explain_failure(error, self._trace).suggestion
+            finding = finding._replace(remedy=advice or finding.remedy)
         return finding
-
-    def _advice(self, op: ProgLoad, error: ReplayError) -> str:
-        """What may be changed in a program that the verifier refuses; empty where that is unknown.
-
-        The `explain` of the log says more.
-        """
-        try:
-            return explain(error.log, program=op.name, source=self._trace).suggestion
-        except BadInput:  # the object's BTF is broken
-            return ""
 
     def _record(
         self, number: int, op: Op, finding: Finding, error: ReplayError | None = None

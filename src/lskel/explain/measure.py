@@ -41,7 +41,7 @@ def measure(trace: Trace, options: Options) -> Measurement:
         except NoPermission:
             raise
         except (ReplayError, NotFound, NotSupported) as error:
-            failure = stopped(error)
+            failure = stopped(error, trace)
         runs.append(spent)
     numbers = sorted({number for run in runs for number in run})
     return Measurement(

@@ -286,13 +286,15 @@ class SizeView(NamedTuple):
 class Failure(NamedTuple):
     """Where and why a replay stopped. `op` is None where it cannot be told.
 
-    `errno` is the name; `log` the verifier's lines.
+    `errno` is the name; `log` the verifier's lines; `explanation` what they mean, in lines that
+    belong below each other.
     """
 
     op: int | None
     errno: str
     message: str
     hint: str
+    explanation: tuple[str, ...]
     log: tuple[str, ...]
 
 

@@ -14,7 +14,9 @@ from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, Record, V
 from lskel.replay.simulator.run import Replay, run
 from lskel.replay.strace import is_set, result_text, value_text
 from lskel.runtime.syscall import errno_name
-from lskel.trace import Close
+from lskel.trace import Close, Trace
+from lskel.verifier.explain import explain_failure
+from lskel.verifier.render import render
 
 
 class Simulated(NamedTuple):
@@ -35,7 +37,7 @@ def explain_simulation(loader: Loader, options: Options, regions: tuple[Region, 
     except LskelError as error:
         if options != DEFAULTS and isinstance(error, UsageError | NotFound):
             raise
-        return Simulated({}, Simulation(0, (), stopped(error)), None)
+        return Simulated({}, Simulation(0, (), stopped(error, loader.trace)), None)
     explained = _Calls(loader, replay, regions)
     calls: dict[int, list[Call]] = {}
     others: list[Call] = []
@@ -55,19 +57,24 @@ def _failure(loader: Loader, replay: Replay) -> Failure | None:
     trace, number = loader.trace, replay.failed_op(loader)
     if number is None or number >= len(trace.ops):
         what = f"{trace.name}: the loader failed before its first call"
-        return stopped(ReplayError(what, errno=-replay.value))
-    return stopped(failure(trace, number, -replay.value))
+        return stopped(ReplayError(what, errno=-replay.value), trace)
+    return stopped(failure(trace, number, -replay.value), trace)
 
 
-def stopped(error: LskelError) -> Failure:
-    """A replay's end as data."""
+def stopped(error: LskelError, trace: Trace) -> Failure:
+    """The end of a replay of a trace as data."""
     code = getattr(error, "errno", None)
+    log: tuple[str, ...] = ()
+    explanation: tuple[str, ...] = ()
+    if isinstance(error, ReplayError) and error.log:
+        log, explanation = error.log, tuple(render(explain_failure(error, trace)))
     return Failure(
         getattr(error, "op", None),
         "" if code is None else errno_name(code),
         ": ".join([*error.places, error.what]),
         error.hint,
-        tuple(getattr(error, "log", ())),
+        explanation,
+        log,
     )
 
 

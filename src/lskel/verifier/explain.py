@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 from lskel.describe.image import Source
+from lskel.errors import BadInput, ReplayError
+from lskel.trace import ProgLoad, Trace
 from lskel.verifier.causes import STALE, Match, Place, cause_of, match
 from lskel.verifier.entries import read_entries
 from lskel.verifier.explanation import Explanation, Register, Spot
@@ -41,6 +43,16 @@ def explain(
     found = program_of(known, program, [step.insn for step in walked.steps])
     name = program or (found.name if found else "")
     return _Explainer(walked, found).explanation(name, len(lines))
+
+
+def explain_failure(error: ReplayError, trace: Trace) -> Explanation:
+    """Explain the log of a failed replay; without the BTF of its trace where that is broken."""
+    op = None if error.op is None else trace.ops[error.op]
+    name = op.name if isinstance(op, ProgLoad) else ""
+    try:
+        return explain(error.log, program=name, source=trace)
+    except BadInput:
+        return explain(error.log, program=name)
 
 
 class _Explainer:

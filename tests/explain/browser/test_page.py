@@ -416,6 +416,7 @@ class TestFailing:
         tab.click(".figures .bad a")
         tab.at("#problems")
         assert "EACCES" in tab.find(".problem").text
+        assert "error[null-check]" in tab.find(".told").text
         assert tab.find(".log .row", "R0 invalid mem access 'map_value_or_null'")
         tab.click(".problems a", "ProgLoad 'count'")
         tab.wait(lambda: tab.place.startswith("#op="))

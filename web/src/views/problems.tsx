@@ -88,6 +88,12 @@ function FailureSection({ id, title, failure }: { id: string; title: string; fai
         </p>
       )}
       {failure.hint && <p>What to do: {failure.hint}</p>}
+      {failure.explanation.length > 0 && (
+        <>
+          <h3>What it means</h3>
+          <pre class="told">{failure.explanation.join("\n")}</pre>
+        </>
+      )}
       {lines.length > 0 && (
         <>
           <h3>What the verifier says</h3>
