@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from lskel.doctor.diagnosis import What
 from lskel.doctor.finding import Answer, Finding
-from lskel.doctor.object import ObjectReport, What
+from lskel.doctor.object import ObjectReport
 from lskel.doctor.report import Report
 
 MARKS = {Answer.YES: "ok", Answer.NO: "no", Answer.UNKNOWN: "?", None: ""}

@@ -1,0 +1,319 @@
+"""Finding out all that is in the way of an object, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import fields, replace
+from enum import Enum
+from typing import NamedTuple
+
+from lskel.bpf import insn as i
+from lskel.bpf.enums import ProgType
+from lskel.bpf.insn import Pseudo
+from lskel.describe.phrases import phrase
+from lskel.doctor.finding import (
+    NETWORK_RIGHTS,
+    TRACING_RIGHTS,
+    Answer,
+    Finding,
+    fact,
+    no,
+    refused,
+    unknown,
+    yes,
+)
+from lskel.doctor.lenient import Lenient
+from lskel.errors import LskelError, NoPermission, NotFound, ReplayError, UsageError
+from lskel.object.sections import parse_section
+from lskel.replay.direct import Calls
+from lskel.replay.given import with_given
+from lskel.replay.options import Options
+from lskel.replay.prepare import Prepared, prepare
+from lskel.replay.this_machine import ThisMachine
+from lskel.runtime.kconfig import encode_values
+from lskel.runtime.signals import uninterrupted
+from lskel.trace import (
+    AttachBtfId,
+    AttachFd,
+    BtfFind,
+    BtfLoad,
+    Close,
+    Input,
+    InputKind,
+    KsymFind,
+    LinkCreate,
+    MapCreate,
+    MapFreeze,
+    MapUpdate,
+    Op,
+    ProgLoad,
+    RawTracepointOpen,
+    Ref,
+    Trace,
+)
+from lskel.verifier.explain import explain_failure
+
+
+class What(Enum):
+    """Parts of an object that may be in the way."""
+
+    LOADER = "loader"
+    KCONFIG = "kconfig"
+    BTF = "btf"
+    EXTERN = "extern"
+    MAP = "map"
+    PROGRAM = "program"
+
+
+class Item(NamedTuple):
+    """A part of an object, and what would become of it here.
+
+    `op` is the operation of the trace that fails, or None; `error` what the kernel said of it, with
+    the verifier's log.
+    """
+
+    what: What
+    name: str
+    finding: Finding
+    op: int | None = None
+    error: ReplayError | None = None
+
+
+def diagnose(trace: Trace, options: Options, error: LskelError) -> Iterator[Item]:
+    """All that is in the way of a trace, which could not be loaded for that error.
+
+    Then all its maps and programs. UsageError for options that do not fit the trace.
+    """
+    if isinstance(error, NoPermission):
+        why = unknown("not tried: this process may not use bpf(2)", error.hint)
+        for made in trace.maps:
+            yield Item(What.MAP, made.name, why)
+        for program in trace.programs:
+            yield Item(What.PROGRAM, program.name, why)
+        return
+    with ThisMachine() as machine, ExitStack() as stack:
+        diagnosis = _Diagnosis(trace, options, machine, stack)
+        diagnosis.walk()
+    yield from diagnosis.items()
+
+
+class _Diagnosis:
+    """Makes the calls of a trace, goes on where they fail, and leaves out what they needed."""
+
+    def __init__(
+        self, trace: Trace, options: Options, machine: ThisMachine, stack: ExitStack
+    ) -> None:
+        self._trace = trace
+        self._options = options
+        self._machine = machine
+        self._stack = stack
+        self._lenient = Lenient(machine)
+        # By the numbers of operations; the others by those of programs and maps.
+        self._failed: dict[int, Item] = {}
+        self._untargeted: dict[int, Finding] = {}
+        self._maps: dict[int, Item] = {}
+        self._programs: dict[int, Item] = {}
+        self._others: list[Item] = []
+        self._prepared = self._prepare()
+
+    def walk(self) -> None:
+        """Find out everything."""
+        self._check_kconfig()
+        self._give_maps()
+        calls = Calls(self._prepared, self._stack)
+        for number, op in enumerate(self._prepared.trace.ops):
+            if self._prepared.skips(number) or isinstance(op, Close):
+                continue
+            in_the_way = self._in_the_way(op)
+            if in_the_way is not None:
+                self._record(number, op, in_the_way)
+                continue
+            try:
+                with uninterrupted():
+                    calls.issue(number, op)
+            except ReplayError as error:
+                self._record(number, op, self._refused(op, error), error)
+
+    def items(self) -> Iterator[Item]:
+        """What was found: what is in the way first, then all maps, then all programs."""
+        yield from self._others
+        for slot, made in enumerate(self._trace.maps):
+            yield self._maps.get(slot, Item(What.MAP, made.name, yes()))
+        for slot, program in enumerate(self._trace.programs):
+            if slot in self._untargeted:
+                yield Item(What.PROGRAM, program.name, self._untargeted[slot])
+            elif not self._prepared.loads[slot]:
+                yield Item(What.PROGRAM, program.name, fact("left out"))
+            else:
+                yield self._programs.get(slot, Item(What.PROGRAM, program.name, yes()))
+
+    def _check_kconfig(self) -> None:
+        wanted = self._trace.kconfig
+        if wanted is None or self._trace.maps[wanted.slot].name in self._options.initial:
+            return
+        try:
+            encode_values(
+                wanted.vars,
+                wanted.size,
+                self._machine.kconfig,
+                self._trace.order,
+                self._options.kconfig,
+            )
+        except NotFound as error:
+            self._others.append(Item(What.KCONFIG, "", no(error.what, error.hint)))
+
+    def _prepare(self) -> Prepared:
+        """With the programs left out that nobody gives a target, which they need."""
+        trace, options = self._trace, self._options
+        needing = {k.slot for k in trace.inputs if isinstance(k, AttachFd | AttachBtfId)}
+        for slot in sorted(needing):
+            program = trace.programs[slot]
+            wanted = options.autoload.get(program.name, program.autoload)
+            if not wanted or program.name in options.targets:
+                continue
+            alone = {p.name: p is program for p in trace.programs}
+            try:
+                prepare(trace, replace(options, autoload=alone), self._lenient)
+            except UsageError as error:
+                self._untargeted[slot] = no(error.what, error.hint)
+        left_out = {trace.programs[slot].name: False for slot in self._untargeted}
+        autoload = {**options.autoload, **left_out}
+        return prepare(trace, replace(options, autoload=autoload), self._lenient)
+
+    def _give_maps(self) -> None:
+        """Maps that are there before: pinned ones, and arenas; each may fail for itself."""
+        trace = self._prepared.trace
+        arenas = {arena.slot: arena for arena in trace.arenas}
+        for slot, made in enumerate(trace.maps):
+            if not made.is_pinned and slot not in arenas:
+                continue
+            only = replace(
+                trace,
+                maps=tuple(m._replace(is_pinned=m.is_pinned and m is made) for m in trace.maps),
+                arenas=(arenas[slot],) if slot in arenas else (),
+            )
+            try:
+                found = with_given(replace(self._prepared, trace=only), self._options, self._stack)
+            except LskelError as error:
+                finding = refused(error, rights=NETWORK_RIGHTS)
+                self._maps[slot] = self._failed[made.op] = Item(
+                    What.MAP, made.name, finding, made.op
+                )
+            else:
+                self._prepared = replace(found, trace=trace)
+
+    def _in_the_way(self, op: Op) -> Finding | None:
+        """Why an operation cannot be tried: something that it needs is not there."""
+        for number in _needs(op):
+            if isinstance(kind := self._kind(number), Finding):
+                return kind
+        for ref in _refs(self._trace, op):
+            item = self._failed.get(ref)
+            if item is not None:
+                what = f"{item.what.value} '{item.name}'" if item.name else "the object's BTF"
+                return unknown(f"not tried: it needs {what}", item.finding.remedy)
+        return None
+
+    def _kind(self, number: int) -> Finding | InputKind:
+        """An input of the trace, or what the machine said instead."""
+        kind = self._trace.inputs[number]
+        key: object = kind
+        if isinstance(kind, AttachFd | AttachBtfId):
+            program = self._trace.programs[kind.slot]
+            spec = parse_section(program.section)
+            key = (spec.name, self._options.targets.get(program.name))
+        error = self._lenient.lacks.get(key)
+        return kind if error is None else refused(error)
+
+    def _refused(self, op: Op, error: ReplayError) -> Finding:
+        is_tracing = isinstance(op, ProgLoad) and op.type in _TRACING
+        finding = refused(error, rights=TRACING_RIGHTS if is_tracing else NETWORK_RIGHTS)
+        said = finding.said.removeprefix(f"{self._trace.name}: ")
+        if not isinstance(op, BtfFind | KsymFind):  # who looked for it is worth knowing
+            said = said.removeprefix(f"{phrase(self._trace, op)}: ")
+        finding = finding._replace(said=said)
+        if isinstance(op, ProgLoad) and finding.answer is Answer.NO and error.log:
+            advice = explain_failure(error, self._trace).suggestion
+            finding = finding._replace(remedy=advice or finding.remedy)
+        return finding
+
+    def _record(
+        self, number: int, op: Op, finding: Finding, error: ReplayError | None = None
+    ) -> None:
+        item = self._item(number, op, finding, error)
+        self._failed[number] = item
+        slot = self._slot(op)
+        if item.what is What.PROGRAM and slot is not None:
+            self._programs.setdefault(slot, item)
+        elif item.what is What.MAP and slot is not None:
+            # What is put into a map is no fault of the map's.
+            if not (isinstance(op, MapUpdate) and isinstance(op.value, Ref) and error is None):
+                self._maps.setdefault(slot, item)
+        else:
+            self._others.append(item)
+
+    def _item(self, number: int, op: Op, finding: Finding, error: ReplayError | None) -> Item:
+        trace = self._trace
+        if isinstance(op, BtfLoad):
+            return Item(What.BTF, "", finding, number, error)
+        if isinstance(op, BtfFind | KsymFind):
+            return Item(What.EXTERN, op.name, finding, number, error)
+        if isinstance(op, MapCreate):
+            return Item(What.MAP, op.name, finding, number, error)
+        if isinstance(op, ProgLoad):
+            return Item(What.PROGRAM, trace.programs[op.slot].name, finding, number, error)
+        slot = self._slot(op)
+        if isinstance(op, MapUpdate | MapFreeze) and slot is not None:
+            return Item(What.MAP, trace.maps[slot].name, finding, number, error)
+        if isinstance(op, RawTracepointOpen | LinkCreate) and slot is not None:
+            return Item(What.PROGRAM, trace.programs[slot].name, finding, number, error)
+        raise AssertionError(f"{op} fails by itself")
+
+    def _slot(self, op: Op) -> int | None:
+        """The number of the map or program that an operation is for."""
+        if isinstance(op, MapCreate | ProgLoad):
+            return op.slot
+        if isinstance(op, MapUpdate | MapFreeze):
+            made = self._trace.ops[op.map.op]
+            return made.slot if isinstance(made, MapCreate) else None
+        if isinstance(op, RawTracepointOpen | LinkCreate):
+            made = self._trace.ops[op.program.op]
+            return made.slot if isinstance(made, ProgLoad) else None
+        return None
+
+
+_TRACING = frozenset(
+    {
+        ProgType.KPROBE,
+        ProgType.TRACEPOINT,
+        ProgType.PERF_EVENT,
+        ProgType.RAW_TRACEPOINT,
+        ProgType.RAW_TRACEPOINT_WRITABLE,
+        ProgType.TRACING,
+        ProgType.LSM,
+        ProgType.EXT,
+    }
+)
+
+
+def _needs(op: Op) -> Iterator[int]:
+    """Numbers of the inputs that an operation takes."""
+    for item in fields(op):
+        value = getattr(op, item.name)
+        if isinstance(value, Input):
+            yield value.number
+
+
+def _refs(trace: Trace, op: Op) -> Iterator[int]:
+    """Numbers of the operations whose results an operation takes."""
+    for item in fields(op):
+        value = getattr(op, item.name)
+        if isinstance(value, Ref):
+            yield value.op
+    if isinstance(op, ProgLoad):
+        yield from (extern.find.op for extern in op.externs)
+        for at in i.find(op.insns, i.OP_LD_IMM64):
+            insn = i.read(op.insns, at, trace.order)
+            if insn.src in (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE):
+                yield trace.maps[insn.imm].op
