@@ -18,6 +18,7 @@ from lskel.loader.header import parse_header
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
+from lskel.replay.options import Options
 from lskel.runtime.loader import run_loader
 from lskel.runtime.objects import Fd
 from lskel.trace import AttachFd
@@ -46,8 +47,16 @@ SLOW = frozenset({"loop3", "strobemeta_bpf_loop"})
 Fds = tuple[list[Fd], list[Fd]]
 
 
-def direct_run(loader: Loader) -> Loaded:
-    return direct.run(loader.trace)
+Run = Callable[[Loader], Loaded]
+
+
+def runs(bpffs: Path) -> tuple[Run, Run]:
+    """A run in the kernel, and one by direct calls; each pins in a directory of its own."""
+    ours, others = (Options(pin_root=bpffs / name) for name in ("kernel", "direct"))
+    return (
+        lambda loader: kernel.run(loader, ours),
+        lambda loader: direct.run(loader.trace, others),
+    )
 
 
 @contextmanager
@@ -100,7 +109,7 @@ def difference(ours: MapFacts | ProgramFacts, theirs: MapFacts | ProgramFacts) -
     return "\n".join(line for line in lines if not line.startswith("@@"))
 
 
-def failure(run: Callable[[Loader], Loaded], loader: Loader) -> tuple[int | None, int] | None:
+def failure(run: Run, loader: Loader) -> tuple[int | None, int] | None:
     """The operation that failed and its errno; None where all went well."""
     before = open_fds()
     try:
@@ -112,13 +121,14 @@ def failure(run: Callable[[Loader], Loaded], loader: Loader) -> tuple[int | None
 
 
 @pytest.mark.parametrize("hand", range(HANDS))
-def test_as_bpftool(hand: int) -> None:
+def test_as_bpftool(hand: int, bpffs: Path) -> None:
     """Where bpftool's loader succeeds, lskel's does, and direct replay: the same maps, programs.
 
     Where the kernel rejects something, both replays name the same operation and leave no fd.
     """
     wrong = []
     equal = failed = 0
+    in_kernel, directly = runs(bpffs)
     for path in corpus.objects()[hand::HANDS]:
         if path.stem in SLOW and not os.environ.get("LSKEL_ALL"):
             continue
@@ -131,15 +141,15 @@ def test_as_bpftool(hand: int) -> None:
             continue  # needs a program that it attaches to
         with by_bpftool(path, loader) as theirs:
             if theirs is None:
-                results = failure(kernel.run, loader), failure(direct_run, loader)
+                results = failure(in_kernel, loader), failure(directly, loader)
                 if results[0] != results[1] or (results[0] and results[0][0] is None):
                     wrong.append(f"{path.name}: {results}")
                 failed += results[0] is not None
                 continue
-            for run in (kernel.run, direct_run):
+            for run in (in_kernel, directly):
                 try:
                     with run(loader) as loaded:
-                        if difference := compare(loaded, theirs, dump=run is kernel.run):
+                        if difference := compare(loaded, theirs, dump=run is in_kernel):
                             wrong.append(f"{path.name}: {difference}")
                 except ReplayError as error:
                     wrong.append(f"{path.name}: {error}")
