@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pytest
 from lskel.cli.status import Status
 from tests.build.clang import compile_bpf, example
 from tests.cli.terminals import LSKEL
+from tests.conftest import lacking
 
 REFUSED = 'SEC("socket") int bad(struct __sk_buff *s) { return *(int *)(long)s->len; }'
 BASH = shutil.which("bash") or "bash"
@@ -47,6 +49,27 @@ def test_failure(tmp_path: Path) -> None:
     assert {status(*command, missing) for command in commands} == {1}
     assert status("gen", missing, "-o", tmp_path / "x.lskel") == 1
     assert status("gen", missing, example("hello"), "-o", f"{tmp_path}/") == 1
+
+
+@pytest.mark.parametrize(("command", "suffix"), [("gen", "lskel"), ("explain", "html")])
+def test_output_out_of_reach(tmp_path: Path, command: str, suffix: str) -> None:
+    """A directory of another user's, that may not even be looked into."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or os.geteuid() != 0:
+        lacking("dropping privileges needs root and setpriv")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    os.chown(closed, 65534, 65534)
+    drop = [setpriv, "--bounding-set=-all", "--inh-caps=-all"]
+    target = closed / f"x.{suffix}"
+    done = subprocess.run(
+        [*drop, *LSKEL, command, str(example("hello")), "-o", str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"lskel: {target}: cannot be written: Permission denied\n"
 
 
 @pytest.mark.kernel

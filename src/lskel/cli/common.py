@@ -92,8 +92,10 @@ def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -
 
 def same_file(source: str, output: str) -> bool:
     """Whether writing the output would overwrite what it is made from."""
-    paths = Path(source), Path(output)
-    return all(path.is_file() for path in paths) and paths[0].samefile(paths[1])
+    try:
+        return Path(source).samefile(output) and Path(output).is_file()
+    except OSError:  # one of them does not exist, or is not to be seen; reading or writing says so
+        return False
 
 
 def print_json(value: Any) -> None:

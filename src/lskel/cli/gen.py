@@ -99,7 +99,7 @@ def command(
     for source in objects:
         if same_file(source, output):
             raise UsageError(f"{output}: would overwrite the object itself")
-    into_directory = output.endswith("/") or Path(output).is_dir()
+    into_directory = output.endswith("/") or _is_directory(output)
     language = Language(lang) if lang else language_of(output)
     options = SkeletonOptions(
         embed=runtime == "embed",
@@ -114,6 +114,13 @@ def command(
     by_name = [*generation.for_one, *(["--event-type"] if event_types else [])]
     only_for_one("gen", by_name, objects)
     return _many(objects, Path(output), how, as_json)
+
+
+def _is_directory(output: str) -> bool:
+    try:
+        return Path(output).is_dir()
+    except OSError:  # it is not to be seen; writing says so
+        return False
 
 
 class _How(NamedTuple):

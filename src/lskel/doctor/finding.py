@@ -83,12 +83,17 @@ def _says_no(line: Line | None) -> bool:
 
 def not_asked(lacking: Line) -> Finding:
     """Of what needs a line that is not well; one that was not asked itself passes that on."""
-    if lacking.finding.said.startswith(_NOT_ASKED):
+    if was_not_asked(lacking.finding):
         return lacking.finding
-    return unknown(f"{_NOT_ASKED} '{lacking.title}'", f"as for '{lacking.title}'")
+    return unknown(f"{NOT_ASKED}: it needs '{lacking.title}'", f"as for '{lacking.title}'")
 
 
-_NOT_ASKED = "not asked: it needs"
+def was_not_asked(finding: Finding) -> bool:
+    """Whether a probe was not run, for want of another."""
+    return finding.said.startswith(NOT_ASKED)
+
+
+NOT_ASKED = "not asked"
 
 
 def answered(run: Callable[[], Finding]) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from lskel.doctor.diagnosis import What
-from lskel.doctor.finding import Answer, Finding
+from lskel.doctor.finding import NOT_ASKED, Answer, Finding, Line, was_not_asked
 from lskel.doctor.object import ObjectReport
 from lskel.doctor.report import Report
 
@@ -40,10 +40,21 @@ def tables(report: Report) -> Iterator[Table]:
             named = [("types of maps", line.title, line.finding) for line in section.lines]
             yield Table(section.title, tuple(gathered(named)))
         else:
-            rows = (Row(f.answer, title, f.said, f.remedy) for _, title, f in section.lines)
-            yield Table(section.title, tuple(rows))
+            yield Table(section.title, tuple(_rows(section.lines)))
     kinds = [(kind.group, kind.name, kind.finding) for kind in report.attach]
     yield Table("Attach kinds", tuple(gathered(kinds)))
+
+
+def _rows(lines: Iterable[Line]) -> Iterator[Row]:
+    """A row a line; but those that were not asked for the same reason are one, the last."""
+    left: list[tuple[str, str, Finding]] = []
+    for _, title, finding in lines:
+        if was_not_asked(finding):
+            said = finding.said.removeprefix(f"{NOT_ASKED}: ")
+            left.append((NOT_ASKED, title, finding._replace(said=said, remedy="")))
+        else:
+            yield Row(finding.answer, title, finding.said, finding.remedy)
+    yield from gathered(left)
 
 
 def object_tables(report: ObjectReport) -> Iterator[Table]:
@@ -72,4 +83,5 @@ def gathered(named: Iterable[tuple[str, str, Finding]]) -> Iterator[Row]:
         together.setdefault((group, finding), []).append(name)
     for (group, finding), names in together.items():
         said = ": ".join(filter(None, (", ".join(names), finding.said)))
-        yield Row(finding.answer, group, said, finding.remedy)
+        remedy = "" if was_not_asked(finding) else finding.remedy  # that of what it needs
+        yield Row(finding.answer, group, said, remedy)
