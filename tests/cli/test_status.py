@@ -72,6 +72,43 @@ def test_output_out_of_reach(tmp_path: Path, command: str, suffix: str) -> None:
     assert done.stderr == f"lskel: {target}: cannot be written: Permission denied\n"
 
 
+@pytest.mark.parametrize("command", ["inspect", "trace", "explain --json", "gen -o -"])
+def test_output_closed(command: str) -> None:
+    words = f"lskel {command} {example('hello')}"
+    assert in_bash(f"{words} >&-") == 1
+    assert in_bash(f"{words} >/dev/full") == 1
+
+
+def test_closed_output_that_is_not_used(tmp_path: Path) -> None:
+    assert in_bash(f"lskel gen {example('hello')} -o {tmp_path}/x.lskel >&-") == 0
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("command", ["load", "run", "doctor"])
+def test_log_is_not_written_over_the_object(tmp_path: Path, command: str) -> None:
+    bad = tmp_path / "bad.o"
+    bad.write_bytes(compile_bpf(REFUSED))
+    before = bad.read_bytes()
+    assert status(command, bad, "--log-file", bad) in (1, 2)
+    assert bad.read_bytes() == before
+
+
+@pytest.mark.kernel
+def test_log_that_cannot_be_written(tmp_path: Path) -> None:
+    """What the load says is still said."""
+    bad = tmp_path / "bad.o"
+    bad.write_bytes(compile_bpf(REFUSED))
+    done = subprocess.run(
+        [*LSKEL, "load", str(bad), "--log-file", str(tmp_path / "no" / "log")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "BPF_PROG_LOAD of program 'bad'" in done.stderr
+    assert f"{tmp_path}/no/log: cannot be written: No such file" in done.stderr
+
+
 @pytest.mark.kernel
 def test_refused(tmp_path: Path) -> None:
     bad = tmp_path / "bad.o"

@@ -102,6 +102,8 @@ def main(args: list[str] | None = None) -> int:
     gc.disable()
     words = sys.argv[1:] if args is None else args
     failure = FAILURES.get(words[0] if words else "", Status.FAILURE)
+    if sys.stdout is None:  # closed; what writes to this is told so
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY))
     try:
         if (typed := os.environ.get(TYPED)) is not None:
             from lskel.cli.completion import answer
@@ -111,8 +113,7 @@ def main(args: list[str] | None = None) -> int:
         # Not by `main` of click: it has exit statuses of its own.
         with cli.make_context("lskel", list(words)) as ctx:
             status: Any = cli.invoke(ctx)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return int(status or Status.OK)
     except LskelError as error:
         show_error(error)
@@ -131,7 +132,7 @@ def main(args: list[str] | None = None) -> int:
         return Status.BROKEN_PIPE
     except OSError as error:
         # Of output alone: what reads inputs and calls the kernel raises LskelError.
-        click.echo(f"lskel: standard output: {error.strerror}", err=True)
+        click.echo(f"lskel: standard output: {error.strerror or 'it is closed'}", err=True)
         _close_output()
         return failure
 

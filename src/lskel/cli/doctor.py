@@ -56,6 +56,7 @@ def command(
         if (generation, options) != (Generation(), DEFAULTS):
             raise UsageError("these options are for an object", hint="lskel doctor OBJ|X.lskel")
         return _machine(as_json)
+    failures.check_log_file((source,))
     return _object(*to_run(source, generation, options), failures, as_json)
 
 

@@ -64,7 +64,7 @@ def command(
     What each byte of the loader's data is; its operations, what they use of each other and the
     calls they make; the programs' instructions beside their source; sizes; and where --measure is
     given, durations. The page is one file and asks no network for anything. An object that lskel
-    cannot load is shown as far as it goes, with what is wrong.
+    can open but not load is shown as far as it goes, with what is wrong.
 
     \b
     Example:
@@ -73,12 +73,14 @@ def command(
         lskel explain new.bpf.o --against old.bpf.o -o changes.html
         lskel explain hello.bpf.o --json | jq .ops
     """
+    is_named = output is not None
     output = output or (STDIN if as_json else f"{default_name(source)}.html")
-    if same_file(source, output):
-        raise UsageError(f"{output}: would overwrite {source}")
+    names = (source,) if against is None else (source, against)
+    for name in names:
+        if same_file(name, output):
+            raise UsageError(f"{output}: would overwrite {name}")
     if options.pin_root != PIN_ROOT and not measure:
         raise UsageError("--pin-root has no meaning without --measure", hint="leave it out")
-    names = (source,) if against is None else (source, against)
     files = [(read(name), name) for name in names]
     kinds = [kind_of(data) for data, _ in files]
     inputs = [
@@ -98,6 +100,8 @@ def command(
         click.echo(content, nl=False)
     else:
         write_whole(output, content)
+        if not is_named:
+            click.echo(f"written to {output}", err=True)
 
 
 def _given(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from lskel.cli.common import gathered
-from lskel.errors import ReplayError
+from lskel.cli import offers
+from lskel.cli.common import gathered, same_file
+from lskel.errors import ReplayError, UsageError
 from lskel.loader.model import Loader
+from lskel.output import write_whole
 
 if TYPE_CHECKING:
     from lskel.verifier.explanation import Explanation
@@ -18,11 +20,30 @@ if TYPE_CHECKING:
 _MORE = "-v prints them, --log-file FILE writes them to a file"
 
 
+class LogFile:
+    """The file of --log-file, which gets the logs of all that fails."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lines: list[str] = []
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Write it with one more log; UsageError where it cannot be written."""
+        self._lines += lines
+        write_whole(self.path, "".join(f"{line}\n" for line in self._lines).encode())
+
+
 class Failures(NamedTuple):
     """What is to be told when loading fails."""
 
     verbose: bool
-    log_file: TextIO | None
+    log_file: LogFile | None
+
+    def check_log_file(self, sources: Sequence[str]) -> None:
+        """UsageError where the log would be written over one of the sources."""
+        for source in sources:
+            if self.log_file is not None and same_file(source, self.log_file.path):
+                raise UsageError(f"--log-file {self.log_file.path}: would overwrite {source}")
 
     @contextmanager
     def explained(self, loader: Loader) -> Iterator[None]:
@@ -45,21 +66,28 @@ class Failures(NamedTuple):
         if self.verbose:
             yield from marked(name, error.log)
         if self.log_file is not None:
-            self.log_file.writelines(f"{line}\n" for line in marked(name, error.log))
+            try:
+                self.log_file.add(marked(name, error.log))
+            except UsageError as failure:  # what failed first is still the one to be told
+                yield f"  the log is not in a file: {failure}"
         elif not self.verbose:
             yield f"  {len(error.log)} lines of log: {_MORE}"
 
 
+def _failures(verbose: bool, log_file: str | None) -> Failures:
+    return Failures(verbose, None if log_file is None else LogFile(log_file))
+
+
 failure_options = gathered(
     "failures",
-    Failures,
+    _failures,
     click.option(
         "-v", "--verbose", is_flag=True, help="On failure, print the verifier's whole log."
     ),
     click.option(
         "--log-file",
-        type=click.File("w", encoding="utf-8", lazy=True),
         metavar="FILE",
+        shell_complete=offers.files,
         help="On failure, write the verifier's whole log to FILE.",
     ),
 )

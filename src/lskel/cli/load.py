@@ -85,6 +85,7 @@ def command(
     """
     if replay == SIMULATOR and (pin is not None or options.pin_root != PIN_ROOT):
         raise UsageError("the simulator has no pins", hint="leave out --pin and --pin-root")
+    failures.check_log_file(sources)
     only_for_one("load", [*generation.for_one, *for_one(options)], sources)
     is_one = len(sources) == 1
     reports: list[dict[str, Any]] = []

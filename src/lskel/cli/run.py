@@ -104,6 +104,7 @@ def command(
     """
     by_name = ["--event"] if event_types else []
     by_name += ["--attach"] if attach else []
+    failures.check_log_file(sources)
     only_for_one("run", [*generation.for_one, *for_one(options), *by_name], sources)
     types, places = pairs(event_types, "MAP=TYPE"), pairs(attach, _PLACE)
     out = (_Json if as_json else _Text)(labels(sources))

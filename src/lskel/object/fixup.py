@@ -65,7 +65,10 @@ def _fix_datasec(
         var = btf.get(info.type, t.Var)
         if var.linkage != t.VarLinkage.STATIC:
             if var.name not in offsets:
-                raise BadObject(f"variable '{var.name}' has no ELF symbol")
+                raise BadObject(
+                    f"variable '{var.name}' has no ELF symbol",
+                    hint="if another object defines it, link them (bpftool gen object)",
+                )
             info = info._replace(offset=offsets[var.name])
         if info.offset + info.size > section.size:
             raise BadObject(
