@@ -114,7 +114,6 @@ def test_what_cannot_be_generated_is_a_page_all_the_same(tmp_path: Path) -> None
         (["nope.o"], "nope.o: No such file"),
         ([example("hello"), "-o", "no/such/place.html"], "no/such/place.html: cannot be written"),
         ([example("hello"), "-o", example("hello")], "would overwrite"),
-        ([example("hello"), "--against", example("syscount"), "-o", example("syscount")], "would"),
         ([example("hello"), "--pin-root", "x"], "--pin-root has no meaning without --measure"),
         ([example("hello"), "--against", "nope.o"], "nope.o: No such file"),
         ([example("hello"), "--set", "bss.nope=1"], "nope"),
@@ -127,6 +126,19 @@ def test_refusals(arguments: list[str | Path], message: str, tmp_path: Path) -> 
     assert message in err and err.startswith("lskel: ") and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     assert example("hello").read_bytes() == before
+
+
+def test_the_other_is_not_written_over(tmp_path: Path) -> None:
+    other = tmp_path / "other.o"
+    other.write_bytes(example("syscount").read_bytes())
+    _, err = lskel("explain", example("hello"), "--against", other, "-o", other, status=1)
+    assert "would overwrite" in err
+    assert other.read_bytes() == example("syscount").read_bytes()
+
+
+def test_a_page_that_was_not_named_is_told(tmp_path: Path) -> None:
+    _, err = lskel("explain", example("hello"), cwd=tmp_path)
+    assert err == "written to hello.html\n"
 
 
 def test_header_alone_is_refused(tmp_path: Path, run: Run) -> None:
