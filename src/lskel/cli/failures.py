@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import click
 
 from lskel.cli.common import gathered
-from lskel.errors import ReplayError
+from lskel.errors import ReplayError, printable
 from lskel.loader.model import Loader
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Failures(NamedTuple):
         name = explanation.program
         yield from explanation_lines(explanation)
         if self.verbose:
-            yield from marked(name, error.log)
+            yield from log_lines(name, error.log)
         if self.log_file is not None:
             self.log_file.writelines(f"{line}\n" for line in marked(name, error.log))
         elif not self.verbose:
@@ -78,3 +78,10 @@ def explanation_lines(explanation: Explanation) -> Sequence[str]:
         Tone.CODE: {"fg": "green"},
     }
     return list(render(explanation, lambda text, tone: click.style(text, **styles[tone])))
+
+
+def log_lines(program: str, lines: Sequence[str]) -> Iterator[str]:
+    """A whole log for a terminal: objects put names and source lines into it."""
+    from lskel.verifier.logs import marked
+
+    return (printable(line.expandtabs()) for line in marked(program, lines))

@@ -24,7 +24,7 @@ _SEEM_NUMBERS = ("untyped-pointer", "argument-type")
 _ENTERS = ("_lock", "_disable", "_save", "_irqsave")
 _LEAVES = ("_unlock", "_enable", "_restore", "_irqrestore")
 # A variable gets what a function returns.
-_ASSIGNED = re.compile(r"(\w+)\s*=\s*(?:\([^()]*\)\s*)?(\w+)\s*\(")
+_ASSIGNED = re.compile(r"\b(\w+)\s*=\s*(?:\([^()]*\)\s*)?(\w+)\s*\(")
 
 
 def explain(

@@ -24,7 +24,7 @@ from lskel.verifier.walk import (
 _MOST = 3
 # Causes where what matters is the number that was added to a pointer.
 _BY_OFFSET = ("unbounded-access", "out-of-bounds", "negative-index", "packet-bounds")
-_NAMED = re.compile(r"\bR(\d+)\b")
+_NAMED = re.compile(r"\bR(\d{1,3})\b")
 _POINTERS_TO_MAPS = ("map_value", "map_key", "map_ptr")
 
 
