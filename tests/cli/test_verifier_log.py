@@ -42,6 +42,22 @@ def test_text() -> None:
     assert LOG.read_text() in out
 
 
+def test_nothing_moves_the_terminal(tmp_path: Path) -> None:
+    """Objects put source lines into logs; a file gets them as they are."""
+    title = "\x1b]0;pwn\x07"
+    log = tmp_path / "log"
+    log.write_text(LOG.read_text().replace("*seen += 1;", f"*seen += 1;{title}"))
+    out, _ = lskel("verifier-log", log, "-v")
+    assert "\x1b" not in out and "\x07" not in out and r";\x1b]0;pwn\x07 /* F" in out
+    lines = tuple(log.read_text().splitlines())
+    error = ReplayError("refused", errno=13, op=BROKEN.loader().trace.programs[0].op, log=lines)
+    with (tmp_path / "copy").open("w+") as file:
+        told = click.unstyle("\n".join(Failures(True, file).details(BROKEN.loader(), error)))
+        file.seek(0)
+        assert title in file.read()
+    assert r"\x1b]0;pwn\x07" in told and "\x1b" not in told and "\x07" not in told
+
+
 def test_of_an_object(refused: Path, tmp_path: Path) -> None:
     """With the object, or its bundle, the column is known, and what the log does not name."""
     bundle = tmp_path / "count.lskel"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lskel.verifier.causes import Place
+from lskel.verifier.entries import SourceText
 from lskel.verifier.explain import explain
 from lskel.verifier.explanation import Explanation
 from lskel.verifier.render import render
@@ -25,21 +26,27 @@ def check(program: Broken, refusal: Refusal, release: str) -> list[str]:
     wrong = _check(program, explain(refusal.log, source=loader), numbered=True)
     explained = explain(refusal.log)
     # Without the object nobody knows lines of what the verifier did not walk.
-    if explained.cause and explained.cause.place is Place.INSN and explained.spot:
+    if explained.cause and explained.cause.place is Place.INSN and _source(explained):
         numbered = version_of(release) >= _NUMBERS_LINES
-        if explained.spot.source is not None:
-            wrong += _check(program, explained, numbered=numbered)
-    elif explained.cause is None or explained.cause.id != program.cause:
-        wrong.append(f"{program.name}: without the object: {explained.cause}")
+        wrong += _check(program, explained, numbered=numbered)
+    elif (cause := _cause(explained)) != program.cause:
+        wrong.append(f"{program.name}: without the object: cause {cause}")
     return wrong
+
+
+def _cause(explained: Explanation) -> str | None:
+    return explained.cause.id if explained.cause else None
+
+
+def _source(explained: Explanation) -> SourceText | None:
+    return explained.spot.source if explained.spot else None
 
 
 def _check(program: Broken, explained: Explanation, *, numbered: bool) -> list[str]:
     wrong = []
-    cause = explained.cause.id if explained.cause else None
-    if cause != program.cause:
+    if (cause := _cause(explained)) != program.cause:
         wrong.append(f"cause {cause} of: {explained.message}")
-    source = explained.spot.source if explained.spot else None
+    source = _source(explained)
     line = None if source is None else source.line
     if line != (program.line if numbered or program.line is None else 0):
         wrong.append(f"line {line}")

@@ -7,7 +7,7 @@ import string
 
 import pytest
 
-from lskel.verifier.causes import CAUSES, STALE, cause_of, match
+from lskel.verifier.causes import CAUSES, NULLABLE, STALE, cause_of, match
 from lskel.verifier.patterns import slots
 from tests.verifier import documents
 
@@ -24,7 +24,7 @@ def test_ids_and_texts() -> None:
         assert cause.explanation.endswith((".", ")")) and cause.suggestion
         assert len(cause.explanation) + len(cause.suggestion) < 380, cause.id
         assert len(cause.example.splitlines()) <= 2
-        assert cause.messages or cause.id == STALE
+        assert cause.messages or cause.id in (STALE, NULLABLE)
 
 
 def test_no_message_twice() -> None:
@@ -66,6 +66,31 @@ def test_no_message_twice() -> None:
             "return-value",
             {"place": "program exit", "reg": "0"},
         ),
+        *(
+            (message, "privilege", {"reg": "3"} if " comparison" in message else {})
+            for message in (
+                "R3 pointer comparison prohibited",
+                "R3 variable stack access prohibited for !root, var_off=(0x0; 0xf) off=-16",
+                "R3 stack pointer arithmetic goes out of range, prohibited for !root",
+                "R3 variable offset stack access prohibited for !root, var_off=(0x0; 0xf)",
+                "R3 pointer arithmetic of map value goes out of range, prohibited for !root",
+                "uninit stack in range of var-offset write prohibited for !root; insn 3, ptr off",
+                "R3 has unknown scalar with mixed signed bounds, pointer arithmetic with it "
+                "prohibited for !root",
+                "R3 could not be pushed for speculative verification, pointer arithmetic with it "
+                "prohibited for !root",
+            )
+        ),
+        ("invalid size of register fill", "partial-pointer", {}),
+        ("attempt to corrupt spilled pointer on stack", "partial-pointer", {}),
+        (
+            "workqueue pointer in R1 map_uid=1 doesn't match map pointer in R2 map_uid=2",
+            "other-map",
+            {},
+        ),
+        ("invalid zero-sized read", "zero-size", {}),
+        ("the call stack of 9 frames is too deep", "call-depth", {"number": "9"}),
+        ("the call stack of 9 frames is too deep !", "global-call-depth", {"number": "9"}),
         ("R0 leaks addr as return value", "pointer-leak", {"reg": "0"}),
         ("div by zero", "division", {}),
         ("kernel subsystem misconfigured verifier", "kernel-bug", {}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,6 +64,13 @@ TEXTS = [path.read_text() for path in sorted(LOGS.glob("*.txt"))]
         ("regs=4 stack=0 before 8: (bf) r4 = r5", [Note("regs=4 stack=0 before 8: (bf) r4 = r5")]),
         ("frame 0: propagating r6,r7", [Note("frame 0: propagating r6,r7")]),
         ("processed 9 insns (limit 10)", [Note("processed 9 insns (limit 10)")]),
+        (
+            "expected prog array map for tail callprocessed 3 insns (limit 1000000)",
+            [
+                Message("expected prog array map for tail call"),
+                Note("processed 3 insns (limit 1000000)"),
+            ],
+        ),
         ("Validating f() func#1...", [Note("Validating f() func#1...")]),
         ("caller:", [Note("caller:")]),
         ("old state: R0=1", [Note("old state: R0=1")]),
@@ -142,7 +151,15 @@ PIECES = st.sampled_from(
     + ["from 1 to 0:", "from 3 to 3: R1=", "0: (85) call pc+1", "1: (95) exit", "caller:", "8: R"]
     + ["5: (79) r1 = *(u64 *)(r10 -8)", "6: (0f) r1 += r1", "prog 'x': -- BEGIN PROG LOAD LOG --"]
 )
-LINES = st.lists(st.one_of(PIECES, st.text(max_size=60), st.builds(str.__add__, PIECES, PIECES)))
+# More digits than int() takes, in place of any number.
+DIGITS = st.builds(
+    lambda text, digits: re.sub(r"(?<=\d)(?=\D|$)", digits, text),
+    PIECES,
+    st.sampled_from(["9" * 5000, "f" * 5000, "9" * 15, "\u0663" * 20, "0" * 30]),
+)
+LINES = st.lists(
+    st.one_of(PIECES, DIGITS, st.text(max_size=60), st.builds(str.__add__, PIECES, PIECES))
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -155,3 +172,54 @@ def test_nothing_raises(lines: list[str]) -> None:
         text = list(render(explained))
         assert len(text) <= 30
         assert all(line.isprintable() for line in text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"R{'9' * 5000} invalid mem access 'scalar'",
+        f"; x @ a.c:{'9' * 5000}",
+        f"{'9' * 5000}: (95) exit",
+        f"from {'9' * 5000} to 1: R0=1",
+        f"infinite loop detected at insn {'9' * 5000}",
+        f"1: (79) r{'9' * 5000} = *(u64 *)(r1 +8)",
+        f"1: (85) call {'9' * 5000}",
+        f"1: (79) r1 = *(u64 *)(r1 +8) ; R1=fp-{'9' * 5000}",
+        "1: (79) r1 = *(u64 *)(r1 +8) ; R1=fp-",
+        f"1: (79) r1 = *(u64 *)(r1 +8) ; R1=0x{'f' * 5000}",
+        f"1: (79) r1 = *(u64 *)(r1 +8) ; R1=scalar(umax={'9' * 5000},smin=0x{'f' * 5000})",
+        f"1: (79) r1 = *(u64 *)(r1 +8) ; frame{'9' * 5000}: R1=1",
+    ],
+)
+def test_more_digits_than_a_number_has(line: str) -> None:
+    lines = ["0: R1=ctx() R10=fp0", line, "2: (79) r0 = *(u64 *)(r1 +0)", "R1 !read_ok"]
+    for given_lines in (lines, lines[:2], [*lines[:3], line]):
+        explained = explain(given_lines)
+        assert isinstance(to_json(explained), dict) and list(render(explained))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"1: (b7) r0 = 0{' ' * 60_000}x",
+        f"1: (b7) r0 = 0 {' 7:' * 30_000}",
+        f"1: (79) r0 = *(u64 *)(r1 +0) ; R1=scalar({',' * 60_000}",
+        f"1: (79) r0 = *(u64 *)(r1 +0) ; R1=scalar({'(' * 60_000}",
+        f"; {'x' * 60_000}",
+        f"; {' @ a:1' * 10_000} ",
+        f"; a{' ' * 60_000}= b{' ' * 60_000}",
+        f"from 1 to 2: {' 1:' * 30_000}",
+        f"R1 is of type {' but' * 20_000}",
+        f"R1{' pointer arithmetic on' * 5_000}",
+        f"At {'the register R1 ' * 5_000}",
+        f"{'processed ' * 10_000}",
+        f"func '{chr(39) * 60_000}",
+    ],
+)
+def test_long_lines_end(line: str) -> None:
+    """Expressions that go back and forth would take hours."""
+    lines = [line, "2: (79) r0 = *(u64 *)(r1 +0)", "R1 invalid mem access 'map_value_or_null'"]
+    for given_lines in (lines, [*lines[1:], line], ["; x = f()", "1: (85) call f", *lines]):
+        explained = explain(given_lines)
+        assert list(render(explained))
+        find_logs("\n".join(given_lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from lskel.errors import NotFound
+from lskel.runtime.failure import summary
 from lskel.verifier.explain import explain
 from lskel.verifier.explanation import Explanation
 from lskel.verifier.logs import find_logs, logs_of, marked
+from lskel.verifier.places import Places
+from lskel.verifier.program import program_of, programs
 from lskel.verifier.render import render
+from lskel.verifier.walk import walk
 from tests.conftest import lacking
 from tests.verifier.broken import broken
 from tests.verifier.refusals import refusal
@@ -118,6 +123,28 @@ def test_of_two_files() -> None:
     said = " ".join(" ".join(render(explain(log.lines))).split())
     assert "*seen += 1;" in said and "__u64 *seen" not in said
     assert "from bpf_map_lookup_elem (lookup.h:5)" in said
+
+
+def test_message_without_an_end_of_line() -> None:
+    """The statistics follow in the same line, and end the log."""
+    end = "expected prog array map for tail callprocessed 3 insns (limit 1000000)"
+    first, second = find_logs(f"0: (85) call bpf_tail_call#12\n{end}\n0: (95) exit\nR0 !read_ok")
+    told = explain(first.lines)
+    assert told.message == "expected prog array map for tail call"
+    assert told.cause and told.cause.id == "map-type"
+    assert second.lines == ("0: (95) exit", "R0 !read_ok")
+    assert summary(first.lines) == told.message
+
+
+def test_walked_most() -> None:
+    """Lines that the log lacks are those of the object."""
+    program = next(program for program in broken() if program.name == "null_check_map")
+    text = (LOGS / "linux-6.18.txt").read_text()
+    (log,) = find_logs(re.sub(r"(?m)^; .*\n", "", text))
+    walked = walk(log.entries())
+    assert Places(walked, None).hottest() == ""
+    of_object = program_of(programs(program.loader()), "count", [s.insn for s in walked.steps])
+    assert "null_check_map.c:17 (" in Places(walked, of_object).hottest()
 
 
 def test_no_message() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
+import lskel
 from lskel.verifier.causes import CAUSES
 from lskel.verifier.explain import explain
 from lskel.verifier.render import render
+from tests.build.clang import compile_bpf
+from tests.cli.test_commands import LSKEL
 from tests.verifier.broken import Broken, broken
 from tests.verifier.expected import check
 from tests.verifier.refusals import refusal
@@ -44,6 +49,8 @@ def test_cause_and_line(program: Broken) -> None:
         "negative_index": ("; the address of 'table'", "loaded"),
         "stack_of_two": ("outer uses 304 bytes of stack", "combined stack size of 2 calls is"),
         "too_many_branches": ("walked most: too_many_branches.c:",),
+        "recursion": (", function factorial, program count",),
+        "global_function": ("whatever its callers pass", "__arg_nonnull", "if (!argument)"),
         "context_as_buffer": ("= R2: argument 2, the program's context",),
     }.items(),
 )
@@ -53,6 +60,35 @@ def test_what_else_is_told(name: str, parts: tuple[str, ...]) -> None:
     loader = program.loader()
     text = "\n".join(render(explain(refusal(loader).log, source=loader)))
     assert [part for part in parts if part not in text] == [], text
+
+
+# Right, but for CAP_PERFMON.
+COMPUTED_OFFSET = """
+SEC("socket")
+int count(struct __sk_buff *skb)
+{
+	char digits[16] = {};
+
+	digits[skb->len & 15] = 1;
+	asm volatile("" ::"r"(&digits[0]) : "memory");
+	return digits[skb->mark & 15];
+}
+"""
+
+
+@pytest.mark.kernel
+def test_without_a_capability(tmp_path: Path) -> None:
+    """It is not the program that is blamed."""
+    path = tmp_path / "count.bpf.o"
+    path.write_bytes(compile_bpf(COMPUTED_OFFSET))
+    assert refusal(lskel.generate(lskel.open_object(path))) == ("", ())
+    capabilities = "--bounding-set=-all,+bpf,+net_admin,+dac_override"
+    command = [*LSKEL, "load", "--replay", "direct", str(path)]
+    done = subprocess.run(
+        ["setpriv", capabilities, "--inh-caps=-all", *command], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "error[privilege]: " in done.stderr, done.stderr
+    assert "with CAP_PERFMON besides CAP_BPF" in done.stderr
 
 
 def test_the_usual_kinds_are_there() -> None:

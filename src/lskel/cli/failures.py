@@ -10,7 +10,7 @@ import click
 
 from lskel.cli import offers
 from lskel.cli.common import gathered, same_file
-from lskel.errors import ReplayError, UsageError
+from lskel.errors import ReplayError, UsageError, printable
 from lskel.loader.model import Loader
 from lskel.output import write_whole
 
@@ -64,7 +64,7 @@ class Failures(NamedTuple):
         name = explanation.program
         yield from explanation_lines(explanation)
         if self.verbose:
-            yield from marked(name, error.log)
+            yield from log_lines(name, error.log)
         if self.log_file is not None:
             try:
                 self.log_file.add(marked(name, error.log))
@@ -106,3 +106,10 @@ def explanation_lines(explanation: Explanation) -> Sequence[str]:
         Tone.CODE: {"fg": "green"},
     }
     return list(render(explanation, lambda text, tone: click.style(text, **styles[tone])))
+
+
+def log_lines(program: str, lines: Sequence[str]) -> Iterator[str]:
+    """A whole log for a terminal: objects put names and source lines into it."""
+    from lskel.verifier.logs import marked
+
+    return (printable(line.expandtabs()) for line in marked(program, lines))

@@ -6,13 +6,13 @@ import click
 
 from lskel.cli import offers
 from lskel.cli.common import json_option, print_json
-from lskel.cli.failures import explanation_lines
+from lskel.cli.failures import explanation_lines, log_lines
 from lskel.cli.generation import Generation
 from lskel.cli.sources import open_source, read
 from lskel.errors import at
 from lskel.verifier.explain import explain
 from lskel.verifier.explanation import to_json
-from lskel.verifier.logs import logs_of, marked
+from lskel.verifier.logs import logs_of
 
 
 @click.command("verifier-log")
@@ -63,5 +63,5 @@ def command(
             click.echo()
         for line in explanation_lines(explanation):
             click.echo(line)
-        for line in marked(explanation.program, item.lines) if verbose else ():
+        for line in log_lines(explanation.program, item.lines) if verbose else ():
             click.echo(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from lskel.errors import ReplayError
 from lskel.runtime.permissions import why_refused
@@ -11,6 +12,8 @@ from lskel.runtime.syscall import errno_name
 
 # Lines that end a verifier's log and say nothing of the cause.
 _STATISTICS = ("processed ", "verification time", "stack depth", "peak_states", "max_states")
+# A message that has no end of line is followed by them.
+_FOLLOWING = re.compile(r"processed \d+ insns.*")
 _STATES = ("cur state:", "old state:")
 
 # The call that the kernel, as libbpf, puts where a CO-RE relocation failed: helper 0xbad2310
@@ -71,5 +74,5 @@ def summary(log: tuple[str, ...]) -> str:
     """The last line of a log that tells of the cause; empty where there is none."""
     for line in reversed(log):
         if line.strip() and not line.startswith(_STATISTICS + _STATES):
-            return line.strip()
+            return _FOLLOWING.sub("", line).strip()
     return ""

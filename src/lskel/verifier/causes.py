@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from lskel.verifier.patterns import slots
 
-# The cause that follows from more than the message, and one where a register holds nothing.
+# The causes that follow from more than the message, and one where a register holds nothing.
 STALE = "stale-pointer"
+NULLABLE = "nullable-argument"
 UNSET = "uninitialized-register"
 
 
@@ -109,6 +110,28 @@ CAUSES: tuple[Cause, ...] = (
         "if (symbol) ...",
     ),
     Cause(
+        "privilege",
+        "who loads the program lacks a capability",
+        "The program may be right. Without CAP_PERFMON the verifier forbids what could tell "
+        "addresses of the kernel, and stack accesses at computed offsets; some things need "
+        "CAP_SYS_ADMIN or CAP_SYS_BOOT.",
+        "Load as root, or with CAP_PERFMON besides CAP_BPF.",
+        _said(
+            "*prohibited for !root*",
+            Said("R{reg} tried to * from different maps*", "before 5.12"),
+            "R{reg} pointer comparison prohibited",
+            "R{reg} pointer -= pointer prohibited",
+            "R{reg} pointer arithmetic prohibited",
+            "R{reg} partial copy of pointer",
+            "R{reg} sign-extension part of pointer",
+            "spilled ptr in range of var-offset stack write*",
+            "*allowed for CAP_BPF and CAP_SYS_ADMIN",
+            "* access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN",
+            "destructive kfunc calls require CAP_SYS_BOOT *",
+            "CAP_BPF and CAP_PERFMON are required to use arena",
+        ),
+    ),
+    Cause(
         "null-check",
         "a pointer that may be NULL is used without a check",
         "What this pointer comes from returns NULL when it fails. The verifier wants to see a "
@@ -124,6 +147,16 @@ CAUSES: tuple[Cause, ...] = (
             "R{reg} is of type *or_null* but * is expected",
         ),
         "if (!pointer)\n    return 0;",
+    ),
+    Cause(
+        NULLABLE,
+        "an argument of a function is used without a check for NULL",
+        "A function that is not static is verified by itself: whatever its callers pass, each "
+        "pointer among its arguments may be NULL.",
+        "Compare the argument with NULL before it is used, or declare it __arg_nonnull (since "
+        "6.8): then the callers are checked.",
+        (),
+        "if (!argument)\n    return 0;",
     ),
     Cause(
         "negative-index",
@@ -149,7 +182,6 @@ CAUSES: tuple[Cause, ...] = (
             "R{reg} unbounded memory access*",
             "math between {type} pointer and register with unbounded min value is not allowed",
             "invalid unbounded variable-offset* stack R{reg}*",
-            "R{reg} has unknown scalar with mixed signed bounds*",
         ),
         "if (index >= SIZE)\n    return 0;    /* or: index &= SIZE - 1, for a power of 2 */",
     ),
@@ -223,11 +255,7 @@ CAUSES: tuple[Cause, ...] = (
             "invalid* stack R{reg} off={off} access_size=*",
             "invalid variable-offset* stack R{reg}*",
             "invalid stack type R{reg} off={off} access_size=*",
-            "R{reg} variable stack access prohibited for !root*",
             "variable offset stack pointer cannot be passed into helper function*",
-            "spilled ptr in range of var-offset stack write*",
-            "uninit stack in range of var-offset write prohibited for !root*",
-            "R{reg}* variable offset stack access prohibited for !root*",
         ),
     ),
     Cause(
@@ -266,6 +294,7 @@ CAUSES: tuple[Cause, ...] = (
         "Check that the size is greater than 0.",
         _said(
             "R{reg} invalid zero-sized read*",
+            Said("invalid zero-sized read", "since 6.8"),
             Said("invalid access to map value, value_size={size} off={off} size=0", "before 6.8"),
         ),
         "if (size == 0)\n    return 0;",
@@ -459,7 +488,6 @@ CAUSES: tuple[Cause, ...] = (
             "The sequence of {number} jumps is too complex.",
             "The sequence of {number} jumps is too complex for async cb.",
             "too many subprograms",
-            "R{reg} could not be pushed for speculative verification*",
             "insn {insn} cannot be patched due to 16-bit range",
             "too many different kernel function calls",
             "too many different module BTFs",
@@ -472,7 +500,15 @@ CAUSES: tuple[Cause, ...] = (
         "functions call each other too deeply",
         "At most 8 functions may be within each other's calls; recursion is not possible.",
         "Inline some of them (static __always_inline), or call one after the other.",
-        _said("the call stack of {number} frames is too deep*", "recursive call from *"),
+        _said("the call stack of {number} frames is too deep", "recursive call from *"),
+    ),
+    Cause(
+        "global-call-depth",
+        "functions that are not static call each other too deeply",
+        "At most 8 functions may be within each other's calls. Each of these is verified by "
+        "itself, so that this is found when all are known.",
+        "Inline some of them (static __always_inline), or call one after the other.",
+        _said("the call stack of {number} frames is too deep !"),
         place=Place.PROGRAM,
     ),
     Cause(
@@ -547,13 +583,12 @@ CAUSES: tuple[Cause, ...] = (
         "a kernel address would become visible",
         "Pointers may not be returned, or stored where users read them: they tell where the "
         "kernel's memory lies.",
-        "Store or return a value that it points to, or a number of your own.",
+        "Store or return a value that it points to, or a number of your own; with CAP_PERFMON "
+        "pointers may be stored, too.",
         _said(
             "R{reg} leaks addr *",
             "R0 leaks addr as return value",
             "leaking pointer from stack off {off}",
-            "R{reg} pointer comparison prohibited",
-            "R{reg} partial copy of pointer",
         ),
     ),
     Cause(
@@ -568,18 +603,11 @@ CAUSES: tuple[Cause, ...] = (
             "{type} pointer offset {off} is not allowed",
             "R{reg} pointer arithmetic on {type} prohibited",
             "R{reg} pointer arithmetic with {operator} operator prohibited",
-            "R{reg} pointer arithmetic prohibited",
             "R{reg} bitwise operator {operator} on pointer prohibited",
             "R{reg} 32-bit pointer arithmetic prohibited",
             "R{reg} tried to subtract pointer from scalar",
             "R{reg} subtraction from stack pointer prohibited",
             "R{reg} pointer {operator} pointer prohibited",
-            "R{reg} sign-extension part of pointer",
-            "R{reg} has pointer with unsupported alu operation*",
-            "R{reg} tried to * from different maps, paths or scalars*",
-            "R{reg} tried to * beyond pointer bounds*",
-            "R{reg} pointer arithmetic of map value goes out of range, prohibited for !root",
-            "R{reg} stack pointer arithmetic goes out of range, prohibited for !root*",
             "frame pointer is read only",
         ),
     ),
@@ -738,11 +766,29 @@ CAUSES: tuple[Cause, ...] = (
             "BPF_ST imm must be 0 when storing to kptr at off={off}",
             "off={off} doesn't point to kptr",
             "off={off} kptr isn't referenced kptr",
-            "*pointer in R1 map_uid=* doesn't match map pointer in R2 map_uid=*",
+        ),
+    ),
+    Cause(
+        "partial-pointer",
+        "only part of a pointer is stored, read or overwritten",
+        "A pointer on the stack is kept as a pointer only if all of its 8 bytes are stored and "
+        "read at once, at an address that is a multiple of 8.",
+        "Use a variable of a pointer type or of 64 bits, and copy all 8 bytes of it; look for "
+        "casts to int, and for packed structs.",
+        _said(
             "invalid size of register fill",
             "invalid size of register spill",
-            "attempt to corrupt spilled pointer on stack",
+            Said("attempt to corrupt spilled pointer on stack", "without CAP_PERFMON"),
         ),
+    ),
+    Cause(
+        "other-map",
+        "the map that is passed is not the one that the value is in",
+        "A timer or work queue is initialised together with the map whose value has it; here it "
+        "is in a value of another map.",
+        "Pass the map in which the value was looked up.",
+        _said("*pointer in R1 map_uid=* doesn't match map pointer in R2 map_uid=*"),
+        "bpf_timer_init(&value->timer, &map_of_value, CLOCK_MONOTONIC);",
     ),
     Cause(
         "dynptr",
@@ -804,7 +850,7 @@ CAUSES: tuple[Cause, ...] = (
         "Use the helper that belongs to the map's type, or another type of map.",
         _said(
             "cannot pass map_type {number} into func {func}#{number2}",
-            "invalid zero-sized read",
+            "expected prog array map for tail call",
             "map_ptr access not supported for map type {number}",
             "no direct value access support for this map type",
             "callback function not allowed for map",
@@ -850,19 +896,6 @@ CAUSES: tuple[Cause, ...] = (
             "can't * in rbtree cb",
             "arg{arg} expected pointer to func",
             "*within callback",
-        ),
-    ),
-    Cause(
-        "privilege",
-        "who loads the program lacks a capability",
-        "Without CAP_PERFMON (or CAP_SYS_ADMIN, CAP_SYS_BOOT) programs are forbidden some things.",
-        "Load as root, or with CAP_BPF and CAP_PERFMON.",
-        _said(
-            "*allowed for CAP_BPF and CAP_SYS_ADMIN",
-            "* access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN",
-            "*prohibited for !root*",
-            "destructive kfunc calls require CAP_SYS_BOOT *",
-            "CAP_BPF and CAP_PERFMON are required to use arena",
         ),
     ),
     Cause(

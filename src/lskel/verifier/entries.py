@@ -65,15 +65,18 @@ class Note(NamedTuple):
 Entry = Insn | State | SourceText | Message | Note
 
 # The value of a register or a slot of the stack: `R1=`, `R1_w=`, `fp-8=`; a frame before it.
-_VALUES = r"(?:frame\d+: ?)?(?:R\d+|fp-?\d+)(?:_[rwD]+)?="
-_INSN = re.compile(r"(\d+): \(([0-9a-f]{2})\) (.*)")
-# What follows an instruction: the values that it changed, or the state at the next one.
-_AFTER = re.compile(rf"(.*?)\s+(?:;|(\d+):(?= {_VALUES})) ?(.*)")
-_STATE = re.compile(rf"(?:(\d+): )?({_VALUES}.*)")
-_FROM = re.compile(r"from (\d+) to (\d+)(?: \(speculative execution\))?: ?(.*)")
-_SOURCE = re.compile(r"; (.*?)(?: @ ([^@]+):(\d+))?")
+_VALUES = r"(?:frame\d{1,9}: ?)?(?:R\d{1,3}|fp-?\d{1,9})(?:_[rwD]+)?="
+_INSN = re.compile(r"(\d{1,9}): \(([0-9a-f]{2})\) (.*)")
+# What follows an instruction: the values that it changed, or the state at the next one. It is
+# searched for where blanks begin, so that many of them take no longer.
+_AFTER = re.compile(rf"(?<!\s)\s+(?:;|(\d{{1,9}}):(?= {_VALUES})) ?")
+_STATE = re.compile(rf"(?:(\d{{1,9}}): )?({_VALUES}.*)")
+_FROM = re.compile(r"from (\d{1,9}) to (\d{1,9})(?: \(speculative execution\))?: ?(.*)")
+_SOURCE = re.compile(r"; (.*?)(?: @ ([^@]+):(\d{1,9}))?")
 # Kernels before 4.18 write the next instruction in the same line with a state.
-_NEXT = re.compile(r"(.*?)\s(\d+: \([0-9a-f]{2}\) .*)")
+_NEXT = re.compile(r"(.*?)\s(\d{1,9}: \([0-9a-f]{2}\) .*)")
+# Some messages have no end of line, so that the statistics follow in the same.
+_ENDED = re.compile(r"(.+?)(processed \d+ insns.*)")
 _NOTE = re.compile(
     r"""\(?\d+\ line\(s\)\ omitted|processed\ \d+\ insns|verification\ time|stack\ depth|
     insns\ processed|peak_states|
@@ -99,14 +102,14 @@ def read_line(line: str) -> Iterator[Entry]:
         return
     if found := _INSN.fullmatch(text):
         number, opcode, rest = int(found[1]), int(found[2], 16), found[3]
-        after = _AFTER.fullmatch(rest)
+        after = _AFTER.search(rest)
         if after is None:
             yield Insn(number, opcode, rest.strip())
-        elif after[2] is None:
-            yield Insn(number, opcode, after[1], after[3])
+        elif after[1] is None:
+            yield Insn(number, opcode, rest[: after.start()], rest[after.end() :])
         else:
-            yield Insn(number, opcode, after[1])
-            yield State(after[3], int(after[2]))
+            yield Insn(number, opcode, rest[: after.start()])
+            yield State(rest[after.end() :], int(after[1]))
     elif found := _STATE.fullmatch(text):
         yield State(found[2], None if found[1] is None else int(found[1]))
     elif _NOTE.match(text):
@@ -117,6 +120,9 @@ def read_line(line: str) -> Iterator[Entry]:
         yield from read_line(after[2]) if after else ()
     elif found := _SOURCE.fullmatch(text):
         yield SourceText(found[1], found[2] or "", int(found[3] or 0))
+    elif found := _ENDED.fullmatch(text):
+        yield Message(found[1])
+        yield Note(found[2])
     else:
         yield Message(text)
 

@@ -8,23 +8,25 @@ from collections.abc import Sequence
 from lskel.describe.image import Source
 from lskel.errors import BadInput, ReplayError
 from lskel.trace import ProgLoad, Trace
-from lskel.verifier.causes import STALE, Match, Place, cause_of, match
+from lskel.verifier.causes import NULLABLE, STALE, Match, Place, cause_of, match
 from lskel.verifier.entries import read_entries
 from lskel.verifier.explanation import Explanation, Register, Spot
 from lskel.verifier.places import Places, is_same_line
 from lskel.verifier.program import Program, program_of, programs
-from lskel.verifier.registers import Registers, is_signed, was_pointer
-from lskel.verifier.walk import Origin, Step, Walk, called, origin, read_by, walk
+from lskel.verifier.registers import Registers, argument, is_signed, was_pointer
+from lskel.verifier.walk import From, Origin, Step, Walk, called, origin, read_by, walk
 
 # So many calls are told of that may have made a pointer invalid.
 _CALLS = 2
 # Causes that blame a number for not being a pointer.
 _SEEM_NUMBERS = ("untyped-pointer", "argument-type")
+# These helpers take no sizes: what is of size 0 is the key or value of a map that has none.
+_OF_MAPS = "bpf_map_"
 # How functions are called that enter and leave critical sections.
 _ENTERS = ("_lock", "_disable", "_save", "_irqsave")
 _LEAVES = ("_unlock", "_enable", "_restore", "_irqrestore")
 # A variable gets what a function returns.
-_ASSIGNED = re.compile(r"(\w+)\s*=\s*(?:\([^()]*\)\s*)?(\w+)\s*\(")
+_ASSIGNED = re.compile(r"\b(\w+)\s*=\s*(?:\([^()]*\)\s*)?(\w+)\s*\(")
 
 
 def explain(
@@ -96,11 +98,23 @@ class _Explainer:
             come = origin(self._last, int(found.slots["reg"]))
             if was_pointer(come) and "scalar" in self._walk.messages[found.number]:
                 return found._replace(cause=cause_of(STALE))
+        if found.cause.id == "null-check" and self._is_argument(found, self._last):
+            return found._replace(cause=cause_of(NULLABLE))
+        if found.cause.id == "zero-size" and (called(self._last.insn) or "").startswith(_OF_MAPS):
+            return found._replace(cause=cause_of("map-type"))
         if found.cause.id == "unbounded-access":
             comes = [origin(self._last, number) for number in read_by(self._last.insn)]
             if any(map(is_signed, comes)):
                 return found._replace(cause=cause_of("negative-index"))
         return found
+
+    def _is_argument(self, found: Match, last: Step) -> bool:
+        """Whether what is blamed was given to a function that is verified by itself."""
+        numbers = [int(found.slots["reg"])] if "reg" in found.slots else []
+        if "arg" in found.slots:
+            numbers = argument(self._walk.messages[found.number], int(found.slots["arg"]))
+        comes = [origin(last, number) for number in numbers]
+        return any(come.kind is From.ENTRY and come.step is None for come in comes)
 
     def _place(self) -> tuple[Step | None, Spot | None]:
         """The step that fails, and the place to look at."""

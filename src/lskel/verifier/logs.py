@@ -122,8 +122,10 @@ class _Finder:
             self.end()
             self.logs[-1] = self.logs[-1]._replace(program=after[after.lastgroup or 0])
         elif line.strip():
-            self._lines += _led(line)
-            if line.strip().startswith(_STATISTICS):
+            led = _led(line)
+            self._lines += led
+            read = (entry for one in led for entry in read_line(one))
+            if any(isinstance(one, Note) and one.text.startswith(_STATISTICS) for one in read):
                 self.end()
 
     def end(self, *, keep_name: bool = False) -> None:

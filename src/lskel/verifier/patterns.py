@@ -9,17 +9,20 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-_NUMBER = r"-?\d+"
+# The kernel prints a message by way of a buffer of this size (BPF_VERIFIER_TMP_LOG_SIZE); what is
+# longer is none, and would take long to be matched.
+_LONGEST = 1024
+_NUMBER = r"-?\d{1,20}"
 # What names stand for; all others for any text.
 _SLOTS = {
-    "reg": r"\d+",
-    "insn": r"\d+",
-    "arg": r"\d+",
+    "reg": r"\d{1,3}",
+    "insn": r"\d{1,9}",
+    "arg": r"\d{1,3}",
     "off": _NUMBER,
     "size": _NUMBER,
     "number": _NUMBER,
     # An offset below the stack that a program has (MAX_BPF_STACK is 512).
-    "deep": r"-(?:51[3-9]|5[2-9]\d|[6-9]\d\d|\d{4,})",
+    "deep": r"-(?:51[3-9]|5[2-9]\d|[6-9]\d\d|\d{4,20})",
     # What libbpf puts for kernel functions that it does not find: it adds the relocation's number.
     "missing_kfunc": r"2002\d{6}",
 }
@@ -39,5 +42,5 @@ def _compiled(template: str) -> re.Pattern[str]:
 
 def slots(template: str, message: str) -> Mapping[str, str] | None:
     """What the names of the template stand for in a message; None where it is not of that form."""
-    found = _compiled(template).fullmatch(message)
+    found = _compiled(template).fullmatch(message[:_LONGEST])
     return None if found is None else found.groupdict()

@@ -65,7 +65,8 @@ class Places:
 
     def hottest(self) -> str:
         """The source lines that the verifier walked most; empty where it has none."""
-        walked = Counter(step.source for step in self._walk.steps if step.source is not None)
+        sources = (self.at(step).source for step in self._walk.steps)
+        walked = Counter(source._replace(column=0) for source in sources if source is not None)
         places = [f"{_name(line)} ({count} times)" for line, count in walked.most_common(_HOTTEST)]
         return f"walked most: {', '.join(places)}" if places else ""
 

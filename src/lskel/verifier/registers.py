@@ -24,7 +24,7 @@ from lskel.verifier.walk import (
 _MOST = 3
 # Causes where what matters is the number that was added to a pointer.
 _BY_OFFSET = ("unbounded-access", "out-of-bounds", "negative-index", "packet-bounds")
-_NAMED = re.compile(r"\bR(\d+)\b")
+_NAMED = re.compile(r"\bR(\d{1,3})\b")
 _POINTERS_TO_MAPS = ("map_value", "map_key", "map_ptr")
 
 
@@ -41,7 +41,7 @@ class Registers:
         """The registers that matter for a step that fails: those of the messages come first."""
         named = [int(number) for text in messages for number in _NAMED.findall(text)]
         if not named and found and "arg" in found.slots:
-            named = _argument(messages[found.number], int(found.slots["arg"]))
+            named = argument(messages[found.number], int(found.slots["arg"]))
         named += read_by(step.insn)
         wanted = [(step, number) for number in dict.fromkeys(named) if number != FRAME_POINTER]
         if wanted and found and found.cause.id in _BY_OFFSET:
@@ -114,7 +114,7 @@ def _function(come: Origin) -> str:
     return "a function" if come.what.startswith("pc") else come.what
 
 
-def _argument(message: str, number: int) -> list[int]:
+def argument(message: str, number: int) -> list[int]:
     """The register of an argument, which some messages count from 0, and others from 1.
 
     Where they write ``arg #``, that depends on the kernel.

@@ -15,6 +15,8 @@ WIDTH = 96
 _TAB = 4
 # Lines of source that are farther apart than that have an ellipsis between them.
 _FAR = 4
+# More than that of one message, instruction or register says nothing to a person.
+_LONGEST = 5 * WIDTH
 _NO_CAUSE = "the verifier refuses the program"
 _NO_MESSAGE = "the log has no message: the program was accepted, or the log is cut off"
 
@@ -56,7 +58,7 @@ def render(explanation: Explanation, paint: Paint = _plain) -> Iterator[str]:
         yield f"{paint(f'{row.number:>{gutter}} |', Tone.FRAME)} {row.text}".rstrip()
         for mark, note in row.notes:
             tone = Tone.MARK if mark == "^" else Tone.FRAME
-            for line in _noted(mark, note, row.indent):
+            for line in _noted(mark, note, row):
                 yield f"{bar} {' ' * (len(line) - len(line.lstrip()))}{paint(line.lstrip(), tone)}"
     if rows:
         yield bar
@@ -64,18 +66,24 @@ def render(explanation: Explanation, paint: Paint = _plain) -> Iterator[str]:
         yield from _fact(label, text, gutter, paint)
 
 
-def _noted(mark: str, note: str, indent: int) -> list[str]:
-    """A note that begins under its column, where it fits so into the width."""
-    text = printable(note)
-    if indent + len(text) > WIDTH > len(text):
-        indent = min(indent, WIDTH - len(text))
-    return textwrap.wrap(
-        f"{mark} {text}",
-        max(WIDTH, indent + 40),
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent + 2),
-        break_on_hyphens=False,
+def _noted(mark: str, note: str, row: _Row) -> list[str]:
+    """A mark under its column, and the note beside it, or below where it does not fit so."""
+    text = _told(note)
+    marked = f"{' ' * row.indent}{mark}"
+    if len(marked) + 1 + len(text) <= WIDTH:
+        return [f"{marked} {text}".rstrip()]
+    least = len(row.text) - len(row.text.lstrip())
+    indent = " " * min(row.indent, max(least, WIDTH - len(text)), WIDTH // 2)
+    below = textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
     )
+    return [marked, *below]
+
+
+def _told(text: str) -> str:
+    """What a log says, in one line; hostile logs say too much."""
+    text = printable(text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 class _Row(NamedTuple):
@@ -126,8 +134,9 @@ def _rows(explanation: Explanation, spots: list[Spot]) -> Iterator[_Row]:
         text = line.text.expandtabs(_TAB)[dent:].rstrip() if line.column else line.text.strip()
         indent = len(text) - len(text.lstrip())
         if line.column:
-            column = len(line.text[: line.column - 1].expandtabs(_TAB)) - dent
-            indent = max(indent, column)
+            # Compilers count bytes.
+            left = line.text.encode()[: line.column - 1].decode(errors="ignore")
+            indent = max(indent, len(printable(left.expandtabs(_TAB))) - dent)
         yield _Row(str(line.line or ""), printable(text), indent, tuple(marked.get(_key(line), ())))
 
 
@@ -177,7 +186,7 @@ def _fact(label: str, text: str, gutter: int, paint: Paint) -> Iterator[str]:
             yield f"{head}{paint(line, Tone.CODE)}"
         return
     wrapped = textwrap.wrap(
-        printable(text),
+        _told(text),
         WIDTH,
         initial_indent=" " * len(head),
         subsequent_indent=" " * len(head),

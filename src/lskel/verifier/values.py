@@ -44,6 +44,8 @@ BYTES = "bytes"
 _S64_MAX = (1 << 63) - 1
 # Bounds beyond this bound nothing that a program computes with.
 _HUGE = 1 << 60
+# No number of the kernel has more.
+_DIGITS = 24
 
 _BYTE_KINDS = {"?": "uninitialised", "m": "data", "0": "zero", "r": "a saved register"}
 _NAMED = re.compile(
@@ -52,7 +54,7 @@ _NAMED = re.compile(
 )
 _VALUE = re.compile(r"(?P<word>[a-zA-Z_]\w*?)(?P<at>\[\d+\])?(?:\((?P<attrs>.*)\))?")
 # 6.18 writes fp[1]-8 for another frame's, those before 5.1 fp-8,call_-1, those before 4.9 fp.
-_STACK_ADDRESS = re.compile(r"fp(?:\[\d+\])?(?P<off>[-+]?\d*)(?:,call_-?\d+)?")
+_STACK_ADDRESS = re.compile(r"fp(?:\[\d+\])?(?P<off>(?:[-+]?\d{1,9})?)(?:,call_-?\d+)?")
 _CONSTANT = re.compile(r"(?:inv|scalar)?P?(-?(?:0x[0-9a-f]+|\d+))")
 _SLOT = re.compile(r"[?m0rdifa]{8}")
 
@@ -61,7 +63,7 @@ def read_values(text: str) -> tuple[int, dict[str, Value]]:
     """The frame of a state and what it says of registers (``R1``) and stack slots (``fp-8``)."""
     frame = 0
     values = {}
-    for token in _tokens(text):
+    for token in _parts(text, " "):
         if token.startswith("frame"):
             frame = _number(token[5:].rstrip(":")) or 0
             continue
@@ -94,15 +96,15 @@ def read_value(text: str) -> Value:
     return Value(word.removesuffix("_or_null"), text, name, or_null, attrs)
 
 
-def _tokens(text: str) -> Iterator[str]:
-    """The words of a state; blanks within brackets part nothing."""
+def _parts(text: str, separator: str) -> Iterator[str]:
+    """The parts of a state or value; a separator within brackets parts nothing."""
     depth, start = 0, 0
     for at, letter in enumerate(text):
         if letter in "([":
             depth += 1
         elif letter in ")]":
             depth -= 1
-        elif letter == " " and depth <= 0:
+        elif letter == separator and depth <= 0:
             if at > start:
                 yield text[start:at]
             start = at + 1
@@ -111,7 +113,7 @@ def _tokens(text: str) -> Iterator[str]:
 
 
 def _attributes(text: str) -> Iterator[tuple[str, str]]:
-    for part in re.split(r",(?![^(]*\))", text):
+    for part in _parts(text, ","):
         *names, value = part.split("=")
         # Kernels before 5.18 write umin_value.
         yield from ((name.strip().removesuffix("_value"), value) for name in names)
@@ -119,7 +121,7 @@ def _attributes(text: str) -> Iterator[tuple[str, str]]:
 
 def _number(text: str | None) -> int | None:
     try:
-        return None if text is None else int(text, 0)
+        return None if text is None or len(text) > _DIGITS else int(text, 0)
     except ValueError:
         return None
 

@@ -22,7 +22,7 @@ from lskel.verifier.values import Value, read_values
 MAX_MESSAGES = 200
 FRAME_POINTER = 10
 ARGUMENTS = range(1, 6)
-_FRAME = re.compile(r"frame(\d+):")
+_FRAME = re.compile(r"frame(\d{1,9}):")
 
 
 @dataclass(slots=True)
@@ -122,11 +122,11 @@ class Origin(NamedTuple):
     changed: tuple[Step, ...] = ()
 
 
-_SET = re.compile(r"[rw](\d+) ([-+*/%&|^<>s]*=) (.*)")
-_OPERAND = re.compile(r"\b[rw](\d+)\b")
-_COPY = re.compile(r"(?:\((?:s8|s16|s32|u8|u16|u32)\))?[rw](\d+)")
+_SET = re.compile(r"[rw](\d{1,3}) ([-+*/%&|^<>s]*=) (.*)")
+_OPERAND = re.compile(r"\b[rw](\d{1,3})\b")
+_COPY = re.compile(r"(?:\((?:s8|s16|s32|u8|u16|u32)\))?[rw](\d{1,3})")
 _FILL = re.compile(r"\*\(u64 \*\)\(r10 ?([-+]\d+)\)")
-_SPILL = re.compile(r"\*\(u64 \*\)\(r10 ?([-+]\d+)\) = r(\d+)")
+_SPILL = re.compile(r"\*\(u64 \*\)\(r10 ?([-+]\d+)\) = r(\d{1,3})")
 _CONSTANT = re.compile(r"-?(?:0x[0-9a-f]+|\d+)(?: ll)?|map\[.*")
 # A read of the packet that is a call in all but name: R1 to R5 do not survive it.
 _PACKET_READ = re.compile(r"r0 = \*\(u(?:8|16|32) \*\)skb\[.*")
@@ -142,7 +142,7 @@ def called(insn: Insn) -> str | None:
 
 def _function(name: str) -> str:
     """A function by its name; kernels before 4.15 write the number of a helper."""
-    if name.isdecimal() and int(name) < len(HELPERS):
+    if name.isdecimal() and len(name) < 6 and int(name) < len(HELPERS):
         return f"bpf_{HELPERS[int(name)]}"
     return name
 

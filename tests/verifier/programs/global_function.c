@@ -12,7 +12,7 @@ struct {
 
 __noinline int add(__u64 *value)
 {
-	*value += 1; /* FAILS: null-check */
+	*value += 1; /* FAILS: nullable-argument */
 	return 0;
 }
 
