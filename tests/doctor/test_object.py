@@ -93,6 +93,12 @@ def found(report: ObjectReport) -> dict[tuple[str, str], str | None]:
     }
 
 
+def need(report: ObjectReport, id_: str) -> tuple[str | None, str]:
+    """The answer of a line of what the object needs, and what it says."""
+    (finding,) = (line.finding for line in report.needs if line.id == id_)
+    return finding.answer and finding.answer.value, finding.said
+
+
 def test_all_that_is_in_the_way() -> None:
     with nothing_left():
         report = examine_object(loader(MUCH_WRONG))
@@ -185,6 +191,7 @@ def test_nothing_is_pinned(bpffs: Path) -> None:
     assert not pins(bpffs)
     report = examine_object(loader(PINNED), Options(pin_root=bpffs / "new" / "place"))
     assert report.loads
+    assert need(report, "files.bpffs") == ("yes", str(bpffs / "new" / "place"))
     assert not pins(bpffs)
 
 
@@ -214,6 +221,7 @@ def test_pins_cannot_be_made(bpffs: Path, run: Run) -> None:
 
 def test_no_place_for_pins(tmp_path: Path) -> None:
     report = examine_object(loader(PINNED), Options(pin_root=tmp_path))
+    assert need(report, "files.bpffs") == ("no", f"not mounted at {tmp_path}")
     assert found(report) == {("map", "shared"): "no", ("program", "reads"): "unknown"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
@@ -23,12 +24,19 @@ _NEEDED: dict[str, Callable[[Trace], bool]] = {
 }
 
 
-def needs(trace: Trace) -> tuple[Line, ...]:
-    """The lines of the report that matter for this trace."""
+def needs(trace: Trace, pin_root: Path) -> tuple[Line, ...]:
+    """The lines of the report that matter for this trace, whose maps are pinned in `pin_root`."""
+    probes: tuple[Probe, ...] = (
+        *permission.PROBES,
+        *types.PROBES,
+        *loaders.PROBES,
+        *files.probes(str(pin_root)),
+        *map_types.PROBES,
+    )
     maps = {f"maps.{enum_name(MapType, o.type)}" for o in trace.ops if isinstance(o, MapCreate)}
     wanted = {id_ for id_, is_needed in _NEEDED.items() if is_needed(trace)} | maps
     known: dict[str, Line] = {}
-    lines = tuple(ask((probe for probe in _ALL if probe.id in {*wanted, *_FIRST}), known))
+    lines = tuple(ask((probe for probe in probes if probe.id in {*wanted, *_FIRST}), known))
     return tuple(line for line in lines if line.id in wanted)
 
 
@@ -38,12 +46,3 @@ def _has_core(trace: Trace) -> bool:
 
 def _finds(trace: Trace) -> bool:
     return any(isinstance(op, BtfFind) for op in trace.ops)
-
-
-_ALL: tuple[Probe, ...] = (
-    *permission.PROBES,
-    *types.PROBES,
-    *loaders.PROBES,
-    *files.PROBES,
-    *map_types.PROBES,
-)

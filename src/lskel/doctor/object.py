@@ -62,10 +62,10 @@ def examine_object(loader: Loader, options: Options = DEFAULTS) -> ObjectReport:
         items = tuple(diagnose(trace, options, error))
         if not any(item.finding.answer is Answer.NO for item in items):
             items = (_loader_item(error), *items)
-        return ObjectReport(trace.name, loader.form, error, items, needs(trace))
+        return ObjectReport(trace.name, loader.form, error, items, needs(trace, options.pin_root))
     loads = [options.autoload.get(p.name, p.autoload) for p in trace.programs]
     items = tuple(_all_well(trace, loads))
-    return ObjectReport(trace.name, loader.form, None, items, needs(trace))
+    return ObjectReport(trace.name, loader.form, None, items, needs(trace, options.pin_root))
 
 
 def _check_pins(trace: Trace, options: Options) -> None:

@@ -59,7 +59,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[Probe, ...]], ...] = (
     ("kernel", "Kernel", kernel.PROBES),
     ("btf", "BTF", types.PROBES),
     ("loader", "Loader programs", loaders.PROBES),
-    ("files", "Files", files.PROBES),
+    ("files", "Files", files.probes()),
     ("maps", "Maps", map_types.PROBES),
 )
 
