@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -198,6 +199,21 @@ def test_in_a_user_namespace(here: Report) -> None:
     found = in_user_namespace(confined)
     everything_else_is_unknown(found)
     assert answers(found)["permission.user_namespace"] == "no"
+
+
+def test_without_child_processes(here: Report) -> None:
+    """Whether maps can be made is not known then, and nothing is said of seccomp."""
+
+    def alone() -> Report:
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        return confined()
+
+    found = as_nobody(alone)
+    assert set(kinds(found).values()) == {"unknown"}
+    (line,) = (x for x in found["sections"]["permission"] if x["id"] == "permission.maps")
+    assert line["answer"] == "unknown"
+    assert "no child process can be made" in line["said"]
+    assert "ulimit -u" in line["remedy"]
 
 
 @pytest.mark.parametrize("action", Action)
