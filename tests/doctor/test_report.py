@@ -263,8 +263,18 @@ def test_exit_status_without_permission(here: Report, capfd: pytest.CaptureFixtu
     assert as_nobody(lambda: main(["doctor"])) == 1
 
 
-def test_options_without_an_object(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--kconfig", "CONFIG_HZ=1"]) == 1
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--kconfig", "CONFIG_HZ=1"],
+        ["--pin-root", "/x"],
+        ["--replay", "direct"],
+        ["-v"],
+        ["--log-file", "log"],
+    ],
+)
+def test_options_without_an_object(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", *options]) == 2
     assert "these options are for an object" in capsys.readouterr().err
 
 

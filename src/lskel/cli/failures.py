@@ -21,8 +21,8 @@ _MORE = "-v prints them, --log-file FILE writes them to a file"
 class Failures(NamedTuple):
     """What is to be told when loading fails."""
 
-    verbose: bool
-    log_file: TextIO | None
+    verbose: bool = False
+    log_file: TextIO | None = None
 
     @contextmanager
     def explained(self, loader: Loader) -> Iterator[None]:
@@ -44,10 +44,16 @@ class Failures(NamedTuple):
         yield from explanation_lines(explanation)
         if self.verbose:
             yield from marked(name, error.log)
-        if self.log_file is not None:
-            self.log_file.writelines(f"{line}\n" for line in marked(name, error.log))
-        elif not self.verbose:
+        self.write_log(name, error)
+        if self.log_file is None and not self.verbose:
             yield f"  {len(error.log)} lines of log: {_MORE}"
+
+    def write_log(self, program: str, error: ReplayError) -> None:
+        """Write the log of an error to the file, where that is asked for."""
+        from lskel.verifier.logs import marked
+
+        if self.log_file is not None:
+            self.log_file.writelines(f"{line}\n" for line in marked(program, error.log))
 
 
 failure_options = gathered(
