@@ -131,6 +131,16 @@ def test_diff(tmp_path: Path) -> None:
     assert in_bash(f"lskel diff {hello} {other} > /dev/full") == 2
 
 
+def test_doctor(tmp_path: Path) -> None:
+    """No is an answer; that there is none is an error."""
+    assert status("doctor", "--pin-root", "/x") == 2
+    assert status("doctor", tmp_path / "missing.o") == 2
+    assert status("doctor", "--replay", "nobody") == 2
+    big = tmp_path / "big.o"
+    big.write_bytes(compile_bpf('SEC("socket") int p(void *c) { return 0; }', big_endian=True))
+    assert status("doctor", big) == 1
+
+
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     for command in ("inspect", "trace", "gen -o -"):
         assert in_bash(f"lskel {command} {example('hello')} > /dev/full") == 1, command

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from lskel.cli.failures import Failures
+from lskel.cli.failures import Failures, LogFile
 from lskel.errors import ReplayError
 from lskel.trace import BtfLoad
 from lskel.verifier.logs import find_logs
@@ -51,10 +51,10 @@ def test_nothing_moves_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in out and "\x07" not in out and r";\x1b]0;pwn\x07 /* F" in out
     lines = tuple(log.read_text().splitlines())
     error = ReplayError("refused", errno=13, op=BROKEN.loader().trace.programs[0].op, log=lines)
-    with (tmp_path / "copy").open("w+") as file:
-        told = click.unstyle("\n".join(Failures(True, file).details(BROKEN.loader(), error)))
-        file.seek(0)
-        assert title in file.read()
+    copy = tmp_path / "copy"
+    failures = Failures(True, LogFile(str(copy)))
+    told = click.unstyle("\n".join(failures.details(BROKEN.loader(), error)))
+    assert title in copy.read_text()
     assert r"\x1b]0;pwn\x07" in told and "\x1b" not in told and "\x07" not in told
 
 

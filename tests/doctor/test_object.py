@@ -15,10 +15,12 @@ from lskel.cli import main
 from lskel.doctor.object import ObjectReport, examine_object
 from lskel.replay.options import Options
 from lskel.runtime.objects import obj_pin
+from lskel.runtime.permissions import Capability
+from lskel.verifier.logs import find_logs
 from tests import corpus
 from tests.build.clang import compile_bpf, example
 from tests.conftest import Run
-from tests.doctor.confined import as_nobody
+from tests.doctor.confined import as_nobody, with_capabilities
 from tests.doctor.exercise import check, would_load
 from tests.doctor.left import nothing_left
 from tests.doctor.test_report import COMMAND, interrupt
@@ -91,6 +93,12 @@ def found(report: ObjectReport) -> dict[tuple[str, str], str | None]:
         (item.what.value, item.name): item.finding.answer and item.finding.answer.value
         for item in report.items
     }
+
+
+def need(report: ObjectReport, id_: str) -> tuple[str | None, str]:
+    """The answer of a line of what the object needs, and what it says."""
+    (finding,) = (line.finding for line in report.needs if line.id == id_)
+    return finding.answer and finding.answer.value, finding.said
 
 
 def test_all_that_is_in_the_way() -> None:
@@ -185,6 +193,7 @@ def test_nothing_is_pinned(bpffs: Path) -> None:
     assert not pins(bpffs)
     report = examine_object(loader(PINNED), Options(pin_root=bpffs / "new" / "place"))
     assert report.loads
+    assert need(report, "files.bpffs") == ("yes", str(bpffs / "new" / "place"))
     assert not pins(bpffs)
 
 
@@ -214,6 +223,7 @@ def test_pins_cannot_be_made(bpffs: Path, run: Run) -> None:
 
 def test_no_place_for_pins(tmp_path: Path) -> None:
     report = examine_object(loader(PINNED), Options(pin_root=tmp_path))
+    assert need(report, "files.bpffs") == ("no", f"not mounted at {tmp_path}")
     assert found(report) == {("map", "shared"): "no", ("program", "reads"): "unknown"}
 
 
@@ -229,9 +239,41 @@ def test_as_nobody() -> None:
     assert "CAP_BPF" in report["error"]
 
 
+def test_with_cap_bpf_alone() -> None:
+    """The loader program takes CAP_PERFMON, too; a socket filter does not."""
+    made = loader('SEC("socket") int p(void *c) { return 0; }')
+
+    def ask(*, direct: bool) -> dict[str, Any]:
+        def run() -> dict[str, Any]:
+            return _plain(examine_object(made, direct=direct))
+
+        return with_capabilities((Capability.BPF,), run)
+
+    assert examine_object(made, direct=True).form is None  # and imports what is needed
+    by_loader = ask(direct=False)
+    assert by_loader["loads"] is False
+    assert "CAP_PERFMON" in by_loader["remedy"]
+    assert by_loader["remedy"].endswith("; or try --replay direct")
+    assert ask(direct=True)["loads"] is True
+    with_capabilities((Capability.BPF,), lambda: lskel.replay.direct.run(made.trace).close())
+
+
+def test_directly() -> None:
+    """The same is in the way; of loader programs nothing is needed."""
+    made = loader(MUCH_WRONG)
+    report = examine_object(made, direct=True)
+    assert found(report) == found(examine_object(made))
+    with pytest.raises(lskel.LskelError) as caught:
+        lskel.replay.direct.run(made.trace)
+    assert str(report.error) == str(caught.value)
+    assert not [line.id for line in report.needs if line.id.startswith("loader.")]
+
+
 def _plain(report: ObjectReport) -> dict[str, Any]:
     answers = {item.finding.answer.value for item in report.items if item.finding.answer}
-    return {"loads": report.loads, "answers": answers, "error": str(report.error)}
+    remedy = report.items[0].finding.remedy
+    error = str(report.error)
+    return {"loads": report.loads, "answers": answers, "error": error, "remedy": remedy}
 
 
 # -- the command -----------------------------------------------------------------------------------
@@ -253,6 +295,17 @@ def test_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path.write_bytes(compile_bpf(MUCH_WRONG))
     assert main(["doctor", "-v", str(path)]) == 1
     assert "R0 invalid mem access 'map_value_or_null'" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("options", [[], ["-v"], ["--json"], ["--json", "-v"]])
+def test_log_file(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The logs of all programs that are refused, as `lskel verifier-log` takes them."""
+    path, log = tmp_path / "wrong.bpf.o", tmp_path / "log"
+    path.write_bytes(compile_bpf(MUCH_WRONG))
+    assert main(["doctor", str(path), "--log-file", str(log), *options]) == 1
+    logs = {found.program: found.lines for found in find_logs(log.read_text())}
+    assert list(logs) == ["wrong", "wrong_too"]
+    assert "R0 invalid mem access 'map_value_or_null'" in logs["wrong"]
 
 
 def test_refused_programs_are_explained(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -283,7 +336,7 @@ def test_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", str(example("hello")), *arguments]) == 1
+    assert main(["doctor", str(example("hello")), *arguments]) == 2
     assert said in capsys.readouterr().err
 
 
@@ -291,7 +344,8 @@ def test_other_byte_order(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     path = tmp_path / "big.bpf.o"
     path.write_bytes(compile_bpf('SEC("socket") int p(void *c) { return 0; }', big_endian=True))
     assert main(["doctor", str(path)]) == 1
-    assert "big-endian" in capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert "big-endian" in out and out.endswith("big would not load here: loader\n")
 
 
 @pytest.mark.parametrize("tenths", range(3, 11))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from typing import Any
 
 import pytest
 
+from lskel.bpf.enums import MapType
 from lskel.cli import main
-from lskel.doctor import report
+from lskel.doctor import files, report
 from lskel.doctor.attach_kinds import ATTACH_KINDS
+from lskel.doctor.finding import Answer, ask
+from lskel.runtime.objects import obj_pin
 from lskel.runtime.permissions import Capability
 from tests.attach.cases import CASES
 from tests.attach.cases.case import Case
@@ -31,6 +35,7 @@ from tests.doctor.confined import (
 )
 from tests.doctor.exercise import mounted, whole_report
 from tests.doctor.left import nothing_left
+from tests.runtime.programs import create_map
 
 pytestmark = pytest.mark.kernel
 
@@ -149,12 +154,25 @@ def test_what_is_not_mounted_is_said() -> None:
     assert found["runs"] is True
 
 
-def test_pins(bpffs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lskel.doctor.files.ROOT", str(bpffs))
-    found = confined()
-    assert answers(found)["files.bpffs"] == "yes"
-    assert answers(found)["files.pins"] == "yes"
+def of_pins(root: Path) -> tuple[Answer | None, Answer | None]:
+    """Whether a place for pins is on a bpffs, and whether pins can be made there."""
+    found = {line.id: line.finding.answer for line in ask(files.probes(str(root)), {})}
+    return found["files.bpffs"], found["files.pins"]
+
+
+def test_pins(bpffs: Path, tmp_path: Path) -> None:
+    assert of_pins(bpffs) == (Answer.YES, Answer.YES)
     assert not list(bpffs.glob("lskel*"))
+    assert of_pins(tmp_path) == (Answer.NO, Answer.UNKNOWN)
+
+
+def test_a_pin_of_somebody_else_stays(bpffs: Path) -> None:
+    """It has the name that ours would have."""
+    place = bpffs / f"lskel_doctor_{os.getpid()}"
+    with create_map(MapType.ARRAY, 4, 4, 1) as there:
+        obj_pin(there.fileno(), place)
+    assert of_pins(bpffs) == (Answer.YES, Answer.UNKNOWN)
+    assert place.exists()
 
 
 # -- who may do less -------------------------------------------------------------------------------
@@ -181,6 +199,21 @@ def test_in_a_user_namespace(here: Report) -> None:
     found = in_user_namespace(confined)
     everything_else_is_unknown(found)
     assert answers(found)["permission.user_namespace"] == "no"
+
+
+def test_without_child_processes(here: Report) -> None:
+    """Whether maps can be made is not known then, and nothing is said of seccomp."""
+
+    def alone() -> Report:
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        return confined()
+
+    found = as_nobody(alone)
+    assert set(kinds(found).values()) == {"unknown"}
+    (line,) = (x for x in found["sections"]["permission"] if x["id"] == "permission.maps")
+    assert line["answer"] == "unknown"
+    assert "no child process can be made" in line["said"]
+    assert "ulimit -u" in line["remedy"]
 
 
 @pytest.mark.parametrize("action", Action)
@@ -230,8 +263,18 @@ def test_exit_status_without_permission(here: Report, capfd: pytest.CaptureFixtu
     assert as_nobody(lambda: main(["doctor"])) == 1
 
 
-def test_options_without_an_object(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--kconfig", "CONFIG_HZ=1"]) == 1
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--kconfig", "CONFIG_HZ=1"],
+        ["--pin-root", "/x"],
+        ["--replay", "direct"],
+        ["-v"],
+        ["--log-file", "log"],
+    ],
+)
+def test_options_without_an_object(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", *options]) == 2
     assert "these options are for an object" in capsys.readouterr().err
 
 

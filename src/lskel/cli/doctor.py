@@ -17,23 +17,32 @@ from lskel.cli.status import Status
 from lskel.cli.terminal import console
 from lskel.doctor import report
 from lskel.doctor.finding import Answer
-from lskel.doctor.object import examine_object
+from lskel.doctor.object import ObjectReport, examine_object
 from lskel.doctor.shown import MARKS, Table, object_tables, tables
 from lskel.errors import UsageError, printable
 from lskel.loader.model import Loader
 from lskel.replay.options import DEFAULTS, Options
 
+_KERNEL, _DIRECT = "kernel", "direct"
 _COLOURS = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow", None: ""}
 
 
 @click.command("doctor")
 @click.argument("source", metavar="[OBJ|X.lskel]", required=False, shell_complete=offers.files)
+@click.option(
+    "--replay",
+    type=click.Choice([_KERNEL, _DIRECT]),
+    default=_KERNEL,
+    show_default=True,
+    help="Whether it would load by the loader program, or by its system calls one by one.",
+)
 @failure_options
 @generation_options
 @run_options
 @json_option
 def command(
     source: str | None,
+    replay: str,
     failures: Failures,
     generation: Generation,
     options: Options,
@@ -44,7 +53,7 @@ def command(
     With an object or a bundle: whether it would load here and, if not, all that is in the way.
 
     Everything is found out by doing it, and undone at once. Exit status 0 where loader programs
-    run, or the object would load; 1 where not.
+    run, or the object would load; 1 where not; 2 where there is no answer, for an error.
 
     \b
     Example:
@@ -53,11 +62,15 @@ def command(
         lskel doctor probe.lskel --target on_call=do_unlinkat --json
     """
     if source is None:
-        if (generation, options) != (Generation(), DEFAULTS):
+        for_objects = (replay, failures, generation, options)
+        if for_objects != (_KERNEL, Failures(), Generation(), DEFAULTS):
             raise UsageError("these options are for an object", hint="lskel doctor OBJ|X.lskel")
         return _machine(as_json)
     failures.check_log_file((source,))
-    return _object(*to_run(source, generation, options), failures, as_json)
+    loader, options = to_run(source, generation, options)
+    examined = examine_object(loader, options, direct=replay == _DIRECT)
+    _tell(loader, examined, failures, as_json)
+    return Status.OK if examined.loads else Status.FAILURE
 
 
 def _machine(as_json: bool) -> int:
@@ -70,19 +83,19 @@ def _machine(as_json: bool) -> int:
     return Status.OK if examined.verdict.runs else Status.FAILURE
 
 
-def _object(loader: Loader, options: Options, failures: Failures, as_json: bool) -> int:
-    examined = examine_object(loader, options)
+def _tell(loader: Loader, examined: ObjectReport, failures: Failures, as_json: bool) -> None:
+    refused = [(i.name, i.error) for i in examined.items if i.error is not None and i.error.log]
     if as_json:
         print_json(report.object_as_json(examined, verbose=failures.verbose))
-    else:
-        _show(object_tables(examined))
-        for item in examined.items:
-            if item.error is not None and item.error.log:
-                for line in failures.details(loader, item.error):
-                    click.echo(line)
-                click.echo()
-        click.echo(printable(str(examined)))
-    return Status.OK if examined.loads else Status.FAILURE
+        for name, error in refused:
+            failures.write_log(name, error)
+        return
+    _show(object_tables(examined))
+    for _, error in refused:
+        for line in failures.details(loader, error):
+            click.echo(line)
+        click.echo()
+    click.echo(printable(str(examined)))
 
 
 def _show(shown: Iterable[Table]) -> None:

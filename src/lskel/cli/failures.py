@@ -36,8 +36,8 @@ class LogFile:
 class Failures(NamedTuple):
     """What is to be told when loading fails."""
 
-    verbose: bool
-    log_file: LogFile | None
+    verbose: bool = False
+    log_file: LogFile | None = None
 
     def check_log_file(self, sources: Sequence[str]) -> None:
         """UsageError where the log would be written over one of the sources."""
@@ -58,20 +58,25 @@ class Failures(NamedTuple):
     def details(self, loader: Loader, error: ReplayError) -> Iterator[str]:
         """What the log of an error means; the log itself, where that is asked for."""
         from lskel.verifier.explain import explain_failure
-        from lskel.verifier.logs import marked
 
         explanation = explain_failure(error, loader.trace)
         name = explanation.program
         yield from explanation_lines(explanation)
         if self.verbose:
             yield from log_lines(name, error.log)
-        if self.log_file is not None:
-            try:
-                self.log_file.add(marked(name, error.log))
-            except UsageError as failure:  # what failed first is still the one to be told
-                yield f"  the log is not in a file: {failure}"
-        elif not self.verbose:
+        try:
+            self.write_log(name, error)
+        except UsageError as failure:  # what failed first is still the one to be told
+            yield f"  the log is not in a file: {failure}"
+        if self.log_file is None and not self.verbose:
             yield f"  {len(error.log)} lines of log: {_MORE}"
+
+    def write_log(self, program: str, error: ReplayError) -> None:
+        """Write the log of an error to the file, if there is to be one; UsageError if it cannot be."""
+        from lskel.verifier.logs import marked
+
+        if self.log_file is not None:
+            self.log_file.add(marked(program, error.log))
 
 
 def _failures(verbose: bool, log_file: str | None) -> Failures:

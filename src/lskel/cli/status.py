@@ -20,7 +20,7 @@ class Status(IntEnum):
 _OVERALL: Mapping[Status, str] = {
     Status.OK: "Everything that was asked for is done.",
     Status.FAILURE: "An error, which is printed; diff: the loaders differ; doctor: no.",
-    Status.USAGE: "Wrong usage of the command line; diff: any error.",
+    Status.USAGE: "Wrong usage of the command line; diff, doctor: any error.",
     Status.INTERRUPTED: "Ctrl-C, where it does not end a run in the ordinary way.",
     Status.BROKEN_PIPE: "Whoever read the output has gone.",
     Status.TERMINATED: "SIGTERM, where it does not end a run in the ordinary way.",
@@ -33,15 +33,17 @@ _GENERAL: Mapping[Status, str] = {
     Status.INTERRUPTED: "Ctrl-C.",
     Status.TERMINATED: "SIGTERM.",
 }
+_ANY_ERROR = "An error, which is printed, or wrong usage of the command line."
 _OF_COMMANDS: Mapping[str, Mapping[Status, str]] = {
     "diff": {
         Status.OK: "Both make the same calls.",
         Status.FAILURE: "They differ.",
-        Status.USAGE: "An error, which is printed, or wrong usage of the command line.",
+        Status.USAGE: _ANY_ERROR,
     },
     "doctor": {
         Status.OK: "Loader programs run here; the object would load.",
-        Status.FAILURE: "They do not; it would not, also because the file is no object.",
+        Status.FAILURE: "They do not; it would not.",
+        Status.USAGE: _ANY_ERROR,
     },
     "run": {
         Status.OK: "It ran until Ctrl-C, SIGTERM or the end of its time, or was simulated.",
@@ -56,12 +58,13 @@ def meanings(command: str = "") -> Mapping[Status, str]:
     return {**(_GENERAL if command else _OVERALL), **_OF_COMMANDS.get(command, {})}
 
 
-# diff(1) has the same: 1 says that they differ, so an error must be told apart from it.
+# diff(1) has the same: 1 says that they differ, so an error must be told apart from it. So with
+# doctor, where 1 is the answer no.
 DIFFERENT = 1
 TROUBLE = 2
 
 # What an error ends a command with, where it is not Status.FAILURE.
-FAILURES = {"diff": TROUBLE}
+FAILURES = {"diff": TROUBLE, "doctor": TROUBLE}
 
 
 class Terminated(KeyboardInterrupt):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lskel.doctor import tiny
 from lskel.doctor.apart import apart
 from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Place, Where
-from lskel.doctor.finding import GRANT, TRACING_RIGHTS, Answer, Finding, no, refused, unknown, yes
+from lskel.doctor.finding import TRACING_RIGHTS, Answer, Finding, no, refused, unknown, yes
 from lskel.doctor.others import register_ops, replace_function
 from lskel.doctor.places import cgroup_root, enter_own_network, own_cgroup, own_file
 from lskel.errors import LskelError, printable
@@ -46,7 +46,7 @@ def attach_all() -> tuple[KindLine, ...]:
     try:
         return apart(lambda: tuple(_attach_all()))
     except LskelError as error:
-        return tuple(nothing_tried(refused(error)))
+        return tuple(nothing_tried(unknown(f"they could not be tried: {error.what}", error.hint)))
 
 
 def nothing_tried(why: Finding) -> Iterator[KindLine]:
@@ -85,8 +85,8 @@ def _attach_all() -> Iterator[KindLine]:
     try:
         enter_own_network()
     except LskelError as error:
-        remedy = f"this process lacks CAP_SYS_ADMIN: {GRANT}"
-        yield from _not_in(Where.NETWORK, unknown(f"nowhere to try it: {error.what}", remedy))
+        why = refused(error, "CONFIG_NET_NS", (Capability.SYS_ADMIN,))
+        yield from _not_in(Where.NETWORK, unknown(f"nowhere to try it: {why.said}", why.remedy))
     else:
         yield from _attach_in(Where.NETWORK, Place())
     yield from _attach_in_cgroup()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
+from functools import partial
 
 from lskel.doctor import tiny
 from lskel.doctor.finding import Finding, Probe, no, unknown, yes
@@ -15,7 +17,7 @@ from lskel.runtime.bpffs import is_on_bpffs
 from lskel.runtime.kallsyms import KALLSYMS, symbol_address
 from lskel.runtime.objects import obj_pin
 from lskel.runtime.permissions import why_refused
-from lskel.runtime.pins import ROOT
+from lskel.runtime.pins import ROOT, existing
 from lskel.runtime.signals import uninterrupted
 from lskel.runtime.syscall import KernelError
 
@@ -27,25 +29,26 @@ SEE_ADDRESSES = (
 _CGROUP2 = "mount -t cgroup2 cgroup2 DIRECTORY"
 
 
-def _bpffs() -> Finding:
-    try:
-        mounted = is_on_bpffs(ROOT)
-    except LskelError as error:
-        return no(f"{ROOT}: {error.what}", f"mount -t bpf bpf {ROOT} (sysfs first)")
-    return yes(ROOT) if mounted else no(f"not mounted at {ROOT}", f"mount -t bpf bpf {ROOT}")
+def _bpffs(root: str) -> Finding:
+    there, missing = existing(root)  # loading makes those that are missing
+    if is_on_bpffs(there):
+        return yes(root)
+    first = " (the directory must be there first)" if missing else ""
+    return no(f"not mounted at {root}", f"mount -t bpf bpf {root}{first}")
 
 
-def _pins() -> Finding:
+def _pins(root: str) -> Finding:
     """Pins a map, and takes it away at once; Ctrl-C waits so long."""
-    path = f"{ROOT}/lskel_doctor_{os.getpid()}"
+    path = f"{root}/lskel_doctor_{os.getpid()}"
     with uninterrupted(), tiny.array() as array:
         try:
             obj_pin(array.fileno(), path)
         except KernelError as error:
+            if error.errno == errno.EEXIST:  # of another process, which had the same number
+                return unknown(f"{path}: {error.what}", f"rm {path}")
             return no(error.what, f"it must be writable for this user; or mount one: {error.hint}")
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
     return yes()
 
 
@@ -84,11 +87,14 @@ def _cgroup2() -> Finding:
     return yes(root) if root else no("not mounted", _CGROUP2)
 
 
-PROBES = (
-    Probe("files.bpffs", "bpffs", _bpffs),
-    Probe("files.pins", "pins can be made", _pins, ("permission.maps", "files.bpffs")),
-    Probe("files.tracefs", "tracefs", _tracefs),
-    Probe("files.kconfig", "kernel configuration", _kconfig),
-    Probe("files.kallsyms", "addresses of kernel symbols", _kallsyms),
-    Probe("files.cgroup2", "cgroups of version 2", _cgroup2),
-)
+def probes(pin_root: str = ROOT) -> tuple[Probe, ...]:
+    """With `pin_root` as the place for pins."""
+    makes_pins = ("permission.maps", "files.bpffs")
+    return (
+        Probe("files.bpffs", "bpffs", partial(_bpffs, pin_root)),
+        Probe("files.pins", "pins can be made", partial(_pins, pin_root), makes_pins),
+        Probe("files.tracefs", "tracefs", _tracefs),
+        Probe("files.kconfig", "kernel configuration", _kconfig),
+        Probe("files.kallsyms", "addresses of kernel symbols", _kallsyms),
+        Probe("files.cgroup2", "cgroups of version 2", _cgroup2),
+    )

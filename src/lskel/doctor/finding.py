@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from lskel.errors import LskelError, NoPermission, ReplayError, printable
-from lskel.runtime.permissions import Capability, missing, read_situation, why_refused
+from lskel.runtime.permissions import Capability, how_to_grant, missing, read_situation, why_refused
 from lskel.runtime.syscall import KernelError
 
 
@@ -23,12 +23,14 @@ class Answer(Enum):
 class Finding(NamedTuple):
     """An answer, what was found or said, and what to do about it: empty where all is well.
 
-    A fact, which is neither good nor bad, has no answer.
+    A fact, which is neither good nor bad, has no answer. Where it was not asked for want of
+    something else, `lacks` is that one's title.
     """
 
     answer: Answer | None
     said: str = ""
     remedy: str = ""
+    lacks: str = ""
 
 
 def yes(said: str = "") -> Finding:
@@ -83,17 +85,12 @@ def _says_no(line: Line | None) -> bool:
 
 def not_asked(lacking: Line) -> Finding:
     """Of what needs a line that is not well; one that was not asked itself passes that on."""
-    if was_not_asked(lacking.finding):
+    if lacking.finding.lacks:
         return lacking.finding
-    return unknown(f"{NOT_ASKED}: it needs '{lacking.title}'", f"as for '{lacking.title}'")
-
-
-def was_not_asked(finding: Finding) -> bool:
-    """Whether a probe was not run, for want of another."""
-    return finding.said.startswith(NOT_ASKED)
-
-
-NOT_ASKED = "not asked"
+    title = lacking.title
+    return Finding(
+        Answer.UNKNOWN, f"not asked: it needs '{title}'", f"as for '{title}'", lacks=title
+    )
 
 
 def answered(run: Callable[[], Finding]) -> Finding:
@@ -110,7 +107,6 @@ def answered(run: Callable[[], Finding]) -> Finding:
 TRACING_RIGHTS = (Capability.BPF, Capability.PERFMON)
 NETWORK_RIGHTS = (Capability.BPF, Capability.NET_ADMIN)
 
-GRANT = "run it as root, or grant it by setcap, systemd's AmbientCapabilities=, or --cap-add"
 _ALL = -1
 # Helpers that a process may not use are unknown to the verifier, which is EINVAL.
 _DENIALS = (errno.EPERM, errno.EACCES, errno.EINVAL)
@@ -131,7 +127,7 @@ def refused(
             return unknown(said, why_refused(situation))
         if lacks := missing(situation, *rights):
             names = ", ".join(f"CAP_{right.name}" for right in lacks)
-            return unknown(said, f"this process lacks {names}: {GRANT}")
+            return unknown(said, f"this process lacks {names}: {how_to_grant(situation)}")
     if number == errno.EPERM:
         # Other rights than these, which the error's hint may be about, would be no help.
         return no(said, why_refused(situation._replace(capabilities=_ALL)))

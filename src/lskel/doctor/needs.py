@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
@@ -23,12 +24,28 @@ _NEEDED: dict[str, Callable[[Trace], bool]] = {
 }
 
 
-def needs(trace: Trace) -> tuple[Line, ...]:
-    """The lines of the report that matter for this trace."""
+# What direct replay takes in place of what loader programs do.
+_DIRECTLY = {"loader.btf_find": "btf.vmlinux", "loader.kallsyms": "files.kallsyms"}
+
+
+def needs(trace: Trace, pin_root: Path, *, direct: bool) -> tuple[Line, ...]:
+    """The lines of the report that matter for this trace, whose maps are pinned in `pin_root`.
+
+    For loading it by the loader program or, where `direct`, by system calls one by one.
+    """
+    probes: tuple[Probe, ...] = (
+        *permission.PROBES,
+        *types.PROBES,
+        *loaders.PROBES,
+        *files.probes(str(pin_root)),
+        *map_types.PROBES,
+    )
     maps = {f"maps.{enum_name(MapType, o.type)}" for o in trace.ops if isinstance(o, MapCreate)}
     wanted = {id_ for id_, is_needed in _NEEDED.items() if is_needed(trace)} | maps
+    if direct:
+        wanted = {_DIRECTLY.get(id_, id_) for id_ in wanted}
     known: dict[str, Line] = {}
-    lines = tuple(ask((probe for probe in _ALL if probe.id in {*wanted, *_FIRST}), known))
+    lines = tuple(ask((probe for probe in probes if probe.id in {*wanted, *_FIRST}), known))
     return tuple(line for line in lines if line.id in wanted)
 
 
@@ -38,12 +55,3 @@ def _has_core(trace: Trace) -> bool:
 
 def _finds(trace: Trace) -> bool:
     return any(isinstance(op, BtfFind) for op in trace.ops)
-
-
-_ALL: tuple[Probe, ...] = (
-    *permission.PROBES,
-    *types.PROBES,
-    *loaders.PROBES,
-    *files.PROBES,
-    *map_types.PROBES,
-)

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from lskel.doctor.diagnosis import Item, What, diagnose
 from lskel.doctor.finding import Answer, Line, fact, refused, yes
 from lskel.doctor.needs import needs
-from lskel.errors import LskelError, ReplayError, UsageError
+from lskel.errors import LskelError, NoPermission, ReplayError, UsageError
 from lskel.loader.model import Form, Loader
+from lskel.replay import direct as replay_direct
 from lskel.replay import kernel
 from lskel.replay.options import DEFAULTS, Options
 from lskel.runtime.loader import check_byte_order
@@ -20,12 +21,12 @@ from lskel.trace import Trace
 class ObjectReport(NamedTuple):
     """What would become of an object: `items` are its maps and programs, and what is in the way.
 
-    `error` is what `lskel load` would say, None where it would load; `needs` is what the object
-    takes of the kernel beyond the ordinary.
+    `form` is the loader's, None for direct replay. `error` is what `lskel load` would say, None
+    where it would load; `needs` is what the object takes of the kernel beyond the ordinary.
     """
 
     name: str
-    form: Form
+    form: Form | None
     error: LskelError | None
     items: tuple[Item, ...]
     needs: tuple[Line, ...]
@@ -46,26 +47,35 @@ class ObjectReport(NamedTuple):
         return f"{self.name} would not load here: {', '.join(in_the_way) or self.error}"
 
 
-def examine_object(loader: Loader, options: Options = DEFAULTS) -> ObjectReport:
+def examine_object(
+    loader: Loader, options: Options = DEFAULTS, *, direct: bool = False
+) -> ObjectReport:
     """Load it as `lskel load` would, and let it go; where that fails, find out all that is wrong.
 
-    Nothing is pinned, registered or left. Loaders that attach (--links) do so for the moment.
-    UsageError for options that do not fit the object; loading a second time, call by call, takes
-    as long as loading does.
+    By the loader program or, where `direct`, by system calls one by one. Nothing is pinned,
+    registered or left. Loaders that attach (--links) do so for the moment. UsageError for options
+    that do not fit the object; loading a second time, call by call, takes as long as loading does.
     """
     trace = loader.trace
-    check_byte_order(trace.name, trace.order)
+    form = None if direct else loader.form
+    try:
+        check_byte_order(trace.name, trace.order)
+    except LskelError as error:
+        return ObjectReport(trace.name, form, error, (_loader_item(error),), ())
+    needed = needs(trace, options.pin_root, direct=direct)
     try:
         _check_pins(trace, options)
-        kernel.rehearse(loader, options)
+        if direct:
+            replay_direct.rehearse(trace, options)
+        else:
+            kernel.rehearse(loader, options)
     except LskelError as error:
         items = tuple(diagnose(trace, options, error))
         if not any(item.finding.answer is Answer.NO for item in items):
             items = (_loader_item(error), *items)
-        return ObjectReport(trace.name, loader.form, error, items, needs(trace))
+        return ObjectReport(trace.name, form, error, items, needed)
     loads = [options.autoload.get(p.name, p.autoload) for p in trace.programs]
-    items = tuple(_all_well(trace, loads))
-    return ObjectReport(trace.name, loader.form, None, items, needs(trace))
+    return ObjectReport(trace.name, form, None, tuple(_all_well(trace, loads)), needed)
 
 
 def _check_pins(trace: Trace, options: Options) -> None:
@@ -89,5 +99,9 @@ def _all_well(trace: Trace, loads: list[bool]) -> Iterator[Item]:
 def _loader_item(error: LskelError) -> Item:
     """All operations went well one by one, or could not be tried."""
     finding = refused(error)
-    op = error.op if isinstance(error, ReplayError) else None
-    return Item(What.LOADER, "", finding, op, error if isinstance(error, ReplayError) else None)
+    if not isinstance(error, ReplayError):
+        return Item(What.LOADER, "", finding)
+    is_the_loader = error.op is None and not isinstance(error, NoPermission)
+    if is_the_loader and finding.answer is Answer.UNKNOWN:
+        finding = finding._replace(remedy=f"{finding.remedy}; or try --replay direct")
+    return Item(What.LOADER, "", finding, error.op, error)

@@ -7,7 +7,7 @@ import os
 
 from lskel.bpf.enums import Cmd, ProgType
 from lskel.doctor import tiny
-from lskel.doctor.apart import apart
+from lskel.doctor.apart import Killed, apart
 from lskel.doctor.finding import NETWORK_RIGHTS, Finding, Probe, fact, no, refused, unknown, yes
 from lskel.errors import LskelError
 from lskel.runtime.files import read_text
@@ -60,8 +60,10 @@ def _maps() -> Finding:
     """Tried by a child process: a seccomp filter may kill it."""
     try:
         number = apart(_errno_of_map)
-    except LskelError as error:
+    except Killed as error:
         return no(error.what, error.hint)
+    except LskelError as error:
+        return unknown(f"it could not be tried: {error.what}", error.hint)
     if not number:
         return yes()
     if number == errno.ENOSYS:

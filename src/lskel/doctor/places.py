@@ -41,7 +41,7 @@ def cgroup_root() -> str:
 def own_cgroup(root: str) -> Iterator[str]:
     """A new cgroup, in which no process is; removed in the end, Ctrl-C waits for that.
 
-    LskelError where it cannot be made.
+    LskelError where it cannot be made, or not be removed.
     """
     with uninterrupted():
         try:
@@ -54,7 +54,17 @@ def own_cgroup(root: str) -> Iterator[str]:
         try:
             yield path
         finally:
-            os.rmdir(path)  # noqa: PTH106
+            _remove(path)
+
+
+def _remove(cgroup: str) -> None:
+    try:
+        os.rmdir(cgroup)  # noqa: PTH106
+    except OSError as error:
+        raise LskelError(
+            f"{cgroup} cannot be removed: {error.strerror}",
+            hint=f"see who has put something into it, and then: rmdir {cgroup}",
+        ) from error
 
 
 def enter_own_network() -> None:

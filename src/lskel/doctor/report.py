@@ -59,7 +59,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[Probe, ...]], ...] = (
     ("kernel", "Kernel", kernel.PROBES),
     ("btf", "BTF", types.PROBES),
     ("loader", "Loader programs", loaders.PROBES),
-    ("files", "Files", files.PROBES),
+    ("files", "Files", files.probes()),
     ("maps", "Maps", map_types.PROBES),
 )
 
@@ -133,7 +133,7 @@ def object_as_json(report: ObjectReport, *, verbose: bool) -> dict[str, Any]:
     """The form of --json for an object; with `verbose` the kernel's logs are in it."""
     return {
         "object": report.name,
-        "form": report.form.value,
+        "form": None if report.form is None else report.form.value,
         "loads": report.loads,
         "verdict": str(report),
         "error": None if report.error is None else str(report.error),

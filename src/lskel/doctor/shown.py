@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from lskel.doctor.diagnosis import What
-from lskel.doctor.finding import NOT_ASKED, Answer, Finding, Line, was_not_asked
+from lskel.doctor.finding import Answer, Finding, Line
 from lskel.doctor.object import ObjectReport
 from lskel.doctor.report import Report
 
@@ -49,9 +49,9 @@ def _rows(lines: Iterable[Line]) -> Iterator[Row]:
     """A row a line; but those that were not asked for the same reason are one, the last."""
     left: list[tuple[str, str, Finding]] = []
     for _, title, finding in lines:
-        if was_not_asked(finding):
-            said = finding.said.removeprefix(f"{NOT_ASKED}: ")
-            left.append((NOT_ASKED, title, finding._replace(said=said, remedy="")))
+        if finding.lacks:
+            said = f"it needs '{finding.lacks}'"
+            left.append(("not asked", title, finding._replace(said=said)))
         else:
             yield Row(finding.answer, title, finding.said, finding.remedy)
     yield from gathered(left)
@@ -83,5 +83,5 @@ def gathered(named: Iterable[tuple[str, str, Finding]]) -> Iterator[Row]:
         together.setdefault((group, finding), []).append(name)
     for (group, finding), names in together.items():
         said = ": ".join(filter(None, (", ".join(names), finding.said)))
-        remedy = "" if was_not_asked(finding) else finding.remedy  # that of what it needs
+        remedy = "" if finding.lacks else finding.remedy  # that of what it needs
         yield Row(finding.answer, group, said, remedy)

@@ -96,11 +96,14 @@ def _no_capabilities(situation: Situation) -> str:
     names = ", ".join(f"CAP_{capability.name}" for capability in lacks)
     sysctl = situation.unprivileged_bpf_disabled
     closed = f" (kernel.unprivileged_bpf_disabled is {sysctl})" if sysctl else ""
+    return f"this process lacks {names}{closed}: {how_to_grant(situation)}"
+
+
+def how_to_grant(situation: Situation) -> str:
+    """How a process gets capabilities that it lacks."""
     if situation.euid == 0:
-        cure = "this root was stripped of them, a container gets them with --cap-add"
-    else:
-        cure = "run it as root, or grant them with setcap or systemd's AmbientCapabilities="
-    return f"this process lacks {names}{closed}: {cure}"
+        return "this root was stripped of them, a container gets them with --cap-add"
+    return "run it as root, or grant them with setcap or systemd's AmbientCapabilities="
 
 
 def _locked_down(situation: Situation) -> str:

@@ -38,6 +38,16 @@ def pin_path(directory: str, name: str) -> str:
     return f"{directory}/{name.replace('.', '_')}"
 
 
+def existing(directory: str) -> tuple[str, list[str]]:
+    """The nearest directory that is there, and those below it that are missing, the last first."""
+    there = os.path.abspath(directory)  # noqa: PTH100 - pathlib is dear to import
+    missing = []
+    while not os.path.exists(there):  # noqa: PTH110
+        missing.append(there)
+        there = os.path.dirname(there)  # noqa: PTH120
+    return there, missing
+
+
 def make_directory(directory: str, undo: ExitStack) -> None:
     """Make a directory for pins where it is missing; `undo` removes it again.
 
@@ -45,11 +55,7 @@ def make_directory(directory: str, undo: ExitStack) -> None:
     """
     with at(directory):
         try:
-            there = os.path.abspath(directory)  # noqa: PTH100 - pathlib is dear to import
-            missing = []
-            while not os.path.exists(there):  # noqa: PTH110
-                missing.append(there)
-                there = os.path.dirname(there)  # noqa: PTH120
+            there, missing = existing(directory)
             if not is_on_bpffs(there):
                 raise UsageError("it must be on a bpffs", hint=_MOUNT)
             for path in reversed(missing):
