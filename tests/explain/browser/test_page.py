@@ -413,6 +413,11 @@ class TestFailing:
     @pytest.mark.kernel
     def test_what_the_verifier_refuses(self, tab: Browser, refused: Path) -> None:
         tab.open(refused)
+        first = tab.find(".figures li")
+        assert first.text.startswith("fails with EACCES\nerror[null-check]")
+        assert first.rect["width"] == tab.find(".figures").rect["width"]
+        assert "until it failed" in tab.find(".figures").text
+        assert "hands over nothing: it fails at op" in tab.find(".story").text
         tab.click(".figures .bad a")
         tab.at("#problems")
         assert "EACCES" in tab.find(".problem").text
@@ -423,6 +428,11 @@ class TestFailing:
         assert "EACCES" in tab.find(".ops .row.failed").text
         assert "map_value_or_null" in tab.find(".detail .problem").text
         assert tab.barriers() == []
+        failed = tab.find(".ops .row.failed")
+        behind = [row for row in tab.all(".ops .row") if row.rect["y"] > failed.rect["y"]]
+        assert behind
+        for row in behind:
+            assert row.find_element("css selector", ".result").text == "not reached"
         # What was done before has its time.
         assert tab.all(".ops .row")[0].find_elements("css selector", ".track i")
 
