@@ -145,6 +145,33 @@ class TestLeads:
         tab.click(".legend button", "instructions")
         tab.find(".regions .row", "attr of op 0")
 
+    def test_what_is_chosen_and_in_sight_is_of_the_kinds_that_are_shown(
+        self, tab: Browser, small: Path
+    ) -> None:
+        code = next(r for r in report(small)["blob"]["regions"] if r["kind"] == "insns")
+        tab.open(small, "#blob=0x0")
+        tab.click(".legend button", "instructions")
+        tab.at(f"#blob={code['offset']:#x}")
+        assert heading(tab) == code["name"]
+        tab.open(small, "#blob")
+        while tab.find(".zoom [aria-label='Zoom in']").is_enabled():
+            tab.click(".zoom [aria-label='Zoom in']")
+        tab.click(".legend button", "instructions")
+        top = int(tab.script("return document.querySelector('.frame').scrollTop"))
+        assert code["offset"] // 16 == top // 18
+        assert tab.place == "#blob"
+
+    def test_nothing_chosen_takes_no_room(self, tab: Browser, small: Path) -> None:
+        tab.open(small, "#blob")
+        assert not tab.all(".detail")
+        assert not tab.find(".zoom button", "to the selection").is_enabled()
+        wide = tab.find(".picture").rect["width"]
+        tab.click(".regions .row", "attr of op 0")
+        assert tab.find(".picture").rect["width"] < wide
+        tab.click(".detail .close")
+        tab.at("#blob")
+        assert not tab.all(".detail")
+
     def test_from_op_to_op(self, tab: Browser, small: Path) -> None:
         tab.open(small, "#replay")
         tab.click(".ops .row", "ProgLoad 'on_exec'")

@@ -70,7 +70,7 @@ export function Replay({ place }: { place: Place }) {
   );
   const op = selected === undefined ? undefined : ops[selected];
   return (
-    <Split class="replay" label="Operation" list={list}>
+    <Split class="replay" label="Operation" list={list} {...(op && { close: { view: "replay" } })}>
       {op ? <OpDetail op={op} /> : <Hint />}
     </Split>
   );
@@ -254,9 +254,6 @@ function OpDetail({ op }: { op: Op }) {
           saw.
         </p>
       )}
-      {op.number === report.measurement?.failure?.op && !report.simulation?.failure && (
-        <p class="muted">In the simulator, which has no verifier, the call went through:</p>
-      )}
       <Facts
         items={[
           [
@@ -278,6 +275,9 @@ function OpDetail({ op }: { op: Op }) {
           ["used by", op.used_by.length > 0 && <UsedBy ops={op.used_by} />],
         ]}
       />
+      {op.number === report.measurement?.failure?.op && !report.simulation?.failure && (
+        <p class="muted">In the simulator, which has no verifier, it went through:</p>
+      )}
       {op.calls.map((call) => (
         <CallFields key={call.number} call={call} />
       ))}
