@@ -23,6 +23,18 @@ export class Model {
     return measurement?.failure ?? simulation?.failure ?? null;
   }
 
+  /** Whether the real replay stopped before an operation: only the simulator got there. */
+  isBeyond(op: number): boolean {
+    const stopped = this.report.measurement?.failure?.op ?? null;
+    return stopped !== null && op > stopped;
+  }
+
+  /** What to call a failure in one line: its cause where the verifier's log tells it. */
+  get cause(): string {
+    const { failure } = this;
+    return failure?.explanation[0] ?? failure?.message ?? this.report.problem;
+  }
+
   program(name: string): number | undefined {
     return this.#programs.get(name);
   }

@@ -145,6 +145,33 @@ class TestLeads:
         tab.click(".legend button", "instructions")
         tab.find(".regions .row", "attr of op 0")
 
+    def test_what_is_chosen_and_in_sight_is_of_the_kinds_that_are_shown(
+        self, tab: Browser, small: Path
+    ) -> None:
+        code = next(r for r in report(small)["blob"]["regions"] if r["kind"] == "insns")
+        tab.open(small, "#blob=0x0")
+        tab.click(".legend button", "instructions")
+        tab.at(f"#blob={code['offset']:#x}")
+        assert heading(tab) == code["name"]
+        tab.open(small, "#blob")
+        while tab.find(".zoom [aria-label='Zoom in']").is_enabled():
+            tab.click(".zoom [aria-label='Zoom in']")
+        tab.click(".legend button", "instructions")
+        top = int(tab.script("return document.querySelector('.frame').scrollTop"))
+        assert code["offset"] // 16 == top // 18
+        assert tab.place == "#blob"
+
+    def test_nothing_chosen_takes_no_room(self, tab: Browser, small: Path) -> None:
+        tab.open(small, "#blob")
+        assert not tab.all(".detail")
+        assert not tab.find(".zoom button", "to the selection").is_enabled()
+        wide = tab.find(".picture").rect["width"]
+        tab.click(".regions .row", "attr of op 0")
+        assert tab.find(".picture").rect["width"] < wide
+        tab.click(".detail .close")
+        tab.at("#blob")
+        assert not tab.all(".detail")
+
     def test_from_op_to_op(self, tab: Browser, small: Path) -> None:
         tab.open(small, "#replay")
         tab.click(".ops .row", "ProgLoad 'on_exec'")
@@ -413,6 +440,11 @@ class TestFailing:
     @pytest.mark.kernel
     def test_what_the_verifier_refuses(self, tab: Browser, refused: Path) -> None:
         tab.open(refused)
+        first = tab.find(".figures li")
+        assert first.text.startswith("fails with EACCES\nerror[null-check]")
+        assert first.rect["width"] == tab.find(".figures").rect["width"]
+        assert "until it failed" in tab.find(".figures").text
+        assert "hands over nothing: it fails at op" in tab.find(".story").text
         tab.click(".figures .bad a")
         tab.at("#problems")
         assert "EACCES" in tab.find(".problem").text
@@ -423,6 +455,11 @@ class TestFailing:
         assert "EACCES" in tab.find(".ops .row.failed").text
         assert "map_value_or_null" in tab.find(".detail .problem").text
         assert tab.barriers() == []
+        failed = tab.find(".ops .row.failed")
+        behind = [row for row in tab.all(".ops .row") if row.rect["y"] > failed.rect["y"]]
+        assert behind
+        for row in behind:
+            assert row.find_element("css selector", ".result").text == "not reached"
         # What was done before has its time.
         assert tab.all(".ops .row")[0].find_elements("css selector", ".track i")
 

@@ -100,25 +100,38 @@ export function Facts({ items }: { items: readonly (readonly [string, ComponentC
   );
 }
 
-/** What can be chosen on one side, what was chosen on the other; below each other if narrow. */
+/**
+ * What can be chosen on one side, what was chosen on the other; below each other if narrow.
+ *
+ * `close` is where nothing is chosen; without `children` the list has all the room.
+ */
 export function Split({
   label,
   list,
+  close,
   children,
   class: className = "",
 }: {
   label: string;
   list: ComponentChildren;
+  close?: Place;
   children: ComponentChildren;
   class?: string;
 }) {
   return (
-    <div class={`split ${className}`}>
+    <div class={`split ${className} ${close ? "" : "unchosen"} ${children ? "" : "alone"}`}>
       <div class="master">{list}</div>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it */}
-      <section class="detail" aria-label={label} tabIndex={0}>
-        {children}
-      </section>
+      {children && (
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it
+        <section class="detail" aria-label={label} tabIndex={0}>
+          {close && (
+            <a class="close" href={format(close)} aria-label="Close" title="Close">
+              ×
+            </a>
+          )}
+          {children}
+        </section>
+      )}
     </div>
   );
 }

@@ -16,9 +16,20 @@ export function BlobView({ place, blob }: { place: Place; blob: Blob }) {
     const region = blob.regions[index];
     if (region) go({ view: "blob", blob: region.offset }, how);
   };
+  const region = blob.regions[selected];
+  // What is chosen is always among what is shown.
+  const showOnly = (kinds: ReadonlySet<string>) => {
+    setKinds(kinds);
+    if (region && !isShown(kinds, region))
+      select(
+        blob.regions.findIndex((region) => isShown(kinds, region)),
+        "walk",
+      );
+  };
   const list = (
     <>
-      <Legend blob={blob} kinds={kinds} onChange={setKinds} />
+      {!region && <Hint blob={blob} />}
+      <Legend blob={blob} kinds={kinds} onChange={showOnly} />
       <Picture
         blob={blob}
         kinds={kinds}
@@ -29,30 +40,29 @@ export function BlobView({ place, blob }: { place: Place; blob: Blob }) {
       <Regions blob={blob} kinds={kinds} selected={selected} onSelect={select} />
     </>
   );
-  const region = blob.regions[selected];
   return (
-    <Split class="blob" label="Region" list={list}>
-      {region ? (
-        <RegionDetail blob={blob} region={region} at={place.blob ?? 0} />
-      ) : (
-        <Hint blob={blob} />
-      )}
+    <Split class="blob" label="Region" list={list} {...(region && { close: { view: "blob" } })}>
+      {region && <RegionDetail blob={blob} region={region} at={place.blob ?? 0} />}
     </Split>
   );
 }
 
+/** Whether a region is of the kinds that are shown; where none is named, all are. */
+const isShown = (kinds: ReadonlySet<string>, { kind }: Region) =>
+  kinds.size === 0 || kinds.has(kind);
+
 function Hint({ blob }: { blob: Blob }) {
   return (
-    <div class="hint">
-      <h2>
+    <p class="hint muted">
+      <b>
         {plural(blob.size, "byte")}, {plural(blob.regions.length, "region")}
-      </h2>
-      <p>
-        The blob is the value of the one map that the loader program works on: all that it passes to
-        the kernel, and room for what comes back.
-      </p>
-      <p>Choose a range in the picture or in the table to see whose it is and what is in it.</p>
-    </div>
+      </b>
+      <span class="long">
+        : the value of the one map that the loader program works on, with all that it passes to the
+        kernel, and room for what comes back
+      </span>
+      . Choose a range to see whose it is.
+    </p>
   );
 }
 
@@ -149,6 +159,17 @@ function Picture({ blob, kinds, selected, offset, onSelect }: PictureProps) {
     if (y < element.scrollTop || y + ROW > element.scrollTop + element.clientHeight)
       element.scrollTop = y - element.clientHeight / 2;
   }, [blob, offset, selected, perRow]);
+
+  // So does the first of the kinds that are shown alone, where none of them is.
+  useEffect(() => {
+    const element = frame.current;
+    if (!element || kinds.size === 0) return;
+    const from = Math.floor(element.scrollTop / ROW) * perRow;
+    const to = Math.ceil((element.scrollTop + element.clientHeight) / ROW) * perRow;
+    const shown = blob.regions.filter((region) => isShown(kinds, region));
+    if (shown.some((region) => region.offset < to && end(region) > from)) return;
+    element.scrollTop = Math.floor((shown[0]?.offset ?? 0) / perRow) * ROW;
+  }, [blob, kinds]);
 
   const over = (event: MouseEvent): Hovered | undefined => {
     const box = frame.current?.getBoundingClientRect();
@@ -301,10 +322,10 @@ function useTheme(): string | undefined {
 }
 
 function Regions({ blob, kinds, selected, onSelect }: KindsProps & Omit<PictureProps, "offset">) {
-  const shown = useMemo(() => {
-    const all = blob.regions.map((_, index) => index);
-    return kinds.size ? all.filter((index) => kinds.has(blob.regions[index]?.kind ?? "")) : all;
-  }, [blob, kinds]);
+  const shown = useMemo(
+    () => blob.regions.flatMap((region, index) => (isShown(kinds, region) ? [index] : [])),
+    [blob, kinds],
+  );
   const at = shown.indexOf(selected);
   return (
     <Rows

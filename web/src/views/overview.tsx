@@ -24,12 +24,21 @@ export function Overview({ place }: { place: Place }) {
 }
 
 function Figures() {
-  const { report, failure } = useModel();
+  const { report, failure, cause } = useModel();
   const { blob, loader, simulation, measurement, btf } = report;
   const insns = report.programs.reduce((sum, program) => sum + (program.insns ?? 0), 0);
   const failed = report.problem !== "" || failure !== null;
   return (
     <ul class="figures" aria-label="In figures">
+      {failed && (
+        <Figure
+          value={failure?.errno ? `fails with ${failure.errno}` : "fails"}
+          name={cause}
+          note="what went wrong, and what to do"
+          place={{ view: "problems" }}
+          bad
+        />
+      )}
       <Figure
         value={count(report.programs.length)}
         name={number(report.programs, "program")}
@@ -69,13 +78,10 @@ function Figures() {
       {measurement && (
         <Figure
           value={duration(measurement.total)}
-          name="measured"
-          note={`Linux ${measurement.release}, median of ${measurement.repeats}`}
+          name={measurement.failure ? "until it failed" : "measured"}
+          note={`Linux ${measurement.release}${measurement.failure ? "" : `, median of ${measurement.repeats}`}`}
           place={{ view: "replay" }}
         />
-      )}
-      {failed && (
-        <Figure value="fails" name="see what is wrong" note="" place={{ view: "problems" }} bad />
       )}
     </ul>
   );
@@ -110,7 +116,7 @@ function mapTypes(maps: readonly MapSummary[]): string {
 const OPS_SHOWN = 3;
 
 function Story() {
-  const { report } = useModel();
+  const { report, failure } = useModel();
   const stays = report.ops.filter((op) => op.stays);
   const kept = [
     [stays.filter((op) => op.makes === "map").length, "map"],
@@ -120,7 +126,9 @@ function Story() {
   const words = kept.filter(([number]) => number > 0).map(([number, one]) => plural(number, one));
   return (
     <section aria-labelledby="story">
-      <h2 id="story">What it does to the machine</h2>
+      <h2 id="story">
+        {failure ? "What it would do to the machine" : "What it does to the machine"}
+      </h2>
       <ol class="story">
         {story(report).map(({ text, ops }) => (
           <li key={ops[0]}>
@@ -136,7 +144,19 @@ function Story() {
           </li>
         ))}
         <li>
-          <span>hands over {words.join(", ") || "nothing"}; the rest is gone when it ends</span>
+          {failure ? (
+            <span class="bad">
+              hands over nothing: it fails
+              {failure.op !== null && (
+                <>
+                  {" at "}
+                  <OpLink op={failure.op} />
+                </>
+              )}
+            </span>
+          ) : (
+            <span>hands over {words.join(", ") || "nothing"}; the rest is gone when it ends</span>
+          )}
         </li>
       </ol>
     </section>

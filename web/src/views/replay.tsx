@@ -42,7 +42,9 @@ export function Replay({ place }: { place: Place }) {
         {...(selected === undefined ? {} : { selected })}
         onSelect={(op, how) => go({ view: "replay", op }, how)}
         onHover={setHovered}
-        rowClass={(op) => (op === model.failure?.op ? "failed" : "")}
+        rowClass={(op) =>
+          op === model.failure?.op ? "failed" : model.isBeyond(op) ? "beyond" : ""
+        }
       >
         {(index) => {
           const op = ops[index];
@@ -68,7 +70,7 @@ export function Replay({ place }: { place: Place }) {
   );
   const op = selected === undefined ? undefined : ops[selected];
   return (
-    <Split class="replay" label="Operation" list={list}>
+    <Split class="replay" label="Operation" list={list} {...(op && { close: { view: "replay" } })}>
       {op ? <OpDetail op={op} /> : <Hint />}
     </Split>
   );
@@ -78,14 +80,18 @@ function OpCells({ op }: { op: Op }) {
   const model = useModel();
   const last = op.calls.at(-1);
   const failure = model.failure?.op === op.number ? model.failure : undefined;
+  const isBeyond = model.isBeyond(op.number);
+  const simulated = last ? last.result : op.guard ? "not needed here" : "";
+  const result = failure?.errno ?? (isBeyond ? "not reached" : simulated);
+  const isBad = failure !== undefined || (last?.failed && !isBeyond);
   return (
     <>
       <span role="gridcell" class="cut what" title={op.title}>
         {op.title}
-        {op.stays && op.number !== model.failure?.op && <small class="stays"> stays</small>}
+        {op.stays && model.failure === null && <small class="stays"> stays</small>}
       </span>
-      <span role="gridcell" class={`cut code result ${last?.failed || failure ? "bad" : "muted"}`}>
-        {failure ? failure.errno : last ? last.result : op.guard ? "left out" : ""}
+      <span role="gridcell" class={`cut code result ${isBad ? "bad" : "muted"}`}>
+        {result}
       </span>
     </>
   );
@@ -204,13 +210,16 @@ function Hint() {
         <p>
           The simulator made {plural(simulation.calls, "call")}.
           {simulation.failure && " Then it failed: see the marked operation."}
+          {measurement?.failure && " The kernel did not get as far: see the marked operation."}
         </p>
       )}
       {measurement && (
         <p>
           Times are of a real replay, call by call, on Linux {measurement.release} (
-          {measurement.machine}): medians of {measurement.repeats}, {duration(measurement.total)} in
-          all.
+          {measurement.machine}):{" "}
+          {measurement.failure
+            ? `it failed after ${duration(measurement.total)}.`
+            : `medians of ${measurement.repeats}, ${duration(measurement.total)} in all.`}
         </p>
       )}
       <p>Choose an operation to see what it is given, what it uses and what uses it.</p>
@@ -239,17 +248,23 @@ function OpDetail({ op }: { op: Op }) {
       </h2>
       <p class="muted">{op.phrase}</p>
       <FailureOf op={op} />
+      {model.isBeyond(op.number) && (
+        <p class="problem">
+          The kernel did not get here: the replay stopped before. What follows is what the simulator
+          saw.
+        </p>
+      )}
       <Facts
         items={[
           [
             "makes",
             op.makes &&
-              op.number !== model.failure?.op &&
+              model.failure === null &&
               `a ${op.makes}${op.stays ? ", which stays" : ", which is gone at the end"}`,
           ],
           ["map", map && <MapLink name={map.name} />],
           ["program", program && <ProgramLink name={program.name} />],
-          ["left out", op.guard.replace(/^left out /, "")],
+          ["not needed", op.guard.replace(/^left out /, "")],
           ["asks for", op.inputs.join(", ")],
           [
             "took",
@@ -260,6 +275,9 @@ function OpDetail({ op }: { op: Op }) {
           ["used by", op.used_by.length > 0 && <UsedBy ops={op.used_by} />],
         ]}
       />
+      {op.number === report.measurement?.failure?.op && !report.simulation?.failure && (
+        <p class="muted">In the simulator, which has no verifier, it went through:</p>
+      )}
       {op.calls.map((call) => (
         <CallFields key={call.number} call={call} />
       ))}
