@@ -72,7 +72,7 @@ class Failures(NamedTuple):
             yield f"  {len(error.log)} lines of log: {_MORE}"
 
     def write_log(self, program: str, error: ReplayError) -> None:
-        """Write the log of an error to the file, if one is wanted; UsageError where it cannot be."""
+        """Write an error's log to the file, if one is wanted; UsageError where it cannot be."""
         from lskel.verifier.logs import marked
 
         if self.log_file is not None:

@@ -44,9 +44,9 @@ def _lockdown() -> Finding:
             "mount -t securityfs securityfs /sys/kernel/security",
         )
     if level == "none":
-        return yes()
+        return yes(level)
     remedy = "boot with lockdown=none (Secure Boot turns it on), or use tracepoints"
-    return no(f"locked down: {level}", remedy)
+    return no(level, remedy)
 
 
 def _sysctl(path: str) -> Finding:
@@ -135,7 +135,7 @@ PROBES = (
         "seccomp",
         lambda: fact(_SECCOMP.get(read_situation().seccomp, "unknown")),
     ),
-    Probe("permission.lockdown", "no lockdown", _lockdown),
+    Probe("permission.lockdown", "lockdown", _lockdown),
     Probe(
         "permission.unprivileged_bpf_disabled",
         "kernel.unprivileged_bpf_disabled",
