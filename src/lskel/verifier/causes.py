@@ -403,8 +403,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "helper-not-allowed",
         "programs of this type may not call this helper",
-        "Which helpers there are depends on the type of the program, the capabilities of who "
-        "loads it, and whether the kernel is locked down.",
+        "Which helpers there are depends on the type of the program, the kernel's configuration, "
+        "the capabilities of who loads it, and whether the kernel is locked down.",
         "Use another type of program, or another helper: `bpftool feature probe` lists those of "
         "each type.",
         _said(
