@@ -71,15 +71,18 @@ def missing(series: str) -> list[str]:
     return lacking if find_kernel(series) else [*lacking, f"{_BOOT}/vmlinuz-{series}.*-amd64"]
 
 
-def boot(kernel: Kernel, jobs: Sequence[Job], directory: Path, limit: float) -> Machine:
+def boot(
+    kernel: Kernel, jobs: Sequence[Job], directory: Path, limit: float, options: str = ""
+) -> Machine:
     """Boot the kernel, run the jobs in it, and power off; at the latest after `limit` seconds.
 
     The directory belongs to this boot. Jobs see the host's files; what they write is lost unless
-    it is in the directory.
+    it is in the directory. `options` go to the kernel's command line.
     """
     command = [
         *("vng", "--verbose", "--run", str(kernel.image), "--disable-kvm"),
         *("--user", "root", "--cpus", "1", "--memory", "2G", "--rwdir", str(directory)),
+        *(("--append", options) if options else ()),
         *("--", f"cd {shlex.quote(str(_ROOT))} && {shlex.join(_batch(directory))}"),
     ]
     return Machine(kernel.release, _run(command, jobs, directory, limit))

@@ -12,11 +12,12 @@ from tests import corpus
 from tests.attach.cases.case import Case
 from tests.attach.exercise import Runs
 from tests.attach.freplace import Results
+from tests.conftest import lacking
 from tests.doctor.exercise import Outcome, check, whole_report, would_load_all
 from tests.doctor.test_object import MUCH_WRONG, loader
 from tests.doctor.test_report import SHOWN, answers, by_link, kinds
 from tests.vm.job import Job
-from tests.vm.machine import Machine
+from tests.vm.machine import SERIES, Machine, boot, find_kernel, missing
 from tests.vm.test_attach import plan as attaching
 
 pytestmark = pytest.mark.usefixtures("corpus_tools")
@@ -88,6 +89,24 @@ def test_loaders(machine: Machine, report: dict[str, Any]) -> None:
     newer = "yes" if machine.release.startswith("6.12") else "no"
     assert found["maps.cgrp_storage"] == found["maps.arena"] == newer
     assert found["btf.split"] == "yes"
+
+
+@pytest.mark.vm(jobs=lambda _: ())
+def test_hooks_that_call_no_programs(tmp_path: Path) -> None:
+    """Where bpf is no active LSM, programs attach and are not run."""
+    series = SERIES[-1]
+    kernel = find_kernel(series)
+    if kernel is None or missing(series):
+        lacking(f"a machine with Linux {series} needs {', '.join(missing(series))}")
+    job = Job("doctor", whole_report, {}, 120)
+    (shared := tmp_path / "shared").mkdir()
+    machine = boot(kernel, [job], shared, 600, options="lsm=yama")
+    found = {line["kind"]: line for line in machine.value("doctor")["attach"]}
+    for name in ("lsm", "lsm (cookie)", "lsm_cgroup"):
+        assert found[name]["answer"] == "no"
+        assert found[name]["said"] == "the hooks call no BPF programs"
+        assert found[name]["remedy"].startswith("boot with lsm=")
+    assert found["fentry"]["answer"] == "yes"
 
 
 @on_machines

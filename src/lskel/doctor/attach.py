@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from lskel.doctor import tiny
+from lskel.doctor import lsm, tiny
 from lskel.doctor.apart import apart
 from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Place, Where
 from lskel.doctor.finding import TRACING_RIGHTS, Answer, Finding, no, refused, unknown, yes
@@ -16,7 +16,6 @@ from lskel.doctor.places import cgroup_root, enter_own_network, own_cgroup, own_
 from lskel.errors import LskelError, printable
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.runtime.attach.kinds import program_class
-from lskel.runtime.files import read_text
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.objects import Fd, link_info
 from lskel.runtime.permissions import Capability
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 # interface share a qdisc, which the last one takes away.
 _AT_ONCE = {Where.HERE: 8, Where.NETWORK: 1, Where.CGROUP: 8}
 _BY_LINK = "by link"
-_ACTIVE_LSMS = "/sys/kernel/security/lsm"
 
 
 class KindLine(NamedTuple):
@@ -174,9 +172,11 @@ def _called(kind: AttachKind, finding: Finding) -> Finding:
     if not kind.name.startswith("lsm") or finding.answer is not Answer.YES:
         return finding
     try:
-        active = read_text(_ACTIVE_LSMS).split(",")
-    except OSError:
-        return finding
-    if "bpf" in active:
-        return finding
-    return no("the hooks call no BPF programs", f"boot with lsm={','.join([*active, 'bpf'])}")
+        if lsm.hooks_are_called():
+            return finding
+    except LskelError as error:
+        why = refused(error, kind.takes)
+        return unknown(
+            f"it attaches, but whether it is called is not known: {why.said}", why.remedy
+        )
+    return no("the hooks call no BPF programs", lsm.how_to_have_them_called())
