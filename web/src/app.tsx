@@ -5,7 +5,7 @@ import type { Report } from "./report";
 import { applyTheme, storedTheme, storeTheme, THEMES, type Theme } from "./theme";
 import { Search } from "./ui/search";
 import { BlobView } from "./views/blob";
-import { Differences } from "./views/differences";
+import { Differences, differenceCount } from "./views/differences";
 import { LoaderView } from "./views/loader";
 import { Overview } from "./views/overview";
 import { Problems, problemCount } from "./views/problems";
@@ -82,7 +82,15 @@ function tabsOf(report: Report): readonly Tab[] {
       ? [{ view: "programs", label: "Programs", number: report.programs.length } as const]
       : []),
     ...(report.loader ? [{ view: "loader", label: "Loader" } as const] : []),
-    ...(report.against ? [{ view: "differences", label: "Differences" } as const] : []),
+    ...(report.against
+      ? [
+          {
+            view: "differences",
+            label: "Differences",
+            number: differenceCount(report.against),
+          } as const,
+        ]
+      : []),
     ...(problems ? [{ view: "problems", label: "Problems", number: problems } as const] : []),
   ];
 }
@@ -179,7 +187,7 @@ function Tabs({ tabs, view }: { tabs: readonly Tab[]; view: View }) {
           onClick={() => choose(tab)}
         >
           {tab.label}
-          {tab.number !== undefined && <small>{count(tab.number)}</small>}
+          {tab.number !== undefined && <small> {count(tab.number)}</small>}
         </button>
       ))}
     </div>

@@ -74,6 +74,11 @@ def compared(pages: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def identical(pages: Path) -> Path:
+    return explain(pages / "identical.html", example("execsnoop"), "--against", example("execsnoop"))
+
+
+@pytest.fixture(scope="session")
 def changed(pages: Path) -> Path:
     """What differs between two versions of an object."""
     for name, number in (("old", 1), ("new", 2)):

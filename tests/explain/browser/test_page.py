@@ -479,20 +479,45 @@ class TestDifferences:
         against = report(compared)["against"]
         tab.open(compared)
         tab.click("#tab-differences")
-        assert tab.find("#versus").text == "A: execsnoop.bpf.o, B: hello.bpf.o"
+        assert tab.find("#versus").text == "Base: hello.bpf.o, this: execsnoop.bpf.o"
         rows = len(tab.all("[aria-labelledby=both-calls] tbody tr"))
         assert rows == sum(call["status"] != "same" for call in against["calls"]) > 0
         tab.click("[aria-labelledby=both-calls] label")
         tab.wait(lambda: len(tab.all("[aria-labelledby=both-calls] tbody tr")) > rows)
-        assert "only in A" in tab.find(".items li", "on_exec").text
-        assert "only in B" in tab.find(".items li", "hello.bss").text
+        assert "added" in tab.find(".items li", "on_exec").text
+        assert "removed" in tab.find(".items li", "hello.bss").text
+        removed = next(item for item in against["programs"] if item["status"] == "only b")
+        code = f"[aria-label='Code of {removed['name']}']"
+        assert not tab.all(f"{code} .row")
+        tab.click(f"{code} summary")
+        assert tab.find(f"{code} .row").text.startswith(f"0 {removed['code'][0]['text']}")
+
+    def test_are_counted_wherever_one_begins(self, tab: Browser, compared: Path) -> None:
+        against = report(compared)["against"]
+        number = sum(
+            item["status"] != "same"
+            for kind in ("calls", "maps", "programs")
+            for item in against[kind]
+        ) + sum(size["a"] != size["b"] for size in against["sizes"])
+        tab.open(compared)
+        assert tab.find("#tab-differences").text == f"Differences {number}"
+        tab.click(".figures a", f"{number}\ndifferences\nagainst hello.bpf.o")
+        tab.at("#differences")
+
+    def test_there_may_be_none(self, tab: Browser, identical: Path) -> None:
+        tab.open(identical, "#differences")
+        assert tab.find("#versus ~ p").text == "Nothing differs."
+        assert not tab.all(".items li")
+        assert tab.find("[aria-labelledby=both-Programs] summary").text == "1 the same"
+        assert tab.find("#tab-differences").text == "Differences 0"
 
     def test_of_two_versions(self, tab: Browser, changed: Path) -> None:
         tab.open(changed, "#differences")
         assert [row.text.split("\n") for row in tab.all(".side-by-side .row.differs")] == [
-            ["0 w0 = 2", "0 w0 = 1"]
+            ["0 w0 = 1", "0 w0 = 2"]  # what was there before is on the left
         ]
-        assert "B − A" in tab.find(".both thead").text
+        assert tab.find(".side-by-side .head").text.split() == ["base", "this"]
+        assert not tab.all("[aria-label='Code of drop'] button")  # there is one difference
         tab.click("[aria-label='Code of drop'] h3 a")
         tab.at("#program=drop")
 

@@ -1,4 +1,7 @@
-import { useState } from "preact/hooks";
+// What differs. What this is compared with is the base and stands on the left, as what was there
+// before does; the report calls it B, and this A.
+
+import { useMemo, useState } from "preact/hooks";
 import { kindOf } from "../kinds";
 import { useModel } from "../model";
 import type {
@@ -19,32 +22,42 @@ type Status = CallChange["status"];
 const SAYS: Readonly<Record<Status, string>> = {
   same: "the same",
   changed: "differs",
-  "only a": "only in A",
-  "only b": "only in B",
+  "only a": "added",
+  "only b": "removed",
 };
+
+const isChanged = ({ status }: { status: Status }) => status !== "same";
+
+const statusClass = (status: Status) => `is-${status.replace(" ", "-")}`;
+
+function counts(against: Against) {
+  return [
+    [against.calls.filter(isChanged).length, "call"],
+    [against.maps.filter(isChanged).length, "map"],
+    [against.programs.filter(isChanged).length, "program"],
+    [against.sizes.filter((size) => size.a !== size.b).length, "size"],
+  ] as const;
+}
+
+export const differenceCount = (against: Against): number =>
+  counts(against).reduce((sum, [number]) => sum + number, 0);
 
 export function Differences({ against }: { against: Against }) {
   const { report } = useModel();
-  const changed = (items: readonly { status: Status }[]) =>
-    items.filter((item) => item.status !== "same").length;
-  const counts = [
-    [changed(against.calls), "call"],
-    [changed(against.maps), "map"],
-    [changed(against.programs), "program"],
-    [against.sizes.filter((size) => size.a !== size.b).length, "size"],
-  ] as const;
-  const words = counts.filter(([number]) => number > 0).map(([number, one]) => plural(number, one));
+  const words = counts(against)
+    .filter(([number]) => number > 0)
+    .map(([number, one]) => plural(number, one));
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it
     <div class="scroll differences" tabIndex={0}>
       <section aria-labelledby="versus">
         <h2 id="versus">
-          A: <span class="code">{report.meta.file}</span>, B:{" "}
-          <span class="code">{against.meta.file}</span>
+          Base: <span class="code">{against.meta.file}</span>, this:{" "}
+          <span class="code">{report.meta.file}</span>
         </h2>
         <p>{words.length > 0 ? `What differs: ${words.join(", ")}.` : "Nothing differs."}</p>
         <p class="muted">
-          A is {about(report.meta)}, B is {about(against.meta)}.
+          The base is {about(against.meta)}, this is {about(report.meta)}.
         </p>
         {against.problem && <p class="problem">{against.problem}</p>}
       </section>
@@ -79,9 +92,9 @@ function SizesOfBoth({ sizes }: { sizes: readonly SizeChange[] }) {
           <thead>
             <tr>
               <th>bytes of</th>
-              <th class="right a">A</th>
-              <th class="right b">B</th>
-              <th class="right">B − A</th>
+              <th class="right base">base</th>
+              <th class="right this">this</th>
+              <th class="right">change</th>
               <th>
                 <span class="unseen">as bars</span>
               </th>
@@ -93,14 +106,14 @@ function SizesOfBoth({ sizes }: { sizes: readonly SizeChange[] }) {
                 <th scope="row">
                   <Swatch kind={kind} /> {kindOf(kind).label}
                 </th>
-                <td class="right">{count(a)}</td>
                 <td class="right">{count(b)}</td>
+                <td class="right">{count(a)}</td>
                 <td class="right">
-                  {a === b ? "" : `${b > a ? "+" : "−"}${count(Math.abs(b - a))}`}
+                  {a === b ? "" : `${a > b ? "+" : "−"}${count(Math.abs(a - b))}`}
                 </td>
                 <td class="bars">
-                  {bar(a)}
                   {bar(b)}
+                  {bar(a)}
                 </td>
               </tr>
             ))}
@@ -115,7 +128,7 @@ const CALLS_SHOWN = 200;
 
 function Calls({ calls }: { calls: readonly CallChange[] }) {
   const [all, setAll] = useState(false);
-  const changed = calls.filter((call) => call.status !== "same");
+  const changed = calls.filter(isChanged);
   const shown = (all ? calls : changed).slice(0, CALLS_SHOWN);
   return (
     <section aria-labelledby="both-calls">
@@ -134,17 +147,17 @@ function Calls({ calls }: { calls: readonly CallChange[] }) {
           <table>
             <thead>
               <tr>
-                <th class="right">A</th>
-                <th class="right">B</th>
+                <th class="right">base</th>
+                <th class="right">this</th>
                 <th>call</th>
                 <th>differs in</th>
               </tr>
             </thead>
             <tbody>
               {shown.map((call) => (
-                <tr key={`${call.a} ${call.b}`} class={`is-${call.status.replace(" ", "-")}`}>
-                  <td class="right">{call.a}</td>
+                <tr key={`${call.a} ${call.b}`} class={statusClass(call.status)}>
                   <td class="right">{call.b}</td>
+                  <td class="right">{call.a}</td>
                   <th scope="row">
                     {call.title}
                     {call.op_a !== null && (
@@ -158,7 +171,7 @@ function Calls({ calls }: { calls: readonly CallChange[] }) {
                     {call.status === "changed" ? (
                       <Fields fields={call.fields} />
                     ) : (
-                      SAYS[call.status]
+                      <span class="status">{SAYS[call.status]}</span>
                     )}
                   </td>
                 </tr>
@@ -176,18 +189,18 @@ function Fields({ fields }: { fields: readonly FieldChange[] }) {
     <ul class="plain fields">
       {fields.map((field) => (
         <li key={field.name}>
-          <span class="code">{field.name}</span> <Side of="a" value={field.a} />{" "}
-          <Side of="b" value={field.b} />
+          <span class="code">{field.name}</span> <Side of="base" value={field.b} />{" "}
+          <Side of="this" value={field.a} />
         </li>
       ))}
     </ul>
   );
 }
 
-function Side({ of, value }: { of: "a" | "b"; value: string }) {
+function Side({ of, value }: { of: "base" | "this"; value: string }) {
   return (
     <span class={`side ${of}`}>
-      <small>{of.toUpperCase()}</small> <span class="code">{value || "nothing"}</span>
+      <small>{of}</small> <span class="code">{value || "nothing"}</span>
     </span>
   );
 }
@@ -196,17 +209,24 @@ type Item = Omit<ProgramChange, "rows" | "code">;
 
 function Items({ title, items }: { title: string; items: readonly Item[] }) {
   if (items.length === 0) return null;
+  const same = items.filter((item) => !isChanged(item));
   return (
     <section aria-labelledby={`both-${title}`}>
       <h2 id={`both-${title}`}>{title}</h2>
       <ul class="plain items">
-        {items.map((item) => (
-          <li key={item.name} class={`is-${item.status.replace(" ", "-")}`}>
-            <b class="code">{item.name}</b> {SAYS[item.status]}
+        {items.filter(isChanged).map((item) => (
+          <li key={item.name} class={statusClass(item.status)}>
+            <b class="code">{item.name}</b> <span class="status">{SAYS[item.status]}</span>
             <Fields fields={item.fields} />
           </li>
         ))}
       </ul>
+      {same.length > 0 && (
+        <details>
+          <summary>{count(same.length)} the same</summary>
+          <p class="code wrap">{same.map((item) => item.name).join(", ")}</p>
+        </details>
+      )}
     </section>
   );
 }
@@ -215,9 +235,11 @@ function Programs({ programs }: { programs: readonly ProgramChange[] }) {
   return (
     <>
       <Items title="Programs" items={programs} />
-      {programs.map(
-        (program) => program.rows.length > 0 && <SideBySide key={program.name} program={program} />,
-      )}
+      {programs.map((program) => {
+        if (program.rows.length === 0) return null;
+        const Code = program.status === "only b" ? Removed : SideBySide;
+        return <Code key={program.name} program={program} />;
+      })}
     </>
   );
 }
@@ -225,17 +247,47 @@ function Programs({ programs }: { programs: readonly ProgramChange[] }) {
 const LINE = 22;
 const LINES_SHOWN = 24;
 
+const heightOf = (lines: number, head: number) =>
+  `${Math.min(lines, LINES_SHOWN) * LINE + head + 2}px`;
+
+/** The code of a program that only the base has, for who asks. */
+function Removed({ program }: { program: ProgramChange }) {
+  const [isOpen, open] = useState(false);
+  const { name, code } = program;
+  return (
+    <section aria-label={`Code of ${name}`}>
+      <details onToggle={(event) => open(event.currentTarget.open)}>
+        <summary>
+          Code of <span class="code">{name}</span>, which was removed:{" "}
+          {plural(code.length, "instruction")}
+        </summary>
+        {isOpen && (
+          <div class="log" style={{ height: heightOf(code.length, 0) }}>
+            <Rows
+              label={`Code of ${name} in the base`}
+              className="code"
+              count={code.length}
+              height={LINE}
+            >
+              {(index) => <InsnCell insn={code[index]} />}
+            </Rows>
+          </div>
+        )}
+      </details>
+    </section>
+  );
+}
+
 function SideBySide({ program }: { program: ProgramChange }) {
   const { rows } = program;
   const listing = useModel().listing(program.name)?.rows ?? [];
-  const first = rows.findIndex((row) => !row.same);
-  const [at, setAt] = useState(Math.max(first, 0));
-  const next = () => {
-    const found = rows.findIndex(
-      (row, index) => index > at && !row.same && rows[index - 1]?.same !== false,
-    );
-    setAt(found < 0 ? Math.max(first, 0) : found);
-  };
+  const starts = useMemo(
+    () =>
+      rows.flatMap((row, index) => (!row.same && rows[index - 1]?.same !== false ? [index] : [])),
+    [rows],
+  );
+  const [at, setAt] = useState(starts[0] ?? 0);
+  const next = () => setAt(starts.find((start) => start > at) ?? starts[0] ?? 0);
   return (
     <section aria-label={`Code of ${program.name}`}>
       <h3>
@@ -243,17 +295,19 @@ function SideBySide({ program }: { program: ProgramChange }) {
         <To place={{ view: "programs", program: program.name }} class="code">
           {program.name}
         </To>{" "}
-        <button type="button" onClick={next}>
-          next difference
-        </button>
+        {starts.length > 1 && (
+          <button type="button" onClick={next}>
+            next of {count(starts.length)} differences
+          </button>
+        )}
       </h3>
-      <div class="log" style={{ height: `${Math.min(rows.length, LINES_SHOWN) * LINE + 32}px` }}>
+      <div class="log" style={{ height: heightOf(rows.length, 30) }}>
         <Rows
-          label={`Code of ${program.name} in A and B`}
+          label={`Code of ${program.name} in the base and in this`}
           className="code side-by-side"
           count={rows.length}
           height={LINE}
-          head={["A", "B"]}
+          head={["base", "this"]}
           selected={at}
           onSelect={setAt}
           rowClass={(index) => (rows[index]?.same ? "" : "differs")}
@@ -266,9 +320,16 @@ function SideBySide({ program }: { program: ProgramChange }) {
 }
 
 function Sides(props: { row: DiffRow | undefined; ours: readonly Row[]; theirs: readonly Row[] }) {
-  const a = props.ours[props.row?.a ?? -1];
-  const b = props.theirs[props.row?.b ?? -1];
-  const side = (insn: Row | undefined) => (
+  return (
+    <>
+      <InsnCell insn={props.theirs[props.row?.b ?? -1]} />
+      <InsnCell insn={props.ours[props.row?.a ?? -1]} />
+    </>
+  );
+}
+
+function InsnCell({ insn }: { insn: Row | undefined }) {
+  return (
     <span role="gridcell" class={`cut ${insn ? "" : "none"}`} title={insn?.text}>
       {insn && (
         <>
@@ -277,11 +338,5 @@ function Sides(props: { row: DiffRow | undefined; ours: readonly Row[]; theirs: 
         </>
       )}
     </span>
-  );
-  return (
-    <>
-      {side(a)}
-      {side(b)}
-    </>
   );
 }

@@ -6,6 +6,7 @@ import { story } from "../story";
 import { useMore } from "../ui/more";
 import { Listed, MapLink, OpLink, ProgramLink, To } from "../ui/parts";
 import { bytes, count, duration, plural } from "../words";
+import { differenceCount } from "./differences";
 import { Sizes } from "./sizes";
 
 export function Overview({ place }: { place: Place }) {
@@ -25,7 +26,8 @@ export function Overview({ place }: { place: Place }) {
 
 function Figures() {
   const { report, failure, cause } = useModel();
-  const { blob, loader, simulation, measurement, btf } = report;
+  const { blob, loader, simulation, measurement, btf, against } = report;
+  const differences = against && differenceCount(against);
   const insns = report.programs.reduce((sum, program) => sum + (program.insns ?? 0), 0);
   const failed = report.problem !== "" || failure !== null;
   return (
@@ -81,6 +83,14 @@ function Figures() {
           name={measurement.failure ? "until it failed" : "measured"}
           note={`Linux ${measurement.release}${measurement.failure ? "" : `, median of ${measurement.repeats}`}`}
           place={{ view: "replay" }}
+        />
+      )}
+      {against && differences !== null && (
+        <Figure
+          value={count(differences)}
+          name={differences === 1 ? "difference" : "differences"}
+          note={`against ${against.meta.file}`}
+          place={{ view: "differences" }}
         />
       )}
     </ul>
