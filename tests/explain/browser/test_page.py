@@ -102,6 +102,18 @@ class TestOpens:
             assert tab.find("#panel").text
 
 
+    def test_what_tells_one_from_another_is_there_in_a_narrow_window(
+        self, tab: Browser, small: Path
+    ) -> None:
+        tab.size(400, 800)
+        tab.open(small, "#replay")
+        assert tab.find(".ops .row", "MapCreate 'execsnoo.bss'").text.endswith("execsnoo.bss>")
+        tab.open(small, "#program=on_exec&insn=25")
+        cut = "return arguments[0].scrollWidth > arguments[0].clientWidth"
+        for badge in tab.all(".listing .badge.core > :last-child"):
+            assert not tab.script(cut, badge), badge.text
+
+
 class TestLeads:
     """Clicks lead where they should."""
 
@@ -200,6 +212,15 @@ class TestLeads:
         tab.click(".op-table .row.selected a", "op 2")
         tab.at("#op=2")
 
+    def test_from_the_loader_to_the_blob(self, tab: Browser, small: Path) -> None:
+        """Offsets are hexadecimal here, as in the picture and the tables."""
+        tab.open(small, "#loader")
+        link = tab.find(".listing .marks a", "blob+0x")
+        offset = int(link.text.removeprefix("blob+"), 16)
+        link.click()
+        tab.at(f"#blob={offset:#x}")
+        assert tab.find(".detail .facts dd").text.startswith("0x")
+
     def test_from_op_to_the_unrolled_code(self, tab: Browser, unrolled: Path) -> None:
         tab.open(unrolled, "#op=1")
         tab.click(".detail a", "to")
@@ -226,7 +247,8 @@ class TestLeads:
         tab.open(small, "#program=on_exec&insn=25")
         row = tab.find(".listing .row.selected").text
         assert "event->pid = task->tgid;" in row
-        assert "CO-RE byte_off struct task_struct.tgid" in row
+        badge = tab.find(".listing .row.selected .badge.core")
+        assert badge.get_property("textContent") == "CO-RE byte_off task_struct.tgid"
         about = tab.find(".selected-insn").text
         assert "execsnoop.bpf.c:29:" in about
         assert "path 0:1" in about
@@ -245,6 +267,8 @@ class TestLeads:
         ]:
             tab.press("/", query)
             assert tab.find('[role="option"]').text.startswith(group), query
+            if group == "operations":
+                assert "op 4 BtfFind" in tab.find('[role="option"] .code').text
             tab.press(Keys.ENTER)
             tab.at(place)
         tab.press("/", "zzzz")

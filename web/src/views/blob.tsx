@@ -275,7 +275,7 @@ function Tip({ blob, hovered, width }: { blob: Blob; hovered: Hovered; width: nu
         <Swatch kind={region.kind} /> {region.name || kindOf(region.kind).label}
       </b>
       <span>
-        {hex(hovered.offset)} in {hex(region.offset)} to {hex(end(region))}, {bytes(region.size)}
+        {hex(hovered.offset, 4)} in {range(region)}, {bytes(region.size)}
       </span>
       {part && <span class="code">{part.name}</span>}
       <Owners region={region} />
@@ -294,10 +294,12 @@ function Owners({ region }: { region: Region }) {
   );
 }
 
+const range = (region: Region) => `${hex(region.offset, 4)} to ${hex(end(region), 4)}`;
+
 function inWords(region: Region): string {
   const owners = region.uses.map((use) => `op ${use.op}`).slice(0, 3);
   const name = region.name || kindOf(region.kind).label;
-  return [`${name} at ${hex(region.offset)}`, bytes(region.size), ...owners].join(", ");
+  return [`${name} at ${hex(region.offset, 4)}`, bytes(region.size), ...owners].join(", ");
 }
 
 function relatives(blob: Blob, selected: number): ReadonlySet<number> {
@@ -380,7 +382,7 @@ function RegionDetail({ blob, region, at }: { blob: Blob; region: Region; at: nu
       <p class="muted">{kindOf(region.kind).says}</p>
       <Facts
         items={[
-          ["offset", <span class="code">{`${hex(region.offset)} to ${hex(end(region))}`}</span>],
+          ["offset", <span class="code">{range(region)}</span>],
           ["size", plural(region.size, "byte")],
           [
             region.uses.length > 1 ? `shared by ${region.uses.length}` : "used by",
@@ -436,7 +438,7 @@ function Spans({ blob, region, at }: { blob: Blob; region: Region; at: number })
                 key={span.offset}
                 class={index === chosen && at !== region.offset ? "chosen" : ""}
               >
-                <td class="right code">+{span.offset}</td>
+                <td class="right code">+{hex(span.offset)}</td>
                 <th scope="row" class="code">
                   {span.name}
                 </th>

@@ -5,7 +5,7 @@ import type { ExternSummary, MapSummary, ProgramSummary } from "../report";
 import { story } from "../story";
 import { useMore } from "../ui/more";
 import { Listed, MapLink, OpLink, ProgramLink, To } from "../ui/parts";
-import { bytes, count, duration, plural } from "../words";
+import { bytes, count, duration, hex, plural } from "../words";
 import { differenceCount } from "./differences";
 import { Sizes } from "./sizes";
 
@@ -328,7 +328,7 @@ function MapParts({ map }: { map: MapSummary }) {
           <ul class="plain code">
             {variables.map((variable) => (
               <li key={variable.offset}>
-                {variable.type} <b>{variable.name}</b> <small>+{variable.offset}</small>
+                {variable.type} <b>{variable.name}</b> <small>+{hex(variable.offset)}</small>
               </li>
             ))}
           </ul>
