@@ -297,12 +297,33 @@ class TestLeads:
         tab.at("#op=0")
 
     @pytest.mark.parametrize(
-        "place",
-        ["#op=99", "#op=x", "#blob=0xffffff", "#program=none&insn=1", "#map=%", "#x", "#step"],
+        ("place", "says"),
+        [
+            ("#op=99", "There is no op 99."),
+            ("#op=x", "There is no place 'op=x'."),
+            ("#blob=0xffffff", "There is no byte 0xffffff."),
+            ("#program=none&insn=1", "There is no program 'none'."),
+            ("#program=on_exec&insn=42", "There is no instruction 42."),
+            ("#map=%", "There is no map '%'."),
+            ("#extern=none", "There is no symbol 'none'."),
+            ("#x", "There is no place 'x'."),
+            ("#step", "There is no place 'step'."),
+            ("#step=9999", "There is no step 9999."),
+            ("#differences", "The page has nothing to show as 'differences'."),
+            ("#op=7", ""),
+            ("#step=9", ""),
+            ("#program=on_exec&insn=41", ""),
+            ("#loader&insn=1", ""),
+        ],
     )
-    def test_places_that_there_are_not(self, tab: Browser, small: Path, place: str) -> None:
+    def test_places_that_there_are_not(
+        self, tab: Browser, small: Path, place: str, says: str
+    ) -> None:
         tab.open(small, place)
         assert tab.find("#panel").text
+        assert tab.find(".notice").text == says
+        tab.click("#tab-blob" if "program" in place else "#tab-programs")
+        assert tab.find(".notice").text == ""
 
 
 class TestKeyboard:
@@ -386,6 +407,13 @@ class TestColours:
 
 
 class TestCrowded:
+    def test_of_many_operations_the_ends_are_links(self, tab: Browser, crowded: Path) -> None:
+        tab.open(crowded)
+        line = tab.find(".story li", "creates 100 maps")
+        assert line.find_element("css selector", "small").text == "op 1 to op 100"
+        tab.click(".story a", "op 100")
+        tab.at("#op=100")
+
     def test_shows_some_and_all_when_asked(self, tab: Browser, crowded: Path) -> None:
         tab.open(crowded)
         some = len(tab.all(".card"))
