@@ -157,6 +157,21 @@ class TestLeads:
         tab.click(".legend button", "instructions")
         tab.find(".regions .row", "attr of op 0")
 
+    def test_what_the_loader_keeps_is_one_entry_of_the_legend(
+        self, tab: Browser, small: Path
+    ) -> None:
+        state = {"fd_array", "status", "fds", "found", "state", "context"}
+        regions = [r for r in report(small)["blob"]["regions"] if r["kind"] in state]
+        tab.open(small, "#blob")
+        chip = tab.find(".legend button", "loader state")
+        assert f"{sum(region['size'] for region in regions)} bytes" in chip.text
+        chip.click()
+        assert chip.get_attribute("aria-pressed") == "true"
+        assert tab.find(".regions").get_attribute("aria-rowcount") == str(len(regions) + 1)
+        chip.click()
+        assert chip.get_attribute("aria-pressed") == "false"
+        tab.find(".regions .row", "attr of op 0")
+
     def test_what_is_chosen_and_in_sight_is_of_the_kinds_that_are_shown(
         self, tab: Browser, small: Path
     ) -> None:

@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { kindOf } from "../kinds";
+import { kindOf, LOADER_STATE } from "../kinds";
 import { byteAt, end, lastAt, regionAt, useModel } from "../model";
 import { draw, fitting, grid, offsetAt, ROW, SHORTEST } from "../picture";
 import { go, type Place } from "../place";
@@ -76,34 +76,60 @@ function Legend({
   kinds,
   onChange,
 }: KindsProps & { onChange: (kinds: ReadonlySet<string>) => void }) {
-  const sizes = useMemo(() => {
-    const found = new Map<string, number>();
-    for (const { kind, size } of blob.regions) found.set(kind, (found.get(kind) ?? 0) + size);
-    return [...found].sort((a, b) => b[1] - a[1]);
-  }, [blob]);
-  const toggle = (kind: string) => {
-    const next = new Set(kinds);
-    if (!next.delete(kind)) next.add(kind);
-    onChange(next);
+  const entries = useMemo(() => legend(blob), [blob]);
+  const toggle = (entry: Entry) => {
+    const isOn = entry.kinds.some((kind) => kinds.has(kind));
+    const others = [...kinds].filter((kind) => !entry.kinds.includes(kind));
+    onChange(new Set(isOn ? others : [...others, ...entry.kinds]));
   };
   return (
     <fieldset class="legend">
       <legend class="unseen">Show only some kinds of bytes</legend>
-      {sizes.map(([kind, size]) => (
+      {entries.map((entry) => (
         <button
           type="button"
-          key={kind}
+          key={entry.label}
           class="chip"
-          aria-pressed={kinds.has(kind)}
-          title={kindOf(kind).says}
-          onClick={() => toggle(kind)}
+          aria-pressed={entry.kinds.some((kind) => kinds.has(kind))}
+          title={entry.says}
+          onClick={() => toggle(entry)}
         >
-          <Swatch kind={kind} />
-          {kindOf(kind).label} <small>{bytes(size)}</small>
+          <Swatch kind={entry.swatch} />
+          {entry.label} <small>{bytes(entry.size)}</small>
         </button>
       ))}
     </fieldset>
   );
+}
+
+interface Entry {
+  readonly label: string;
+  readonly kinds: readonly string[];
+  readonly swatch: string;
+  readonly says: string;
+  readonly size: number;
+}
+
+/** The kinds that there are, those of the loader's state together; the largest first. */
+function legend(blob: Blob): readonly Entry[] {
+  const sizes = new Map<string, number>();
+  for (const { kind, size } of blob.regions) sizes.set(kind, (sizes.get(kind) ?? 0) + size);
+  const sizeOf = (kind: string) => sizes.get(kind) ?? 0;
+  const ofState = LOADER_STATE.kinds.filter((kind) => sizes.has(kind));
+  const others = [...sizes.keys()].filter((kind) => !ofState.includes(kind));
+  const entries: Entry[] = others.map((kind) => {
+    const { label, says } = kindOf(kind);
+    return { label, kinds: [kind], swatch: kind, says, size: sizeOf(kind) };
+  });
+  if (ofState.length > 0)
+    entries.push({
+      label: LOADER_STATE.label,
+      kinds: ofState,
+      swatch: "status",
+      says: ofState.map((kind) => kindOf(kind).label).join(", "),
+      size: ofState.reduce((sum, kind) => sum + sizeOf(kind), 0),
+    });
+  return entries.sort((a, b) => b.size - a.size);
 }
 
 /** As many rows are in sight without scrolling, where the window is high enough. */

@@ -1,5 +1,5 @@
 import { useMemo, useState } from "preact/hooks";
-import { MADE } from "../kinds";
+import { MADE, MADE_NAME } from "../kinds";
 import { type Lane, type Lanes, lanes } from "../lanes";
 import { useModel } from "../model";
 import { go, type Place } from "../place";
@@ -120,8 +120,8 @@ function Key() {
     <p class="key">
       {made.map((makes) => (
         <span key={makes}>
-          <i class="dot" style={{ "--hue": `var(--${MADE[makes]})` }} aria-hidden="true" /> makes a{" "}
-          {makes}
+          <i class="dot" style={{ "--hue": `var(--${MADE[makes]})` }} aria-hidden="true" /> makes{" "}
+          {MADE_NAME[makes]}
         </span>
       ))}
       <span class="muted">a line runs from what makes a thing to all that use it</span>
@@ -277,7 +277,7 @@ function OpDetail({ op }: { op: Op }) {
             "makes",
             op.makes &&
               model.failure === null &&
-              `a ${op.makes}${op.stays ? ", which stays" : ", which is gone at the end"}`,
+              `${MADE_NAME[op.makes]}${op.stays ? ", which stays" : ", which is gone at the end"}`,
           ],
           ["map", map && <MapLink name={map.name} />],
           ["program", program && <ProgramLink name={program.name} />],
