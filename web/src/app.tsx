@@ -1,4 +1,5 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { missing } from "./missing";
 import { Model, ModelProvider } from "./model";
 import { go, type Place, parse, type View } from "./place";
 import type { Report } from "./report";
@@ -24,6 +25,12 @@ export function App({ report }: { report: Report }) {
   const place = usePlace();
   const tabs = useMemo(() => tabsOf(report), [report]);
   const view = tabs.some((tab) => tab.view === place.view) ? place.view : "overview";
+  const notice = missing(
+    model,
+    window.location.hash,
+    place,
+    tabs.map((tab) => tab.view),
+  );
   return (
     <ModelProvider value={model}>
       {/* biome-ignore lint/a11y/useValidAnchor: it leads there, but addresses say the place */}
@@ -42,6 +49,9 @@ export function App({ report }: { report: Report }) {
         <Tabs tabs={tabs} view={view} />
       </header>
       <main>
+        <p class="notice" role="status">
+          {notice}
+        </p>
         <div id="panel" role="tabpanel" aria-labelledby={`tab-${view}`} tabIndex={-1}>
           <Panel view={view} place={place} report={report} />
         </div>

@@ -30,16 +30,32 @@ const KINDS: Readonly<Record<string, Kind>> = {
   messages: kind("messages", "names", "dots", "what a loader that explains itself prints"),
   records: kind("op table", "records", "rising", "the steps that the walker takes"),
   fd_array: kind("fd array", "state", "columns", "file descriptors that code refers to by index"),
-  status: kind("status", "state", "plain", "the operation under way"),
+  status: kind("current op", "state", "plain", "which operation is being done"),
   fds: kind("fds", "state", "rows", "file descriptors that were made"),
-  found: kind("found", "state", "dots", "ids and addresses that were looked up"),
+  found: kind("looked-up ids", "state", "dots", "ids and addresses that were looked up"),
   state: kind("state", "state", "grid", "the walker's state"),
   context: kind("context", "state", "falling", "a copy of what the caller gives"),
   data: kind("data", "values", "falling", "other data"),
   padding: kind("padding", "padding", "falling", "zeros in between"),
 };
 
+/** Kinds that are small, and alike for who looks at the whole: one entry of the legend. */
+export const LOADER_STATE = {
+  label: "loader state",
+  kinds: Object.keys(KINDS).filter((name) => KINDS[name]?.hue === "state"),
+};
+
 export const kindOf = (name: string): Kind => KINDS[name] ?? kind(name, "padding", "plain", "");
+
+/** What operations make, in words. */
+export const MADE_NAME: Readonly<Record<string, string>> = {
+  btf: "BTF",
+  map: "a map",
+  program: "a program",
+  link: "a link",
+  type: "a type",
+  address: "an address",
+};
 
 /** Hues of what operations make. */
 export const MADE: Readonly<Record<string, string>> = {

@@ -3,6 +3,7 @@
 import { kindOf, type Pattern } from "./kinds";
 import { byteAt, end, regionAt } from "./model";
 import type { Blob, Region } from "./report";
+import { hex } from "./words";
 
 export const ROW = 18;
 const GAP = 3;
@@ -89,7 +90,7 @@ class Painter {
     context.textBaseline = "middle";
     context.textAlign = "right";
     for (let row = this.#first; row <= this.#last; row++) {
-      const text = (row * scene.grid.perRow).toString(16);
+      const text = hex(row * scene.grid.perRow, 4);
       context.fillText(text, GUTTER - 10, row * ROW - scene.top + (ROW - GAP) / 2 + 1);
     }
   }

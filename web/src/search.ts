@@ -68,8 +68,8 @@ function* entries(report: Report): Generator<Found> {
   for (const op of report.ops)
     yield {
       group: "operations",
-      text: `op ${op.number}`,
-      more: `${op.title}: ${op.phrase}`,
+      text: `op ${op.number} ${op.title}`,
+      more: op.phrase,
       place: { view: "replay", op: op.number },
     };
   for (const { name, kind } of report.externs)
@@ -104,7 +104,7 @@ function* entries(report: Report): Generator<Found> {
       yield {
         group: "blob",
         text: region.name || kindOf(region.kind).label,
-        more: `${kindOf(region.kind).label} at ${hex(region.offset)}`,
+        more: `${kindOf(region.kind).label} at ${hex(region.offset, 4)}`,
         place: { view: "blob", blob: region.offset },
       };
 }

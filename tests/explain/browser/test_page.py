@@ -102,6 +102,18 @@ class TestOpens:
             assert tab.find("#panel").text
 
 
+    def test_what_tells_one_from_another_is_there_in_a_narrow_window(
+        self, tab: Browser, small: Path
+    ) -> None:
+        tab.size(400, 800)
+        tab.open(small, "#replay")
+        assert tab.find(".ops .row", "MapCreate 'execsnoo.bss'").text.endswith("execsnoo.bss>")
+        tab.open(small, "#program=on_exec&insn=25")
+        cut = "return arguments[0].scrollWidth > arguments[0].clientWidth"
+        for badge in tab.all(".listing .badge.core > :last-child"):
+            assert not tab.script(cut, badge), badge.text
+
+
 class TestLeads:
     """Clicks lead where they should."""
 
@@ -143,6 +155,21 @@ class TestLeads:
         names = {row.text.split("\n")[2] for row in tab.all(".regions .row")}
         assert names == {"insns of op 5"}
         tab.click(".legend button", "instructions")
+        tab.find(".regions .row", "attr of op 0")
+
+    def test_what_the_loader_keeps_is_one_entry_of_the_legend(
+        self, tab: Browser, small: Path
+    ) -> None:
+        state = {"fd_array", "status", "fds", "found", "state", "context"}
+        regions = [r for r in report(small)["blob"]["regions"] if r["kind"] in state]
+        tab.open(small, "#blob")
+        chip = tab.find(".legend button", "loader state")
+        assert f"{sum(region['size'] for region in regions)} bytes" in chip.text
+        chip.click()
+        assert chip.get_attribute("aria-pressed") == "true"
+        assert tab.find(".regions").get_attribute("aria-rowcount") == str(len(regions) + 1)
+        chip.click()
+        assert chip.get_attribute("aria-pressed") == "false"
         tab.find(".regions .row", "attr of op 0")
 
     def test_what_is_chosen_and_in_sight_is_of_the_kinds_that_are_shown(
@@ -200,6 +227,15 @@ class TestLeads:
         tab.click(".op-table .row.selected a", "op 2")
         tab.at("#op=2")
 
+    def test_from_the_loader_to_the_blob(self, tab: Browser, small: Path) -> None:
+        """Offsets are hexadecimal here, as in the picture and the tables."""
+        tab.open(small, "#loader")
+        link = tab.find(".listing .marks a", "blob+0x")
+        offset = int(link.text.removeprefix("blob+"), 16)
+        link.click()
+        tab.at(f"#blob={offset:#x}")
+        assert tab.find(".detail .facts dd").text.startswith("0x")
+
     def test_from_op_to_the_unrolled_code(self, tab: Browser, unrolled: Path) -> None:
         tab.open(unrolled, "#op=1")
         tab.click(".detail a", "to")
@@ -226,7 +262,8 @@ class TestLeads:
         tab.open(small, "#program=on_exec&insn=25")
         row = tab.find(".listing .row.selected").text
         assert "event->pid = task->tgid;" in row
-        assert "CO-RE byte_off struct task_struct.tgid" in row
+        badge = tab.find(".listing .row.selected .badge.core")
+        assert badge.get_property("textContent") == "CO-RE byte_off task_struct.tgid"
         about = tab.find(".selected-insn").text
         assert "execsnoop.bpf.c:29:" in about
         assert "path 0:1" in about
@@ -245,6 +282,8 @@ class TestLeads:
         ]:
             tab.press("/", query)
             assert tab.find('[role="option"]').text.startswith(group), query
+            if group == "operations":
+                assert "op 4 BtfFind" in tab.find('[role="option"] .code').text
             tab.press(Keys.ENTER)
             tab.at(place)
         tab.press("/", "zzzz")
@@ -273,12 +312,33 @@ class TestLeads:
         tab.at("#op=0")
 
     @pytest.mark.parametrize(
-        "place",
-        ["#op=99", "#op=x", "#blob=0xffffff", "#program=none&insn=1", "#map=%", "#x", "#step"],
+        ("place", "says"),
+        [
+            ("#op=99", "There is no op 99."),
+            ("#op=x", "There is no place 'op=x'."),
+            ("#blob=0xffffff", "There is no byte 0xffffff."),
+            ("#program=none&insn=1", "There is no program 'none'."),
+            ("#program=on_exec&insn=42", "There is no instruction 42."),
+            ("#map=%", "There is no map '%'."),
+            ("#extern=none", "There is no symbol 'none'."),
+            ("#x", "There is no place 'x'."),
+            ("#step", "There is no place 'step'."),
+            ("#step=9999", "There is no step 9999."),
+            ("#differences", "The page has nothing to show as 'differences'."),
+            ("#op=7", ""),
+            ("#step=9", ""),
+            ("#program=on_exec&insn=41", ""),
+            ("#loader&insn=1", ""),
+        ],
     )
-    def test_places_that_there_are_not(self, tab: Browser, small: Path, place: str) -> None:
+    def test_places_that_there_are_not(
+        self, tab: Browser, small: Path, place: str, says: str
+    ) -> None:
         tab.open(small, place)
         assert tab.find("#panel").text
+        assert tab.find(".notice").text == says
+        tab.click("#tab-blob" if "program" in place else "#tab-programs")
+        assert tab.find(".notice").text == ""
 
 
 class TestKeyboard:
@@ -362,6 +422,13 @@ class TestColours:
 
 
 class TestCrowded:
+    def test_of_many_operations_the_ends_are_links(self, tab: Browser, crowded: Path) -> None:
+        tab.open(crowded)
+        line = tab.find(".story li", "creates 100 maps")
+        assert line.find_element("css selector", "small").text == "op 1 to op 100"
+        tab.click(".story a", "op 100")
+        tab.at("#op=100")
+
     def test_shows_some_and_all_when_asked(self, tab: Browser, crowded: Path) -> None:
         tab.open(crowded)
         some = len(tab.all(".card"))

@@ -199,7 +199,7 @@ export function Badge({ mark, placeOf }: { mark: Mark; placeOf: (insn: number) =
   const place = usePlaceOfMark(mark, placeOf);
   const inner = (
     <>
-      <b>{SAYS[mark.kind]}</b> {mark.name}
+      <b>{SAYS[mark.kind]}</b> {mark.kind === "core" ? <Field name={mark.name} /> : mark.name}
     </>
   );
   const className = `badge ${mark.kind}`;
@@ -211,6 +211,19 @@ export function Badge({ mark, placeOf }: { mark: Mark; placeOf: (insn: number) =
     <span class={className} title={mark.name}>
       {inner}
     </span>
+  );
+}
+
+/** "byte_off struct task_struct.tgid": where there is no room, the field stays. */
+function Field({ name }: { name: string }) {
+  const short = name.replace(/\b(struct|union|enum) /, "");
+  const at = short.search(/[^.]*$/) - 1;
+  if (at < 0) return <span class="cut">{short}</span>;
+  return (
+    <>
+      <span class="cut">{short.slice(0, at)}</span>
+      <span>{short.slice(at)}</span>
+    </>
   );
 }
 

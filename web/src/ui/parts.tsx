@@ -48,7 +48,7 @@ export function RegionLink({ region }: { region: number }) {
       <Swatch kind={found.kind} />
       {found.name || kindOf(found.kind).label}
       <small>
-        {hex(found.offset)}, {bytes(found.size)}
+        {hex(found.offset, 4)}, {bytes(found.size)}
       </small>
     </To>
   );

@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { kindOf } from "../kinds";
+import { kindOf, LOADER_STATE } from "../kinds";
 import { byteAt, end, lastAt, regionAt, useModel } from "../model";
 import { draw, fitting, grid, offsetAt, ROW, SHORTEST } from "../picture";
 import { go, type Place } from "../place";
@@ -76,34 +76,60 @@ function Legend({
   kinds,
   onChange,
 }: KindsProps & { onChange: (kinds: ReadonlySet<string>) => void }) {
-  const sizes = useMemo(() => {
-    const found = new Map<string, number>();
-    for (const { kind, size } of blob.regions) found.set(kind, (found.get(kind) ?? 0) + size);
-    return [...found].sort((a, b) => b[1] - a[1]);
-  }, [blob]);
-  const toggle = (kind: string) => {
-    const next = new Set(kinds);
-    if (!next.delete(kind)) next.add(kind);
-    onChange(next);
+  const entries = useMemo(() => legend(blob), [blob]);
+  const toggle = (entry: Entry) => {
+    const isOn = entry.kinds.some((kind) => kinds.has(kind));
+    const others = [...kinds].filter((kind) => !entry.kinds.includes(kind));
+    onChange(new Set(isOn ? others : [...others, ...entry.kinds]));
   };
   return (
     <fieldset class="legend">
       <legend class="unseen">Show only some kinds of bytes</legend>
-      {sizes.map(([kind, size]) => (
+      {entries.map((entry) => (
         <button
           type="button"
-          key={kind}
+          key={entry.label}
           class="chip"
-          aria-pressed={kinds.has(kind)}
-          title={kindOf(kind).says}
-          onClick={() => toggle(kind)}
+          aria-pressed={entry.kinds.some((kind) => kinds.has(kind))}
+          title={entry.says}
+          onClick={() => toggle(entry)}
         >
-          <Swatch kind={kind} />
-          {kindOf(kind).label} <small>{bytes(size)}</small>
+          <Swatch kind={entry.swatch} />
+          {entry.label} <small>{bytes(entry.size)}</small>
         </button>
       ))}
     </fieldset>
   );
+}
+
+interface Entry {
+  readonly label: string;
+  readonly kinds: readonly string[];
+  readonly swatch: string;
+  readonly says: string;
+  readonly size: number;
+}
+
+/** The kinds that there are, those of the loader's state together; the largest first. */
+function legend(blob: Blob): readonly Entry[] {
+  const sizes = new Map<string, number>();
+  for (const { kind, size } of blob.regions) sizes.set(kind, (sizes.get(kind) ?? 0) + size);
+  const sizeOf = (kind: string) => sizes.get(kind) ?? 0;
+  const ofState = LOADER_STATE.kinds.filter((kind) => sizes.has(kind));
+  const others = [...sizes.keys()].filter((kind) => !ofState.includes(kind));
+  const entries: Entry[] = others.map((kind) => {
+    const { label, says } = kindOf(kind);
+    return { label, kinds: [kind], swatch: kind, says, size: sizeOf(kind) };
+  });
+  if (ofState.length > 0)
+    entries.push({
+      label: LOADER_STATE.label,
+      kinds: ofState,
+      swatch: "status",
+      says: ofState.map((kind) => kindOf(kind).label).join(", "),
+      size: ofState.reduce((sum, kind) => sum + sizeOf(kind), 0),
+    });
+  return entries.sort((a, b) => b.size - a.size);
 }
 
 /** As many rows are in sight without scrolling, where the window is high enough. */
@@ -275,7 +301,7 @@ function Tip({ blob, hovered, width }: { blob: Blob; hovered: Hovered; width: nu
         <Swatch kind={region.kind} /> {region.name || kindOf(region.kind).label}
       </b>
       <span>
-        {hex(hovered.offset)} in {hex(region.offset)} to {hex(end(region))}, {bytes(region.size)}
+        {hex(hovered.offset, 4)} in {range(region)}, {bytes(region.size)}
       </span>
       {part && <span class="code">{part.name}</span>}
       <Owners region={region} />
@@ -294,10 +320,12 @@ function Owners({ region }: { region: Region }) {
   );
 }
 
+const range = (region: Region) => `${hex(region.offset, 4)} to ${hex(end(region), 4)}`;
+
 function inWords(region: Region): string {
   const owners = region.uses.map((use) => `op ${use.op}`).slice(0, 3);
   const name = region.name || kindOf(region.kind).label;
-  return [`${name} at ${hex(region.offset)}`, bytes(region.size), ...owners].join(", ");
+  return [`${name} at ${hex(region.offset, 4)}`, bytes(region.size), ...owners].join(", ");
 }
 
 function relatives(blob: Blob, selected: number): ReadonlySet<number> {
@@ -380,7 +408,7 @@ function RegionDetail({ blob, region, at }: { blob: Blob; region: Region; at: nu
       <p class="muted">{kindOf(region.kind).says}</p>
       <Facts
         items={[
-          ["offset", <span class="code">{`${hex(region.offset)} to ${hex(end(region))}`}</span>],
+          ["offset", <span class="code">{range(region)}</span>],
           ["size", plural(region.size, "byte")],
           [
             region.uses.length > 1 ? `shared by ${region.uses.length}` : "used by",
@@ -436,7 +464,7 @@ function Spans({ blob, region, at }: { blob: Blob; region: Region; at: number })
                 key={span.offset}
                 class={index === chosen && at !== region.offset ? "chosen" : ""}
               >
-                <td class="right code">+{span.offset}</td>
+                <td class="right code">+{hex(span.offset)}</td>
                 <th scope="row" class="code">
                   {span.name}
                 </th>

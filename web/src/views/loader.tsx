@@ -5,7 +5,7 @@ import type { LoaderProgram, Row, Step } from "../report";
 import { Code } from "../ui/code";
 import { OpLink, To } from "../ui/parts";
 import { Rows } from "../ui/rows";
-import { bytes, count, plural } from "../words";
+import { bytes, count, hex, plural } from "../words";
 
 export function LoaderView({ place, loader }: { place: Place; loader: LoaderProgram }) {
   const { report } = useModel();
@@ -41,14 +41,17 @@ function Label({ row }: { row: Row }) {
   return op === undefined ? <>{row.label}:</> : <OpLink op={Number(op)} />;
 }
 
-/** "blob+1328 (attr of op 0)" leads to the byte. */
+/** "blob+1328 (attr of op 0)" leads to the byte; offsets are as everywhere on the page. */
 function Note({ note }: { note: string }) {
-  const found = /^blob\+(\d+)(.*)$/.exec(note);
+  const found = /^(blob|ctx)\+(\d+)(.*)$/.exec(note);
   if (!found) return <>{note}</>;
+  const [, area, digits, rest] = found;
+  const offset = Number(digits);
+  const text = `${area}+${hex(offset, area === "blob" ? 4 : 0)}`;
   return (
     <>
-      <To place={{ view: "blob", blob: Number(found[1]) }}>blob+{found[1]}</To>
-      {found[2]}
+      {area === "blob" ? <To place={{ view: "blob", blob: offset }}>{text}</To> : text}
+      {rest}
     </>
   );
 }

@@ -5,7 +5,7 @@ import type { ExternSummary, MapSummary, ProgramSummary } from "../report";
 import { story } from "../story";
 import { useMore } from "../ui/more";
 import { Listed, MapLink, OpLink, ProgramLink, To } from "../ui/parts";
-import { bytes, count, duration, plural } from "../words";
+import { bytes, count, duration, hex, plural } from "../words";
 import { differenceCount } from "./differences";
 import { Sizes } from "./sizes";
 
@@ -125,6 +125,28 @@ function mapTypes(maps: readonly MapSummary[]): string {
 
 const OPS_SHOWN = 3;
 
+/** Few operations each; of more the first and the last, which have others between them or not. */
+function Ops({ ops }: { ops: readonly number[] }) {
+  const [first, last] = [ops[0], ops.at(-1)];
+  if (first === undefined || last === undefined) return null;
+  if (ops.length <= OPS_SHOWN)
+    return (
+      <Listed>
+        {ops.map((op) => (
+          <OpLink op={op} key={op} title={false} />
+        ))}
+      </Listed>
+    );
+  const isRow = last - first === ops.length - 1;
+  return (
+    <>
+      <OpLink op={first} title={false} />
+      {isRow ? " to " : ` and ${count(ops.length - 2)} more to `}
+      <OpLink op={last} title={false} />
+    </>
+  );
+}
+
 function Story() {
   const { report, failure } = useModel();
   const stays = report.ops.filter((op) => op.stays);
@@ -144,12 +166,7 @@ function Story() {
           <li key={ops[0]}>
             <span>{text}</span>{" "}
             <small>
-              <Listed>
-                {ops.slice(0, OPS_SHOWN).map((op) => (
-                  <OpLink op={op} key={op} title={false} />
-                ))}
-              </Listed>
-              {ops.length > OPS_SHOWN && ` … ${ops.at(-1)}`}
+              <Ops ops={ops} />
             </small>
           </li>
         ))}
@@ -328,7 +345,7 @@ function MapParts({ map }: { map: MapSummary }) {
           <ul class="plain code">
             {variables.map((variable) => (
               <li key={variable.offset}>
-                {variable.type} <b>{variable.name}</b> <small>+{variable.offset}</small>
+                {variable.type} <b>{variable.name}</b> <small>+{hex(variable.offset)}</small>
               </li>
             ))}
           </ul>

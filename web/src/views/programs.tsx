@@ -10,11 +10,12 @@ import { traits } from "./overview";
 export function Programs({ place }: { place: Place }) {
   const model = useModel();
   const { programs } = model.report;
-  const name =
-    place.program ?? programs.find((program) => program.insns)?.name ?? programs[0]?.name ?? "";
-  const program = programs[model.program(name) ?? -1];
+  const asked = programs[model.program(place.program ?? "") ?? -1];
+  const program = asked ?? programs.find((program) => program.insns) ?? programs[0];
+  const name = program?.name ?? "";
   const listing = model.listing(name);
-  if (!program || !listing) return <p class="empty">There is no program '{name}'.</p>;
+  if (!program || !listing) return null;
+  const insn = asked && place.insn;
   return (
     <div class="programs">
       <Outline listing={listing} />
@@ -25,14 +26,14 @@ export function Programs({ place }: { place: Place }) {
             key={name}
             label={`Instructions of ${name}`}
             rows={listing.rows}
-            selected={place.insn}
+            selected={insn}
             onSelect={(insn, how) => go({ view: "programs", program: name, insn }, how)}
             placeOf={(insn) => ({ view: "programs", program: name, insn })}
           />
         ) : (
           <p class="empty">Its code is not known.</p>
         )}
-        <Selected listing={listing} insn={place.insn} />
+        <Selected listing={listing} insn={insn} />
       </div>
     </div>
   );

@@ -1,5 +1,5 @@
 import { useMemo, useState } from "preact/hooks";
-import { MADE } from "../kinds";
+import { MADE, MADE_NAME } from "../kinds";
 import { type Lane, type Lanes, lanes } from "../lanes";
 import { useModel } from "../model";
 import { go, type Place } from "../place";
@@ -10,6 +10,8 @@ import { Rows } from "../ui/rows";
 import { count, duration, plural } from "../words";
 
 const ROW = 30;
+/** In narrow windows the result stands below what is done. */
+const TALL_ROW = 46;
 const COLUMN = 13;
 const NODE = 5;
 
@@ -27,7 +29,9 @@ export function Replay({ place }: { place: Place }) {
       return start;
     });
   }, [ops, model]);
-  const columns = Math.min(drawn.columns, narrow ? 5 : 16);
+  const columns = Math.min(drawn.columns, narrow ? 4 : 16);
+  const height = narrow ? TALL_ROW : ROW;
+  const time = measurement ? ["time"] : [];
   const selected = place.op !== undefined && place.op < ops.length ? place.op : undefined;
   const list = (
     <>
@@ -37,8 +41,8 @@ export function Replay({ place }: { place: Place }) {
         className={`ops ${measurement ? "timed" : ""}`}
         style={{ "--graph": `${(columns + 1) * COLUMN + 12}px` }}
         count={ops.length}
-        height={ROW}
-        head={["op", "uses", "what", "result", ...(measurement ? ["time"] : [])]}
+        height={height}
+        head={["op", "uses", ...(narrow ? ["what, result"] : ["what", "result"]), ...time]}
         {...(selected === undefined ? {} : { selected })}
         onSelect={(op, how) => go({ view: "replay", op }, how)}
         onHover={setHovered}
@@ -55,9 +59,21 @@ export function Replay({ place }: { place: Place }) {
                   {op.number}
                 </span>
                 <span role="gridcell" class="graph">
-                  <Graph op={op} drawn={drawn} columns={columns} chosen={hovered ?? selected} />
+                  <Graph
+                    op={op}
+                    drawn={drawn}
+                    columns={columns}
+                    height={height}
+                    chosen={hovered ?? selected}
+                  />
                 </span>
-                <OpCells op={op} />
+                {narrow ? (
+                  <span role="gridcell" class="both-lines">
+                    <OpCells op={op} role="none" />
+                  </span>
+                ) : (
+                  <OpCells op={op} role="gridcell" />
+                )}
                 {measurement && (
                   <Bar op={op} start={starts[index] ?? 0} total={measurement.total} />
                 )}
@@ -76,7 +92,7 @@ export function Replay({ place }: { place: Place }) {
   );
 }
 
-function OpCells({ op }: { op: Op }) {
+function OpCells({ op, role }: { op: Op; role: "gridcell" | "none" }) {
   const model = useModel();
   const last = op.calls.at(-1);
   const failure = model.failure?.op === op.number ? model.failure : undefined;
@@ -86,11 +102,11 @@ function OpCells({ op }: { op: Op }) {
   const isBad = failure !== undefined || (last?.failed && !isBeyond);
   return (
     <>
-      <span role="gridcell" class="cut what" title={op.title}>
+      <span role={role} class="cut what" title={op.title}>
         {op.title}
         {op.stays && model.failure === null && <small class="stays"> stays</small>}
       </span>
-      <span role="gridcell" class={`cut code result ${isBad ? "bad" : "muted"}`}>
+      <span role={role} class={`cut code result ${isBad ? "bad" : "muted"}`}>
         {result}
       </span>
     </>
@@ -104,8 +120,8 @@ function Key() {
     <p class="key">
       {made.map((makes) => (
         <span key={makes}>
-          <i class="dot" style={{ "--hue": `var(--${MADE[makes]})` }} aria-hidden="true" /> makes a{" "}
-          {makes}
+          <i class="dot" style={{ "--hue": `var(--${MADE[makes]})` }} aria-hidden="true" /> makes{" "}
+          {MADE_NAME[makes]}
         </span>
       ))}
       <span class="muted">a line runs from what makes a thing to all that use it</span>
@@ -117,6 +133,7 @@ interface GraphProps {
   readonly op: Op;
   readonly drawn: Lanes;
   readonly columns: number;
+  readonly height: number;
   readonly chosen: number | undefined;
 }
 
@@ -125,7 +142,7 @@ interface GraphProps {
  *
  * Where there are more lanes than columns, the last column has those of the chosen operation.
  */
-function Graph({ op, drawn, columns, chosen }: GraphProps) {
+function Graph({ op, drawn, columns, height, chosen }: GraphProps) {
   const { report } = useModel();
   const own = drawn.columns > columns ? columns - 1 : columns;
   const isChosen = (lane: Lane) =>
@@ -138,12 +155,12 @@ function Graph({ op, drawn, columns, chosen }: GraphProps) {
   const node = (columns + 0.5) * COLUMN + 6;
   const hidden = lanes.filter((lane) => uses.has(lane.maker) && !shown.includes(lane)).length;
   return (
-    <svg width={node + NODE + 4} height={ROW} aria-hidden="true">
+    <svg width={node + NODE + 4} height={height} aria-hidden="true">
       {shown.map((lane) => {
         const x = column(lane.column);
         const starts = lane.maker === op.number;
-        const from = starts ? ROW / 2 : 0;
-        const to = lane.last === op.number ? ROW / 2 : ROW;
+        const from = starts ? height / 2 : 0;
+        const to = lane.last === op.number ? height / 2 : height;
         const joins = starts || uses.has(lane.maker);
         return (
           <g
@@ -152,9 +169,9 @@ function Graph({ op, drawn, columns, chosen }: GraphProps) {
             class={chosen !== undefined && !isChosen(lane) ? "faded" : ""}
           >
             <path d={`M${x} ${from}V${to}`} />
-            {joins && <path d={`M${x} ${ROW / 2}H${node - NODE}`} class={starts ? "" : "use"} />}
+            {joins && <path d={`M${x} ${height / 2}H${node - NODE}`} class={starts ? "" : "use"} />}
             {joins && !starts && (
-              <circle cx={x} cy={ROW / 2} r={2.6} style={{ fill: hue(lane.maker) }} />
+              <circle cx={x} cy={height / 2} r={2.6} style={{ fill: hue(lane.maker) }} />
             )}
           </g>
         );
@@ -162,12 +179,12 @@ function Graph({ op, drawn, columns, chosen }: GraphProps) {
       <circle
         class="node"
         cx={node}
-        cy={ROW / 2}
+        cy={height / 2}
         r={NODE}
         style={op.makes ? { fill: hue(op.number), stroke: hue(op.number) } : {}}
       />
       {hidden > 0 && (
-        <text x={column(own) - 3} y={ROW / 2 - 3} text-anchor="end">
+        <text x={column(own) - 3} y={height / 2 - 3} text-anchor="end">
           +{hidden}
         </text>
       )}
@@ -260,7 +277,7 @@ function OpDetail({ op }: { op: Op }) {
             "makes",
             op.makes &&
               model.failure === null &&
-              `a ${op.makes}${op.stays ? ", which stays" : ", which is gone at the end"}`,
+              `${MADE_NAME[op.makes]}${op.stays ? ", which stays" : ", which is gone at the end"}`,
           ],
           ["map", map && <MapLink name={map.name} />],
           ["program", program && <ProgramLink name={program.name} />],

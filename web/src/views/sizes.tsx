@@ -96,7 +96,7 @@ function TreemapBox({ box, place }: { box: Box; place: Place | undefined }) {
   const kind = kindOf(box.data.kind);
   const isGroup = box.depth < DEPTH && box.children !== undefined;
   const name = `${nameOf(box.data)}: ${bytes(box.value ?? 0)}`;
-  const fits = x1 - x0 > 34 && y1 - y0 > 15;
+  const fits = x1 - x0 > 60 && y1 - y0 > 15;
   const attributes = {
     class: `box ${isGroup ? "group" : `leaf pattern-${kind.pattern}`}`,
     style: {
