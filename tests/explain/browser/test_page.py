@@ -101,7 +101,6 @@ class TestOpens:
             assert tab.overflow() <= 0, view
             assert tab.find("#panel").text
 
-
     def test_what_tells_one_from_another_is_there_in_a_narrow_window(
         self, tab: Browser, small: Path
     ) -> None:
