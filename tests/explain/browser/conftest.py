@@ -75,7 +75,9 @@ def compared(pages: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def identical(pages: Path) -> Path:
-    return explain(pages / "identical.html", example("execsnoop"), "--against", example("execsnoop"))
+    return explain(
+        pages / "identical.html", example("execsnoop"), "--against", example("execsnoop")
+    )
 
 
 @pytest.fixture(scope="session")
