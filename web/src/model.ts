@@ -20,7 +20,7 @@ export class Model {
   /** What stopped the replay: the real one if there was one, else the simulated. */
   get failure(): Failure | null {
     const { measurement, simulation } = this.report;
-    return measurement?.failure ?? simulation?.failure ?? null;
+    return (measurement ?? simulation)?.failure ?? null;
   }
 
   /** Whether the real replay stopped before an operation: only the simulator got there. */

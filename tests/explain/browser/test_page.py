@@ -85,7 +85,14 @@ class TestOpens:
         assert found == {view: [] for view in found}
 
     def test_has_no_barriers_where_something_is_chosen(self, tab: Browser, small: Path) -> None:
-        for place in ("#blob=0xa0", "#op=5", "#program=on_exec&insn=25", "#map=events", "#step=9"):
+        for place in (
+            "#blob=0xa0",
+            "#op=5",
+            "#program=on_exec&insn=25",
+            "#map=events",
+            "#step=9",
+            "#op=99",
+        ):
             tab.open(small, place)
             assert tab.barriers() == [], place
         tab.focus('[role="combobox"]')
@@ -425,6 +432,7 @@ class TestCrowded:
         tab.open(crowded)
         line = tab.find(".story li", "creates 100 maps")
         assert line.find_element("css selector", "small").text == "op 1 to op 100"
+        assert tab.barriers() == []
         tab.click(".story a", "op 100")
         tab.at("#op=100")
 
@@ -511,6 +519,7 @@ class TestFailing:
         assert first.rect["width"] == tab.find(".figures").rect["width"]
         assert "until it failed" in tab.find(".figures").text
         assert "hands over nothing: it fails at op" in tab.find(".story").text
+        assert tab.barriers() == []
         tab.click(".figures .bad a")
         tab.at("#problems")
         assert "EACCES" in tab.find(".problem").text
@@ -584,6 +593,9 @@ class TestDifferences:
         ]
         assert tab.find(".side-by-side .head").text.split() == ["base", "this"]
         assert not tab.all("[aria-label='Code of drop'] button")  # there is one difference
+        for scheme in ("light", "dark"):
+            tab.system(prefers_color_scheme=scheme)
+            assert tab.barriers() == []
         tab.click("[aria-label='Code of drop'] h3 a")
         tab.at("#program=drop")
 

@@ -367,7 +367,7 @@ function Uses({ uses }: { uses: readonly Use[] }) {
           <OpLink op={use.op} />
           <small>
             {" "}
-            {use.role === "closes" ? "closed here" : `as ${use.role}`}
+            {use.role === "closes" ? "closed here" : `as ${use.role === "btf" ? "BTF" : use.role}`}
             {use.times > 1 && `, ${count(use.times)} times`}
           </small>
         </li>
