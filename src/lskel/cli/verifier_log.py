@@ -9,6 +9,7 @@ from lskel.cli.common import json_option, print_json
 from lskel.cli.failures import explanation_lines, log_lines
 from lskel.cli.generation import Generation
 from lskel.cli.sources import open_source, read
+from lskel.cli.status import Status
 from lskel.errors import at
 from lskel.verifier.explain import explain
 from lskel.verifier.explanation import to_json
@@ -32,13 +33,12 @@ from lskel.verifier.logs import logs_of
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print the whole log, too.")
 @json_option
-def command(
-    log: str, source: str | None, program: str | None, verbose: bool, as_json: bool
-) -> None:
+def command(log: str, source: str | None, program: str | None, verbose: bool, as_json: bool) -> int:
     """Explain why a verifier refused a program: the cause, the source line, what to change.
 
     Takes logs of lskel, libbpf, bpftool, cilium/ebpf, aya, BCC and others, with what else they
-    print, and of all kernels; - is standard input. Several logs are explained one by one.
+    print, and of all kernels; - is standard input. Several logs are explained one by one. Exit
+    status 0 where each is explained, 1 where one is cut off.
 
     \b
     Example:
@@ -55,9 +55,11 @@ def command(
             explain(item.lines, program=item.program or program or "", source=opened)
             for item in logs
         ]
+    lacks_end = any(not told.message and not told.whole for told in explanations)
+    status = Status.FAILURE if lacks_end else Status.OK
     if as_json:
         print_json({"programs": [to_json(explanation) for explanation in explanations]})
-        return
+        return status
     for number, (item, explanation) in enumerate(zip(logs, explanations, strict=True)):
         if number:
             click.echo()
@@ -65,3 +67,4 @@ def command(
             click.echo(line)
         for line in log_lines(explanation.program, item.lines) if verbose else ():
             click.echo(line)
+    return status

@@ -75,7 +75,8 @@ _FROM = re.compile(r"from (\d{1,9}) to (\d{1,9})(?: \(speculative execution\))?:
 _SOURCE = re.compile(r"; (.*?)(?: @ ([^@]+):(\d{1,9}))?")
 # Kernels before 4.18 write the next instruction in the same line with a state.
 _NEXT = re.compile(r"(.*?)\s(\d{1,9}: \([0-9a-f]{2}\) .*)")
-# Some messages have no end of line, so that the statistics follow in the same.
+# What a log ends with. Some messages have no end of line, so that this follows in the same.
+STATISTICS = re.compile(r"processed \d+ insns")
 _ENDED = re.compile(r"(.+?)(processed \d+ insns.*)")
 _NOTE = re.compile(
     r"""\(?\d+\ line\(s\)\ omitted|processed\ \d+\ insns|verification\ time|stack\ depth|

@@ -9,7 +9,7 @@ from lskel.describe.image import Source
 from lskel.errors import BadInput, ReplayError
 from lskel.trace import ProgLoad, Trace
 from lskel.verifier.causes import NULLABLE, STALE, Match, Place, cause_of, match
-from lskel.verifier.entries import read_entries
+from lskel.verifier.entries import STATISTICS, read_entries
 from lskel.verifier.explanation import Explanation, Register, Spot
 from lskel.verifier.places import Places, is_same_line
 from lskel.verifier.program import Program, program_of, programs
@@ -44,7 +44,7 @@ def explain(
     walked = walk(read_entries(lines))
     found = program_of(known, program, [step.insn for step in walked.steps])
     name = program or (found.name if found else "")
-    return _Explainer(walked, found).explanation(name, len(lines))
+    return _Explainer(walked, found).explanation(name, lines)
 
 
 def explain_failure(error: ReplayError, trace: Trace) -> Explanation:
@@ -68,7 +68,7 @@ class _Explainer:
         found = match(walked.messages)
         self._found = None if found is None else self._refined(found)
 
-    def explanation(self, name: str, lines: int) -> Explanation:
+    def explanation(self, name: str, lines: Sequence[str]) -> Explanation:
         found, messages = self._found, self._walk.messages
         # Where nothing was walked, what tells comes last: of BTF, all types are listed before.
         told = found.number if found else (0 if self._walk.steps else -1)
@@ -87,7 +87,8 @@ class _Explainer:
             others=self._others(step, spot, registers),
             context=self._places.around(spot),
             registers=registers,
-            lines=lines,
+            lines=len(lines),
+            whole=any(STATISTICS.search(line) for line in lines),
         )
 
     def _refined(self, found: Match) -> Match:

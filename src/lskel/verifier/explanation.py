@@ -35,10 +35,11 @@ class Explanation(NamedTuple):
     """One refused program.
 
     `message` is what the verifier says, `messages` all that it says there; they are empty where the
-    log has none: the program was accepted, or the log is cut off. `cause` is None where the table
-    has none, `note` something that only this log tells. `suggestion` and `example` are the cause's,
-    made fit. `spot` is where it is, `others` where it comes from or leads to; `context` are source
-    lines around it. `lines` is how many lines the log has.
+    log has none. `cause` is None where the table has none, `note` something that only this log
+    tells. `suggestion` and `example` are the cause's, made fit. `spot` is where it is, `others`
+    where it comes from or leads to; `context` are source lines around it. `lines` is how many lines
+    the log has; it is `whole` where it has the verifier's statistics, with which it ends. A whole
+    log without a message is that of a program that was accepted.
     """
 
     program: str
@@ -54,6 +55,7 @@ class Explanation(NamedTuple):
     context: tuple[SourceText, ...]
     registers: tuple[Register, ...]
     lines: int
+    whole: bool
 
 
 def to_json(explanation: Explanation) -> dict[str, Any]:

@@ -18,7 +18,8 @@ _FAR = 4
 # More than that of one message, instruction or register says nothing to a person.
 _LONGEST = 5 * WIDTH
 _NO_CAUSE = "the verifier refuses the program"
-_NO_MESSAGE = "the log has no message: the program was accepted, or the log is cut off"
+_ACCEPTED = "the log has no message: the program was accepted"
+_CUT_OFF = "the log is cut off: it has neither a message nor its end"
 
 
 class Tone(Enum):
@@ -41,9 +42,7 @@ def _plain(text: str, _: Tone) -> str:
 
 def render(explanation: Explanation, paint: Paint = _plain) -> Iterator[str]:
     """The lines for a person; `paint` may colour pieces of them."""
-    cause = explanation.cause
-    title = cause.title if cause else (_NO_CAUSE if explanation.message else _NO_MESSAGE)
-    kind = f"error[{cause.id}]" if cause else ("error" if explanation.message else "no error")
+    kind, title = _headline(explanation)
     yield f"{paint(kind, Tone.ERROR)}{paint(f': {title}', Tone.TITLE)}"
     spots = [explanation.spot, *explanation.others] if explanation.spot else []
     rows = list(_rows(explanation, spots))
@@ -93,6 +92,14 @@ class _Row(NamedTuple):
     text: str
     indent: int
     notes: tuple[tuple[str, str], ...]
+
+
+def _headline(explanation: Explanation) -> tuple[str, str]:
+    if cause := explanation.cause:
+        return f"error[{cause.id}]", cause.title
+    if explanation.message:
+        return "error", _NO_CAUSE
+    return ("no error", _ACCEPTED) if explanation.whole else ("unknown", _CUT_OFF)
 
 
 def _place(explanation: Explanation) -> str:
