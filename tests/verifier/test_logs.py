@@ -136,6 +136,11 @@ def test_message_without_an_end_of_line() -> None:
     assert summary(first.lines) == told.message
 
 
+def test_tail_call_of_linux_6_1() -> None:
+    told = explain(["0: (85) call bpf_tail_call#12", "kernel subsystem misconfigured verifier"])
+    assert told.cause and told.cause.id == "map-type"
+
+
 def test_walked_most() -> None:
     """Lines that the log lacks are those of the object."""
     program = next(program for program in broken() if program.name == "null_check_map")

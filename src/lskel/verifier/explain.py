@@ -103,6 +103,9 @@ class _Explainer:
             return found._replace(cause=cause_of(NULLABLE))
         if found.cause.id == "zero-size" and (called(self._last.insn) or "").startswith(_OF_MAPS):
             return found._replace(cause=cause_of("map-type"))
+        # Linux 6.1 blames itself for a tail call through a map of another type.
+        if found.cause.id == "kernel-bug" and called(self._last.insn) == "bpf_tail_call":
+            return found._replace(cause=cause_of("map-type"))
         if found.cause.id == "unbounded-access":
             comes = [origin(self._last, number) for number in read_by(self._last.insn)]
             if any(map(is_signed, comes)):
