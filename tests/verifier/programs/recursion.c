@@ -9,7 +9,7 @@ static __noinline int factorial(int number)
 
 	if (n < 2)
 		return 1;
-	return n * factorial(n - 1); /* FAILS: call-depth SINCE: 6.18 */
+	return n * factorial(n - 1); /* FAILS: call-depth SINCE: 6.12 */
 }
 
 SEC("xdp")
