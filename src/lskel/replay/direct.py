@@ -13,16 +13,15 @@ from typing import TypeVar
 from lskel.bpf.attr import store
 from lskel.bpf.enums import Cmd
 from lskel.replay.externs import FdSlots, resolve
-from lskel.replay.given import kept, with_given
+from lskel.replay.given import kept, prepare_here
 from lskel.replay.loaded import Loaded, loaded
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.prepare import Prepared, prepare
+from lskel.replay.prepare import Prepared
 from lskel.replay.report import failure
 from lskel.replay.this_machine import ThisMachine
 from lskel.runtime.failure import split_log
 from lskel.runtime.kallsyms import symbol_address
 from lskel.runtime.kernel_btf import KernelBtf
-from lskel.runtime.loader import check_byte_order
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError, KernelError, address_of, bpf
 from lskel.syscalls import (
@@ -63,9 +62,8 @@ def run(trace: Trace, options: Options = DEFAULTS) -> Loaded:
 
     ReplayError names the failing operation, with the verifier's log; all fds are closed then.
     """
-    check_byte_order(trace.name, trace.order)
     with ThisMachine() as machine, ExitStack() as stack:
-        prepared = with_given(prepare(trace, options, machine), options, stack)
+        prepared = prepare_here(trace, options, machine, stack)
         result = replay(prepared)
         stack.pop_all()
         return kept(result, prepared, options)
@@ -76,9 +74,8 @@ def rehearse(trace: Trace, options: Options = DEFAULTS, observe: Observer = _nob
 
     `observe` is told of each operation that succeeded.
     """
-    check_byte_order(trace.name, trace.order)
     with ThisMachine() as machine, ExitStack() as stack:
-        prepared = with_given(prepare(trace, options, machine), options, stack)
+        prepared = prepare_here(trace, options, machine, stack)
         replay(prepared, observe).close()
 
 

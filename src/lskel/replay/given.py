@@ -9,13 +9,22 @@ from lskel.bpf.enums import MapType
 from lskel.errors import at
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
-from lskel.replay.prepare import Prepared
+from lskel.replay.prepare import Prepared, prepare
+from lskel.replay.this_machine import ThisMachine
 from lskel.runtime.arena import create_arena, map_arena
-from lskel.runtime.loader import low_fds_taken
+from lskel.runtime.loader import check_byte_order, low_fds_taken
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.objects import Fd
 from lskel.runtime.pins import SHARE_AGAIN, make_directory, open_pin, pin_fds
-from lskel.trace import MapCreate
+from lskel.trace import MapCreate, Trace
+
+
+def prepare_here(
+    trace: Trace, options: Options, machine: ThisMachine, stack: ExitStack
+) -> Prepared:
+    """A trace made ready to be loaded by this process, with its errors; `stack` closes fds."""
+    check_byte_order(trace.name, trace.order)
+    return with_given(prepare(trace, options, machine), options, stack)
 
 
 def with_given(prepared: Prepared, options: Options, stack: ExitStack) -> Prepared:

@@ -14,13 +14,13 @@ from lskel.loader.generate import generate
 from lskel.loader.model import Form, Loader
 from lskel.replay import direct
 from lskel.replay.context import build_context
-from lskel.replay.given import kept, with_given
+from lskel.replay.given import kept, prepare_here
 from lskel.replay.loaded import Loaded, loaded
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.prepare import Prepared, prepare
+from lskel.replay.prepare import Prepared
 from lskel.replay.report import failure
 from lskel.replay.this_machine import ThisMachine
-from lskel.runtime.loader import Result, check_byte_order, run_loader
+from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import Capability, missing, read_situation, why_refused
 from lskel.runtime.signals import uninterrupted
@@ -36,7 +36,7 @@ def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
     `prepare`.
     """
     with ThisMachine() as machine, ExitStack() as stack:
-        prepared = _prepared(loader, options, machine, stack)
+        prepared = prepare_here(loader.trace, options, machine, stack)
         with uninterrupted():
             loaded = kept(_loaded(loader, prepared), prepared, options)
             stack.pop_all()
@@ -49,14 +49,9 @@ def rehearse(loader: Loader, options: Options = DEFAULTS) -> None:
     Raises what `run` does, but for what pinning itself meets.
     """
     with ThisMachine() as machine, ExitStack() as stack:
-        prepared = _prepared(loader, options, machine, stack)
+        prepared = prepare_here(loader.trace, options, machine, stack)
         with uninterrupted():
             _loaded(loader, prepared).close()
-
-
-def _prepared(loader: Loader, options: Options, machine: ThisMachine, stack: ExitStack) -> Prepared:
-    check_byte_order(loader.trace.name, loader.trace.order)
-    return with_given(prepare(loader.trace, options, machine), options, stack)
 
 
 def _loaded(loader: Loader, prepared: Prepared) -> Loaded:
