@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,16 @@ def test_imports_point_left(path: Path) -> None:
 def test_left_of_the_kernel_nothing_touches_it(name: str) -> None:
     for path in (ROOT / name).rglob("*.py"):
         assert "ctypes" not in path.read_text(), path
+
+
+def test_flags_are_generated() -> None:
+    # Such as `_F_MMAPABLE = 1 << 10`, which stood in one file after another.
+    by_hand = re.compile(r"^\s*_*(?:BPF_)?F_[A-Z]\w* *=|= 1 << \d+ +# BPF_F_", re.M)
+    found = {
+        str(path.relative_to(ROOT)): by_hand.findall(path.read_text())
+        for path in MODULES
+        if path.name != "flags.py"
+    }
+    assert {where: names for where, names in found.items() if names} == {
+        "bpf/context.py": ["F_KERNEL ="]  # of libbpf's skel_internal.h, not of uapi
+    }

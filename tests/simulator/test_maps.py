@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from lskel.bpf.enums import MapType
+from lskel.bpf.flags import MapFlag
 from lskel.replay.simulator.syscall.errnos import Errno
-from lskel.replay.simulator.syscall.map_types import MAX_CPUS, RULES, MapFlag
+from lskel.replay.simulator.syscall.map_types import MAX_CPUS, RULES
 from tests.build.btf import BtfBuilder
 from tests.simulator.worlds import (
     Field,
@@ -358,7 +359,7 @@ def test_devices_like_the_kernels(map_type: MapType) -> None:
         (MapType.ARRAY, MapFlag.WRONLY),
     ],
 )
-def test_access_like_the_kernels(map_type: MapType, flags: MapFlag) -> None:
+def test_access_like_the_kernels(map_type: MapType, flags: int) -> None:
     def script(world: World) -> list[Any]:
         fd = create(world, map_type, map_flags=flags)
         return [

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lskel.bpf.enums import MapType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import enum_name
 from lskel.doctor import tiny
 from lskel.doctor.finding import NETWORK_RIGHTS, TRACING_RIGHTS, Finding, Probe, refused, yes
 from lskel.errors import LskelError
 from lskel.runtime.objects import Fd
-
-# uapi/linux/bpf.h: BPF_F_NO_PREALLOC, BPF_F_MMAPABLE.
-_F_NO_PREALLOC = 1 << 0
-_F_MMAPABLE = 1 << 10
 
 
 def _plain(
@@ -30,7 +27,7 @@ def _storage(type_: MapType) -> Callable[[], Fd]:
         number = btf.add_int()
         with btf.load() as fd:
             types = {"btf_fd": fd.fileno(), "btf_key_type_id": number, "btf_value_type_id": number}
-            return tiny.create_map(type_, 4, 4, 0, map_flags=_F_NO_PREALLOC, **types)
+            return tiny.create_map(type_, 4, 4, 0, map_flags=MapFlag.NO_PREALLOC, **types)
 
     return make
 
@@ -67,7 +64,7 @@ PROBES = (
     _probe(_T.HASH, _plain(_T.HASH, 4, 4, 1), "Linux 3.19"),
     _probe(_T.PERCPU_ARRAY, _plain(_T.PERCPU_ARRAY, 4, 4, 1), "Linux 4.6"),
     _probe(_T.LRU_HASH, _plain(_T.LRU_HASH, 4, 4, 1), "Linux 4.10"),
-    _probe(_T.LPM_TRIE, _plain(_T.LPM_TRIE, 8, 4, 1, map_flags=_F_NO_PREALLOC), "Linux 4.11"),
+    _probe(_T.LPM_TRIE, _plain(_T.LPM_TRIE, 8, 4, 1, map_flags=MapFlag.NO_PREALLOC), "Linux 4.11"),
     _probe(_T.STACK_TRACE, _plain(_T.STACK_TRACE, 4, 8, 1), "CONFIG_PERF_EVENTS"),
     _probe(_T.PERF_EVENT_ARRAY, _plain(_T.PERF_EVENT_ARRAY, 4, 4, 1), "CONFIG_PERF_EVENTS"),
     _probe(_T.ARRAY_OF_MAPS, _of_maps(_T.ARRAY_OF_MAPS), "Linux 4.12"),
@@ -78,7 +75,7 @@ PROBES = (
     _probe(_T.BLOOM_FILTER, _plain(_T.BLOOM_FILTER, 0, 4, 1), "Linux 5.16"),
     _probe(
         _T.ARENA,
-        _plain(_T.ARENA, 0, 0, 1, map_flags=_F_MMAPABLE),
+        _plain(_T.ARENA, 0, 0, 1, map_flags=MapFlag.MMAPABLE),
         "Linux 6.9, a 64-bit machine with an MMU and a JIT for it",
     ),
     _probe(_T.SK_STORAGE, _storage(_T.SK_STORAGE), "Linux 5.2, CONFIG_NET"),

@@ -15,8 +15,6 @@ from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import address_of, bpf, host_attr
 
 NAME = b"lskel_doctor"
-# uapi/linux/bpf.h: BPF_F_SLEEPABLE.
-F_SLEEPABLE = 1 << 4
 
 _LICENSE = b"GPL\0"
 _WORD = 4

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lskel.bpf.enums import ProgType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import enum_name
-from lskel.bpf.struct_ops import F_LINK
 from lskel.errors import NotFound, UsageError, at
 from lskel.live.places import PLACE_KINDS
 from lskel.object.sections import parse_section
@@ -162,7 +162,7 @@ def _to_place(program: Program, place: str) -> Attached:
 def _registered(loaded: Loaded, item: StructOpsMap) -> Attached:
     made = loaded.maps[loaded.trace.maps[item.slot].name]
     programs = {name: program.fd.fileno() for name, program in loaded.programs.items()}
-    by_link = bool(loaded.trace.map_create(item.slot).flags & F_LINK)
+    by_link = bool(loaded.trace.map_create(item.slot).flags & MapFlag.LINK)
     with at(f"map '{made.name}'"), explained({}):
         value = kernel_struct.value(KernelBtf(), item.ops, programs)
         try:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from lskel.bpf.enums import MapType
+from lskel.bpf.flags import MapFlag
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.btf.value import Decoder, Value
@@ -26,8 +27,6 @@ READABLE = frozenset(
         *PERCPU_TYPES,
     }
 )
-# User space may not read such maps (uapi/linux/bpf.h, BPF_F_WRONLY).
-F_WRONLY = 1 << 4
 
 
 class Entry(NamedTuple):
@@ -51,7 +50,7 @@ def contents(loaded: Loaded, limit: int) -> Iterator[Contents]:
     for slot, made in enumerate(loaded.maps.values()):
         info = made.info()
         op = loaded.trace.map_create(slot)
-        if info.type in READABLE and not info.flags & F_WRONLY:
+        if info.type in READABLE and not info.flags & MapFlag.WRONLY:
             key = _reader(btf, TypeId(op.key_type))
             value = _reader(btf, TypeId(op.value_type))
             with at(f"map '{made.name}'"):

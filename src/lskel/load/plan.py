@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from lskel.bpf import insn as i
 from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.flags import ProgFlag
 from lskel.bpf.insn import CallKind, Pseudo
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member
 from lskel.btf.names import essential_name
@@ -57,11 +58,6 @@ from lskel.trace import (
     Trace,
     TypeSize,
 )
-
-# uapi/linux/bpf.h, flags of BPF_PROG_LOAD.
-F_SLEEPABLE = 1 << 4
-F_XDP_HAS_FRAGS = 1 << 5
-
 
 # Symbols that are at address 0 in x86-64 kernels before 6.15, which bpf_kallsyms_lookup_name takes
 # for not there: what is not found is 0, as it should be.
@@ -302,8 +298,8 @@ class _Builder:
             name=program.name,
             type=spec.prog_type,
             expected_attach_type=spec.attach_type or 0,
-            flags=(F_SLEEPABLE if spec.sleepable else 0)
-            | (F_XDP_HAS_FRAGS if spec.xdp_frags else 0),
+            flags=(ProgFlag.SLEEPABLE if spec.sleepable else 0)
+            | (ProgFlag.XDP_HAS_FRAGS if spec.xdp_frags else 0),
             license=self.obj.license,
             insns=linked.insns,
             btf=self.btf,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from lskel._version import __version__
 from lskel.bpf.entries import RING_BUFFERS
 from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigType
-from lskel.bpf.struct_ops import F_LINK
 from lskel.btf.btf import Btf
 from lskel.errors import LimitExceeded, NotSupported, at
 from lskel.loader.model import Form, Loader
@@ -33,8 +33,6 @@ from lskel.trace import (
 if TYPE_CHECKING:
     import jinja2
 
-_F_RDONLY_PROG = 1 << 7
-_F_MMAPABLE = 1 << 10
 # What a descriptor of a value is called in the header's runtime.
 _KCONFIG_LETTERS = {
     KconfigType.BOOL: "b",
@@ -275,7 +273,7 @@ class _Header:
             name = _unique(identifier(made.section[1:] if internal else made.name), taken)
             member = self._names.member(name)
             common = {"slot": slot, "name": name, "member": member, "create": create}
-            if number is None or not create.flags & _F_MMAPABLE:
+            if number is None or not create.flags & MapFlag.MMAPABLE:
                 per_cpu = create.type == MapType.PERF_EVENT_ARRAY and not create.max_entries
                 ring = create.max_entries if create.type in RING_BUFFERS else 0
                 yield _Map(**common, per_cpu=per_cpu, ring=ring)  # type: ignore[arg-type]
@@ -285,7 +283,7 @@ class _Header:
             yield _Map(
                 **common,  # type: ignore[arg-type]
                 size=write.size,
-                is_readonly=int(bool(create.flags & _F_RDONLY_PROG)),
+                is_readonly=int(bool(create.flags & MapFlag.RDONLY_PROG)),
                 initial=_literal(write.value.rstrip(b"\0")),
             )
 
@@ -380,7 +378,7 @@ class _Header:
                 )
                 values += member.value
             made = self._maps[item.slot]
-            by_link = int(bool(made.create.flags & F_LINK))
+            by_link = int(bool(made.create.flags & MapFlag.LINK))
             yield _StructOps(
                 name=_unique(made.name, taken),
                 member=made.member,

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from lskel._version import __version__
 from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import enum_name
-from lskel.bpf.struct_ops import F_LINK
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
@@ -175,7 +175,7 @@ class _Generator:
             if slot in ops:
                 cls = self._class_of("lskel.runtime.maps.struct_ops:StructOpsMap")
                 self._import("bpf.struct_ops", "Member", "StructOps")
-                by_link = bool(create.flags & F_LINK)
+                by_link = bool(create.flags & MapFlag.LINK)
                 expression = f"{cls}({definition}, {ops[slot]!r}, by_link={by_link})"
                 yield _Map(_identifier(made.name), cls, expression)
             elif slot in arenas:

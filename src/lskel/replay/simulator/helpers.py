@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from lskel.bpf.flags import ElementFlag
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.replay.simulator.addresses import Addresses
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
 from lskel.replay.simulator.syscall.maps import PERCPU_TYPES, Map
 from lskel.replay.simulator.syscall.space import Domain
-from lskel.replay.simulator.syscall.storage import Element, UpdateFlag
+from lskel.replay.simulator.syscall.storage import Element
 
 if TYPE_CHECKING:
     from lskel.replay.simulator.kernel import SimulatedKernel
@@ -116,7 +117,7 @@ def _update(env: Env, m: Machine, owner: int, key: int, value: int, flags: int, 
     found = env.addresses.map_at(owner)
     name = m.memory.read(key, found.key_size)
     content = m.memory.read(value, found.value_size)
-    check(not flags & UpdateFlag.LOCK)
+    check(not flags & ElementFlag.LOCK)
 
     def take() -> Element:
         return bytearray(_with_other_cpus(found, name, content))

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 else:
     K = V = object
 
-# uapi/linux/bpf.h: create new elements only, change existing ones only.
-NOEXIST, EXIST = 1, 2
 # So many elements are written at once.
 _BATCH = 1 << 12
 # What a codec raises for a value that is none of its type.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lskel.bpf.flags import MapFlag
 from lskel.btf.btf import HEADER_SIZE, MAGIC, Btf
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 # The kernel's BTF_MAX_SIZE.
 MAX_SIZE = 16 << 20
-_FLAGS = 1 << 16  # BPF_F_TOKEN_FD
 _LOG = LogFields("btf_log_level", "btf_log_size", "btf_log_buf")
 # Where the header's hdr_len ends: shorter BTF has none.
 _LENGTH_END = 8
@@ -52,7 +52,7 @@ class LoadedBtf(BtfObject):
 def load(state: State, call: Call) -> int:
     """BPF_BTF_LOAD: the fd. Checks header and sections as the kernel does, not each type."""
     attr = call.attr
-    check(not attr["btf_flags"] & ~_FLAGS)
+    check(not attr["btf_flags"] & ~MapFlag.TOKEN_FD)
     check(attr["btf_size"] <= MAX_SIZE, Errno.E2BIG)
     check_log(attr, _LOG)
     data = state.space.read(attr["btf"], attr["btf_size"], call.domain)

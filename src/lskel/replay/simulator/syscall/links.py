@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lskel.bpf.enums import AttachType, ProgType
+from lskel.bpf.flags import MapFlag
 from lskel.btf.types import Kind
 from lskel.replay.simulator.syscall.errnos import Errno, check
-from lskel.replay.simulator.syscall.map_types import MapFlag
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.programs import Link, Program
 from lskel.replay.simulator.syscall.space import Domain

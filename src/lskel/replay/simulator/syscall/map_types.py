@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import IntFlag
 
 from lskel.bpf.enums import MapType
+from lskel.bpf.flags import MapFlag
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
@@ -36,30 +36,6 @@ _SOCKHASH_KEY_MAX = 512
 _RING_MAX = 1 << 36
 _BLOOM_HASHES = 0xF
 
-
-class MapFlag(IntFlag):
-    """Flags of MAP_CREATE: BPF_F_* of uapi/linux/bpf.h."""
-
-    NO_PREALLOC = 1 << 0
-    NO_COMMON_LRU = 1 << 1
-    NUMA_NODE = 1 << 2
-    RDONLY = 1 << 3
-    WRONLY = 1 << 4
-    STACK_BUILD_ID = 1 << 5
-    ZERO_SEED = 1 << 6
-    RDONLY_PROG = 1 << 7
-    WRONLY_PROG = 1 << 8
-    CLONE = 1 << 9
-    MMAPABLE = 1 << 10
-    PRESERVE_ELEMS = 1 << 11
-    INNER_MAP = 1 << 12
-    LINK = 1 << 13
-    VTYPE_BTF_OBJ_FD = 1 << 15
-    SEGV_ON_FAULT = 1 << 17
-    NO_USER_CONV = 1 << 18
-
-
-_NO_FLAGS = MapFlag(0)
 _FD_ACCESS = MapFlag.RDONLY | MapFlag.WRONLY
 _ACCESS = _FD_ACCESS | MapFlag.RDONLY_PROG | MapFlag.WRONLY_PROG
 
@@ -167,8 +143,8 @@ class Rules:
     keys: Allowed
     values: Allowed
     entries: Allowed
-    flags: MapFlag
-    needs: MapFlag = _NO_FLAGS
+    flags: int
+    needs: int = 0
     value_limit: int = _U32_MAX
     entry_limit: int = _U32_MAX
     extra: Allowed = _none
@@ -179,9 +155,9 @@ class Rules:
 
     def check(self, attr: Attr) -> None:
         """Refusal where the map may not be so; the attr's types are not looked at."""
-        flags = MapFlag(attr["map_flags"])
-        check(not attr["map_flags"] & ~int(self.flags | self.needs) and self.needs in flags)
-        check(MapFlag.RDONLY_PROG not in flags or MapFlag.WRONLY_PROG not in flags)
+        flags = attr["map_flags"]
+        check(not flags & ~(self.flags | self.needs) and flags & self.needs == self.needs)
+        check(not flags & MapFlag.RDONLY_PROG or not flags & MapFlag.WRONLY_PROG)
         check(self.keys(attr["key_size"]) and self.values(attr["value_size"]))
         check(self.entries(attr["max_entries"]))
         check(attr["value_size"] <= self.value_limit, Errno.E2BIG)
@@ -196,9 +172,9 @@ def _hash_limits(attr: Attr) -> None:
 
 
 def _lru(attr: Attr) -> None:
-    flags = MapFlag(attr["map_flags"])
-    check(MapFlag.NO_PREALLOC not in flags, Errno.ENOTSUPP)
-    check(MapFlag.NO_COMMON_LRU not in flags or MapFlag.NUMA_NODE not in flags)
+    flags = attr["map_flags"]
+    check(not flags & MapFlag.NO_PREALLOC, Errno.ENOTSUPP)
+    check(not flags & MapFlag.NO_COMMON_LRU or not flags & MapFlag.NUMA_NODE)
     _hash_limits(attr)
 
 

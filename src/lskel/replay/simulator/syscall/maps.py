@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.flags import ElementFlag, MapFlag
 from lskel.replay.simulator.syscall.attrs import Attr
 from lskel.replay.simulator.syscall.btfs import BtfObject, LoadedBtf
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
 from lskel.replay.simulator.syscall.fds import File, Object
-from lskel.replay.simulator.syscall.map_types import RULES, MapFlag
+from lskel.replay.simulator.syscall.map_types import RULES
 from lskel.replay.simulator.syscall.object_names import object_name
 from lskel.replay.simulator.syscall.programs import Program
 from lskel.replay.simulator.syscall.storage import (
@@ -26,7 +27,6 @@ from lskel.replay.simulator.syscall.storage import (
     Sockets,
     Storage,
     Trie,
-    UpdateFlag,
 )
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ _TAKE: dict[MapType, Callable[[State, Map, bytes], Element]] = {
 def create(state: State, call: Call) -> int:
     """BPF_MAP_CREATE: the fd."""
     attr = call.attr
-    flags = MapFlag(attr["map_flags"])
+    flags = attr["map_flags"]
     _check_general(attr, flags)
     check(attr["map_type"] in RULES)
     map_type = MapType(attr["map_type"])
@@ -278,18 +278,18 @@ def create(state: State, call: Call) -> int:
     return state.open(
         made,
         call.number,
-        readable=MapFlag.WRONLY not in flags,
-        writable=MapFlag.RDONLY not in flags,
+        readable=not flags & MapFlag.WRONLY,
+        writable=not flags & MapFlag.RDONLY,
     )
 
 
-def _check_general(attr: Attr, flags: MapFlag) -> None:
+def _check_general(attr: Attr, flags: int) -> None:
     if attr["btf_vmlinux_value_type_id"]:
         check(attr["map_type"] == MapType.STRUCT_OPS)
         check(not attr["btf_key_type_id"] and not attr["btf_value_type_id"])
     else:
         check(not attr["btf_key_type_id"] or attr["btf_value_type_id"] != 0)
-    check(MapFlag.RDONLY not in flags or MapFlag.WRONLY not in flags)
+    check(not flags & MapFlag.RDONLY or not flags & MapFlag.WRONLY)
     # No map of the simulated kernel is on a network device, or for one program alone.
     check(not attr["map_ifindex"] and not attr["excl_prog_hash"])
     check(not attr["excl_prog_hash_size"])
@@ -362,7 +362,7 @@ def update(state: State, call: Call) -> int:
     attr = call.attr
     found, file = _map(state, call)
     check(file.writable and not found.frozen, Errno.EPERM)
-    check(not attr["flags"] & UpdateFlag.LOCK)
+    check(not attr["flags"] & ElementFlag.LOCK)
     key = _key(state, call, found.key_size)
     value = state.space.read(attr["value"], found.element_size, call.domain)
     found.storage.update(key, lambda: found.take(state, value), attr["flags"])
@@ -399,7 +399,7 @@ def freeze(state: State, call: Call) -> int:
 def by_id(state: State, call: Call) -> int:
     """BPF_MAP_GET_FD_BY_ID: a new fd for a map that there is."""
     attr = call.attr
-    flags = MapFlag(attr["open_flags"])
+    flags = attr["open_flags"]
     check(flags in (0, MapFlag.RDONLY, MapFlag.WRONLY))
     found = state.objects.get((Map.kind, attr["map_id"]))
     if found is None:
@@ -407,6 +407,6 @@ def by_id(state: State, call: Call) -> int:
     return state.open(
         found,
         call.number,
-        readable=MapFlag.WRONLY not in flags,
-        writable=MapFlag.RDONLY not in flags,
+        readable=not flags & MapFlag.WRONLY,
+        writable=not flags & MapFlag.RDONLY,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lskel.bpf import insn as i
 from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.flags import ProgFlag
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_TYPES
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
@@ -36,20 +36,8 @@ _MAX_RECORD = 252
 _LOG = LogFields("log_level", "log_size", "log_buf")
 
 
-class ProgFlag(IntFlag):
-    """Flags of PROG_LOAD: BPF_F_* of uapi/linux/bpf.h."""
-
-    STRICT_ALIGNMENT = 1 << 0
-    ANY_ALIGNMENT = 1 << 1
-    TEST_RND_HI32 = 1 << 2
-    TEST_STATE_FREQ = 1 << 3
-    SLEEPABLE = 1 << 4
-    XDP_HAS_FRAGS = 1 << 5
-    XDP_DEV_BOUND_ONLY = 1 << 6
-    TEST_REG_INVARIANTS = 1 << 7
-
-
-_FLAGS = (1 << len(ProgFlag)) - 1
+# Those of Linux 6.18.
+_FLAGS = 2 * ProgFlag.TEST_REG_INVARIANTS - 1
 
 
 def load(state: State, call: Call) -> int:
