@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent / "src" / "lskel"
 STATIONS = (
     ("_version", "errors", "cursor", "named", "output"),
     ("bpf", "btf", "elf"),
+    ("catalog",),
     ("object",),
     ("trace", "load"),
     ("syscalls", "loader"),
@@ -24,7 +25,7 @@ STATIONS = (
     ("cli", "__main__"),
 )
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.
-RUNTIME_MAY = {"_version", "errors", "cursor", "named", "bpf", "btf", "runtime"}
+RUNTIME_MAY = {"_version", "errors", "cursor", "named", "bpf", "btf", "catalog", "runtime"}
 # What an Object gives its user for convenience leads right, inside functions only.
 LAZY = {("object/model.py", "load"), ("object/model.py", "trace")}
 

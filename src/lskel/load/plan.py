@@ -13,11 +13,11 @@ from lskel.bpf.insn import CallKind, Pseudo
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member
 from lskel.btf.names import essential_name
 from lskel.btf.types import VOID, Kind
+from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LskelError, NotSupported, at
 from lskel.load.btf_use import for_kernel, map_may_lack_btf, needed_by
 from lskel.load.link import Linked, link
-from lskel.object.maps import FD_SIZE, MAP_IN_MAP, WITHOUT_BTF
 from lskel.object.model import (
     Extern,
     ExternKind,
@@ -189,7 +189,7 @@ class _Builder:
         for slot, a_map in enumerate(self.created):
             with at(f"section {a_map.section}", f"map '{a_map.name}'"):
                 self.create(a_map, slot)
-            if a_map.slots and a_map.type in MAP_IN_MAP:
+            if a_map.slots and a_map.type in MAPS_OF_MAPS:
                 unfilled.append((slot, a_map))
             for item in list(unfilled):
                 if all(inner.name in self.map_refs for inner in item[1].slots):
@@ -218,7 +218,7 @@ class _Builder:
                 replace(create, btf=self.btf, kernel_value_type=kind, value_size=size)
             ), [kind]
         # A map of maps without a template is refused by the kernel, not here, as with libbpf.
-        if a_map.type in MAP_IN_MAP and a_map.inner is not None:
+        if a_map.type in MAPS_OF_MAPS and a_map.inner is not None:
             inner = self.add(self.map_create(a_map.inner, None))
             return self.add(replace(self.map_create(a_map, slot), inner=inner)), [inner]
         return self.add(self.map_create(a_map, slot)), []

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lskel.bpf.entries import entries_on
+from lskel.catalog.entries import entries_on
+from lskel.catalog.map_types import MAPS_OF_MAPS
 from lskel.elf import Elf, Symbol, SymbolType
 from lskel.errors import BadObject, at
-from lskel.object.maps import MAP_IN_MAP, PAGE_SIZE
+from lskel.object.maps import PAGE_SIZE
 from lskel.object.model import Map, MapKind, Slot
 
 SECTION = "maps"
@@ -94,7 +95,7 @@ def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...
     """Give map-in-maps their template and slots: by index (samples) or by id (iproute2)."""
     linked = []
     for outer, values in zip(maps, fields, strict=True):
-        if outer.type not in MAP_IN_MAP:
+        if outer.type not in MAPS_OF_MAPS:
             linked.append(outer)
             continue
         with at(f"map '{outer.name}'"):

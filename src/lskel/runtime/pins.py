@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import enum_name
+from lskel.catalog.map_types import Elements, of_elements
 from lskel.errors import NoPermission, UsageError, at
 from lskel.runtime.bpffs import is_on_bpffs
 from lskel.runtime.objects import Fd, map_info, obj_get, obj_pin
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = "/sys/fs/bpf"
 
 # To these the kernel adds BPF_F_RDONLY_PROG by itself (kernel/bpf/devmap.c).
-_DEVICE_MAPS = (MapType.DEVMAP, MapType.DEVMAP_HASH)
+_DEVICE_MAPS = of_elements(Elements.DEVICES, Elements.DEVICES_BY_KEY)
 
 _MOUNT = "mount one: mount -t bpf bpf /sys/fs/bpf"
 NEW_PIN = "remove the old pin, or choose another directory"

@@ -9,11 +9,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from lskel._version import __version__
-from lskel.bpf.entries import RING_BUFFERS
 from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigType
 from lskel.btf.btf import Btf
+from lskel.catalog.map_types import RING_BUFFERS
 from lskel.errors import LimitExceeded, NotSupported, at
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import SectionSpec, parse_section

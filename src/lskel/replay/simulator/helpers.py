@@ -14,7 +14,7 @@ from lskel.bpf.flags import ElementFlag
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.replay.simulator.addresses import Addresses
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
-from lskel.replay.simulator.syscall.maps import PERCPU_TYPES, Map
+from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.space import Domain
 from lskel.replay.simulator.syscall.storage import Element
 
@@ -128,7 +128,7 @@ def _update(env: Env, m: Machine, owner: int, key: int, value: int, flags: int, 
 
 def _with_other_cpus(owner: Map, key: bytes, content: bytes) -> bytes:
     """A program changes the value of its own CPU, the first one, and leaves those of others."""
-    if owner.type not in PERCPU_TYPES:
+    if not owner.row.per_cpu:
         return content
     try:
         old = owner.storage.lookup(key, b"")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lskel.bpf.context import NO_OP
 from lskel.bpf.enums import MapType
 from lskel.bpf.insn import Pseudo
+from lskel.catalog.map_types import BY_TYPE
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, ReplayError
 from lskel.loader.model import Loader
@@ -179,7 +180,7 @@ def _blob_map(order: ByteOrder, blob: bytearray) -> Map:
     storage = Array(1, order, len(blob))
     storage.elements[0] = blob
     return Map(
-        type=MapType.ARRAY,
+        row=BY_TYPE[MapType.ARRAY],
         key_size=len(_KEY),
         value_size=len(blob),
         max_entries=1,
