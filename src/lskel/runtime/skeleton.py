@@ -117,9 +117,13 @@ class Programs(Namespace[Program]):
 
 
 class Links:
-    """The links of a skeleton: as an attribute, the last one of a program's or map's name."""
+    """The links of a skeleton: as an attribute, the last one of a program or map.
 
-    def __init__(self) -> None:
+    `owners` are the names of programs and maps by their attributes.
+    """
+
+    def __init__(self, /, **owners: str) -> None:
+        self._owners = owners
         self._links: list[tuple[str, Link]] = []
 
     def __iter__(self) -> Iterator[Link]:
@@ -131,8 +135,9 @@ class Links:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
+            wanted = self._owners.get(name, name)
             for owner, link in reversed(self._links):
-                if owner == name:
+                if owner == wanted:
                     return link
             raise AttributeError(f"'{name}' is not attached")
 
