@@ -23,13 +23,19 @@ from lskel.runtime.syscall import BpfError, address_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import TypeVar
+    from collections.abc import Iterator
+    from typing import Protocol, TypeVar
 
     from lskel.runtime.attach.link import Link
     from lskel.runtime.loader import Result
 
     T = TypeVar("T")
+
+    class Find(Protocol):
+        """Finds the number that an input is on this machine."""
+
+        def __call__(self, skeleton: Skeleton, held: ExitStack, /) -> int: ...
+
 else:
     T = object
 
@@ -59,7 +65,7 @@ class Image(NamedTuple):
     func_info: bytes
     status: int
     calls: tuple[str, ...]
-    inputs: tuple[Callable[[Skeleton, ExitStack], int], ...] = ()
+    inputs: tuple[Find, ...] = ()
     links: tuple[str, ...] = ()
 
 
