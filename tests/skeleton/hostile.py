@@ -245,7 +245,8 @@ def object_file(naming: Naming) -> bytes:
     fields += [("key", b.add_ptr(pair), 128), ("value", b.add_ptr(u32), 192)]
     definition = b.add_struct("", 32, fields)
     b.add_datasec(".maps", 32, [(b.add_var(name("map"), definition), 0, 32)])
-    data = f".data.{name('section')}"
+    # Variables are found by their section's name, which must be text.
+    data = f".data.{in_file(naming('section'))}"
     b.add_datasec(data, 8, [(b.add_var(name("variable"), pair), 0, 8)])
     second = f"tp/{name('category')}/{name('tracepoint')}"
     first = elf.one_program(f"raw_tp/{name('raw tracepoint')}", name=name("program"))

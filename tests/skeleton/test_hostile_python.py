@@ -301,6 +301,13 @@ def test_the_name_of_a_class() -> None:
             generate_python(made, given_name)
 
 
+def test_types_of_events_that_are_no_text() -> None:
+    made = hostile.loader(tame)
+    for given_types in ({"\udcff": "x"}, {tame("ring"): "\udcff"}, {tame("ring"): "\0"}):
+        with pytest.raises(lskel.NotFound):
+            generate_python(made, event_types=given_types)
+
+
 def test_type_checkers_see_the_same(tmp_path: Path) -> None:
     found = {
         "pieces": naming(list(hostile.PIECES)),
