@@ -22,7 +22,7 @@ import pytest
 import lskel
 from lskel.errors import NotFound, ReplayError, UsageError
 from lskel.runtime.objects import Fd, map_info, prog_info
-from lskel.skeleton import embed
+from lskel.skeleton import python_source
 from lskel.skeleton.python import generate_python
 from tests.build.clang import EXAMPLES, example
 from tests.conftest import Run
@@ -80,7 +80,7 @@ def test_the_embedded_runtime_is_the_runtime(form: str) -> None:
 
 def test_all_modules_that_may_be_embedded_can_be() -> None:
     for path in sorted((ROOT / "runtime").rglob("*.py")):
-        assert embed.QUOTES not in path.read_text(), path
+        assert python_source.QUOTES not in path.read_text(), path
 
 
 DEAR = {"asyncio", "dataclasses", "inspect", "json", "pathlib", "re", "socket", "typing"}

@@ -237,7 +237,7 @@ class Btf:
         """All string offsets that read as `name`: it may also be the end of a longer string."""
         if self.base is not None:
             yield from self.base._spellings(name)
-        needle = name.encode() + b"\0"
+        needle = name.encode("utf-8", "backslashreplace") + b"\0"
         at = self.raw.find(needle, self.str_start, self.str_end)
         while at >= 0:
             yield at - self.str_start + self._str_base

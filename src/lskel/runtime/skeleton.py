@@ -23,13 +23,19 @@ from lskel.runtime.syscall import BpfError, address_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import TypeVar
+    from collections.abc import Iterator
+    from typing import Protocol, TypeVar
 
     from lskel.runtime.attach.link import Link
     from lskel.runtime.loader import Result
 
     T = TypeVar("T")
+
+    class Find(Protocol):
+        """Finds the number that an input is on this machine."""
+
+        def __call__(self, skeleton: Skeleton, held: ExitStack, /) -> int: ...
+
 else:
     T = object
 
@@ -59,7 +65,7 @@ class Image(NamedTuple):
     func_info: bytes
     status: int
     calls: tuple[str, ...]
-    inputs: tuple[Callable[[Skeleton, ExitStack], int], ...] = ()
+    inputs: tuple[Find, ...] = ()
     links: tuple[str, ...] = ()
 
 
@@ -117,9 +123,13 @@ class Programs(Namespace[Program]):
 
 
 class Links:
-    """The links of a skeleton: as an attribute, the last one of a program's or map's name."""
+    """The links of a skeleton: as an attribute, the last one of a program or map.
 
-    def __init__(self) -> None:
+    `owners` are the names of programs and maps by their attributes.
+    """
+
+    def __init__(self, /, **owners: str) -> None:
+        self._owners = owners
         self._links: list[tuple[str, Link]] = []
 
     def __iter__(self) -> Iterator[Link]:
@@ -131,8 +141,9 @@ class Links:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
+            wanted = self._owners.get(name, name)
             for owner, link in reversed(self._links):
-                if owner == name:
+                if owner == wanted:
                     return link
             raise AttributeError(f"'{name}' is not attached")
 
