@@ -283,6 +283,47 @@ class Kind(Enum):
     LINK = (Cmd.LINK_GET_NEXT_ID, Cmd.LINK_GET_FD_BY_ID)
 
 
+class Identity(NamedTuple):
+    """What tells an object from others: `program` is the id of a link's; links have no name."""
+
+    kind: Kind
+    id: int
+    type: int
+    name: str
+    program: int
+
+
+_IDENTITY = {Kind.MAP: MAP_INFO, Kind.PROG: PROG_INFO, Kind.LINK: LINK_INFO}
+# The infos of maps, programs and links look alike; only the files' names tell them apart.
+_FILES = {
+    "anon_inode:bpf-map": Kind.MAP,
+    "anon_inode:bpf-prog": Kind.PROG,
+    "anon_inode:bpf_link": Kind.LINK,
+    "anon_inode:btf": Kind.BTF,
+}
+
+
+def kind_of(fd: int) -> Kind | None:
+    """What an fd is of; None where it is of nothing that has an id, and where there is no /proc."""
+    try:
+        return _FILES.get(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
+    except OSError:
+        return None
+
+
+def identity(fd: int, kind: Kind) -> Identity:
+    """What the kernel says of a map, program or link; BpfError where `fd` is none of BPF's."""
+    layout = _IDENTITY[kind]
+    info = _info(fd, layout)
+    return Identity(
+        kind,
+        _number(info, layout, "id"),
+        _number(info, layout, "type"),
+        _name(_field(info, layout, "name")) if "name" in layout else "",
+        _number(info, layout, "prog_id") if "prog_id" in layout else 0,
+    )
+
+
 def ids(kind: Kind) -> Iterator[int]:
     """Ids of all objects of a kind, ascending. An object may be gone by the time it is opened."""
     command, _ = kind.value

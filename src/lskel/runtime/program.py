@@ -81,6 +81,10 @@ class Program:
     def autoload(self, wanted: bool) -> None:
         if self._fd is not None:
             raise UsageError(f"program '{self.name}' is loaded already")
+        if wanted and self.definition.type == ProgType.UNSPEC:
+            raise UsageError(
+                f"program '{self.name}' cannot be loaded: no loader was generated for it"
+            )
         self._autoload = wanted
 
     @property
