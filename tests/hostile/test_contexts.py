@@ -18,6 +18,7 @@ from lskel.bpf import insn as i
 from lskel.bpf.asm import Assembler
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import MAP_CREATE
+from lskel.doctor import tiny
 from lskel.errors import BadInput
 from lskel.loader.model import Loader
 from lskel.replay import kernel
@@ -135,6 +136,12 @@ def test_fds_of_nothing_of_bpf(run: Run, value: int) -> None:
     refused(run, insns, f"map 'one': the loader returned {what}")
 
 
+def _btf() -> Fd:
+    btf = tiny.Btf()
+    btf.add_int()
+    return btf.load()
+
+
 @pytest.fixture
 def ours() -> Iterator[dict[str, tuple[int, str]]]:
     """Fds of this process, and what is said of them."""
@@ -146,17 +153,19 @@ def ours() -> Iterator[dict[str, tuple[int, str]]]:
         array = keep(create_map(MapType.ARRAY, 4, 4, 1, name=b"one"))
         program = keep(load_program(ProgType.RAW_TRACEPOINT, returns(0), name=b"p"))
         link = keep(raw_tracepoint_open(program, b"sys_enter\0"))
-        types = keep(Fd(os.memfd_create("x", os.MFD_CLOEXEC)))
+        file = keep(Fd(os.memfd_create("x", os.MFD_CLOEXEC)))
+        types = keep(_btf())
         yield {
             "map": (array, "which was there before: map 'one' of type array"),
             "program": (program, "which was there before: program 'p' of type raw_tracepoint"),
             "link": (link, "which was there before: link of type raw_tracepoint"),
-            "file": (types, "which is not a map, program or link"),
+            "file": (file, "which is not a map, program or link"),
+            "BTF": (types, "which is not a map, program or link"),
         }
 
 
 @both
-@pytest.mark.parametrize("which", ["map", "program", "link", "file"])
+@pytest.mark.parametrize("which", ["map", "program", "link", "file", "BTF"])
 def test_fds_that_were_open_before(run: Run, which: str, ours: dict[str, tuple[int, str]]) -> None:
     """Though they be of the right name and type."""
     fd, said = ours[which]
@@ -205,7 +214,7 @@ def test_what_is_not_asked_for_is_left_alone() -> None:
     os.fstat(1)
 
 
-@pytest.mark.parametrize("which", ["program", "link", "file"])
+@pytest.mark.parametrize("which", ["program", "link", "file", "BTF"])
 def test_links(
     which: str, ours: dict[str, tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

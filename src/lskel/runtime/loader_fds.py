@@ -89,9 +89,9 @@ class _Taking:
         fd = None
         try:
             with at(f"{_KINDS[wanted.kind][0]} '{wanted.name}'"):
-                found = self._made(number, wanted.kind)
+                found = self._made(number, wanted)
                 fd = Fd(number)
-                if not self._is(found, wanted):
+                if not self._is_wanted(found, wanted):
                     raise _returned(f"fd {number}, which is {_said(found)}")
         except BadInput as error:
             self.wrong = self.wrong or error
@@ -100,23 +100,29 @@ class _Taking:
                 self._programs[wanted.name] = found.id
         return fd
 
-    def _made(self, number: int, wanted: Kind) -> Identity:
+    def _made(self, number: int, wanted: LoaderFd) -> Identity:
         """What the loader made; BadInput where it did not make what `number` is the fd of."""
         if number <= 0:
             raise _returned(f"{number} in place of an fd")
         if number in self._seen:
             raise _returned(f"fd {number} a second time")
         self._seen.add(number)
-        try:
-            kind = kind_of(number) or wanted
-            found = identity(number, kind) if kind in _KINDS else None
-        except BpfError:
-            found = None
-        if found is None:
+        found = self._identity(number, wanted)
+        if found is None or not found.id:
             raise _returned(f"fd {number}, which is not a map, program or link")
         if not self._is_new(found):
             raise _returned(f"fd {number}, which was there before: {_said(found)}")
         return found
+
+    def _identity(self, number: int, wanted: LoaderFd) -> Identity | None:
+        try:
+            found = identity(number, wanted.kind)
+            # Of another kind the name would not be where it is looked for.
+            if found.name and self._is_wanted(found, wanted):
+                return found
+            return identity(number, kind_of(number) or wanted.kind)
+        except BpfError:
+            return None
 
     def _is_new(self, found: Identity) -> bool:
         """Whether it was made after the loader; a link, whether its program was."""
@@ -124,11 +130,11 @@ class _Taking:
             return _is_after(found.id, self._loader.map)
         return _is_after(found.program or found.id, self._loader.program)
 
-    def _is(self, found: Identity, wanted: LoaderFd) -> bool:
+    def _is_wanted(self, found: Identity, wanted: LoaderFd) -> bool:
         if wanted.kind is Kind.LINK:
             return found.kind is Kind.LINK and found.program == self._programs.get(wanted.name)
-        name = object_name(wanted.name).decode()
-        return (found.kind, found.type, found.name) == (wanted.kind, wanted.type, name)
+        is_kind = (found.kind, found.type) == (wanted.kind, wanted.type)
+        return is_kind and found.name == object_name(wanted.name).decode()
 
 
 def _returned(found: str) -> BadInput:
@@ -136,7 +142,7 @@ def _returned(found: str) -> BadInput:
 
 
 def _is_after(id_: int, before: int) -> bool:
-    return id_ > 0 and 0 < (id_ - before) % _IDS < _IDS // 2
+    return 0 < (id_ - before) % _IDS < _IDS // 2
 
 
 def _said(found: Identity) -> str:

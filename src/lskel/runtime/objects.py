@@ -299,12 +299,11 @@ _FILES = {
     "anon_inode:bpf-map": Kind.MAP,
     "anon_inode:bpf-prog": Kind.PROG,
     "anon_inode:bpf_link": Kind.LINK,
-    "anon_inode:btf": Kind.BTF,
 }
 
 
 def kind_of(fd: int) -> Kind | None:
-    """What an fd is of; None where it is of nothing that has an id, and where there is no /proc."""
+    """What an fd is of; None where that is not a map, program or link, or there is no /proc."""
     try:
         return _FILES.get(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
     except OSError:
@@ -312,7 +311,10 @@ def kind_of(fd: int) -> Kind | None:
 
 
 def identity(fd: int, kind: Kind) -> Identity:
-    """What the kernel says of a map, program or link; BpfError where `fd` is none of BPF's."""
+    """What the kernel says of a map, program or link; BpfError where `fd` is of nothing of BPF.
+
+    `fd` must be of that kind: the infos of all look alike.
+    """
     layout = _IDENTITY[kind]
     info = _info(fd, layout)
     return Identity(

@@ -10,7 +10,7 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
 from lskel.errors import NoPermission, UsageError, at
 from lskel.runtime.bpffs import is_on_bpffs
-from lskel.runtime.objects import Fd, map_info, obj_get, obj_pin
+from lskel.runtime.objects import Fd, Kind, kind_of, map_info, obj_get, obj_pin
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError
 
@@ -154,9 +154,5 @@ def _differences(wanted: MapDefinition, there: MapInfo) -> str:
 
 
 def is_map(fd: int) -> bool:
-    """Whether an fd is of a map."""
-    # The infos of maps, programs and links look alike; only the files' names tell them apart.
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:bpf-map"  # noqa: PTH115
-    except OSError:
-        return True  # without /proc the attributes must do
+    """Whether the fd of a pin is of a map."""
+    return kind_of(fd) in (Kind.MAP, None)  # without /proc the attributes must do
