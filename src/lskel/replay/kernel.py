@@ -37,7 +37,7 @@ def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
     nothing is left loaded then. Errors of the options and of what the machine lacks are those of
     `prepare`.
     """
-    with ThisMachine() as machine, ExitStack() as stack:
+    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
         prepared = prepare_here(loader.trace, options, machine, stack)
         with uninterrupted():
             loaded = kept(_loaded(loader, prepared), prepared, options)
@@ -50,7 +50,7 @@ def rehearse(loader: Loader, options: Options = DEFAULTS) -> None:
 
     Raises what `run` does, but for what pinning itself meets.
     """
-    with ThisMachine() as machine, ExitStack() as stack:
+    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
         prepared = prepare_here(loader.trace, options, machine, stack)
         with uninterrupted():
             _loaded(loader, prepared).close()

@@ -23,6 +23,7 @@ from lskel.bpf.layouts import (
 )
 from lskel.errors import at
 from lskel.named import NamedTuple
+from lskel.runtime.bpffs import check_pin
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
 
 # Names of tracepoints, functions, iterators and modules; the kernel cuts at 127.
@@ -348,10 +349,16 @@ def by_id(kind: Kind, number: int) -> Fd:
     return Fd(bpf(command, host_attr(GET_ID, "open_flags", start_id=number)))
 
 
-def obj_pin(fd: int, path: str | os.PathLike[str]) -> None:
-    """Give a map, program or link a name in a bpffs; BpfError with EEXIST where it is taken."""
-    name = os.fsencode(path) + b"\0"
+def obj_pin(fd: int, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
+    """Give a map, program or link a name in a bpffs; BpfError with EEXIST where it is taken.
+
+    UsageError where others can write to the directory (`check_pin`), unless `trust_pins`.
+    """
+    where = os.path.abspath(path)  # noqa: PTH100 - pathlib is dear to import
+    name = os.fsencode(where) + b"\0"
     with at(os.fspath(path)):
+        if not trust_pins:
+            _check(Cmd.OBJ_PIN, os.path.dirname(where))  # noqa: PTH120
         try:
             bpf(Cmd.OBJ_PIN, host_attr(OBJ, "file_flags", pathname=address_of(name), bpf_fd=fd))
         except BpfError as error:
@@ -360,11 +367,24 @@ def obj_pin(fd: int, path: str | os.PathLike[str]) -> None:
             raise
 
 
-def obj_get(path: str | os.PathLike[str]) -> Fd:
-    """The map, program or link pinned at `path`; BpfError with ENOENT where there is none."""
-    name = os.fsencode(path) + b"\0"
+def obj_get(path: str | os.PathLike[str], *, trust_pins: bool = False) -> Fd:
+    """The map, program or link pinned at `path`; BpfError with ENOENT where there is none.
+
+    UsageError where others may have put it there (`check_pin`), unless `trust_pins`.
+    """
+    where = os.path.abspath(path)  # noqa: PTH100
+    name = os.fsencode(where) + b"\0"
     with at(os.fspath(path)):
+        if not trust_pins:
+            _check(Cmd.OBJ_GET, where)
         return Fd(bpf(Cmd.OBJ_GET, host_attr(OBJ, "file_flags", pathname=address_of(name))))
+
+
+def _check(cmd: Cmd, path: str) -> None:
+    try:
+        check_pin(path)
+    except OSError as error:
+        raise BpfError(cmd, error.errno or errno.EINVAL) from error
 
 
 def enable_stats() -> Fd:

@@ -152,16 +152,17 @@ class Skeleton:
 
     Until `load` sizes, initial values and programs can be changed; afterwards they are live. A
     context manager, which detaches and closes everything on leaving. `pin_root` is the directory
-    of a bpffs for maps that are shared by name.
+    of a bpffs for maps that are shared by name; with `trust_pins` others may write there.
     """
 
-    _SETTABLE = frozenset(("maps", "progs", "links", "pin_root"))
+    _SETTABLE = frozenset(("maps", "progs", "links", "pin_root", "trust_pins"))
 
     def __init__(self, image: Image, maps: Maps, progs: Programs, links: Links) -> None:
         self.maps = maps
         self.progs = progs
         self.links = links
         self.pin_root = "/sys/fs/bpf"
+        self.trust_pins = False
         self._image = image
         self._loaded = False
         self._closed = False
@@ -234,7 +235,7 @@ class Skeleton:
         given: dict[int, Fd] = {}
         with low_fds_taken():
             for slot, made in enumerate(self.maps):
-                fd = made.given(self.pin_root, undo)
+                fd = made.given(self.pin_root, trust_pins=self.trust_pins)
                 if fd is not None:
                     given[slot] = undo.enter_context(fd)
         return given
@@ -352,7 +353,7 @@ class Skeleton:
         if shared:
             from lskel.runtime.pins import SHARE_AGAIN, pin_fds
 
-            pin_fds(shared, self.pin_root, SHARE_AGAIN)
+            pin_fds(shared, self.pin_root, SHARE_AGAIN, trust_pins=self.trust_pins)
 
     # -- attach ---------------------------------------------------------------------------------
 
