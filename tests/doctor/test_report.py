@@ -15,12 +15,10 @@ from typing import Any
 
 import pytest
 
-from lskel.bpf.enums import MapType
 from lskel.cli import main
 from lskel.doctor import files, report
 from lskel.doctor.attach_kinds import ATTACH_KINDS
 from lskel.doctor.finding import Answer, ask
-from lskel.runtime.objects import obj_pin
 from lskel.runtime.permissions import Capability
 from tests.attach.cases import CASES
 from tests.attach.cases.case import Case
@@ -35,7 +33,6 @@ from tests.doctor.confined import (
 )
 from tests.doctor.exercise import mounted, whole_report
 from tests.doctor.left import nothing_left
-from tests.runtime.programs import create_map
 
 pytestmark = pytest.mark.kernel
 
