@@ -34,8 +34,8 @@ def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
     """Load everything by running the loader once; needs Linux 5.14.
 
     ReplayError names the failing operation, with the verifier's log (asked for by direct replay);
-    nothing is left loaded then. Errors of the options and of what the machine lacks are those of
-    `prepare`.
+    nothing is left loaded then. BadInput where the loader hands back other fds than its trace says.
+    Errors of the options and of what the machine lacks are those of `prepare`.
     """
     with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
         prepared = prepare_here(loader.trace, options, machine, stack)

@@ -198,7 +198,7 @@ class Skeleton:
 
         All or nothing. UsageError where it was loaded before, or what was set does not fit;
         NoPermission; ReplayError names the operation that the kernel refused, with the verifier's
-        log in `log`.
+        log in `log`; BadInput where the loader hands back other fds than those of this object.
         """
         image = self._image
         if self._loaded or self._closed:
