@@ -644,3 +644,10 @@ def test_examples_are_checked(tmp_path: Path) -> None:
 def test_the_module_says_what_it_is() -> None:
     module = module_of(compiled(DATA))
     assert module.__doc__ is not None and "raw_tp/sys_enter" in module.__doc__
+
+
+def test_what_has_no_loader_cannot_be_loaded() -> None:
+    skel = skeleton_class(compiled('SEC("?no such") int p(void *c) { return 0; }'))()
+    with pytest.raises(UsageError, match="'p' cannot be loaded: no loader was generated for it"):
+        skel.progs.p.autoload = True
+    skel.progs.p.autoload = False

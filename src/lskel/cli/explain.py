@@ -79,8 +79,9 @@ def command(
     for name in names:
         if same_file(name, output):
             raise UsageError(f"{output}: would overwrite {name}")
-    if options.pin_root != PIN_ROOT and not measure:
-        raise UsageError("--pin-root has no meaning without --measure", hint="leave it out")
+    if (options.pin_root != PIN_ROOT or options.trust_pins) and not measure:
+        what = "--pin-root and --trust-pins have no meaning without --measure"
+        raise UsageError(what, hint="leave them out")
     files = [(read(name), name) for name in names]
     kinds = [kind_of(data) for data, _ in files]
     inputs = [

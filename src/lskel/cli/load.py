@@ -83,8 +83,10 @@ def command(
         lskel load build/*.bpf.o --json
         lskel load probe.lskel --target on_call=do_unlinkat --no-autoload on_return
     """
-    if replay == SIMULATOR and (pin is not None or options.pin_root != PIN_ROOT):
-        raise UsageError("the simulator has no pins", hint="leave out --pin and --pin-root")
+    has_pins = pin is not None or options.pin_root != PIN_ROOT or options.trust_pins
+    if replay == SIMULATOR and has_pins:
+        hint = "leave out --pin, --pin-root and --trust-pins"
+        raise UsageError("the simulator has no pins", hint=hint)
     failures.check_log_file(sources)
     only_for_one("load", [*generation.for_one, *for_one(options)], sources)
     is_one = len(sources) == 1
@@ -139,7 +141,7 @@ class _How(NamedTuple):
         ):
             report = _report(loader, self.replay, loaded)
             if (directory := place.directory()) is not None:
-                pin_all(loaded, directory)
+                pin_all(loaded, directory, trust_pins=options.trust_pins)
             return {"object": source, **report}
 
 

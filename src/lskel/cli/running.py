@@ -23,6 +23,8 @@ def _options(
     max_entries: tuple[str, ...],
     variables: tuple[str, ...],
     pin_root: Path = PIN_ROOT,
+    *,
+    trust_pins: bool = False,
 ) -> Options:
     with at("--kconfig"):
         values = pairs(kconfig, _KCONFIG)
@@ -34,7 +36,12 @@ def _options(
     with at("--set"):
         initial = pairs(variables, _VARIABLE)
     return Options(
-        kconfig=values, targets=attach, max_entries=sizes, variables=initial, pin_root=pin_root
+        kconfig=values,
+        targets=attach,
+        max_entries=sizes,
+        variables=initial,
+        pin_root=pin_root,
+        trust_pins=trust_pins,
     )
 
 
@@ -88,16 +95,23 @@ _COMMON = (
         "elements as in C.",
     ),
 )
-_PIN_ROOT = click.option(
-    "--pin-root",
-    type=click.Path(path_type=Path),
-    default=PIN_ROOT,
-    show_default=True,
-    metavar="DIR",
-    shell_complete=offers.directories,
-    help="Where maps are pinned that ask to be pinned by name.",
+_PINS = (
+    click.option(
+        "--pin-root",
+        type=click.Path(path_type=Path),
+        default=PIN_ROOT,
+        show_default=True,
+        metavar="DIR",
+        shell_complete=offers.directories,
+        help="Where maps are pinned that ask to be pinned by name.",
+    ),
+    click.option(
+        "--trust-pins",
+        is_flag=True,
+        help="Use pins, and directories of pins, that other users own or may write to.",
+    ),
 )
 
 # Argument `options`: for a command that simulates, and for one that loads.
 simulation_options = gathered("options", _options, *_COMMON)
-run_options = gathered("options", _options, *_COMMON, _PIN_ROOT)
+run_options = gathered("options", _options, *_COMMON, *_PINS)

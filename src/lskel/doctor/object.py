@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from lskel.replay import direct as replay_direct
 from lskel.replay import kernel
 from lskel.replay.options import DEFAULTS, Options
 from lskel.runtime.loader import check_byte_order
+from lskel.runtime.pins import existing, pinnable
 from lskel.trace import Trace
 
 
@@ -80,11 +80,11 @@ def examine_object(
 
 def _check_pins(trace: Trace, options: Options) -> None:
     """Where maps ask to be pinned, pins can be made: the one thing that is not tried."""
-    root = options.pin_root
+    there, _ = existing(str(options.pin_root))
     is_pinned = any(made.is_pinned for made in trace.maps)
-    if is_pinned and root.exists() and not os.access(root, os.W_OK | os.X_OK):
+    if is_pinned and not pinnable(there):
         raise UsageError(
-            f"{trace.name}: {root}: no place for pins: it is not writable",
+            f"{trace.name}: {options.pin_root}: no place for pins: {there} is not writable",
             hint="choose another directory with --pin-root",
         )
 

@@ -62,7 +62,7 @@ def run(trace: Trace, options: Options = DEFAULTS) -> Loaded:
 
     ReplayError names the failing operation, with the verifier's log; all fds are closed then.
     """
-    with ThisMachine() as machine, ExitStack() as stack:
+    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
         prepared = prepare_here(trace, options, machine, stack)
         result = replay(prepared)
         stack.pop_all()
@@ -74,7 +74,7 @@ def rehearse(trace: Trace, options: Options = DEFAULTS, observe: Observer = _nob
 
     `observe` is told of each operation that succeeded.
     """
-    with ThisMachine() as machine, ExitStack() as stack:
+    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
         prepared = prepare_here(trace, options, machine, stack)
         replay(prepared, observe).close()
 

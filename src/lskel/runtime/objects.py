@@ -23,6 +23,7 @@ from lskel.bpf.layouts import (
 )
 from lskel.errors import at
 from lskel.named import NamedTuple
+from lskel.runtime.bpffs import check_pin
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
 
 # Names of tracepoints, functions, iterators and modules; the kernel cuts at 127.
@@ -283,6 +284,49 @@ class Kind(Enum):
     LINK = (Cmd.LINK_GET_NEXT_ID, Cmd.LINK_GET_FD_BY_ID)
 
 
+class Identity(NamedTuple):
+    """What tells an object from others: `program` is the id of a link's; links have no name."""
+
+    kind: Kind
+    id: int
+    type: int
+    name: str
+    program: int
+
+
+_IDENTITY = {Kind.MAP: MAP_INFO, Kind.PROG: PROG_INFO, Kind.LINK: LINK_INFO}
+# The infos of maps, programs and links look alike; only the files' names tell them apart.
+_FILES = {
+    "anon_inode:bpf-map": Kind.MAP,
+    "anon_inode:bpf-prog": Kind.PROG,
+    "anon_inode:bpf_link": Kind.LINK,
+}
+
+
+def kind_of(fd: int) -> Kind | None:
+    """What an fd is of; None where that is not a map, program or link, or there is no /proc."""
+    try:
+        return _FILES.get(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
+    except OSError:
+        return None
+
+
+def identity(fd: int, kind: Kind) -> Identity:
+    """What the kernel says of a map, program or link; BpfError where `fd` is of nothing of BPF.
+
+    `fd` must be of that kind: the infos of all look alike.
+    """
+    layout = _IDENTITY[kind]
+    info = _info(fd, layout)
+    return Identity(
+        kind,
+        _number(info, layout, "id"),
+        _number(info, layout, "type"),
+        _name(_field(info, layout, "name")) if "name" in layout else "",
+        _number(info, layout, "prog_id") if "prog_id" in layout else 0,
+    )
+
+
 def ids(kind: Kind) -> Iterator[int]:
     """Ids of all objects of a kind, ascending. An object may be gone by the time it is opened."""
     command, _ = kind.value
@@ -305,10 +349,16 @@ def by_id(kind: Kind, number: int) -> Fd:
     return Fd(bpf(command, host_attr(GET_ID, "open_flags", start_id=number)))
 
 
-def obj_pin(fd: int, path: str | os.PathLike[str]) -> None:
-    """Give a map, program or link a name in a bpffs; BpfError with EEXIST where it is taken."""
-    name = os.fsencode(path) + b"\0"
+def obj_pin(fd: int, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
+    """Give a map, program or link a name in a bpffs; BpfError with EEXIST where it is taken.
+
+    UsageError where others can write to the directory (`check_pin`), unless `trust_pins`.
+    """
+    where = os.path.abspath(path)  # noqa: PTH100 - pathlib is dear to import
+    name = os.fsencode(where) + b"\0"
     with at(os.fspath(path)):
+        if not trust_pins:
+            _check(Cmd.OBJ_PIN, os.path.dirname(where))  # noqa: PTH120
         try:
             bpf(Cmd.OBJ_PIN, host_attr(OBJ, "file_flags", pathname=address_of(name), bpf_fd=fd))
         except BpfError as error:
@@ -317,11 +367,24 @@ def obj_pin(fd: int, path: str | os.PathLike[str]) -> None:
             raise
 
 
-def obj_get(path: str | os.PathLike[str]) -> Fd:
-    """The map, program or link pinned at `path`; BpfError with ENOENT where there is none."""
-    name = os.fsencode(path) + b"\0"
+def obj_get(path: str | os.PathLike[str], *, trust_pins: bool = False) -> Fd:
+    """The map, program or link pinned at `path`; BpfError with ENOENT where there is none.
+
+    UsageError where others may have put it there (`check_pin`), unless `trust_pins`.
+    """
+    where = os.path.abspath(path)  # noqa: PTH100
+    name = os.fsencode(where) + b"\0"
     with at(os.fspath(path)):
+        if not trust_pins:
+            _check(Cmd.OBJ_GET, where)
         return Fd(bpf(Cmd.OBJ_GET, host_attr(OBJ, "file_flags", pathname=address_of(name))))
+
+
+def _check(cmd: Cmd, path: str) -> None:
+    try:
+        check_pin(path)
+    except OSError as error:
+        raise BpfError(cmd, error.errno or errno.EINVAL) from error
 
 
 def enable_stats() -> Fd:
