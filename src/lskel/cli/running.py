@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,10 @@ from lskel.cli import offers
 from lskel.cli.common import gathered, pairs
 from lskel.errors import UsageError, at
 from lskel.replay.options import PIN_ROOT, Options
+
+if TYPE_CHECKING:
+    from lskel.loader.model import Loader
+    from lskel.replay.loaded import Loaded
 
 _KCONFIG = "NAME=VALUE"
 _TARGET = "PROGRAM=TARGET"
@@ -23,6 +28,7 @@ def _options(
     max_entries: tuple[str, ...],
     variables: tuple[str, ...],
     pin_root: Path = PIN_ROOT,
+    trust_bytes: bool = False,
 ) -> Options:
     with at("--kconfig"):
         values = pairs(kconfig, _KCONFIG)
@@ -34,7 +40,12 @@ def _options(
     with at("--set"):
         initial = pairs(variables, _VARIABLE)
     return Options(
-        kconfig=values, targets=attach, max_entries=sizes, variables=initial, pin_root=pin_root
+        kconfig=values,
+        targets=attach,
+        max_entries=sizes,
+        variables=initial,
+        pin_root=pin_root,
+        trust_bytes=trust_bytes,
     )
 
 
@@ -46,6 +57,13 @@ def for_one(options: Options) -> tuple[str, ...]:
         "--set": options.variables,
     }
     return tuple(option for option, values in given.items() if values)
+
+
+def other_form(loader: Loader, loaded: Loaded) -> str:
+    """What to say where a loader of another form ran than was asked for; empty for nothing."""
+    if loaded.loader is None or loaded.loader.form is loader.form:
+        return ""
+    return f"this kernel does not take the {loader.form.value} form, so it was unrolled"
 
 
 def _number(name: str, text: str) -> int:
@@ -97,7 +115,15 @@ _PIN_ROOT = click.option(
     shell_complete=offers.directories,
     help="Where maps are pinned that ask to be pinned by name.",
 )
+# Also for `gen`, whose skeletons carry the bytes.
+trust_option = click.option(
+    "--trust-bytes",
+    is_flag=True,
+    help="Run the bytes of a bundle though they are not what its description generates.",
+)
 
-# Argument `options`: for a command that simulates, and for one that loads.
+# Argument `options`: for a command that simulates, for one that shows durations, too, and for those
+# that load.
 simulation_options = gathered("options", _options, *_COMMON)
-run_options = gathered("options", _options, *_COMMON, _PIN_ROOT)
+measure_options = gathered("options", _options, *_COMMON, _PIN_ROOT)
+run_options = gathered("options", _options, *_COMMON, _PIN_ROOT, trust_option)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from lskel.errors import LskelError, NotFound, ReplayError, UsageError
 from lskel.explain.report import Call, Failure, Field, Region, Simulation
-from lskel.loader.model import Loader
+from lskel.loader.model import Bytes, Loader
+from lskel.loader.verify import undescribed
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.report import failure
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, Record, Value
@@ -38,7 +39,7 @@ def explain_simulation(loader: Loader, options: Options, regions: tuple[Region, 
         if options != DEFAULTS and isinstance(error, UsageError | NotFound):
             raise
         return Simulated({}, Simulation(0, (), stopped(error, loader.trace)), None)
-    explained = _Calls(loader, replay, regions)
+    explained = _Calls(undescribed(loader), replay, regions)
     calls: dict[int, list[Call]] = {}
     others: list[Call] = []
     for record in replay.records:
@@ -55,6 +56,9 @@ def _failure(loader: Loader, replay: Replay) -> Failure | None:
     if replay.value == 0:
         return None
     trace, number = loader.trace, replay.failed_op(loader)
+    if loader.compared is Bytes.DIFFERENT:
+        what = f"{trace.name}: the loader returned {errno_name(-replay.value)}"
+        return stopped(ReplayError(what, errno=-replay.value), trace)
     if number is None or number >= len(trace.ops):
         what = f"{trace.name}: the loader failed before its first call"
         return stopped(ReplayError(what, errno=-replay.value), trace)
