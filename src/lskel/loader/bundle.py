@@ -99,8 +99,14 @@ def _load(content: bytes) -> Loader:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise BadBundle(f"{DESCRIPTION}: {type(error).__name__}: {error}") from error
-    same_version = description.get("generator", GENERATOR) == GENERATOR
-    return replace(loader, compared=compare(loader, same_version=same_version))
+    return replace(
+        loader,
+        compared=compare(
+            loader,
+            context_size=description.get("context_size"),
+            same_version=description.get("generator", GENERATOR) == GENERATOR,
+        ),
+    )
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -17,7 +17,7 @@ from lskel.btf.ext import Records
 from lskel.btf.types import Kind
 from lskel.errors import BadBundle
 from lskel.loader.blob import MAX_SIZE, Region, RegionKind
-from lskel.loader.model import Form, Loader, context_size
+from lskel.loader.model import Form, Loader
 from lskel.trace import (
     Arena,
     AttachBtfId,
@@ -191,9 +191,6 @@ def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
     status = read.decode(description["status"], "int")
     if len(insns) % 8 or not insns or not 0 <= status <= len(blob) - 4:
         raise BadBundle("instructions or blob do not fit the description")
-    size = context_size(trace)
-    if description["context_size"] != size:
-        raise BadBundle(f"the context has {size} bytes, not {description['context_size']!r}")
     return Loader(
         form=Form(description["form"]),
         trace=trace,

@@ -16,12 +16,13 @@ from lskel.loader.model import Bytes, Form, Loader
 from lskel.trace import Trace
 
 
-def compare(loader: Loader, *, same_version: bool) -> Bytes:
+def compare(loader: Loader, *, context_size: object, same_version: bool) -> Bytes:
     """Compare what was read with what its trace generates.
 
-    `same_version`: this version of lskel claims to have written it.
+    `context_size` is that which was read; `same_version`: this version of lskel claims to have
+    written it.
     """
-    if _is_generated(loader):
+    if context_size == loader.context_size and _is_generated(loader):
         return Bytes.SAME
     return Bytes.DIFFERENT if same_version else Bytes.ANOTHER_VERSION
 

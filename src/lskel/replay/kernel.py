@@ -111,7 +111,7 @@ def _run(loader: Loader, ctx: bytearray) -> tuple[Loader, Result]:
         # To the verifier a helper is unknown that this process may not use.
         lacks = missing(read_situation(), Capability.BPF, Capability.PERFMON)
         need = why_refused() if lacks else "loader programs need Linux 5.14"
-        instead = "try --replay direct" if is_same else "generate it from the object, no others run"
+        instead = "try --replay direct" if is_same else "no others run in place of a bundle's bytes"
         hint = f"{need}; {instead}"
         raise ReplayError(what, errno=error.errno, hint=hint) from error
 

@@ -16,9 +16,8 @@ _WHAT = "the bytes are not what the description generates"
 # What whoever shows a loader that has been judged says first.
 REMARKS = {
     Bytes.ANOTHER_VERSION: "another version of lskel wrote it, and this one generates other bytes; "
-    "the calls of both are the same in the simulator, which is one run, not a proof",
-    Bytes.DIFFERENT: f"{_WHAT}: what is shown is what the bytes do in the simulator, which is one "
-    "run, not a proof",
+    "both make the same calls in the simulator, which is one run, not a proof",
+    Bytes.DIFFERENT: f"{_WHAT}; what they do in the simulator is one run, not a proof",
 }
 
 

@@ -51,10 +51,14 @@ def bare_listing(loader: Loader, programs: Sequence[str] | None = None) -> Itera
 
     NotFound where there is none of a name.
     """
-    loads = [r.attr for r in bare_run(loader).records if r.cmd is Cmd.PROG_LOAD]
+    done = bare_run(loader)
+    loads = [r.attr for r in done.records if r.cmd is Cmd.PROG_LOAD]
     check_programs(programs or (), [str(attr["prog_name"]) for attr in loads])
     for attr in loads:
         name, kind, code = str(attr["prog_name"]), attr["prog_type"], attr["insns"]
         if (programs is None or name in programs) and isinstance(code, Code):
             type_ = enum_name(ProgType, kind) if isinstance(kind, int) else ""
             yield Listing(name, "", type_, bare_rows(code.raw, loader.trace.order), "")
+    if done.problem:
+        type_ = enum_name(ProgType, ProgType.SYSCALL)
+        yield Listing(loader.trace.name, "", type_, (), done.problem)
