@@ -22,20 +22,21 @@ def compare(loader: Loader, *, context_size: object, same_version: bool) -> Byte
     `context_size` is that which was read; `same_version`: this version of lskel claims to have
     written it.
     """
-    if context_size == loader.context_size and _is_generated(loader):
+    if context_size == loader.context_size and regenerated(loader) == loader:
         return Bytes.SAME
     return Bytes.DIFFERENT if same_version else Bytes.ANOTHER_VERSION
 
 
-def _is_generated(loader: Loader) -> bool:
+def regenerated(loader: Loader) -> Loader | None:
+    """What the trace of a loader generates; None where it generates nothing."""
     # Only loaders that print (--debug) have messages.
     debug = any(r.op == NO_SINGLE_OP and r.field == "message" for r in loader.regions)
     try:
-        return generate(loader.trace, loader.form, debug=debug) == loader
+        return generate(loader.trace, loader.form, debug=debug)
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - a trace that generates nothing did not generate these bytes
-        return False
+    except Exception:  # noqa: BLE001 - whatever is wrong with a trace that lskel did not make
+        return None
 
 
 def in_form(loader: Loader, form: Form) -> Loader:

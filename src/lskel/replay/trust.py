@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lskel.errors import BadBundle, LskelError
-from lskel.loader.generate import generate
+from lskel.errors import BadBundle
 from lskel.loader.model import Bytes, Loader
+from lskel.loader.verify import regenerated
 
 _WHAT = "the bytes are not what the description generates"
 # What whoever shows a loader that has been judged says first.
@@ -27,11 +27,8 @@ def judged(loader: Loader) -> Loader:
         return loader
     from lskel.replay.simulator.bare import bare_run
 
-    try:
-        ours = bare_run(generate(loader.trace, loader.form))
-    except LskelError:  # this version generates nothing to compare with
-        return replace(loader, compared=Bytes.DIFFERENT)
-    is_equal = bare_run(loader) == ours
+    ours = regenerated(loader)
+    is_equal = ours is not None and bare_run(ours) == bare_run(loader)
     return loader if is_equal else replace(loader, compared=Bytes.DIFFERENT)
 
 
