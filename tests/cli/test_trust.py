@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from errno import EINVAL
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from lskel.cli.sources import open_silently
 from lskel.loader.bundle import load
 from lskel.loader.model import Bytes, Form, Loader
 from lskel.replay import kernel
+from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.syscall import BpfError
 from tests.loader.forged import by_another_version, forge, longer_blob, resize_in_blob
 from tests.loader.test_verify import bundle
@@ -212,7 +212,7 @@ class TestLoads:
         path = tmp_path / "x.lskel"
         path.write_bytes(bundle())
         unrolled = lskel.generate(load(bundle()).trace, Form.UNROLLED)
-        monkeypatch.setattr(kernel, "run_loader", _without_loops(kernel.run_loader))
+        monkeypatch.setattr(kernel, "run_loader", _without_loops)
         assert main(["load", str(path), "--json"]) == 0
         shown = capsys.readouterr()
         report = json.loads(shown.out)
@@ -221,13 +221,12 @@ class TestLoads:
         assert "this kernel does not take the table form, so it was unrolled" in shown.err
 
 
-def _without_loops(real: Callable[..., Any]) -> Callable[..., Any]:
-    def run_loader(insns: bytes, blob: bytes, context: bytearray, btf: bytes, *rest: bytes) -> Any:
-        if btf:  # only the table form has callbacks
-            raise BpfError(Cmd.PROG_LOAD, EINVAL)
-        return real(insns, blob, context, btf, *rest)
-
-    return run_loader
+def _without_loops(
+    insns: bytes, blob: bytes, context: bytearray, btf: bytes, func_info: bytes
+) -> Result:
+    if btf:  # only the table form has callbacks
+        raise BpfError(Cmd.PROG_LOAD, EINVAL)
+    return run_loader(insns, blob, context, btf, func_info)
 
 
 class TestGen:

@@ -17,6 +17,7 @@ from lskel.loader.verify import in_form
 from lskel.replay import kernel
 from lskel.replay.options import Options
 from lskel.replay.trust import check_bytes, check_trace, judged
+from lskel.runtime.loader import run_loader
 from lskel.runtime.syscall import BpfError
 from lskel.skeleton.generate import Language, SkeletonOptions, render
 from tests import corpus
@@ -218,9 +219,8 @@ class TestNoOtherBytes:
             tried.append(insns)
             if len(tried) == 1:
                 raise BpfError(Cmd.PROG_LOAD, errno.EINVAL)
-            return real(insns, *rest)  # type: ignore[arg-type]
+            return run_loader(insns, *rest)  # type: ignore[arg-type]
 
-        real = kernel.run_loader
         monkeypatch.setattr(kernel, "run_loader", without_loops)
         with kernel.run(load(bundle())) as loaded:
             assert loaded.loader is not None

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from lskel.errors import LskelError, NotFound, ReplayError, UsageError
 from lskel.explain.report import Call, Failure, Field, Region, Simulation
 from lskel.loader.model import Bytes, Loader
-from lskel.loader.verify import undescribed
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.report import failure
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, Record, Value
@@ -39,7 +38,7 @@ def explain_simulation(loader: Loader, options: Options, regions: tuple[Region, 
         if options != DEFAULTS and isinstance(error, UsageError | NotFound):
             raise
         return Simulated({}, Simulation(0, (), stopped(error, loader.trace)), None)
-    explained = _Calls(undescribed(loader), replay, regions)
+    explained = _Calls(loader, replay, regions)
     calls: dict[int, list[Call]] = {}
     others: list[Call] = []
     for record in replay.records:
@@ -87,7 +86,7 @@ class _Calls:
 
     def __init__(self, loader: Loader, replay: Replay, regions: tuple[Region, ...]) -> None:
         self._ops = loader.trace.ops
-        self._under_way = replay.ops
+        self._under_way = replay.ops or (None,) * len(replay.records)
         self._pointed = {
             (use.op, use.field): number
             for number, region in enumerate(regions)

@@ -11,7 +11,7 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.insn import Pseudo
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, ReplayError
-from lskel.loader.model import Loader
+from lskel.loader.model import Bytes, Loader
 from lskel.replay.context import build_context
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import prepare
@@ -142,7 +142,7 @@ def run(
         trace.order,
         kernel=kernel,
         budget=budget,
-        status=loader.status,
+        status=None if loader.compared is Bytes.DIFFERENT else loader.status,
     )
 
 
