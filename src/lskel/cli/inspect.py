@@ -24,7 +24,6 @@ from lskel.describe.summary import (
 )
 from lskel.errors import at, printable
 from lskel.loader.model import Bytes, Loader
-from lskel.replay.strace import lines, to_json
 
 
 @click.command("inspect")
@@ -53,8 +52,7 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
 
         run = bare_run(opened)
     if as_json:
-        calls = {} if run is None else {"calls": [to_json(record) for record in run.records]}
-        print_json(plain(summary) | calls)
+        print_json(plain(summary) | ({} if run is None else {"calls": run.as_json()}))
         return
     show = _show_rich if sys.stdout.isatty() else _show_plain
     for line in _facts(summary):
@@ -62,11 +60,8 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
     show(table for table in _tables(summary) if table.rows)
     if run is not None:
         click.echo("\nCalls of one run in the simulator")
-        for record in run.records:
-            for line in lines(record, summary.order):
-                click.echo(printable(line))
-        if run.problem:
-            click.echo(printable(f"     {run.problem}"))
+        for line in run.lines(summary.order):
+            click.echo(printable(line))
     problems = list(_problems(summary))
     if problems:
         click.echo("\nCannot be loaded")

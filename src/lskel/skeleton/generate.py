@@ -8,8 +8,7 @@ from enum import Enum
 
 from lskel.errors import UsageError
 from lskel.loader.generate import AUTO
-from lskel.loader.model import Form, Loader
-from lskel.replay.trust import check_bytes
+from lskel.loader.model import Bytes, Form, Loader
 
 
 class Language(Enum):
@@ -68,7 +67,10 @@ def render(loader: Loader, language: Language, options: SkeletonOptions) -> byte
 
     BadBundle where the loader's bytes are not to be trusted.
     """
-    check_bytes(loader, trust=options.trust_bytes)
+    if loader.compared is not Bytes.SAME:
+        from lskel.replay.trust import check_bytes
+
+        check_bytes(loader, trust=options.trust_bytes)
     given = {
         Language.PYTHON: not options.embed or bool(options.event_types),
         Language.C: options.standalone,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lskel.bpf.enums import Cmd, ProgType
 from lskel.bpf.names import enum_name
+from lskel.cursor import ByteOrder
 from lskel.describe.listing import Listing, bare_rows, check_programs
 from lskel.errors import LskelError
 from lskel.loader.model import Loader
 from lskel.object.sections import SectionSpec
+from lskel.replay import strace
 from lskel.replay.options import Options
 from lskel.replay.simulator.computer import SimulatedMachine
 from lskel.replay.simulator.kernel import SimulatedKernel
@@ -25,6 +27,17 @@ class BareRun(NamedTuple):
 
     records: tuple[Record, ...]
     problem: str
+
+    def lines(self, order: ByteOrder) -> Iterator[str]:
+        """As `lskel trace` prints them, with the error behind."""
+        for record in self.records:
+            yield from strace.lines(record, order)
+        if self.problem:
+            yield f"     {self.problem}"
+
+    def as_json(self) -> list[Any]:
+        """The calls as `lskel trace --json` prints them."""
+        return [strace.to_json(record) for record in self.records]
 
 
 def bare_run(loader: Loader) -> BareRun:
