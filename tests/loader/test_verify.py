@@ -191,6 +191,18 @@ class TestAnotherVersion:
         with pytest.raises(BadBundle, match="not what the description generates"):
             check_bytes(loader, trust=False)
 
+    def test_what_does_not_come_to_its_end_is_different(self) -> None:
+        """Two that fail at the same call are not known to be equal behind it."""
+        no_entries = SOURCE.replace("max_entries, 10", "max_entries, 0", 1)
+
+        def change(members: Members) -> None:
+            by_another_version(members)
+            longer_blob(members)
+
+        loader = load(forge(bundle(source=no_entries), change))
+        assert loader.compared is Bytes.ANOTHER_VERSION
+        assert judged(loader).compared is Bytes.DIFFERENT
+
     def test_what_cannot_be_generated_is_different(self) -> None:
         loader = forged(by_another_version, LIES["number too wide"])
         assert judged(loader).compared is Bytes.DIFFERENT
@@ -240,9 +252,12 @@ class TestNoOtherBytes:
             assert loaded.maps["other"].info().max_entries == 10
 
     @pytest.mark.kernel
-    def test_a_failure_of_trusted_bytes_is_not_the_descriptions(self) -> None:
+    @pytest.mark.parametrize("changes", [[], [by_another_version]], ids=["this", "another"])
+    def test_a_failure_of_trusted_bytes_is_not_the_descriptions(
+        self, changes: list[Callable[[Members], object]]
+    ) -> None:
         """What failed is not told by the description, nor is the log of other calls shown."""
-        loader = forged(lambda members: resize_in_blob(members, "table", 0))
+        loader = forged(lambda members: resize_in_blob(members, "table", 0), *changes)
         with pytest.raises(ReplayError) as caught:
             kernel.run(loader, TRUSTING)
         assert caught.value.what == "test: the loader returned EINVAL"

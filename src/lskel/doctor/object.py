@@ -14,7 +14,7 @@ from lskel.loader.model import Bytes, Form, Loader
 from lskel.replay import direct as replay_direct
 from lskel.replay import kernel
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.trust import check_bytes, check_trace
+from lskel.replay.trust import check_bytes, check_trace, judged
 from lskel.runtime.loader import check_byte_order
 from lskel.trace import Trace
 
@@ -76,7 +76,7 @@ def examine_object(
             kernel.rehearse(loader, options)
     except LskelError as error:
         # Of other bytes than the trace generates, the trace tells nothing.
-        is_told = loader.compared is not Bytes.DIFFERENT
+        is_told = judged(loader).compared is not Bytes.DIFFERENT
         items = tuple(diagnose(trace, options, error)) if is_told else ()
         if not any(item.finding.answer is Answer.NO for item in items):
             items = (_loader_item(error), *items)

@@ -21,7 +21,7 @@ from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import Prepared
 from lskel.replay.report import failure
 from lskel.replay.this_machine import ThisMachine
-from lskel.replay.trust import check_bytes
+from lskel.replay.trust import check_bytes, judged
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import Capability, missing, read_situation, why_refused
@@ -118,7 +118,7 @@ def _run(loader: Loader, ctx: bytearray) -> tuple[Loader, Result]:
 
 def _explain(loader: Loader, prepared: Prepared, result: Result) -> ReplayError:
     trace, code = loader.trace, -result.value
-    if loader.compared is Bytes.DIFFERENT:  # the description does not tell what they did
+    if judged(loader).compared is Bytes.DIFFERENT:  # the description does not tell what they did
         return ReplayError(f"{trace.name}: the loader returned {errno_name(code)}", errno=code)
     number = int.from_bytes(result.blob[loader.status : loader.status + 4], sys.byteorder)
     if number == NO_OP or number >= len(trace.ops):

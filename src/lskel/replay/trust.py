@@ -22,13 +22,17 @@ REMARKS = {
 
 
 def judged(loader: Loader) -> Loader:
-    """The loader; if another version of lskel wrote it, DIFFERENT where its calls are."""
+    """The loader; if another version of lskel wrote it, DIFFERENT where its calls are.
+
+    So it is, too, where what this version generates does not come to its end in the simulator.
+    """
     if loader.compared is not Bytes.ANOTHER_VERSION:
         return loader
     from lskel.replay.simulator.bare import bare_run
 
     ours = regenerated(loader)
-    is_equal = ours is not None and bare_run(ours) == bare_run(loader)
+    run = None if ours is None else bare_run(ours)
+    is_equal = run is not None and not run.problem and run == bare_run(loader)
     return loader if is_equal else replace(loader, compared=Bytes.DIFFERENT)
 
 
