@@ -12,7 +12,7 @@ import click
 
 from lskel.cli import offers
 from lskel.cli.terminal import colour
-from lskel.errors import LskelError, UsageError
+from lskel.errors import LskelError, UsageError, printable
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -81,6 +81,11 @@ def pairs(options: Iterable[str], form: str) -> dict[str, str]:
 def show_error(error: LskelError) -> None:
     """One line on standard error, and those that say more."""
     click.echo("\n".join([f"lskel: {error}", *error.details]), err=True, color=colour())
+
+
+def show_warning(source: str, text: str) -> None:
+    """One line on standard error, of what goes on all the same."""
+    click.echo(printable(f"lskel: warning: {source}: {text}"), err=True)
 
 
 def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -> None:

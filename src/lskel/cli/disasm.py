@@ -15,6 +15,7 @@ from lskel.describe.listing import Listing, Row, listing
 from lskel.describe.loader_listing import loader_listing
 from lskel.describe.plain import plain
 from lskel.errors import UsageError, at, printable
+from lskel.loader.model import Bytes, Loader
 
 _NOTES_COLUMN = 40
 
@@ -48,7 +49,9 @@ def command(
     """Show instructions with the names of maps, variables, functions and kernel types.
 
     Programs are shown as they are loaded: linked with their subprograms, before the kernel applies
-    CO-RE relocations. Those that are not loaded by themselves are shown when named by --program.
+    CO-RE relocations. Those that are not loaded by themselves are shown when named by --program. Of
+    a bundle whose bytes are not what its description generates, what they load in the simulator is
+    shown.
 
     \b
     Example:
@@ -74,7 +77,12 @@ def command(
 def _programs(source: str, generation: Generation, programs: tuple[str, ...]) -> Iterator[Listing]:
     opened = open_source(source, generation)
     with at(source):
-        yield from listing(opened, programs or None)
+        if isinstance(opened, Loader) and opened.compared is Bytes.DIFFERENT:
+            from lskel.replay.simulator.bare import bare_listing
+
+            yield from bare_listing(opened, programs or None)
+        else:
+            yield from listing(opened, programs or None)
 
 
 def _text(item: Listing, *, raw: bool, lines: bool, first: bool) -> Iterator[str]:

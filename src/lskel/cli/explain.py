@@ -9,7 +9,7 @@ import click
 from lskel.cli import offers
 from lskel.cli.common import json_option, same_file, source_argument
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import run_options
+from lskel.cli.running import measure_options
 from lskel.cli.sources import (
     STDIN,
     Kind,
@@ -48,7 +48,7 @@ from lskel.replay.options import PIN_ROOT, Options
     help="Load for real, call by call, and show how long each took; nothing stays loaded.",
 )
 @generation_options
-@run_options
+@measure_options
 @json_option
 def command(
     source: str,

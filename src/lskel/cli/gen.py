@@ -15,12 +15,14 @@ import click
 from lskel.cli import offers
 from lskel.cli.common import json_option, only_for_one, pairs, print_json, same_file
 from lskel.cli.generation import Generation, generation_options
+from lskel.cli.running import trust_option
 from lskel.cli.sources import STDIN, generate_source
 from lskel.cli.status import Status
 from lskel.cli.terminal import progress
 from lskel.errors import LskelError, UsageError, at
-from lskel.loader.generate import AUTO, generate
+from lskel.loader.generate import AUTO
 from lskel.loader.model import Form, Loader
+from lskel.loader.verify import in_form
 from lskel.output import write_whole
 from lskel.skeleton.generate import (
     FILE_NAMES,
@@ -66,6 +68,7 @@ _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
     help="Python: the type of the events of a ring or perf buffer [default: a struct of the map's "
     "name, or 'event'].",
 )
+@trust_option
 @click.option("--standalone", is_flag=True, help="C: include no header of libbpf.")
 @generation_options
 @json_option
@@ -75,6 +78,7 @@ def command(
     lang: str | None,
     runtime: str,
     event_types: tuple[str, ...],
+    trust_bytes: bool,
     standalone: bool,
     generation: Generation,
     as_json: bool,
@@ -105,6 +109,7 @@ def command(
         embed=runtime == "embed",
         standalone=standalone,
         event_types=pairs(event_types, "MAP=TYPE"),
+        trust_bytes=trust_bytes,
     )
     how = _How(language, options, generation)
     if not into_directory:
@@ -136,9 +141,9 @@ class _How(NamedTuple):
         is_bundle_taken = self.language is not Language.BUNDLE
         generation = self.generation._replace(form=form if isinstance(form, str) else form.value)
         loader = generate_source(source, generation, is_bundle_taken=is_bundle_taken)
-        if form != AUTO and loader.form is not Form(form):  # that of a bundle
-            loader = generate(loader.trace, form)
         with at(source):
+            if form != AUTO:  # that of a bundle may be another
+                loader = in_form(loader, Form(form))
             return loader, render(loader, self.language, self.options)
 
 

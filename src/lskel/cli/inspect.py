@@ -23,6 +23,7 @@ from lskel.describe.summary import (
     summarize,
 )
 from lskel.errors import at, printable
+from lskel.loader.model import Bytes, Loader
 
 
 @click.command("inspect")
@@ -34,7 +35,8 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
 
     What it asks of the machine that it is loaded on is shown, too: symbols and configuration values
     of the kernel (externs), and numbers that are found out there (inputs). No kernel is asked. Of
-    an object that lskel cannot load, it says why, program by program.
+    an object that lskel cannot load, it says why, program by program. Of a bundle whose bytes are
+    not what its description generates, the calls are shown that the bytes make in the simulator.
 
     \b
     Example:
@@ -44,13 +46,22 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
     opened = open_source(source, generation)
     with at(source):
         summary = summarize(opened)
+    run = None
+    if isinstance(opened, Loader) and opened.compared is Bytes.DIFFERENT:
+        from lskel.replay.simulator.bare import bare_run
+
+        run = bare_run(opened)
     if as_json:
-        print_json(plain(summary))
+        print_json(plain(summary) | ({} if run is None else {"calls": run.as_json()}))
         return
     show = _show_rich if sys.stdout.isatty() else _show_plain
     for line in _facts(summary):
         click.echo(printable(line))
     show(table for table in _tables(summary) if table.rows)
+    if run is not None:
+        click.echo("\nCalls of one run in the simulator")
+        for line in run.lines(summary.order):
+            click.echo(printable(line))
     problems = list(_problems(summary))
     if problems:
         click.echo("\nCannot be loaded")

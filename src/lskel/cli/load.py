@@ -17,11 +17,12 @@ from lskel.cli.common import (
     only_for_one,
     print_json,
     show_error,
+    show_warning,
     sources_argument,
 )
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, run_options
+from lskel.cli.running import for_one, other_form, run_options
 from lskel.cli.sources import among, default_name, to_run
 from lskel.cli.status import Status
 from lskel.cli.terminal import Progress, progress
@@ -31,12 +32,19 @@ from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import PIN_ROOT, Options
 from lskel.replay.pin import pin_all
+from lskel.replay.trust import check_bytes, check_trace
 
 SIMULATOR = "simulator"
 
+
+def _direct(loader: Loader, options: Options) -> Loaded:
+    check_trace(loader)
+    return direct.run(loader.trace, options)
+
+
 _REPLAYS: dict[str, Callable[[Loader, Options], Loaded]] = {
     "kernel": kernel.run,
-    "direct": lambda loader, options: direct.run(loader.trace, options),
+    "direct": _direct,
 }
 
 
@@ -139,7 +147,10 @@ class _How(NamedTuple):
             self.failures.explained(loader),
             _REPLAYS[self.replay](loader, options) as loaded,
         ):
-            report = _report(loader, self.replay, loaded)
+            report = _report(self.replay, loaded)
+            if said := other_form(loader, loaded):
+                with self.bar.aside():
+                    show_warning(source, said)
             if (directory := place.directory()) is not None:
                 pin_all(loaded, directory, trust_pins=options.trust_pins)
             return {"object": source, **report}
@@ -174,6 +185,7 @@ def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
     """What a load would leave, without a kernel; programs have no tags."""
     from lskel.replay.simulator.run import run as simulate
 
+    check_bytes(loader, trust=options.trust_bytes)
     with at(source):
         replayed = simulate(loader, options)
     replayed.check(source)
@@ -199,12 +211,12 @@ def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
     }
 
 
-def _report(loader: Loader, replay: str, loaded: Loaded) -> dict[str, Any]:
-    used = replay == "kernel"
+def _report(replay: str, loaded: Loaded) -> dict[str, Any]:
+    ran = loaded.loader
     return {
-        "form": loader.form.value if used else None,
+        "form": None if ran is None else ran.form.value,
         "replay": replay,
-        "loader": {"insns": len(loader.insns) // 8, "blob": len(loader.blob)} if used else None,
+        "loader": None if ran is None else {"insns": len(ran.insns) // 8, "blob": len(ran.blob)},
         "maps": [
             {"name": m.name, "id": info.id, "type": enum_name(MapType, info.type)}
             for m, info in ((m, m.info()) for m in loaded.maps.values())

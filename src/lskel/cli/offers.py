@@ -98,14 +98,14 @@ def _item(value: str, kind: str = "plain") -> CompletionItem:
 
 def _summary(ctx: click.Context) -> Summary | None:
     from lskel.cli.generation import Generation
-    from lskel.cli.sources import open_source
+    from lskel.cli.sources import open_silently
     from lskel.describe.summary import summarize
     from lskel.errors import LskelError
 
     for word in _words(ctx):
         if Path(word).is_file():
             try:
-                return summarize(open_source(word, Generation()))
+                return summarize(open_silently(word, Generation()))
             except LskelError:
                 continue  # the command will say so
     return None

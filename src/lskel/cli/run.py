@@ -15,10 +15,17 @@ import click
 
 from lskel.btf.value import Value, format_value, to_json
 from lskel.cli import offers
-from lskel.cli.common import json_option, only_for_one, pairs, show_error, sources_argument
+from lskel.cli.common import (
+    json_option,
+    only_for_one,
+    pairs,
+    show_error,
+    show_warning,
+    sources_argument,
+)
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, run_options
+from lskel.cli.running import for_one, other_form, run_options
 from lskel.cli.sources import among, labels, to_run
 from lskel.cli.status import Status, Terminated
 from lskel.cli.terminal import progress
@@ -165,6 +172,9 @@ def _load(
                 loader, chosen = to_run(source, generation, options)
                 with among(source, sources), failures.explained(loader):
                     running.append((stack.enter_context(kernel.run(loader, chosen)), chosen))
+                if said := other_form(loader, running[-1][0]):
+                    with bar.aside():
+                        show_warning(source, said)
             except NoPermission:
                 raise
             except LskelError as error:

@@ -19,6 +19,7 @@ from lskel.errors import LskelError, at
 from lskel.load.link import link
 from lskel.load.plan import F_SLEEPABLE
 from lskel.loader.model import Loader
+from lskel.loader.verify import undescribed
 from lskel.object.model import Extern, Map, Object, Program
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.trace import Input, Trace
@@ -74,7 +75,7 @@ def read_image(source: Source) -> Image:
     """The code in `source`; BadObject where the BTF of a trace is broken."""
     if isinstance(source, Object):
         return _of_object(source)
-    return _of_trace(source.trace if isinstance(source, Loader) else source)
+    return _of_trace(undescribed(source).trace if isinstance(source, Loader) else source)
 
 
 def _of_trace(trace: Trace) -> Image:

@@ -25,6 +25,7 @@ from lskel.describe.variables import Variable, variables
 from lskel.errors import at
 from lskel.load.btf_use import needed_by
 from lskel.loader.model import Loader
+from lskel.loader.verify import undescribed
 from lskel.object.externs import DUMMY
 from lskel.object.model import Extern, ExternKind, Map, Object, Pinning
 from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, ProgLoad, Ref, Trace
@@ -146,6 +147,8 @@ class LoaderSummary(NamedTuple):
     """A loader: `insns` in 8-byte slots, `blob` and `context` in bytes.
 
     `contents` are bytes of the blob by kind, `ops` numbers of operations by type.
+    `compared`: whether its bytes are what its trace generates: `same`, `another version` (of lskel
+    wrote it), or `different`; then nothing is known of it but these bytes.
     """
 
     form: str
@@ -154,6 +157,7 @@ class LoaderSummary(NamedTuple):
     context: int
     contents: dict[str, int]
     ops: dict[str, int]
+    compared: str
 
 
 class Summary(NamedTuple):
@@ -205,7 +209,8 @@ def _of_object(obj: Object) -> Summary:
     )
 
 
-def _of_loader(loader: Loader) -> Summary:
+def _of_loader(source: Loader) -> Summary:
+    loader = undescribed(source)
     trace = loader.trace
     image = read_image(trace)
     licenses = (op.license for op in trace.ops if isinstance(op, ProgLoad))
@@ -224,9 +229,10 @@ def _of_loader(loader: Loader) -> Summary:
             form=loader.form.value,
             insns=i.count(loader.insns),
             blob=len(loader.blob),
-            context=loader.context_size,
+            context=source.context_size,
             contents=contents(loader),
             ops=dict(Counter(type(op).__name__ for op in trace.ops)),
+            compared=loader.compared.value,
         ),
         problem="",
         inputs=image.inputs,

@@ -31,13 +31,16 @@ from lskel.explain.simulation import Simulated, explain_simulation
 from lskel.explain.sizes import explain_sizes
 from lskel.loader.header import LightSkeleton
 from lskel.loader.model import Loader
+from lskel.loader.verify import undescribed
 from lskel.object.model import Object
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.run import simulate
+from lskel.replay.trust import check_trace
 
 
 class Given(NamedTuple):
-    """What is to be explained, and its loader; `problem` says why an object has none.
+    """What is to be explained, and its loader; `problem` says why an object has none, or that the
+    bytes of a bundle are not what its description generates.
 
     `file` is the name to show.
     """
@@ -77,6 +80,7 @@ def explain(given: Given, request: Request = _PLAIN) -> Report:
     if request.measure and given.loader is not None:
         from lskel.explain.measure import measure
 
+        check_trace(given.loader)
         measurement = measure(given.loader.trace, request.options)
         report = report._replace(measurement=measurement)
     if request.against is not None:
@@ -86,7 +90,7 @@ def explain(given: Given, request: Request = _PLAIN) -> Report:
 
 
 def _explain(given: Given, options: Options) -> tuple[Report, Side]:
-    loader = given.loader
+    loader = None if given.loader is None else undescribed(given.loader)
     summary = summarize(given.source)
     image = read_image(given.source)
     # Code refers to maps by this order.
@@ -96,8 +100,9 @@ def _explain(given: Given, options: Options) -> tuple[Report, Side]:
     if loader is not None:
         blob = explain_blob(loader)
         regions = blob.regions
-        simulated = explain_simulation(loader, options, regions)
-        parts = _parts(loader)
+        assert given.loader is not None
+        simulated = explain_simulation(given.loader, options, regions)
+        parts = _parts(loader, given.loader.context_size)
         ops = explain_ops(loader.trace, regions, simulated.calls, parts.steps, parts.insns)
     trace = None if loader is None else loader.trace
     sizes = explain_sizes(regions, ops, maps, summary.programs, summary.sections)
@@ -140,7 +145,7 @@ class _Parts(NamedTuple):
     insns: dict[int, tuple[int, int]]
 
 
-def _parts(loader: Loader) -> _Parts:
+def _parts(loader: Loader, context_size: int) -> _Parts:
     blob = BlobMap(loader)
     code = loader_code(loader, blob)
     by_op: dict[int, list[Step]] = {}
@@ -149,7 +154,7 @@ def _parts(loader: Loader) -> _Parts:
     others = [step for op, found in by_op.items() if op < 0 for step in found]
     program = LoaderProgram(
         len(loader.insns) // 8,
-        loader.context_size,
+        context_size,
         tuple(context_layout(loader.trace)),
         len(loader.btf),
         len(loader.func_info),

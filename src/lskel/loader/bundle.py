@@ -17,6 +17,7 @@ import json
 import os
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 from lskel._version import __version__
@@ -24,9 +25,11 @@ from lskel.errors import BadBundle, LskelError, UsageError, at
 from lskel.loader.blob import MAX_SIZE
 from lskel.loader.description import describe, restore
 from lskel.loader.model import Loader
+from lskel.loader.verify import compare
 from lskel.output import write_whole
 
 FORMAT = "lskel"
+GENERATOR = f"lskel {__version__}"
 VERSION = 1
 MAGIC = b"PK\x03\x04"
 DESCRIPTION, BLOB, INSNS = "lskel.json", "blob.bin", "insns.bin"
@@ -38,7 +41,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 def dump(loader: Loader) -> bytes:
     """The bundle's bytes."""
     out = io.BytesIO()
-    header = {"format": FORMAT, "version": VERSION, "generator": f"lskel {__version__}"}
+    header = {"format": FORMAT, "version": VERSION, "generator": GENERATOR}
     description = json.dumps(header | describe(loader), separators=(",", ":"), ensure_ascii=True)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (
@@ -91,11 +94,19 @@ def _load(content: bytes) -> Loader:
             hint="use the lskel that wrote it, or a later one",
         )
     try:
-        return restore(description, members[BLOB], members[INSNS])
+        loader = restore(description, members[BLOB], members[INSNS])
     except LskelError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise BadBundle(f"{DESCRIPTION}: {type(error).__name__}: {error}") from error
+    return replace(
+        loader,
+        compared=compare(
+            loader,
+            context_size=description.get("context_size"),
+            same_version=description.get("generator", GENERATOR) == GENERATOR,
+        ),
+    )
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -327,6 +327,7 @@ def _check_trace(trace: Trace) -> None:
             raise BadBundle(f"operation {program.op} does not load program {slot}")
     for link in trace.links:
         _op(trace, link.op, RawTracepointOpen, LinkCreate)
+    _check_all_named(trace)
     counts = {Subject.MAP: len(trace.maps), Subject.PROGRAM: len(trace.programs)}
     slots = [
         (Subject.PROGRAM, i.slot) for i in trace.inputs if isinstance(i, AttachFd | AttachBtfId)
@@ -342,6 +343,18 @@ def _check_trace(trace: Trace) -> None:
     for subject, slot in slots:
         if slot >= counts[subject]:
             raise BadBundle(f"there is no {subject.value} {slot}")
+
+
+def _check_all_named(trace: Trace) -> None:
+    """What operations make and stays is one of the results, so that nothing stays unseen."""
+    results = {made.op for made in trace.maps} | {link.op for link in trace.links}
+    results |= {program.op for program in trace.programs if program.op is not None}
+    for number, op in enumerate(trace.ops):
+        stays = isinstance(op, ProgLoad | RawTracepointOpen | LinkCreate) or (
+            isinstance(op, MapCreate) and op.slot is not None
+        )
+        if stays and number not in results:
+            raise BadBundle(f"operation {number} makes what is none of the results")
 
 
 def _references(op: Op) -> list[tuple[str, Ref]]:

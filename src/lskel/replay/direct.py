@@ -60,6 +60,9 @@ def _nobody(number: int, spent: int) -> None:
 def run(trace: Trace, options: Options = DEFAULTS) -> Loaded:
     """Load everything by a system call an operation; takes what `kernel.run` takes.
 
+    These are the calls of the trace. The bytes of a bundle may make others, which
+    `lskel.replay.trust.check_trace` tells.
+
     ReplayError names the failing operation, with the verifier's log; all fds are closed then.
     """
     with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:

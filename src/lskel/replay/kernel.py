@@ -6,13 +6,14 @@ import errno
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 from lskel.bpf import context
 from lskel.bpf.context import NO_OP
 from lskel.bpf.enums import Cmd
 from lskel.errors import NoPermission, ReplayError, at
-from lskel.loader.generate import generate
-from lskel.loader.model import Form, Loader
+from lskel.loader.model import Bytes, Form, Loader
+from lskel.loader.verify import in_form
 from lskel.replay import direct
 from lskel.replay.context import build_context
 from lskel.replay.given import kept, prepare_here
@@ -21,12 +22,13 @@ from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import Prepared
 from lskel.replay.report import failure
 from lskel.replay.this_machine import ThisMachine
+from lskel.replay.trust import check_bytes, judged
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.loader_fds import LoaderFd
 from lskel.runtime.objects import Fd, Kind
 from lskel.runtime.permissions import Capability, missing, read_situation, why_refused
 from lskel.runtime.signals import uninterrupted
-from lskel.runtime.syscall import BpfError, address_of
+from lskel.runtime.syscall import BpfError, address_of, errno_name
 from lskel.trace import BtfLoad, ProgLoad, Trace
 
 
@@ -34,11 +36,12 @@ def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
     """Load everything by running the loader once; needs Linux 5.14.
 
     ReplayError names the failing operation, with the verifier's log (asked for by direct replay);
-    nothing is left loaded then. BadInput where the loader hands back other fds than its trace says.
+    nothing is left loaded then. BadBundle where the bytes are not what the trace generates, unless
+    the options trust them; BadInput where the loader hands back other fds than its trace says.
     Errors of the options and of what the machine lacks are those of `prepare`.
     """
     with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
-        prepared = prepare_here(loader.trace, options, machine, stack)
+        prepared = _prepare(loader, options, machine, stack)
         with uninterrupted():
             loaded = kept(_loaded(loader, prepared), prepared, options)
             stack.pop_all()
@@ -51,9 +54,14 @@ def rehearse(loader: Loader, options: Options = DEFAULTS) -> None:
     Raises what `run` does, but for what pinning itself meets.
     """
     with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
-        prepared = prepare_here(loader.trace, options, machine, stack)
+        prepared = _prepare(loader, options, machine, stack)
         with uninterrupted():
             _loaded(loader, prepared).close()
+
+
+def _prepare(loader: Loader, options: Options, machine: ThisMachine, stack: ExitStack) -> Prepared:
+    check_bytes(loader, trust=options.trust_bytes)
+    return prepare_here(loader.trace, options, machine, stack)
 
 
 def _loaded(loader: Loader, prepared: Prepared) -> Loaded:
@@ -63,7 +71,7 @@ def _loaded(loader: Loader, prepared: Prepared) -> Loaded:
     ran, result = _run(loader, ctx, wanted)
     if result.value != 0:
         raise _explain(ran, prepared, result)
-    return _handed_back(loader.trace, prepared, result.fds)
+    return replace(_handed_back(loader.trace, prepared, result.fds), loader=ran)
 
 
 def _wanted(trace: Trace, prepared: Prepared) -> Iterator[LoaderFd]:
@@ -94,7 +102,10 @@ def _handed_back(trace: Trace, prepared: Prepared, made: tuple[Fd, ...]) -> Load
 
 
 def _run(loader: Loader, ctx: bytearray, wanted: list[LoaderFd]) -> tuple[Loader, Result]:
-    """The loader that ran, which is an unrolled one where the kernel has no bpf_loop."""
+    """The loader that ran: an unrolled one where the kernel has no bpf_loop.
+
+    But bytes that are not what their trace generates run as they are, or not at all.
+    """
     try:
         with at(loader.trace.name):
             result = run_loader(
@@ -103,20 +114,24 @@ def _run(loader: Loader, ctx: bytearray, wanted: list[LoaderFd]) -> tuple[Loader
         return loader, result
     except BpfError as error:
         is_old = error.cmd == Cmd.PROG_LOAD and error.errno == errno.EINVAL
-        if is_old and loader.form is Form.TABLE:
-            return _run(generate(loader.trace, Form.UNROLLED), ctx, wanted)
+        is_same = loader.compared is Bytes.SAME
+        if is_old and is_same and loader.form is Form.TABLE:
+            return _run(in_form(loader, Form.UNROLLED), ctx, wanted)
         what = f"{loader.trace.name}: the kernel refuses the loader program: {error.what}"
         if error.errno == errno.EPERM:
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
         # To the verifier a helper is unknown that this process may not use.
         lacks = missing(read_situation(), Capability.BPF, Capability.PERFMON)
         need = why_refused() if lacks else "loader programs need Linux 5.14"
-        hint = f"{need}; try --replay direct"
+        instead = "try --replay direct" if is_same else "no others run in place of a bundle's bytes"
+        hint = f"{need}; {instead}"
         raise ReplayError(what, errno=error.errno, hint=hint) from error
 
 
 def _explain(loader: Loader, prepared: Prepared, result: Result) -> ReplayError:
     trace, code = loader.trace, -result.value
+    if judged(loader).compared is Bytes.DIFFERENT:  # the description does not tell what they did
+        return ReplayError(f"{trace.name}: the loader returned {errno_name(code)}", errno=code)
     number = int.from_bytes(result.blob[loader.status : loader.status + 4], sys.byteorder)
     if number == NO_OP or number >= len(trace.ops):
         return ReplayError(f"{trace.name}: the loader failed before its first call", errno=code)

@@ -21,6 +21,7 @@ class Options:
     its pin's path or its id (``id:42``). `kconfig`: configuration values, as they stand in a
     kernel's ``.config``. `pin_root`: the directory of a bpffs that holds maps which are pinned by
     name. `trust_pins`: pins are opened and made where others can write, too.
+    `trust_bytes`: a loader runs though its bytes are not what its trace generates.
     """
 
     max_entries: Mapping[str, int] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Options:
     kconfig: Mapping[str, str] = field(default_factory=dict)
     pin_root: Path = PIN_ROOT
     trust_pins: bool = False
+    trust_bytes: bool = False
 
 
 DEFAULTS = Options()

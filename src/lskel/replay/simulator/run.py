@@ -11,7 +11,7 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.insn import Pseudo
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, ReplayError
-from lskel.loader.model import Loader
+from lskel.loader.model import Bytes, Loader
 from lskel.replay.context import build_context
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import prepare
@@ -24,6 +24,7 @@ from lskel.replay.simulator.machine import DEFAULT_BUDGET, Machine, Resolve
 from lskel.replay.simulator.record import FdRef, Record
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.storage import Array
+from lskel.replay.target import Target
 from lskel.runtime.syscall import errno_name
 
 _KEY = bytes(4)
@@ -118,15 +119,17 @@ def run(
     *,
     faults: Faults | None = None,
     kernel: SimulatedKernel | None = None,
+    target: Target | None = None,
     budget: int = DEFAULT_BUDGET,
 ) -> Replay:
     """Run a loader of lskel; options are those of `lskel.replay.kernel.run`, with its errors.
 
-    `faults` is for the kernel that is made where none is given. Pins are neither read nor made.
+    `faults` is for the kernel that is made where none is given; `target` is asked in place of it.
+    Pins are neither read nor made.
     """
     trace = loader.trace
     kernel = kernel or SimulatedKernel(trace.order, faults=faults)
-    prepared = prepare(trace, options, SimulatedMachine(kernel))
+    prepared = prepare(trace, options, target or SimulatedMachine(kernel))
 
     def address_of(value: bytes) -> int:
         return kernel.map_user("initial value", bytearray(value)).base
@@ -139,7 +142,7 @@ def run(
         trace.order,
         kernel=kernel,
         budget=budget,
-        status=loader.status,
+        status=None if loader.compared is Bytes.DIFFERENT else loader.status,
     )
 
 
