@@ -21,6 +21,7 @@ from lskel.loader.bundle import load
 from lskel.loader.model import Bytes, Form, Loader
 from lskel.replay import kernel
 from lskel.runtime.loader import Result, run_loader
+from lskel.runtime.loader_fds import LoaderFd
 from lskel.runtime.syscall import BpfError
 from tests.loader.forged import by_another_version, forge, longer_blob, resize_in_blob
 from tests.loader.test_verify import bundle
@@ -222,11 +223,16 @@ class TestLoads:
 
 
 def _without_loops(
-    insns: bytes, blob: bytes, context: bytearray, btf: bytes, func_info: bytes
+    insns: bytes,
+    blob: bytes,
+    context: bytearray,
+    btf: bytes,
+    func_info: bytes,
+    wanted: list[LoaderFd],
 ) -> Result:
     if btf:  # only the table form has callbacks
         raise BpfError(Cmd.PROG_LOAD, EINVAL)
-    return run_loader(insns, blob, context, btf, func_info)
+    return run_loader(insns, blob, context, btf, func_info, wanted)
 
 
 class TestGen:

@@ -99,7 +99,7 @@ def _create(asm: Assembler, made: NewMap) -> None:
 
 
 def by_replay(loader: Loader) -> None:
-    kernel.run(loader).close()
+    kernel.run(loader, Options(trust_bytes=True)).close()
 
 
 def by_skeleton(loader: Loader) -> None:
