@@ -99,6 +99,10 @@ class Lowering:
         self.calls = [call_of(op, self.order) for op in trace.ops]
         self.status = status
         self.nowhere = nowhere
+        self.btf_users: dict[int, list[int]] = {}
+        for number, op in enumerate(trace.ops):
+            if isinstance(op, MapCreate | ProgLoad) and op.btf is not None:
+                self.btf_users.setdefault(op.btf.op, []).append(number)
         self.fds = self.place_fds()
         self.found = dict(self.place_found())
         self.kfunc_calls = {
@@ -353,10 +357,7 @@ class Lowering:
         result = self.fds.get(number, self.nowhere)
         made = Record(Code.CALL, call.cmd, len(call.attr), self.attrs[number], result)
         if isinstance(op, BtfLoad) and not op.needed_by:
-            users = [
-                n for n, o in enumerate(self.trace.ops) if getattr(o, "btf", None) == Ref(number)
-            ]
-            zeros = [zero for user in users for zero in self.zeros(user)]
+            zeros = [zero for user in self.btf_users.get(number, ()) for zero in self.zeros(user)]
             yield from self.attempt(made, zeros)
         elif isinstance(op, MapCreate) and op.btf_is_optional:
             yield from self.attempt(made, [*self.zeros(number), made])
