@@ -157,7 +157,7 @@ class Elf:
         return tuple(
             Section(
                 index,
-                names[name],
+                names.name(name),
                 kind,
                 flags,
                 at,
@@ -220,7 +220,7 @@ class Elf:
         return tuple(
             Symbol(
                 index,
-                names[name],
+                names.name(name),
                 info & 0xF,
                 info >> 4,
                 other & 3,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType
-from lskel.bpf.insn import CallKind, Insn, Pseudo
-from lskel.btf.types import FuncLinkage, IntEncoding, VarLinkage
+from lskel.bpf.insn import CallKind, Insn
+from lskel.btf.types import FuncLinkage, IntEncoding, TypeId, VarLinkage
 from tests.build.btf import BtfBuilder
 from tests.build.elf import (
     RETURN_0,
@@ -213,7 +213,7 @@ def long_program(size: int) -> bytes:
     return _elf([program_section(SECTION, code)], [function("p", 3, 0, len(code))])
 
 
-def kfuncs(size: int, each: int = 1) -> bytes:
+def kfuncs(size: int) -> bytes:
     """Programs that call kfuncs, all of them different."""
     btf = BtfBuilder()
     proto = btf.add_func_proto(btf.add_int("int", 4, IntEncoding.SIGNED))
@@ -409,6 +409,39 @@ def kconfig(size: int) -> bytes:
     return _elf([section, _btf(btf)], symbols)
 
 
+def legacy_maps_of_maps(size: int) -> bytes:
+    """Maps of maps as iproute2 has them, all of which hold all the others."""
+    count = size // 70
+    words = [MapType.ARRAY_OF_MAPS, 4, 4, count, 0, 1, 0, 1]
+    content = b"".join(struct.pack("<9I", *words, n) for n in range(count))
+    symbols = [Symbol(f"m{n}", 4, 36 * n, 36, type=SymbolType.OBJECT) for n in range(count)]
+    section, programs = _programs(RETURN_0, 1)
+    return _elf([section, data_section("maps", content)], [*symbols, *programs])
+
+
+def externs_of_one_proto(size: int) -> bytes:
+    """kfuncs that share a signature of very many parameters without a name."""
+    btf = BtfBuilder()
+    number = btf.add_int("int", 4, IntEncoding.SIGNED)
+    proto = btf.add_func_proto(number, [("", number)] * min(size // 2 // 8, 0xFFFF))
+    found = [btf.add_func(f"k{n}", proto, FuncLinkage.EXTERN) for n in range(size // 2 // 60)]
+    btf.add_datasec(".ksyms", 0, [(f, 0, 0) for f in found])
+    section, symbols = _programs(RETURN_0, 1)
+    symbols += [Symbol(f"k{n}") for n in range(len(found))]
+    return _elf([section, _btf(btf)], symbols)
+
+
+def struct_ops_sections(size: int) -> bytes:
+    """Sections of struct_ops of one name, each with all variables that there are."""
+    btf = BtfBuilder()
+    kind = btf.add_struct("ops", 0)
+    variables = [btf.add_var(f"v{n}", kind) for n in range(size // 2 // 40)]
+    btf.add_datasec(".struct_ops", 8, [(v, 0, 0) for v in variables])
+    section, symbols = _programs(RETURN_0, 1)
+    sections = [data_section(".struct_ops", bytes(8))] * (size // 2 // 72)
+    return _elf([section, _btf(btf), *sections], symbols)
+
+
 # -- types --------------------------------------------------------------------------------------
 
 
@@ -486,7 +519,7 @@ def anonymous_members(size: int) -> bytes:
     return _data_object(btf, [(variable, 0, 1)], 1)
 
 
-def _chain(size: int, link: Callable[[BtfBuilder, int, int], int]) -> bytes:
+def _chain(size: int, link: Callable[[BtfBuilder, int, int], TypeId]) -> bytes:
     btf = BtfBuilder()
     kind = btf.add_int("char", 1)
     for level in range(size // 24):
@@ -690,7 +723,8 @@ BUILDERS: dict[str, Callable[[int], bytes]] = {
         *(untyped_programs, broken_programs, symbols_at_one_address, long_names, relocations),
         *(variables_in_code, long_program, kfuncs, shared_kfuncs, many_sections),
         *(many_data_sections, many_program_sections, many_maps, maps_of_one_struct, maps_of_maps),
-        *(maps_of_a_datasec, struct_ops, struct_ops_programs, kconfig, many_variables),
+        *(maps_of_a_datasec, legacy_maps_of_maps, externs_of_one_proto, struct_ops_sections),
+        *(struct_ops, struct_ops_programs, kconfig, many_variables),
         *(variables_of_a_long_type, wide_struct, wide_union, one_member_type, anonymous_members),
         *(typedef_chain, const_chain, pointer_chain, array_chain, struct_chain, function_chain),
         *(typedefs_of_one_chain, array_of_itself, map_of_an_array_of_itself, huge_array),
