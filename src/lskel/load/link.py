@@ -87,8 +87,7 @@ class Linker:
         A subprogram's own callees follow it before the caller's next one does (depth first), as
         libbpf orders them.
         """
-        parts = self._reached(_prepare(main, self._slots, self._order))
-        self._take(sum(_size(part.function) for part in parts))
+        parts = self._reached(main)
         starts: dict[int, int] = {main.start: 0} if main.section == TEXT else {}
         bases = []
         code = bytearray()
@@ -116,8 +115,9 @@ class Linker:
             tuple(externs),
         )
 
-    def _take(self, size: int) -> None:
-        self._room -= size
+    def _take(self, function: Function) -> None:
+        """Count what will be copied before it is: after the limit nothing is followed any more."""
+        self._room -= _size(function)
         if self._room < 0:
             raise LimitExceeded(
                 "the programs, each with the subprograms that it calls, have more than "
@@ -126,13 +126,15 @@ class Linker:
                 actual=self._limit - self._room,
             )
 
-    def _reached(self, main: _Part) -> list[_Part]:
+    def _reached(self, main: Function) -> list[_Part]:
         """The functions in the order of their code."""
-        parts = [main]
+        self._take(main)
+        first = _prepare(main, self._slots, self._order)
+        parts = [first]
         # A program that is itself in .text may call itself.
-        known = {main.function.start} if main.function.section == TEXT else set[int]()
-        size = i.count(main.code)
-        pending = [(main.function, iter(main.callees.items()))]
+        known = {main.start} if main.section == TEXT else set[int]()
+        size = i.count(first.code)
+        pending = [(main, iter(first.callees.items()))]
         while pending:
             function, callees = pending[-1]
             target, insn = next(callees, (None, 0))
@@ -143,6 +145,7 @@ class Linker:
                 continue
             known.add(target)
             part = self._part(function, target, insn)
+            self._take(part.function)
             parts.append(part)
             size += i.count(part.code)
             if size > MAX_INSNS:
