@@ -93,11 +93,24 @@ class Strings:
 
     __slots__ = ("_data", "_found", "_left", "_what")
 
+    # Bytes of a name: longer ones are none of the kernel's (KSYM_NAME_LEN is 512), nor paths.
+    MAX_NAME = 4096
+
     def __init__(self, data: bytes, what: str) -> None:
         self._data = data
         self._what = what
         self._found: dict[int, str] = {}
         self._left = 16 * len(data) + (1 << 16)
+
+    def name(self, offset: int) -> str:
+        """The string at an offset, as a name, which many things may have: it must not be long."""
+        found = self[offset]
+        if len(found) > self.MAX_NAME:
+            raise BadObject(
+                f"{self._what}: the name at offset {offset:#x} has {len(found)} characters, "
+                f"more than {self.MAX_NAME}"
+            )
+        return found
 
     def __getitem__(self, offset: int) -> str:
         """The string at an offset; bytes that are no UTF-8 come as escapes."""

@@ -127,6 +127,7 @@ class Elf:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self._contents: dict[int, bytes] = {}
+        self._held = 0
         header = _file_header(data)
         self.order: ByteOrder = "little" if data[5] == 1 else "big"
         self.sections = self._read_sections(header["e_shoff"], header["e_shnum"], header)
@@ -156,7 +157,7 @@ class Elf:
         return tuple(
             Section(
                 index,
-                names[name],
+                names.name(name),
                 kind,
                 flags,
                 at,
@@ -185,7 +186,8 @@ class Elf:
             what = f"the bytes of section {section.name}"
             found = self._slice(section.offset, section.size, what)
             self._contents[section.number] = found
-            if sum(map(len, self._contents.values())) > len(self.data):
+            self._held += len(found)
+            if self._held > len(self.data):
                 raise BadObject(f"{what} overlap those of other sections")
         return found
 
@@ -218,7 +220,7 @@ class Elf:
         return tuple(
             Symbol(
                 index,
-                names[name],
+                names.name(name),
                 info & 0xF,
                 info >> 4,
                 other & 3,
@@ -228,6 +230,18 @@ class Elf:
             )
             for index, (name, info, other, section, value, size) in enumerate(raw)
         )
+
+    def tables_of(self, section: Section) -> tuple[Section, ...]:
+        """The REL sections of a section, in the order of the file."""
+        return self._tables.get(section.number, ())
+
+    @cached_property
+    def _tables(self) -> dict[int, tuple[Section, ...]]:
+        found: dict[int, list[Section]] = {}
+        for section in self.sections:
+            if section.type == SectionType.REL:
+                found.setdefault(section.info, []).append(section)
+        return {number: tuple(tables) for number, tables in found.items()}
 
     def relocations(self, section: Section) -> Iterator[tuple[Rel, Symbol]]:
         """The entries of a REL section, in order, each with its symbol."""

@@ -6,9 +6,10 @@ right of it looks at the object. An operation refers to another by its index in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 from lskel.bpf.kconfig import KconfigVar
@@ -291,7 +292,17 @@ class Arena(NamedTuple):
     initial: bytes
 
 
-@dataclass(frozen=True, slots=True)
+def _finds(op: Op) -> Iterator[int]:
+    """The numbers of the operations that found something for this one."""
+    if isinstance(op, MapCreate) and op.kernel_value_type is not None:
+        yield op.kernel_value_type.op
+    elif isinstance(op, ProgLoad):
+        yield from (extern.find.op for extern in op.externs)
+        if op.attach_btf is not None:
+            yield op.attach_btf.op
+
+
+@dataclass(frozen=True)
 class Trace:
     """All operations, and which of their results stay. `order` is the target's byte order.
 
@@ -328,10 +339,27 @@ class Trace:
 
     def initial_value(self, slot: int) -> int | None:
         """The number of the op that writes the value of global data into map number `slot`."""
+        return self._initial_values.get(self.maps[slot].op)
+
+    @cached_property
+    def _initial_values(self) -> dict[int, int]:
+        found: dict[int, int] = {}
         for number, op in enumerate(self.ops):
-            if isinstance(op, MapUpdate) and op.initial and op.map.op == self.maps[slot].op:
-                return number
-        return None
+            if isinstance(op, MapUpdate) and op.initial:
+                found.setdefault(op.map.op, number)
+        return found
+
+    def user(self, find: BtfFind | KsymFind) -> Op | None:
+        """The first operation that takes what `find`, an operation of this trace, found."""
+        return self._users.get(id(find))
+
+    @cached_property
+    def _users(self) -> dict[int, Op]:
+        found: dict[int, Op] = {}
+        for op in self.ops:
+            for number in _finds(op):
+                found.setdefault(id(self.ops[number]), op)
+        return found
 
     @property
     def btf(self) -> bytes | None:

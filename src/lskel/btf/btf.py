@@ -148,12 +148,18 @@ class Btf:
             return self.base.string(offset)
         return self._strings[offset - self._str_base]
 
+    def name(self, offset: int) -> str:
+        """Like `string`, for names of types and their parts, of which there may be many."""
+        if offset < self._str_base and self.base is not None:
+            return self.base.name(offset)
+        return self._strings.name(offset - self._str_base)
+
     def _decode(self, type_id: TypeId) -> Type:
         raw = self.raw
         offset = self.offset_of(type_id)
         name_off, info, size_or_type = struct.unpack_from(self._mark + "III", raw, offset)
         try:
-            name = self.string(name_off)
+            name = self.name(name_off)
             return _DECODERS[info >> 24 & 0x1F](self, name, info, size_or_type, offset + 12)
         except BadObject as error:
             error.places.insert(0, f"BTF: type [{type_id}]")
@@ -268,7 +274,7 @@ def _members(btf: Btf, info: int, at: int) -> tuple[t.Member, ...]:
     bitfields = info >> 31
     return tuple(
         t.Member(
-            btf.string(name_off),
+            btf.name(name_off),
             TypeId(type_id),
             offset & 0xFFFFFF if bitfields else offset,
             offset >> 24 if bitfields else 0,
@@ -288,20 +294,20 @@ def _union(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
 def _enum(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
     signed = bool(info >> 31)
     records = btf._tail("Ii" if signed else "II", at, info & 0xFFFF)
-    return t.Enum(name, size, signed, tuple((btf.string(off), value) for off, value in records))
+    return t.Enum(name, size, signed, tuple((btf.name(off), value) for off, value in records))
 
 
 def _enum64(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
     signed = bool(info >> 31)
     values = []
     for name_off, low, high in btf._tail("IIi" if signed else "III", at, info & 0xFFFF):
-        values.append((btf.string(name_off), high << 32 | low))
+        values.append((btf.name(name_off), high << 32 | low))
     return t.Enum64(name, size, signed, tuple(values))
 
 
 def _func_proto(btf: Btf, name: str, info: int, returns: int, at: int) -> Type:
     params = tuple(
-        t.Param(btf.string(off), TypeId(kind)) for off, kind in btf._tail("II", at, info & 0xFFFF)
+        t.Param(btf.name(off), TypeId(kind)) for off, kind in btf._tail("II", at, info & 0xFFFF)
     )
     return t.FuncProto(name, TypeId(returns), params)
 

@@ -12,7 +12,6 @@ from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf.btf import Btf
-from lskel.btf.c import type_name
 from lskel.btf.names import essential_name
 from lskel.btf.types import VOID, TypeId
 from lskel.cursor import ByteOrder
@@ -21,7 +20,7 @@ from lskel.describe.flags import map_flags
 from lskel.describe.image import Code, Image, read_image
 from lskel.describe.records import Functions
 from lskel.describe.regions import contents
-from lskel.describe.variables import Variable, variables
+from lskel.describe.variables import Variable, type_words, variables
 from lskel.errors import at
 from lskel.load.btf_use import needed_by
 from lskel.loader.model import Loader
@@ -244,7 +243,7 @@ def _btf(btf: Btf | None, needed: str) -> BtfSummary | None:
 
 
 def _type(btf: Btf | None, type_id: int) -> str:
-    return type_name(btf, TypeId(type_id)) if btf is not None and type_id != VOID else ""
+    return type_words(btf, TypeId(type_id)) if btf is not None and type_id != VOID else ""
 
 
 def _map(a_map: Map, btf: Btf | None) -> MapSummary:
@@ -282,10 +281,16 @@ def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
         if isinstance(op.value, Ref):
             slot = SlotSummary(op.key, names.get(op.value.op, ""))
             slots.setdefault(op.map.op, []).append(slot)
+    listed: set[int] = set()
     for number, made in enumerate(trace.maps):
         create = trace.map_create(number)
+        is_first = create.value_type not in listed
+        listed.add(create.value_type)
         inner = trace.ops[create.inner.op] if create.inner else None
-        yield _bare_map(create, btf)._replace(
+        summary = _bare_map(create, btf)
+        yield summary._replace(
+            # Those of a section are said once, though other maps may claim to hold it.
+            variables=summary.variables if is_first else (),
             section=made.section,
             pinning=(Pinning.BY_NAME if made.is_pinned else Pinning.NONE).name.lower(),
             initial_size=sizes.get(made.op, arenas.get(number)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_right
 from typing import NamedTuple
 
 from lskel._version import __version__
@@ -166,13 +167,10 @@ def _parts(loader: Loader, context_size: int) -> _Parts:
 
 def _ranges(code: LoaderCode) -> dict[int, tuple[int, int]]:
     """From where an operation begins to where the next does, or something else."""
-    labelled = [row.insn for row in code.rows if row.label]
     last = code.rows[-1] if code.rows else None
     end = 0 if last is None else last.insn + len(last.raw) // 8
-    return {
-        op: (insn, next((place for place in labelled if place > insn), end))
-        for op, insn in code.begins.items()
-    }
+    labelled = [*(row.insn for row in code.rows if row.label), end]
+    return {op: (insn, labelled[bisect_right(labelled, insn)]) for op, insn in code.begins.items()}
 
 
 # -- comparing --------------------------------------------------------------------------------

@@ -153,8 +153,11 @@ class _Encoder:
         return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     def data(self, value: bytes) -> dict[str, Any]:
-        # Where a bundle's regions are odd, none may name the data; it is in the blob all the same.
-        offset = self.places.get(value, self.blob.find(value)) if value else 0
+        offset = self.places.get(value) if value else 0
+        if offset is None:
+            # Where a bundle's regions are odd, none may name the data; it is in the blob all the
+            # same.
+            offset = self.places[value] = self.blob.find(value)
         return {"blob": [offset, len(value)]} if offset >= 0 else {"hex": value.hex()}
 
 
