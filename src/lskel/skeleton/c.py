@@ -245,8 +245,8 @@ class _Header:
             source("maps"): trace.maps,
         }
         last = next((name for name, has in parts.items() if has), source("ctx"))
-        text = "__builtin_offsetof(struct {0}, {1}) + sizeof(((struct {0} *)0)->{1})"
-        return source(text, self._skel, last)
+        struct = source("struct {}", self._skel)
+        return source("__builtin_offsetof({0}, {1}) + sizeof((({0} *)0)->{1})", struct, last)
 
     def _user_only(self) -> Source | None:
         """What in the object the kernel cannot find out by itself."""
@@ -392,8 +392,8 @@ class _Header:
                 prog = programs.get(member.program) if member.program is not None else None
                 place = source("-1")
                 if prog is not None:
-                    text = "(int)offsetof(struct {}, progs.{}.prog_fd)"
-                    place = source(text, self._skel, prog)
+                    struct = source("struct {}", self._skel)
+                    place = source("(int)offsetof({}, progs.{}.prog_fd)", struct, prog)
                 size, is_function = len(member.value), int(member.is_function)
                 members.append(_Member(string(member.name), len(values), size, is_function, place))
                 values += member.value

@@ -27,15 +27,16 @@ alignas alignof asm auto bool break case char const constexpr continue default d
 extern false float for goto if inline int long nullptr register restrict return short signed sizeof
 static static_assert struct switch thread_local true typedef typeof typeof_unqual union unsigned
 void volatile while
-EOF NULL errno i386 linux st_atime st_ctime st_mtime stderr stdin stdout unix
+EHWPOISON EOF NULL errno i386 linux st_atime st_ctime st_mtime stderr stdin stdout unix
 """
 _C_WORDS = frozenset((*_C_TEXT.split(), *(name for name in dir(errno) if name[0] == "E")))
-# Reserved for compilers: keywords such as _Bool, macros such as __LINE__ and __x86_64.
+# Reserved for compilers and libraries: keywords such as _Bool, macros such as __LINE__ and __linux.
+# Other names that begin with `__` are those of many BPF programs.
 _RESERVED = re.compile(
-    r"_[A-Z][a-z]\w*|__[A-Z]\w*|__\w*__|__builtin_\w+|__float\w+|__u?int\w+"
-    "|__(alignof|always_inline|amd64|asm|attribute|auto_type|bitwise|complex|const|i386|imag"
-    "|inline|k8|linux|null|nonnull|pic|pie|real|restrict|restrict_arr|signed|thread|typeof|unix"
-    "|volatile|wur|x86_64)"
+    r"_[A-Z]\w*|__[A-Z]\w*|__\w*__|__u?int\w+|__(attr|builtin|extern|float|glibc|stub)\w+"
+    "|__(alignof|always_inline|amd64|asm|auto_type|bitwise|complex|const|cplusplus|flexarr"
+    "|fortify_function|i386|imag|inline|k8|linux|nonnull|null|pic|pie|ptr_t|real|restrict"
+    "|restrict_arr|returns_nonnull|signed|thread|typeof|unix|volatile|wur|x86_64)"
 )
 # Reserved in C++ besides.
 _CPP_TEXT = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from lskel.btf import types as t
@@ -61,8 +62,10 @@ class Types:
         self._btf = btf
         self._names = names
         self._walk = Walk(btf)
-        self._own = _Writer(_View(btf, names, prefix, taken))
-        self._user = _Writer(_View(btf, names, None))
+        # Variables and labels of enums share their names, in C as in a struct of C++.
+        self._scope = Scope()
+        self._own = _Writer(_View(btf, names, self._scope, prefix, taken))
+        self._user = _Writer(_View(btf, names, Scope()))
         self._roots: list[TypeId] = []
 
     def variables(self, section: str) -> list[Variable]:
@@ -74,7 +77,6 @@ class Types:
         if datasec is None:
             return []
         found: list[Variable] = []
-        scope = Scope()
         end = 0
         for info in sorted(self._btf.get(datasec, t.Datasec).vars, key=lambda info: info.offset):
             var = self._btf.get(info.type, t.Var)
@@ -83,7 +85,7 @@ class Types:
                 continue
             with at(f"variable '{var.name}'"):
                 self._walk.visit(var.type)
-            name = scope.claim(self._names.member(var.name))
+            name = self._scope.claim(self._names.member(var.name))
             made, align = self._declared(name, var.type, info)
             padding = info.offset - end
             if round_up(end, min(align, _LEAST_ALIGN)) == info.offset:
@@ -104,22 +106,28 @@ class Types:
     def _declared(self, name: Source, type_id: TypeId, info: t.VarSecinfo) -> tuple[Variable, int]:
         """The variable, and how its type is aligned."""
         own, user = self._own, self._user
-        try:
-            align = own.layout.align(type_id)
-            if own.view.size_of(type_id) != info.size or info.offset % align:
-                raise _NoSuchType
-            own.walk.visit(type_id)
+        # Where C cannot say it, or would put it elsewhere, its bytes are there all the same.
+        text = user_text = source("unsigned char {}[{}]", name, info.size)
+        align = 1
+        with suppress(LskelError):
+            wanted = self._align(type_id, info)
             text = own.types.declaration(type_id, name, _LEVEL)
-            user_text = user.types.declaration(type_id, name, _LEVEL)
-        except LskelError:
-            # C cannot say it, or would put it elsewhere: its bytes are there all the same.
-            text = user_text = source("unsigned char {}[{}]", name, info.size)
-            align = 1
-        else:
+            align = wanted
+            user_text = source("{} __attribute__((__aligned__({})))", user_text, align)
             self._roots.append(type_id)
             own.view.told()
+            user_text = user.types.declaration(type_id, name, _LEVEL)
             user.view.told()
         return Variable(name, info.offset, info.size, 0, text, user_text), align
+
+    def _align(self, type_id: TypeId, info: t.VarSecinfo) -> int:
+        """The alignment of a type that C can lay out as BTF says."""
+        own = self._own
+        align = own.layout.align(type_id)
+        if own.view.size_of(type_id) != info.size or info.offset % align:
+            raise _NoSuchType
+        own.walk.visit(type_id)
+        return align
 
 
 class _NoSuchType(UsageError):
@@ -148,15 +156,22 @@ class _View(Btf):
     """
 
     def __init__(
-        self, btf: Btf, names: Names, prefix: Source | None, taken: Iterable[Source] = ()
+        self,
+        btf: Btf,
+        names: Names,
+        scope: Scope,
+        prefix: Source | None = None,
+        taken: Iterable[Source] = (),
     ) -> None:
         super().__init__(btf.raw, btf.base)
         self._source = btf
         self._names = names
+        self._scope = scope
         self._prefix = prefix
         self._tags = Scope(taken)
         self._shown: dict[int, t.Type] = {}
-        self._forwards: dict[str, bool] = {}
+        self._forwards: dict[str, t.Fwd] = {}
+        self._targets = Scope()
         self._labels: set[str] = set()
         self._fresh: dict[int, t.Enum] = {}
 
@@ -172,7 +187,7 @@ class _View(Btf):
         """The labels of enums that were met are defined now; C takes them once only."""
         for type_id, found in self._fresh.items():
             self._labels.update(label for label, _ in found.values)
-            self._shown[type_id] = _int_of(found)
+            self._shown[type_id] = self._shown[type_id | _POINTED_TO] = _int_of(found)
         self._fresh.clear()
 
     def _show(self, type_id: TypeId, found: t.Type, flag: int) -> t.Type:
@@ -197,6 +212,8 @@ class _View(Btf):
                 return self._forward(found.name, is_union=isinstance(found, t.Union))
             case t.Composite():
                 return self._composite(type_id, found)
+            case t.Enum() if flag:
+                return self[type_id]
             case t.Enum():
                 return self._enum(type_id, found)
         return found
@@ -220,9 +237,13 @@ class _View(Btf):
 
     def _forward(self, name: str, *, is_union: bool) -> t.Type:
         """A struct or union of which no more is known than its name."""
-        if not is_identifier(name) or self._forwards.setdefault(name, is_union) != is_union:
+        if not name or (self._prefix is None and not is_identifier(name)):
             return t.Void("")
-        return t.Fwd(self._names.member(name), is_union)
+        known = self._forwards.get(name)
+        if known is None:
+            known = t.Fwd(self._targets.claim(self._names.member(name)), is_union)
+            self._forwards[name] = known
+        return known if known.is_union == is_union else t.Void("")
 
     def _composite(self, type_id: TypeId, found: t.Composite) -> t.Type:
         name = found.name
@@ -241,10 +262,11 @@ class _View(Btf):
         if found.name:
             return _as_it_is(found) if self._prefix is None else _int_of(found)
         labels = {label for label, _ in found.values}
-        is_known = len(labels) < len(found.values) or not self._labels.isdisjoint(labels)
-        if is_known or not labels or not all(is_identifier(label) for label in labels):
+        if not labels or not self._labels.isdisjoint(labels):
             return _int_of(found)
-        values = tuple((self._names.member(label), value) for label, value in found.values)
+        values = tuple(
+            (self._scope.claim(self._names.member(label)), value) for label, value in found.values
+        )
         self._fresh[type_id] = found
         return type(found)("", found.size, found.signed, values)
 
