@@ -15,7 +15,7 @@ from lskel.skeleton.source import Source, join, source
 
 # How many types the texts for one object may mention: BTF whose types share parts can say more than
 # fits anywhere. The longest definition of the Linux kernel mentions 2,000.
-MAX_MENTIONS = 200_000
+MAX_MENTIONS = 50_000
 
 _NOTHING = source("")
 _PACKED = source(" __attribute__((packed))")

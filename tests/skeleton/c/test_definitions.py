@@ -482,7 +482,7 @@ def _narrow_enum(b: BtfBuilder) -> None:
         (_two_by_value, r"type \[2\] contains itself"),
         (_nameless_cycle, r"type \[4\] contains itself"),
         (_deep, r"nested in more than 64 types"),
-        (_wide, r"mentions more than 200000 types"),
+        (_wide, r"mentions more than 50000 types"),
         (_overlap, r"member 'y' of STRUCT 'a' \[2\] cannot be at bit 16"),
         (_too_small, r"member 'x' of STRUCT 'a' \[2\] cannot be at bit 0"),
         (_union_not_at_0, r"member 'x' of UNION 'a' \[2\] cannot be at bit 32"),
