@@ -208,6 +208,17 @@ class Btf:
         """The type behind modifiers and typedefs."""
         return self._skip(type_id, (*t.MODIFIERS, t.Typedef))
 
+    def element(self, type_id: TypeId) -> TypeId:
+        """The type behind modifiers, typedefs, and the dimensions of an array."""
+        start = type_id
+        for _ in range(MAX_DEPTH):
+            type_id = self.resolve(type_id)
+            found = self[type_id]
+            if not isinstance(found, t.Array):
+                return type_id
+            type_id = found.type
+        raise BadObject(f"BTF: type [{start}] is an array of more than {MAX_DEPTH} dimensions")
+
     def _skip(self, type_id: TypeId, classes: tuple[type[t.Ref], ...]) -> TypeId:
         start = type_id
         for _ in range(MAX_DEPTH):
