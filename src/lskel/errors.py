@@ -29,14 +29,32 @@ class LskelError(Exception):
         return printable(f"{text} ({self.hint})" if self.hint else text)
 
 
+# To be ignored where it is shown (Default_Ignorable_Code_Point of Unicode 16), though Python takes
+# it for printable.
+_UNSEEN = frozenset(
+    map(
+        chr,
+        (
+            *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
+            *range(0x180B, 0x1810),
+            *range(0xFE00, 0xFE10),
+            *range(0xE0100, 0xE01F0),
+        ),
+    )
+)
+
+
 def printable(text: str) -> str:
-    """The text in one line: what would move a terminal's cursor is written as an escape.
+    """The text in one line: what would move a terminal's cursor, or not be seen, is an escape then.
 
     Names come from files, which anybody may have written.
     """
-    if text.isprintable():
+    if text.isprintable() and (text.isascii() or _UNSEEN.isdisjoint(text)):
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() and c not in _UNSEEN else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 class BadInput(LskelError, ValueError):
@@ -98,11 +116,23 @@ class NoPermission(ReplayError):
     """The kernel does not let this process use bpf(2) at all."""
 
 
+def given_up(error: MemoryError | RecursionError) -> str:
+    """What it means that Python gives up."""
+    return "out of memory" if isinstance(error, MemoryError) else "nested too deeply"
+
+
 @contextmanager
 def at(*places: str) -> Iterator[None]:
-    """Put `places` (outermost first) in front of any LskelError that leaves the block."""
+    """Put `places` (outermost first) in front of any LskelError that leaves the block.
+
+    Where Python gives up for want of memory or stack, that is one, too.
+    """
     try:
         yield
     except LskelError as error:
         error.places[:0] = places
         raise
+    except (MemoryError, RecursionError) as error:
+        failure = LskelError(given_up(error))
+        failure.places[:0] = places
+        raise failure from error

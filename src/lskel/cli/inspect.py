@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import click
 
-from lskel.cli.common import json_option, print_json, source_argument
+from lskel.cli.common import json_option, source_argument
 from lskel.cli.generation import Generation, object_options
 from lskel.cli.sources import open_source
-from lskel.cli.terminal import console
+from lskel.cli.terminal import line, print_json, table
 from lskel.describe.plain import plain
 from lskel.describe.summary import (
     ExternSummary,
@@ -48,14 +48,15 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
         print_json(plain(summary))
         return
     show = _show_rich if sys.stdout.isatty() else _show_plain
-    for line in _facts(summary):
-        click.echo(printable(line))
-    show(table for table in _tables(summary) if table.rows)
+    for fact in _facts(summary):
+        line(fact)
+    show(shown for shown in _tables(summary) if shown.rows)
     problems = list(_problems(summary))
     if problems:
-        click.echo("\nCannot be loaded")
-    for line in problems:
-        click.echo(f"  {printable(line)}")
+        line()
+        line("Cannot be loaded")
+    for problem in problems:
+        line(f"  {problem}")
 
 
 def _facts(summary: Summary) -> Iterator[str]:
@@ -214,34 +215,20 @@ def _program_notes(program: ProgramSummary) -> Iterator[str]:
 
 
 def _show_plain(tables: Iterable[_Table]) -> None:
-    for table in tables:
-        click.echo(f"\n{table.title}")
-        lines = [tuple(heading.removeprefix("#") for heading in table.headings)]
-        lines += [tuple(map(printable, row)) for row in table.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
+    for shown in tables:
+        line()
+        line(shown.title)
+        rows = [tuple(heading.removeprefix("#") for heading in shown.headings)]
+        rows += [tuple(map(printable, row)) for row in shown.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
             cells = (
                 cell.rjust(width) if heading.startswith("#") else cell.ljust(width)
-                for heading, cell, width in zip(table.headings, line, widths, strict=True)
+                for heading, cell, width in zip(shown.headings, row, widths, strict=True)
             )
-            click.echo(f"  {'  '.join(cells)}".rstrip())
+            line(f"  {'  '.join(cells)}".rstrip())
 
 
 def _show_rich(tables: Iterable[_Table]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    out = console(sys.stdout)
-    for table in tables:
-        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for heading in table.headings:
-            shown.add_column(
-                heading.removeprefix("#"),
-                justify="right" if heading.startswith("#") else "left",
-                overflow="fold",
-            )
-        for row in table.rows:
-            # As text, so that nothing in a name is taken for markup.
-            shown.add_row(*(Text(printable(cell)) for cell in row))
-        out.print(shown)
+    for shown in tables:
+        table(shown.rows, title=shown.title, headings=shown.headings)

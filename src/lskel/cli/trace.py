@@ -8,10 +8,11 @@ import click
 
 from lskel.btf.btf import Btf
 from lskel.cli import offers
-from lskel.cli.common import json_option, pairs, print_json
+from lskel.cli.common import json_option, pairs
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import simulation_options
 from lskel.cli.sources import read, simulate
+from lskel.cli.terminal import line, print_json
 from lskel.errors import UsageError, at
 from lskel.replay.options import Options
 from lskel.replay.simulator.faults import Faults
@@ -70,10 +71,10 @@ def command(
         print_json([to_json(record) for record in replay.records])
     else:
         for record in replay.records:
-            for line in lines(record, replay.kernel.order, verbose=verbose):
-                click.echo(line)
+            for text in lines(record, replay.kernel.order, verbose=verbose):
+                line(text)
         for text in replay.printed:
-            click.echo(f"trace_printk: {text}")
+            line(f"trace_printk: {text}")
     replay.check(source)
 
 
