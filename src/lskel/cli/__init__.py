@@ -165,12 +165,14 @@ def _show_usage(error: click.ClickException, words: list[str]) -> None:
 
 def _bug(error: Exception) -> str:
     """What is told of an error that should not be; its traceback, where that is asked for."""
-    import traceback
-
     if os.environ.get(_DEBUG):
+        import traceback
+
         for text in "".join(traceback.format_exception(error)).splitlines():
             note(text)
-    *_, last = traceback.extract_tb(error.__traceback__)
-    where = f"{Path(last.filename).name}:{last.lineno}"
-    what = f"{type(error).__name__}: {error} at {where}"
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    at = f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else ""
+    what = f"{type(error).__name__}{at}: {error}"
     return f"lskel: internal error: {what} (a bug: report it with the input; {_DEBUG}=1 tells more)"

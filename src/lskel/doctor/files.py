@@ -14,7 +14,7 @@ from lskel.errors import LskelError
 from lskel.runtime import kconfig
 from lskel.runtime.attach.tracefs import ROOTS, read_tracefs
 from lskel.runtime.bpffs import is_on_bpffs
-from lskel.runtime.kallsyms import KALLSYMS, symbol_address
+from lskel.runtime.kallsyms import symbol_address
 from lskel.runtime.objects import obj_pin
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.pins import ROOT, existing
@@ -76,9 +76,9 @@ def _kallsyms() -> Finding:
         # The first function of most kernels, and one of all.
         found = symbol_address("_text") or symbol_address("schedule")
     except KernelError as error:
-        return no(error.what, SEE_ADDRESSES)
-    except OSError as error:
-        return unknown(f"{KALLSYMS}: {error.strerror}", "mount -t proc proc /proc")
+        if error.errno == errno.EPERM:
+            return no(error.what, SEE_ADDRESSES)
+        return unknown(error.what, "mount -t proc proc /proc")
     return yes() if found else no("they list no functions", f"CONFIG_KALLSYMS; {why_refused()}")
 
 

@@ -27,6 +27,9 @@ from lskel.runtime.signals import uninterrupted
 from lskel.runtime.syscall import BpfError, address_of
 from lskel.trace import BtfLoad, ProgLoad, Trace
 
+# What a kernel says to a program type, a flag, or a field of an attr that it does not know.
+_TOO_OLD = (errno.EINVAL, errno.E2BIG)
+
 
 def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
     """Load everything by running the loader once; needs Linux 5.14.
@@ -98,8 +101,10 @@ def _run(loader: Loader, ctx: bytearray) -> tuple[Loader, Result]:
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
         # To the verifier a helper is unknown that this process may not use.
         lacks = missing(read_situation(), Capability.BPF, Capability.PERFMON)
-        need = why_refused() if lacks else "loader programs need Linux 5.14"
-        hint = f"{need}; try --replay direct"
+        hint = error.hint
+        if lacks or error.errno in _TOO_OLD:
+            need = why_refused() if lacks else "loader programs need Linux 5.14"
+            hint = f"{need}; try --replay direct"
         raise ReplayError(what, errno=error.errno, hint=hint) from error
 
 

@@ -12,7 +12,7 @@ from math import inf
 from time import monotonic, sleep
 
 from lskel.runtime.maps.event_map import BATCH, MAX_WAIT, RESERVED
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import Fd, duplicate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Events:
             self._epoll.register(self._stop, select.EPOLLIN)
             for buffer in self._callbacks:
                 # The same buffer may wait in other places under its own number.
-                fd = cleanup.enter_context(Fd(os.dup(buffer.reader().fileno())))
+                fd = cleanup.enter_context(duplicate(buffer.reader().fileno()))
                 self._epoll.register(fd, select.EPOLLIN)
             self._cleanup = cleanup.pop_all()
         self._lock = RLock()

@@ -23,7 +23,7 @@ from lskel.bpf.layouts import (
 )
 from lskel.errors import at
 from lskel.named import NamedTuple
-from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
+from lskel.runtime.syscall import BpfError, address_of, bpf, calling, host_attr
 
 # Names of tracepoints, functions, iterators and modules; the kernel cuts at 127.
 _NAME_ROOM = 128
@@ -65,6 +65,14 @@ class Fd:
 
     def __repr__(self) -> str:
         return f"Fd({'closed' if self.closed else self._fd})"
+
+
+def duplicate(fd: int) -> Fd:
+    """An fd of one's own for what another stands for; KernelError where that is closed, or none is
+    left.
+    """
+    with calling("dup"):
+        return Fd(os.dup(fd))
 
 
 class MapInfo(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import mmap
-import os
 import select
 import struct
 import sys
@@ -19,7 +18,7 @@ from time import monotonic
 from lskel.runtime import elements, perf
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.fence import fence
-from lskel.runtime.objects import Fd, map_info
+from lskel.runtime.objects import duplicate, map_info
 from lskel.runtime.syscall import KernelError
 
 # Indexes into the first page as 64-bit words.
@@ -51,7 +50,7 @@ class PerfBuffer:
         if pages <= 0 or pages & (pages - 1):
             raise ValueError(f"{pages} pages are not a power of two")
         with ExitStack() as cleanup:
-            fd = cleanup.enter_context(Fd(os.dup(map_fd))).fileno()
+            fd = cleanup.enter_context(duplicate(map_fd)).fileno()
             self._epoll = cleanup.enter_context(select.epoll())
             entries = map_info(fd).max_entries
             self._rings = [

@@ -9,13 +9,12 @@ header of 8 bytes, the first four its length and two flags, then the data, to a 
 from __future__ import annotations
 
 import mmap
-import os
 import select
 from contextlib import ExitStack
 
 from lskel.errors import BadInput
 from lskel.runtime.fence import fence, no_fence
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import duplicate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class RingBuffer:
         self._mask = checked_size(max_entries, page_size) - 1
         self._data_start = page_size
         with ExitStack() as cleanup:
-            self._fd = cleanup.enter_context(Fd(os.dup(map_fd)))
+            self._fd = cleanup.enter_context(duplicate(map_fd))
             fd = self._fd.fileno()
             write = mmap.PROT_READ | mmap.PROT_WRITE
             page = cleanup.enter_context(mmap.mmap(fd, page_size, mmap.MAP_SHARED, write))

@@ -6,7 +6,8 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from lskel.bpf.attr import Value, encode, size_through
@@ -35,6 +36,19 @@ ENOTSUPP = 524
 _MAX_ARGS = 6
 
 
+# What to do about errnos that say the same of all calls.
+_REMEDIES = {
+    errno.EMFILE: "raise the limit of this process: ulimit -n",
+    errno.ENFILE: "raise the limit of the machine: sysctl fs.file-max",
+    errno.ENOSYS: "the kernel is built without it, or a sandbox hides it",
+}
+
+
+def remedy(number: int) -> str:
+    """What to do about an errno, whichever call got it; empty where that depends."""
+    return _REMEDIES.get(number, "")
+
+
 class KernelError(LskelError, OSError):
     """A syscall failed: `errno` is set, positive; `call` says which, `why` the errno in words."""
 
@@ -43,7 +57,7 @@ class KernelError(LskelError, OSError):
     def __init__(self, call: str, number: int, *, hint: str = "") -> None:
         strerror = "Operation is not supported" if number == ENOTSUPP else os.strerror(number)
         self.why = f"{errno_name(number)}: {strerror}"
-        super().__init__(f"{call}: {self.why}", hint=hint)
+        super().__init__(f"{call}: {self.why}", hint=hint or remedy(number))
         self.call = call
         self.errno = number
         self.strerror = strerror
@@ -56,6 +70,17 @@ class BpfError(KernelError):
         self.cmd = Cmd(cmd) if cmd in Cmd._value2member_map_ else cmd
         name = f"BPF_{self.cmd.name}" if isinstance(self.cmd, Cmd) else str(cmd)
         super().__init__(f"bpf({name})", number, hint=hint)
+
+
+@contextmanager
+def calling(call: str) -> Iterator[None]:
+    """Turn an OSError of Python's own functions into a KernelError."""
+    try:
+        yield
+    except KernelError:
+        raise
+    except OSError as error:
+        raise KernelError(call, error.errno or 0) from error
 
 
 def errno_name(number: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import islice
 from math import inf
 from time import monotonic, sleep
@@ -11,7 +10,7 @@ from lskel.errors import at
 from lskel.named import Generic
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.typed import codec_of
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import duplicate
 from lskel.runtime.ringbuf import too_short
 from lskel.runtime.values import Codec
 
@@ -182,7 +181,7 @@ class EventMap(Map, Generic[V]):
 
         loop = get_running_loop()
         # A loop knows one waiter for each fd.
-        with Fd(os.dup(self.reader().fileno())) as fd:
+        with duplicate(self.reader().fileno()) as fd:
             while True:
                 count = 0
                 for event in self.consume(raw=raw):  # type: ignore[call-overload]
