@@ -90,6 +90,10 @@ class UsageError(LskelError):
     """The request contradicts itself or the object."""
 
 
+class Closed(LskelError, ValueError):
+    """What is used was closed, perhaps by another thread in the midst of it."""
+
+
 class ReplayError(LskelError):
     """A replay failed: an operation of the trace got an error from the kernel.
 

@@ -51,6 +51,8 @@ def for_one(options: Options) -> tuple[str, ...]:
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"'{name}={text}' is not {_MAX_ENTRIES}")
+    if len(text) > len(str(1 << 32)):
+        raise UsageError(f"'{name}={text}': no map has that many entries")
     return int(text)
 
 

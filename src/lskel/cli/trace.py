@@ -19,6 +19,9 @@ from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.names import KernelImage
 from lskel.replay.strace import lines, to_json
 
+# No replay makes more calls than that.
+_DIGITS = 9
+
 
 @click.command("trace")
 @click.argument("source", metavar="OBJ|X.lskel|X.lskel.h", shell_complete=offers.files)
@@ -90,7 +93,7 @@ def _faults(failures: tuple[str, ...]) -> Faults:
     calls = {}
     for number, name in pairs(failures, "N=ERRNO").items():
         code = getattr(errno, name, None)
-        if not number.isdecimal() or not isinstance(code, int):
+        if not number.isdecimal() or len(number) > _DIGITS or not isinstance(code, int):
             raise UsageError(f"'{number}={name}' is not N=ERRNO", hint="such as 3=ENOMEM")
         calls[int(number)] = code
     return Faults(calls=calls)

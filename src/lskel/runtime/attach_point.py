@@ -15,6 +15,8 @@ from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError
 
 _ID = "id:"
+# Ids have 32 bits.
+_ID_DIGITS = 10
 
 
 class AttachPoint(NamedTuple):
@@ -76,7 +78,7 @@ def in_program(target: str, function: str, stack: ExitStack) -> AttachPoint:
 def _program(name: str, stack: ExitStack, *, is_id: bool) -> Fd:
     try:
         if is_id:
-            if not name.isdecimal():
+            if not (name.isdecimal() and len(name) <= _ID_DIGITS):
                 raise UsageError(f"'{name}' is no id")
             return stack.enter_context(objects.by_id(objects.Kind.PROG, int(name)))
         return stack.enter_context(objects.obj_get(name))

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 from lskel.bpf.attr import encode, load
@@ -21,9 +22,20 @@ from lskel.bpf.layouts import (
     PROG_INFO,
     Layout,
 )
-from lskel.errors import at
+from lskel.errors import Closed, at
 from lskel.named import NamedTuple
 from lskel.runtime.syscall import BpfError, address_of, bpf, calling, host_attr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Closable(Protocol):
+        """What can be closed; `closed` before anything of it is gone."""
+
+        @property
+        def closed(self) -> bool: ...
+
 
 # Names of tracepoints, functions, iterators and modules; the kernel cuts at 127.
 _NAME_ROOM = 128
@@ -38,9 +50,9 @@ class Fd:
         self._fd = fd
 
     def fileno(self) -> int:
-        """The number; ValueError after `close`."""
+        """The number; Closed after `close`."""
         if self._fd < 0:
-            raise ValueError("the fd is closed")
+            raise Closed("the fd is closed")
         return self._fd
 
     @property
@@ -65,6 +77,20 @@ class Fd:
 
     def __repr__(self) -> str:
         return f"Fd({'closed' if self.closed else self._fd})"
+
+
+@contextmanager
+def in_use(owner: Closable, what: str) -> Iterator[None]:
+    """Turn what fails in the block because another thread closed `owner` into Closed.
+
+    Python says so with errors of many kinds: of views, of mappings, of fds.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if not owner.closed or isinstance(error, Closed):
+            raise
+        raise Closed(f"the {what} is closed") from error
 
 
 def duplicate(fd: int) -> Fd:

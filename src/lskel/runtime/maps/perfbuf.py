@@ -63,9 +63,10 @@ class PerfBufferMap(EventMap[V]):
         """The rings of all online CPUs, opened when they are first asked for."""
         if not self._pages:
             raise UsageError(f"map '{self.name}' is not read: its pages are 0")
-        if self._reader is None:
-            self._reader = PerfBuffer(self.fileno(), self._pages)
-        return self._reader
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = PerfBuffer(self.fileno(), self._pages)
+        return reader
 
     def listen(self) -> None:
         """Open the buffers, unless there are to be none or other processes share the map."""

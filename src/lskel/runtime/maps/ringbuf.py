@@ -43,9 +43,10 @@ class RingBufferMap(EventMap[V]):
 
     def reader(self) -> RingBuffer:
         """The buffer's consumer, mapped when it is first asked for."""
-        if self._reader is None:
-            self._reader = RingBuffer(self.fileno(), self.info().max_entries)
-        return self._reader
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = RingBuffer(self.fileno(), self.info().max_entries)
+        return reader
 
     def records(self) -> Iterator[bytes]:
         """The records that are there, without waiting."""
