@@ -88,7 +88,11 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     ctx.exit()
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+# What is coloured, and what is taken out, is decided where lines are printed.
+_SETTINGS = {"help_option_names": ["-h", "--help"], "color": True}
+
+
+@click.group(cls=_Commands, context_settings=_SETTINGS)
 @click.option(
     "--version",
     is_flag=True,

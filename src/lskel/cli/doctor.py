@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 
 import click
@@ -14,7 +13,7 @@ from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import run_options
 from lskel.cli.sources import to_run
 from lskel.cli.status import Status
-from lskel.cli.terminal import line, print_json, table
+from lskel.cli.terminal import is_terminal, line, print_json, table
 from lskel.doctor import report
 from lskel.doctor.finding import Answer
 from lskel.doctor.object import ObjectReport, examine_object
@@ -100,7 +99,7 @@ def _tell(loader: Loader, examined: ObjectReport, failures: Failures, as_json: b
 
 
 def _show(shown: Iterable[Table]) -> None:
-    show = _show_rich if sys.stdout.isatty() else _show_plain
+    show = _show_rich if is_terminal() else _show_plain
     show(shown)
 
 

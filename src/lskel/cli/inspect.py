@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import click
 from lskel.cli.common import json_option, source_argument
 from lskel.cli.generation import Generation, object_options
 from lskel.cli.sources import open_source
-from lskel.cli.terminal import line, print_json, table
+from lskel.cli.terminal import is_terminal, line, print_json, table
 from lskel.describe.plain import plain
 from lskel.describe.summary import (
     ExternSummary,
@@ -47,7 +46,7 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
     if as_json:
         print_json(plain(summary))
         return
-    show = _show_rich if sys.stdout.isatty() else _show_plain
+    show = _show_rich if is_terminal() else _show_plain
     for fact in _facts(summary):
         line(fact)
     show(shown for shown in _tables(summary) if shown.rows)

@@ -37,6 +37,11 @@ _SGR = {
 }
 
 
+def is_terminal() -> bool:
+    """Whether people look at standard output."""
+    return sys.stdout.isatty()
+
+
 def line(text: str = "") -> None:
     """Print a line on standard output."""
     _write(sys.stdout, text)
@@ -67,7 +72,7 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 def print_file(content: bytes) -> None:
     """What would be in a file, on standard output; of text, a terminal gets printable lines."""
-    if not sys.stdout.isatty():
+    if not is_terminal():
         sys.stdout.buffer.write(content)
         sys.stdout.flush()
         return
