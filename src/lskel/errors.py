@@ -7,6 +7,7 @@ three parts: *where* (file, section, symbol, offset, outermost first), *what* wa
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -123,6 +124,19 @@ class NoPermission(ReplayError):
 def given_up(error: MemoryError | RecursionError) -> str:
     """What it means that Python gives up."""
     return "out of memory" if isinstance(error, MemoryError) else "nested too deeply"
+
+
+# What to do about errnos that say the same of all calls.
+_REMEDIES = {
+    errno.EMFILE: "raise the limit of this process: ulimit -n",
+    errno.ENFILE: "raise the limit of the machine: sysctl fs.file-max",
+    errno.ENOSYS: "the kernel is built without it, or a sandbox hides it",
+}
+
+
+def remedy(number: int) -> str:
+    """What to do about an errno, whichever call got it; empty where that depends."""
+    return _REMEDIES.get(number, "")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from lskel.cli.common import TYPED
 from lskel.cli.status import FAILURES, Status, Terminated, meanings
 from lskel.cli.streams import OutputError, standard_output
 from lskel.cli.terminal import line, note, show_error
-from lskel.errors import LskelError, given_up, printable
+from lskel.errors import LskelError, given_up, printable, remedy
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -132,8 +132,7 @@ def main(args: list[str] | None = None) -> int:
     except (MemoryError, RecursionError) as error:
         told = f"lskel: {command}: {given_up(error)}"
     except OSError as error:
-        what = error.filename if isinstance(error.filename, str) else command
-        told = f"lskel: {what}: {error.strerror or error}"
+        told = f"lskel: {_of_system(error, command)}"
     except Exception as error:  # noqa: BLE001 - a bug
         told, failure = _bug(error), Status.INTERNAL
     # Out of reach of the error, which keeps what was being worked on in memory.
@@ -165,6 +164,11 @@ def _show_usage(error: click.ClickException, words: list[str]) -> None:
         text = text.replace(error.message, printable(error.message))
     for said in text.split("\n")[:-1]:
         note(said.expandtabs())
+
+
+def _of_system(error: OSError, command: str) -> LskelError:
+    what = error.filename if isinstance(error.filename, str) else command
+    return LskelError(f"{what}: {error.strerror or error}", hint=remedy(error.errno or 0))
 
 
 def _bug(error: Exception) -> str:

@@ -6,9 +6,9 @@ import errno
 import os
 import re
 
-from lskel.errors import ReplayError
+from lskel.errors import ReplayError, remedy
 from lskel.runtime.permissions import why_refused
-from lskel.runtime.syscall import errno_name, remedy
+from lskel.runtime.syscall import errno_name
 
 # Lines that end a verifier's log and say nothing of the cause.
 _STATISTICS = ("processed ", "verification time", "stack depth", "peak_states", "max_states")

@@ -13,7 +13,7 @@ from functools import cache
 from lskel.bpf.attr import Value, encode, size_through
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import Layout
-from lskel.errors import LskelError
+from lskel.errors import LskelError, remedy
 from lskel.runtime.machine import this_machine
 
 # bpf_check() gives up with EAGAIN when a signal is pending; libbpf tries as often.
@@ -34,19 +34,6 @@ _NOT_REPEATED = frozenset(
 ENOTSUPP = 524
 
 _MAX_ARGS = 6
-
-
-# What to do about errnos that say the same of all calls.
-_REMEDIES = {
-    errno.EMFILE: "raise the limit of this process: ulimit -n",
-    errno.ENFILE: "raise the limit of the machine: sysctl fs.file-max",
-    errno.ENOSYS: "the kernel is built without it, or a sandbox hides it",
-}
-
-
-def remedy(number: int) -> str:
-    """What to do about an errno, whichever call got it; empty where that depends."""
-    return _REMEDIES.get(number, "")
 
 
 class KernelError(LskelError, OSError):
