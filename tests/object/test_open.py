@@ -235,7 +235,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"{path}: ")
     with pytest.raises(lskel.UsageError, match="No such file"):
         lskel.open_object(tmp_path / "nothing.o")
-    with pytest.raises(lskel.UsageError, match="Is a directory"):
+    with pytest.raises(lskel.UsageError, match="this is a directory"):
         lskel.open_object(tmp_path)
 
 

@@ -19,6 +19,7 @@ from lskel.cli.sources import (
     open_to_look,
     read,
 )
+from lskel.cli.terminal import note, print_file
 from lskel.errors import UsageError, at
 from lskel.explain.build import Given, Header, Request, explain
 from lskel.explain.page import page, to_json
@@ -98,11 +99,11 @@ def command(
         report = explain(given, Request(options, measure, *(inputs[1] if against else ())))
     content = f"{to_json(report)}\n".encode() if as_json else page(report)
     if output == STDIN:
-        click.echo(content, nl=False)
+        print_file(content)
     else:
         write_whole(output, content)
         if not is_named:
-            click.echo(f"written to {output}", err=True)
+            note(f"written to {output}")
 
 
 def _given(

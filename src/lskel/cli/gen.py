@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any, NamedTuple
 import click
 
 from lskel.cli import offers
-from lskel.cli.common import json_option, only_for_one, pairs, print_json, same_file
+from lskel.cli.common import json_option, only_for_one, pairs, same_file
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import trust_option
 from lskel.cli.sources import STDIN, generate_source
 from lskel.cli.status import Status
-from lskel.cli.terminal import progress
+from lskel.cli.terminal import note, print_file, print_json, progress
 from lskel.errors import LskelError, UsageError, at
 from lskel.loader.generate import AUTO
 from lskel.loader.model import Form, Loader
@@ -162,7 +161,7 @@ def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, An
 def _one(source: str, output: str, how: _How, as_json: bool) -> int:
     loader, content = how.make(source)
     if output == STDIN:
-        sys.stdout.buffer.write(content)
+        print_file(content)
         return Status.OK
     write_whole(output, content)
     if as_json:
@@ -212,11 +211,11 @@ def _many(objects: tuple[str, ...], directory: Path, how: _How, as_json: bool) -
             (failures if "error" in done else reports).append(done)
             bar.advance()
     for failed in failures:
-        click.echo(f"lskel: {failed['error']}", err=True)
+        note(f"lskel: {failed['error']}")
     if as_json:
         print_json({"generated": reports, "failed": failures})
     else:
-        click.echo(f"{len(reports)} of {len(objects)} objects generated in {directory}", err=True)
+        note(f"{len(reports)} of {len(objects)} objects generated in {directory}")
     return Status.FAILURE if failures else Status.OK
 
 

@@ -15,9 +15,6 @@ from lskel.cli import offers
 from lskel.cli.common import (
     json_option,
     only_for_one,
-    print_json,
-    show_error,
-    show_warning,
     sources_argument,
 )
 from lskel.cli.failures import Failures, failure_options
@@ -25,7 +22,7 @@ from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import for_one, other_form, run_options
 from lskel.cli.sources import among, default_name, to_run
 from lskel.cli.status import Status
-from lskel.cli.terminal import Progress, progress
+from lskel.cli.terminal import Progress, line, note, print_json, progress, show_error, show_warning
 from lskel.errors import LskelError, UsageError, at
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
@@ -121,7 +118,7 @@ def command(
         for report in reports:
             print_json(report)
     elif not is_one:
-        click.echo(f"{len(reports)} of {len(sources)} objects loaded", err=True)
+        note(f"{len(reports)} of {len(sources)} objects loaded")
     return Status.FAILURE if failed else Status.OK
 
 
@@ -242,12 +239,12 @@ def _print(report: dict[str, Any], place: _Place, prefix: str) -> None:
     )
     if report["replay"] == SIMULATOR:
         how += ", in the simulator"
-    click.echo(f"{prefix}{len(report['maps'])} maps, {len(report['programs'])} programs {how}")
+    line(f"{prefix}{len(report['maps'])} maps, {len(report['programs'])} programs {how}")
     for what in ("map", "program"):
         for item in report[what + "s"]:
             number = f"  id {item['id']}" if item["id"] is not None else ""
             tag = f"  tag {item['tag']}" if item.get("tag") else ""
-            line = f"  {what:8} {item['name']:24} {item['type']:18}{number}{tag}"
-            click.echo(line.rstrip())
+            text = f"  {what:8} {item['name']:24} {item['type']:18}{number}{tag}"
+            line(text.rstrip())
     if place.path is not None:
-        click.echo(f"{prefix}pinned in {place.path}")
+        line(f"{prefix}pinned in {place.path}")

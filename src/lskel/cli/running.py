@@ -72,6 +72,8 @@ def other_form(loader: Loader, loaded: Loaded) -> str:
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"'{name}={text}' is not {_MAX_ENTRIES}")
+    if len(text) > len(str(1 << 32)):
+        raise UsageError(f"'{name}={text}': no map has that many entries")
     return int(text)
 
 

@@ -11,10 +11,11 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lskel.cli.common import show_warning
 from lskel.cli.generation import DEFAULT_FORM, Generation
+from lskel.cli.terminal import show_warning
 from lskel.cursor import ByteOrder
 from lskel.errors import LskelError, UsageError, at
+from lskel.input import read_input, read_standard_input
 from lskel.loader.bundle import MAGIC
 from lskel.loader.generate import generate
 from lskel.loader.model import Bytes, Loader
@@ -35,14 +36,10 @@ _ELF_MAGIC = b"\x7fELF"
 def read(source: str) -> bytes:
     """The bytes of a file, or of standard input."""
     if source == STDIN:
-        if sys.stdin is None:
-            raise UsageError("there is no standard input to read")
-        return sys.stdin.buffer.read()
+        with at("standard input"):
+            return read_standard_input()
     with at(source):
-        try:
-            return Path(source).read_bytes()
-        except OSError as error:
-            raise UsageError(error.strerror or str(error)) from error
+        return read_input(source)
 
 
 def default_name(source: str) -> str:

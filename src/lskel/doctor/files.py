@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from functools import partial
 
 from lskel.doctor.finding import Finding, Probe, no, unknown, yes
@@ -10,7 +11,7 @@ from lskel.errors import LskelError
 from lskel.runtime import kconfig
 from lskel.runtime.attach.tracefs import ROOTS, read_tracefs
 from lskel.runtime.bpffs import check_pin, is_on_bpffs
-from lskel.runtime.kallsyms import KALLSYMS, symbol_address
+from lskel.runtime.kallsyms import symbol_address
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.pins import ROOT, existing, pinnable
 from lskel.runtime.syscall import KernelError
@@ -64,9 +65,9 @@ def _kallsyms() -> Finding:
         # The first function of most kernels, and one of all.
         found = symbol_address("_text") or symbol_address("schedule")
     except KernelError as error:
-        return no(error.what, SEE_ADDRESSES)
-    except OSError as error:
-        return unknown(f"{KALLSYMS}: {error.strerror}", "mount -t proc proc /proc")
+        if error.errno == errno.EPERM:
+            return no(error.what, SEE_ADDRESSES)
+        return unknown(error.what, "mount -t proc proc /proc")
     return yes() if found else no("they list no functions", f"CONFIG_KALLSYMS; {why_refused()}")
 
 

@@ -31,6 +31,9 @@ from lskel.runtime.signals import uninterrupted
 from lskel.runtime.syscall import BpfError, address_of, errno_name
 from lskel.trace import BtfLoad, ProgLoad, Trace
 
+# What a kernel says to a program type, a flag, or a field of an attr that it does not know.
+_TOO_OLD = (errno.EINVAL, errno.E2BIG)
+
 
 def run(loader: Loader, options: Options = DEFAULTS) -> Loaded:
     """Load everything by running the loader once; needs Linux 5.14.
@@ -122,9 +125,13 @@ def _run(loader: Loader, ctx: bytearray, wanted: list[LoaderFd]) -> tuple[Loader
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
         # To the verifier a helper is unknown that this process may not use.
         lacks = missing(read_situation(), Capability.BPF, Capability.PERFMON)
-        need = why_refused() if lacks else "loader programs need Linux 5.14"
-        instead = "try --replay direct" if is_same else "no others run in place of a bundle's bytes"
-        hint = f"{need}; {instead}"
+        hint = error.hint
+        if lacks or error.errno in _TOO_OLD:
+            need = why_refused() if lacks else "loader programs need Linux 5.14"
+            instead = (
+                "try --replay direct" if is_same else "no others run in place of a bundle's bytes"
+            )
+            hint = f"{need}; {instead}"
         raise ReplayError(what, errno=error.errno, hint=hint) from error
 
 

@@ -15,6 +15,8 @@ from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError
 
 _ID = "id:"
+# Ids have 32 bits.
+_ID_DIGITS = 10
 
 
 class AttachPoint(NamedTuple):
@@ -79,7 +81,7 @@ def in_program(
 def _program(name: str, *, is_id: bool, trust_pins: bool) -> Fd:
     try:
         if is_id:
-            if not name.isdecimal():
+            if not (name.isdecimal() and len(name) <= _ID_DIGITS):
                 raise UsageError(f"'{name}' is no id")
             return objects.by_id(objects.Kind.PROG, int(name))
         return objects.obj_get(name, trust_pins=trust_pins)

@@ -83,7 +83,8 @@ def low_fds_taken() -> Iterator[None]:
     held: list[int] = []
     try:
         while not held or held[-1] <= 2:
-            held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            # Of all files the one that is there, whatever the root of this process is.
+            held.append(os.open("/", os.O_PATH | os.O_CLOEXEC))
         yield
     finally:
         for fd in held:

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 from lskel.bpf.attr import encode, load
@@ -21,10 +22,21 @@ from lskel.bpf.layouts import (
     PROG_INFO,
     Layout,
 )
-from lskel.errors import at
+from lskel.errors import Closed, at
 from lskel.named import NamedTuple
 from lskel.runtime.bpffs import check_pin
-from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
+from lskel.runtime.syscall import BpfError, address_of, bpf, calling, host_attr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Closable(Protocol):
+        """What can be closed; `closed` before anything of it is gone."""
+
+        @property
+        def closed(self) -> bool: ...
+
 
 # Names of tracepoints, functions, iterators and modules; the kernel cuts at 127.
 _NAME_ROOM = 128
@@ -39,9 +51,9 @@ class Fd:
         self._fd = fd
 
     def fileno(self) -> int:
-        """The number; ValueError after `close`."""
+        """The number; Closed after `close`."""
         if self._fd < 0:
-            raise ValueError("the fd is closed")
+            raise Closed("the fd is closed")
         return self._fd
 
     @property
@@ -66,6 +78,28 @@ class Fd:
 
     def __repr__(self) -> str:
         return f"Fd({'closed' if self.closed else self._fd})"
+
+
+@contextmanager
+def in_use(owner: Closable, what: str) -> Iterator[None]:
+    """Turn what fails in the block because another thread closed `owner` into Closed.
+
+    Python says so with errors of many kinds: of views, of mappings, of fds.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if not owner.closed or isinstance(error, Closed):
+            raise
+        raise Closed(f"the {what} is closed") from error
+
+
+def duplicate(fd: int) -> Fd:
+    """An fd of one's own for what another stands for; KernelError where that is closed, or none is
+    left.
+    """
+    with calling("dup"):
+        return Fd(os.dup(fd))
 
 
 class MapInfo(NamedTuple):

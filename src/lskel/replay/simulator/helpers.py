@@ -156,7 +156,8 @@ def _loop(env: Env, m: Machine, count: int, function: int, ctx: int, flags: int,
     return count
 
 
-_CONVERSION = re.compile(rb"%(%|(-?0?\d*)((?:l|ll|h|hh)?)([diuxXpcs]))")
+# The kernel cuts the text off long before it is as wide as four digits can say.
+_CONVERSION = re.compile(rb"%(%|(-?0?\d{0,4})((?:l|ll|h|hh)?)([diuxXpcs]))")
 _LENGTHS = {b"": 32, b"l": 64, b"ll": 64, b"h": 16, b"hh": 8}
 
 
