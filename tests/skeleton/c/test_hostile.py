@@ -157,7 +157,8 @@ def trace(naming: Naming) -> Trace:
 
 def _btf(name: Naming, sections: Iterable[str]) -> bytes:
     b = BtfBuilder()
-    u32 = b.add_int(name("u32"), 4)
+    # With a sign more, so that none is the name of another type of C.
+    u32 = b.add_int(f"{name('u32')}$", 4)
     char = b.add_int("char", 1, IntEncoding.SIGNED)
     color = b.add_enum(name("enum"), [(name(f"label {n}"), n) for n in range(3)])
     unnamed = b.add_enum("", [(name(f"other label {n}"), n) for n in range(3)])
