@@ -139,3 +139,15 @@ def test_names_of_many_variables() -> None:
     )
     assert len(header) < 1 << 20
     assert problems(header, "c", *STRICT) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["int", "long short", "signed unsigned", "int int", "unsigned", "char int", "double"]
+)
+def test_numbers_that_c_does_not_have(name: str) -> None:
+    """A type of two bytes with the name of another one, or with words that mean nothing."""
+    b = BtfBuilder()
+    made = with_variables(b, (b.add_int(name, 2), 2))
+    header = light(lskel.open_object(bytes(made), name="numbers"), "numbers")
+    assert "unsigned short v0;" in header
+    assert problems(header, "c", *STRICT) == ""

@@ -31,8 +31,20 @@ _LINUX_TYPES = {
     }.items()
     for bits in widths
 }
-_INT_WORDS = {"char", "short", "int", "long", "signed", "unsigned"}
-_WIDE_INTS = {"__int128", "unsigned __int128", "__int128 unsigned"}
+# Bytes of C's integers, by the words of their names without sign, in order of the alphabet.
+_INTS = {
+    "char": 1,
+    "short": 2,
+    "int short": 2,
+    "": 4,
+    "int": 4,
+    "long": 8,
+    "int long": 8,
+    "long long": 8,
+    "int long long": 8,
+    "__int128": 16,
+}
+_SIGNS = ("signed", "unsigned")
 _FLOATS = {"float", "double", "long double", "_Float16", "__bf16"}
 # How far variables are indented.
 _LEVEL = 2
@@ -279,10 +291,11 @@ def _as_it_is(found: t.Composite | t.Enum) -> t.Type:
 
 
 def _int(found: t.Int) -> t.Int:
-    words = found.name.split()
     if found.is_bool and found.size == 1:
         return t.Int("_Bool", 1, found.encoding, 0, found.bits)
-    if (words and _INT_WORDS.issuperset(words)) or found.name in _WIDE_INTS:
+    words = sorted(found.name.split())
+    rest = [word for word in words if word not in _SIGNS]
+    if words and len(words) - len(rest) < 2 and _INTS.get(" ".join(rest)) == found.size:
         return found
     return _plain_int(found.size, signed=found.signed, like=found)
 
