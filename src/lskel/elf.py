@@ -18,7 +18,7 @@ from elftools.common.utils import struct_parse
 from elftools.elf.enums import ENUM_E_MACHINE
 from elftools.elf.structs import ELFStructs
 
-from lskel.cursor import ByteOrder, Strings, unpack_table
+from lskel.cursor import MAX_NAME, ByteOrder, Strings, unpack_table
 from lskel.errors import BadObject
 
 SECTION_HEADER = "IIQQQQIIQQ"
@@ -153,11 +153,12 @@ class Elf:
         names = Strings(
             self._slice(table[names_at][4], table[names_at][5], "the section names"),
             "the section names",
+            MAX_NAME,
         )
         return tuple(
             Section(
                 index,
-                names.name(name),
+                names[name],
                 kind,
                 flags,
                 at,
@@ -215,12 +216,12 @@ class Elf:
             raise BadObject(f"section {table.name}: entries of {table.entsize} bytes, not 24")
         if table.link >= len(self.sections):
             raise BadObject(f"section {table.name}: its strings are in section {table.link}")
-        names = Strings(self.content(self.sections[table.link]), "the symbol names")
+        names = Strings(self.content(self.sections[table.link]), "the symbol names", MAX_NAME)
         raw = unpack_table(SYMBOL, self.content(table), self.order, f"section {table.name}")
         return tuple(
             Symbol(
                 index,
-                names.name(name),
+                names[name],
                 info & 0xF,
                 info >> 4,
                 other & 3,

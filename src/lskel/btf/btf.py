@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lskel.btf import types as t
 from lskel.btf.types import Kind, Type, TypeId
-from lskel.cursor import ByteOrder, Strings, mark
+from lskel.cursor import MAX_NAME, ByteOrder, Strings, mark
 from lskel.errors import BadObject, NotFound
 
 MAGIC = 0xEB9F
@@ -89,7 +89,9 @@ class Btf:
         self._offsets = self._index()
         self.end_id: int = self.first_id + len(self._offsets)
         self._cache: dict[int, Type] = {}
-        self._strings = Strings(raw[self.str_start : self.str_end], "BTF: the string section")
+        strings = raw[self.str_start : self.str_end]
+        self._strings = Strings(strings, "BTF: the string section")
+        self._short_strings = Strings(strings, "BTF: the string section", MAX_NAME)
 
     def _index(self) -> list[int]:
         raw, end = self.raw, self.type_end
@@ -152,7 +154,7 @@ class Btf:
         """Like `string`, for names of types and their parts, of which there may be many."""
         if offset < self._str_base and self.base is not None:
             return self.base.name(offset)
-        return self._strings.name(offset - self._str_base)
+        return self._short_strings[offset - self._str_base]
 
     def _decode(self, type_id: TypeId) -> Type:
         raw = self.raw
