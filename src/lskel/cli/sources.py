@@ -8,16 +8,17 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lskel.cli.generation import DEFAULT_FORM, Generation
 from lskel.cursor import ByteOrder
 from lskel.errors import LskelError, UsageError, at
-from lskel.loader.bundle import MAGIC
+from lskel.input import read_file, read_stream
+from lskel.loader.archive import MAGIC
 from lskel.loader.generate import generate
 from lskel.loader.model import Loader
 from lskel.object.model import Object
+from lskel.object.open import default_name as name_of_file
 from lskel.object.open import open_object
 
 if TYPE_CHECKING:
@@ -36,17 +37,14 @@ def read(source: str) -> bytes:
     if source == STDIN:
         if sys.stdin is None:
             raise UsageError("there is no standard input to read")
-        return sys.stdin.buffer.read()
+        return read_stream(sys.stdin.buffer)
     with at(source):
-        try:
-            return Path(source).read_bytes()
-        except OSError as error:
-            raise UsageError(error.strerror or str(error)) from error
+        return read_file(source)
 
 
 def default_name(source: str) -> str:
     """What an object is called where nobody says: its file's name up to the first dot."""
-    return "stdin" if source == STDIN else Path(source).name.split(".", 1)[0] or "object"
+    return "stdin" if source == STDIN else name_of_file(source)
 
 
 def among(source: str, sources: Sequence[str]) -> AbstractContextManager[None]:
