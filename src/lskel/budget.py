@@ -30,16 +30,19 @@ REFERENCED = 256 << 20
 # -- one simulated kernel -----------------------------------------------------------------------
 
 # Calls of helpers, bpf(2) among them: some three an operation.
-CALLS = 1 << 16
+CALLS = 1 << 15
 # Calls of functions, callbacks included: one a record, or for each 4 KiB of an initial value.
 FRAMES = 1 << 20
+# Bytes of a string that a helper gets: the kernel's names are shorter, and its lines.
+STRING = 4096
 # Bytes read and written by helpers: twice for each byte of a map's initial value.
 COPIED = 256 << 20
 # Bytes of elements and what goes with them: twice the largest value.
 ELEMENTS = 256 << 20
-# What an element costs besides its bytes: Python's objects, and its address.
+# What an element costs besides its bytes: Python's objects. An address costs as much.
 ELEMENT = 512
-# Instructions and fds of programs that are loaded; the kernel takes a million a program.
+# Instructions, fds and BTF records of programs that are loaded. The kernel takes a million
+# instructions a program.
 LOADED = 1 << 21
 # Bytes of BTF that are loaded. The kernel's own has some 6 MiB.
 BTF = 16 << 20
