@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lskel import budget
 from lskel.errors import NotFound
 from lskel.replay.simulator.memory import Memory, Region
 from lskel.replay.simulator.syscall.maps import Map
@@ -12,14 +11,10 @@ _HANDLE_SIZE = 8
 
 
 class Addresses:
-    """Gives addresses on demand, the same for the same thing, and takes all away by `close`.
+    """Gives addresses on demand, the same for the same thing, and takes all away by `close`."""
 
-    LimitExceeded where that takes more than is left of `elements`.
-    """
-
-    def __init__(self, memory: Memory, elements: budget.Allowance) -> None:
+    def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._budget = elements
         self._maps: dict[int, Map] = {}
         self._handles: dict[Map, Region] = {}
         self._elements: dict[tuple[Map, bytes], Region] = {}
@@ -27,7 +22,9 @@ class Addresses:
     def of_map(self, found: Map) -> int:
         """The address that stands for the map itself."""
         if found not in self._handles:
-            region = self._map(f"map '{found.name}'", bytearray(_HANDLE_SIZE), writable=False)
+            region = self._memory.map(
+                f"map '{found.name}'", bytearray(_HANDLE_SIZE), writable=False
+            )
             self._handles[found] = region
             self._maps[region.base] = found
         return self._handles[found].base
@@ -43,16 +40,11 @@ class Addresses:
         """The address of an element's bytes."""
         region = self._elements.get((owner, key))
         if region is None or region.data is not element:
-            region = self._map(f"value of map '{owner.name}'", element)
+            region = self._memory.map(f"value of map '{owner.name}'", element)
             self._elements[owner, key] = region
         return region.base
 
-    def _map(self, name: str, data: bytearray, *, writable: bool = True) -> Region:
-        self._budget.spend(budget.ELEMENT)
-        return self._memory.map(name, data, writable=writable)
-
     def close(self) -> None:
-        """Take all addresses away: the last one first, which costs the memory least."""
-        regions = (*self._handles.values(), *self._elements.values())
-        for region in sorted(regions, key=lambda region: region.base, reverse=True):
+        """Take all addresses away."""
+        for region in (*self._handles.values(), *self._elements.values()):
             self._memory.unmap(region)

@@ -166,7 +166,7 @@ def _followed(
 @contextmanager
 def _mapped(kernel: SimulatedKernel, context: bytearray) -> Iterator[tuple[Addresses, int]]:
     """The addresses of a run, and that of the context; all are taken away afterwards."""
-    addresses = Addresses(kernel.memory, kernel.state.elements)
+    addresses = Addresses(kernel.memory)
     region = kernel.memory.map("context", context)
     try:
         yield addresses, region.base

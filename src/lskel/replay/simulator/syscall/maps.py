@@ -100,8 +100,8 @@ class Map(Object):
         return _TAKE.get(self.type, _take_bytes)(state, self, value)
 
     def pay(self, state: State) -> None:
-        """Pay for an element. A trie keeps keys as text of their bits."""
-        state.elements.spend(budget.ELEMENT + 8 * self.key_size + self.element_size)
+        """Pay for an element."""
+        state.elements.spend(budget.ELEMENT + self.key_size + self.element_size)
 
     def belongs_to(self, prog_type: int) -> bool:
         """Whether a prog array is for programs of this type: the first one decides."""
