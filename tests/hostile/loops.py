@@ -215,11 +215,6 @@ def queue_elements(w: Writer) -> Loop:
     return _updates(w, key=None, number=DATA)
 
 
-def bloom_elements(w: Writer) -> Loop:
-    _map(w, MapType.BLOOM_FILTER, value_size=4096, max_entries=1 << 20)
-    return _updates(w, key=None, number=DATA)
-
-
 def btfs(w: Writer) -> Loop:
     builder = BtfBuilder()
     for number in range(100_000):
@@ -290,7 +285,7 @@ LOOPS: Mapping[str, Callable[[Writer], Loop]] = {
     for make in (
         *(nothing, loads, calls, callbacks, subprograms, copies, failed_copies, long_names),
         *(wide_prints, prints, lookups, maps, hash_elements, large_elements, array_elements),
-        *(trie_elements, queue_elements, bloom_elements, btfs, programs, kfuncs),
+        *(trie_elements, queue_elements, btfs, programs, kfuncs),
         *(small_programs, fd_arrays),
     )
 }
