@@ -75,7 +75,7 @@ class NotSupported(LskelError):
 
 
 class LimitExceeded(NotSupported):
-    """A ceiling of a loader form: `limit` is the ceiling, `actual` what the object has."""
+    """A ceiling of a loader form, or of what an input may cost; `actual` is what the input has."""
 
     def __init__(self, what: str, *, limit: int, actual: int, hint: str = "") -> None:
         super().__init__(what, hint=hint)

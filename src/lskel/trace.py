@@ -10,13 +10,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf.ext import Records
 from lskel.btf.types import Kind
 from lskel.cursor import ByteOrder
+
+# Numbers of so many bits, as the attr's fields have that they are for; a plain `int` counts what
+# the trace has.
+U32 = Annotated[int, 32]
+U64 = Annotated[int, 64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +61,16 @@ class MapCreate:
     """
 
     name: str
-    type: int
-    key_size: int
-    value_size: int | Input
-    max_entries: int
-    flags: int
-    numa_node: int
-    map_extra: int
+    type: U32
+    key_size: U32
+    value_size: U32 | Input
+    max_entries: U32
+    flags: U32
+    numa_node: U32
+    map_extra: U64
     btf: Ref | None
-    key_type: int
-    value_type: int
+    key_type: U32
+    value_type: U32
     btf_is_optional: bool
     kernel_value_type: Ref | None
     inner: Ref | None
@@ -81,7 +86,7 @@ class MapUpdate:
     """
 
     map: Ref
-    key: int
+    key: U32
     value: bytes | Ref
     size: int
     initial: bool
@@ -138,9 +143,9 @@ class ProgLoad:
     """
 
     name: str
-    type: int
-    expected_attach_type: int | Input
-    flags: int
+    type: U32
+    expected_attach_type: U32 | Input
+    flags: U32
     license: str
     insns: bytes
     btf: Ref | None
@@ -166,7 +171,7 @@ class LinkCreate:
     """BPF_LINK_CREATE of a program that needs no target; makes a link."""
 
     program: Ref
-    attach_type: int
+    attach_type: U32
 
 
 @dataclass(frozen=True, slots=True)

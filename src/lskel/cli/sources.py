@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lskel.cli.generation import DEFAULT_FORM, Generation
@@ -16,10 +15,11 @@ from lskel.cli.terminal import show_warning
 from lskel.cursor import ByteOrder
 from lskel.errors import LskelError, UsageError, at
 from lskel.input import read_input, read_standard_input
-from lskel.loader.bundle import MAGIC
+from lskel.loader.archive import MAGIC
 from lskel.loader.generate import generate
 from lskel.loader.model import Bytes, Loader
 from lskel.object.model import Object
+from lskel.object.open import default_name as name_of_file
 from lskel.object.open import open_object
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def read(source: str) -> bytes:
 
 def default_name(source: str) -> str:
     """What an object is called where nobody says: its file's name up to the first dot."""
-    return "stdin" if source == STDIN else Path(source).name.split(".", 1)[0] or "object"
+    return "stdin" if source == STDIN else name_of_file(source)
 
 
 def among(source: str, sources: Sequence[str]) -> AbstractContextManager[None]:

@@ -91,7 +91,7 @@ def simulate(
     first, printed = len(kernel.records), len(kernel.printed)
     value, ctx = bytearray(blob), bytearray(context)
     with _mapped(kernel, ctx) as (addresses, address):
-        blob_map = _blob_map(order, value)
+        blob_map = _blob_map(kernel, value)
         machine = Machine(
             insns,
             kernel.memory,
@@ -178,8 +178,8 @@ def _mapped(kernel: SimulatedKernel, context: bytearray) -> Iterator[tuple[Addre
         addresses.close()
 
 
-def _blob_map(order: ByteOrder, blob: bytearray) -> Map:
-    storage = Array(1, order, len(blob))
+def _blob_map(kernel: SimulatedKernel, blob: bytearray) -> Map:
+    storage = Array(1, kernel.order, len(blob), kernel.state.elements)
     storage.elements[0] = blob
     return Map(
         type=MapType.ARRAY,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from lskel import budget
 from lskel.bpf.enums import MapType, ProgType
 from lskel.replay.simulator.syscall.attrs import Attr
 from lskel.replay.simulator.syscall.btfs import BtfObject, LoadedBtf
@@ -95,7 +96,12 @@ class Map(Object):
 
     def take(self, state: State, value: bytes) -> Element:
         """The element for a value that user space writes; Refusal where it may not."""
+        self.pay(state)
         return _TAKE.get(self.type, _take_bytes)(state, self, value)
+
+    def pay(self, state: State) -> None:
+        """Pay for an element."""
+        state.elements.spend(budget.ELEMENT + self.key_size + self.element_size)
 
     def belongs_to(self, prog_type: int) -> bool:
         """Whether a prog array is for programs of this type: the first one decides."""
@@ -108,7 +114,7 @@ class Map(Object):
 
 
 def _array(state: State, attr: Attr) -> Storage:
-    return Array(attr["max_entries"], state.order, _element_size(state, attr))
+    return Array(attr["max_entries"], state.order, _element_size(state, attr), state.elements)
 
 
 def _hash(state: State, attr: Attr) -> Storage:
@@ -174,7 +180,7 @@ _STORAGE: dict[MapType, Callable[[State, Attr], Storage]] = {
     MapType.STACK: lambda state, attr: Queue(attr["max_entries"], last_in=True),
     MapType.SK_STORAGE: _LOCAL_STORAGE,
     MapType.DEVMAP_HASH: _hash_of_values,
-    MapType.STRUCT_OPS: lambda state, attr: Once(state.order, attr["value_size"]),
+    MapType.STRUCT_OPS: lambda state, attr: Once(state.order, attr["value_size"], state.elements),
     MapType.RINGBUF: _nothing(),
     MapType.INODE_STORAGE: _LOCAL_STORAGE,
     MapType.TASK_STORAGE: _LOCAL_STORAGE,
