@@ -36,7 +36,7 @@ def _number(rng: Random, data: bytes) -> bytes:
     def other(old: bytes) -> bytes:
         if rng.random() < 0.3:
             return rng.choice(_HUGE)
-        return str(number(rng, int(old, 0) if not old.startswith(b"0") else 0)).encode()
+        return b"%d" % number(rng, int(old[:18], 16))
 
     return _replaced(rng, data, _NUMBER, other)
 
