@@ -1,6 +1,7 @@
 # make demo      install lskel into .venv; generate a loader program and run it in this kernel
 # make test      install what the tests need, then lint, check types and test
 # make test-vm   the part of it that boots other kernels
+# make fuzz      run damaged inputs through every command for FUZZ_SECONDS, a night
 # make dist      build the source distribution, the wheel and lskel.pyz in dist/
 # make docs      build the documentation as a site in build/site
 # make bench     run the benchmarks
@@ -24,7 +25,7 @@ DEMO ?= syscount
 DEMO_SECONDS ?= 3
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 6
+	@sed -n 's/^# //p' Makefile | head -n 7
 
 demo: build/$(DEMO).lskel
 	$(SUDO) $(BIN)/lskel run $< --duration $(DEMO_SECONDS)
@@ -41,6 +42,13 @@ test: $(VENV)/test-packages lint $(if $(or $(CI),$(shell command -v npm)),web-ch
 # The kernels run side by side; pytest's workers would boot them once more each.
 test-vm: $(VENV)/test-packages $(VENV)/vm-packages $(VENV)/installed-dev
 	$(BIN)/pytest -m vm tests/vm
+
+# Other numbers each time. FUZZ="--seed 0 --count 1000000" runs those; see tests/fuzz.
+FUZZ_SECONDS ?= 28800
+FUZZ ?= --seed $$(date +%s)000000 --seconds $(FUZZ_SECONDS)
+fuzz: $(VENV)/test-packages $(VENV)/installed-dev
+	$(BIN)/python -m tests.corpus
+	$(BIN)/python -m tests.fuzz $(FUZZ) --json build/fuzz/counts.json
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -102,5 +110,5 @@ $(VENV)/vm-packages: PACKAGES = $(VM_PACKAGES)
 $(VENV)/test-packages $(VENV)/vm-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
 	if scripts/setup-debian.sh $(PACKAGES); then touch $@; else test "$$CI" != true; fi
 
-.PHONY: help demo test test-vm lint web web-check docs dist pyz bench examples clean
+.PHONY: help demo test test-vm fuzz lint web web-check docs dist pyz bench examples clean
 .DELETE_ON_ERROR:

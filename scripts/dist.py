@@ -33,7 +33,7 @@ import sys
 if sys.version_info < (3, 10):
     sys.exit("lskel needs Python 3.10 or newer; this is %d.%d" % sys.version_info[:2])
 
-from lskel.cli import main
+from lskel.__main__ import main
 
 sys.exit(main())
 """

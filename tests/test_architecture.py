@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "src" / "lskel"
 
 # Left to right; a module may import from its own row and from the rows above.
 STATIONS = (
-    ("_version", "errors", "cursor", "named", "output"),
+    ("_version", "errors", "budget", "cursor", "named", "input", "output", "tone"),
     ("bpf", "btf", "elf"),
     ("catalog",),
     ("object",),

@@ -5,30 +5,30 @@
     with lskel.replay.kernel.run(loader) as loaded:
         print(loaded.programs, loaded.maps)
 
-Names are imported when they are first used, so that `import lskel` costs nothing.
+Names are imported when they are first used, so that `import lskel` costs nothing, and so that
+`python -m lskel` imports nothing before it is out of the working directory.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from lskel._version import __version__
-from lskel.errors import (
-    BadBundle,
-    BadInput,
-    BadObject,
-    LimitExceeded,
-    LskelError,
-    NoPermission,
-    NotFound,
-    NotSupported,
-    ReplayError,
-    UsageError,
-)
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lskel import replay
+    from lskel.errors import (
+        BadBundle,
+        BadInput,
+        BadObject,
+        Closed,
+        LimitExceeded,
+        LskelError,
+        NoPermission,
+        NotFound,
+        NotSupported,
+        ReplayError,
+        UsageError,
+    )
     from lskel.loader.generate import generate
     from lskel.loader.model import Loader
     from lskel.object.model import Object
@@ -37,10 +37,21 @@ if TYPE_CHECKING:
     from lskel.trace import Trace
 
 _LAZY = {
+    "BadBundle": "lskel.errors",
+    "BadInput": "lskel.errors",
+    "BadObject": "lskel.errors",
+    "Closed": "lskel.errors",
+    "LimitExceeded": "lskel.errors",
     "Loader": "lskel.loader.model",
     "Object": "lskel.object.model",
+    "LskelError": "lskel.errors",
+    "NoPermission": "lskel.errors",
+    "NotFound": "lskel.errors",
+    "NotSupported": "lskel.errors",
     "Options": "lskel.replay.options",
+    "ReplayError": "lskel.errors",
     "Trace": "lskel.trace",
+    "UsageError": "lskel.errors",
     "generate": "lskel.loader.generate",
     "open_object": "lskel.object.open",
 }
@@ -49,6 +60,7 @@ __all__ = [
     "BadBundle",
     "BadInput",
     "BadObject",
+    "Closed",
     "LimitExceeded",
     "Loader",
     "LskelError",
@@ -67,7 +79,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name == "replay":
         return import_module("lskel.replay")
     if name in _LAZY:

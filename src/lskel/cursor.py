@@ -84,19 +84,25 @@ class Cursor:
         return record.unpack_from(self.data, self._advance(record.size))
 
 
+# Bytes of a name: the kernel takes up to 512 (KSYM_NAME_LEN), and paths of 4096.
+MAX_NAME = 4096
+
+
 class Strings:
     """A table of NUL-terminated strings, read by offset.
 
     Strings may share their ends, as linkers make them do; a table whose strings together are far
-    longer than itself was made to fill memory, and is refused.
+    longer than itself was made to fill memory, and is refused. So is one of more than `longest`
+    bytes: a name, which many things may have.
     """
 
-    __slots__ = ("_data", "_found", "_left", "_what")
+    __slots__ = ("_data", "_found", "_left", "_longest", "_what")
 
-    def __init__(self, data: bytes, what: str) -> None:
+    def __init__(self, data: bytes, what: str, longest: int | None = None) -> None:
         self._data = data
         self._what = what
         self._found: dict[int, str] = {}
+        self._longest = len(data) if longest is None else longest
         self._left = 16 * len(data) + (1 << 16)
 
     def __getitem__(self, offset: int) -> str:
@@ -106,6 +112,11 @@ class Strings:
             end = self._data.find(0, offset) if offset < len(self._data) else -1
             if end < 0:
                 raise BadObject(f"{self._what}: there is no string at offset {offset:#x}")
+            if end - offset > self._longest:
+                raise BadObject(
+                    f"{self._what}: the name at offset {offset:#x} has {end - offset} bytes, more "
+                    f"than {self._longest}"
+                )
             self._left -= end - offset
             if self._left < 0:
                 raise BadObject(f"{self._what}: too many of its strings overlap")

@@ -18,7 +18,7 @@ from elftools.common.utils import struct_parse
 from elftools.elf.enums import ENUM_E_MACHINE
 from elftools.elf.structs import ELFStructs
 
-from lskel.cursor import ByteOrder, Strings, unpack_table
+from lskel.cursor import MAX_NAME, ByteOrder, Strings, unpack_table
 from lskel.errors import BadObject
 
 SECTION_HEADER = "IIQQQQIIQQ"
@@ -127,6 +127,7 @@ class Elf:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self._contents: dict[int, bytes] = {}
+        self._held = 0
         header = _file_header(data)
         self.order: ByteOrder = "little" if data[5] == 1 else "big"
         self.sections = self._read_sections(header["e_shoff"], header["e_shnum"], header)
@@ -152,6 +153,7 @@ class Elf:
         names = Strings(
             self._slice(table[names_at][4], table[names_at][5], "the section names"),
             "the section names",
+            MAX_NAME,
         )
         return tuple(
             Section(
@@ -185,7 +187,8 @@ class Elf:
             what = f"the bytes of section {section.name}"
             found = self._slice(section.offset, section.size, what)
             self._contents[section.number] = found
-            if sum(map(len, self._contents.values())) > len(self.data):
+            self._held += len(found)
+            if self._held > len(self.data):
                 raise BadObject(f"{what} overlap those of other sections")
         return found
 
@@ -213,7 +216,7 @@ class Elf:
             raise BadObject(f"section {table.name}: entries of {table.entsize} bytes, not 24")
         if table.link >= len(self.sections):
             raise BadObject(f"section {table.name}: its strings are in section {table.link}")
-        names = Strings(self.content(self.sections[table.link]), "the symbol names")
+        names = Strings(self.content(self.sections[table.link]), "the symbol names", MAX_NAME)
         raw = unpack_table(SYMBOL, self.content(table), self.order, f"section {table.name}")
         return tuple(
             Symbol(
@@ -228,6 +231,18 @@ class Elf:
             )
             for index, (name, info, other, section, value, size) in enumerate(raw)
         )
+
+    def tables_of(self, section: Section) -> tuple[Section, ...]:
+        """The REL sections of a section, in the order of the file."""
+        return self._tables.get(section.number, ())
+
+    @cached_property
+    def _tables(self) -> dict[int, tuple[Section, ...]]:
+        found: dict[int, list[Section]] = {}
+        for section in self.sections:
+            if section.type == SectionType.REL:
+                found.setdefault(section.info, []).append(section)
+        return {number: tuple(tables) for number, tables in found.items()}
 
     def relocations(self, section: Section) -> Iterator[tuple[Rel, Symbol]]:
         """The entries of a REL section, in order, each with its symbol."""

@@ -7,6 +7,7 @@ three parts: *where* (file, section, symbol, offset, outermost first), *what* wa
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,14 +30,32 @@ class LskelError(Exception):
         return printable(f"{text} ({self.hint})" if self.hint else text)
 
 
+# To be ignored where it is shown (Default_Ignorable_Code_Point of Unicode 16), though Python takes
+# it for printable.
+_UNSEEN = frozenset(
+    map(
+        chr,
+        (
+            *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
+            *range(0x180B, 0x1810),
+            *range(0xFE00, 0xFE10),
+            *range(0xE0100, 0xE01F0),
+        ),
+    )
+)
+
+
 def printable(text: str) -> str:
-    """The text in one line: what would move a terminal's cursor is written as an escape.
+    """The text in one line: what would move a terminal's cursor, or not be seen, is an escape then.
 
     Names come from files, which anybody may have written.
     """
-    if text.isprintable():
+    if text.isprintable() and (text.isascii() or _UNSEEN.isdisjoint(text)):
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() and c not in _UNSEEN else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 class BadInput(LskelError, ValueError):
@@ -56,7 +75,7 @@ class NotSupported(LskelError):
 
 
 class LimitExceeded(NotSupported):
-    """A ceiling of a loader form: `limit` is the ceiling, `actual` what the object has."""
+    """A ceiling of a loader form, or of what an input may cost; `actual` is what the input has."""
 
     def __init__(self, what: str, *, limit: int, actual: int, hint: str = "") -> None:
         super().__init__(what, hint=hint)
@@ -70,6 +89,10 @@ class NotFound(LskelError, LookupError):
 
 class UsageError(LskelError):
     """The request contradicts itself or the object."""
+
+
+class Closed(LskelError, ValueError):
+    """What is used was closed, perhaps by another thread in the midst of it."""
 
 
 class ReplayError(LskelError):
@@ -98,11 +121,36 @@ class NoPermission(ReplayError):
     """The kernel does not let this process use bpf(2) at all."""
 
 
+def given_up(error: MemoryError | RecursionError) -> str:
+    """What it means that Python gives up."""
+    return "out of memory" if isinstance(error, MemoryError) else "nested too deeply"
+
+
+# What to do about errnos that say the same of all calls.
+_REMEDIES = {
+    errno.EMFILE: "raise the limit of this process: ulimit -n",
+    errno.ENFILE: "raise the limit of the machine: sysctl fs.file-max",
+    errno.ENOSYS: "the kernel is built without it, or a sandbox hides it",
+}
+
+
+def remedy(number: int) -> str:
+    """What to do about an errno, whichever call got it; empty where that depends."""
+    return _REMEDIES.get(number, "")
+
+
 @contextmanager
 def at(*places: str) -> Iterator[None]:
-    """Put `places` (outermost first) in front of any LskelError that leaves the block."""
+    """Put `places` (outermost first) in front of any LskelError that leaves the block.
+
+    Where Python gives up for want of memory or stack, that is one, too.
+    """
     try:
         yield
     except LskelError as error:
         error.places[:0] = places
         raise
+    except (MemoryError, RecursionError) as error:
+        failure = LskelError(given_up(error))
+        failure.places[:0] = places
+        raise failure from error

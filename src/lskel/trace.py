@@ -6,16 +6,22 @@ right of it looks at the object. An operation refers to another by its index in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from functools import cached_property
+from typing import Annotated, NamedTuple
 
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf.ext import Records
 from lskel.btf.types import Kind
 from lskel.cursor import ByteOrder
+
+# Numbers of so many bits, as the attr's fields have that they are for; a plain `int` counts what
+# the trace has.
+U32 = Annotated[int, 32]
+U64 = Annotated[int, 64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +61,16 @@ class MapCreate:
     """
 
     name: str
-    type: int
-    key_size: int
-    value_size: int | Input
-    max_entries: int
-    flags: int
-    numa_node: int
-    map_extra: int
+    type: U32
+    key_size: U32
+    value_size: U32 | Input
+    max_entries: U32
+    flags: U32
+    numa_node: U32
+    map_extra: U64
     btf: Ref | None
-    key_type: int
-    value_type: int
+    key_type: U32
+    value_type: U32
     btf_is_optional: bool
     kernel_value_type: Ref | None
     inner: Ref | None
@@ -80,7 +86,7 @@ class MapUpdate:
     """
 
     map: Ref
-    key: int
+    key: U32
     value: bytes | Ref
     size: int
     initial: bool
@@ -137,9 +143,9 @@ class ProgLoad:
     """
 
     name: str
-    type: int
-    expected_attach_type: int | Input
-    flags: int
+    type: U32
+    expected_attach_type: U32 | Input
+    flags: U32
     license: str
     insns: bytes
     btf: Ref | None
@@ -165,7 +171,7 @@ class LinkCreate:
     """BPF_LINK_CREATE of a program that needs no target; makes a link."""
 
     program: Ref
-    attach_type: int
+    attach_type: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +297,17 @@ class Arena(NamedTuple):
     initial: bytes
 
 
-@dataclass(frozen=True, slots=True)
+def _finds(op: Op) -> Iterator[int]:
+    """The numbers of the operations that found something for this one."""
+    if isinstance(op, MapCreate) and op.kernel_value_type is not None:
+        yield op.kernel_value_type.op
+    elif isinstance(op, ProgLoad):
+        yield from (extern.find.op for extern in op.externs)
+        if op.attach_btf is not None:
+            yield op.attach_btf.op
+
+
+@dataclass(frozen=True)
 class Trace:
     """All operations, and which of their results stay. `order` is the target's byte order.
 
@@ -328,10 +344,27 @@ class Trace:
 
     def initial_value(self, slot: int) -> int | None:
         """The number of the op that writes the value of global data into map number `slot`."""
+        return self._initial_values.get(self.maps[slot].op)
+
+    @cached_property
+    def _initial_values(self) -> dict[int, int]:
+        found: dict[int, int] = {}
         for number, op in enumerate(self.ops):
-            if isinstance(op, MapUpdate) and op.initial and op.map.op == self.maps[slot].op:
-                return number
-        return None
+            if isinstance(op, MapUpdate) and op.initial:
+                found.setdefault(op.map.op, number)
+        return found
+
+    def user(self, find: BtfFind | KsymFind) -> Op | None:
+        """The first operation that takes what `find`, an operation of this trace, found."""
+        return self._users.get(id(find))
+
+    @cached_property
+    def _users(self) -> dict[int, Op]:
+        found: dict[int, Op] = {}
+        for op in self.ops:
+            for number in _finds(op):
+                found.setdefault(id(self.ops[number]), op)
+        return found
 
     @property
     def btf(self) -> bytes | None:

@@ -28,6 +28,27 @@ from tests.vm.test_features import CONGESTION_CONTROL
 _TOTAL = 1800  # seconds
 
 
+# What outlives a process that is killed.
+KILLED = (
+    ("*link*: by a link of bpf(2)", "is detached, unless the link is pinned"),
+    ("perf_event, usdt", "is detached"),
+    (
+        "tc by clsact, also `tc` and `tc/*` before Linux 6.6",
+        "stays, with the qdisc: `tc qdisc del dev DEV clsact` removes it, and all its filters",
+    ),
+    ("socket, sk_reuseport", "stays as long as another process has the socket"),
+    (
+        r"sk_skb/\*, sk_msg, where it is no link",
+        "stays as long as the sockmap, which may be pinned",
+    ),
+    ("struct_ops of `.struct_ops.link`", "are unregistered, unless the link is pinned"),
+    (
+        "struct_ops of `.struct_ops`",
+        "stay registered: `bpftool struct_ops unregister id ID`",
+    ),
+)
+
+
 class Column(NamedTuple):
     """A kernel, and what became of each case there."""
 
@@ -121,6 +142,13 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     for name in columns[0].others:
         worked = ("link" if column.others[name] else "no: locked down" for column in columns)
         yield f"| {name} | {' | '.join(worked)} |"
+    yield ""
+    yield "What of them outlives a process that is killed:"
+    yield ""
+    yield "| attached | when the process is killed |"
+    yield "|---|---|"
+    for attached, what in KILLED:
+        yield f"| {attached} | {what} |"
     yield ""
     yield (
         "The class of a program follows from its section's name (`lskel.runtime.attach.kinds`); "

@@ -91,7 +91,7 @@ class BtfBuilder:
             return self.base._offsets[text]
         if text not in self._offsets:
             self._offsets[text] = self.strings_end
-            self.strings += text.encode() + b"\0"
+            self.strings += text.encode(errors="surrogateescape") + b"\0"
         return self._offsets[text]
 
     def add(

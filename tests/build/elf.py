@@ -219,7 +219,7 @@ class _Strings:
         """Where `text` begins; it is added at the first call."""
         if text not in self._offsets:
             self._offsets[text] = len(self.data)
-            self.data += text.encode() + b"\0"
+            self.data += text.encode(errors="surrogateescape") + b"\0"
         return self._offsets[text]
 
 

@@ -106,7 +106,7 @@ def test_gen_errors(tmp_path: Path) -> None:
     text.write_text("int main;")
     for source, message in (
         (text, f"lskel: {text}: not an ELF file"),
-        (tmp_path, f"lskel: {tmp_path}: Is a directory"),
+        (tmp_path, f"lskel: {tmp_path}: this is a directory, not a file"),
         (tmp_path / "none.o", f"lskel: {tmp_path / 'none.o'}: No such file or directory"),
         (sys.executable, "not a relocatable object"),
     ):

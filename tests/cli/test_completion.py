@@ -133,3 +133,67 @@ def test_all_examples_are_offered_as_files() -> None:
         check=True,
     ).stdout
     assert out == f"file\t{EXAMPLES}/\t\n"
+
+
+HOSTILE = ROOT / "tests" / "hostile" / "inputs" / "inj-completion.bpf.o"
+_PAYLOAD = b"pr$(touch /scratchxx/comp/PWNED)________"
+# Names of a program that no shell may get, and one that it may.
+NO_WORDS = (
+    "a$(b)",
+    "a`b`",
+    "a;b",
+    "a b",
+    "a'b",
+    'a"b',
+    "a\\b",
+    "a\nb",
+    "a&b",
+    "a*",
+    "~a",
+    "-a",
+    "#a",
+)
+
+
+def named(name: bytes) -> bytes:
+    """The object with another name for its program."""
+    data = HOSTILE.read_bytes()
+    assert data.count(_PAYLOAD) > 0
+    return data.replace(_PAYLOAD, name.ljust(len(_PAYLOAD), b"_"))
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell.name)
+def test_names_run_nothing(shell: Shell, desk: Path) -> None:
+    payload = b"pr$(touch${IFS}run)"
+    (desk / "bad.o").write_bytes(named(payload))
+    (desk / "worse.o").write_bytes(HOSTILE.read_bytes())
+    for name in ("bad.o", "worse.o"):
+        line = f"lskel disasm {name} --program \tpr\tx"
+        (typed,) = type_lines(shell, setup_of(shell), [line], BIN, desk)
+        assert typed.words == ["lskel", "disasm", name, "--program", "prx"]
+        assert "touch" not in typed.shown
+    assert not (desk / "run").exists()
+
+
+def test_fish_gets_no_such_names(desk: Path) -> None:
+    (desk / "bad.o").write_bytes(HOSTILE.read_bytes())
+    assert fish("lskel disasm bad.o --program ", desk) == {}
+
+
+def offered(source: Path) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "lskel"],
+        env={**os.environ, "_LSKEL_COMPLETE": f"lskel disasm {source} --program "},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_names_that_are_no_words_are_not_offered(tmp_path: Path) -> None:
+    source = tmp_path / "x.o"
+    source.write_bytes(named("größe".encode()))
+    assert offered(source).startswith("plain\tgröße___")
+    for name in NO_WORDS:
+        source.write_bytes(named(name.encode()))
+        assert offered(source) == "", name

@@ -364,7 +364,7 @@ def test_pin_root(capsys: pytest.CaptureFixture[str], tmp_path: Path, bpffs: Pat
         assert (bpffs / "shared").exists()
     assert ids[0] == ids[1]
     error = fails(capsys, "load", path, "--pin-root", bpffs, "--replay", "simulator")
-    assert error == "the simulator has no pins (leave out --pin and --pin-root)"
+    assert error == "the simulator has no pins (leave out --pin, --pin-root and --trust-pins)"
 
 
 def test_headers_take_no_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

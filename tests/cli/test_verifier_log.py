@@ -9,10 +9,10 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import pytest
 
 from lskel.cli.failures import Failures, LogFile
+from lskel.cli.terminal import show_error
 from lskel.errors import ReplayError
 from lskel.trace import BtfLoad
 from lskel.verifier.logs import find_logs
@@ -42,7 +42,7 @@ def test_text() -> None:
     assert LOG.read_text() in out
 
 
-def test_nothing_moves_the_terminal(tmp_path: Path) -> None:
+def test_nothing_moves_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Objects put source lines into logs; a file gets them as they are."""
     title = "\x1b]0;pwn\x07"
     log = tmp_path / "log"
@@ -53,7 +53,9 @@ def test_nothing_moves_the_terminal(tmp_path: Path) -> None:
     error = ReplayError("refused", errno=13, op=BROKEN.loader().trace.programs[0].op, log=lines)
     copy = tmp_path / "copy"
     failures = Failures(True, LogFile(str(copy)))
-    told = click.unstyle("\n".join(failures.details(BROKEN.loader(), error)))
+    error.details = tuple(failures.details(BROKEN.loader(), error))
+    show_error(error)
+    told = capsys.readouterr().err
     assert title in copy.read_text()
     assert r"\x1b]0;pwn\x07" in told and "\x1b" not in told and "\x07" not in told
 
@@ -132,7 +134,7 @@ def test_broken_btf() -> None:
     for given, place in ((loader, ":19:8, "), (damaged, ":19, ")):
         with pytest.raises(ReplayError) as caught, Failures(False, None).explained(given):
             raise ReplayError("refused", errno=13, op=given.trace.programs[0].op, log=log.lines)
-        assert f"null_check_map.c{place}program count" in click.unstyle(caught.value.details[1])
+        assert f"null_check_map.c{place}program count" in caught.value.details[1]
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])

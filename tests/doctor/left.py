@@ -1,13 +1,16 @@
-"""That nothing is left behind: all that a machine shows of BPF, of cgroups and of mounts."""
+"""That nothing is left behind: what a machine shows of BPF, cgroups, mounts, tc and tracefs."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from lskel.doctor.places import cgroup_root
+from lskel.runtime.attach.tracefs import ROOTS
 from lskel.runtime.objects import Kind, ids
 from tests.conftest import open_fds
 
@@ -28,6 +31,10 @@ def state() -> State:
     found["cgroups"] = frozenset(Path(root).glob("lskel-doctor-*") if root else ())
     control = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
     found["congestion control"] = frozenset(control)
+    found["probes"] = frozenset(_lines("kprobe_events", "uprobe_events"))
+    if tc := shutil.which("tc"):
+        shown = subprocess.run([tc, "qdisc", "show"], capture_output=True, text=True, check=True)
+        found["qdiscs"] = frozenset(shown.stdout.splitlines())
     found["pins"] = frozenset(Path("/sys/fs/bpf").glob("lskel_doctor_*"))
     found["children"] = frozenset(
         Path("/proc/thread-self/children").read_text().split()
@@ -35,6 +42,12 @@ def state() -> State:
         else ()
     )
     return found
+
+
+def _lines(*files: str) -> list[str]:
+    """Of files of tracefs, where they are."""
+    paths = [Path(root) / file for root in ROOTS for file in files]
+    return [line for path in paths if path.exists() for line in path.read_text().splitlines()]
 
 
 @contextlib.contextmanager

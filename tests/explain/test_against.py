@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from lskel.describe.regions import contents
-from lskel.explain import against as comparing
 from lskel.explain.build import Given, Header, Request, explain
 from lskel.explain.report import Against, Report
 from lskel.loader.header import parse_header
 from lskel.loader.model import Form
+from lskel.replay import align as aligning
 from lskel.replay.compare import differences
 from lskel.replay.simulator.run import run as replay
 from tests.conftest import Run
@@ -154,7 +154,7 @@ def test_what_cannot_be_generated_has_no_calls() -> None:
 
 
 def test_long_programs_are_compared_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "MAX_ROWS", 100)
+    monkeypatch.setattr(aligning, "MAX_ITEMS", 100)
 
     def text(step: int) -> str:
         lines = "\n".join(f"x = x * {n * step + 3} + ctx[{n % 8}];" for n in range(300))

@@ -114,7 +114,10 @@ def test_what_cannot_be_generated_is_a_page_all_the_same(tmp_path: Path) -> None
         (["nope.o"], "nope.o: No such file"),
         ([example("hello"), "-o", "no/such/place.html"], "no/such/place.html: cannot be written"),
         ([example("hello"), "-o", example("hello")], "would overwrite"),
-        ([example("hello"), "--pin-root", "x"], "--pin-root has no meaning without --measure"),
+        (
+            [example("hello"), "--pin-root", "x"],
+            "--pin-root and --trust-pins have no meaning without --measure",
+        ),
         ([example("hello"), "--against", "nope.o"], "nope.o: No such file"),
         ([example("hello"), "--set", "bss.nope=1"], "nope"),
     ],

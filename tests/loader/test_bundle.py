@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -56,13 +60,15 @@ def test_damage(data: st.DataObject) -> None:
         assert "\n" not in str(error)
 
 
-def rewritten(tmp_path: Path, change: object) -> bytes:
+def rewritten(tmp_path: Path, change: object, blob: bytes | None = None) -> bytes:
+    """The bundle with another description, an object or its text, and perhaps another blob."""
+    description = change if isinstance(change, bytes) else json.dumps(change).encode()
+    changes = {"lskel.json": description} | ({} if blob is None else {"blob.bin": blob})
     source, target = tmp_path / "a.zip", tmp_path / "b.zip"
     source.write_bytes(BUNDLE)
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
-            content = old.read(name)
-            new.writestr(name, json.dumps(change) if name == "lskel.json" else content)
+            new.writestr(name, changes.get(name, old.read(name)), zipfile.ZIP_DEFLATED)
     return target.read_bytes()
 
 
@@ -70,8 +76,7 @@ def rewritten(tmp_path: Path, change: object) -> bytes:
 @settings(max_examples=300, deadline=None)
 def test_wrong_descriptions(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     tmp_path = tmp_path_factory.mktemp("bundle")
-    with zipfile.ZipFile(_file(tmp_path)) as archive:
-        description = json.loads(archive.read("lskel.json"))
+    description = described(tmp_path)
     # Walk to some place in the description and put something else there.
     place = description
     while True:
@@ -96,6 +101,117 @@ def _file(tmp_path: Path) -> Path:
     path = tmp_path / "x.lskel"
     path.write_bytes(BUNDLE)
     return path
+
+
+def described(tmp_path: Path) -> Any:
+    with zipfile.ZipFile(_file(tmp_path)) as archive:
+        return json.loads(archive.read("lskel.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("[" + "[]," * 200_000 + "[]]", "400002 values are more than 262144"),
+        ('{"a":' + "9" * 100_000 + "}", "99999.* is not an integer of 64 bits"),
+        ('{"a":1e999}', "'1e999' is not an integer"),
+        ('{"a":NaN}', "'NaN' is not an integer"),
+        ("\udcff", "can't decode byte"),
+    ],
+    ids=["deep", "wide", "digits", "float", "nan", "not UTF-8"],
+)
+def test_json_that_costs_too_much(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(lskel.LskelError, match=message):
+        load(rewritten(tmp_path, text.encode("utf-8", "surrogateescape")))
+
+
+def _changed(tmp_path: Path, change: Callable[[Any], None]) -> bytes:
+    description = described(tmp_path)
+    change(description)
+    return rewritten(tmp_path, description)
+
+
+def _op(description: Any, kind: str) -> Any:
+    return next(op for op in description["ops"] if op["op"] == kind)
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 32, 1 << 64, True, "1", None])
+@pytest.mark.parametrize("field", ["max_entries", "key_size", "flags", "type"])
+def test_numbers_fit_their_fields(tmp_path: Path, field: str, value: object) -> None:
+    content = _changed(tmp_path, lambda d: _op(d, "MapCreate").update({field: value}))
+    with pytest.raises(lskel.BadBundle, match=f"MapCreate: {field}: "):
+        load(content)
+
+
+def test_wider_fields_take_wider_numbers(tmp_path: Path) -> None:
+    content = _changed(tmp_path, lambda d: _op(d, "MapCreate").update(map_extra=(1 << 64) - 1))
+    assert load(content).trace.map_create(0).map_extra == (1 << 64) - 1
+
+
+@pytest.mark.parametrize("op", [-2, 10_000, 1 << 64])
+def test_regions_are_of_operations(tmp_path: Path, op: int) -> None:
+    content = _changed(tmp_path, lambda d: d["regions"].append([0, 4, "data", op, ""]))
+    with pytest.raises(lskel.BadBundle, match=f"region .*: {op} is not a number below"):
+        load(content)
+
+
+def test_bytes_that_are_used_often(tmp_path: Path) -> None:
+    """Regions and references are small in the description, and large in memory."""
+    blob = bytes(64 << 20)
+    description = described(tmp_path)
+    big = [0, 64 << 20]
+    regions = {**description, "regions": [[*big, "data", -1, ""]] * 5}
+    references = {**description, "arenas": [{"slot": 0, "initial": {"blob": big}}] * 5}
+    for change, what in ((regions, "of regions"), (references, "that are referred to")):
+        with pytest.raises(lskel.LimitExceeded, match=rf"\d+ bytes {what}"):
+            load(rewritten(tmp_path, change, blob=blob))
+
+
+def test_long_texts(tmp_path: Path) -> None:
+    content = _changed(tmp_path, lambda d: d.update(name="x" * ((1 << 17) + 1)))
+    with pytest.raises(lskel.LimitExceeded, match="131073 characters in one text"):
+        load(content)
+
+
+TEXTS = st.one_of(st.text(max_size=4), st.sampled_from(["\ud800", "a\nb", "x" * (1 << 18)]))
+NUMBERS = st.one_of(st.integers(0, 1 << 33), st.integers(-2, 1 << 65))
+
+
+@given(TEXTS, TEXTS, NUMBERS, NUMBERS, NUMBERS)
+@settings(max_examples=300, deadline=None)
+def test_what_is_written_can_be_read(
+    name: str, section: str, entries: int, extra: int, status: int
+) -> None:
+    """Whatever a loader says: it is refused before it is written, or read as it was."""
+    loader = load(BUNDLE)
+    trace = loader.trace
+    ops = list(trace.ops)
+    made = trace.maps[0]
+    ops[made.op] = replace(trace.map_create(0), name=name, max_entries=entries, map_extra=extra)
+    maps = (made._replace(section=section), *trace.maps[1:])
+    changed = replace(
+        loader, status=status, trace=replace(trace, name=name, ops=tuple(ops), maps=maps)
+    )
+    try:
+        written = dump(changed)
+    except lskel.LskelError as error:
+        assert str(error).startswith("no bundle can hold this: ")
+    else:
+        assert load(written) == changed
+
+
+def test_file_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"n\xff\xe9\x1b.bpf.o")
+    path.write_bytes(example("syscount").read_bytes())
+    loader = lskel.generate(lskel.open_object(path))
+    assert load(dump(loader)) == loader
+    done = subprocess.run(
+        [sys.executable, "-m", "lskel", "gen", path, "-o", tmp_path / "x.lskel"],
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert load(tmp_path / "x.lskel") == loader
 
 
 def test_later_version(tmp_path: Path) -> None:

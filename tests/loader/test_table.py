@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -145,11 +146,11 @@ def test_kernels_without_bpf_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before 5.17 the kernel refuses the walker; the same trace is unrolled then."""
     tried: list[bool] = []
 
-    def old(insns: bytes, blob: bytes, ctx: bytearray, btf: bytes, info: bytes) -> object:
+    def old(insns: bytes, blob: bytes, ctx: bytearray, btf: bytes, *rest: Any) -> object:
         tried.append(bool(btf))
         if btf:
             raise BpfError(Cmd.PROG_LOAD, errno.EINVAL)
-        return run_loader(insns, blob, ctx)
+        return run_loader(insns, blob, ctx, btf, *rest)
 
     monkeypatch.setattr("lskel.replay.kernel.run_loader", old)
     with kernel.run(table(TEXT)) as loaded:

@@ -192,7 +192,7 @@ def test_no_place_for_pins(load: Load, bpffs: Path, tmp_path: Path) -> None:
             load(loader_of(BAD), Options(pin_root=root))
     assert list(tmp_path.iterdir()) == [bpffs]
     with pytest.raises(UsageError, match=r"new.one: no place for pins: .* have no dots"):
-        load(loader_of(BAD), Options(pin_root=bpffs / "top" / "new.one"))
+        load(loader_of(), Options(pin_root=bpffs / "top" / "new.one"))
     assert not names(bpffs)
     # Without maps to pin it does not matter.
     load(loader_of("int x;" + 'SEC("socket") int p(void *c) { return x; }'), Options(pin_root=root))
@@ -243,7 +243,7 @@ def test_pinning_everything_where_some_maps_are_already(bpffs: Path) -> None:
 
 
 def test_no_permission(bpffs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, **_: object) -> None:
         raise BpfError(7, 1)
 
     monkeypatch.setattr(pins, "obj_get", refuse)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from lskel.bpf.enums import MapType, ProgType
+from lskel.errors import Closed
 from lskel.runtime import fence, ringbuf
 from lskel.runtime.objects import Fd
 from lskel.runtime.ringbuf import RingBuffer
@@ -299,7 +300,7 @@ def test_closing_twice() -> None:
         kernel.put(b"unread")
         ring.close()
         ring.close()
-        with pytest.raises(ValueError, match="released"):
+        with pytest.raises(Closed, match="the ring buffer is closed"):
             list(ring.consume())
-        with pytest.raises(ValueError, match="closed"):
+        with pytest.raises(Closed, match="closed"):
             ring.poll(0)

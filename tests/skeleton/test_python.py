@@ -22,7 +22,7 @@ import pytest
 import lskel
 from lskel.errors import NotFound, ReplayError, UsageError
 from lskel.runtime.objects import Fd, map_info, prog_info
-from lskel.skeleton import embed
+from lskel.skeleton import python_source
 from lskel.skeleton.python import generate_python
 from tests.build.clang import EXAMPLES, example
 from tests.conftest import Run
@@ -80,7 +80,7 @@ def test_the_embedded_runtime_is_the_runtime(form: str) -> None:
 
 def test_all_modules_that_may_be_embedded_can_be() -> None:
     for path in sorted((ROOT / "runtime").rglob("*.py")):
-        assert embed.QUOTES not in path.read_text(), path
+        assert python_source.QUOTES not in path.read_text(), path
 
 
 DEAR = {"asyncio", "dataclasses", "inspect", "json", "pathlib", "re", "socket", "typing"}
@@ -644,3 +644,10 @@ def test_examples_are_checked(tmp_path: Path) -> None:
 def test_the_module_says_what_it_is() -> None:
     module = module_of(compiled(DATA))
     assert module.__doc__ is not None and "raw_tp/sys_enter" in module.__doc__
+
+
+def test_what_has_no_loader_cannot_be_loaded() -> None:
+    skel = skeleton_class(compiled('SEC("?no such") int p(void *c) { return 0; }'))()
+    with pytest.raises(UsageError, match="'p' cannot be loaded: no loader was generated for it"):
+        skel.progs.p.autoload = True
+    skel.progs.p.autoload = False

@@ -27,7 +27,9 @@ from lskel.replay import kernel
 from lskel.runtime import values
 from lskel.runtime.elements import lookup, update
 from lskel.skeleton import python_types
+from lskel.skeleton.python_source import identifier
 from lskel.skeleton.python_types import TypeWriter
+from lskel.skeleton.source import source
 from tests import corpus
 from tests.btf.samples import everything
 from tests.build.btf import BtfBuilder
@@ -358,9 +360,11 @@ def test_names_and_annotations() -> None:
 def test_taken_names_are_all_that_classes_have() -> None:
     names = {name for cls in (values.Struct, values.Union) for name in (*dir(cls), *dir(type(cls)))}
     for name in names | {"_fields_", "_anonymous_"}:
-        assert python_types._member_name(name) not in names, name
+        assert identifier(name, python_types._MEMBERS_TAKEN) not in names, name
     labels = {*dir(int), *dir(IntEnum), "name", "value", "mro", *keyword.kwlist}
-    namespace = {python_types._label(name): n for n, name in enumerate(sorted(labels))}
+    namespace = {
+        python_types._label(name, source("made")): n for n, name in enumerate(sorted(labels))
+    }
     made = IntEnum("made", namespace)  # type: ignore[misc]
     assert len(made) == len(labels)
     assert not labels & namespace.keys()

@@ -83,7 +83,9 @@ def test_loaders(machine: Machine, report: dict[str, Any]) -> None:
     loaders = {name: found[name] for name in found if name.startswith("loader.")}
     assert loaders.pop("loader.form") is None  # a fact
     assert set(loaders.values()) == {"yes"}
-    assert kinds(report)["struct_ops"] == "yes"
+    # By a link only, which Linux 6.4 has first.
+    newer_links = not machine.release.startswith("6.1.")
+    assert kinds(report)["struct_ops"] == ("yes" if newer_links else "unknown")
     assert kinds(report)["fentry"] == "yes"  # which the host may refuse
     # Linux 6.2 and 6.9.
     newer = "yes" if machine.release.startswith("6.12") else "no"

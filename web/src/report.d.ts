@@ -6,6 +6,9 @@ export type Hex = string;
 /**
  * Everything. `problem` says why there is no loader: `blob`, `loader` are None then.
  *
+ * Or it says that the bytes of a bundle are not what its description generates; where they do
+ * something else, only what they are and the calls that they make in the simulator is here.
+ *
  * What an object consists of (`maps`, `programs`, `listings`, `externs`, `inputs`, `sections`) is
  * there all the same. A loader has no `sections`. `listings` are in the order of `programs`.
  */

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lskel.errors import BadInput
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lskel.bpf.layouts import Layout
@@ -23,7 +25,7 @@ def encode(layout: Layout, size: int, order: ByteOrder, /, **fields: Value) -> b
     """An attr of `size` bytes, zero but for `fields` (integers, or bytes for arrays).
 
     Negative integers become two's complement; byte strings are padded with zeros.
-    ValueError where a value does not fit its field, or a field lies beyond `size`.
+    BadInput where a value does not fit its field, or a field lies beyond `size`.
     """
     attr = bytearray(size)
     for name, value in fields.items():
@@ -35,13 +37,13 @@ def store(attr: bytearray, layout: Layout, field: str, value: Value, order: Byte
     """Write one field in place."""
     offset, size = layout[field]
     if offset + size > len(attr):
-        raise ValueError(f"field {field} lies beyond an attr of {len(attr)} bytes")
+        raise BadInput(f"field {field} lies beyond an attr of {len(attr)} bytes")
     if isinstance(value, int):
         if not -(1 << 8 * size - 1) <= value < 1 << 8 * size:
-            raise ValueError(f"{value} does not fit the {size} bytes of field {field}")
+            raise BadInput(f"{value} does not fit the {size} bytes of field {field}")
         value = (value & ((1 << 8 * size) - 1)).to_bytes(size, order)
     elif len(value) > size:
-        raise ValueError(f"{len(value)} bytes do not fit the {size} of field {field}")
+        raise BadInput(f"{len(value)} bytes do not fit the {size} of field {field}")
     attr[offset : offset + len(value)] = value
 
 

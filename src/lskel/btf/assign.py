@@ -68,24 +68,32 @@ def _member(btf: Btf, place: Place, name: str) -> Place:
     found = btf[btf.resolve(place.type)]
     if not isinstance(found, t.Composite):
         raise UsageError(f"'{name}' is asked of what is no struct or union")
-    inside = _find_member(btf, found, name)
+    inside = _find_member(btf, place.type, name)
     if inside is None:
         known = ", ".join(member.name for member in found.members if member.name)
         raise NotFound(f"there is no member '{name}'", hint=f"there is: {known}")
     return inside._replace(bit=place.bit + inside.bit)
 
 
-def _find_member(btf: Btf, found: t.Composite, name: str) -> Place | None:
-    for member in found.members:
-        behind = btf[btf.resolve(member.type)]
-        if member.name == name:
-            bits = bitfield(btf, member)
-            start, width = bits or (member.bit_offset, 8 * btf.size_of(member.type))
-            return Place(start, width, member.type)
-        if not member.name and isinstance(behind, t.Composite):
-            inside = _find_member(btf, behind, name)
-            if inside is not None:
-                return inside._replace(bit=inside.bit + member.bit_offset)
+def _find_member(btf: Btf, type_id: TypeId, name: str) -> Place | None:
+    """The first member of a name, also of anonymous structs within, each type searched once."""
+    pending, seen = [(type_id, 0)], set[TypeId]()
+    while pending:
+        type_id, start = pending.pop()
+        type_id = btf.resolve(type_id)
+        found = btf[type_id]
+        if not isinstance(found, t.Composite) or type_id in seen:
+            continue
+        seen.add(type_id)
+        inside = []
+        for member in found.members:
+            if not member.name:
+                inside.append((member.type, start + member.bit_offset))
+            elif member.name == name:
+                bits = bitfield(btf, member)
+                place, width = bits or (member.bit_offset, 8 * btf.size_of(member.type))
+                return Place(start + place, width, member.type)
+        pending += reversed(inside)
     return None
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lskel.btf import types as t
 from lskel.btf.types import Kind, Type, TypeId
-from lskel.cursor import ByteOrder, Strings, mark
+from lskel.cursor import MAX_NAME, ByteOrder, Strings, mark
 from lskel.errors import BadObject, NotFound
 
 MAGIC = 0xEB9F
@@ -89,7 +89,9 @@ class Btf:
         self._offsets = self._index()
         self.end_id: int = self.first_id + len(self._offsets)
         self._cache: dict[int, Type] = {}
-        self._strings = Strings(raw[self.str_start : self.str_end], "BTF: the string section")
+        strings = raw[self.str_start : self.str_end]
+        self._strings = Strings(strings, "BTF: the string section")
+        self._short_strings = Strings(strings, "BTF: the string section", MAX_NAME)
 
     def _index(self) -> list[int]:
         raw, end = self.raw, self.type_end
@@ -148,12 +150,18 @@ class Btf:
             return self.base.string(offset)
         return self._strings[offset - self._str_base]
 
+    def name(self, offset: int) -> str:
+        """Like `string`, for names of types and their parts, of which there may be many."""
+        if offset < self._str_base and self.base is not None:
+            return self.base.name(offset)
+        return self._short_strings[offset - self._str_base]
+
     def _decode(self, type_id: TypeId) -> Type:
         raw = self.raw
         offset = self.offset_of(type_id)
         name_off, info, size_or_type = struct.unpack_from(self._mark + "III", raw, offset)
         try:
-            name = self.string(name_off)
+            name = self.name(name_off)
             return _DECODERS[info >> 24 & 0x1F](self, name, info, size_or_type, offset + 12)
         except BadObject as error:
             error.places.insert(0, f"BTF: type [{type_id}]")
@@ -202,6 +210,17 @@ class Btf:
         """The type behind modifiers and typedefs."""
         return self._skip(type_id, (*t.MODIFIERS, t.Typedef))
 
+    def element(self, type_id: TypeId) -> TypeId:
+        """The type behind modifiers, typedefs, and the dimensions of an array."""
+        start = type_id
+        for _ in range(MAX_DEPTH):
+            type_id = self.resolve(type_id)
+            found = self[type_id]
+            if not isinstance(found, t.Array):
+                return type_id
+            type_id = found.type
+        raise BadObject(f"BTF: type [{start}] is an array of more than {MAX_DEPTH} dimensions")
+
     def _skip(self, type_id: TypeId, classes: tuple[type[t.Ref], ...]) -> TypeId:
         start = type_id
         for _ in range(MAX_DEPTH):
@@ -237,7 +256,7 @@ class Btf:
         """All string offsets that read as `name`: it may also be the end of a longer string."""
         if self.base is not None:
             yield from self.base._spellings(name)
-        needle = name.encode() + b"\0"
+        needle = name.encode("utf-8", "backslashreplace") + b"\0"
         at = self.raw.find(needle, self.str_start, self.str_end)
         while at >= 0:
             yield at - self.str_start + self._str_base
@@ -268,7 +287,7 @@ def _members(btf: Btf, info: int, at: int) -> tuple[t.Member, ...]:
     bitfields = info >> 31
     return tuple(
         t.Member(
-            btf.string(name_off),
+            btf.name(name_off),
             TypeId(type_id),
             offset & 0xFFFFFF if bitfields else offset,
             offset >> 24 if bitfields else 0,
@@ -288,20 +307,20 @@ def _union(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
 def _enum(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
     signed = bool(info >> 31)
     records = btf._tail("Ii" if signed else "II", at, info & 0xFFFF)
-    return t.Enum(name, size, signed, tuple((btf.string(off), value) for off, value in records))
+    return t.Enum(name, size, signed, tuple((btf.name(off), value) for off, value in records))
 
 
 def _enum64(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
     signed = bool(info >> 31)
     values = []
     for name_off, low, high in btf._tail("IIi" if signed else "III", at, info & 0xFFFF):
-        values.append((btf.string(name_off), high << 32 | low))
+        values.append((btf.name(name_off), high << 32 | low))
     return t.Enum64(name, size, signed, tuple(values))
 
 
 def _func_proto(btf: Btf, name: str, info: int, returns: int, at: int) -> Type:
     params = tuple(
-        t.Param(btf.string(off), TypeId(kind)) for off, kind in btf._tail("II", at, info & 0xFFFF)
+        t.Param(btf.name(off), TypeId(kind)) for off, kind in btf._tail("II", at, info & 0xFFFF)
     )
     return t.FuncProto(name, TypeId(returns), params)
 

@@ -21,6 +21,7 @@ class BtfEditor:
         self._header = bytearray(btf.raw[: btf.header_size])
         self._types = bytearray(btf.raw[btf.type_start : btf.type_end])
         self._strings = bytearray(btf.raw[btf.str_start : btf.str_end])
+        self._offsets: dict[str, int] = {}
         self._added = 0
         self._dirty = False
 
@@ -66,6 +67,12 @@ class BtfEditor:
         return TypeId(self._btf.end_id + self._added - 1)
 
     def _string(self, text: str) -> int:
+        if text not in self._offsets:
+            self._offsets[text] = self._place(text)
+        return self._offsets[text]
+
+    def _place(self, text: str) -> int:
+        """Where the strings have a text already, or now."""
         wanted = b"\0" + text.encode() + b"\0"
         known = self._strings.find(wanted)
         if known >= 0:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_DEPTH, Btf
 from lskel.btf.types import TypeId
-from lskel.errors import BadObject
+from lskel.errors import BadObject, LskelError
 
 MAX_ALIGN = 16
 
@@ -52,24 +52,34 @@ def bitfield(btf: Btf, member: t.Member) -> Bits | None:
 
 
 class Nesting:
-    """Guard of a walk along types: no type is met inside itself, and the walk is not too deep."""
+    """Guard of a walk along types: no type is met inside itself, and the walk is not too deep.
+
+    A type in which the walk failed is not entered again: it fails as it did.
+    """
 
     def __init__(self, limit: int = MAX_DEPTH) -> None:
         self._limit = limit
         self._open: set[tuple[TypeId, bool]] = set()
+        self._failed: dict[tuple[TypeId, bool], LskelError] = {}
 
     @contextmanager
     def inside(self, type_id: TypeId, mark: bool = False) -> Iterator[None]:
         """Enter a type; a walk that may meet one in two ways tells them apart by `mark`."""
-        if (type_id, mark) in self._open:
+        key = (type_id, mark)
+        if key in self._failed:
+            raise self._failed[key].with_traceback(None)
+        if key in self._open:
             raise BadObject(f"BTF: type [{type_id}] contains itself")
         if len(self._open) >= self._limit:
             raise BadObject(f"BTF: type [{type_id}] is nested in more than {self._limit} types")
-        self._open.add((type_id, mark))
+        self._open.add(key)
         try:
             yield
+        except LskelError as error:
+            self._failed[key] = error
+            raise
         finally:
-            self._open.discard((type_id, mark))
+            self._open.discard(key)
 
 
 class Layout:
@@ -82,7 +92,7 @@ class Layout:
 
     def align(self, type_id: TypeId) -> int:
         """Alignment in bytes, as C text has it that knows of no attribute but `packed`."""
-        element = self._element(type_id)
+        element = self._btf.element(type_id)
         if isinstance(self._btf[element], t.Composite):
             return self._composite(element)[0]
         size = self._btf.size_of(element)
@@ -99,15 +109,6 @@ class Layout:
             return round_up(end, 8 if packed else 8 * self.align(member.type))
         unit = 8 * self._btf.size_of(member.type)
         return end if packed or _within(unit, end, bits.width) else round_up(end, unit)
-
-    def _element(self, type_id: TypeId) -> TypeId:
-        for _ in range(MAX_DEPTH):
-            type_id = self._btf.resolve(type_id)
-            found = self._btf[type_id]
-            if not isinstance(found, t.Array):
-                return type_id
-            type_id = found.type
-        raise BadObject(f"BTF: type [{type_id}] is an array of more than {MAX_DEPTH} dimensions")
 
     def _composite(self, type_id: TypeId) -> tuple[int, bool]:
         known = self._known.get(type_id)

@@ -27,20 +27,23 @@ def in_order(btf: Btf, roots: Iterable[TypeId]) -> list[Need]:
     Structs and unions that are only pointed to need no more than a forward declaration. BadObject
     where a type contains itself.
     """
-    walk = _Walk(btf)
+    walk = Walk(btf)
     for root in roots:
-        walk.visit(root, complete=True)
+        walk.visit(root)
     return list(walk.needs)
 
 
-class _Walk:
+class Walk:
+    """A walk from root to root; `needs` is what complete declarations of all of them need."""
+
     def __init__(self, btf: Btf) -> None:
         self.needs: dict[Need, None] = {}
         self._btf = btf
         self._seen: set[Need] = set()
         self._nesting = Nesting(MAX_PATH)
 
-    def visit(self, type_id: TypeId, *, complete: bool) -> None:
+    def visit(self, type_id: TypeId, *, complete: bool = True) -> None:
+        """Go to what the type needs; BadObject where it contains itself."""
         need = Need(type_id, complete)
         if need in self._seen:
             return

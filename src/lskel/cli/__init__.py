@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lskel._version import __version__
-from lskel.cli.common import TYPED, show_error
+from lskel.cli.common import TYPED
 from lskel.cli.status import FAILURES, Status, Terminated, meanings
-from lskel.cli.terminal import colour
-from lskel.errors import LskelError
+from lskel.cli.streams import OutputError, standard_output
+from lskel.cli.terminal import line, note, show_error
+from lskel.errors import LskelError, given_up, printable, remedy
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -35,6 +39,9 @@ COMMANDS = {
     "completion": "Print the script that completes commands in a shell.",
 }
 
+
+# Where this is set, the traceback of an internal error is printed.
+_DEBUG = "LSKEL_DEBUG"
 
 # What it is made with; their versions are told with its own.
 _USES = ("click", "jinja2", "pyelftools", "rich")
@@ -76,12 +83,16 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     from platform import machine, python_version, release, system
 
     uses = ", ".join(f"{name} {version(name)}" for name in _USES)
-    click.echo(f"lskel, version {__version__}")
-    click.echo(f"Python {python_version()} on {system()} {release()} {machine()}; {uses}")
+    line(f"lskel, version {__version__}")
+    line(f"Python {python_version()} on {system()} {release()} {machine()}; {uses}")
     ctx.exit()
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+# What is coloured, and what is taken out, is decided where lines are printed.
+_SETTINGS = {"help_option_names": ["-h", "--help"], "color": True}
+
+
+@click.group(cls=_Commands, context_settings=_SETTINGS)
 @click.option(
     "--version",
     is_flag=True,
@@ -90,10 +101,8 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     callback=_version,
     help="Show the version, and what a report of a bug should say, and exit.",
 )
-@click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli() -> None:
     """Light skeletons for eBPF: turn a BPF object into one loader program, and run it."""
-    ctx.color = colour()
 
 
 def main(args: list[str] | None = None) -> int:
@@ -101,42 +110,77 @@ def main(args: list[str] | None = None) -> int:
     # Importing makes thousands of objects that all stay; looking for garbage among them takes time.
     gc.disable()
     words = sys.argv[1:] if args is None else args
-    failure = FAILURES.get(words[0] if words else "", Status.FAILURE)
-    if sys.stdout is None:  # closed; what writes to this is told so
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    command = words[0] if words else ""
+    failure = FAILURES.get(command, Status.FAILURE)
     try:
-        if (typed := os.environ.get(TYPED)) is not None:
-            from lskel.cli.completion import answer
-
-            answer(cli, typed)
-            return Status.OK
-        # Not by `main` of click: it has exit statuses of its own.
-        with cli.make_context("lskel", list(words)) as ctx:
-            status: Any = cli.invoke(ctx)
-        sys.stdout.flush()
-        return int(status or Status.OK)
-    except LskelError as error:
-        show_error(error)
-        return failure
-    except click.exceptions.Exit as done:  # --help, --version
-        return done.exit_code
+        with standard_output():
+            return _run(words)
     except click.ClickException as error:
-        error.show()
+        _show_usage(error, words)
         return error.exit_code
     except Terminated:
         return Status.TERMINATED
     except KeyboardInterrupt:
         return Status.INTERRUPTED
-    except BrokenPipeError:
-        _close_output()  # whoever read it has gone
-        return Status.BROKEN_PIPE
-    except OSError as error:
-        # Of output alone: what reads inputs and calls the kernel raises LskelError.
-        click.echo(f"lskel: standard output: {error.strerror or 'it is closed'}", err=True)
-        _close_output()
+    except OutputError as error:
+        if error.errno == errno.EPIPE:  # whoever read it has gone
+            return Status.BROKEN_PIPE
+        told = f"lskel: {error}"
+    except LskelError as error:
+        show_error(error)
         return failure
+    except (MemoryError, RecursionError) as error:
+        told = f"lskel: {command}: {given_up(error)}"
+    except OSError as error:
+        told = f"lskel: {_of_system(error, command)}"
+    except Exception as error:  # noqa: BLE001 - a bug
+        told, failure = _bug(error), Status.INTERNAL
+    # Out of reach of the error, which keeps what was being worked on in memory.
+    note(told)
+    return failure
 
 
-def _close_output() -> None:
-    """Keep the interpreter from complaining at exit that it cannot write what is left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _run(words: list[str]) -> int:
+    if (typed := os.environ.get(TYPED)) is not None:
+        from lskel.cli.completion import answer
+
+        answer(cli, typed)
+        return Status.OK
+    try:
+        # Not by `main` of click: it has exit statuses of its own.
+        with cli.make_context("lskel", list(words)) as ctx:
+            status: Any = cli.invoke(ctx)
+    except click.exceptions.Exit as done:  # --help, --version
+        return done.exit_code
+    return int(status or Status.OK)
+
+
+def _show_usage(error: click.ClickException, words: list[str]) -> None:
+    """What click says of a command line; of an empty one, that is the help."""
+    shown = io.StringIO()
+    error.show(shown)
+    text = shown.getvalue()
+    if words:  # the message repeats arguments, whose lines are none of ours
+        text = text.replace(error.message, printable(error.message))
+    for said in text.split("\n")[:-1]:
+        note(said.expandtabs())
+
+
+def _of_system(error: OSError, command: str) -> LskelError:
+    what = error.filename if isinstance(error.filename, str) else command
+    return LskelError(f"{what}: {error.strerror or error}", hint=remedy(error.errno or 0))
+
+
+def _bug(error: Exception) -> str:
+    """What is told of an error that should not be; its traceback, where that is asked for."""
+    if os.environ.get(_DEBUG):
+        import traceback
+
+        for text in "".join(traceback.format_exception(error)).splitlines():
+            note(text)
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    at = f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else ""
+    what = f"{type(error).__name__}{at}: {error}"
+    return f"lskel: internal error: {what} (a bug: report it with the input; {_DEBUG}=1 tells more)"

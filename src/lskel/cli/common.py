@@ -1,8 +1,7 @@
-"""What several commands share: arguments, options of one meaning, output."""
+"""What several commands share: arguments, options of one meaning."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from lskel.cli import offers
-from lskel.cli.terminal import colour
-from lskel.errors import LskelError, UsageError
+from lskel.errors import UsageError
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -78,11 +76,6 @@ def pairs(options: Iterable[str], form: str) -> dict[str, str]:
     return found
 
 
-def show_error(error: LskelError) -> None:
-    """One line on standard error, and those that say more."""
-    click.echo("\n".join([f"lskel: {error}", *error.details]), err=True, color=colour())
-
-
 def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -> None:
     """UsageError where there are options given that name parts of an object, and many objects."""
     given = ", ".join(options)
@@ -96,8 +89,3 @@ def same_file(source: str, output: str) -> bool:
         return Path(source).samefile(output) and Path(output).is_file()
     except OSError:  # one of them does not exist, or is not to be seen; reading or writing says so
         return False
-
-
-def print_json(value: Any) -> None:
-    """JSON for programs, indented for people."""
-    click.echo(json.dumps(value, indent=2))

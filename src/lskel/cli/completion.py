@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lskel.cli.common import TYPED
+from lskel.cli.terminal import fields, line
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -37,7 +38,7 @@ _lskel_completion() {
     local line type value help
     local -a fields plain parts
     for line in "${(@f)$(_LSKEL_COMPLETE="${words[1,CURRENT]}" ${(Q)words[1]} 2>/dev/null)}"; do
-        fields=("${(@s:	:)line}")
+        fields=("${(@ps:\t:)line}")
         type=$fields[1] value=${fields[2]//:/\\:} help=$fields[3]
         case $type in
             file) _files ;;
@@ -90,13 +91,14 @@ def command(shell: str) -> None:
         eval "$(lskel completion zsh)"          # in ~/.zshrc, after compinit
         lskel completion fish | source          # in ~/.config/fish/config.fish
     """
-    click.echo(SCRIPTS[shell].strip())
+    for text in SCRIPTS[shell].strip().splitlines():
+        line(text)
 
 
 def answer(cli: click.Command, typed: str) -> None:
     """Print what could follow a command line, each in a line: type, value, help, by tabs."""
     for item in _items(cli, typed):
-        click.echo(f"{item.type}\t{item.value}\t{item.help or ''}")
+        fields(item.type, item.value, item.help or "")
 
 
 def _items(cli: click.Command, typed: str) -> Iterator[CompletionItem]:

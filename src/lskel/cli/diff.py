@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from lskel.cli import offers
-from lskel.cli.common import json_option, print_json
+from lskel.cli.common import json_option
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import simulation_options
 from lskel.cli.sources import applicable, kind_of, read, simulate
 from lskel.cli.status import DIFFERENT, Status
+from lskel.cli.terminal import line, print_json
 from lskel.replay.compare import describe, differences
 from lskel.replay.options import Options
 
@@ -53,7 +54,7 @@ def command(a: str, b: str, generation: Generation, options: Options, as_json: b
             ]
         )
     elif not found:
-        click.echo(f"the same {len(replays[0].records)} calls")
+        line(f"the same {len(replays[0].records)} calls")
     for difference in () if as_json else found:
-        click.echo(str(difference))
+        line(str(difference))
     return DIFFERENT if found else Status.OK

@@ -8,13 +8,16 @@ import click
 
 from lskel.bpf import insn as i
 from lskel.cli import offers
-from lskel.cli.common import json_option, print_json, source_argument
+from lskel.cli.common import json_option, source_argument
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.sources import open_source, to_loader
+from lskel.cli.terminal import line, print_json
 from lskel.describe.listing import Listing, Row, listing
 from lskel.describe.loader_listing import loader_listing
 from lskel.describe.plain import plain
-from lskel.errors import UsageError, at, printable
+from lskel.errors import UsageError, at
+from lskel.loader.model import Bytes, Loader
+from lskel.tone import Tone, Toned
 
 _NOTES_COLUMN = 40
 
@@ -48,7 +51,9 @@ def command(
     """Show instructions with the names of maps, variables, functions and kernel types.
 
     Programs are shown as they are loaded: linked with their subprograms, before the kernel applies
-    CO-RE relocations. Those that are not loaded by themselves are shown when named by --program.
+    CO-RE relocations. Those that are not loaded by themselves are shown when named by --program. Of
+    a bundle whose bytes are not what its description generates, what they load in the simulator is
+    shown.
 
     \b
     Example:
@@ -68,32 +73,37 @@ def command(
         print_json({"programs": [plain(item) for item in shown]})
         return
     for number, item in enumerate(shown):
-        click.echo("\n".join(_text(item, raw=raw, lines=lines, first=not number)))
+        for text in _text(item, raw=raw, lines=lines, first=not number):
+            line(text)
 
 
 def _programs(source: str, generation: Generation, programs: tuple[str, ...]) -> Iterator[Listing]:
     opened = open_source(source, generation)
     with at(source):
-        yield from listing(opened, programs or None)
+        if isinstance(opened, Loader) and opened.compared is Bytes.DIFFERENT:
+            from lskel.replay.simulator.bare import bare_listing
+
+            yield from bare_listing(opened, programs or None)
+        else:
+            yield from listing(opened, programs or None)
 
 
 def _text(item: Listing, *, raw: bool, lines: bool, first: bool) -> Iterator[str]:
     if not first:
         yield ""
     where = f", section {item.section}" if item.section else ""
-    yield click.style(printable(f"{item.name} ({item.type}{where})"), bold=True)
+    yield Toned((f"{item.name} ({item.type}{where})", Tone.TITLE))
     if item.problem:
-        yield printable(f"; {item.problem}")
+        yield f"; {item.problem}"
     here = None
     for row in item.rows:
         if row.label:
-            yield click.style(f"{printable(row.label)}:", bold=True)
+            yield Toned((f"{row.label}:", Tone.LABEL))
             here = None
         if lines and row.source is not None and (place := row.source[:2]) != here:
-            file, line, _, text = row.source
-            yield click.style(
-                printable(f"; {file}:{line}: {text.expandtabs(1).strip()}".rstrip()), dim=True
-            )
+            file, number, _, text = row.source
+            shown = f"; {file}:{number}: {text.expandtabs(1).strip()}".rstrip()
+            yield Toned((shown, Tone.ASIDE))
             here = place
         yield from _row(row, raw=raw)
 
@@ -103,6 +113,6 @@ def _row(row: Row, *, raw: bool) -> Iterator[str]:
     notes += [f"CO-RE {relo.kind} {relo.target} ({relo.access})" for relo in row.core]
     text = row.text if not notes else f"{row.text:{_NOTES_COLUMN}} ; {'; '.join(notes)}"
     first, *others = (row.raw[at : at + i.SIZE] for at in range(0, len(row.raw), i.SIZE))
-    yield printable(f"{row.insn:4}: {first.hex(' '):23} {text}" if raw else f"{row.insn:4}: {text}")
+    yield f"{row.insn:4}: {first.hex(' '):23} {text}" if raw else f"{row.insn:4}: {text}"
     if raw:
         yield from (f"      {other.hex(' ')}" for other in others)

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import click
 
 from lskel.cli import offers
-from lskel.cli.common import json_option, print_json
+from lskel.cli.common import json_option
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import run_options
 from lskel.cli.sources import to_run
 from lskel.cli.status import Status
-from lskel.cli.terminal import console
+from lskel.cli.terminal import is_terminal, line, print_json, table
 from lskel.doctor import report
 from lskel.doctor.finding import Answer
 from lskel.doctor.object import ObjectReport, examine_object
-from lskel.doctor.shown import MARKS, Table, object_tables, tables
-from lskel.errors import UsageError, printable
+from lskel.doctor.shown import MARKS, Row, Table, object_tables, tables
+from lskel.errors import UsageError
 from lskel.loader.model import Loader
 from lskel.replay.options import DEFAULTS, Options
+from lskel.tone import Tone, Toned
 
 _KERNEL, _DIRECT = "kernel", "direct"
-_COLOURS = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow", None: ""}
+_TONES = {Answer.YES: Tone.SUCCESS, Answer.NO: Tone.MARK, Answer.UNKNOWN: Tone.WARNING}
 
 
 @click.command("doctor")
@@ -79,7 +79,7 @@ def _machine(as_json: bool) -> int:
         print_json(report.as_json(examined))
     else:
         _show(tables(examined))
-        click.echo(str(examined.verdict))
+        line(str(examined.verdict))
     return Status.OK if examined.verdict.runs else Status.FAILURE
 
 
@@ -92,45 +92,38 @@ def _tell(loader: Loader, examined: ObjectReport, failures: Failures, as_json: b
         return
     _show(object_tables(examined))
     for _, error in refused:
-        for line in failures.details(loader, error):
-            click.echo(line)
-        click.echo()
-    click.echo(printable(str(examined)))
+        for text in failures.details(loader, error):
+            line(text)
+        line()
+    line(str(examined))
 
 
 def _show(shown: Iterable[Table]) -> None:
-    show = _show_rich if sys.stdout.isatty() else _show_plain
+    show = _show_rich if is_terminal() else _show_plain
     show(shown)
 
 
 def _show_plain(shown: Iterable[Table]) -> None:
-    for table in shown:
-        click.echo(table.title)
-        width = max((len(row.title) for row in table.rows), default=0)
-        for row in table.rows:
-            line = f"  {MARKS[row.answer]:2}  {row.title:{width}}  {row.said}"
-            click.echo(printable(line.rstrip()))
+    for part in shown:
+        line(part.title)
+        width = max((len(row.title) for row in part.rows), default=0)
+        for row in part.rows:
+            line(f"  {MARKS[row.answer]:2}  {row.title:{width}}  {row.said}".rstrip())
             if row.remedy:
-                click.echo(printable(f"  {'':2}  {'':{width}}  -> {row.remedy}"))
-        click.echo()
+                line(f"  {'':2}  {'':{width}}  -> {row.remedy}")
+        line()
 
 
 def _show_rich(shown: Iterable[Table]) -> None:
-    from rich.table import Table as Grid
-    from rich.text import Text
+    for part in shown:
+        line(Toned((part.title, Tone.TITLE)))
+        table(row for said in part.rows for row in _rich_rows(said))
+        line()
 
-    out = console(sys.stdout)
-    for table in shown:
-        out.print(Text(table.title, style="bold"))
-        grid = Grid.grid(padding=(0, 2, 0, 0))
-        for _ in range(3):
-            grid.add_column(overflow="fold")
-        for row in table.rows:
-            said = Text(printable(row.said))
-            if row.remedy:
-                said.append(f"\n-> {printable(row.remedy)}", style="cyan")
-            mark = Text(f"  {MARKS[row.answer]}", style=_COLOURS[row.answer])
-            # As text, so that nothing in a name is taken for markup.
-            grid.add_row(mark, Text(printable(row.title)), said)
-        out.print(grid)
-        out.print()
+
+def _rich_rows(row: Row) -> Iterator[tuple[str, str, str]]:
+    mark = f"  {MARKS[row.answer]}"
+    tone = None if row.answer is None else _TONES[row.answer]
+    yield Toned((mark, tone)) if tone else mark, row.title, row.said
+    if row.remedy:
+        yield "", "", Toned((f"-> {row.remedy}", Tone.REMEDY))

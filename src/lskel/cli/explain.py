@@ -9,7 +9,7 @@ import click
 from lskel.cli import offers
 from lskel.cli.common import json_option, same_file, source_argument
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import run_options
+from lskel.cli.running import measure_options
 from lskel.cli.sources import (
     STDIN,
     Kind,
@@ -19,6 +19,7 @@ from lskel.cli.sources import (
     open_to_look,
     read,
 )
+from lskel.cli.terminal import note, print_file
 from lskel.errors import UsageError, at
 from lskel.explain.build import Given, Header, Request, explain
 from lskel.explain.page import page, to_json
@@ -48,7 +49,7 @@ from lskel.replay.options import PIN_ROOT, Options
     help="Load for real, call by call, and show how long each took; nothing stays loaded.",
 )
 @generation_options
-@run_options
+@measure_options
 @json_option
 def command(
     source: str,
@@ -79,8 +80,9 @@ def command(
     for name in names:
         if same_file(name, output):
             raise UsageError(f"{output}: would overwrite {name}")
-    if options.pin_root != PIN_ROOT and not measure:
-        raise UsageError("--pin-root has no meaning without --measure", hint="leave it out")
+    if (options.pin_root != PIN_ROOT or options.trust_pins) and not measure:
+        what = "--pin-root and --trust-pins have no meaning without --measure"
+        raise UsageError(what, hint="leave them out")
     files = [(read(name), name) for name in names]
     kinds = [kind_of(data) for data, _ in files]
     inputs = [
@@ -97,11 +99,11 @@ def command(
         report = explain(given, Request(options, measure, *(inputs[1] if against else ())))
     content = f"{to_json(report)}\n".encode() if as_json else page(report)
     if output == STDIN:
-        click.echo(content, nl=False)
+        print_file(content)
     else:
         write_whole(output, content)
         if not is_named:
-            click.echo(f"written to {output}", err=True)
+            note(f"written to {output}")
 
 
 def _given(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from lskel.cli import offers
 from lskel.cli.common import gathered, same_file
-from lskel.errors import ReplayError, UsageError, printable
+from lskel.errors import ReplayError, UsageError
 from lskel.loader.model import Loader
 from lskel.output import write_whole
-
-if TYPE_CHECKING:
-    from lskel.verifier.explanation import Explanation
 
 _MORE = "-v prints them, --log-file FILE writes them to a file"
 
@@ -58,10 +55,11 @@ class Failures(NamedTuple):
     def details(self, loader: Loader, error: ReplayError) -> Iterator[str]:
         """What the log of an error means; the log itself, where that is asked for."""
         from lskel.verifier.explain import explain_failure
+        from lskel.verifier.render import render
 
         explanation = explain_failure(error, loader.trace)
         name = explanation.program
-        yield from explanation_lines(explanation)
+        yield from render(explanation)
         if self.verbose:
             yield from log_lines(name, error.log)
         try:
@@ -98,23 +96,8 @@ failure_options = gathered(
 )
 
 
-def explanation_lines(explanation: Explanation) -> Sequence[str]:
-    """An explanation for a terminal."""
-    from lskel.verifier.render import Tone, render
-
-    styles: dict[Tone, dict[str, Any]] = {
-        Tone.ERROR: {"fg": "red", "bold": True},
-        Tone.TITLE: {"bold": True},
-        Tone.FRAME: {"fg": "blue"},
-        Tone.MARK: {"fg": "red"},
-        Tone.LABEL: {"bold": True},
-        Tone.CODE: {"fg": "green"},
-    }
-    return list(render(explanation, lambda text, tone: click.style(text, **styles[tone])))
-
-
 def log_lines(program: str, lines: Sequence[str]) -> Iterator[str]:
-    """A whole log for a terminal: objects put names and source lines into it."""
+    """A whole log, between marks."""
     from lskel.verifier.logs import marked
 
-    return (printable(line.expandtabs()) for line in marked(program, lines))
+    return (line.expandtabs() for line in marked(program, lines))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +12,16 @@ from typing import Any, NamedTuple
 import click
 
 from lskel.cli import offers
-from lskel.cli.common import json_option, only_for_one, pairs, print_json, same_file
+from lskel.cli.common import json_option, only_for_one, pairs, same_file
 from lskel.cli.generation import Generation, generation_options
+from lskel.cli.running import trust_option
 from lskel.cli.sources import STDIN, generate_source
 from lskel.cli.status import Status
-from lskel.cli.terminal import progress
+from lskel.cli.terminal import note, print_file, print_json, progress
 from lskel.errors import LskelError, UsageError, at
-from lskel.loader.generate import AUTO, generate
+from lskel.loader.generate import AUTO
 from lskel.loader.model import Form, Loader
+from lskel.loader.verify import in_form
 from lskel.output import write_whole
 from lskel.skeleton.generate import (
     FILE_NAMES,
@@ -66,6 +67,7 @@ _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
     help="Python: the type of the events of a ring or perf buffer [default: a struct of the map's "
     "name, or 'event'].",
 )
+@trust_option
 @click.option("--standalone", is_flag=True, help="C: include no header of libbpf.")
 @generation_options
 @json_option
@@ -75,6 +77,7 @@ def command(
     lang: str | None,
     runtime: str,
     event_types: tuple[str, ...],
+    trust_bytes: bool,
     standalone: bool,
     generation: Generation,
     as_json: bool,
@@ -105,6 +108,7 @@ def command(
         embed=runtime == "embed",
         standalone=standalone,
         event_types=pairs(event_types, "MAP=TYPE"),
+        trust_bytes=trust_bytes,
     )
     how = _How(language, options, generation)
     if not into_directory:
@@ -136,9 +140,9 @@ class _How(NamedTuple):
         is_bundle_taken = self.language is not Language.BUNDLE
         generation = self.generation._replace(form=form if isinstance(form, str) else form.value)
         loader = generate_source(source, generation, is_bundle_taken=is_bundle_taken)
-        if form != AUTO and loader.form is not Form(form):  # that of a bundle
-            loader = generate(loader.trace, form)
         with at(source):
+            if form != AUTO:  # that of a bundle may be another
+                loader = in_form(loader, Form(form))
             return loader, render(loader, self.language, self.options)
 
 
@@ -157,7 +161,7 @@ def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, An
 def _one(source: str, output: str, how: _How, as_json: bool) -> int:
     loader, content = how.make(source)
     if output == STDIN:
-        sys.stdout.buffer.write(content)
+        print_file(content)
         return Status.OK
     write_whole(output, content)
     if as_json:
@@ -207,11 +211,11 @@ def _many(objects: tuple[str, ...], directory: Path, how: _How, as_json: bool) -
             (failures if "error" in done else reports).append(done)
             bar.advance()
     for failed in failures:
-        click.echo(f"lskel: {failed['error']}", err=True)
+        note(f"lskel: {failed['error']}")
     if as_json:
         print_json({"generated": reports, "failed": failures})
     else:
-        click.echo(f"{len(reports)} of {len(objects)} objects generated in {directory}", err=True)
+        note(f"{len(reports)} of {len(objects)} objects generated in {directory}")
     return Status.FAILURE if failures else Status.OK
 
 

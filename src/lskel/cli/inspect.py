@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import click
 
-from lskel.cli.common import json_option, print_json, source_argument
+from lskel.cli.common import json_option, source_argument
 from lskel.cli.generation import Generation, object_options
 from lskel.cli.sources import open_source
-from lskel.cli.terminal import console
+from lskel.cli.terminal import is_terminal, line, print_json, table
 from lskel.describe.plain import plain
 from lskel.describe.summary import (
     ExternSummary,
@@ -23,6 +22,7 @@ from lskel.describe.summary import (
     summarize,
 )
 from lskel.errors import at, printable
+from lskel.loader.model import Bytes, Loader
 
 
 @click.command("inspect")
@@ -34,7 +34,8 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
 
     What it asks of the machine that it is loaded on is shown, too: symbols and configuration values
     of the kernel (externs), and numbers that are found out there (inputs). No kernel is asked. Of
-    an object that lskel cannot load, it says why, program by program.
+    an object that lskel cannot load, it says why, program by program. Of a bundle whose bytes are
+    not what its description generates, the calls are shown that the bytes make in the simulator.
 
     \b
     Example:
@@ -44,18 +45,29 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
     opened = open_source(source, generation)
     with at(source):
         summary = summarize(opened)
+    run = None
+    if isinstance(opened, Loader) and opened.compared is Bytes.DIFFERENT:
+        from lskel.replay.simulator.bare import bare_run
+
+        run = bare_run(opened)
     if as_json:
-        print_json(plain(summary))
+        print_json(plain(summary) | ({} if run is None else {"calls": run.as_json()}))
         return
-    show = _show_rich if sys.stdout.isatty() else _show_plain
-    for line in _facts(summary):
-        click.echo(printable(line))
-    show(table for table in _tables(summary) if table.rows)
+    show = _show_rich if is_terminal() else _show_plain
+    for fact in _facts(summary):
+        line(fact)
+    show(shown for shown in _tables(summary) if shown.rows)
+    if run is not None:
+        line()
+        line("Calls of one run in the simulator")
+        for call in run.lines(summary.order):
+            line(call)
     problems = list(_problems(summary))
     if problems:
-        click.echo("\nCannot be loaded")
-    for line in problems:
-        click.echo(f"  {printable(line)}")
+        line()
+        line("Cannot be loaded")
+    for problem in problems:
+        line(f"  {problem}")
 
 
 def _facts(summary: Summary) -> Iterator[str]:
@@ -214,34 +226,20 @@ def _program_notes(program: ProgramSummary) -> Iterator[str]:
 
 
 def _show_plain(tables: Iterable[_Table]) -> None:
-    for table in tables:
-        click.echo(f"\n{table.title}")
-        lines = [tuple(heading.removeprefix("#") for heading in table.headings)]
-        lines += [tuple(map(printable, row)) for row in table.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
+    for shown in tables:
+        line()
+        line(shown.title)
+        rows = [tuple(heading.removeprefix("#") for heading in shown.headings)]
+        rows += [tuple(map(printable, row)) for row in shown.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
             cells = (
                 cell.rjust(width) if heading.startswith("#") else cell.ljust(width)
-                for heading, cell, width in zip(table.headings, line, widths, strict=True)
+                for heading, cell, width in zip(shown.headings, row, widths, strict=True)
             )
-            click.echo(f"  {'  '.join(cells)}".rstrip())
+            line(f"  {'  '.join(cells)}".rstrip())
 
 
 def _show_rich(tables: Iterable[_Table]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    out = console(sys.stdout)
-    for table in tables:
-        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for heading in table.headings:
-            shown.add_column(
-                heading.removeprefix("#"),
-                justify="right" if heading.startswith("#") else "left",
-                overflow="fold",
-            )
-        for row in table.rows:
-            # As text, so that nothing in a name is taken for markup.
-            shown.add_row(*(Text(printable(cell)) for cell in row))
-        out.print(shown)
+    for shown in tables:
+        table(shown.rows, title=shown.title, headings=shown.headings)

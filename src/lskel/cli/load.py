@@ -15,28 +15,33 @@ from lskel.cli import offers
 from lskel.cli.common import (
     json_option,
     only_for_one,
-    print_json,
-    show_error,
     sources_argument,
 )
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, run_options
+from lskel.cli.running import for_one, other_form, run_options
 from lskel.cli.sources import among, default_name, to_run
 from lskel.cli.status import Status
-from lskel.cli.terminal import Progress, progress
+from lskel.cli.terminal import Progress, line, note, print_json, progress, show_error, show_warning
 from lskel.errors import LskelError, UsageError, at
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import PIN_ROOT, Options
 from lskel.replay.pin import pin_all
+from lskel.replay.trust import check_bytes, check_trace
 
 SIMULATOR = "simulator"
 
+
+def _direct(loader: Loader, options: Options) -> Loaded:
+    check_trace(loader)
+    return direct.run(loader.trace, options)
+
+
 _REPLAYS: dict[str, Callable[[Loader, Options], Loaded]] = {
     "kernel": kernel.run,
-    "direct": lambda loader, options: direct.run(loader.trace, options),
+    "direct": _direct,
 }
 
 
@@ -83,8 +88,10 @@ def command(
         lskel load build/*.bpf.o --json
         lskel load probe.lskel --target on_call=do_unlinkat --no-autoload on_return
     """
-    if replay == SIMULATOR and (pin is not None or options.pin_root != PIN_ROOT):
-        raise UsageError("the simulator has no pins", hint="leave out --pin and --pin-root")
+    has_pins = pin is not None or options.pin_root != PIN_ROOT or options.trust_pins
+    if replay == SIMULATOR and has_pins:
+        hint = "leave out --pin, --pin-root and --trust-pins"
+        raise UsageError("the simulator has no pins", hint=hint)
     failures.check_log_file(sources)
     only_for_one("load", [*generation.for_one, *for_one(options)], sources)
     is_one = len(sources) == 1
@@ -111,7 +118,7 @@ def command(
         for report in reports:
             print_json(report)
     elif not is_one:
-        click.echo(f"{len(reports)} of {len(sources)} objects loaded", err=True)
+        note(f"{len(reports)} of {len(sources)} objects loaded")
     return Status.FAILURE if failed else Status.OK
 
 
@@ -137,9 +144,12 @@ class _How(NamedTuple):
             self.failures.explained(loader),
             _REPLAYS[self.replay](loader, options) as loaded,
         ):
-            report = _report(loader, self.replay, loaded)
+            report = _report(self.replay, loaded)
+            if said := other_form(loader, loaded):
+                with self.bar.aside():
+                    show_warning(source, said)
             if (directory := place.directory()) is not None:
-                pin_all(loaded, directory)
+                pin_all(loaded, directory, trust_pins=options.trust_pins)
             return {"object": source, **report}
 
 
@@ -172,6 +182,7 @@ def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
     """What a load would leave, without a kernel; programs have no tags."""
     from lskel.replay.simulator.run import run as simulate
 
+    check_bytes(loader, trust=options.trust_bytes)
     with at(source):
         replayed = simulate(loader, options)
     replayed.check(source)
@@ -197,12 +208,12 @@ def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
     }
 
 
-def _report(loader: Loader, replay: str, loaded: Loaded) -> dict[str, Any]:
-    used = replay == "kernel"
+def _report(replay: str, loaded: Loaded) -> dict[str, Any]:
+    ran = loaded.loader
     return {
-        "form": loader.form.value if used else None,
+        "form": None if ran is None else ran.form.value,
         "replay": replay,
-        "loader": {"insns": len(loader.insns) // 8, "blob": len(loader.blob)} if used else None,
+        "loader": None if ran is None else {"insns": len(ran.insns) // 8, "blob": len(ran.blob)},
         "maps": [
             {"name": m.name, "id": info.id, "type": enum_name(MapType, info.type)}
             for m, info in ((m, m.info()) for m in loaded.maps.values())
@@ -228,12 +239,12 @@ def _print(report: dict[str, Any], place: _Place, prefix: str) -> None:
     )
     if report["replay"] == SIMULATOR:
         how += ", in the simulator"
-    click.echo(f"{prefix}{len(report['maps'])} maps, {len(report['programs'])} programs {how}")
+    line(f"{prefix}{len(report['maps'])} maps, {len(report['programs'])} programs {how}")
     for what in ("map", "program"):
         for item in report[what + "s"]:
             number = f"  id {item['id']}" if item["id"] is not None else ""
             tag = f"  tag {item['tag']}" if item.get("tag") else ""
-            line = f"  {what:8} {item['name']:24} {item['type']:18}{number}{tag}"
-            click.echo(line.rstrip())
+            text = f"  {what:8} {item['name']:24} {item['type']:18}{number}{tag}"
+            line(text.rstrip())
     if place.path is not None:
-        click.echo(f"{prefix}pinned in {place.path}")
+        line(f"{prefix}pinned in {place.path}")

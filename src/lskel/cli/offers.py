@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lskel.errors import printable
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -38,7 +40,7 @@ def names(of: Callable[[Summary], Iterable[str]], *, then: str = "") -> Offer:
 
     def offer(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         summary = _summary(ctx)
-        known = () if summary is None else dict.fromkeys(of(summary))
+        known = () if summary is None else dict.fromkeys(filter(_is_plain, of(summary)))
         kind = PART if then else "plain"
         return [_item(name + then, kind) for name in known if name.startswith(incomplete)]
 
@@ -90,6 +92,13 @@ def types(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
     return [_item(f"{program}={name}") for name in known if name.startswith(begun)]
 
 
+def _is_plain(name: str) -> bool:
+    """Whether no shell takes the name for more than a word. Others are not offered: bash would put
+    them on the command line as they are.
+    """
+    return name.replace(".", "_").isidentifier() and name == printable(name)
+
+
 def _item(value: str, kind: str = "plain") -> CompletionItem:
     from click.shell_completion import CompletionItem
 
@@ -98,14 +107,14 @@ def _item(value: str, kind: str = "plain") -> CompletionItem:
 
 def _summary(ctx: click.Context) -> Summary | None:
     from lskel.cli.generation import Generation
-    from lskel.cli.sources import open_source
+    from lskel.cli.sources import open_silently
     from lskel.describe.summary import summarize
     from lskel.errors import LskelError
 
     for word in _words(ctx):
         if Path(word).is_file():
             try:
-                return summarize(open_source(word, Generation()))
+                return summarize(open_silently(word, Generation()))
             except LskelError:
                 continue  # the command will say so
     return None

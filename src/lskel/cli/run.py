@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -15,13 +14,13 @@ import click
 
 from lskel.btf.value import Value, format_value, to_json
 from lskel.cli import offers
-from lskel.cli.common import json_option, only_for_one, pairs, show_error, sources_argument
+from lskel.cli.common import json_option, only_for_one, pairs, sources_argument
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, run_options
+from lskel.cli.running import for_one, other_form, run_options
 from lskel.cli.sources import among, labels, to_run
 from lskel.cli.status import Status, Terminated
-from lskel.cli.terminal import progress
+from lskel.cli.terminal import line, note, print_json, progress, show_error, show_warning
 from lskel.errors import LskelError, NoPermission
 from lskel.live.attach import Links, attach_all
 from lskel.live.contents import Contents, contents
@@ -115,7 +114,7 @@ def command(
         try:
             running = _load(sources, generation, options, failures, stack, shown=not as_json)
         except NoPermission as error:
-            click.echo(f"lskel: {error}; replaying in the simulator instead", err=True)
+            note(f"lskel: {error}; replaying in the simulator instead")
             _simulate(sources, generation, options, out)
             return Status.OK
         if len(running) < len(sources):
@@ -165,6 +164,9 @@ def _load(
                 loader, chosen = to_run(source, generation, options)
                 with among(source, sources), failures.explained(loader):
                     running.append((stack.enter_context(kernel.run(loader, chosen)), chosen))
+                if said := other_form(loader, running[-1][0]):
+                    with bar.aside():
+                        show_warning(source, said)
             except NoPermission:
                 raise
             except LskelError as error:
@@ -194,35 +196,35 @@ class _Text:
 
     def started(self, number: int, loaded: Loaded, links: Links, buffers: Buffers) -> None:
         prefix = self._prefixes[number]
-        click.echo(f"{prefix}loaded {len(loaded.programs)} programs, {len(loaded.maps)} maps")
+        line(f"{prefix}loaded {len(loaded.programs)} programs, {len(loaded.maps)} maps")
         for item in links.attached:
-            click.echo(f"{prefix}attached {item.program} to {item.target}")
+            line(f"{prefix}attached {item.program} to {item.target}")
         for skipped in links.skipped:
-            click.echo(f"{prefix}not attached {skipped.program}: {skipped.reason}")
+            line(f"{prefix}not attached {skipped.program}: {skipped.reason}")
         if buffers.maps:
-            click.echo(f"{prefix}events from {', '.join(buffers.maps)}; Ctrl-C ends")
+            line(f"{prefix}events from {', '.join(buffers.maps)}; Ctrl-C ends")
 
     def simulated(self, number: int, loader: Loader, replay: Replay) -> None:
         for record in replay.records:
-            for line in lines(record, loader.trace.order):
-                click.echo(f"{self._prefixes[number]}{line}")
+            for text in lines(record, loader.trace.order):
+                line(f"{self._prefixes[number]}{text}")
 
     def event(self, event: Event) -> None:
         text = event.raw.hex(" ") if event.value is None else format_value(event.value)
-        click.echo(f"{self._prefixes[event.source]}{event.map}: {text}")
+        line(f"{self._prefixes[event.source]}{event.map}: {text}")
 
     def finished(self, number: int, maps: list[Contents], lost: Mapping[str, int]) -> None:
         prefix = self._prefixes[number]
         for name, count in lost.items():
             if count:
                 what = f"lost {count} events of {name}, which came faster than they were read"
-                click.echo(f"{prefix}{what}")
+                line(f"{prefix}{what}")
         for shown in maps:
-            click.echo(f"{prefix}map {shown.map}:")
+            line(f"{prefix}map {shown.map}:")
             for key, value in shown.entries:
-                click.echo(f"  {_text(key)}: {_text(value)}")
+                line(f"  {_text(key)}: {_text(value)}")
             if shown.more:
-                click.echo("  ...")
+                line("  ...")
 
 
 class _Json:
@@ -265,7 +267,7 @@ class _Json:
         )
 
     def line(self, number: int, **item: Any) -> None:
-        click.echo(json.dumps({"object": self._labels[number], **item}))
+        print_json({"object": self._labels[number], **item}, indent=None)
 
 
 def _text(value: Value | bytes) -> str:

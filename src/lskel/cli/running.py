@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,10 @@ from lskel.cli import offers
 from lskel.cli.common import gathered, pairs
 from lskel.errors import UsageError, at
 from lskel.replay.options import PIN_ROOT, Options
+
+if TYPE_CHECKING:
+    from lskel.loader.model import Loader
+    from lskel.replay.loaded import Loaded
 
 _KCONFIG = "NAME=VALUE"
 _TARGET = "PROGRAM=TARGET"
@@ -23,6 +28,9 @@ def _options(
     max_entries: tuple[str, ...],
     variables: tuple[str, ...],
     pin_root: Path = PIN_ROOT,
+    *,
+    trust_pins: bool = False,
+    trust_bytes: bool = False,
 ) -> Options:
     with at("--kconfig"):
         values = pairs(kconfig, _KCONFIG)
@@ -34,7 +42,13 @@ def _options(
     with at("--set"):
         initial = pairs(variables, _VARIABLE)
     return Options(
-        kconfig=values, targets=attach, max_entries=sizes, variables=initial, pin_root=pin_root
+        kconfig=values,
+        targets=attach,
+        max_entries=sizes,
+        variables=initial,
+        pin_root=pin_root,
+        trust_pins=trust_pins,
+        trust_bytes=trust_bytes,
     )
 
 
@@ -48,9 +62,18 @@ def for_one(options: Options) -> tuple[str, ...]:
     return tuple(option for option, values in given.items() if values)
 
 
+def other_form(loader: Loader, loaded: Loaded) -> str:
+    """What to say where a loader of another form ran than was asked for; empty for nothing."""
+    if loaded.loader is None or loaded.loader.form is loader.form:
+        return ""
+    return f"this kernel does not take the {loader.form.value} form, so it was unrolled"
+
+
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"'{name}={text}' is not {_MAX_ENTRIES}")
+    if len(text) > len(str(1 << 32)):
+        raise UsageError(f"'{name}={text}': no map has that many entries")
     return int(text)
 
 
@@ -88,16 +111,31 @@ _COMMON = (
         "elements as in C.",
     ),
 )
-_PIN_ROOT = click.option(
-    "--pin-root",
-    type=click.Path(path_type=Path),
-    default=PIN_ROOT,
-    show_default=True,
-    metavar="DIR",
-    shell_complete=offers.directories,
-    help="Where maps are pinned that ask to be pinned by name.",
+_PINS = (
+    click.option(
+        "--pin-root",
+        type=click.Path(path_type=Path),
+        default=PIN_ROOT,
+        show_default=True,
+        metavar="DIR",
+        shell_complete=offers.directories,
+        help="Where maps are pinned that ask to be pinned by name.",
+    ),
+    click.option(
+        "--trust-pins",
+        is_flag=True,
+        help="Use pins, and directories of pins, that other users own or may write to.",
+    ),
+)
+# Also for `gen`, whose skeletons carry the bytes.
+trust_option = click.option(
+    "--trust-bytes",
+    is_flag=True,
+    help="Run the bytes of a bundle though they are not what its description generates.",
 )
 
-# Argument `options`: for a command that simulates, and for one that loads.
+# Argument `options`: for a command that simulates, for one that shows durations, too, and for those
+# that load.
 simulation_options = gathered("options", _options, *_COMMON)
-run_options = gathered("options", _options, *_COMMON, _PIN_ROOT)
+measure_options = gathered("options", _options, *_COMMON, *_PINS)
+run_options = gathered("options", _options, *_COMMON, *_PINS, trust_option)

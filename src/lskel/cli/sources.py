@@ -8,16 +8,18 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lskel.cli.generation import DEFAULT_FORM, Generation
+from lskel.cli.terminal import show_warning
 from lskel.cursor import ByteOrder
 from lskel.errors import LskelError, UsageError, at
-from lskel.loader.bundle import MAGIC
+from lskel.input import read_input, read_standard_input
+from lskel.loader.archive import MAGIC
 from lskel.loader.generate import generate
-from lskel.loader.model import Loader
+from lskel.loader.model import Bytes, Loader
 from lskel.object.model import Object
+from lskel.object.open import default_name as name_of_file
 from lskel.object.open import open_object
 
 if TYPE_CHECKING:
@@ -34,19 +36,15 @@ _ELF_MAGIC = b"\x7fELF"
 def read(source: str) -> bytes:
     """The bytes of a file, or of standard input."""
     if source == STDIN:
-        if sys.stdin is None:
-            raise UsageError("there is no standard input to read")
-        return sys.stdin.buffer.read()
+        with at("standard input"):
+            return read_standard_input()
     with at(source):
-        try:
-            return Path(source).read_bytes()
-        except OSError as error:
-            raise UsageError(error.strerror or str(error)) from error
+        return read_input(source)
 
 
 def default_name(source: str) -> str:
     """What an object is called where nobody says: its file's name up to the first dot."""
-    return "stdin" if source == STDIN else Path(source).name.split(".", 1)[0] or "object"
+    return "stdin" if source == STDIN else name_of_file(source)
 
 
 def among(source: str, sources: Sequence[str]) -> AbstractContextManager[None]:
@@ -63,6 +61,11 @@ def labels(sources: Sequence[str]) -> list[str]:
 def open_source(source: str, generation: Generation) -> Object | Loader:
     """An object, with what is asked for, or a bundle, told apart by how the bytes begin."""
     return _open(read(source), source, generation)
+
+
+def open_silently(source: str, generation: Generation) -> Object | Loader:
+    """As `open_source`, for what is printed where nothing may be said, as names to complete."""
+    return _opened(read(source), source, generation)
 
 
 def to_loader(source: str, generation: Generation) -> Loader:
@@ -152,7 +155,10 @@ def _split(data: bytes, generation: Generation, options: Options) -> tuple[Gener
 
 
 class Opened(NamedTuple):
-    """An object or a bundle, its loader or why there is none, and what that is to be run with."""
+    """An object or a bundle, its loader or why there is none, and what that is to be run with.
+
+    `problem` is also what is to be said of a bundle's bytes.
+    """
 
     opened: Object | Loader
     loader: Loader | None
@@ -165,7 +171,9 @@ def open_to_look(data: bytes, source: str, generation: Generation, options: Opti
     generation, options = _split(data, generation, options)
     opened = _open(data, source, generation)
     if isinstance(opened, Loader):
-        return Opened(opened, opened, "", options)
+        from lskel.replay.trust import REMARKS
+
+        return Opened(opened, opened, REMARKS.get(opened.compared, ""), options)
     try:
         return Opened(opened, generate_from(opened, generation), "", options)
     except LskelError as error:
@@ -185,6 +193,18 @@ def applicable(
 
 
 def _open(data: bytes, source: str, generation: Generation) -> Object | Loader:
+    """What was read; where a bundle's bytes are not its description's, that is said first."""
+    opened = _opened(data, source, generation)
+    if not isinstance(opened, Loader) or opened.compared is Bytes.SAME:
+        return opened
+    from lskel.replay.trust import REMARKS, judged
+
+    loader = judged(opened)
+    show_warning(source, REMARKS[loader.compared])
+    return loader
+
+
+def _opened(data: bytes, source: str, generation: Generation) -> Object | Loader:
     with at(source):
         if kind_of(data) is Kind.BUNDLE:
             generation.check_unused(Kind.BUNDLE.value)

@@ -12,6 +12,7 @@ class Status(IntEnum):
     OK = 0
     FAILURE = 1
     USAGE = 2
+    INTERNAL = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143
@@ -21,6 +22,7 @@ _OVERALL: Mapping[Status, str] = {
     Status.OK: "Everything that was asked for is done.",
     Status.FAILURE: "An error, which is printed; diff: the loaders differ; doctor: no.",
     Status.USAGE: "Wrong usage of the command line; diff, doctor: any error.",
+    Status.INTERNAL: "A bug in lskel, which is printed.",
     Status.INTERRUPTED: "Ctrl-C, where it does not end a run in the ordinary way.",
     Status.BROKEN_PIPE: "Whoever read the output has gone.",
     Status.TERMINATED: "SIGTERM, where it does not end a run in the ordinary way.",

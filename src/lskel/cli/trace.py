@@ -8,15 +8,19 @@ import click
 
 from lskel.btf.btf import Btf
 from lskel.cli import offers
-from lskel.cli.common import json_option, pairs, print_json
+from lskel.cli.common import json_option, pairs
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.running import simulation_options
 from lskel.cli.sources import read, simulate
+from lskel.cli.terminal import line, print_json
 from lskel.errors import UsageError, at
 from lskel.replay.options import Options
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.names import KernelImage
 from lskel.replay.strace import lines, to_json
+
+# No replay makes more calls than that.
+_DIGITS = 9
 
 
 @click.command("trace")
@@ -70,10 +74,10 @@ def command(
         print_json([to_json(record) for record in replay.records])
     else:
         for record in replay.records:
-            for line in lines(record, replay.kernel.order, verbose=verbose):
-                click.echo(line)
+            for text in lines(record, replay.kernel.order, verbose=verbose):
+                line(text)
         for text in replay.printed:
-            click.echo(f"trace_printk: {text}")
+            line(f"trace_printk: {text}")
     replay.check(source)
 
 
@@ -89,7 +93,7 @@ def _faults(failures: tuple[str, ...]) -> Faults:
     calls = {}
     for number, name in pairs(failures, "N=ERRNO").items():
         code = getattr(errno, name, None)
-        if not number.isdecimal() or not isinstance(code, int):
+        if not number.isdecimal() or len(number) > _DIGITS or not isinstance(code, int):
             raise UsageError(f"'{number}={name}' is not N=ERRNO", hint="such as 3=ENOMEM")
         calls[int(number)] = code
     return Faults(calls=calls)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import click
 
 from lskel.cli import offers
-from lskel.cli.common import json_option, print_json
-from lskel.cli.failures import explanation_lines, log_lines
+from lskel.cli.common import json_option
+from lskel.cli.failures import log_lines
 from lskel.cli.generation import Generation
 from lskel.cli.sources import open_source, read
 from lskel.cli.status import Status
+from lskel.cli.terminal import line, print_json
 from lskel.errors import at
 from lskel.verifier.explain import explain
 from lskel.verifier.explanation import to_json
 from lskel.verifier.logs import logs_of
+from lskel.verifier.render import render
 
 
 @click.command("verifier-log")
@@ -62,9 +64,9 @@ def command(log: str, source: str | None, program: str | None, verbose: bool, as
         return status
     for number, (item, explanation) in enumerate(zip(logs, explanations, strict=True)):
         if number:
-            click.echo()
-        for line in explanation_lines(explanation):
-            click.echo(line)
-        for line in log_lines(explanation.program, item.lines) if verbose else ():
-            click.echo(line)
+            line()
+        for text in render(explanation):
+            line(text)
+        for text in log_lines(explanation.program, item.lines) if verbose else ():
+            line(text)
     return status

@@ -12,7 +12,6 @@ from lskel.trace import (
     AttachBtfId,
     AttachFd,
     BtfFind,
-    InputKind,
     KsymFind,
     MemberIndex,
     ProgLoad,
@@ -52,10 +51,12 @@ def _extern(trace: Trace, number: int, btf: Btf | None) -> Extern:
 
 def inputs(trace: Trace) -> tuple[str, ...]:
     """The numbers that are known on the target only, in words."""
-    return tuple(_words(trace, kind) for kind in trace.inputs)
+    return tuple(input_words(trace, number) for number in range(len(trace.inputs)))
 
 
-def _words(trace: Trace, kind: InputKind) -> str:
+def input_words(trace: Trace, number: int) -> str:
+    """One of them."""
+    kind = trace.inputs[number]
     if isinstance(kind, TypeSize):
         return f"size of struct {kind.type}"
     if isinstance(kind, MemberIndex):

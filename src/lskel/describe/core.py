@@ -10,12 +10,13 @@ from typing import NamedTuple, TypeVar
 from lskel.bpf import insn as i
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
-from lskel.btf.c import type_name
 from lskel.btf.ext import Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
+from lskel.describe.memo import once
 from lskel.describe.plain import readable
 from lskel.describe.records import unpack
+from lskel.describe.variables import type_words
 from lskel.errors import BadObject
 
 # enum bpf_core_relo_kind, with libbpf's names.
@@ -59,37 +60,36 @@ class CoreRelos:
 
     def __init__(self, records: Records, btf: Btf | None, order: ByteOrder) -> None:
         self._btf = btf
-        self._places: dict[int, list[tuple[int, ...]]] = {}
-        for offset, *place in unpack(records, "IIII", order):
-            self._places.setdefault(offset // i.SIZE, []).append(tuple(place))
+        self._places: dict[int, list[tuple[int, int, int]]] = {}
+        for offset, type_id, string, kind in unpack(records, "IIII", order):
+            self._places.setdefault(offset // i.SIZE, []).append((type_id, string, kind))
 
     def at(self, insn: int) -> tuple[CoreRelo, ...]:
         """The relocations of an instruction: none or, as compilers go, one."""
         btf = self._btf
         if btf is None:
             return ()
-        return tuple(
-            _describe(btf, TypeId(type_id), string, kind)
-            for type_id, string, kind in self._places.get(insn, ())
-        )
+        return tuple(_describe(btf, place) for place in self._places.get(insn, ()))
 
 
-def _describe(btf: Btf, type_id: TypeId, string: int, number: int) -> CoreRelo:
+@once
+def _describe(btf: Btf, place: tuple[int, int, int]) -> CoreRelo:
+    type_id, string, number = place
     kind = KINDS[number] if number < len(KINDS) else f"kind {number}"
     access = readable(lambda: btf.string(string))
     path = _enumerator if kind in _OF_ENUMERATORS else _field
-    return CoreRelo(kind, readable(lambda: path(btf, type_id, _indexes(access))), access)
+    return CoreRelo(kind, readable(lambda: path(btf, TypeId(type_id), _indexes(access))), access)
 
 
 def _enumerator(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
-    text = type_name(btf, type_id)
+    text = type_words(btf, type_id)
     found = btf.get(btf.resolve(type_id), t.Enum)
     return f"{text}::{_pick(found.values, indexes[0], text)[0]}"
 
 
 def _field(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
     """Members of anonymous structs stand for themselves, as in C."""
-    text = type_name(btf, type_id)
+    text = type_words(btf, type_id)
     if indexes[0]:
         text += f"[{indexes[0]}]"
     for index in indexes[1:]:

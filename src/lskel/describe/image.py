@@ -16,10 +16,12 @@ from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Record
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
 from lskel.describe.asks import inputs, used_externs
-from lskel.errors import LskelError, at
-from lskel.load.link import link
+from lskel.errors import LimitExceeded, LskelError, at
+from lskel.load.link import Linked, Linker
+from lskel.load.plan import link_program, linker
 from lskel.loader.model import Loader
-from lskel.object.model import Extern, Map, Object, Program
+from lskel.loader.verify import undescribed
+from lskel.object.model import Extern, Map, Object
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.trace import Input, Trace
 
@@ -74,7 +76,7 @@ def read_image(source: Source) -> Image:
     """The code in `source`; BadObject where the BTF of a trace is broken."""
     if isinstance(source, Object):
         return _of_object(source)
-    return _of_trace(source.trace if isinstance(source, Loader) else source)
+    return _of_trace(undescribed(source).trace if isinstance(source, Loader) else source)
 
 
 def _of_trace(trace: Trace) -> Image:
@@ -135,7 +137,7 @@ def _of_object(obj: Object) -> Image:
         obj.order,
         obj.btf,
         tuple(MapName(a_map.name, a_map.value_type) for _, a_map in _numbered(obj)),
-        tuple(_programs(obj, trace, problem)),
+        tuple(_programs(obj, trace)),
         inputs(trace) if trace is not None else (),
         problem,
     )
@@ -146,19 +148,31 @@ def _numbered(obj: Object) -> list[tuple[int, Map]]:
     return sorted(enumerate(obj.maps), key=lambda item: not item[1].autocreate)
 
 
-def _programs(obj: Object, trace: Trace | None, known: str) -> Iterator[Code]:
-    # Without the other programs nothing may refer to them.
-    alone = replace(obj, maps=tuple(replace(m, slots=(), struct_ops=None) for m in obj.maps))
+def _programs(obj: Object, trace: Trace | None) -> Iterator[Code]:
+    loadable = linker(obj)
+    # To look at, maps that are not created will do.
+    slots = {index: slot for slot, (index, _) in enumerate(_numbered(obj))}
+    functions = (program.function for program in obj.programs)
+    lenient = Linker(functions, obj.subprograms, slots, obj.order)
     for slot, program in enumerate(obj.programs):
         code = _bare(program.name, program.spec, autoload=program.autoload)
         if trace is not None and trace.programs[slot].op is not None:
             yield _loaded(code, trace, slot, obj.btf)
             continue
-        problem = _problem(replace(alone, programs=(replace(program, autoload=True),)))
         try:
-            yield _linked(obj, program, code._replace(problem="" if problem == known else problem))
-        except LskelError as error:
+            linked = link_program(loadable, program)
+        except LimitExceeded as error:
             yield code._replace(problem=str(error))
+            continue
+        except LskelError as error:
+            code = code._replace(problem=str(error))
+            try:
+                with at(f"program '{program.name}'"):
+                    linked = lenient.link(program.function)
+            except LskelError as worse:
+                yield code._replace(problem=str(worse))
+                continue
+        yield _linked(obj, code, linked)
 
 
 def _problem(obj: Object) -> str:
@@ -170,11 +184,7 @@ def _problem(obj: Object) -> str:
     return ""
 
 
-def _linked(obj: Object, program: Program, code: Code) -> Code:
-    with at(f"program '{program.name}'"):
-        slots = {index: slot for slot, (index, _) in enumerate(_numbered(obj))}
-        subprograms = {f.start: f for f in obj.subprograms}
-        linked = link(program.function, subprograms, slots, obj.order)
+def _linked(obj: Object, code: Code, linked: Linked) -> Code:
     return code._replace(
         insns=linked.insns,
         func_info=linked.func_info,

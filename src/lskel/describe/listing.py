@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from lskel.bpf.disasm import Line, Names, disassemble
 from lskel.bpf.enums import ProgType
 from lskel.bpf.insn import Pseudo
 from lskel.bpf.names import enum_name
+from lskel.cursor import ByteOrder
 from lskel.describe.core import CoreRelo, CoreRelos
 from lskel.describe.image import Code, Image, Source, read_image
 from lskel.describe.records import Functions, Lines, SourceLine
@@ -58,12 +59,7 @@ def listing(source: Source, programs: Sequence[str] | None = None) -> Iterator[L
     angle brackets. NotFound where there is no program of a name.
     """
     image = read_image(source)
-    known = {code.name: code for code in image.programs}
-    for name in programs or ():
-        if name not in known:
-            raise NotFound(
-                f"there is no program '{name}'", hint=f"there is: {', '.join(known) or 'none'}"
-            )
+    check_programs(programs or (), [code.name for code in image.programs])
     for code in image.programs:
         if programs is None and not code.autoload:
             yield _listing(code, (), "not loaded by itself, so listed only when it is named")
@@ -75,6 +71,20 @@ def listing(source: Source, programs: Sequence[str] | None = None) -> Iterator[L
 def rows(image: Image, code: Code) -> tuple[Row, ...]:
     """All instructions of a program of `image`, with what belongs to them."""
     return tuple(_Annotator(image, code).rows())
+
+
+def check_programs(names: Iterable[str], known: Sequence[str]) -> None:
+    """NotFound where there is no program of a name."""
+    for name in names:
+        if name not in known:
+            raise NotFound(
+                f"there is no program '{name}'", hint=f"there is: {', '.join(known) or 'none'}"
+            )
+
+
+def bare_rows(insns: bytes, order: ByteOrder) -> tuple[Row, ...]:
+    """Instructions of which nothing else is known."""
+    return tuple(Row(line.index, line.raw, line.text) for line in disassemble(insns, order))
 
 
 def _listing(code: Code, rows: tuple[Row, ...], problem: str) -> Listing:

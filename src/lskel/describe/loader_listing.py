@@ -11,16 +11,17 @@ from lskel.bpf.enums import ProgType
 from lskel.bpf.insn import Pseudo
 from lskel.bpf.names import enum_name
 from lskel.btf.ext import FUNC_INFO_SIZE, Records
-from lskel.describe.listing import Listing, Row
+from lskel.describe.listing import Listing, Row, bare_rows
 from lskel.describe.places import Area, Place, Touch, touches
 from lskel.describe.records import unpack
 from lskel.describe.regions import BlobMap, context_field, heading
 from lskel.describe.tables import tables
 from lskel.loader.blob import RegionKind
 from lskel.loader.lower import NO_SINGLE_OP
-from lskel.loader.model import Form, Loader
+from lskel.loader.model import Bytes, Form, Loader
 from lskel.loader.records import Code
 from lskel.loader.table import walker
+from lskel.loader.verify import undescribed
 
 _BLOB_INDEX = 0
 _OF_RECORD = f"{RegionKind.RECORDS.value}[i]."
@@ -34,6 +35,7 @@ def loader_listing(loader: Loader) -> Listing:
     map_flags)``, ``ctx+24 (maps[0].map_fd)``, ``records[i].a``; ``[a]`` is what lies at the offset
     `a` of the blob, ``blob + a`` its address.
     """
+    loader = undescribed(loader)
     blob = BlobMap(loader)
     rows = (*loader_code(loader, blob).rows, *tables(loader, blob))
     return Listing(loader.trace.name, "", enum_name(ProgType, ProgType.SYSCALL), rows, "")
@@ -49,6 +51,8 @@ class LoaderCode(NamedTuple):
 def loader_code(loader: Loader, blob: BlobMap) -> LoaderCode:
     """As `loader_listing`, without the records; `begins` is by the number of the operation."""
     order = loader.trace.order
+    if loader.compared is Bytes.DIFFERENT:
+        return LoaderCode(bare_rows(loader.insns, order), {})
     functions = _functions(loader)
     names = Names(map=_map, subprogram=functions.get)
     lines = list(disassemble(loader.insns, order, names))

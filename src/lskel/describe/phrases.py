@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from lskel.trace import (
@@ -37,23 +37,12 @@ def _find(trace: Trace, op: BtfFind) -> str:
     return f"looking up {what} '{op.name}' in the kernel's BTF{_user(trace, op)}"
 
 
-def _user(trace: Trace, op: Op) -> str:
-    number = next(number for number, other in enumerate(trace.ops) if other is op)
-    user = next((user for user in trace.ops if number in _finds(user)), None)
+def _user(trace: Trace, op: BtfFind | KsymFind) -> str:
+    user = trace.user(op)
     if user is None:
         return ""
     what = "map" if isinstance(user, MapCreate) else "program"
     return f" for {what} '{getattr(user, 'name', '')}'"
-
-
-def _finds(op: Op) -> Iterator[int]:
-    """The numbers of the operations that found something for this one."""
-    if isinstance(op, MapCreate) and op.kernel_value_type is not None:
-        yield op.kernel_value_type.op
-    elif isinstance(op, ProgLoad):
-        yield from (extern.find.op for extern in op.externs)
-        if op.attach_btf is not None:
-            yield op.attach_btf.op
 
 
 def _btf_load(trace: Trace, op: BtfLoad) -> str:

@@ -14,11 +14,14 @@ from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder, mark
+from lskel.describe.memo import once
 from lskel.describe.plain import readable
 from lskel.errors import BadInput
 
 # The line number and the column share a word (Documentation/bpf/btf.rst, struct bpf_line_info).
 _COLUMN_BITS = 10
+# Characters of a source line that are shown, and of a path: PATH_MAX of Linux.
+MAX_TEXT = 4096
 
 
 def unpack(records: Records, fmt: str, order: ByteOrder) -> Iterator[tuple[int, ...]]:
@@ -37,6 +40,12 @@ class SourceLine(NamedTuple):
     line: int
     column: int
     text: str
+
+
+@once
+def _text(btf: Btf, string: int) -> str:
+    text = readable(lambda: btf.string(string))
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
 
 
 class Functions:
@@ -72,8 +81,8 @@ class Lines:
             return None
         file, text, position = place
         return SourceLine(
-            readable(lambda: btf.string(file)),
+            _text(btf, file),
             position >> _COLUMN_BITS,
             position & (1 << _COLUMN_BITS) - 1,
-            readable(lambda: btf.string(text)),
+            _text(btf, text),
         )

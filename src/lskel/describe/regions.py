@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from lskel.bpf import context, layouts
 from lskel.bpf import insn as i
 from lskel.bpf.layouts import Layout
-from lskel.describe.asks import inputs
+from lskel.describe.asks import input_words
 from lskel.loader import records
 from lskel.loader.blob import Region, RegionKind
-from lskel.loader.lower import FD_SIZE, INSN_IMM
+from lskel.loader.lower import FD_SIZE, INSN_IMM, NO_SINGLE_OP
 from lskel.loader.model import Form, Loader, context_size
 from lskel.loader.unrolled import MAX_USED_MAPS
 from lskel.trace import (
@@ -150,6 +150,8 @@ class BlobMap:
         self._trace = loader.trace
         self._regions = sorted(loader.regions, key=_by_place)
         self._starts = [region.offset for region in self._regions]
+        # Data that operations share begin at one place.
+        self._owned = {(r.offset, r.op): r for r in reversed(self._regions)}
         # Slots of fd_array count from here, those that lie elsewhere as well.
         self._fd_array = self._start(RegionKind.FD_ARRAY)
         maps = len(self._trace.maps)
@@ -159,28 +161,37 @@ class BlobMap:
     def _start(self, kind: RegionKind) -> int:
         return next((r.offset for r in self._regions if r.kind is kind), 0)
 
-    def _holding(self, offset: int) -> list[Region]:
-        last = bisect_right(self._starts, offset)
-        first = bisect_left(self._starts, self._starts[last - 1]) if last else 0
-        return [r for r in self._regions[first:last] if offset < r.offset + max(r.size, 1)]
+    def _holding(self, offset: int, op: int) -> Region | None:
+        """The region that begins last before a place and holds it; rather one of `op`."""
+        last = bisect_right(self._starts, offset) - 1
+        if last < 0:
+            return None
+        start = self._starts[last]
+        owned = self._owned.get((start, op))
+        if owned is not None and _holds(owned, offset):
+            return owned
+        # They are by size: where the largest does not hold it, none does.
+        if not _holds(self._regions[last], offset):
+            return None
+        first = bisect_left(self._starts, start)
+        return next(r for r in islice(self._regions, first, None) if _holds(r, offset))
 
     def name(self, offset: int, op: int, *, whole: bool) -> str:
         """What lies at a place; of shared data, the part of operation `op`.
 
         With `whole`, the start of something stands for all of it.
         """
-        holding = self._holding(offset)
-        if not holding:
+        region = self._holding(offset, op)
+        if region is None:
             return RegionKind.PADDING.value
-        region = next((region for region in holding if region.op == op), holding[0])
         return _whole(region) if whole and offset == region.offset else self._part(region, offset)
 
     def element(self, offset: int, *, whole: bool) -> str:
         """What of an element of a table would lie at a place if it were the first."""
-        holding = self._holding(offset)
-        if not holding:
+        region = self._holding(offset, NO_SINGLE_OP)
+        if region is None:
             return RegionKind.PADDING.value
-        kind = holding[-1].kind
+        kind = region.kind
         if whole or kind is not RegionKind.RECORDS:
             return f"{kind.value}[i]"
         inside = offset - self._records
@@ -238,6 +249,10 @@ def _named(names: Mapping[int, str], inside: int) -> str:
     return names[at] + (f" {inside - at:+d}" if inside > at else "")
 
 
+def _holds(region: Region, offset: int) -> bool:
+    return offset < region.offset + max(region.size, 1)
+
+
 def _whole(region: Region) -> str:
     owner = f" of op {region.op}" if region.op >= 0 else ""
     what = region.field or ("fd" if region.kind is RegionKind.FDS else region.kind.value)
@@ -282,9 +297,9 @@ def context_field(trace: Trace, offset: int) -> str:
     program = (offset - context.program_fd(len(trace.maps), 0)) // context.PROGRAM_SIZE
     if program < len(trace.programs):
         return f"progs[{program}].prog_fd"
-    maps, programs, asked = len(trace.maps), len(trace.programs), inputs(trace)
+    maps, programs, asked = len(trace.maps), len(trace.programs), len(trace.inputs)
     number = (offset - context.input_value(maps, programs, 0)) // context.INPUT_SIZE
-    if number < len(asked):
-        return f"inputs[{number}]: {asked[number]}"
-    link = (offset - context.link_fd(maps, programs, len(asked), 0)) // context.LINK_SIZE
+    if number < asked:
+        return f"inputs[{number}]: {input_words(trace, number)}"
+    link = (offset - context.link_fd(maps, programs, asked, 0)) // context.LINK_SIZE
     return f"links[{link}].link_fd"

@@ -12,7 +12,6 @@ from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf.btf import Btf
-from lskel.btf.c import type_name
 from lskel.btf.names import essential_name
 from lskel.btf.types import VOID, TypeId
 from lskel.cursor import ByteOrder
@@ -21,10 +20,11 @@ from lskel.describe.flags import map_flags
 from lskel.describe.image import Code, Image, read_image
 from lskel.describe.records import Functions
 from lskel.describe.regions import contents
-from lskel.describe.variables import Variable, variables
+from lskel.describe.variables import Variable, type_words, variables
 from lskel.errors import at
 from lskel.load.btf_use import needed_by
 from lskel.loader.model import Loader
+from lskel.loader.verify import undescribed
 from lskel.object.externs import DUMMY
 from lskel.object.model import Extern, ExternKind, Map, Object, Pinning
 from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, ProgLoad, Ref, Trace
@@ -146,6 +146,8 @@ class LoaderSummary(NamedTuple):
     """A loader: `insns` in 8-byte slots, `blob` and `context` in bytes.
 
     `contents` are bytes of the blob by kind, `ops` numbers of operations by type.
+    `compared`: whether its bytes are what its trace generates: `same`, `another version` (of lskel
+    wrote it), or `different`; then nothing is known of it but these bytes.
     """
 
     form: str
@@ -154,6 +156,7 @@ class LoaderSummary(NamedTuple):
     context: int
     contents: dict[str, int]
     ops: dict[str, int]
+    compared: str
 
 
 class Summary(NamedTuple):
@@ -205,7 +208,8 @@ def _of_object(obj: Object) -> Summary:
     )
 
 
-def _of_loader(loader: Loader) -> Summary:
+def _of_loader(source: Loader) -> Summary:
+    loader = undescribed(source)
     trace = loader.trace
     image = read_image(trace)
     licenses = (op.license for op in trace.ops if isinstance(op, ProgLoad))
@@ -224,9 +228,10 @@ def _of_loader(loader: Loader) -> Summary:
             form=loader.form.value,
             insns=i.count(loader.insns),
             blob=len(loader.blob),
-            context=loader.context_size,
+            context=source.context_size,
             contents=contents(loader),
             ops=dict(Counter(type(op).__name__ for op in trace.ops)),
+            compared=loader.compared.value,
         ),
         problem="",
         inputs=image.inputs,
@@ -238,7 +243,7 @@ def _btf(btf: Btf | None, needed: str) -> BtfSummary | None:
 
 
 def _type(btf: Btf | None, type_id: int) -> str:
-    return type_name(btf, TypeId(type_id)) if btf is not None and type_id != VOID else ""
+    return type_words(btf, TypeId(type_id)) if btf is not None and type_id != VOID else ""
 
 
 def _map(a_map: Map, btf: Btf | None) -> MapSummary:
@@ -276,10 +281,16 @@ def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
         if isinstance(op.value, Ref):
             slot = SlotSummary(op.key, names.get(op.value.op, ""))
             slots.setdefault(op.map.op, []).append(slot)
+    listed: set[int] = set()
     for number, made in enumerate(trace.maps):
         create = trace.map_create(number)
+        is_first = create.value_type not in listed
+        listed.add(create.value_type)
         inner = trace.ops[create.inner.op] if create.inner else None
-        yield _bare_map(create, btf)._replace(
+        summary = _bare_map(create, btf)
+        yield summary._replace(
+            # Those of a section are said once, though other maps may claim to hold it.
+            variables=summary.variables if is_first else (),
             section=made.section,
             pinning=(Pinning.BY_NAME if made.is_pinned else Pinning.NONE).name.lower(),
             initial_size=sizes.get(made.op, arenas.get(number)),

@@ -9,7 +9,11 @@ from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.c import type_name
 from lskel.btf.types import TypeId
+from lskel.describe.memo import once
 from lskel.errors import LskelError
+
+# Characters of a type in words; the longest name of a type in the Linux kernel mentions 41 others.
+MAX_WORDS = 1000
 
 
 class Variable(NamedTuple):
@@ -21,16 +25,29 @@ class Variable(NamedTuple):
     size: int
 
 
+@once
+def type_words(btf: Btf, type_id: TypeId) -> str:
+    """The type as `type_name` has it, cut where it is long."""
+    text = type_name(btf, type_id)
+    return text if len(text) <= MAX_WORDS else f"{text[:MAX_WORDS]}..."
+
+
 def variables(btf: Btf | None, type_id: TypeId) -> tuple[Variable, ...]:
     """The variables of a DATASEC by offset; none where the type is no DATASEC or broken."""
+    return () if btf is None else _variables(btf, type_id)
+
+
+@once
+def _variables(btf: Btf, type_id: TypeId) -> tuple[Variable, ...]:
     try:
-        found = btf[type_id] if btf is not None else None
-        if btf is None or not isinstance(found, t.Datasec):
+        found = btf[type_id]
+        if not isinstance(found, t.Datasec):
             return ()
-        listed = [
-            Variable(btf[info.type].name, type_name(btf, info.type), info.offset, info.size)
-            for info in found.vars
-        ]
+        listed = []
+        for info in found.vars:
+            var = btf[info.type]
+            shown = var.type if isinstance(var, t.Var) else info.type
+            listed.append(Variable(var.name, type_words(btf, shown), info.offset, info.size))
     except LskelError:
         return ()
     return tuple(sorted(listed, key=lambda variable: variable.offset))

@@ -42,7 +42,7 @@ def apart(function: Callable[[], _T]) -> _T:
     with answers:
         try:
             with write, uninterrupted():
-                child = _fork()
+                child = fork()
                 if child == 0:
                     _child(function, write.fileno())
             answer = b"".join(iter(lambda: os.read(answers.fileno(), _CHUNK), b""))
@@ -67,7 +67,8 @@ def apart(function: Callable[[], _T]) -> _T:
     return result
 
 
-def _fork() -> int:
+def fork() -> int:
+    """As os.fork; LskelError where there can be no child."""
     try:
         return os.fork()
     except OSError as error:

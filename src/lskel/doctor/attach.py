@@ -11,7 +11,16 @@ from lskel.bpf.flags import ProgFlag
 from lskel.doctor import lsm, tiny
 from lskel.doctor.apart import apart
 from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Place, Where
-from lskel.doctor.finding import TRACING_RIGHTS, Answer, Finding, no, refused, unknown, yes
+from lskel.doctor.finding import (
+    TRACING_RIGHTS,
+    Answer,
+    Finding,
+    NotTried,
+    no,
+    refused,
+    unknown,
+    yes,
+)
 from lskel.doctor.others import register_ops, replace_function
 from lskel.doctor.places import cgroup_root, enter_own_network, own_cgroup, own_file
 from lskel.errors import LskelError, printable
@@ -21,7 +30,6 @@ from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.objects import Fd, link_info
 from lskel.runtime.permissions import Capability
 from lskel.runtime.program import ProgramDefinition
-from lskel.runtime.signals import uninterrupted
 
 if TYPE_CHECKING:
     from lskel.runtime.attach.link import Link
@@ -90,9 +98,7 @@ def _attach_all() -> Iterator[KindLine]:
         yield from _attach_in(Where.NETWORK, Place())
     yield from _attach_in_cgroup()
     for other in _OTHERS:
-        with uninterrupted():
-            finding = _found(other.run, other.takes, other.rights)
-        yield KindLine(other.name, other.group, finding)
+        yield KindLine(other.name, other.group, _found(other.run, other.takes, other.rights))
 
 
 def _attach_in_cgroup() -> Iterator[KindLine]:
@@ -131,6 +137,8 @@ def _found(attach: Callable[[], Link], takes: str, rights: tuple[Capability, ...
         link = attach()
         found = yes(_BY_LINK if _is_link(link) else "")
         link.close()
+    except NotTried as error:
+        return unknown(f"not tried: {error.what}", error.hint)
     except LskelError as error:
         # Where it was tried is no place that anybody knows.
         return refused(error, takes, rights)._replace(said=printable(error.what))

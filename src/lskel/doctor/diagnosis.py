@@ -92,7 +92,7 @@ def diagnose(trace: Trace, options: Options, error: LskelError) -> Iterator[Item
         for program in trace.programs:
             yield Item(What.PROGRAM, program.name, why)
         return
-    with ThisMachine() as machine, ExitStack() as stack:
+    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
         diagnosis = _Diagnosis(trace, options, machine, stack)
         diagnosis.walk()
     yield from diagnosis.items()

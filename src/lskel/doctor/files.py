@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import errno
-import os
-from contextlib import suppress
 from functools import partial
 
-from lskel.doctor import tiny
 from lskel.doctor.finding import Finding, Probe, no, unknown, yes
 from lskel.doctor.places import cgroup_root
 from lskel.errors import LskelError
 from lskel.runtime import kconfig
 from lskel.runtime.attach.tracefs import ROOTS, read_tracefs
-from lskel.runtime.bpffs import is_on_bpffs
-from lskel.runtime.kallsyms import KALLSYMS, symbol_address
-from lskel.runtime.objects import obj_pin
+from lskel.runtime.bpffs import check_pin, is_on_bpffs
+from lskel.runtime.kallsyms import symbol_address
 from lskel.runtime.permissions import why_refused
-from lskel.runtime.pins import ROOT, existing
-from lskel.runtime.signals import uninterrupted
+from lskel.runtime.pins import ROOT, existing, pinnable
 from lskel.runtime.syscall import KernelError
 
 # kernel/kallsyms.c: kallsyms_show_value.
@@ -38,18 +33,12 @@ def _bpffs(root: str) -> Finding:
 
 
 def _pins(root: str) -> Finding:
-    """Pins a map, and takes it away at once; Ctrl-C waits so long."""
-    path = f"{root}/lskel_doctor_{os.getpid()}"
-    with uninterrupted(), tiny.array() as array:
-        try:
-            obj_pin(array.fileno(), path)
-        except KernelError as error:
-            if error.errno == errno.EEXIST:  # of another process, which had the same number
-                return unknown(f"{path}: {error.what}", f"rm {path}")
-            return no(error.what, f"it must be writable for this user; or mount one: {error.hint}")
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108
-    return yes()
+    """By the rights alone: a pin would stay if this process were killed."""
+    there, _ = existing(root)
+    check_pin(there)
+    if pinnable(there):
+        return yes()
+    return no(f"{there} is not writable", "it must be for this user; or mount another bpffs")
 
 
 def _tracefs() -> Finding:
@@ -76,9 +65,9 @@ def _kallsyms() -> Finding:
         # The first function of most kernels, and one of all.
         found = symbol_address("_text") or symbol_address("schedule")
     except KernelError as error:
-        return no(error.what, SEE_ADDRESSES)
-    except OSError as error:
-        return unknown(f"{KALLSYMS}: {error.strerror}", "mount -t proc proc /proc")
+        if error.errno == errno.EPERM:
+            return no(error.what, SEE_ADDRESSES)
+        return unknown(error.what, "mount -t proc proc /proc")
     return yes() if found else no("they list no functions", f"CONFIG_KALLSYMS; {why_refused()}")
 
 

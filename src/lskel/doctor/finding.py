@@ -62,6 +62,10 @@ class Probe(NamedTuple):
     needs: tuple[str, ...] = ()
 
 
+class NotTried(LskelError):
+    """What doctor does not do to a machine; the hint says how to find out all the same."""
+
+
 class Line(NamedTuple):
     """A line of the report: what the probe of this id found."""
 

@@ -18,7 +18,8 @@ from lskel.doctor.finding import Finding, Probe, no, yes
 from lskel.loader.generate import generate
 from lskel.loader.model import Form, context_size
 from lskel.runtime.loader import run_loader
-from lskel.runtime.objects import Fd, prog_info
+from lskel.runtime.loader_fds import LoaderFd
+from lskel.runtime.objects import Kind as ObjectKind
 from lskel.runtime.syscall import address_of
 from lskel.trace import MapCreate, MapResult, ProgLoad, ProgramResult, Trace
 
@@ -249,16 +250,16 @@ def _form(form: Form) -> Finding:
     loader = generate(trace(), form)
     ctx = bytearray(context_size(loader.trace))
     ctx[:4] = len(ctx).to_bytes(4, sys.byteorder)
-    result = run_loader(loader.insns, loader.blob, ctx, loader.btf, loader.func_info)
+    wanted = (
+        LoaderFd(ObjectKind.MAP, context.map_fd(0), "doctor_map", MapType.ARRAY),
+        LoaderFd(ObjectKind.PROG, context.program_fd(1, 0), "doctor_prog", ProgType.SOCKET_FILTER),
+    )
+    result = run_loader(loader.insns, loader.blob, ctx, loader.btf, loader.func_info, wanted)
     if result.value:
         return no(f"the loader returned {result.value}", "use --replay direct")
-
-    def fd(offset: int) -> Fd:
-        return Fd(int.from_bytes(ctx[offset : offset + 4], sys.byteorder))
-
-    with fd(context.map_fd(0)), fd(context.program_fd(1, 0)) as program:
-        made = prog_info(program.fileno()).name
-    return yes() if made == "doctor_prog" else no(f"it made '{made}'", "use --replay direct")
+    for fd in result.fds:
+        fd.close()
+    return yes()
 
 
 PROBES = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,11 +9,13 @@ from lskel.doctor.diagnosis import Item, What, diagnose
 from lskel.doctor.finding import Answer, Line, fact, refused, yes
 from lskel.doctor.needs import needs
 from lskel.errors import LskelError, NoPermission, ReplayError, UsageError
-from lskel.loader.model import Form, Loader
+from lskel.loader.model import Bytes, Form, Loader
 from lskel.replay import direct as replay_direct
 from lskel.replay import kernel
 from lskel.replay.options import DEFAULTS, Options
+from lskel.replay.trust import check_bytes, check_trace, judged
 from lskel.runtime.loader import check_byte_order
+from lskel.runtime.pins import existing, pinnable
 from lskel.trace import Trace
 
 
@@ -60,6 +61,10 @@ def examine_object(
     form = None if direct else loader.form
     try:
         check_byte_order(trace.name, trace.order)
+        if direct:
+            check_trace(loader)
+        else:
+            check_bytes(loader, trust=options.trust_bytes)
     except LskelError as error:
         return ObjectReport(trace.name, form, error, (_loader_item(error),), ())
     needed = needs(trace, options.pin_root, direct=direct)
@@ -70,7 +75,9 @@ def examine_object(
         else:
             kernel.rehearse(loader, options)
     except LskelError as error:
-        items = tuple(diagnose(trace, options, error))
+        # Of other bytes than the trace generates, the trace tells nothing.
+        is_told = judged(loader).compared is not Bytes.DIFFERENT
+        items = tuple(diagnose(trace, options, error)) if is_told else ()
         if not any(item.finding.answer is Answer.NO for item in items):
             items = (_loader_item(error), *items)
         return ObjectReport(trace.name, form, error, items, needed)
@@ -80,11 +87,11 @@ def examine_object(
 
 def _check_pins(trace: Trace, options: Options) -> None:
     """Where maps ask to be pinned, pins can be made: the one thing that is not tried."""
-    root = options.pin_root
+    there, _ = existing(str(options.pin_root))
     is_pinned = any(made.is_pinned for made in trace.maps)
-    if is_pinned and root.exists() and not os.access(root, os.W_OK | os.X_OK):
+    if is_pinned and not pinnable(there):
         raise UsageError(
-            f"{trace.name}: {root}: no place for pins: it is not writable",
+            f"{trace.name}: {options.pin_root}: no place for pins: {there} is not writable",
             hint="choose another directory with --pin-root",
         )
 

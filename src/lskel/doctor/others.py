@@ -14,6 +14,7 @@ from lskel.bpf.insn import CallKind, Insn
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member, StructOps
 from lskel.btf.types import FuncLinkage, Kind
 from lskel.doctor import tiny
+from lskel.doctor.finding import NotTried
 from lskel.runtime import kernel_struct
 from lskel.runtime.attach.freplace import attach_freplace
 from lskel.runtime.kernel_btf import KernelBtf
@@ -64,7 +65,8 @@ def replace_function() -> Link:
 def register_ops() -> Link:
     """Congestion control of a name of its own is registered, until the result is closed.
 
-    By a link (Linux 6.4), or else for good: whoever calls this must not be interrupted.
+    By a link, which goes with this process. NotTried before Linux 6.4, which has none for it: what
+    is registered there stays if this process is killed.
     """
     kernel = KernelBtf()
     ops = kernel.find(_OPS, Kind.STRUCT)
@@ -87,7 +89,11 @@ def register_ops() -> Link:
         except BpfError as error:
             if error.errno != errno.EINVAL:
                 raise
-            return register(stack.enter_context(_ops_map(kernel, 0)).fileno(), value, by_link=False)
+            _ops_map(kernel, 0).close()
+            raise NotTried(
+                "they would stay registered if doctor were killed",
+                hint="`lskel run` registers an object's; links for them came with Linux 6.4",
+            ) from error
         return register(made.fileno(), value, by_link=True)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lskel.bpf.flags import NetlinkFlag
+from lskel.doctor.apart import fork
 from lskel.errors import LskelError
 from lskel.runtime.attach.netlink import Request, Rtnetlink, attribute, nested
 from lskel.runtime.files import read_text
@@ -42,11 +42,12 @@ def cgroup_root() -> str:
 def own_cgroup(root: str) -> Iterator[str]:
     """A new cgroup, in which no process is; removed in the end, Ctrl-C waits for that.
 
-    LskelError where it cannot be made, or not be removed.
+    And so it is if this process is killed. LskelError where it cannot be made, or not be removed.
     """
-    with uninterrupted():
+    path = f"{root}/lskel-doctor-{os.urandom(4).hex()}"
+    with uninterrupted(), _removed_if_killed(path):
         try:
-            path = tempfile.mkdtemp(prefix="lskel-doctor-", dir=root)
+            os.mkdir(path)  # noqa: PTH102
         except OSError as error:
             raise LskelError(
                 f"no cgroup can be made in {root}: {error.strerror}",
@@ -56,6 +57,27 @@ def own_cgroup(root: str) -> Iterator[str]:
             yield path
         finally:
             _remove(path)
+
+
+@contextmanager
+def _removed_if_killed(directory: str) -> Iterator[None]:
+    """Another process, which signals to this one's group do not reach, removes it then."""
+    read, write = map(Fd, os.pipe())
+    with read, write:
+        child = fork()
+        if child == 0:
+            try:
+                os.setsid()
+                write.close()
+                os.read(read.fileno(), 1)  # ends when this pipe's other end is gone
+                os.rmdir(directory)  # noqa: PTH106
+            finally:
+                os._exit(0)
+        try:
+            yield
+        finally:
+            write.close()
+            os.waitpid(child, 0)
 
 
 def _remove(cgroup: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -25,14 +24,12 @@ from lskel.explain.report import (
     Status,
 )
 from lskel.loader.model import Loader
+from lskel.replay.align import align
 from lskel.replay.compare import aligned, changed, describe, sides
 from lskel.replay.simulator.record import FdArray, FdRef, Record
 from lskel.replay.simulator.run import Replay
 from lskel.replay.strace import result_text
 from lskel.trace import MapUpdate, Trace
-
-# More rows that differ than these are compared without those that come often, as that takes long.
-MAX_ROWS = 2000
 
 
 class Side(NamedTuple):
@@ -191,23 +188,9 @@ def _diff(
 ) -> Iterator[DiffRow]:
     ours = [_key(row, orders[0]) for row in a]
     theirs = [_key(row, orders[1]) for row in b]
-    start = _common(ours, theirs)
-    end = _common(ours[start:][::-1], theirs[start:][::-1])
-    stops = len(ours) - end, len(theirs) - end
-    middle = ours[start : stops[0]], theirs[start : stops[1]]
-    matcher = SequenceMatcher(None, *middle, autojunk=max(map(len, middle)) > MAX_ROWS)
-    yield from (DiffRow(n, n, True) for n in range(start))
-    for tag, a_start, a_end, b_start, b_end in matcher.get_opcodes():
-        sides = range(start + a_start, start + a_end), range(start + b_start, start + b_end)
-        for first, second in zip_longest(*sides):
-            yield DiffRow(first, second, tag == "equal")
-    yield from (DiffRow(stops[0] + n, stops[1] + n, True) for n in range(end))
-
-
-def _common(a: Sequence[object], b: Sequence[object]) -> int:
-    """How many are the same at the beginning."""
-    pairs = zip(a, b, strict=False)
-    return next((n for n, (x, y) in enumerate(pairs) if x != y), min(len(a), len(b)))
+    for same, left, right in align(ours, theirs):
+        for first, second in zip_longest(left, right):
+            yield DiffRow(first, second, same)
 
 
 def _key(row: Row, order: ByteOrder) -> tuple[object, ...]:

@@ -10,11 +10,13 @@ from lskel.describe.regions import BlobMap, parts
 from lskel.explain.report import Blob, Region, RegionUse, Stretch, Text
 from lskel.loader.model import Loader
 
-# A longer run of one byte is kept as that byte.
-_RUN = re.compile(rb"(.)\1{63,}", re.DOTALL)
+# A run of one byte that is as long, or longer, is kept as that byte.
+_RUN = re.compile(rb"(.)\1{63}", re.DOTALL)
 # Bytes of the page for bytes of the blob, before compression. Beyond, the start of what is large.
 BUDGET = 2 << 20
 START = 4096
+# Runs that are looked for: more of them would cost more than they save.
+MAX_RUNS = 1 << 16
 # Strings of C, where there may be some.
 _TEXT = re.compile(rb"([\t\n\x20-\x7e]{4,})\0")
 _WITH_TEXT = ("names", "values", "messages")
@@ -47,7 +49,8 @@ def _regions(loader: Loader) -> Iterator[Region]:
 
 def _content(blob: bytes, regions: tuple[Region, ...]) -> Iterator[Stretch]:
     """Where the budget does not do for all, the largest stretches of plain bytes are cut."""
-    stretches = [piece for region in regions for piece in _pieces(blob, region)]
+    turns = iter(range(MAX_RUNS))
+    stretches = [piece for region in regions for piece in _pieces(blob, region, turns)]
     budget, cut = BUDGET, set[int]()
     for piece in sorted(stretches, key=lambda piece: (len(piece.raw), piece.offset)):
         budget -= len(piece.raw)
@@ -61,14 +64,19 @@ def _content(blob: bytes, regions: tuple[Region, ...]) -> Iterator[Stretch]:
             yield piece
 
 
-def _pieces(blob: bytes, region: Region) -> Iterator[Stretch]:
-    """A region as runs of one byte, and what is between them."""
+def _pieces(blob: bytes, region: Region, turns: Iterator[int]) -> Iterator[Stretch]:
+    """A region as runs of one byte, as far as it has turns, and what is between them."""
     start, end = region.offset, region.offset + region.size
-    for run in _RUN.finditer(blob, start, end):
+    for _ in turns:
+        run = _RUN.search(blob, start, end)
+        if run is None:
+            break
         if run.start() > start:
             yield Stretch(start, run.start() - start, blob[start : run.start()])
-        yield Stretch(run.start(), run.end() - run.start(), run[1])
-        start = run.end()
+        # Not by the pattern itself: the memory that it takes grows with the run.
+        other = re.compile(b"[^" + re.escape(run[1]) + b"]").search(blob, run.end(), end)
+        start = other.start() if other else end
+        yield Stretch(run.start(), start - run.start(), run[1])
     if start < end:
         yield Stretch(start, end - start, blob[start:end])
 

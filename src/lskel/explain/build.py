@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_right
 from typing import NamedTuple
 
 from lskel._version import __version__
@@ -31,13 +32,16 @@ from lskel.explain.simulation import Simulated, explain_simulation
 from lskel.explain.sizes import explain_sizes
 from lskel.loader.header import LightSkeleton
 from lskel.loader.model import Loader
+from lskel.loader.verify import undescribed
 from lskel.object.model import Object
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.run import simulate
+from lskel.replay.trust import check_trace
 
 
 class Given(NamedTuple):
-    """What is to be explained, and its loader; `problem` says why an object has none.
+    """What is to be explained, and its loader; `problem` says why an object has none, or that the
+    bytes of a bundle are not what its description generates.
 
     `file` is the name to show.
     """
@@ -77,6 +81,7 @@ def explain(given: Given, request: Request = _PLAIN) -> Report:
     if request.measure and given.loader is not None:
         from lskel.explain.measure import measure
 
+        check_trace(given.loader)
         measurement = measure(given.loader.trace, request.options)
         report = report._replace(measurement=measurement)
     if request.against is not None:
@@ -86,7 +91,7 @@ def explain(given: Given, request: Request = _PLAIN) -> Report:
 
 
 def _explain(given: Given, options: Options) -> tuple[Report, Side]:
-    loader = given.loader
+    loader = None if given.loader is None else undescribed(given.loader)
     summary = summarize(given.source)
     image = read_image(given.source)
     # Code refers to maps by this order.
@@ -96,8 +101,9 @@ def _explain(given: Given, options: Options) -> tuple[Report, Side]:
     if loader is not None:
         blob = explain_blob(loader)
         regions = blob.regions
-        simulated = explain_simulation(loader, options, regions)
-        parts = _parts(loader)
+        assert given.loader is not None
+        simulated = explain_simulation(given.loader, options, regions)
+        parts = _parts(loader, given.loader.context_size)
         ops = explain_ops(loader.trace, regions, simulated.calls, parts.steps, parts.insns)
     trace = None if loader is None else loader.trace
     sizes = explain_sizes(regions, ops, maps, summary.programs, summary.sections)
@@ -140,7 +146,7 @@ class _Parts(NamedTuple):
     insns: dict[int, tuple[int, int]]
 
 
-def _parts(loader: Loader) -> _Parts:
+def _parts(loader: Loader, context_size: int) -> _Parts:
     blob = BlobMap(loader)
     code = loader_code(loader, blob)
     by_op: dict[int, list[Step]] = {}
@@ -149,7 +155,7 @@ def _parts(loader: Loader) -> _Parts:
     others = [step for op, found in by_op.items() if op < 0 for step in found]
     program = LoaderProgram(
         len(loader.insns) // 8,
-        loader.context_size,
+        context_size,
         tuple(context_layout(loader.trace)),
         len(loader.btf),
         len(loader.func_info),
@@ -161,13 +167,10 @@ def _parts(loader: Loader) -> _Parts:
 
 def _ranges(code: LoaderCode) -> dict[int, tuple[int, int]]:
     """From where an operation begins to where the next does, or something else."""
-    labelled = [row.insn for row in code.rows if row.label]
     last = code.rows[-1] if code.rows else None
     end = 0 if last is None else last.insn + len(last.raw) // 8
-    return {
-        op: (insn, next((place for place in labelled if place > insn), end))
-        for op, insn in code.begins.items()
-    }
+    labelled = [*(row.insn for row in code.rows if row.label), end]
+    return {op: (insn, labelled[bisect_right(labelled, insn)]) for op, insn in code.begins.items()}
 
 
 # -- comparing --------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ from lskel.explain.report import Listing, Mark, MarkKind, Region, Row
 from lskel.object.model import ExternKind
 from lskel.trace import ProgLoad, Trace
 
+# Instructions that the page has room for, of all programs.
+MAX_ROWS = 250_000
+
 _MAPS: dict[int, MarkKind] = {Pseudo.MAP_IDX: "map", Pseudo.MAP_IDX_VALUE: "value"}
 _EXTERNS: dict[ExternKind, MarkKind] = {
     ExternKind.KFUNC: "kfunc",
@@ -33,15 +36,22 @@ def explain_code(
         for use in region.uses
         if use.field == "insns"
     }
+    left = MAX_ROWS
     for slot, code in enumerate(image.programs):
         op = trace.programs[slot].op if trace is not None else None
-        rows = tuple(_rows(image, code, trace, op))
+        problem = code.problem
+        rows: tuple[Row, ...] = ()
+        if i.count(code.insns) <= left:
+            rows = tuple(_rows(image, code, trace, op))
+            left -= i.count(code.insns)
+        else:
+            problem = problem or f"left out: the page has room for {MAX_ROWS} instructions"
         files = dict.fromkeys(row.source.file for row in rows if row.source is not None)
         yield Listing(
             code.name,
             code.spec.name,
             enum_name(ProgType, code.type),
-            code.problem,
+            problem,
             None if op is None else code_of.get(op),
             op,
             tuple(files),

@@ -108,8 +108,11 @@ def _uses(trace: Trace, op: TraceOp) -> Iterator[Use]:
         made = Counter({trace.maps[slot].op: times for slot, times in slots.items()})
         yield from (Use(number, "map in code", made[number]) for number in sorted(made))
         finds = Counter(extern.find.op for extern in op.externs)
+        # A symbol is used in one way; its first use says which.
+        insns = {extern.find.op: extern.insn for extern in reversed(op.externs)}
         for number in sorted(finds):
-            yield Use(number, _extern_role(trace, op, number), finds[number])
+            is_call = i.read(op.insns, insns[number], trace.order).op == i.OP_CALL
+            yield Use(number, "kfunc" if is_call else "ksym", finds[number])
 
 
 def _maps_in(insns: bytes, order: ByteOrder) -> Iterator[int]:
@@ -120,11 +123,6 @@ def _maps_in(insns: bytes, order: ByteOrder) -> Iterator[int]:
         if i.is_wide(insn) and insn.src in _IN_CODE:
             yield insn.imm
         index += 2 if i.is_wide(insn) else 1
-
-
-def _extern_role(trace: Trace, op: ProgLoad, find: int) -> Role:
-    insn = next(extern.insn for extern in op.externs if extern.find.op == find)
-    return "kfunc" if i.read(op.insns, insn, trace.order).op == i.OP_CALL else "ksym"
 
 
 def _subject(trace: Trace, op: TraceOp) -> TraceOp:

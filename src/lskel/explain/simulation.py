@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lskel.errors import LskelError, NotFound, ReplayError, UsageError
 from lskel.explain.report import Call, Failure, Field, Region, Simulation
-from lskel.loader.model import Loader
+from lskel.loader.model import Bytes, Loader
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.report import failure
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, Record, Value
@@ -55,6 +55,9 @@ def _failure(loader: Loader, replay: Replay) -> Failure | None:
     if replay.value == 0:
         return None
     trace, number = loader.trace, replay.failed_op(loader)
+    if loader.compared is Bytes.DIFFERENT:
+        what = f"{trace.name}: the loader returned {errno_name(-replay.value)}"
+        return stopped(ReplayError(what, errno=-replay.value), trace)
     if number is None or number >= len(trace.ops):
         what = f"{trace.name}: the loader failed before its first call"
         return stopped(ReplayError(what, errno=-replay.value), trace)
@@ -83,7 +86,7 @@ class _Calls:
 
     def __init__(self, loader: Loader, replay: Replay, regions: tuple[Region, ...]) -> None:
         self._ops = loader.trace.ops
-        self._under_way = replay.ops
+        self._under_way = replay.ops or (None,) * len(replay.records)
         self._pointed = {
             (use.op, use.field): number
             for number, region in enumerate(regions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from lskel.runtime.attach.kinds import program_class
 from lskel.runtime.attach.refusals import explained
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.maps.base import Map, definition_of
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import Fd, duplicate
 from lskel.runtime.program import Program, ProgramDefinition
 from lskel.runtime.struct_ops import register
 from lskel.runtime.syscall import KernelError
@@ -125,7 +124,7 @@ def _maps(loaded: Loaded) -> dict[str, Map]:
     maps = {}
     for name, item in loaded.maps.items():
         maps[name] = Map(definition_of(item.info(), name))
-        maps[name].bind(Fd(os.dup(item.fd.fileno())))
+        maps[name].bind(duplicate(item.fd.fileno()))
     return maps
 
 
@@ -137,7 +136,7 @@ def _program(made: ProgramResult, op: ProgLoad, fd: Fd) -> Program:
     definition = ProgramDefinition(made.name, spec.kind, spec.target, op.type, number)
     program = program_class(spec.kind, op.type, number)(definition)
     # Links are kept by the one who attaches.
-    program.bind(Fd(os.dup(fd.fileno())), lambda _name, _link: None)
+    program.bind(duplicate(fd.fileno()), lambda _name, _link: None)
     return program
 
 

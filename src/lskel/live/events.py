@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from lskel.runtime.maps.base import definition_of
 from lskel.runtime.maps.event_map import EventMap
 from lskel.runtime.maps.perfbuf import PerfBufferMap
 from lskel.runtime.maps.ringbuf import RingBufferMap
-from lskel.runtime.objects import Fd, MapInfo
+from lskel.runtime.objects import MapInfo, duplicate
 
 DEFAULT_TYPE = "event"
 BUFFERS: Mapping[int, type[EventMap[Any]]] = {
@@ -134,7 +133,7 @@ class Events:
 
 def _buffer(made: LoadedMap, info: MapInfo) -> EventMap[Any]:
     buffer = BUFFERS[info.type](definition_of(info, made.name))
-    buffer.bind(Fd(os.dup(made.fd.fileno())))
+    buffer.bind(duplicate(made.fd.fileno()))
     return buffer
 
 

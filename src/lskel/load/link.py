@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
@@ -12,6 +12,11 @@ from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LimitExceeded, UsageError, at
 from lskel.object.functions import MAX_INSNS, TEXT
 from lskel.object.model import CallRef, DataRef, ExternRef, FuncRef, Function, MapRef
+
+# What the programs of an object may have together, as a multiple of what it has itself: 4 is the
+# most in the selftests of the kernel. A small object may have as much as one of LEAST_SIZE bytes.
+MAX_COPIES = 8
+LEAST_SIZE = 1 << 20
 
 
 class Linked(NamedTuple):
@@ -35,73 +40,162 @@ class _Site(NamedTuple):
     is_call: bool
 
 
-def link(
-    main: Function,
-    subprograms: Mapping[int, Function],
-    slots: Mapping[int, int],
-    order: ByteOrder,
-) -> Linked:
-    """Append to `main` each subprogram that it reaches, once, in the order of first calls.
+class _Part(NamedTuple):
+    """A function as all programs take it: what does not depend on where it is put is done.
 
-    `subprograms` are those of .text by their first instruction; `slots` are the indexes in the
-    trace of the maps that are created, by their index in the object. A subprogram's own callees
-    follow it before the caller's next one does (depth first), as libbpf orders them.
+    `callees` are the subprograms that it names, with the first instruction that does; `uncreated`
+    is the first instruction that uses a map that is not created.
     """
-    bases = _place(main, subprograms, order)
-    code = bytearray()
-    for function in bases:
-        code += function.code
-    starts = {function.start: base for function, base in bases.items() if function is not main}
-    if main.section == TEXT:
-        starts[main.start] = 0
-    externs: list[ExternRef] = []
-    for function, base in bases.items():
-        for site in _sites(function, order):
-            _patch_site(code, base + site.insn, site, starts[site.target], order)
-        externs += _patch_data(code, function, base, slots, order)
-    return Linked(
-        bytes(code),
-        _join(bases, "func_info", order),
-        _join(bases, "line_info", order),
-        _core_relos(bases, order),
-        tuple(externs),
-    )
+
+    function: Function
+    code: bytes
+    sites: tuple[_Site, ...]
+    callees: dict[int, int]
+    externs: tuple[ExternRef, ...]
+    uncreated: int | None
 
 
-def _place(
-    main: Function, subprograms: Mapping[int, Function], order: ByteOrder
-) -> dict[Function, int]:
-    """The functions in the order of their code, each with its first instruction's index."""
-    bases = {main: 0}
-    end = i.count(main.code)
-    pending = [(main, _sites(main, order))]
-    while pending:
-        function, sites = pending[-1]
-        site = next(sites, None)
-        if site is None:
-            pending.pop()
-            continue
-        callee = subprograms.get(site.target)
-        if callee is None:
-            raise BadObject(
-                f"section {function.section}: function '{function.name}': instruction "
-                f"{site.insn} calls instruction {site.target} of {TEXT}, where no function starts"
+class Linker:
+    """Links the programs of one object, each function prepared once.
+
+    Each program gets a copy of each subprogram that it reaches. What all of them have together is
+    limited: with many programs and many subprograms it is far more than the object.
+    """
+
+    def __init__(
+        self,
+        functions: Iterable[Function],
+        subprograms: Iterable[Function],
+        slots: Mapping[int, int],
+        order: ByteOrder,
+    ) -> None:
+        """`functions` are those of the programs, `subprograms` those of .text.
+
+        `slots` are the indexes in the trace of the maps that are created, by their index in the
+        object.
+        """
+        self._subprograms = {function.start: function for function in subprograms}
+        self._slots = slots
+        self._order: ByteOrder = order
+        self._parts: dict[int, _Part] = {}
+        own = sum(map(_size, (*functions, *self._subprograms.values())))
+        self._room = self._limit = max(own, LEAST_SIZE) * MAX_COPIES
+
+    def link(self, main: Function) -> Linked:
+        """Append to `main` each subprogram that it reaches, once, in the order of first calls.
+
+        A subprogram's own callees follow it before the caller's next one does (depth first), as
+        libbpf orders them.
+        """
+        parts = self._reached(main)
+        starts: dict[int, int] = {main.start: 0} if main.section == TEXT else {}
+        bases = []
+        code = bytearray()
+        for part in parts:
+            base = i.count(code)
+            bases.append((part.function, base))
+            if part is not parts[0]:
+                starts[part.function.start] = base
+            code += part.code
+        externs: list[ExternRef] = []
+        for part, (_, base) in zip(parts, bases, strict=True):
+            if part.uncreated is not None:
+                raise UsageError(
+                    f"instruction {base + part.uncreated} uses a map that is not to be created",
+                    hint="leave the program out as well",
+                )
+            for site in part.sites:
+                _patch_site(code, base + site.insn, site, starts[site.target], self._order)
+            externs += (ExternRef(base + ref.insn, ref.extern) for ref in part.externs)
+        return Linked(
+            bytes(code),
+            _join(bases, "func_info", self._order),
+            _join(bases, "line_info", self._order),
+            _core_relos(bases, self._order),
+            tuple(externs),
+        )
+
+    def _take(self, function: Function) -> None:
+        """Count what will be copied before it is: after the limit nothing is followed any more."""
+        self._room -= _size(function)
+        if self._room < 0:
+            raise LimitExceeded(
+                "the programs, each with the subprograms that it calls, have more than "
+                f"{self._limit} bytes of code and debug information together",
+                limit=self._limit,
+                actual=self._limit - self._room,
             )
-        if callee not in bases:
-            bases[callee] = end
-            end += i.count(callee.code)
-            if end > MAX_INSNS:
+
+    def _reached(self, main: Function) -> list[_Part]:
+        """The functions in the order of their code."""
+        self._take(main)
+        first = _prepare(main, self._slots, self._order)
+        parts = [first]
+        # A program that is itself in .text may call itself.
+        known = {main.start} if main.section == TEXT else set[int]()
+        size = i.count(first.code)
+        pending = [(main, iter(first.callees.items()))]
+        while pending:
+            function, callees = pending[-1]
+            target, insn = next(callees, (None, 0))
+            if target is None:
+                pending.pop()
+                continue
+            if target in known:
+                continue
+            known.add(target)
+            part = self._part(function, target, insn)
+            self._take(part.function)
+            parts.append(part)
+            size += i.count(part.code)
+            if size > MAX_INSNS:
                 raise LimitExceeded(
                     f"with its subprograms it has more than {MAX_INSNS} instructions, "
                     "the kernel's limit",
                     limit=MAX_INSNS,
-                    actual=end,
+                    actual=size,
                 )
-            pending.append((callee, _sites(callee, order)))
-    return bases
+            pending.append((part.function, iter(part.callees.items())))
+        return parts
+
+    def _part(self, caller: Function, target: int, insn: int) -> _Part:
+        """The subprogram that `caller` names."""
+        part = self._parts.get(target)
+        if part is None:
+            callee = self._subprograms.get(target)
+            if callee is None:
+                raise BadObject(
+                    f"section {caller.section}: function '{caller.name}': instruction {insn} "
+                    f"calls instruction {target} of {TEXT}, where no function starts"
+                )
+            part = self._parts[target] = _prepare(callee, self._slots, self._order)
+        return part
 
 
-def _sites(function: Function, order: ByteOrder) -> Iterator[_Site]:
+def _size(function: Function) -> int:
+    """Bytes of code, and of what goes with it to the kernel."""
+    tables = (function.func_info, function.line_info, function.core_relos)
+    return len(function.code) + sum(len(records.data) for records in tables)
+
+
+def _prepare(function: Function, slots: Mapping[int, int], order: ByteOrder) -> _Part:
+    sites = _sites(function, order)
+    callees: dict[int, int] = {}
+    for site in sites:
+        callees.setdefault(site.target, site.insn)
+    code = bytearray(function.code)
+    externs = []
+    for ref in function.relocations:
+        if isinstance(ref, MapRef | DataRef):
+            if ref.map not in slots:
+                return _Part(function, function.code, sites, callees, (), ref.insn)
+            _patch_data(code, ref, slots[ref.map], order)
+        elif isinstance(ref, ExternRef):
+            externs.append(ref)
+    return _Part(function, bytes(code), sites, callees, tuple(externs), None)
+
+
+def _sites(function: Function, order: ByteOrder) -> tuple[_Site, ...]:
     """The instructions that name subprograms, ascending."""
     found = [
         _Site(ref.insn, ref.target, isinstance(ref, CallRef))
@@ -120,7 +214,7 @@ def _sites(function: Function, order: ByteOrder) -> Iterator[_Site]:
                     hint=f"subprograms must be in {TEXT}: declare them without SEC()",
                 )
             found.append(_Site(index, function.start + index + insn.imm + 1, True))
-    return iter(sorted(found, key=lambda site: site.insn))
+    return tuple(sorted(found, key=lambda site: site.insn))
 
 
 def _patch_site(code: bytearray, at_insn: int, site: _Site, base: int, order: ByteOrder) -> None:
@@ -132,32 +226,18 @@ def _patch_site(code: bytearray, at_insn: int, site: _Site, base: int, order: By
         i.write(code, at_insn, insn._replace(src=Pseudo.FUNC, imm=distance), order)
 
 
-def _patch_data(
-    code: bytearray, function: Function, base: int, slots: Mapping[int, int], order: ByteOrder
-) -> Iterator[ExternRef]:
-    """Relocate the references to maps and global data; give back those to externs."""
-    for ref in function.relocations:
-        index = base + ref.insn
-        if isinstance(ref, MapRef | DataRef) and ref.map not in slots:
-            raise UsageError(
-                f"instruction {index} uses a map that is not to be created",
-                hint="leave the program out as well",
-            )
-        if isinstance(ref, MapRef):
-            insn = i.read(code, index, order)
-            i.write(code, index, insn._replace(src=Pseudo.MAP_IDX, imm=slots[ref.map]), order)
-        elif isinstance(ref, DataRef):
-            insn = i.read(code, index, order)
-            i.write(code, index, insn._replace(src=Pseudo.MAP_IDX_VALUE, imm=slots[ref.map]), order)
-            i.set_imm(code, index + 1, ref.offset, order)
-        elif isinstance(ref, ExternRef):
-            yield ExternRef(index, ref.extern)
+def _patch_data(code: bytearray, ref: MapRef | DataRef, slot: int, order: ByteOrder) -> None:
+    insn = i.read(code, ref.insn, order)
+    src = Pseudo.MAP_IDX if isinstance(ref, MapRef) else Pseudo.MAP_IDX_VALUE
+    i.write(code, ref.insn, insn._replace(src=src, imm=slot), order)
+    if isinstance(ref, DataRef):
+        i.set_imm(code, ref.insn + 1, ref.offset, order)
 
 
-def _join(bases: Mapping[Function, int], table: str, order: ByteOrder) -> Records:
+def _join(bases: Sequence[tuple[Function, int]], table: str, order: ByteOrder) -> Records:
     """The records of all functions; none at all where the main program has none."""
     parts: list[tuple[Function, int, Records]] = [
-        (function, base, getattr(function, table)) for function, base in bases.items()
+        (function, base, getattr(function, table)) for function, base in bases
     ]
     size = parts[0][2].size
     if not len(parts[0][2]):
@@ -171,11 +251,11 @@ def _join(bases: Mapping[Function, int], table: str, order: ByteOrder) -> Record
     return Records(size, bytes(data))
 
 
-def _core_relos(bases: Mapping[Function, int], order: ByteOrder) -> Records:
+def _core_relos(bases: Sequence[tuple[Function, int]], order: ByteOrder) -> Records:
     """The CO-RE relocations of all functions, their offsets in bytes of the whole program."""
-    size = next(iter(bases)).core_relos.size
+    size = bases[0][0].core_relos.size
     data = bytearray()
-    for function, base in bases.items():
+    for function, base in bases:
         records = function.core_relos
         if len(records):
             size = records.size

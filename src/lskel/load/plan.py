@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -15,13 +15,12 @@ from lskel.btf.names import essential_name
 from lskel.btf.types import VOID, Kind
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
-from lskel.errors import BadObject, LskelError, NotSupported, at
+from lskel.errors import BadObject, LimitExceeded, LskelError, NotSupported, at
 from lskel.load.btf_use import for_kernel, map_may_lack_btf, needed_by
-from lskel.load.link import Linked, link
+from lskel.load.link import Linked, Linker
 from lskel.object.model import (
     Extern,
     ExternKind,
-    Function,
     Map,
     MapKind,
     Object,
@@ -59,6 +58,9 @@ from lskel.trace import (
     TypeSize,
 )
 
+# Operations of a trace: each program looks up its externs anew, so that an object may ask for far
+# more than it says. The selftests of the kernel have up to 62.
+MAX_OPS = 1 << 16
 # Symbols that are at address 0 in x86-64 kernels before 6.15, which bpf_kallsyms_lookup_name takes
 # for not there: what is not found is 0, as it should be.
 _AT_ZERO = frozenset({"__per_cpu_start"})
@@ -100,18 +102,30 @@ def _with_struct_ops(obj: Object) -> Object:
 
     So it is with newer libbpf, where their section begins with ``?``, too.
     """
+    programs = {program.name: program for program in reversed(obj.programs)}
     users: dict[str, bool] = {}
     for a_map, member, name in _struct_ops_members(obj):
         with at(f"section {a_map.section}", f"map '{a_map.name}'", f"member '{member.name}'"):
-            if obj.program(name).spec.prog_type != ProgType.STRUCT_OPS and a_map.autocreate:
+            program = programs[name] if name in programs else obj.program(name)
+            if program.spec.prog_type != ProgType.STRUCT_OPS and a_map.autocreate:
                 raise BadObject(f"program '{name}' is not one for struct_ops")
         users[name] = users.get(name, False) or a_map.autocreate
-    for name, is_used in users.items():
-        if not is_used:
-            obj = obj.with_program(name, autoload=False)
-        elif not obj.program(name).spec.autoload:
-            obj = obj.with_program(name, autoload=True)
-    return obj
+    if not users:
+        return obj
+    return replace(
+        obj,
+        programs=tuple(
+            _switched(program, is_used=users[program.name])
+            if programs[program.name] is program and program.name in users
+            else program
+            for program in obj.programs
+        ),
+    )
+
+
+def _switched(program: Program, *, is_used: bool) -> Program:
+    """A program of struct_ops; the caller may have switched off one that is loaded by itself."""
+    return program if is_used and program.spec.autoload else replace(program, autoload=is_used)
 
 
 def _struct_ops_members(obj: Object) -> Iterator[tuple[Map, Member, str]]:
@@ -122,32 +136,38 @@ def _struct_ops_members(obj: Object) -> Iterator[tuple[Map, Member, str]]:
                 yield a_map, member, member.program
 
 
-def _link_programs(obj: Object) -> list[Linked | None]:
-    subprograms: Mapping[int, Function] = {f.start: f for f in obj.subprograms}
+def linker(obj: Object) -> Linker:
+    """For the programs of `obj`, with the maps that are created."""
     created = (index for index, a_map in enumerate(obj.maps) if a_map.autocreate)
     slots = {index: slot for slot, index in enumerate(created)}
+    return Linker((p.function for p in obj.programs), obj.subprograms, slots, obj.order)
+
+
+def link_program(links: Linker, program: Program) -> Linked:
+    """The program's code; NotSupported where nothing says its type, BadObject as of `Linker`."""
+    with at(f"program '{program.name}'"):
+        spec = program.spec
+        if spec.prog_type == ProgType.UNSPEC:
+            raise NotSupported(
+                f"section name '{spec.name}' gives no program type",
+                hint=f"say the type: --type {program.name}=TYPE[:ATTACH], or use a name that "
+                'libbpf knows, such as SEC("xdp")',
+            )
+        return links.link(program.function)
+
+
+def _link_programs(obj: Object) -> list[Linked | None]:
+    links = linker(obj)
     linked: list[Linked | None] = []
     for program in obj.programs:
         try:
-            with at(f"program '{program.name}'"):
-                _require_type(program)
-                linked.append(link(program.function, subprograms, slots, obj.order))
+            linked.append(link_program(links, program))
         except LskelError:
             # What is not to be loaded may be broken; it cannot be switched on then.
             if program.autoload:
                 raise
             linked.append(None)
     return linked
-
-
-def _require_type(program: Program) -> None:
-    spec = program.spec
-    if spec.prog_type == ProgType.UNSPEC:
-        raise NotSupported(
-            f"section name '{spec.name}' gives no program type",
-            hint=f"say the type: --type {program.name}=TYPE[:ATTACH], or use a name that libbpf "
-            'knows, such as SEC("xdp")',
-        )
 
 
 class _Builder:
@@ -167,6 +187,13 @@ class _Builder:
         self.btf = self.add(BtfLoad(for_kernel(obj.btf), needed_by(obj))) if obj.btf else None
 
     def add(self, op: Op) -> Ref:
+        if len(self.ops) >= MAX_OPS:
+            raise LimitExceeded(
+                f"more than {MAX_OPS} operations load it: maps, values, programs, and what each "
+                "program looks up",
+                limit=MAX_OPS,
+                actual=len(self.ops) + 1,
+            )
         if self.guard is not None:
             self.guards[len(self.ops)] = self.guard
         self.ops.append(op)
@@ -185,16 +212,18 @@ class _Builder:
 
     def maps(self) -> None:
         """Create the maps in order, each with its values as soon as these can be written."""
-        unfilled: list[tuple[int, Map]] = []
+        numbers = {a_map.name: slot for slot, a_map in enumerate(self.created)}
+        # By the map after which they can be filled.
+        unfilled: dict[int, list[tuple[int, Map]]] = {}
         for slot, a_map in enumerate(self.created):
             with at(f"section {a_map.section}", f"map '{a_map.name}'"):
                 self.create(a_map, slot)
             if a_map.slots and a_map.type in MAPS_OF_MAPS:
-                unfilled.append((slot, a_map))
-            for item in list(unfilled):
-                if all(inner.name in self.map_refs for inner in item[1].slots):
-                    self.fill(*item)
-                    unfilled.remove(item)
+                never = len(self.created)
+                last = max(slot, *(numbers.get(inner.name, never) for inner in a_map.slots))
+                unfilled.setdefault(last, []).append((slot, a_map))
+            for item in unfilled.get(slot, ()):
+                self.fill(*item)
 
     def create(self, a_map: Map, slot: int) -> None:
         with self.guarded(Subject.MAP, slot):

@@ -16,36 +16,45 @@ import io
 import json
 import os
 import zipfile
-import zlib
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
 
+from lskel import budget
 from lskel._version import __version__
-from lskel.errors import BadBundle, LskelError, UsageError, at
+from lskel.errors import BadBundle, LskelError, at
+from lskel.input import read_input
+from lskel.loader.archive import MAGIC, read_members
 from lskel.loader.blob import MAX_SIZE
-from lskel.loader.description import describe, restore
+from lskel.loader.description import brief, describe, restore
 from lskel.loader.model import Loader
+from lskel.loader.verify import compare
 from lskel.output import write_whole
 
 FORMAT = "lskel"
+GENERATOR = f"lskel {__version__}"
 VERSION = 1
-MAGIC = b"PK\x03\x04"
 DESCRIPTION, BLOB, INSNS = "lskel.json", "blob.bin", "insns.bin"
 # ZIP's first date; a file's contents should not depend on when it was written.
 _DATE = (1980, 1, 1, 0, 0, 0)
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+_LIMITS = {DESCRIPTION: budget.DESCRIPTION, BLOB: MAX_SIZE, INSNS: budget.INSNS}
+# No number of 64 bits has more digits.
+_DIGITS = 20
 
 
 def dump(loader: Loader) -> bytes:
-    """The bundle's bytes."""
-    out = io.BytesIO()
-    header = {"format": FORMAT, "version": VERSION, "generator": f"lskel {__version__}"}
+    """The bundle's bytes; LskelError where no reader would take them, or get another loader."""
+    header = {"format": FORMAT, "version": VERSION, "generator": GENERATOR}
     description = json.dumps(header | describe(loader), separators=(",", ":"), ensure_ascii=True)
+    members = {DESCRIPTION: description.encode(), BLOB: loader.blob, INSNS: loader.insns}
+    with at("no bundle can hold this"):
+        for name, content in members.items():
+            budget.check(len(content), _LIMITS[name], f"bytes of {name}")
+        if _restored(_description(members), members) != loader:
+            raise BadBundle("it would be read as another loader")
+    out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in (
-            (DESCRIPTION, description.encode()),
-            (BLOB, loader.blob),
-            (INSNS, loader.insns),
-        ):
+        for name, content in members.items():
             member = zipfile.ZipInfo(name, _DATE)
             member.external_attr = 0o644 << 16
             archive.writestr(member, content, zipfile.ZIP_DEFLATED)
@@ -58,51 +67,76 @@ def save(loader: Loader, path: str | os.PathLike[str]) -> None:
 
 
 def load(source: str | os.PathLike[str] | bytes) -> Loader:
-    """Read a bundle; BadBundle where it is none, is damaged, or is of a later version."""
+    """Read a bundle.
+
+    BadBundle where it is none, is damaged, or is of a later version; LimitExceeded where it would
+    cost too much.
+    """
     if isinstance(source, bytes):
         return _load(source)
     with at(os.fspath(source)):
-        try:
-            content = Path(source).read_bytes()
-        except OSError as error:
-            raise UsageError(error.strerror or str(error)) from error
-        return _load(content)
+        return _load(read_input(source))
 
 
 def _load(content: bytes) -> Loader:
     if not content.startswith(MAGIC):
         raise BadBundle("not an lskel bundle", hint="make one with `lskel gen`")
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = {name: _member(archive, name) for name in (DESCRIPTION, BLOB, INSNS)}
-    except _DAMAGE as error:
-        raise BadBundle(f"damaged bundle: {error}") from error
-    try:
-        description = json.loads(members[DESCRIPTION])
-    except ValueError as error:
-        raise BadBundle(f"{DESCRIPTION}: {error}") from error
-    except RecursionError as error:
-        raise BadBundle(f"{DESCRIPTION}: nested too deeply") from error
+    members = read_members(content, _LIMITS)
+    description = _description(members)
+    loader = _restored(description, members)
+    compared = compare(
+        loader,
+        context_size=description.get("context_size"),
+        same_version=description.get("generator", GENERATOR) == GENERATOR,
+    )
+    return replace(loader, compared=compared)
+
+
+def _description(members: Mapping[str, bytes]) -> dict[str, Any]:
+    with at(DESCRIPTION):
+        description = _parsed(members[DESCRIPTION])
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise BadBundle(f"{DESCRIPTION} is not a description of a loader")
-    if description.get("version") != VERSION:
+    version = description.get("version")
+    if version != VERSION:
         raise BadBundle(
-            f"bundle version {description.get('version')} is unknown, this lskel reads {VERSION}",
+            f"bundle version {brief(version)} is unknown, this lskel reads {VERSION}",
             hint="use the lskel that wrote it, or a later one",
         )
+    return description
+
+
+def _restored(description: dict[str, Any], members: Mapping[str, bytes]) -> Loader:
+    with at(DESCRIPTION):
+        try:
+            return restore(description, members[BLOB], members[INSNS])
+        except LskelError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise BadBundle(f"{type(error).__name__}: {brief(error)}") from error
+
+
+def _parsed(text: bytes) -> Any:
+    # Each value but the first follows one of these.
+    values = sum(text.count(sign) for sign in b"[{,:")
+    budget.Allowance(budget.VALUES, "values").spend(values)
     try:
-        return restore(description, members[BLOB], members[INSNS])
+        return json.loads(
+            text.decode(), parse_int=_integer, parse_float=_no_integer, parse_constant=_no_integer
+        )
     except LskelError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise BadBundle(f"{DESCRIPTION}: {type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise BadBundle(str(error)) from error
+    except RecursionError as error:
+        raise BadBundle("nested too deeply") from error
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        info = archive.getinfo(name)
-    except KeyError:
-        raise BadBundle(f"damaged bundle: there is no {name}") from None
-    if info.file_size > MAX_SIZE:
-        raise BadBundle(f"{name}: {info.file_size} bytes are more than {MAX_SIZE}")
-    return archive.read(info)
+def _integer(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        _no_integer(digits)
+    return int(digits)
+
+
+def _no_integer(text: str) -> NoReturn:
+    raise BadBundle(f"{brief(text)} is not an integer of 64 bits")

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from reprlib import Repr
 from typing import Any
 
+from lskel import budget
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
 from lskel.btf.types import Kind
-from lskel.errors import BadBundle
+from lskel.errors import BadBundle, at
 from lskel.loader.blob import MAX_SIZE, Region, RegionKind
 from lskel.loader.model import Form, Loader
 from lskel.trace import (
@@ -74,7 +76,8 @@ _WANTED: dict[tuple[type, str], tuple[type, ...]] = {
     (LinkCreate, "program"): (ProgLoad,),
     (Close, "ref"): (BtfLoad, MapCreate, BtfFind, ProgLoad),
 }
-_PLAIN: dict[str, type] = {"int": int, "str": str, "bool": bool}
+# Bits of numbers. A plain int counts what a trace or a blob has, which takes 32 bits at most.
+_BITS = {"int": 32, "U32": 32, "U64": 64}
 _ENUMS: dict[str, type[Enum]] = {"KconfigType": KconfigType, "Subject": Subject}
 # Records with named fields; what is in their `__annotations__` says how to read them.
 _RECORDS: dict[str, type[Any]] = {
@@ -93,7 +96,14 @@ _RECORDS: dict[str, type[Any]] = {
         StructOpsMap,
     )
 }
+_SHORT = Repr()
+_SHORT.maxother = _SHORT.maxstring = 60
 _LIST, _LIST_END, _OR_NONE = "tuple[", ", ...]", " | None"
+
+
+def brief(value: object) -> str:
+    """A value for an error, however long it is."""
+    return _SHORT.repr(value)
 
 
 def describe(loader: Loader) -> dict[str, Any]:
@@ -153,8 +163,11 @@ class _Encoder:
         return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     def data(self, value: bytes) -> dict[str, Any]:
-        # Where a bundle's regions are odd, none may name the data; it is in the blob all the same.
-        offset = self.places.get(value, self.blob.find(value)) if value else 0
+        offset = self.places.get(value) if value else 0
+        if offset is None:
+            # Where a bundle's regions are odd, none may name the data; it is in the blob all the
+            # same.
+            offset = self.places[value] = self.blob.find(value)
         return {"blob": [offset, len(value)]} if offset >= 0 else {"hex": value.hex()}
 
 
@@ -168,13 +181,18 @@ def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
     ops = tuple(read.op(item, number) for number, item in enumerate(description["ops"]))
     order = description["byte_order"]
     if order not in ("little", "big"):
-        raise BadBundle(f"byte order {order!r} is unknown")
+        raise BadBundle(f"byte order {brief(order)} is unknown")
+
+    def part(name: str, wanted: str) -> Any:
+        with at(name):
+            return read.decode(description[name], wanted)
+
     trace = Trace(
-        name=read.decode(description["name"], "str"),
+        name=part("name", "str"),
         order=order,
         ops=ops,
-        maps=read.decode(description["maps"], "tuple[MapResult, ...]"),
-        programs=read.decode(description["programs"], "tuple[ProgramResult, ...]"),
+        maps=part("maps", "tuple[MapResult, ...]"),
+        programs=part("programs", "tuple[ProgramResult, ...]"),
         guards={
             read.decode(number, "int"): read.decode(guard, "Guard")
             for number, guard in description["guards"]
@@ -182,21 +200,24 @@ def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
         inputs=tuple(
             read.record(item, _INPUTS[item.pop("input")]) for item in description["inputs"]
         ),
-        kconfig=read.decode(description["kconfig"], "KconfigMap | None"),
-        struct_ops=read.decode(description["struct_ops"], "tuple[StructOpsMap, ...]"),
-        arenas=read.decode(description["arenas"], "tuple[Arena, ...]"),
-        links=read.decode(description["links"], "tuple[LinkResult, ...]"),
+        kconfig=part("kconfig", "KconfigMap | None"),
+        struct_ops=part("struct_ops", "tuple[StructOpsMap, ...]"),
+        arenas=part("arenas", "tuple[Arena, ...]"),
+        links=part("links", "tuple[LinkResult, ...]"),
     )
     _check_trace(trace)
-    status = read.decode(description["status"], "int")
-    if len(insns) % 8 or not insns or not 0 <= status <= len(blob) - 4:
+    status = part("status", "int")
+    if len(insns) % 8 or not insns or status > len(blob) - 4:
         raise BadBundle("instructions or blob do not fit the description")
     return Loader(
         form=Form(description["form"]),
         trace=trace,
         insns=insns,
         blob=blob,
-        regions=tuple(read.region(item) for item in description["regions"]),
+        regions=tuple(
+            read.region(item, number, len(ops))
+            for number, item in enumerate(description["regions"])
+        ),
         status=status,
         btf=bytes.fromhex(description["btf"]),
         func_info=bytes.fromhex(description["func_info"]),
@@ -208,7 +229,11 @@ class _Decoder:
 
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
+        self.referenced = budget.Allowance(budget.REFERENCED, "bytes that are referred to")
+        self.regions = budget.Allowance(budget.REFERENCED, "bytes of regions")
         self.readers: dict[str, Callable[[Any], Any]] = {
+            "str": _text,
+            "bool": _flag,
             "Kind": lambda value: Kind[value],
             "Ref": lambda value: Ref(self.decode(value["ref"], "int")),
             "Input": lambda value: Input(self.decode(value["input"], "int")),
@@ -222,10 +247,8 @@ class _Decoder:
             return None if value is None else self.decode(value, wanted.removesuffix(_OR_NONE))
         if " | " in wanted:
             return self.decode(value, _alternative(value, wanted))
-        if wanted in _PLAIN:
-            if type(value) is not _PLAIN[wanted] or not _in_range(value):
-                raise BadBundle(f"{value!r} is no {wanted}")
-            return value
+        if wanted in _BITS:
+            return _number(value, 1 << _BITS[wanted])
         if wanted in _ENUMS:
             return _ENUMS[wanted](value)
         if wanted.startswith(_LIST):
@@ -252,24 +275,28 @@ class _Decoder:
         """An operation; `item` names its class."""
         name = item["op"]
         if name not in _OPS:
-            raise BadBundle(f"operation {number}: '{name}' is unknown")
+            raise BadBundle(f"operation {number}: {brief(name)} is unknown")
         try:
             op: Op = self.record(item, _OPS[name])
         except BadBundle as error:
             raise BadBundle(f"operation {number}: {error}") from error
         return op
 
-    def range(self, offset: Any, size: Any) -> bytes:
-        """Bytes of the blob."""
-        for value in (offset, size):
-            self.decode(value, "int")
-        if offset + size > len(self.blob):
-            raise BadBundle(f"{offset}+{size} is outside the blob of {len(self.blob)} bytes")
-        return self.blob[offset : offset + size]
+    def place(self, offset: Any, size: Any) -> slice:
+        """Where bytes of the blob are."""
+        start = self.decode(offset, "int")
+        end = start + self.decode(size, "int")
+        if end > len(self.blob):
+            raise BadBundle(f"{start}+{size} is outside the blob of {len(self.blob)} bytes")
+        return slice(start, end)
 
     def data(self, value: Any) -> bytes:
         """Bytes, in the blob or spelt out."""
-        return bytes.fromhex(value["hex"]) if "hex" in value else self.range(*value["blob"])
+        if "hex" in value:
+            return bytes.fromhex(value["hex"])
+        place = self.place(*value["blob"])
+        self.referenced.spend(place.stop - place.start)
+        return self.blob[place]
 
     def records(self, value: Any) -> Records:
         """A table of BTF.ext."""
@@ -278,13 +305,15 @@ class _Decoder:
             raise BadBundle(f"records of {size} bytes in {len(data)}")
         return Records(size, data)
 
-    def region(self, item: list[Any]) -> Region:
-        """A region of the blob; that of no operation has number -1."""
-        offset, size, kind, op, field = item
-        self.range(offset, size)
-        if type(op) is not int:
-            raise BadBundle(f"{op!r} is no operation")
-        return Region(offset, size, RegionKind(kind), op, self.decode(field, "str"))
+    def region(self, item: list[Any], number: int, ops: int) -> Region:
+        """A region of the blob; that of none of the operations has number -1."""
+        with at(f"region {number}"):
+            offset, size, kind, op, field = item
+            self.place(offset, size)
+            self.regions.spend(size)
+            if op != -1:
+                _number(op, ops)
+            return Region(offset, size, RegionKind(kind), op, self.decode(field, "str"))
 
 
 def _alternative(value: Any, wanted: str) -> str:
@@ -294,15 +323,30 @@ def _alternative(value: Any, wanted: str) -> str:
     return marked if is_marked else plain
 
 
-def _in_range(value: object) -> bool:
-    """Whether a number fits an attr's field, and a string can be written to a file."""
-    if isinstance(value, str):
-        return value.isprintable() or not value
-    return isinstance(value, int) and 0 <= value < 1 << 64
+def _number(value: Any, end: int) -> int:
+    """A number from 0 up to, not including, `end`."""
+    if type(value) is not int or not 0 <= value < end:
+        raise BadBundle(f"{brief(value)} is not a number below {end}")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise BadBundle(f"{brief(value)} is neither true nor false")
+    return value
+
+
+def _text(value: Any) -> str:
+    """Text that can be shown, and written to files."""
+    if type(value) is not str or not (value.isprintable() or not value):
+        raise BadBundle(f"{brief(value)} is not text of characters that can be printed")
+    budget.check(len(value), budget.TEXT, "characters in one text")
+    return value
 
 
 def _check_trace(trace: Trace) -> None:
     """Operations, results and the rest refer to what there is."""
+    values = budget.Allowance(budget.REFERENCED, "bytes of values for maps")
     for number, op in enumerate(trace.ops):
         for name, ref in _references(op):
             if not 0 <= ref.op < number:
@@ -310,8 +354,10 @@ def _check_trace(trace: Trace) -> None:
             if not isinstance(trace.ops[ref.op], _WANTED[type(op), name]):
                 kind = type(trace.ops[ref.op]).__name__
                 raise BadBundle(f"operation {number}: {name} refers to a {kind}")
-        if isinstance(op, MapUpdate) and not _fits(op):
-            raise BadBundle(f"operation {number}: its value does not fit {op.size} bytes")
+        if isinstance(op, MapUpdate):
+            if not _fits(op):
+                raise BadBundle(f"operation {number}: its value does not fit {op.size} bytes")
+            values.spend(op.size)
         if isinstance(op, ProgLoad):
             _check_externs(number, op)
         for item in fields(op):
@@ -327,6 +373,7 @@ def _check_trace(trace: Trace) -> None:
             raise BadBundle(f"operation {program.op} does not load program {slot}")
     for link in trace.links:
         _op(trace, link.op, RawTracepointOpen, LinkCreate)
+    _check_all_named(trace)
     counts = {Subject.MAP: len(trace.maps), Subject.PROGRAM: len(trace.programs)}
     slots = [
         (Subject.PROGRAM, i.slot) for i in trace.inputs if isinstance(i, AttachFd | AttachBtfId)
@@ -337,11 +384,24 @@ def _check_trace(trace: Trace) -> None:
     slots += [(Subject.PROGRAM, link.slot) for link in trace.links]
     if trace.kconfig is not None:
         slots.append((Subject.MAP, trace.kconfig.slot))
-        if any(v.offset + v.size > trace.kconfig.size <= MAX_SIZE for v in trace.kconfig.vars):
+        budget.check(trace.kconfig.size, MAX_SIZE, "bytes of configuration values")
+        if any(v.offset + v.size > trace.kconfig.size for v in trace.kconfig.vars):
             raise BadBundle("a configuration value lies outside its map")
     for subject, slot in slots:
         if slot >= counts[subject]:
             raise BadBundle(f"there is no {subject.value} {slot}")
+
+
+def _check_all_named(trace: Trace) -> None:
+    """What operations make and stays is one of the results, so that nothing stays unseen."""
+    results = {made.op for made in trace.maps} | {link.op for link in trace.links}
+    results |= {program.op for program in trace.programs if program.op is not None}
+    for number, op in enumerate(trace.ops):
+        stays = isinstance(op, ProgLoad | RawTracepointOpen | LinkCreate) or (
+            isinstance(op, MapCreate) and op.slot is not None
+        )
+        if stays and number not in results:
+            raise BadBundle(f"operation {number} makes what is none of the results")
 
 
 def _references(op: Op) -> list[tuple[str, Ref]]:
@@ -359,7 +419,7 @@ def _op(trace: Trace, number: int, *kinds: type) -> Any:
 
 def _fits(op: MapUpdate) -> bool:
     size = len(op.value) if isinstance(op.value, bytes) else 0
-    return size <= op.size <= MAX_SIZE and op.key < 1 << 32
+    return size <= op.size <= MAX_SIZE
 
 
 def _check_externs(number: int, op: ProgLoad) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from lskel import budget
 from lskel.bpf import context
 from lskel.errors import BadInput
+from lskel.loader.blob import MAX_SIZE
 
 # bpftool up to 7.3 assigns the literals to members of opts; later it names two arrays.
 _DATA = re.compile(r'opts(?:\.data = \(void \*\)|_data\[\][^"=]{0,100}= )"([^"]*)"')
@@ -37,23 +39,25 @@ def is_header(data: bytes) -> bool:
 
 
 def parse_header(text: str) -> LightSkeleton:
-    """The loader in a header's text; BadInput where there is none."""
+    """The loader in a header's text; BadInput, LimitExceeded where it has none that fits."""
     names: dict[str, list[str]] = {"map": [], "prog": []}
     for what, name in _DESCRIPTORS.findall(text):
         names[what].append(name)
     return LightSkeleton(
-        insns=_literal(_INSNS, text, "instructions"),
-        blob=_literal(_DATA, text, "data"),
+        insns=_literal(_INSNS, text, "instructions", budget.INSNS),
+        blob=_literal(_DATA, text, "data", MAX_SIZE),
         maps=tuple(names["map"]),
         programs=tuple(names["prog"]),
     )
 
 
-def _literal(pattern: re.Pattern[str], text: str, what: str) -> bytes:
+def _literal(pattern: re.Pattern[str], text: str, what: str, limit: int) -> bytes:
     match = pattern.search(text)
     if not match:
         raise BadInput(f"not a light skeleton: the string with the loader's {what} is missing")
     body = match[1]
     if _ESCAPES.sub("", body):
         raise BadInput(f"the string with the loader's {what} is not as bpftool writes it")
-    return bytes.fromhex(body.replace("\\\n", "").replace("\\0", "00").replace("\\x", ""))
+    digits = body.replace("\\\n", "").replace("\\0", "00").replace("\\x", "")
+    budget.check(len(digits) // 2, limit, f"bytes of the loader's {what}")
+    return bytes.fromhex(digits)

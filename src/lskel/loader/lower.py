@@ -15,6 +15,7 @@ Blob, in this order; a form adds its own before and after
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from errno import ENOENT
 from itertools import groupby
@@ -97,6 +98,10 @@ class Lowering:
         self.context = context_place
         self.value_size = value_size
         self.calls = [call_of(op, self.order) for op in trace.ops]
+        self.btf_users: defaultdict[int, list[int]] = defaultdict(list)
+        for number, op in enumerate(trace.ops):
+            if isinstance(op, MapCreate | ProgLoad) and op.btf is not None:
+                self.btf_users[op.btf.op].append(number)
         self.status = status
         self.nowhere = nowhere
         self.fds = self.place_fds()
@@ -353,10 +358,7 @@ class Lowering:
         result = self.fds.get(number, self.nowhere)
         made = Record(Code.CALL, call.cmd, len(call.attr), self.attrs[number], result)
         if isinstance(op, BtfLoad) and not op.needed_by:
-            users = [
-                n for n, o in enumerate(self.trace.ops) if getattr(o, "btf", None) == Ref(number)
-            ]
-            zeros = [zero for user in users for zero in self.zeros(user)]
+            zeros = [zero for user in self.btf_users[number] for zero in self.zeros(user)]
             yield from self.attempt(made, zeros)
         elif isinstance(op, MapCreate) and op.btf_is_optional:
             yield from self.attempt(made, [*self.zeros(number), made])

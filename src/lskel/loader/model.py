@@ -18,6 +18,15 @@ class Form(Enum):
     UNROLLED = "unrolled"
 
 
+class Bytes(Enum):
+    """How a loader's bytes compare with those that its trace generates (loader/verify.py)."""
+
+    SAME = "same"
+    # They differ, and another version of lskel wrote them; replay/trust.py compares their calls.
+    ANOTHER_VERSION = "another version"
+    DIFFERENT = "different"
+
+
 @dataclass(frozen=True, slots=True)
 class Loader:
     """What runs in the kernel: `insns` is a SYSCALL program, `blob` the value of its one map.
@@ -25,6 +34,8 @@ class Loader:
     `trace` is what it replays; `regions` say what each range of the blob holds. `status` is the
     blob offset of a u32: the operation that failed, or NO_OP. A program with callbacks needs `btf`,
     with the types of its functions that `func_info` (struct bpf_func_info) names.
+
+    `compared` says of a loader that was read whether its bytes are what `trace` generates.
     """
 
     form: Form
@@ -35,6 +46,7 @@ class Loader:
     status: int
     btf: bytes = b""
     func_info: bytes = b""
+    compared: Bytes = field(default=Bytes.SAME, compare=False)
 
     @property
     def context_size(self) -> int:

@@ -119,6 +119,7 @@ def _fix_ksyms(btf: Btf, editor: BtfEditor, datasec_id: t.TypeId) -> None:
     if number is None:
         number = editor.add_int("int", FAKE_SIZE, t.IntEncoding.SIGNED)
     variables = []
+    named: set[t.TypeId] = set()
     for index, info in enumerate(datasec.vars):
         what = btf[info.type]
         var_id = info.type
@@ -127,15 +128,21 @@ def _fix_ksyms(btf: Btf, editor: BtfEditor, datasec_id: t.TypeId) -> None:
                 dummy = editor.add_var(DUMMY, number, t.VarLinkage.GLOBAL_ALLOCATED)
             var_id = dummy
             editor.set_func_linkage(info.type, t.FuncLinkage.GLOBAL)
-            for position, param in enumerate(btf.get(what.type, t.FuncProto).params):
-                if param.type and not param.name:
-                    editor.set_param_name(what.type, position, DUMMY)
+            if what.type not in named:
+                named.add(what.type)
+                _name_params(btf, editor, what.type)
         else:
             btf.get(info.type, t.Var)
             editor.set_var_linkage(info.type, t.VarLinkage.GLOBAL_ALLOCATED)
             editor.set_var_type(info.type, number)
         variables.append(t.VarSecinfo(var_id, index * FAKE_SIZE, FAKE_SIZE))
     editor.set_datasec(datasec_id, len(variables) * FAKE_SIZE, variables)
+
+
+def _name_params(btf: Btf, editor: BtfEditor, proto: t.TypeId) -> None:
+    for position, param in enumerate(btf.get(proto, t.FuncProto).params):
+        if param.type and not param.name:
+            editor.set_param_name(proto, position, DUMMY)
 
 
 def _fix_kconfig(btf: Btf, editor: BtfEditor, datasec_id: t.TypeId) -> None:

@@ -8,6 +8,7 @@ Source: the kernel's Documentation/bpf/libbpf, and bpf_helpers.h for the macros.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -57,11 +58,17 @@ def parse_maps(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
         datasec_id = btf.find(SECTION, t.Datasec)
         if datasec_id is None:
             raise BadObject("maps are defined, but BTF has no DATASEC .maps")
-        parsed = [_parse_map(btf, var, section) for var in btf.get(datasec_id, t.Datasec).vars]
+        known: dict[TypeId, _Definition] = {}
+        parsed = [
+            _parse_map(btf, var, section, known) for var in btf.get(datasec_id, t.Datasec).vars
+        ]
         return _with_slots(elf, section, parsed)
 
 
-def _parse_map(btf: Btf, info: t.VarSecinfo, section: Section) -> tuple[Map, _Definition, int]:
+def _parse_map(
+    btf: Btf, info: t.VarSecinfo, section: Section, known: dict[TypeId, _Definition]
+) -> tuple[Map, _Definition, int]:
+    """A map with its definition and size; `known` are the definitions read so far by struct."""
     var = btf.get(info.type, t.Var)
     with at(f"map '{var.name}'"):
         if not var.name:
@@ -72,10 +79,13 @@ def _parse_map(btf: Btf, info: t.VarSecinfo, section: Section) -> tuple[Map, _De
             )
         if var.linkage != t.VarLinkage.GLOBAL_ALLOCATED:
             raise BadObject("its variable is not global", hint="is it declared `static`?")
-        struct = btf.get(btf.resolve(var.type), t.Struct)
+        struct_id = btf.resolve(var.type)
+        struct = btf.get(struct_id, t.Struct)
         if struct.size > info.size:
             raise BadObject(f"its struct has {struct.size} bytes, its variable {info.size}")
-        definition = _parse_struct(btf, struct, is_inner=False)
+        definition = known.get(struct_id)
+        if definition is None:
+            definition = known[struct_id] = _parse_struct(btf, struct, is_inner=False)
         user_map = _to_map(var.name, info.offset, definition)
         if definition.inner is not None:
             template = _to_map(f"{var.name}.inner", info.offset, definition.inner)
@@ -145,7 +155,13 @@ def _parse_value(definition: _Definition, member: t.Member) -> None:
 
 
 def _pointee(definition: _Definition, member: t.Member) -> TypeId:
-    return definition.btf.get(member.type, t.Ptr).type
+    btf = definition.btf
+    type_id = btf.get(member.type, t.Ptr).type
+    found = btf[btf.resolve(type_id)]
+    # The kernel takes no pointers to them.
+    if isinstance(found, t.Datasec | t.Var):
+        raise BadObject(f"{found.kind.name} '{found.name}' is not a type of values")
+    return type_id
 
 
 def _parse_values(definition: _Definition, member: t.Member) -> None:
@@ -209,12 +225,12 @@ def _with_slots(
 ) -> tuple[Map, ...]:
     """Initial values of map-in-maps and prog arrays: relocations against .maps."""
     slots: dict[str, dict[int, Slot]] = {}
-    for table in elf.sections:
-        if table.name != f".rel{SECTION}" or table.info != section.number:
-            continue
+    starts = [owner.offset for owner, _, _ in parsed]
+    for table in elf.tables_of(section):
         for rel, symbol in elf.relocations(table):
             with at(f"relocation at {rel.offset:#x} against '{symbol.name}'"):
-                owner, index = _slot_place(parsed, rel.offset)
+                before = bisect_right(starts, rel.offset)
+                owner, index = _slot_place(parsed[max(before - 1, 0) : before], rel.offset)
                 if not symbol.name:
                     raise BadObject("its symbol has no name", hint="is the target `static`?")
                 slots.setdefault(owner.name, {})[index] = Slot(index, symbol.name)
@@ -232,10 +248,11 @@ def _with_slots(
 
 
 def _slot_place(parsed: list[tuple[Map, _Definition, int]], offset: int) -> tuple[Map, int]:
+    """The map and the slot at `offset`; `parsed` is the map that starts before, if there is one."""
     owners = [
         (owner, definition)
         for owner, definition, size in parsed
-        if owner.offset <= offset and offset + POINTER_SIZE <= owner.offset + size
+        if offset + POINTER_SIZE <= owner.offset + size
     ]
     if not owners:
         raise BadObject("there is no map at this offset")

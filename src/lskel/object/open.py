@@ -9,7 +9,8 @@ from lskel.bpf.attr import NAME_LENGTH
 from lskel.btf.btf import Btf
 from lskel.btf.ext import BtfExt, parse_ext
 from lskel.elf import Bind, Elf, Visibility
-from lskel.errors import BadObject, LskelError, UsageError, at
+from lskel.errors import BadObject, LskelError, at, printable
+from lskel.input import read_input
 from lskel.object.data import parse_data, with_arena_data
 from lskel.object.externs import parse_externs, parse_kconfig
 from lskel.object.fixup import fix_up
@@ -32,13 +33,16 @@ def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None)
     """
     if isinstance(source, bytes):
         return _open(source, name or "object")
-    path = Path(source)
     with at(os.fspath(source)):
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise UsageError(error.strerror or str(error)) from error
-        return _open(data, name or path.name.split(".", 1)[0] or "object")
+        return _open(read_input(source), name or default_name(source))
+
+
+def default_name(path: str | os.PathLike[str]) -> str:
+    """What an object is called where nobody says: its file's name up to the first dot.
+
+    Escapes stand for what cannot be printed: names get into bundles, and onto terminals.
+    """
+    return printable(Path(path).name.split(".", 1)[0]) or "object"
 
 
 def _open(data: bytes, name: str) -> Object:

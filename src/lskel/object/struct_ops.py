@@ -9,8 +9,8 @@ from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.layout import bitfield
 from lskel.btf.names import essential_name
-from lskel.elf import Elf, Section, SectionType, Symbol, SymbolType
-from lskel.errors import BadObject, NotSupported, at
+from lskel.elf import Elf, Section, Symbol, SymbolType
+from lskel.errors import BadObject, LimitExceeded, NotSupported, at
 from lskel.object.functions import TEXT
 from lskel.object.model import Map, MapKind
 from lskel.object.sections import parse_section
@@ -19,6 +19,9 @@ _NAMES = frozenset({".struct_ops", ".struct_ops.link"})
 _OPTIONAL = "?"
 _LINK = ".link"
 _KEY_SIZE = 4
+# Of a struct that the kernel lets programs implement (BPF_STRUCT_OPS_MAX_NR_MEMBERS in
+# include/linux/bpf.h, Linux 6.18).
+MAX_MEMBERS = 64
 
 
 def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
@@ -30,6 +33,8 @@ def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
     for section in elf.sections:
         if section.name.removeprefix(_OPTIONAL) in _NAMES and section.size:
             with at(f"section {section.name}"):
+                if elf.section(section.name) is not section:
+                    raise BadObject("there are two of this name")
                 maps += _parse_section(elf, btf, section)
     return tuple(maps)
 
@@ -47,6 +52,13 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
             struct = btf[btf.resolve(var.type)]
             if not isinstance(struct, t.Struct) or not struct.name:
                 raise BadObject("its variable is no struct with a name")
+            if len(struct.members) > MAX_MEMBERS:
+                raise LimitExceeded(
+                    f"struct {struct.name} has {len(struct.members)} members, the kernel takes "
+                    f"{MAX_MEMBERS}",
+                    limit=MAX_MEMBERS,
+                    actual=len(struct.members),
+                )
             if info.offset + struct.size > len(content):
                 raise BadObject(f"it leaves the section's {len(content)} bytes")
             members = tuple(
@@ -80,8 +92,7 @@ def _pointers(elf: Elf, section: Section) -> dict[int, Symbol]:
     """What the section's pointers point to, by their offset."""
     return {
         rel.offset: symbol
-        for table in elf.sections
-        if table.type == SectionType.REL and table.info == section.number
+        for table in elf.tables_of(section)
         for rel, symbol in elf.relocations(table)
     }
 

@@ -9,9 +9,9 @@ and pointers to nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 from typing import NamedTuple
 
+from lskel.replay.align import align
 from lskel.replay.simulator.record import Code, FdRef, Record, Value
 from lskel.replay.strace import value_text
 
@@ -53,13 +53,12 @@ def aligned(
     a: Sequence[Record], b: Sequence[Record]
 ) -> Iterator[tuple[Record | None, Record | None]]:
     """All calls of both replays, in order; those about the same thing side by side."""
-    matcher = SequenceMatcher(None, [describe(r) for r in a], [describe(r) for r in b], False)
-    for tag, a_start, a_end, b_start, b_end in matcher.get_opcodes():
-        if tag == "equal":
-            yield from zip(a[a_start:a_end], b[b_start:b_end], strict=True)
+    for same, ours, theirs in align([describe(r) for r in a], [describe(r) for r in b]):
+        if same:
+            yield from ((a[m], b[n]) for m, n in zip(ours, theirs, strict=True))
             continue
-        yield from ((record, None) for record in a[a_start:a_end])
-        yield from ((None, record) for record in b[b_start:b_end])
+        yield from ((a[m], None) for m in ours)
+        yield from ((None, b[n]) for n in theirs)
 
 
 def describe(record: Record) -> str:

@@ -60,9 +60,12 @@ def _nobody(number: int, spent: int) -> None:
 def run(trace: Trace, options: Options = DEFAULTS) -> Loaded:
     """Load everything by a system call an operation; takes what `kernel.run` takes.
 
+    These are the calls of the trace. The bytes of a bundle may make others, which
+    `lskel.replay.trust.check_trace` tells.
+
     ReplayError names the failing operation, with the verifier's log; all fds are closed then.
     """
-    with ThisMachine() as machine, ExitStack() as stack:
+    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
         prepared = prepare_here(trace, options, machine, stack)
         result = replay(prepared)
         stack.pop_all()
@@ -74,7 +77,7 @@ def rehearse(trace: Trace, options: Options = DEFAULTS, observe: Observer = _nob
 
     `observe` is told of each operation that succeeded.
     """
-    with ThisMachine() as machine, ExitStack() as stack:
+    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
         prepared = prepare_here(trace, options, machine, stack)
         replay(prepared, observe).close()
 

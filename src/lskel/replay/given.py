@@ -15,7 +15,7 @@ from lskel.runtime.arena import create_arena, map_arena
 from lskel.runtime.loader import check_byte_order, low_fds_taken
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.objects import Fd
-from lskel.runtime.pins import SHARE_AGAIN, make_directory, open_pin, pin_fds
+from lskel.runtime.pins import SHARE_AGAIN, open_pin, pin_fds
 from lskel.trace import MapCreate, Trace
 
 
@@ -39,11 +39,9 @@ def with_given(prepared: Prepared, options: Options, stack: ExitStack) -> Prepar
         return prepared
     directory = str(options.pin_root)
     with low_fds_taken(), at(trace.name):
-        if pinned:
-            make_directory(directory, stack)
         for slot in pinned:
             wanted = _definition(trace.map_create(slot))
-            fd = open_pin(wanted, directory)
+            fd = open_pin(wanted, directory, trust_pins=options.trust_pins)
             if fd is None:
                 continue
             if wanted.type == MapType.ARENA and wanted.map_extra:
@@ -83,6 +81,8 @@ def kept(loaded: Loaded, prepared: Prepared, options: Options) -> Loaded:
     }
     with ExitStack() as undo:
         undo.enter_context(loaded)
-        pin_fds(shared, str(options.pin_root), SHARE_AGAIN)
+        if shared:
+            pin_root, trust = str(options.pin_root), options.trust_pins
+            pin_fds(shared, pin_root, SHARE_AGAIN, trust_pins=trust)
         undo.pop_all()
     return loaded

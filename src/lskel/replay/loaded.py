@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lskel.errors import UsageError
+from lskel.loader.model import Loader
 from lskel.runtime.memory import MappedFd
 from lskel.runtime.objects import Fd, MapInfo, ProgInfo, map_info, prog_info
 from lskel.trace import Trace
@@ -51,13 +52,15 @@ class LoadedProgram:
 class Loaded:
     """The maps and the loaded programs, in the trace's order. Closing gives back all fds.
 
-    `links` are those that the loader made, by the names of their programs.
+    `links` are those that the loader made, by the names of their programs. `loader` is the one that
+    ran, None where none did.
     """
 
     trace: Trace
     maps: Mapping[str, LoadedMap]
     programs: Mapping[str, LoadedProgram]
     links: Mapping[str, Fd]
+    loader: Loader | None = None
 
     def close(self) -> None:
         """Close all fds; what is neither pinned nor attached goes."""

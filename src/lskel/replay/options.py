@@ -20,7 +20,8 @@ class Options:
     the kernel, or ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, which is named by
     its pin's path or its id (``id:42``). `kconfig`: configuration values, as they stand in a
     kernel's ``.config``. `pin_root`: the directory of a bpffs that holds maps which are pinned by
-    name.
+    name. `trust_pins`: pins are opened and made where others can write, too.
+    `trust_bytes`: a loader runs though its bytes are not what its trace generates.
     """
 
     max_entries: Mapping[str, int] = field(default_factory=dict)
@@ -30,6 +31,8 @@ class Options:
     targets: Mapping[str, str] = field(default_factory=dict)
     kconfig: Mapping[str, str] = field(default_factory=dict)
     pin_root: Path = PIN_ROOT
+    trust_pins: bool = False
+    trust_bytes: bool = False
 
 
 DEFAULTS = Options()

@@ -15,9 +15,13 @@ from lskel.runtime.kernel_btf import KernelBtf
 
 
 class ThisMachine:
-    """Asks the running kernel. A context manager: it holds fds that the answers speak of."""
+    """Asks the running kernel. A context manager: it holds fds that the answers speak of.
 
-    def __init__(self) -> None:
+    `trust_pins` is that of `Options`, for programs that are named by their pins.
+    """
+
+    def __init__(self, *, trust_pins: bool = False) -> None:
+        self._trust_pins = trust_pins
         self._stack = ExitStack()
         self._kernel = KernelBtf()
 
@@ -53,7 +57,8 @@ class ThisMachine:
     def attach_point(self, spec: SectionSpec, target: str) -> AttachPoint:
         """A function, hook or tracepoint of the kernel, or a function of a BPF program."""
         if spec.prog_type == ProgType.EXT or is_in_program(target):
-            return in_program(target, spec.target, self._stack)
+            trust = self._trust_pins
+            return in_program(target, spec.target, self._stack, trust_pins=trust)
         assert spec.btf_target is not None
         name = spec.btf_target.prefix + target.rpartition(":")[2]
         return in_kernel(name, spec.btf_target.kind, self._kernel, self._stack)

@@ -15,6 +15,8 @@ from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError
 
 _ID = "id:"
+# Ids have 32 bits.
+_ID_DIGITS = 10
 
 
 class AttachPoint(NamedTuple):
@@ -48,17 +50,20 @@ def in_kernel(name: str, kind: Kind, kernel: KernelBtf, stack: ExitStack) -> Att
     return AttachPoint(stack.enter_context(found.module).fileno(), found.type_id)
 
 
-def in_program(target: str, function: str, stack: ExitStack) -> AttachPoint:
+def in_program(
+    target: str, function: str, stack: ExitStack, *, trust_pins: bool = False
+) -> AttachPoint:
     """PROGRAM[:FUNCTION]: a function of a loaded program, as its own BTF has it.
 
     PROGRAM is the path of its pin, or ``id:42``; `function` the one that is meant where `target`
-    names none. `stack` closes the program's fd. UsageError for a target that is none; NotFound
-    where there is no such program or function.
+    names none. `stack` closes the program's fd. UsageError for a target that is none, and where
+    others may have put the pin there, unless `trust_pins`; NotFound where there is no such program
+    or function.
     """
     where = target.removeprefix(_ID)
     name, _, given = where.partition(":")
     with at(f"attach target '{target}'"):
-        program = _program(name, stack, is_id=where != target)
+        program = stack.enter_context(_program(name, is_id=where != target, trust_pins=trust_pins))
         function = given or function
         if not function:
             raise UsageError("it names no function", hint="name one: PROGRAM:FUNCTION")
@@ -73,13 +78,13 @@ def in_program(target: str, function: str, stack: ExitStack) -> AttachPoint:
     return AttachPoint(program.fileno(), type_id)
 
 
-def _program(name: str, stack: ExitStack, *, is_id: bool) -> Fd:
+def _program(name: str, *, is_id: bool, trust_pins: bool) -> Fd:
     try:
         if is_id:
-            if not name.isdecimal():
+            if not (name.isdecimal() and len(name) <= _ID_DIGITS):
                 raise UsageError(f"'{name}' is no id")
-            return stack.enter_context(objects.by_id(objects.Kind.PROG, int(name)))
-        return stack.enter_context(objects.obj_get(name))
+            return objects.by_id(objects.Kind.PROG, int(name))
+        return objects.obj_get(name, trust_pins=trust_pins)
     except BpfError as error:
         if error.errno != errno.ENOENT:
             raise

@@ -1,15 +1,20 @@
-"""The filesystem that holds pins."""
+"""The filesystem that holds pins, and whether others can put theirs in the place of ours."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import stat
 
-from lskel.errors import at
+from lskel.errors import UsageError, at
 from lskel.runtime.syscall import KernelError
 
 # uapi/linux/magic.h
 _BPF_FS_MAGIC = 0xCAFE4A11
+
+_ROOT_USER = 0
+_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_TRUST = "others may have put it there; --trust-pins, in Python trust_pins=True, takes it as it is"
 
 
 def is_on_bpffs(path: str | os.PathLike[str]) -> bool:
@@ -20,3 +25,36 @@ def is_on_bpffs(path: str | os.PathLike[str]) -> bool:
         if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), words):
             raise KernelError("statfs", ctypes.get_errno())
     return _BPF_FS_MAGIC in words[:2]
+
+
+def check_pin(path: str) -> None:
+    """UsageError where others could have made this pin, or could put another in its place.
+
+    So it is where the pin, or a directory of its bpffs on the way to it, is a symlink, belongs to
+    neither this user nor root, or is writable by others. Who may write to a directory with the
+    sticky bit, as a bpffs has it at its root, cannot replace what is not his own. OSError where
+    there is no such pin: in such a directory others may make it at any time.
+    """
+    is_inside = False
+    for part in _parts(path):
+        is_inside = is_inside or is_on_bpffs(part)
+        if is_inside and (why := _distrust(os.lstat(part))):
+            raise UsageError(f"{part} {why}", hint=_TRUST)
+
+
+def _parts(path: str) -> list[str]:
+    """The directories on the way to an absolute path, the outermost first, and itself."""
+    names = path.split("/")
+    return ["/".join(names[: count + 1]) or "/" for count in range(len(names))]
+
+
+def _distrust(found: os.stat_result) -> str:
+    """What is wrong with a part of a path; empty where nothing is."""
+    if stat.S_ISLNK(found.st_mode):
+        return "is a symlink"
+    if found.st_uid not in (_ROOT_USER, os.geteuid()):
+        return f"belongs to user {found.st_uid}"
+    is_sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    if found.st_mode & _BY_OTHERS and not is_sticky:
+        return f"is writable by others (mode {stat.S_IMODE(found.st_mode):04o})"
+    return ""

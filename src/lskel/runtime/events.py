@@ -12,7 +12,8 @@ from math import inf
 from time import monotonic, sleep
 
 from lskel.runtime.maps.event_map import BATCH, MAX_WAIT, RESERVED
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import Fd, duplicate, in_use
+from lskel.runtime.syscall import calling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ class Events:
         self._callbacks: dict[EventMap[Any], Callable[[Any], object]] = (
             dict(buffers) if isinstance(buffers, Mapping) else dict.fromkeys(buffers, _ignore)
         )
-        with ExitStack() as cleanup:
+        self.closed = False
+        with ExitStack() as cleanup, calling("epoll and eventfd"):
             self._epoll = cleanup.enter_context(select.epoll())
             self._stop = cleanup.enter_context(Fd(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)))
             self._epoll.register(self._stop, select.EPOLLIN)
             for buffer in self._callbacks:
                 # The same buffer may wait in other places under its own number.
-                fd = cleanup.enter_context(Fd(os.dup(buffer.reader().fileno())))
+                fd = cleanup.enter_context(duplicate(buffer.reader().fileno()))
                 self._epoll.register(fd, select.EPOLLIN)
             self._cleanup = cleanup.pop_all()
         self._lock = RLock()
@@ -130,7 +132,8 @@ class Events:
         if self._readable:
             # And still nothing was there: a program has reserved an event.
             sleep(min(left, RESERVED))
-        self._readable = bool(self._epoll.poll(min(left, MAX_WAIT)))
+        with in_use(self, "reader of events"):
+            self._readable = bool(self._epoll.poll(min(left, MAX_WAIT)))
         return True
 
     def _ended(self) -> bool:
@@ -145,6 +148,7 @@ class Events:
 
     def close(self) -> None:
         """Stop waiting for the maps; does nothing the second time."""
+        self.closed = True
         self._cleanup.close()
 
     def __enter__(self) -> Events:

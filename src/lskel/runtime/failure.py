@@ -6,7 +6,7 @@ import errno
 import os
 import re
 
-from lskel.errors import ReplayError
+from lskel.errors import ReplayError, remedy
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import errno_name
 
@@ -61,7 +61,7 @@ def _hint(phrase: str, code: int, gist: str) -> str:
     for (start, number), hint in _HINTS.items():
         if number == code and phrase.startswith(start):
             return hint
-    return why_refused() if code == errno.EPERM else ""
+    return why_refused() if code == errno.EPERM else remedy(code)
 
 
 def split_log(raw: bytes | bytearray) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ def _point(
                 hint="set its `target` before load(), or its `autoload` to False",
             )
         if wanted.is_program or is_in_program(target):
-            return in_program(target, program.definition.target, held)
+            function, trust = program.definition.target, skeleton.trust_pins
+            return in_program(target, function, held, trust_pins=trust)
         name = wanted.prefix + target.rpartition(":")[2]
         return in_kernel(name, Kind(wanted.kind), KernelBtf(), held)

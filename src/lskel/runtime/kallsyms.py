@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from lskel.runtime.syscall import KernelError
+from lskel.runtime.syscall import KernelError, calling
 
 KALLSYMS = "/proc/kallsyms"
 
@@ -16,7 +16,7 @@ def symbol_address(name: str) -> int | None:
     KernelError EPERM where the kernel hides addresses (sysctl kernel.kptr_restrict).
     """
     wanted = name.encode()
-    with open(KALLSYMS, "rb") as symbols:  # noqa: PTH123 - pathlib is dear to import
+    with calling(f"open({KALLSYMS})"), open(KALLSYMS, "rb") as symbols:  # noqa: PTH123
         for line in symbols:
             # "ADDRESS TYPE NAME", and "\t[MODULE]" for a module's.
             if line.split(None, 3)[2] == wanted:

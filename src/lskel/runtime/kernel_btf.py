@@ -11,9 +11,10 @@ from lskel.btf.types import Kind, Struct, TypeId
 from lskel.errors import NotFound
 from lskel.named import NamedTuple
 from lskel.runtime import objects
+from lskel.runtime.files import read_bytes
 from lskel.runtime.kernel_struct import KernelStruct
 from lskel.runtime.objects import Fd, btf_info, by_id, ids
-from lskel.runtime.syscall import BpfError
+from lskel.runtime.syscall import BpfError, KernelError
 
 VMLINUX = "/sys/kernel/btf/vmlinux"
 
@@ -30,12 +31,11 @@ class Found(NamedTuple):
 def _read(path: str) -> Btf:
     # It does not change while the kernel runs, and takes a tenth of a second.
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is dear to import
-            return Btf(file.read())
-    except OSError as error:
+        return Btf(read_bytes(path))
+    except KernelError as error:
         raise NotFound(
             f"cannot read the kernel's BTF {path}: {error.strerror}",
-            hint="the kernel must be built with CONFIG_DEBUG_INFO_BTF",
+            hint=error.hint or "the kernel must be built with CONFIG_DEBUG_INFO_BTF",
         ) from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from lskel.bpf.attr import load
@@ -15,8 +14,15 @@ from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
 from lskel.runtime.elements import lookup, update
-from lskel.runtime.objects import Fd
+from lskel.runtime.loader_fds import LoaderIds, take_fds
+from lskel.runtime.objects import Fd, Kind, identity
 from lskel.runtime.syscall import LOAD_ATTEMPTS, address_of, bpf, host_attr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lskel.runtime.loader_fds import LoaderFd
 
 _KEY = bytes(4)
 _SLOT_SIZE = 8
@@ -25,27 +31,39 @@ _LICENSE = b"Dual BSD/GPL\0"
 
 
 class Result(NamedTuple):
-    """What a loader returned (0, or minus the errno of what failed), and its blob afterwards."""
+    """What a loader returned (0, or minus the errno of what failed), and its blob afterwards.
+
+    `fds` are what was asked for, in that order.
+    """
 
     value: int
     blob: bytes
+    fds: tuple[Fd, ...] = ()
 
 
 def run_loader(
-    insns: bytes, blob: bytes, context: bytearray, btf: bytes = b"", func_info: bytes = b""
+    insns: bytes,
+    blob: bytes,
+    context: bytearray,
+    btf: bytes = b"",
+    func_info: bytes = b"",
+    wanted: Sequence[LoaderFd] = (),
 ) -> Result:
     """Run a loader once (BPF_PROG_RUN, Linux 5.14); it writes its fds into `context`.
 
-    `btf` and `func_info` describe the functions of a loader that has callbacks.
+    `btf` and `func_info` describe the functions of a loader that has callbacks; `wanted` are the
+    fds that it is to make.
 
-    BpfError where the kernel refuses the loader itself. On failure the loader has closed all that
-    it made, and `blob` tells more; on success `blob` is empty.
+    BpfError where the kernel refuses the loader itself; BadInput where its fds are not those that
+    are wanted (`take_fds`). On failure the loader has closed all that it made, and `blob` tells
+    more; on success `blob` is empty.
     """
     with low_fds_taken(), _blob_map(blob) as blob_map:
         with _load_program(insns, blob_map, btf, func_info) as program:
+            ids = LoaderIds(_id(blob_map, Kind.MAP), _id(program, Kind.PROG))
             value = _run(program, context, blob_map, blob)
         if value == 0:
-            return Result(0, b"")
+            return Result(0, b"", take_fds(context, wanted, ids))
         return Result(value, lookup(blob_map.fileno(), _KEY, len(blob)) or b"")
 
 
@@ -64,7 +82,8 @@ def low_fds_taken() -> Iterator[None]:
     held: list[int] = []
     try:
         while not held or held[-1] <= 2:
-            held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            # Of all files the one that is there, whatever the root of this process is.
+            held.append(os.open("/", os.O_PATH | os.O_CLOEXEC))
         yield
     finally:
         for fd in held:
@@ -115,6 +134,10 @@ def _load_program(insns: bytes, blob_map: Fd, btf: bytes, func_info: bytes) -> F
 def _load_btf(btf: bytes) -> Fd:
     attr = host_attr(BTF_LOAD, "btf_log_level", btf=address_of(btf), btf_size=len(btf))
     return Fd(bpf(Cmd.BTF_LOAD, attr))
+
+
+def _id(fd: Fd, kind: Kind) -> int:
+    return identity(fd.fileno(), kind).id
 
 
 def _run(program: Fd, context: bytearray, blob_map: Fd, blob: bytes) -> int:

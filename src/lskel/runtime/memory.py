@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cache
 
 from lskel.runtime.objects import Fd
-from lskel.runtime.syscall import KernelError
+from lskel.runtime.syscall import KernelError, calling
 
 # uapi/asm-generic/mman-common.h, Linux 4.17: there and nowhere else, or EEXIST.
 _MAP_FIXED_NOREPLACE = 0x100000
@@ -54,7 +54,8 @@ def map_memory(fd: int, size: int, address: int = 0) -> MappedFd:
     # Every view of the array keeps it, so none outlives the mapping.
     array = (ctypes.c_ubyte * size).from_address(found)
     weakref.finalize(array, _libc().munmap, found, size).atexit = False
-    return MappedFd(os.dup(fd), found, memoryview(array).cast("B"))
+    with calling("dup"):
+        return MappedFd(os.dup(fd), found, memoryview(array).cast("B"))
 
 
 @cache

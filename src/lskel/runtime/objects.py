@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 from lskel.bpf.attr import encode, load
@@ -21,9 +22,21 @@ from lskel.bpf.layouts import (
     PROG_INFO,
     Layout,
 )
-from lskel.errors import at
+from lskel.errors import Closed, at
 from lskel.named import NamedTuple
-from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
+from lskel.runtime.bpffs import check_pin
+from lskel.runtime.syscall import BpfError, address_of, bpf, calling, host_attr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Closable(Protocol):
+        """What can be closed; `closed` before anything of it is gone."""
+
+        @property
+        def closed(self) -> bool: ...
+
 
 # Names of tracepoints, functions, iterators and modules; the kernel cuts at 127.
 _NAME_ROOM = 128
@@ -38,9 +51,9 @@ class Fd:
         self._fd = fd
 
     def fileno(self) -> int:
-        """The number; ValueError after `close`."""
+        """The number; Closed after `close`."""
         if self._fd < 0:
-            raise ValueError("the fd is closed")
+            raise Closed("the fd is closed")
         return self._fd
 
     @property
@@ -65,6 +78,28 @@ class Fd:
 
     def __repr__(self) -> str:
         return f"Fd({'closed' if self.closed else self._fd})"
+
+
+@contextmanager
+def in_use(owner: Closable, what: str) -> Iterator[None]:
+    """Turn what fails in the block because another thread closed `owner` into Closed.
+
+    Python says so with errors of many kinds: of views, of mappings, of fds.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if not owner.closed or isinstance(error, Closed):
+            raise
+        raise Closed(f"the {what} is closed") from error
+
+
+def duplicate(fd: int) -> Fd:
+    """An fd of one's own for what another stands for; KernelError where that is closed, or none is
+    left.
+    """
+    with calling("dup"):
+        return Fd(os.dup(fd))
 
 
 class MapInfo(NamedTuple):
@@ -283,6 +318,49 @@ class Kind(Enum):
     LINK = (Cmd.LINK_GET_NEXT_ID, Cmd.LINK_GET_FD_BY_ID)
 
 
+class Identity(NamedTuple):
+    """What tells an object from others: `program` is the id of a link's; links have no name."""
+
+    kind: Kind
+    id: int
+    type: int
+    name: str
+    program: int
+
+
+_IDENTITY = {Kind.MAP: MAP_INFO, Kind.PROG: PROG_INFO, Kind.LINK: LINK_INFO}
+# The infos of maps, programs and links look alike; only the files' names tell them apart.
+_FILES = {
+    "anon_inode:bpf-map": Kind.MAP,
+    "anon_inode:bpf-prog": Kind.PROG,
+    "anon_inode:bpf_link": Kind.LINK,
+}
+
+
+def kind_of(fd: int) -> Kind | None:
+    """What an fd is of; None where that is not a map, program or link, or there is no /proc."""
+    try:
+        return _FILES.get(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
+    except OSError:
+        return None
+
+
+def identity(fd: int, kind: Kind) -> Identity:
+    """What the kernel says of a map, program or link; BpfError where `fd` is of nothing of BPF.
+
+    `fd` must be of that kind: the infos of all look alike.
+    """
+    layout = _IDENTITY[kind]
+    info = _info(fd, layout)
+    return Identity(
+        kind,
+        _number(info, layout, "id"),
+        _number(info, layout, "type"),
+        _name(_field(info, layout, "name")) if "name" in layout else "",
+        _number(info, layout, "prog_id") if "prog_id" in layout else 0,
+    )
+
+
 def ids(kind: Kind) -> Iterator[int]:
     """Ids of all objects of a kind, ascending. An object may be gone by the time it is opened."""
     command, _ = kind.value
@@ -305,10 +383,16 @@ def by_id(kind: Kind, number: int) -> Fd:
     return Fd(bpf(command, host_attr(GET_ID, "open_flags", start_id=number)))
 
 
-def obj_pin(fd: int, path: str | os.PathLike[str]) -> None:
-    """Give a map, program or link a name in a bpffs; BpfError with EEXIST where it is taken."""
-    name = os.fsencode(path) + b"\0"
+def obj_pin(fd: int, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
+    """Give a map, program or link a name in a bpffs; BpfError with EEXIST where it is taken.
+
+    UsageError where others can write to the directory (`check_pin`), unless `trust_pins`.
+    """
+    where = os.path.abspath(path)  # noqa: PTH100 - pathlib is dear to import
+    name = os.fsencode(where) + b"\0"
     with at(os.fspath(path)):
+        if not trust_pins:
+            _check(Cmd.OBJ_PIN, os.path.dirname(where))  # noqa: PTH120
         try:
             bpf(Cmd.OBJ_PIN, host_attr(OBJ, "file_flags", pathname=address_of(name), bpf_fd=fd))
         except BpfError as error:
@@ -317,11 +401,24 @@ def obj_pin(fd: int, path: str | os.PathLike[str]) -> None:
             raise
 
 
-def obj_get(path: str | os.PathLike[str]) -> Fd:
-    """The map, program or link pinned at `path`; BpfError with ENOENT where there is none."""
-    name = os.fsencode(path) + b"\0"
+def obj_get(path: str | os.PathLike[str], *, trust_pins: bool = False) -> Fd:
+    """The map, program or link pinned at `path`; BpfError with ENOENT where there is none.
+
+    UsageError where others may have put it there (`check_pin`), unless `trust_pins`.
+    """
+    where = os.path.abspath(path)  # noqa: PTH100
+    name = os.fsencode(where) + b"\0"
     with at(os.fspath(path)):
+        if not trust_pins:
+            _check(Cmd.OBJ_GET, where)
         return Fd(bpf(Cmd.OBJ_GET, host_attr(OBJ, "file_flags", pathname=address_of(name))))
+
+
+def _check(cmd: Cmd, path: str) -> None:
+    try:
+        check_pin(path)
+    except OSError as error:
+        raise BpfError(cmd, error.errno or errno.EINVAL) from error
 
 
 def enable_stats() -> Fd:

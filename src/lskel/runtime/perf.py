@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 
@@ -80,7 +81,9 @@ def _pmu_type(pmu: str) -> int:
     """PMUs that the kernel makes as it starts have no fixed number."""
     try:
         return int(read_text(f"{_PMUS}/{pmu}/type"))
-    except FileNotFoundError as error:
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
         option = f"CONFIG_{pmu.upper()}_EVENTS"
         raise NotSupported(
             f"the kernel has no perf events of the kind '{pmu}'", hint=f"it lacks {option}, or /sys"
@@ -98,7 +101,9 @@ def _pmu_config(pmu: str, fields: dict[str, int]) -> int:
             continue
         try:
             text = read_text(f"{_PMUS}/{pmu}/format/{name}")
-        except FileNotFoundError as error:
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
             raise NotSupported(f"the kernel's {pmu} events have no '{name}'") from error
         first, _, last = text.removeprefix("config:").partition("-")
         if value >> int(last or first) - int(first) + 1:

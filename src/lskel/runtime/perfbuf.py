@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import mmap
-import os
 import select
 import struct
 import sys
@@ -19,9 +18,10 @@ from time import monotonic
 from lskel.runtime import elements, perf
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.fence import fence
-from lskel.runtime.objects import Fd, map_info
-from lskel.runtime.syscall import KernelError
+from lskel.runtime.objects import duplicate, in_use, map_info
+from lskel.runtime.syscall import KernelError, calling
 
+_WHAT = "perf buffer"
 # Indexes into the first page as 64-bit words.
 _DATA_HEAD = 1024 // 8
 _DATA_TAIL = 1032 // 8
@@ -50,8 +50,9 @@ class PerfBuffer:
     def __init__(self, map_fd: int, pages: int = 8) -> None:
         if pages <= 0 or pages & (pages - 1):
             raise ValueError(f"{pages} pages are not a power of two")
-        with ExitStack() as cleanup:
-            fd = cleanup.enter_context(Fd(os.dup(map_fd))).fileno()
+        self.closed = False
+        with ExitStack() as cleanup, calling("epoll and mmap of perf events"):
+            fd = cleanup.enter_context(duplicate(map_fd)).fileno()
             self._epoll = cleanup.enter_context(select.epoll())
             entries = map_info(fd).max_entries
             self._rings = [
@@ -75,19 +76,23 @@ class PerfBuffer:
 
     def fileno(self) -> int:
         """For epoll and selectors: readable once for what has arrived, so consume all of it."""
-        return self._epoll.fileno()
+        with in_use(self, _WHAT):
+            return self._epoll.fileno()
 
     def ready(self) -> bool:
         """Whether there are records."""
-        return any(ring.ready() for ring in self._rings)
+        with in_use(self, _WHAT):
+            return any(ring.ready() for ring in self._rings)
 
     def poll(self, timeout: float | None = None) -> bool:
         """Wait until there is something to consume; False after `timeout` seconds (None: never)."""
         # The kernel tells each arrival to one poll only, be it answered or not.
         deadline = None if timeout is None else monotonic() + timeout
         while not self.ready():
-            if not self._epoll.poll(None if deadline is None else max(0, deadline - monotonic())):
-                return False
+            left = None if deadline is None else max(0, deadline - monotonic())
+            with in_use(self, _WHAT):
+                if not self._epoll.poll(left):
+                    return False
         return True
 
     def consume(self) -> Iterator[tuple[int, bytes]]:
@@ -101,11 +106,13 @@ class PerfBuffer:
             ring = self._rings[number % len(self._rings)]
             self._turn = (number + 1) % len(self._rings)
             cpu = ring.cpu
-            for data in ring.samples():
-                yield cpu, data
+            with in_use(self, _WHAT):
+                for data in ring.samples():
+                    yield cpu, data
 
     def close(self) -> None:
         """Take the entries out of the map and unmap the rings; does nothing the second time."""
+        self.closed = True
         self._cleanup.close()
 
     def __enter__(self) -> PerfBuffer:

@@ -12,7 +12,7 @@ from lskel.bpf.names import enum_name
 from lskel.catalog.map_types import Elements, of_elements
 from lskel.errors import NoPermission, UsageError, at
 from lskel.runtime.bpffs import is_on_bpffs
-from lskel.runtime.objects import Fd, map_info, obj_get, obj_pin
+from lskel.runtime.objects import Fd, Kind, kind_of, map_info, obj_get, obj_pin
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError
 
@@ -28,6 +28,8 @@ ROOT = "/sys/fs/bpf"
 # To these the kernel adds BPF_F_RDONLY_PROG by itself (kernel/bpf/devmap.c).
 _DEVICE_MAPS = of_elements(Elements.DEVICES, Elements.DEVICES_BY_KEY)
 
+# Of directories for pins: nobody else may write to them, whatever the umask.
+_MODE = 0o755
 _MOUNT = "mount one: mount -t bpf bpf /sys/fs/bpf"
 NEW_PIN = "remove the old pin, or choose another directory"
 SHARE_AGAIN = "somebody pinned another map while this one was loaded: try again to share it"
@@ -49,18 +51,33 @@ def existing(directory: str) -> tuple[str, list[str]]:
     return there, missing
 
 
-def make_directory(directory: str, undo: ExitStack) -> None:
+def pinnable(directory: str) -> bool:
+    """Whether this user may make pins and directories in a directory, as far as its rights go."""
+    return os.access(directory, os.W_OK | os.X_OK)
+
+
+def check_directory(directory: str) -> list[str]:
+    """The directories that are missing for pins in this one, the last first.
+
+    UsageError where it is not on a bpffs.
+    """
+    with at(directory):
+        there, missing = existing(directory)
+        if not is_on_bpffs(there):
+            raise UsageError("it must be on a bpffs", hint=_MOUNT)
+    return missing
+
+
+def _make_directory(directory: str, undo: ExitStack) -> None:
     """Make a directory for pins where it is missing; `undo` removes it again.
 
     UsageError where that cannot be, or is not on a bpffs.
     """
+    missing = check_directory(directory)
     with at(directory):
         try:
-            there, missing = existing(directory)
-            if not is_on_bpffs(there):
-                raise UsageError("it must be on a bpffs", hint=_MOUNT)
             for path in reversed(missing):
-                os.mkdir(path)  # noqa: PTH102
+                os.mkdir(path, _MODE)  # noqa: PTH102
                 undo.callback(_remove, path)
         except OSError as error:
             hint = "names on a bpffs have no dots" if error.errno == errno.EPERM else ""
@@ -77,48 +94,55 @@ def _unlink(path: str) -> None:
         os.unlink(path)  # noqa: PTH108
 
 
-def pin_fds(fds: Mapping[str, int], directory: str, if_taken: str) -> tuple[str, ...]:
+def pin_fds(
+    fds: Mapping[str, int], directory: str, if_taken: str, *, trust_pins: bool = False
+) -> tuple[str, ...]:
     """Pin fds by name, all or none, but for maps that are pinned there already; the paths.
 
-    UsageError where that fails; `if_taken` is its hint where there is something else of that name.
+    Makes the directory where it is missing. UsageError where that fails; `if_taken` is its hint
+    where there is something else of that name.
     """
     paths = []
-    with at(directory), ExitStack() as undo:
+    with ExitStack() as undo:
+        _make_directory(directory, undo)
         for name, fd in fds.items():
             path = pin_path(directory, name)
             try:
-                obj_pin(fd, path)
+                obj_pin(fd, path, trust_pins=trust_pins)
                 undo.callback(_unlink, path)
             except BpfError as error:
                 taken = error.errno == errno.EEXIST
-                if not (taken and _holds(path, fd)):
+                if not (taken and _holds(path, fd, trust_pins=trust_pins)):
                     raise UsageError(
-                        f"cannot pin '{name}': {error.strerror}", hint=if_taken if taken else ""
+                        f"{directory}: cannot pin '{name}': {error.strerror}",
+                        hint=if_taken if taken else "",
                     ) from error
             paths.append(path)
         undo.pop_all()
     return tuple(paths)
 
 
-def _holds(path: str, fd: int) -> bool:
+def _holds(path: str, fd: int, *, trust_pins: bool) -> bool:
     """Whether `path` is a pin of this map."""
     try:
-        with obj_get(path) as there:
+        with obj_get(path, trust_pins=trust_pins) as there:
             both_are_maps = is_map(there.fileno()) and is_map(fd)
             return both_are_maps and map_info(there.fileno()).id == map_info(fd).id
     except BpfError:
         return False  # no pin that we may open, so certainly no pin of ours
 
 
-def open_pin(wanted: MapDefinition, directory: str) -> Fd | None:
+def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False) -> Fd | None:
     """The map that is pinned in `directory` by the name of the one that is wanted, if there is one.
 
     UsageError where that is not of the same type, sizes, flags and map_extra: what libbpf asks for,
-    too (bpf_object__reuse_map). NoPermission where this process may open no pins.
+    too (bpf_object__reuse_map); where others may have put it there, unless `trust_pins`; and where
+    the directory is not on a bpffs. NoPermission where this process may open no pins.
     """
+    check_directory(directory)
     path = pin_path(directory, wanted.name)
     try:
-        fd = obj_get(path)
+        fd = obj_get(path, trust_pins=trust_pins)
     except BpfError as error:
         if error.errno == errno.ENOENT:
             return None
@@ -155,9 +179,5 @@ def _differences(wanted: MapDefinition, there: MapInfo) -> str:
 
 
 def is_map(fd: int) -> bool:
-    """Whether an fd is of a map."""
-    # The infos of maps, programs and links look alike; only the files' names tell them apart.
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:bpf-map"  # noqa: PTH115
-    except OSError:
-        return True  # without /proc the attributes must do
+    """Whether the fd of a pin is of a map."""
+    return kind_of(fd) in (Kind.MAP, None)  # without /proc the attributes must do

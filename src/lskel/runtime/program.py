@@ -81,6 +81,10 @@ class Program:
     def autoload(self, wanted: bool) -> None:
         if self._fd is not None:
             raise UsageError(f"program '{self.name}' is loaded already")
+        if wanted and self.definition.type == ProgType.UNSPEC:
+            raise UsageError(
+                f"program '{self.name}' cannot be loaded: no loader was generated for it"
+            )
         self._autoload = wanted
 
     @property
@@ -100,9 +104,9 @@ class Program:
         """What the kernel says of it."""
         return prog_info(self.fileno())
 
-    def pin(self, path: str | os.PathLike[str]) -> None:
-        """Give it a name in a bpffs, so that it outlives this process."""
-        obj_pin(self.fileno(), path)
+    def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
+        """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
+        obj_pin(self.fileno(), path, trust_pins=trust_pins)
 
     def run(self, data: bytes = b"", ctx: bytes = b"", *, repeat: int = 1) -> RunResult:
         """Run it once, or `repeat` times, on a packet or a context (BPF_PROG_RUN).

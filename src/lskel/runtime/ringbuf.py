@@ -9,13 +9,13 @@ header of 8 bytes, the first four its length and two flags, then the data, to a 
 from __future__ import annotations
 
 import mmap
-import os
 import select
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 from lskel.errors import BadInput
 from lskel.runtime.fence import fence, no_fence
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import duplicate, in_use
+from lskel.runtime.syscall import calling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ HEADER = 8
 # The kernel is told how far we are once in so many parts of the ring, so that we keep that much
 # of it at most that was read already.
 _PARTS = 16
+_WHAT = "ring buffer"
 
 
 def checked_size(max_entries: int, page_size: int) -> int:
@@ -54,13 +55,16 @@ class RingBuffer:
     """The consumer of a ring buffer map of `max_entries` bytes; one at a time per map.
 
     Keeps an fd of its own: the caller may close `map_fd`. A context manager. Kernel 5.8.
+
+    Another thread may close it: what reads it then raises Closed.
     """
 
     def __init__(self, map_fd: int, max_entries: int, page_size: int = mmap.PAGESIZE) -> None:
+        self.closed = False
         self._mask = checked_size(max_entries, page_size) - 1
         self._data_start = page_size
-        with ExitStack() as cleanup:
-            self._fd = cleanup.enter_context(Fd(os.dup(map_fd)))
+        with ExitStack() as cleanup, calling("mmap of a ring buffer"):
+            self._fd = cleanup.enter_context(duplicate(map_fd))
             fd = self._fd.fileno()
             write = mmap.PROT_READ | mmap.PROT_WRITE
             page = cleanup.enter_context(mmap.mmap(fd, page_size, mmap.MAP_SHARED, write))
@@ -82,7 +86,8 @@ class RingBuffer:
 
     def ready(self) -> bool:
         """Whether there are records, be it that a program has yet to submit the first."""
-        return bool(self._position != self._producer[0])
+        with in_use(self, _WHAT):
+            return bool(self._position != self._producer[0])
 
     def poll(self, timeout: float | None = None) -> bool:
         """Wait until there is something to consume; False after `timeout` seconds (None: never)."""
@@ -113,7 +118,7 @@ class RingBuffer:
         mask, limit, data_start = self._mask, self._limit, self._data_start
         kept = (mask + 1) // _PARTS
         order = None if fence is no_fence else fence
-        try:
+        with in_use(self, _WHAT), self._publishing():
             while (position := self._position) != (end := producer[0]):
                 if order:
                     order()
@@ -148,8 +153,14 @@ class RingBuffer:
                         self._publish()
                         published = position
                 self._publish()
+
+    @contextmanager
+    def _publishing(self) -> Iterator[None]:
+        """The kernel is told in the end how far we are."""
+        try:
+            yield
         finally:
-            if not self._fd.closed:
+            if not self.closed:
                 self._publish()
 
     def _publish(self) -> None:
@@ -159,8 +170,9 @@ class RingBuffer:
 
     def close(self) -> None:
         """Unmap; does nothing the second time."""
-        if not self._fd.closed:
+        if not self.closed:
             self._publish()
+            self.closed = True
         self._cleanup.close()
 
     def __enter__(self) -> RingBuffer:

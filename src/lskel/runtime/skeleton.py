@@ -15,21 +15,28 @@ from lskel.bpf.enums import Cmd, MapType
 from lskel.errors import NoPermission, ReplayError, UsageError, at
 from lskel.named import Generic, NamedTuple
 from lskel.runtime.loader import check_byte_order, low_fds_taken, run_loader
+from lskel.runtime.loader_fds import LoaderFd
 from lskel.runtime.maps.base import Map
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import Fd, Kind
 from lskel.runtime.program import Program
 from lskel.runtime.signals import uninterrupted
 from lskel.runtime.syscall import BpfError, address_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import TypeVar
+    from collections.abc import Iterator
+    from typing import Protocol, TypeVar
 
     from lskel.runtime.attach.link import Link
     from lskel.runtime.loader import Result
 
     T = TypeVar("T")
+
+    class Find(Protocol):
+        """Finds the number that an input is on this machine."""
+
+        def __call__(self, skeleton: Skeleton, held: ExitStack, /) -> int: ...
+
 else:
     T = object
 
@@ -59,14 +66,8 @@ class Image(NamedTuple):
     func_info: bytes
     status: int
     calls: tuple[str, ...]
-    inputs: tuple[Callable[[Skeleton, ExitStack], int], ...] = ()
+    inputs: tuple[Find, ...] = ()
     links: tuple[str, ...] = ()
-
-
-class _Made(NamedTuple):
-    maps: list[Fd | None]
-    progs: list[Fd | None]
-    links: list[Fd | None]
 
 
 class Namespace(Generic[T]):
@@ -117,9 +118,13 @@ class Programs(Namespace[Program]):
 
 
 class Links:
-    """The links of a skeleton: as an attribute, the last one of a program's or map's name."""
+    """The links of a skeleton: as an attribute, the last one of a program or map.
 
-    def __init__(self) -> None:
+    `owners` are the names of programs and maps by their attributes.
+    """
+
+    def __init__(self, /, **owners: str) -> None:
+        self._owners = owners
         self._links: list[tuple[str, Link]] = []
 
     def __iter__(self) -> Iterator[Link]:
@@ -131,8 +136,9 @@ class Links:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
+            wanted = self._owners.get(name, name)
             for owner, link in reversed(self._links):
-                if owner == name:
+                if owner == wanted:
                     return link
             raise AttributeError(f"'{name}' is not attached")
 
@@ -157,16 +163,17 @@ class Skeleton:
 
     Until `load` sizes, initial values and programs can be changed; afterwards they are live. A
     context manager, which detaches and closes everything on leaving. `pin_root` is the directory
-    of a bpffs for maps that are shared by name.
+    of a bpffs for maps that are shared by name; with `trust_pins` others may write there.
     """
 
-    _SETTABLE = frozenset(("maps", "progs", "links", "pin_root"))
+    _SETTABLE = frozenset(("maps", "progs", "links", "pin_root", "trust_pins"))
 
     def __init__(self, image: Image, maps: Maps, progs: Programs, links: Links) -> None:
         self.maps = maps
         self.progs = progs
         self.links = links
         self.pin_root = "/sys/fs/bpf"
+        self.trust_pins = False
         self._image = image
         self._loaded = False
         self._closed = False
@@ -202,7 +209,7 @@ class Skeleton:
 
         All or nothing. UsageError where it was loaded before, or what was set does not fit;
         NoPermission; ReplayError names the operation that the kernel refused, with the verifier's
-        log in `log`.
+        log in `log`; BadInput where the loader hands back other fds than those of this object.
         """
         image = self._image
         if self._loaded or self._closed:
@@ -215,12 +222,12 @@ class Skeleton:
             with ExitStack() as held:
                 inputs = [find(self, held) for find in image.inputs]
                 ctx = self._context(given, inputs)
-                result = self._run(ctx)
+                result = self._run(ctx, given)
                 if result.value:
                     raise self._failure(result, given, inputs)
             undo.callback(self.close)
             self._loaded = True
-            self._take(self._made(ctx, given), given)
+            self._take(result.fds, given)
             self._pin()
             undo.pop_all()
 
@@ -239,7 +246,7 @@ class Skeleton:
         given: dict[int, Fd] = {}
         with low_fds_taken():
             for slot, made in enumerate(self.maps):
-                fd = made.given(self.pin_root, undo)
+                fd = made.given(self.pin_root, trust_pins=self.trust_pins)
                 if fd is not None:
                     given[slot] = undo.enter_context(fd)
         return given
@@ -265,7 +272,7 @@ class Skeleton:
         for slot, fd in given.items():
             store(context.map_fd(slot), fd.fileno())
         for slot, program in enumerate(self.progs):
-            wanted = program.autoload if only is None else program.name == only
+            wanted = _is_loaded(program, only)
             if wanted != program.definition.autoload:
                 number = context.LOAD if wanted else context.LEAVE_OUT
                 store(context.program_fd(maps, slot), number)
@@ -273,10 +280,11 @@ class Skeleton:
             store(context.input_value(maps, progs, number), value)
         return ctx
 
-    def _run(self, ctx: bytearray) -> Result:
+    def _run(self, ctx: bytearray, given: dict[int, Fd], only: str | None = None) -> Result:
         image = self._image
+        wanted = list(self._wanted(given, only))
         try:
-            return run_loader(image.insns, image.blob, ctx, image.btf, image.func_info)
+            return run_loader(image.insns, image.blob, ctx, image.btf, image.func_info, wanted)
         except BpfError as error:
             what = f"the kernel refuses the loader program: {error.what}"
             if error.errno == errno.EPERM:
@@ -315,47 +323,48 @@ class Skeleton:
             (context.LOG_BUF, address_of(log), 8),
         ):
             ctx[offset : offset + size] = value.to_bytes(size, sys.byteorder)
-        if self._run(ctx).value == 0:  # it loads now: what stood in the way has gone
-            for fd in (fd for made in self._made(ctx, given) for fd in made if fd is not None):
+        result = self._run(ctx, given, program)
+        if result.value == 0:  # it loads now: what stood in the way has gone
+            for fd in result.fds:
                 fd.close()
             return ()
         # Where the kernel did not get as far as the program, the log is still that of the BTF.
         return () if log.startswith(_BTF_LOG) else split_log(log)
 
-    def _made(self, ctx: bytearray, given: dict[int, Fd]) -> _Made:
-        """What the loader made, by slot; None for what it did not make."""
+    def _wanted(self, given: dict[int, Fd], only: str | None) -> Iterator[LoaderFd]:
+        """What the loader makes: maps that are not given, then programs and links."""
         maps, progs, inputs = len(self.maps), len(self.progs), len(self._image.inputs)
+        for slot, new in enumerate(self.maps):
+            if slot not in given:
+                yield LoaderFd(Kind.MAP, context.map_fd(slot), new.name, new.definition.type)
+        loaded = set()
+        for slot, program in enumerate(self.progs):
+            if _is_loaded(program, only):
+                loaded.add(program.name)
+                offset = context.program_fd(maps, slot)
+                yield LoaderFd(Kind.PROG, offset, program.name, program.definition.type)
+        for number, name in enumerate(self._image.links):
+            if name in loaded:
+                yield LoaderFd(Kind.LINK, context.link_fd(maps, progs, inputs, number), name)
 
-        def fd(offset: int) -> Fd | None:
-            number = _number(ctx, offset)
-            return Fd(number) if 0 < number < context.LEAVE_OUT & 0xFFFFFFFF else None
-
-        return _Made(
-            [None if slot in given else fd(context.map_fd(slot)) for slot in range(maps)],
-            [fd(context.program_fd(maps, slot)) for slot in range(progs)],
-            [
-                fd(context.link_fd(maps, progs, inputs, number))
-                for number in range(len(self._image.links))
-            ],
-        )
-
-    def _take(self, made: _Made, given: dict[int, Fd]) -> None:
+    def _take(self, made: tuple[Fd, ...], given: dict[int, Fd]) -> None:
         """Own what the loader made."""
-        for slot, (new, fd) in enumerate(zip(self.maps, made.maps, strict=True)):
-            new.bind(fd or given[slot])
-        for program, fd in zip(self.progs, made.progs, strict=True):
-            if fd is not None:
-                program.bind(fd, self.links.add)
-        for name, fd in zip(self._image.links, made.links, strict=True):
-            if fd is not None:
-                self.links.add(name, fd)
+        fds = iter(made)
+        for slot, new in enumerate(self.maps):
+            new.bind(given.get(slot) or next(fds))
+        for program in self.progs:
+            if program.autoload:
+                program.bind(next(fds), self.links.add)
+        for name in self._image.links:
+            if self.progs[name].loaded:
+                self.links.add(name, next(fds))
 
     def _pin(self) -> None:
         shared = {made.name: made.fileno() for made in self.maps if made.definition.pinned}
         if shared:
             from lskel.runtime.pins import SHARE_AGAIN, pin_fds
 
-            pin_fds(shared, self.pin_root, SHARE_AGAIN)
+            pin_fds(shared, self.pin_root, SHARE_AGAIN, trust_pins=self.trust_pins)
 
     # -- attach ---------------------------------------------------------------------------------
 
@@ -416,6 +425,10 @@ class Skeleton:
 
 if TYPE_CHECKING:
     S = TypeVar("S", bound=Skeleton)
+
+
+def _is_loaded(program: Program, only: str | None) -> bool:
+    return program.autoload if only is None else program.name == only
 
 
 def _number(memory: bytes | bytearray, offset: int) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import LINK_CREATE
 from lskel.runtime.elements import delete, update
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import Fd, duplicate
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 
 _KEY = bytes(4)
@@ -19,7 +18,7 @@ class Registration:
 
     def __init__(self, map_fd: int) -> None:
         # An fd of its own: the caller's may be closed first, and its number be another map's then.
-        self._map = Fd(os.dup(map_fd))
+        self._map = duplicate(map_fd)
 
     @property
     def closed(self) -> bool:

@@ -6,13 +6,14 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from lskel.bpf.attr import Value, encode, size_through
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import Layout
-from lskel.errors import LskelError
+from lskel.errors import LskelError, remedy
 from lskel.runtime.machine import this_machine
 
 # bpf_check() gives up with EAGAIN when a signal is pending; libbpf tries as often.
@@ -43,7 +44,7 @@ class KernelError(LskelError, OSError):
     def __init__(self, call: str, number: int, *, hint: str = "") -> None:
         strerror = "Operation is not supported" if number == ENOTSUPP else os.strerror(number)
         self.why = f"{errno_name(number)}: {strerror}"
-        super().__init__(f"{call}: {self.why}", hint=hint)
+        super().__init__(f"{call}: {self.why}", hint=hint or remedy(number))
         self.call = call
         self.errno = number
         self.strerror = strerror
@@ -56,6 +57,17 @@ class BpfError(KernelError):
         self.cmd = Cmd(cmd) if cmd in Cmd._value2member_map_ else cmd
         name = f"BPF_{self.cmd.name}" if isinstance(self.cmd, Cmd) else str(cmd)
         super().__init__(f"bpf({name})", number, hint=hint)
+
+
+@contextmanager
+def calling(call: str) -> Iterator[None]:
+    """Turn an OSError of Python's own functions into a KernelError."""
+    try:
+        yield
+    except KernelError:
+        raise
+    except OSError as error:
+        raise KernelError(call, error.errno or 0) from error
 
 
 def errno_name(number: int) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import TYPE_CHECKING
 
 from lskel._version import __version__
 from lskel.bpf.enums import AttachType, MapType, ProgType
@@ -17,7 +14,9 @@ from lskel.catalog.map_types import RING_BUFFERS
 from lskel.errors import LimitExceeded, NotSupported, at
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import SectionSpec, parse_section
-from lskel.skeleton.c_types import Names, Types, Variable, identifier
+from lskel.skeleton.c_source import Names, Scope, comment, identifier, string
+from lskel.skeleton.c_types import Types, Variable
+from lskel.skeleton.source import Source, join, source, template
 from lskel.trace import (
     AttachBtfId,
     AttachFd,
@@ -30,21 +29,19 @@ from lskel.trace import (
     TypeSize,
 )
 
-if TYPE_CHECKING:
-    import jinja2
-
+_NOTHING = source("")
 # What a descriptor of a value is called in the header's runtime.
 _KCONFIG_LETTERS = {
-    KconfigType.BOOL: "b",
-    KconfigType.TRISTATE: "t",
-    KconfigType.CHAR: "c",
-    KconfigType.INT: "i",
-    KconfigType.STRING: "s",
+    KconfigType.BOOL: source("b"),
+    KconfigType.TRISTATE: source("t"),
+    KconfigType.CHAR: source("c"),
+    KconfigType.INT: source("i"),
+    KconfigType.STRING: source("s"),
 }
-_INTERFACE = "the interface of this index"
-_CGROUP = "the cgroup of this fd"
-_NETNS = "the network namespace of this fd"
-_EVENT = "the perf event of this fd (Linux 5.15)"
+_INTERFACE = source("the interface of this index")
+_CGROUP = source("the cgroup of this fd")
+_NETNS = source("the network namespace of this fd")
+_EVENT = source("the perf event of this fd (Linux 5.15)")
 _A, _P = AttachType, ProgType
 # Programs that BPF_LINK_CREATE attaches to one fd or interface, by type: what that is.
 _LINK_TARGETS = {
@@ -65,7 +62,12 @@ _LINK_TARGETS = {
 }
 # Those that are no program of their own, but run by one.
 _NOT_ATTACHED = {_A.XDP_DEVMAP, _A.XDP_CPUMAP}
-_LINE = 76
+# The members that each skeleton has, and its functions in C++.
+_MEMBERS_TEXT = """
+ctx maps progs links inputs loader_links open open_and_load load attach detach destroy
+"""
+_MEMBERS = frozenset(_MEMBERS_TEXT.split())
+_ORDERS = {"little": source("little"), "big": source("big")}
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,14 @@ class _Map:
     """
 
     slot: int
-    name: str
-    member: str
+    name: Source
+    member: Source
     create: MapCreate
     per_cpu: bool = False
     ring: int = 0
     size: int = 0
     is_readonly: int = 0
-    initial: str = ""
+    initial: Source = _NOTHING
     variables: list[Variable] = field(default_factory=list)
 
 
@@ -91,43 +93,53 @@ class _Map:
 class _Program:
     """A program; `attach` is how it is attached where its section says enough."""
 
-    name: str
-    member: str
+    name: Source
+    member: Source
     autoload: bool
     can_load: bool
     attach: str
-    tracepoint: str
+    tracepoint: Source
     link_type: int | None
-    link_target: str
+    link_target: Source
     target_fd: int | None
     target_id: int | None
 
 
 @dataclass(frozen=True)
 class _Member:
-    name: str
+    name: Source
     offset: int
     size: int
     is_function: int
-    prog: str
+    prog: Source
 
 
 @dataclass(frozen=True)
 class _StructOps:
-    name: str
-    member: str
-    type: str
+    name: Source
+    member: Source
+    type: Source
     by_link: int
-    values: str
+    values: Source
     members: list[_Member]
 
 
 @dataclass(frozen=True)
 class _KernelInput:
     number: int
-    condition: str
-    type: str
-    member: str
+    condition: Source
+    type: Source
+    member: Source
+
+
+@dataclass(frozen=True)
+class _KconfigValue:
+    name: Source
+    offset: int
+    size: int
+    type: Source
+    is_signed: int
+    is_weak: int
 
 
 def generate_c(loader: Loader, name: str, standalone: bool = False) -> str:
@@ -157,7 +169,7 @@ def _unrolled(loader: Loader) -> Loader:
 
 
 class _Header:
-    def __init__(self, loader: Loader, skel: str, standalone: bool) -> None:
+    def __init__(self, loader: Loader, skel: Source, standalone: bool) -> None:
         trace = loader.trace
         if trace.arenas:
             raise NotSupported(
@@ -168,6 +180,7 @@ class _Header:
         self._skel = skel
         self._standalone = standalone
         self._names = Names()
+        self._links = Scope()
         self._specs = [parse_section(program.section) for program in trace.programs]
         self._maps = list(self._make_maps())
         self._types = self._make_types()
@@ -179,23 +192,24 @@ class _Header:
         """The header."""
         trace, loader, skel = self._trace, self._loader, self._skel
         has_table = bool(loader.btf)
+        has_own_run = self._standalone or has_table
         links = [p.name for p in self._programs] + [ops.name for ops in self._struct_ops]
         inputs = list(self._kernel_inputs())
         kconfig = self._kconfig()
-        api = "lskel" if self._standalone else "bpf"
         types = self._types.definitions() if self._types is not None else []
-        return _template().render(
-            version=__version__,
+        return template("skeleton.h.j2", {}, trim=True).render(
+            version=comment(__version__),
             skel=skel,
-            object=re.sub(r"[^ -~]|\*/", "?", trace.name),
-            guard=f"__{skel.upper()}_SKEL_H__",
+            object=comment(trace.name),
+            guard=source("__{}_SKEL_H__", identifier(skel.upper())),
             standalone=self._standalone,
             user_only=self._user_only(),
             fragments=self._fragments(),
-            api=api,
-            fn="lskel" if self._standalone else "skel",
-            attach_type="__u32" if self._standalone else "enum bpf_attach_type",
-            run="lskel_run" if self._standalone or has_table else "bpf_load_and_run",
+            api=source("lskel") if self._standalone else source("bpf"),
+            fn=source("lskel") if self._standalone else source("skel"),
+            attach_type=source("__u32") if self._standalone else source("enum bpf_attach_type"),
+            has_own_run=has_own_run,
+            run=source("lskel_run") if has_own_run else source("bpf_load_and_run"),
             types=types,
             maps=self._maps,
             data=self._data,
@@ -208,38 +222,39 @@ class _Header:
             ],
             context_end=self._context_end(),
             context_size=loader.context_size,
-            order=loader.trace.order,
+            order=_ORDERS[trace.order],
             struct_ops=self._struct_ops,
             kconfig=kconfig,
             kernel_inputs=inputs,
-            blob=_literal(loader.blob),
-            insns=_literal(loader.insns),
-            btf=_literal(loader.btf),
-            func_info=_literal(loader.func_info),
+            blob=string(loader.blob),
+            insns=string(loader.insns),
+            has_btf=has_table,
+            btf=string(loader.btf),
+            func_info=string(loader.func_info),
         )
 
-    def _context_end(self) -> str:
+    def _context_end(self) -> Source:
         """C for the end of what the loader gets."""
         trace = self._trace
         parts = {
-            "loader_links": trace.links,
-            "inputs": trace.inputs,
-            "progs": trace.programs,
-            "maps": trace.maps,
+            source("loader_links"): trace.links,
+            source("inputs"): trace.inputs,
+            source("progs"): trace.programs,
+            source("maps"): trace.maps,
         }
-        last = next((name for name, has in parts.items() if has), "ctx")
-        struct = f"struct {self._skel}"
-        return f"__builtin_offsetof({struct}, {last}) + sizeof((({struct} *)0)->{last})"
+        last = next((name for name, has in parts.items() if has), source("ctx"))
+        struct = source("struct {}", self._skel)
+        return source("__builtin_offsetof({0}, {1}) + sizeof((({0} *)0)->{1})", struct, last)
 
-    def _user_only(self) -> str:
+    def _user_only(self) -> Source | None:
         """What in the object the kernel cannot find out by itself."""
         trace = self._trace
         reasons = {
-            "values of the configuration come from files": trace.kconfig is not None,
-            "the kernel's BTF is read from a file": bool(trace.inputs or trace.struct_ops),
-            "the loader program is run by system calls": bool(self._loader.btf),
+            source("values of the configuration come from files"): trace.kconfig is not None,
+            source("the kernel's BTF is read from a file"): bool(trace.inputs or trace.struct_ops),
+            source("the loader program is run by system calls"): bool(self._loader.btf),
         }
-        return next((reason for reason, is_so in reasons.items() if is_so), "")
+        return next((reason for reason, is_so in reasons.items() if is_so), None)
 
     def _fragments(self) -> list[str]:
         """The parts of the runtime that this header needs, in order."""
@@ -265,13 +280,16 @@ class _Header:
     # -- maps -----------------------------------------------------------------------------------
 
     def _make_maps(self) -> Iterable[_Map]:
-        taken: set[str] = set()
+        names, members = Scope(), Scope()
         for slot, made in enumerate(self._trace.maps):
             create = self._trace.map_create(slot)
             number = self._trace.initial_value(slot)
             internal = number is not None and made.section.startswith(".")
-            name = _unique(identifier(made.section[1:] if internal else made.name), taken)
-            member = self._names.member(name)
+            name = identifier(made.section[1:] if internal else made.name)
+            if number is not None and name in _MEMBERS:
+                name = source("{}_", name)
+            name = names.claim(name)
+            member = members.claim(self._names.member(name))
             common = {"slot": slot, "name": name, "member": member, "create": create}
             if number is None or not create.flags & MapFlag.MMAPABLE:
                 per_cpu = create.type == MapType.PERF_EVENT_ARRAY and not create.max_entries
@@ -284,14 +302,15 @@ class _Header:
                 **common,  # type: ignore[arg-type]
                 size=write.size,
                 is_readonly=int(bool(create.flags & MapFlag.RDONLY_PROG)),
-                initial=_literal(write.value.rstrip(b"\0")),
+                initial=string(write.value.rstrip(b"\0")),
             )
 
     def _make_types(self) -> Types | None:
         if self._trace.btf is None:
             return None
-        taken = [f"{self._skel}__{made.name}" for made in self._maps]
-        return Types(Btf(self._trace.btf), self._names, f"{self._skel}__", taken)
+        taken = [source("{}__{}", self._skel, made.name) for made in self._maps]
+        prefix = source("{}__", self._skel)
+        return Types(Btf(self._trace.btf), self._names, prefix, taken)
 
     def _with_variables(self, made: _Map) -> _Map:
         if self._types is not None:
@@ -304,14 +323,14 @@ class _Header:
         if kconfig is None:
             return None
         variables = [
-            {
-                "name": var.name,
-                "offset": var.offset,
-                "size": var.size,
-                "type": _KCONFIG_LETTERS[var.type],
-                "is_signed": int(var.is_signed),
-                "is_weak": int(var.is_weak),
-            }
+            _KconfigValue(
+                name=string(var.name),
+                offset=var.offset,
+                size=var.size,
+                type=_KCONFIG_LETTERS[var.type],
+                is_signed=int(var.is_signed),
+                is_weak=int(var.is_weak),
+            )
             for var in kconfig.vars
         ]
         return {"member": self._maps[kconfig.slot].member, "vars": variables}
@@ -319,16 +338,16 @@ class _Header:
     # -- programs -------------------------------------------------------------------------------
 
     def _make_programs(self) -> Iterable[_Program]:
-        taken: set[str] = set()
         inputs = self._trace.inputs
+        members = Scope()
         for slot, made in enumerate(self._trace.programs):
             op, spec = self._trace.prog_load(slot), self._specs[slot]
             attach, tracepoint = _how_attached(op, spec)
             link_type, link_target = _linked(op, spec)
-            name = _unique(identifier(made.name), taken)
+            name = self._links.claim(identifier(made.name))
             yield _Program(
                 name=name,
-                member=self._names.member(name),
+                member=members.claim(self._names.member(name)),
                 autoload=made.autoload,
                 can_load=op is not None,
                 attach=attach,
@@ -343,20 +362,20 @@ class _Header:
         """Inputs that the kernel's BTF tells, each where something that is wanted needs it."""
         for number, kind in enumerate(self._trace.inputs):
             if isinstance(kind, TypeSize | MemberIndex):
-                member = kind.member if isinstance(kind, MemberIndex) else ""
-                condition = " || ".join(self._users(Input(number))) or "1"
-                yield _KernelInput(number, condition, kind.type, member)
+                member = string(kind.member) if isinstance(kind, MemberIndex) else _NOTHING
+                condition = join(" || ", self._users(Input(number))) or source("1")
+                yield _KernelInput(number, condition, string(kind.type), member)
 
-    def _users(self, wanted: Input) -> Iterable[str]:
+    def _users(self, wanted: Input) -> Iterable[Source]:
         for op in self._trace.ops:
             if wanted not in [getattr(op, item.name) for item in fields(op)]:
                 continue
             if isinstance(op, MapCreate) and op.slot is not None:
-                yield f"!lskel_is_fd(skel->maps.{self._maps[op.slot].member}.map_fd)"
+                yield source("!lskel_is_fd(skel->maps.{}.map_fd)", self._maps[op.slot].member)
             elif isinstance(op, ProgLoad):
                 program = self._programs[op.slot]
                 least = 0 if program.autoload else 1
-                yield f"skel->progs.{program.member}.prog_fd >= {least}"
+                yield source("skel->progs.{}.prog_fd >= {}", program.member, least)
 
     # -- struct_ops -------------------------------------------------------------------------------
 
@@ -365,96 +384,60 @@ class _Header:
             made.name: program.member
             for made, program in zip(self._trace.programs, self._programs, strict=True)
         }
-        taken = {program.name for program in self._programs}
         for item in self._trace.struct_ops:
             values, members = b"", []
             for member in item.ops.members:
                 prog = programs.get(member.program) if member.program is not None else None
-                place = f"(int)offsetof(struct {self._skel}, progs.{prog}.prog_fd)"
-                size = len(member.value)
-                known = place if prog is not None else "-1"
-                members.append(
-                    _Member(member.name, len(values), size, int(member.is_function), known)
-                )
+                place = source("-1")
+                if prog is not None:
+                    struct = source("struct {}", self._skel)
+                    place = source("(int)offsetof({}, progs.{}.prog_fd)", struct, prog)
+                size, is_function = len(member.value), int(member.is_function)
+                members.append(_Member(string(member.name), len(values), size, is_function, place))
                 values += member.value
             made = self._maps[item.slot]
             by_link = int(bool(made.create.flags & MapFlag.LINK))
             yield _StructOps(
-                name=_unique(made.name, taken),
+                name=self._links.claim(made.name),
                 member=made.member,
-                type=item.ops.type,
+                type=string(item.ops.type),
                 by_link=by_link,
-                values=_literal(values),
+                values=string(values),
                 members=members,
             )
 
 
-def _how_attached(op: ProgLoad | None, spec: SectionSpec) -> tuple[str, str]:
+def _how_attached(op: ProgLoad | None, spec: SectionSpec) -> tuple[str, Source]:
     """How a program is attached without being told where, and the tracepoint's name in C."""
     if op is None:
-        return "", ""
+        return "", _NOTHING
     if op.type in (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE):
-        return ("tracepoint", f'"{spec.target}"') if spec.target else ("", "")
+        return ("tracepoint", string(spec.target)) if spec.target else ("", _NOTHING)
     if op.type in (ProgType.TRACING, ProgType.LSM, ProgType.EXT):
         if op.expected_attach_type == AttachType.TRACE_ITER:
-            return "iter", ""
+            return "iter", _NOTHING
         if op.expected_attach_type != AttachType.LSM_CGROUP:
-            return "tracepoint", "NULL"
-    return "", ""
+            return "tracepoint", source("NULL")
+    return "", _NOTHING
 
 
-def _linked(op: ProgLoad | None, spec: SectionSpec) -> tuple[int | None, str]:
+def _linked(op: ProgLoad | None, spec: SectionSpec) -> tuple[int | None, Source]:
     """The attach type of a link that is told its target, and what that is."""
     if op is None:
-        return None, ""
+        return None, _NOTHING
     if op.type == ProgType.LSM and op.expected_attach_type == AttachType.LSM_CGROUP:
         return int(AttachType.LSM_CGROUP), _CGROUP
     try:
-        target = _LINK_TARGETS.get(ProgType(op.type), "")
+        target = _LINK_TARGETS.get(ProgType(op.type), _NOTHING)
     except ValueError:
-        return None, ""
+        return None, _NOTHING
     attach_type = AttachType.PERF_EVENT if target == _EVENT else spec.attach_type
     if target == _EVENT and spec.attach_type is not None:
-        return None, ""  # probes of many places, and usdt
+        return None, _NOTHING  # probes of many places, and usdt
     if not target or attach_type is None or attach_type in _NOT_ATTACHED:
-        return None, ""
+        return None, _NOTHING
     return int(attach_type), target
 
 
 def _number(inputs: tuple[InputKind, ...], kind: InputKind) -> int | None:
     return inputs.index(kind) if kind in inputs else None
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
-
-
-def _literal(data: bytes) -> str:
-    r"""What stands between the quotes of a C string that holds the data: \xNN, \0, in lines."""
-    lines, line = [], ""
-    for byte in data:
-        part = "\\0" if byte == 0 else f"\\x{byte:02x}"
-        if len(line) + len(part) > _LINE:
-            lines.append(line)
-            line = ""
-        line += part
-    return "\\\n".join([*lines, line])
-
-
-@cache
-def _template() -> jinja2.Template:
-    # Imported where it is needed: it takes longer than most objects.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lskel.skeleton"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
-    return environment.get_template("skeleton.h.j2")

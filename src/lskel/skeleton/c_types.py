@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
-from lskel.btf.c import declaration, definition
 from lskel.btf.layout import Layout, round_up
-from lskel.btf.order import in_order
+from lskel.btf.order import Walk, in_order
 from lskel.btf.types import TypeId, VarLinkage
-from lskel.errors import LskelError
+from lskel.errors import LskelError, UsageError, at
+from lskel.skeleton.c_definitions import CTypes
+from lskel.skeleton.c_source import Names, Scope, identifier, is_identifier
+from lskel.skeleton.source import Source, source
 
 # Added to the id of a type that something points to: of those, no more than a name is said.
 _POINTED_TO = 1 << 24
@@ -29,47 +31,23 @@ _LINUX_TYPES = {
     }.items()
     for bits in widths
 }
-_INT_WORDS = {"char", "short", "int", "long", "signed", "unsigned"}
-_WIDE_INTS = {"__int128", "unsigned __int128", "__int128 unsigned"}
+# Bytes of C's integers, by the words of their names without sign, in order of the alphabet.
+_INTS = {
+    "char": 1,
+    "short": 2,
+    "int short": 2,
+    "": 4,
+    "int": 4,
+    "long": 8,
+    "int long": 8,
+    "long long": 8,
+    "int long long": 8,
+    "__int128": 16,
+}
+_SIGNS = ("signed", "unsigned")
 _FLOATS = {"float", "double", "long double", "_Float16", "__bf16"}
-# Reserved in C, and reserved in C++ besides. A name in BTF of another language may be any of them.
-_C_TEXT = """
-auto break case char const continue default do double else enum extern float for goto if inline int
-long register restrict return short signed sizeof static struct switch typedef union unsigned void
-volatile while _Bool _Complex _Imaginary
-"""
-_CPP_TEXT = """
-alignas alignof and and_eq asm bitand bitor bool catch char16_t char32_t char8_t class co_await
-co_return co_yield compl concept const_cast consteval constexpr constinit decltype delete
-dynamic_cast explicit export false friend mutable namespace new noexcept not not_eq nullptr operator
-or or_eq private protected public reinterpret_cast requires static_assert static_cast template this
-thread_local throw true try typeid typename using virtual wchar_t xor xor_eq
-"""
-_C_WORDS = frozenset(_C_TEXT.split())
-_CPP_WORDS = frozenset(_CPP_TEXT.split())
-
-
-def identifier(name: str) -> str:
-    """The name as an identifier, or part of one: what cannot stand there becomes `_`."""
-    made = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
-    return f"_{made}" if made[0].isdigit() else made
-
-
-class Names:
-    """Names of members. C++ has reserved words that C has not; `reserved` are those that were met.
-
-    A member of such a name has a `_` more in C++.
-    """
-
-    def __init__(self) -> None:
-        self.reserved: set[str] = set()
-
-    def member(self, name: str) -> str:
-        """The name as an identifier that is none of C's words, nor of C++'s."""
-        made = identifier(name)
-        if made in _CPP_WORDS:
-            self.reserved.add(made)
-        return f"{made}_" if made in _C_WORDS | _CPP_WORDS else made
+# How far variables are indented.
+_LEVEL = 2
 
 
 class Variable(NamedTuple):
@@ -79,26 +57,34 @@ class Variable(NamedTuple):
     object's source.
     """
 
-    name: str
+    name: Source
     offset: int
     size: int
     padding: int
-    text: str
-    user_text: str
+    text: Source
+    user_text: Source
 
 
 class Types:
     """The types of an object; the names of those that a header defines begin with `prefix`."""
 
-    def __init__(self, btf: Btf, names: Names, prefix: str, taken: Iterable[str] = ()) -> None:
+    def __init__(
+        self, btf: Btf, names: Names, prefix: Source, taken: Iterable[Source] = ()
+    ) -> None:
         self._btf = btf
         self._names = names
-        self._own = _View(btf, names, prefix, set(taken))
-        self._user = _View(btf, names, None, set())
+        self._walk = Walk(btf)
+        # Variables and labels of enums share their names, in C as in a struct of C++.
+        self._scope = Scope()
+        self._own = _Writer(_View(btf, names, self._scope, prefix, taken))
+        self._user = _Writer(_View(btf, names, Scope()))
         self._roots: list[TypeId] = []
 
     def variables(self, section: str) -> list[Variable]:
-        """The variables of a data section that other files may see, in order of their offset."""
+        """The variables of a data section that other files may see, in order of their offset.
+
+        BadObject where the type of one contains itself.
+        """
         datasec = self._btf.find(section, t.Datasec)
         if datasec is None:
             return []
@@ -109,7 +95,10 @@ class Types:
             # Names of one variable lie on each other; C has no more than one of them.
             if var.linkage == VarLinkage.STATIC or info.offset < end or not info.size:
                 continue
-            made, align = self._declared(self._names.member(var.name), var.type, info)
+            with at(f"variable '{var.name}'"):
+                self._walk.visit(var.type)
+            name = self._scope.claim(self._names.member(var.name))
+            made, align = self._declared(name, var.type, info)
             padding = info.offset - end
             if round_up(end, min(align, _LEAST_ALIGN)) == info.offset:
                 padding = 0
@@ -117,41 +106,57 @@ class Types:
             end = info.offset + info.size
         return found
 
-    def definitions(self) -> list[str]:
+    def definitions(self) -> list[Source]:
         """What must be defined before the variables that were asked for, in C's order."""
-        texts = []
-        for need in in_order(self._own, self._roots):
-            found = self._own[need.type_id]
-            if isinstance(found, t.Composite | t.Fwd):
-                texts.append(definition(self._own, need.type_id))
-        return texts
+        own = self._own
+        return [
+            own.types.define(need.type_id)
+            for need in in_order(own.view, self._roots)
+            if isinstance(own.view[need.type_id], t.Composite | t.Fwd)
+        ]
 
-    def _declared(self, name: str, type_id: TypeId, info: t.VarSecinfo) -> tuple[Variable, int]:
+    def _declared(self, name: Source, type_id: TypeId, info: t.VarSecinfo) -> tuple[Variable, int]:
         """The variable, and how its type is aligned."""
-        try:
-            align = Layout(self._own).align(type_id)
-            if self._own.size_of(type_id) != info.size or info.offset % align:
-                raise _NoSuchType
-            list(in_order(self._own, [type_id]))
-            own = declaration(self._own, type_id, name)
-            user = declaration(self._user, type_id, name)
-        except (LskelError, _NoSuchType):
-            # C cannot say it, or would put it elsewhere: its bytes are there all the same.
-            own = user = f"unsigned char {name}[{info.size}]"
-            align = 1
-        else:
+        own, user = self._own, self._user
+        # Where C cannot say it, or would put it elsewhere, its bytes are there all the same.
+        text = user_text = source("unsigned char {}[{}]", name, info.size)
+        align = 1
+        with suppress(LskelError):
+            wanted = self._align(type_id, info)
+            text = own.types.declaration(type_id, name, _LEVEL)
+            align = wanted
+            user_text = source("{} __attribute__((__aligned__({})))", user_text, align)
             self._roots.append(type_id)
-            self._own.told()
-            self._user.told()
-        return Variable(name, info.offset, info.size, 0, _indented(own), _indented(user)), align
+            own.view.told()
+            user_text = user.types.declaration(type_id, name, _LEVEL)
+            user.view.told()
+        return Variable(name, info.offset, info.size, 0, text, user_text), align
+
+    def _align(self, type_id: TypeId, info: t.VarSecinfo) -> int:
+        """The alignment of a type that C can lay out as BTF says."""
+        own = self._own
+        align = own.layout.align(type_id)
+        if own.view.size_of(type_id) != info.size or info.offset % align:
+            raise _NoSuchType
+        own.walk.visit(type_id)
+        return align
 
 
-class _NoSuchType(Exception):
+class _NoSuchType(UsageError):
     """C cannot lay the variable out as BTF says."""
 
+    def __init__(self) -> None:
+        super().__init__("C cannot lay it out")
 
-def _indented(text: str) -> str:
-    return text.replace("\n", "\n\t\t")
+
+class _Writer:
+    """What is worked out once for all that is written of a view."""
+
+    def __init__(self, view: _View) -> None:
+        self.view = view
+        self.walk = Walk(view)
+        self.layout = Layout(view)
+        self.types = CTypes(view)
 
 
 class _View(Btf):
@@ -162,14 +167,23 @@ class _View(Btf):
     names are those of the source.
     """
 
-    def __init__(self, btf: Btf, names: Names, prefix: str | None, taken: set[str]) -> None:
+    def __init__(
+        self,
+        btf: Btf,
+        names: Names,
+        scope: Scope,
+        prefix: Source | None = None,
+        taken: Iterable[Source] = (),
+    ) -> None:
         super().__init__(btf.raw, btf.base)
         self._source = btf
         self._names = names
+        self._scope = scope
         self._prefix = prefix
-        self._taken = taken
+        self._tags = Scope(taken)
         self._shown: dict[int, t.Type] = {}
-        self._forwards: dict[str, bool] = {}
+        self._forwards: dict[str, t.Fwd] = {}
+        self._targets = Scope()
         self._labels: set[str] = set()
         self._fresh: dict[int, t.Enum] = {}
 
@@ -185,7 +199,7 @@ class _View(Btf):
         """The labels of enums that were met are defined now; C takes them once only."""
         for type_id, found in self._fresh.items():
             self._labels.update(label for label, _ in found.values)
-            self._shown[type_id] = _int_of(found)
+            self._shown[type_id] = self._shown[type_id | _POINTED_TO] = _int_of(found)
         self._fresh.clear()
 
     def _show(self, type_id: TypeId, found: t.Type, flag: int) -> t.Type:
@@ -210,6 +224,8 @@ class _View(Btf):
                 return self._forward(found.name, is_union=isinstance(found, t.Union))
             case t.Composite():
                 return self._composite(type_id, found)
+            case t.Enum() if flag:
+                return self[type_id]
             case t.Enum():
                 return self._enum(type_id, found)
         return found
@@ -218,15 +234,13 @@ class _View(Btf):
         behind = self._behind(found.type)
         is_linux = isinstance(behind, t.Int) and _LINUX_TYPES.get(found.name) == behind.size
         is_known = self._prefix is None and isinstance(behind, t.Composite | t.Enum)
-        if is_linux or (is_known and not flag and identifier(found.name) == found.name):
+        if is_linux or (is_known and not flag and is_identifier(found.name)):
             return found
         return t.TypeTag("", TypeId(found.type | flag))
 
     def _array(self, found: t.Array, flag: int) -> t.Type:
-        element = found
-        while isinstance(behind := self._behind(element.type), t.Array):
-            element = behind
-        if flag and isinstance(behind, t.Composite | t.Fwd | t.FuncProto):
+        element = self._source[self._source.element(found.type)]
+        if flag and isinstance(element, t.Composite | t.Fwd | t.FuncProto):
             return t.Void("")
         return t.Array("", TypeId(found.type | flag), found.index_type, found.nelems)
 
@@ -235,42 +249,53 @@ class _View(Btf):
 
     def _forward(self, name: str, *, is_union: bool) -> t.Type:
         """A struct or union of which no more is known than its name."""
-        if identifier(name) != name or self._forwards.setdefault(name, is_union) != is_union:
+        if not name or (self._prefix is None and not is_identifier(name)):
             return t.Void("")
-        return t.Fwd(name, is_union)
+        known = self._forwards.get(name)
+        if known is None:
+            known = t.Fwd(self._targets.claim(self._names.member(name)), is_union)
+            self._forwards[name] = known
+        return known if known.is_union == is_union else t.Void("")
 
     def _composite(self, type_id: TypeId, found: t.Composite) -> t.Type:
         name = found.name
-        members = found.members
+        if name and self._prefix is None:
+            return _as_it_is(found)
         if name and self._prefix is not None:
-            name = wanted = f"{self._prefix}{identifier(name)}"
-            number = 1
-            while name in self._taken:
-                number += 1
-                name = f"{wanted}_{number}"
-            self._taken.add(name)
-        if self._prefix is not None or not name:
-            members = tuple(
-                member._replace(name=self._names.member(member.name)) if member.name else member
-                for member in members
-            )
-        return type(found)(name, found.size, members)
+            name = self._tags.claim(source("{}{}", self._prefix, identifier(name)))
+        scope = Scope()
+        members = (
+            member._replace(name=member.name and scope.claim(self._names.member(member.name)))
+            for member in found.members
+        )
+        return type(found)(name, found.size, tuple(members))
 
     def _enum(self, type_id: TypeId, found: t.Enum) -> t.Type:
         if found.name:
-            return found if self._prefix is None else _int_of(found)
-        labels = [label for label, _ in found.values]
+            return _as_it_is(found) if self._prefix is None else _int_of(found)
+        labels = {label for label, _ in found.values}
         if not labels or not self._labels.isdisjoint(labels):
             return _int_of(found)
+        values = tuple(
+            (self._scope.claim(self._names.member(label)), value) for label, value in found.values
+        )
         self._fresh[type_id] = found
-        return found
+        return type(found)("", found.size, found.signed, values)
+
+
+def _as_it_is(found: t.Composite | t.Enum) -> t.Type:
+    """A type with the name of the object's source, where C can have such a name."""
+    if not is_identifier(found.name):
+        raise _NoSuchType
+    return found
 
 
 def _int(found: t.Int) -> t.Int:
-    words = found.name.split()
     if found.is_bool and found.size == 1:
         return t.Int("_Bool", 1, found.encoding, 0, found.bits)
-    if (words and _INT_WORDS.issuperset(words)) or found.name in _WIDE_INTS:
+    words = sorted(found.name.split())
+    rest = [word for word in words if word not in _SIGNS]
+    if words and len(words) - len(rest) < 2 and _INTS.get(" ".join(rest)) == found.size:
         return found
     return _plain_int(found.size, signed=found.signed, like=found)
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 _PACKAGE = "lskel"
 # A directory, or within a zipapp.
 _ROOT = files(_PACKAGE)
-# Quotes that a text may not have, since it stands between them.
-QUOTES = "'''"
 
 
 def closure(modules: Iterable[str]) -> dict[str, str]:

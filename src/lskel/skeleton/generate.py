@@ -8,7 +8,7 @@ from enum import Enum
 
 from lskel.errors import UsageError
 from lskel.loader.generate import AUTO
-from lskel.loader.model import Form, Loader
+from lskel.loader.model import Bytes, Form, Loader
 
 
 class Language(Enum):
@@ -35,12 +35,14 @@ class SkeletonOptions:
 
     `embed`: a Python skeleton carries lskel's runtime instead of importing lskel. `standalone`: a C
     skeleton needs no header of libbpf. `event_types`: the BTF type of the events of a ring or perf
-    buffer, by map.
+    buffer, by map. `trust_bytes`: of a bundle whose bytes are not what its description
+    generates, they are taken all the same.
     """
 
     embed: bool = True
     standalone: bool = False
     event_types: Mapping[str, str] = field(default_factory=dict)
+    trust_bytes: bool = False
 
 
 def language_of(path: str) -> Language:
@@ -61,7 +63,14 @@ def default_form(language: Language, options: SkeletonOptions) -> Form | str:
 
 
 def render(loader: Loader, language: Language, options: SkeletonOptions) -> bytes:
-    """What a file in that language holds; UsageError where the options are not for it."""
+    """What a file in that language holds; UsageError where the options are not for it.
+
+    BadBundle where the loader's bytes are not to be trusted.
+    """
+    if loader.compared is not Bytes.SAME:
+        from lskel.replay.trust import check_bytes
+
+        check_bytes(loader, trust=options.trust_bytes)
     given = {
         Language.PYTHON: not options.embed or bool(options.event_types),
         Language.C: options.standalone,

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import builtins
-import json
-import keyword
 import re
-import zlib
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 from importlib import import_module
-from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from lskel._version import __version__
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import enum_name
+from lskel.bpf.struct_ops import StructOps
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
@@ -30,8 +25,20 @@ from lskel.loader.model import Loader
 from lskel.object.sections import parse_section
 from lskel.runtime.attach.kinds import class_path as program_class
 from lskel.runtime.maps.kinds import class_path
-from lskel.skeleton.embed import QUOTES, closure, is_package
+from lskel.skeleton.embed import closure, is_package
+from lskel.skeleton.python_source import (
+    Scope,
+    attribute,
+    docstring,
+    dotted,
+    identifier,
+    literal,
+    packed,
+    tuple_of,
+    verbatim,
+)
 from lskel.skeleton.python_types import TypeWriter
+from lskel.skeleton.source import Source, join, source, template
 from lskel.trace import (
     Input,
     InputKind,
@@ -42,34 +49,35 @@ from lskel.trace import (
     TypeSize,
 )
 
-if TYPE_CHECKING:
-    import jinja2
-
 _USER_MAPS = ".maps"
 _ARENA_DATA = ".addr_space.1"
 _EVENT_TYPE = "event"
 _ATTACH = "lskel.runtime.attach."
 # A program that is loaded only.
 _PLAIN_PROGRAM = "lskel.runtime.program:Program"
+# Longer values of variables are compressed.
 _LINE = 92
 
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """A map in the text: its attribute, type, and the expression that makes it."""
+    """A map in the text: its attribute, type, and the expression that makes it.
 
-    attr: str
-    annotation: str
-    create: str
-    section: str = ""
+    `section` is the class of the variables in it, where there are any, `doc` says what they are.
+    """
+
+    attr: Source
+    annotation: Source
+    create: Source
+    section: Source | None = None
     doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    attr: str
-    cls: str
-    create: str
+    attr: Source
+    cls: Source
+    create: Source
 
 
 def generate_python(
@@ -97,71 +105,71 @@ class _Generator:
         self._trace = loader.trace
         taken = _taken(loader.trace)
         self._class = _class_name(loader.trace.name, name, taken)
-        taken |= {self._class + part for part in ("", *_PARTS)}
+        taken |= _classes(self._class)
         self._btf = Btf(loader.trace.btf) if loader.trace.btf is not None else None
         self._types = TypeWriter(self._btf, taken) if self._btf is not None else None
         self._events = dict(event_types)
         self._imports: dict[str, set[str]] = {}
         self._exported = {self._class, *_ERRORS}
+        self._map_names = Scope()
+        self._program_names = Scope()
 
     def text(self, *, embed: bool) -> str:
         """The module."""
         trace, loader = self._trace, self._loader
         for module, names in _ALWAYS.items():
             self._import(module, *names)
-        maps = _unique(self._maps())
+        maps = list(self._maps())
         if self._events:
             raise NotFound(f"there is no ring or perf buffer '{next(iter(self._events))}'")
         self._import_events()
         programs = [self._program(slot) for slot in range(len(trace.programs))]
-        types = self._types.source() if self._types is not None else []
-        if self._types is not None:
-            self._import("runtime.values", *self._types.imports())
+        types = self._types
+        if types is not None:
+            self._import("runtime.values", *types.imports())
         inputs = [self._input(kind) for kind in trace.inputs]
-        links = [p.attr for p in programs]
-        links += [maps[item.slot].attr for item in trace.struct_ops]
+        properties = self._properties(maps)
         modules = sorted(self._imports)
         texts = closure(modules) if embed else {}
-        if any(QUOTES in text for text in texts.values()):
-            raise AssertionError("the runtime's text has the quotes that it is to stand in")
         digest = sha256("".join(texts.values()).encode()).hexdigest()[:12]
-        data = {"_INSNS": loader.insns, "_BLOB": loader.blob}
+        data = {source("_INSNS"): loader.insns, source("_BLOB"): loader.blob}
         if loader.btf:
-            data |= {"_BTF": loader.btf, "_FUNC_INFO": loader.func_info}
-        return _template().render(
+            data |= {source("_BTF"): loader.btf, source("_FUNC_INFO"): loader.func_info}
+        return template("skeleton.py.j2", _FILTERS).render(
             version=__version__,
             name=trace.name,
             cls=self._class,
-            example=self._example(maps),
+            example=[f"skel.{attr}.VARIABLE = ..." for attr in properties][:1],
             summary=self._summary(maps, programs),
             texts=texts,
-            packages=[f'"{name}"' for name in texts if is_package(name)],
-            package=f"_lskel_{digest}",
-            imports={name: sorted(self._imports[name]) for name in modules},
+            packages=tuple(name for name in texts if is_package(name)),
+            root=identifier(f"_lskel_{digest}"),
+            imports={dotted(name): _listed(self._imports[name]) for name in modules},
             exported=sorted(self._exported),
-            types=types,
-            has_enums=any("IntEnum" in definition for definition in types),
+            types=types.source() if types is not None else [],
+            has_enums=types is not None and types.has_enums,
             maps=maps,
             programs=programs,
-            links=links,
+            links=self._links(maps, programs),
+            properties=properties,
             order=trace.order,
             btf=bool(loader.btf),
             status=loader.status,
-            calls=[_quoted(phrase(trace, op)) for op in trace.ops],
+            calls=[phrase(trace, op) for op in trace.ops],
             inputs=inputs,
-            loader_links=[trace.programs[link.slot].name for link in trace.links],
-            data={name: _packed(content) for name, content in data.items()},
+            loader_links=tuple(trace.programs[link.slot].name for link in trace.links),
+            data=data,
         )
 
     def _import(self, module: str, *names: str) -> None:
         if names:
             self._imports.setdefault(module, set()).update(names)
 
-    def _class_of(self, path: str) -> str:
+    def _class_of(self, path: str) -> Source:
         """Import the class of a path "lskel.module:Class"; its name."""
         module, _, name = path.partition(":")
         self._import(module.removeprefix("lskel."), name)
-        return name
+        return identifier(name)
 
     # -- maps -----------------------------------------------------------------------------------
 
@@ -174,11 +182,7 @@ class _Generator:
             number = trace.initial_value(slot)
             definition = _definition(create, pinned=made.is_pinned)
             if slot in ops:
-                cls = self._class_of("lskel.runtime.maps.struct_ops:StructOpsMap")
-                self._import("bpf.struct_ops", "Member", "StructOps")
-                by_link = bool(create.flags & MapFlag.LINK)
-                expression = f"{cls}({definition}, {ops[slot]!r}, by_link={by_link})"
-                yield _Map(_identifier(made.name), cls, expression)
+                yield self._struct_ops(made.name, create, definition, ops[slot])
             elif slot in arenas:
                 yield self._arena(made.name, definition, arenas[slot])
             elif number is not None and trace.kconfig is not None and trace.kconfig.slot == slot:
@@ -190,58 +194,103 @@ class _Generator:
             else:
                 yield self._user_map(made.name, create, definition)
 
-    def _data(self, section: str, definition: str, write: MapUpdate) -> _Map:
+    def _attr(self, name: str) -> Source:
+        """The attribute of a map of this name, which no other map has."""
+        return self._map_names.add(attribute(name, _NAMESPACE))
+
+    def _struct_ops(self, name: str, create: MapCreate, definition: Source, ops: StructOps) -> _Map:
+        cls = self._class_of("lskel.runtime.maps.struct_ops:StructOpsMap")
+        self._import("bpf.struct_ops", "Member", "StructOps")
+        members = tuple_of(
+            source("Member(name={}, value={}, is_function={}, program={})", *map(literal, member))
+            for member in ops.members
+        )
+        made = source("StructOps(type={}, members={})", literal(ops.type), members)
+        by_link = literal(bool(create.flags & MapFlag.LINK))
+        expression = source("{}({}, {}, by_link={})", cls, definition, made, by_link)
+        return _Map(self._attr(name), cls, expression)
+
+    def _data(self, section: str, definition: Source, write: MapUpdate) -> _Map:
         assert isinstance(write.value, bytes)
-        attr = _section_name(section)
-        variables = self._section(section, write.size)
         cls = self._class_of("lskel.runtime.maps.data:DataMap")
-        initial = _bytes(write.value, write.size)
-        return _Map(
-            attr,
-            f"{cls}[{variables}]",
-            f"{cls}({definition}, {variables}, {initial})",
-            variables,
-            f"The variables of {section}.",
+        doc = f"The variables of {section}."
+        return self._variables(
+            self._attr(_variables_name(section)),
+            cls,
+            definition,
+            self._section(section, write.size),
+            _bytes(write.value, write.size),
+            doc=doc,
         )
 
-    def _kconfig(self, section: str, definition: str) -> _Map:
+    def _kconfig(self, section: str, definition: Source) -> _Map:
         kconfig = self._trace.kconfig
         assert kconfig is not None
-        variables = self._section(section, kconfig.size)
         cls = self._class_of("lskel.runtime.maps.kconfig:KconfigMap")
         self._import("bpf.kconfig", "KconfigType", "KconfigVar")
-        wanted = ", ".join(
-            f"KconfigVar({var.name!r}, {var.type}, {var.size}, {var.is_signed}, {var.offset}, "
-            f"{var.is_weak})"
+        wanted = tuple_of(
+            source(
+                "KconfigVar({}, KconfigType.{}, {}, {}, {}, {})",
+                literal(var.name),
+                identifier(var.type.name),
+                *map(literal, (var.size, var.is_signed, var.offset, var.is_weak)),
+            )
             for var in kconfig.vars
         )
-        return _Map(
-            _section_name(section),
-            f"{cls}[{variables}]",
-            f"{cls}({definition}, {variables}, {kconfig.size}, ({wanted},))",
-            variables,
-            "Values of the kernel's configuration.",
+        return self._variables(
+            self._attr(_variables_name(section)),
+            cls,
+            definition,
+            self._section(section, kconfig.size),
+            literal(kconfig.size),
+            wanted,
+            doc="Values of the kernel configuration.",
         )
 
-    def _arena(self, name: str, definition: str, initial: bytes) -> _Map:
+    def _arena(self, name: str, definition: Source, initial: bytes) -> _Map:
         cls = self._class_of("lskel.runtime.maps.arena:ArenaMap")
         self._import("runtime.values", "Struct")
         if not initial:
-            return _Map(_identifier(name), f"{cls}[Struct]", f"{cls}({definition})")
-        variables = self._section(_ARENA_DATA, len(initial))
-        create = f"{cls}({definition}, {variables}, {_bytes(initial, len(initial))})"
-        doc = f"The variables of the arena {name}."
-        return _Map(_identifier(name), f"{cls}[{variables}]", create, variables, doc)
+            struct = source("Struct")
+            return _Map(
+                self._attr(name), source("{}[{}]", cls, struct), source("{}({})", cls, definition)
+            )
+        return self._variables(
+            self._attr(name),
+            cls,
+            definition,
+            self._section(_ARENA_DATA, len(initial)),
+            _bytes(initial, len(initial)),
+            doc=f"The variables of the arena {name}.",
+        )
 
-    def _section(self, section: str, size: int) -> str:
+    def _variables(
+        self,
+        attr: Source,
+        cls: Source,
+        definition: Source,
+        section: Source,
+        *arguments: Source,
+        doc: str,
+    ) -> _Map:
+        """A map of variables: those of the class `section`."""
+        return _Map(
+            attr,
+            source("{}[{}]", cls, section),
+            source("{}({})", cls, join(", ", (definition, section, *arguments))),
+            section,
+            doc,
+        )
+
+    def _section(self, section: str, size: int) -> Source:
         """The name of the class for a section's variables; plain `Struct` where there is no BTF."""
         if self._types is None:
             self._import("runtime.values", "Struct")
-            return "Struct"
-        parts = _section_name(section).split("_")
+            return source("Struct")
+        parts = identifier(_variables_name(section)).split("_")
         return self._types.section(section, size, self._class + "".join(map(str.title, parts)))
 
-    def _user_map(self, name: str, create: MapCreate, definition: str) -> _Map:
+    def _user_map(self, name: str, create: MapCreate, definition: Source) -> _Map:
         cls = self._class_of(class_path(create.type))
         if create.type in BUFFERS:
             return self._buffer(name, cls, definition)
@@ -260,9 +309,9 @@ class _Generator:
                 annotations.append(self._annotation(type_id))
             else:
                 arguments.append(self._raw(size))
-                annotations.append("int" if size in _RAW_INTS else "bytes")
-        annotation = f"{cls}[{', '.join(annotations)}]" if annotations else cls
-        return _Map(_identifier(name), annotation, f"{cls}({', '.join(arguments)})")
+                annotations.append(source("int") if size in _RAW_INTS else source("bytes"))
+        annotation = source("{}[{}]", cls, join(", ", annotations)) if annotations else cls
+        return _Map(self._attr(name), annotation, source("{}({})", cls, join(", ", arguments)))
 
     def _declared(self, name: str, member: str) -> TypeId:
         """The type that a map's definition gives for its key or value; void where it gives none."""
@@ -279,12 +328,14 @@ class _Generator:
                 return next((p.type for p in pointers if isinstance(p, t.Ptr)), t.VOID)
         return t.VOID
 
-    def _buffer(self, name: str, cls: str, definition: str) -> _Map:
+    def _buffer(self, name: str, cls: Source, definition: Source) -> _Map:
         event = self._event(name)
         if event is None:
-            return _Map(_identifier(name), f"{cls}[bytes]", f"{cls}({definition})")
-        create = f"{cls}({definition}, {self._expression(event)})"
-        return _Map(_identifier(name), f"{cls}[{self._annotation(event)}]", create)
+            return _Map(
+                self._attr(name), source("{}[bytes]", cls), source("{}({})", cls, definition)
+            )
+        create = source("{}({}, {})", cls, definition, self._expression(event))
+        return _Map(self._attr(name), source("{}[{}]", cls, self._annotation(event)), create)
 
     def _import_events(self) -> None:
         """What reads several buffers together, where there are several."""
@@ -294,18 +345,19 @@ class _Generator:
             self._import("runtime.events", "Events")
             self._exported.add("Events")
 
-    def _raw(self, size: int) -> str:
+    def _raw(self, size: int) -> Source:
         if size in _RAW_INTS:
-            self._import("runtime.values", f"u{8 * size}")
-            return f"u{8 * size}"
+            number = identifier(f"u{8 * size}")
+            self._import("runtime.values", number)
+            return number
         self._import("runtime.values", "raw")
-        return f"raw({size})"
+        return source("raw({})", size)
 
-    def _expression(self, type_id: TypeId) -> str:
+    def _expression(self, type_id: TypeId) -> Source:
         assert self._types is not None
         return self._types.type_expression(type_id)
 
-    def _annotation(self, type_id: TypeId) -> str:
+    def _annotation(self, type_id: TypeId) -> Source:
         assert self._types is not None
         return self._types.annotation(type_id)
 
@@ -342,25 +394,29 @@ class _Generator:
         for module, enum in _enums(path.partition(":")[0]):
             self._import(module, enum)
             self._exported.add(enum)
-        definition = (
-            f"ProgramDefinition({_quoted(made.name)}, {_quoted(spec.kind or spec.name)}, "
-            f"{_quoted(spec.target)}, {int(prog_type)}, {int(number)}"
-            f"{'' if made.autoload else ', autoload=False'})"
+        definition = source(
+            "ProgramDefinition({}, {}, {}, {}, {}{})",
+            *map(literal, (made.name, spec.kind or spec.name, spec.target)),
+            *(int(prog_type), int(number)),
+            source("") if made.autoload else source(", autoload=False"),
         )
-        return _Program(_identifier(made.name), cls, f"{cls}({definition})")
+        attr = self._program_names.add(attribute(made.name, _NAMESPACE))
+        return _Program(attr, cls, source("{}({})", cls, definition))
 
-    def _input(self, kind: InputKind) -> str:
+    def _input(self, kind: InputKind) -> Source:
         trace = self._trace
         cls = self._class_of(f"lskel.runtime.inputs:{type(kind).__name__}")
+        arguments: tuple[str | int | tuple[int, ...], ...]
         if isinstance(kind, TypeSize):
-            return f"{cls}({_quoted(kind.type)})"
-        if isinstance(kind, MemberIndex):
+            arguments = (kind.type,)
+        elif isinstance(kind, MemberIndex):
             users = tuple(self._users(Input(trace.inputs.index(kind))))
-            return f"{cls}({_quoted(kind.type)}, {_quoted(kind.member)}, {users})"
-        spec = parse_section(trace.programs[kind.slot].section)
-        prefix, number = spec.btf_target or ("", 0)
-        is_program = spec.prog_type == ProgType.EXT
-        return f"{cls}({kind.slot}, {_quoted(prefix)}, {int(number)}, {is_program})"
+            arguments = (kind.type, kind.member, users)
+        else:
+            spec = parse_section(trace.programs[kind.slot].section)
+            prefix, number = spec.btf_target or ("", 0)
+            arguments = (kind.slot, prefix, int(number), spec.prog_type == ProgType.EXT)
+        return source("{}({})", cls, join(", ", [literal(item) for item in arguments]))
 
     def _users(self, value: Input) -> Iterator[int]:
         """The programs that are loaded for a member of this number."""
@@ -369,10 +425,19 @@ class _Generator:
             if op is not None and op.expected_attach_type == value:
                 yield slot
 
-    # -- what the docstring says --------------------------------------------------------------
+    # -- the skeleton ---------------------------------------------------------------------------
 
-    def _example(self, maps: list[_Map]) -> list[str]:
-        return [f"skel.{m.attr}.VARIABLE = ..." for m in maps if m.section][:1]
+    def _properties(self, maps: list[_Map]) -> dict[Source, _Map]:
+        """The maps of variables, by the attribute of the skeleton."""
+        names = Scope()
+        return {names.add(attribute(m.attr, _SKELETON)): m for m in maps if m.section is not None}
+
+    def _links(self, maps: list[_Map], programs: list[_Program]) -> dict[Source, str]:
+        """The names of what can be attached, by the attribute of their link."""
+        trace, names = self._trace, Scope()
+        found = [(p.attr, made.name) for p, made in zip(programs, trace.programs, strict=True)]
+        found += [(maps[item.slot].attr, trace.maps[item.slot].name) for item in trace.struct_ops]
+        return {names.add(attribute(attr, _LINKS)): name for attr, name in found}
 
     def _summary(self, maps: list[_Map], programs: list[_Program]) -> list[tuple[str, list[str]]]:
         trace = self._trace
@@ -384,8 +449,12 @@ class _Generator:
         return [("maps", rows), ("progs", kinds)]
 
 
-# The classes of a skeleton are its own name and these.
-_PARTS = ("Maps", "Programs", "Links")
+_FILTERS: dict[str, Callable[..., Source]] = {
+    "docstring": docstring,
+    "literal": literal,
+    "packed": packed,
+    "verbatim": verbatim,
+}
 # What users of a skeleton may want to catch.
 _ERRORS = ("LskelError", "NoPermission", "NotFound", "NotSupported", "ReplayError", "UsageError")
 # What every skeleton imports.
@@ -402,19 +471,39 @@ _SOMETIMES = (
     *("KconfigType", "KconfigVar", "Member", "StructOps"),
     *("a2b_base64", "decompress", "sys", "Events"),
 )
+# What the template defines.
+_OWN = (
+    *("TYPE_CHECKING", "annotations", "IntEnum", "_Importer", "_PACKAGES", "_ROOT", "_RUNTIME"),
+    *("_maps", "_programs", "_links", "_unpacked", "_image"),
+    *("_BLOB", "_BTF", "_CALLS", "_FUNC_INFO", "_INSNS"),
+)
+# Attributes that the runtime's classes have already: Maps and Programs, Links, and Skeleton.
+_NAMESPACE = frozenset(("_kind", "_unknown"))
+_LINKS = frozenset(("_links", "_owners", "add", "close", "has"))
+_SKELETON = frozenset(
+    (
+        *("attach", "close", "detach", "load", "loaded", "links", "maps", "pin_root", "progs"),
+        *("_SETTABLE", "_check_targets", "_closed", "_context", "_failure", "_given", "_image"),
+        *("_loaded", "_log", "_made", "_pin", "_run", "_take"),
+    )
+)
 # Sizes of keys and values without BTF that are taken for numbers.
 _RAW_INTS = (1, 2, 4, 8)
 
 
-def _definition(create: MapCreate, *, pinned: bool) -> str:
+def _definition(create: MapCreate, *, pinned: bool) -> Source:
     size = create.value_size if not isinstance(create.value_size, Input) else 0
-    text = (
-        f"MapDefinition({_quoted(create.name)}, {int(create.type)}, {create.key_size}, {size}, "
-        f"{create.max_entries}"
-    )
-    for name, value in (("flags", create.flags), ("map_extra", create.map_extra)):
-        text += f", {name}={value:#x}" if value else ""
-    return text + (", pinned=True)" if pinned else ")")
+    numbers = (int(create.type), create.key_size, size, create.max_entries)
+    arguments = [literal(create.name), *(literal(number) for number in numbers)]
+    for name, value in (
+        (source("flags"), create.flags),
+        (source("map_extra"), create.map_extra),
+    ):
+        if value:
+            arguments.append(source("{}={:#x}", name, value))
+    if pinned:
+        arguments.append(source("pinned=True"))
+    return source("MapDefinition({})", join(", ", arguments))
 
 
 def _taken(trace: Trace) -> set[str]:
@@ -424,7 +513,7 @@ def _taken(trace: Trace) -> set[str]:
     classes = {path.partition(":")[2] for path in (*maps, *programs)}
     classes |= {name for path in programs for _, name in _enums(path.partition(":")[0])}
     fixed = {name for names in _ALWAYS.values() for name in names}
-    return classes | fixed | {*_SOMETIMES, *dir(builtins)}
+    return classes | fixed | {*_SOMETIMES, *_OWN, *dir(builtins)}
 
 
 def _program_path(trace: Trace, slot: int) -> str:
@@ -446,66 +535,35 @@ def _enums(module: str) -> Iterator[tuple[str, str]]:
             yield value.__module__.removeprefix("lskel."), name
 
 
-def _class_name(name: str, given: str | None, taken: set[str]) -> str:
+def _class_name(name: str, given: str | None, taken: set[str]) -> Source:
     if given is not None:
-        if not given.isidentifier() or keyword.iskeyword(given) or given in taken:
+        if given != identifier(given) or _classes(given) & taken:
             raise UsageError(f"'{given}' cannot name a class, or is the runtime's")
-        return given
+        return identifier(given)
     parts = re.split(r"[^0-9A-Za-z]+", name)
     made = "".join(part[:1].upper() + part[1:] for part in parts if part)
-    is_free = made.isidentifier() and not keyword.iskeyword(made) and made not in taken
-    return made if is_free else f"Bpf{made}"
+    is_free = made == identifier(made) and not _classes(made) & taken
+    return identifier(made if is_free else f"Bpf{made}")
 
 
-def _identifier(name: str) -> str:
-    made = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
-    if made[0].isdigit():
-        made = f"_{made}"
-    return f"{made}_" if keyword.iskeyword(made) else made
+def _classes(name: str) -> set[str]:
+    """The classes of a skeleton of this name."""
+    return {name + part for part in ("", "Maps", "Programs", "Links")}
 
 
-def _section_name(section: str) -> str:
-    return _identifier(section.removeprefix(".").replace(".", "_"))
+def _variables_name(section: str) -> str:
+    return section.removeprefix(".").replace(".", "_")
 
 
-def _unique(maps: Iterable[_Map]) -> list[_Map]:
-    """The maps, none with the attribute of another."""
-    found: dict[str, _Map] = {}
-    for made in maps:
-        attr = made.attr
-        while attr in found:
-            attr += "_"
-        found[attr] = replace(made, attr=attr)
-    return list(found.values())
+def _listed(names: set[str]) -> Source:
+    return join(", ", map(identifier, sorted(names)))
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text)
-
-
-def _bytes(value: bytes, size: int) -> str:
+def _bytes(value: bytes, size: int) -> Source:
     """An expression for `value`, with zeros up to `size`."""
     stripped = value.rstrip(b"\0")
     if not stripped:
-        return f"bytes({size})"
-    padded = f".ljust({size}, b'\\0')" if len(stripped) < size else ""
-    if len(stripped) <= _LINE:
-        return f"{stripped!r}{padded}"
-    return f'_unpacked("""\\\n{_packed(stripped)}\n"""){padded}'
-
-
-def _packed(content: bytes) -> str:
-    return "\n".join(wrap(b64encode(zlib.compress(content, 9)).decode(), _LINE))
-
-
-def _template() -> jinja2.Template:
-    # Imported where it is needed: it takes longer than most objects.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lskel.skeleton"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    return environment.get_template("skeleton.py.j2")
+        return source("bytes({})", size)
+    is_long = len(stripped) > _LINE
+    text = source("_unpacked({})", packed(stripped)) if is_long else literal(stripped)
+    return source("{}.ljust({}, b'\\0')", text, size) if len(stripped) < size else text

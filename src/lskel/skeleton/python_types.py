@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Container, Iterable, Iterator
-from itertools import count
 from typing import NamedTuple
 
 from lskel.btf import types as t
@@ -13,10 +10,12 @@ from lskel.btf.btf import Btf
 from lskel.btf.layout import Bits, Nesting, bitfield
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject
+from lskel.skeleton.python_source import Scope, attribute, identifier, literal
+from lskel.skeleton.source import Source, join, source
 
-_UNSIGNED = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "u128"}
-_SIGNED = {1: "s8", 2: "s16", 4: "s32", 8: "s64", 16: "s128"}
-_FLOATS = {4: "f32", 8: "f64"}
+_UNSIGNED = {size: source("u{}", 8 * size) for size in (1, 2, 4, 8, 16)}
+_SIGNED = {size: source("s{}", 8 * size) for size in (1, 2, 4, 8, 16)}
+_FLOATS = {size: source("f{}", 8 * size) for size in (4, 8)}
 _PLAIN = frozenset(("int", "float", "bool", "bytes"))
 _VALUES = frozenset(
     (
@@ -42,7 +41,7 @@ _LABELS_TAKEN = frozenset(
 class _Member(NamedTuple):
     """A member as Python has it."""
 
-    name: str
+    name: Source
     type: TypeId
 
 
@@ -55,19 +54,20 @@ class TypeWriter:
 
     def __init__(self, btf: Btf, taken: Iterable[str] = ()) -> None:
         self._btf = btf
-        self._used: set[str] = set()
-        self._names = {*keyword.kwlist, *_PLAIN, *_VALUES, "IntEnum", *taken}
-        self._classes: dict[TypeId, str] = {}
+        self._used: set[Source] = set()
+        self._names = Scope({*_PLAIN, *_VALUES, "IntEnum", *taken})
+        self._classes: dict[TypeId, Source] = {}
         self._members: dict[TypeId, list[_Member]] = {}
-        self._aliases: dict[str, str] = {}
-        self._source: list[str] = []
+        self._aliases: dict[Source, Source] = {}
+        self._source: list[Source] = []
+        self.has_enums = False
         self._nesting = Nesting()
         self._typedefs: dict[TypeId, str] = {}
         for _, found in btf:
             if isinstance(found, t.Typedef):
                 self._typedefs.setdefault(btf.skip_modifiers(found.type), found.name)
 
-    def type_expression(self, type_id: TypeId, path: str = "value") -> str:
+    def type_expression(self, type_id: TypeId, path: str = "value") -> Source:
         """The type as `codec` takes it: ``u32``, ``stats``, ``array(u32, 8)``.
 
         `path` names what has no name in C.
@@ -76,26 +76,26 @@ class TypeWriter:
         found = self._btf[type_id]
         match found:
             case t.Int(is_bool=True, size=1):
-                return self._use("boolean")
+                return self._use(source("boolean"))
             case t.Int() if found.size in _UNSIGNED:
                 return self._integer(found)
             case t.Ptr():
-                return self._use("pointer")
+                return self._use(source("pointer"))
             case t.Enum() if found.size in _UNSIGNED and not found.values:
                 return self._integer(found)
             case t.Enum() if found.size in _UNSIGNED:
                 name = self._class(type_id, found, path)
-                return f"{self._use('enum')}({name}, {self._integer(found)})"
+                return source("{}({}, {})", self._use(source("enum")), name, self._integer(found))
             case t.Float() if found.size in _FLOATS:
                 return self._use(_FLOATS[found.size])
             case t.Float():
-                return f"{self._use('array')}({self._use('u8')}, {found.size})"
+                return self._array(self._use(_UNSIGNED[1]), found.size)
             case t.Array():
                 if self._is_text(found):
-                    return f"{self._use('text')}({found.nelems})"
+                    return source("{}({})", self._use(source("text")), found.nelems)
                 with self._nesting.inside(type_id):
                     element = self.type_expression(found.type, path)
-                return f"{self._use('array')}({element}, {found.nelems})"
+                return self._array(element, found.nelems)
             case t.Composite():
                 return self._class(type_id, found, path)
             case _:
@@ -103,11 +103,11 @@ class TypeWriter:
                     f"BTF: there are no values of {found.kind.name} '{found.name}' [{type_id}]"
                 )
 
-    def annotation(self, type_id: TypeId, path: str = "value") -> str:
+    def annotation(self, type_id: TypeId, path: str = "value") -> Source:
         """The type as a type checker sees a value of it: ``int``, ``stats``, ``Array[int]``."""
         return self._annotation(type_id, path, ())
 
-    def section(self, name: str, size: int, class_name: str) -> str:
+    def section(self, name: str, size: int, class_name: str) -> Source:
         """The name of the class, which is written, for a section of `size` bytes.
 
         Its members are the variables that the DATASEC `name` has, without the static ones.
@@ -127,71 +127,77 @@ class TypeWriter:
             if isinstance(var, t.Var) and is_value and var.linkage != t.VarLinkage.STATIC:
                 yield t.Member(var.name, var.type, 8 * variable.offset, 0)
 
-    def source(self) -> list[str]:
-        """The definitions of all that was asked for so far, in order. They need `IntEnum`."""
+    def source(self) -> list[Source]:
+        """The definitions of all that was asked for so far, in order.
+
+        With `has_enums` they need `IntEnum`.
+        """
         return list(self._source)
 
-    def imports(self) -> list[str]:
+    def imports(self) -> list[Source]:
         """The names of `lskel.runtime.values` that definitions and expressions use."""
         return sorted(self._used)
 
-    def _use(self, name: str) -> str:
+    def _use(self, name: Source) -> Source:
         self._used.add(name)
         return name
 
-    def _integer(self, found: t.Int | t.Enum) -> str:
+    def _array(self, element: Source, count: int) -> Source:
+        return source("{}({}, {})", self._use(source("array")), element, count)
+
+    def _integer(self, found: t.Int | t.Enum) -> Source:
         return self._use((_SIGNED if found.signed else _UNSIGNED)[found.size])
 
     def _is_text(self, found: t.Array) -> bool:
         element = self._btf[self._btf.resolve(found.type)]
         return isinstance(element, t.Int) and element.is_text
 
-    def _annotation(self, type_id: TypeId, path: str, members: Container[str]) -> str:
+    def _annotation(self, type_id: TypeId, path: str, members: Container[str]) -> Source:
         """`annotation`, within a class that has these members."""
         type_id = self._btf.resolve(type_id)
         found = self._btf[type_id]
         match found:
             case t.Int(is_bool=True, size=1):
-                name = "bool"
+                name = source("bool")
             case t.Float() if found.size in _FLOATS:
-                name = "float"
+                name = source("float")
             case t.Float():
-                element = self._outside("int", members)
-                return f"{self._outside(self._use('Array'), members)}[{element}]"
+                return self._elements(self._outside(source("int"), members), members)
             case t.Array() if self._is_text(found):
-                name = "bytes"
+                name = source("bytes")
             case t.Array():
                 with self._nesting.inside(type_id):
                     element = self._annotation(found.type, path, members)
-                return f"{self._outside(self._use('Array'), members)}[{element}]"
+                return self._elements(element, members)
             case t.Composite():
                 name = self._class(type_id, found, path)
             case _:
-                name = "int"
+                name = source("int")
         return self._outside(name, members)
 
-    def _outside(self, name: str, members: Container[str]) -> str:
+    def _elements(self, element: Source, members: Container[str]) -> Source:
+        return source("{}[{}]", self._outside(self._use(source("Array")), members), element)
+
+    def _outside(self, name: Source, members: Container[str]) -> Source:
         """A name for `name` that no member of the class hides."""
         if name not in members:
             return name
         if name not in self._aliases:
-            self._aliases[name] = _unique(f"_{name}", self._names)
-            self._names.add(self._aliases[name])
-            self._source.append(f"{self._aliases[name]} = {name}\n")
+            self._aliases[name] = self._names.add(source("_{}", name))
+            self._source.append(source("{} = {}\n", self._aliases[name], name))
         return self._aliases[name]
 
-    def _new_name(self, wanted: str) -> str:
-        """A name for a class (or alias), like `wanted`, that nothing else has."""
-        name = _unique(_identifier(wanted), self._names)
-        self._names.add(name)
-        return name
+    def _new_name(self, wanted: str) -> Source:
+        """A name for a class, like `wanted`, that nothing else has."""
+        return self._names.add(identifier(wanted))
 
-    def _class(self, type_id: TypeId, found: t.Composite | t.Enum, path: str) -> str:
+    def _class(self, type_id: TypeId, found: t.Composite | t.Enum, path: str) -> Source:
         """The name of a type's class, which is written if it has not been."""
         if type_id not in self._classes:
             with self._nesting.inside(type_id):
                 name = self._new_name(found.name or self._typedefs.get(type_id) or path)
                 if isinstance(found, t.Enum):
+                    self.has_enums = True
                     text = _enum(found, name)
                 else:
                     text, self._members[type_id] = self._definition(found, name)
@@ -199,7 +205,7 @@ class TypeWriter:
             self._classes[type_id] = name
         return self._classes[type_id]
 
-    def _definition(self, found: t.Composite, name: str) -> tuple[str, list[_Member]]:
+    def _definition(self, found: t.Composite, name: Source) -> tuple[Source, list[_Member]]:
         """A struct's or union's class, and the members that it has in Python."""
         lifted = {
             number: self._lifted(member, f"{name}_{number}")
@@ -207,11 +213,12 @@ class TypeWriter:
             if not member.name
         }
         taken = {member.name for members in lifted.values() for member in members}
+        names = Scope(taken)
         members: list[_Member] = []
-        lines: list[str] = []
+        lines: list[Source] = []
         for number, member in enumerate(found.members):
             if number not in lifted:
-                python = _unique(_member_name(member.name), taken)
+                python = names.add(identifier(member.name, _MEMBERS_TAKEN))
                 taken.add(python)
                 members.append(_Member(python, member.type))
                 lines.append(self._place(member, python, f"{name}_{python}"))
@@ -219,11 +226,19 @@ class TypeWriter:
                 members += lifted[number]
                 lines.append(self._place(member, "", ""))
         _check_places(self._btf, found, name)
-        base = self._use("Union" if isinstance(found, t.Union) else "Struct")
-        args = f"\n    {found.size},\n{''.join(lines)}" if lines else f"{found.size}"
-        body = [f"    {m.name}: {self._annotation(m.type, m.name, taken)}\n" for m in members]
-        text = f"@{self._use('layout')}({args})\nclass {name}({base}):\n"
-        return text + ("".join(body) or "    pass\n"), members
+        # Anonymous structs may have members alike, of which ctypes finds the last.
+        members = list({member.name: member for member in members}.values())
+        base = self._use(source("Union") if isinstance(found, t.Union) else source("Struct"))
+        args = source("\n    {},\n{}", found.size, join("", lines)) if lines else found.size
+        body = [
+            source("    {}: {}\n", m.name, self._annotation(m.type, m.name, taken)) for m in members
+        ]
+        text = source(
+            "@{}({})\nclass {}({}):\n{}",
+            *(self._use(source("layout")), args, name, base),
+            join("", body) if body else source("    pass\n"),
+        )
+        return text, members
 
     def _lifted(self, member: t.Member, path: str) -> list[_Member]:
         """The members of an anonymous struct or union; of anything else it is padding: none."""
@@ -234,7 +249,7 @@ class TypeWriter:
         self._class(type_id, found, path)
         return self._members[type_id]
 
-    def _place(self, member: t.Member, name: str, path: str) -> str:
+    def _place(self, member: t.Member, name: str, path: str) -> Source:
         """A member as `layout` takes it."""
         bits = bitfield(self._btf, member)
         behind = self._btf[self._btf.resolve(member.type)]
@@ -242,8 +257,9 @@ class TypeWriter:
             bits = Bits(member.bit_offset, 128)
         kind = self.type_expression(member.type, path)
         if bits is None:
-            return f'    ("{name}", {kind}, {member.bit_offset // 8}),\n'
-        return f'    ("{name}", {self._use("Bits")}({bits.offset}, {bits.width}, {kind})),\n'
+            return source("    ({}, {}, {}),\n", literal(name), kind, member.bit_offset // 8)
+        read = source("{}({}, {}, {})", self._use(source("Bits")), bits.offset, bits.width, kind)
+        return source("    ({}, {}),\n", literal(name), read)
 
 
 def _check_places(btf: Btf, found: t.Composite, name: str) -> None:
@@ -258,36 +274,16 @@ def _check_places(btf: Btf, found: t.Composite, name: str) -> None:
         end = 0 if is_union else start + width
 
 
-def _enum(found: t.Enum, name: str) -> str:
-    taken: set[str] = set()
-    lines = [f"class {name}(IntEnum):\n"]
-    for label, number in found.values:
-        python = _unique(_label(label), taken)
-        taken.add(python)
-        lines.append(f"    {python} = {number}\n")
-    return "".join(lines)
+def _enum(found: t.Enum, name: Source) -> Source:
+    names = Scope()
+    lines = [
+        source("    {} = {}\n", names.add(_label(label, name)), number)
+        for label, number in found.values
+    ]
+    return source("class {}(IntEnum):\n{}", name, join("", lines))
 
 
-def _identifier(name: str) -> str:
-    made = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
-    return f"_{made}" if made[0].isdigit() else made
-
-
-def _member_name(name: str) -> str:
-    made = _identifier(name)
-    taken = keyword.iskeyword(made) or made in _MEMBERS_TAKEN or (made[0] == made[-1] == "_")
-    return f"{made}_" if taken else made
-
-
-def _label(name: str) -> str:
-    made = _identifier(name)
-    if made.startswith("__"):  # a class would make it private
-        made = f"_{made.lstrip('_')}"
-    taken = keyword.iskeyword(made) or made in _LABELS_TAKEN or (made[0] == made[-1] == "_")
-    return f"{made}_" if taken else made
-
-
-def _unique(name: str, taken: Container[str]) -> str:
-    if name not in taken:
-        return name
-    return next(made for number in count(2) if (made := f"{name}_{number}") not in taken)
+def _label(label: str, enum: Source) -> Source:
+    # An enum takes `_NAME__label` for a private name of its own.
+    is_private = label.startswith(f"_{enum}__")
+    return attribute(label.lstrip("_") if is_private else label, _LABELS_TAKEN)

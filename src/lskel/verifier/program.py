@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
@@ -110,15 +111,17 @@ class Program:
 
         What CO-RE relocates may be another instruction in the kernel.
         """
-        relocated = {
-            offset // i.SIZE for offset, *_ in unpack(self._code.core_relos, "I", self._image.order)
-        }
-        seen = {insn.number: insn.opcode for insn in insns if insn.number not in relocated}
         count = i.count(self._code.insns)
         return all(
-            index < count and self._code.insns[index * i.SIZE] == opcode
-            for index, opcode in seen.items()
+            insn.number in self._relocated
+            or (insn.number < count and self._code.insns[insn.number * i.SIZE] == insn.opcode)
+            for insn in insns
         )
+
+    @cached_property
+    def _relocated(self) -> frozenset[int]:
+        found = unpack(self._code.core_relos, "I", self._image.order)
+        return frozenset(offset // i.SIZE for offset, *_ in found)
 
 
 def _reached(insn: i.Insn, pointers: dict[int, int]) -> int | None:
@@ -154,10 +157,11 @@ def program_of(known: Iterable[Program], name: str, insns: Iterable[Insn]) -> Pr
 
     None where the instructions are not those of the program: the object is another one.
     """
-    candidates = tuple(known)
     seen = tuple(insns)
-    fitting = [program for program in candidates if not seen or program.fits(seen)]
-    named = [program for program in fitting if program.name == name]
-    if named:
-        return named[0]
-    return fitting[0] if len(fitting) == 1 else None
+    # Those of the name first; of the others, that there are two is enough.
+    candidates = sorted(known, key=lambda program: program.name != name)
+    fits = (program for program in candidates if not seen or program.fits(seen))
+    fitting = tuple(islice(fits, 2))
+    if fitting and (fitting[0].name == name or len(fitting) == 1):
+        return fitting[0]
+    return None

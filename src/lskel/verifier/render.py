@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from lskel.errors import printable
+from lskel.tone import Tone, Toned
 from lskel.verifier.entries import SourceText
 from lskel.verifier.explanation import Explanation, Register, Spot
 
@@ -22,47 +22,30 @@ _ACCEPTED = "the log has no message: the program was accepted"
 _CUT_OFF = "the log is cut off: it has neither a message nor its end"
 
 
-class Tone(Enum):
-    """What a piece of text is, for whoever colours it."""
-
-    ERROR = "error"
-    TITLE = "title"
-    FRAME = "frame"
-    MARK = "mark"
-    LABEL = "label"
-    CODE = "code"
-
-
-Paint = Callable[[str, Tone], str]
-
-
-def _plain(text: str, _: Tone) -> str:
-    return text
-
-
-def render(explanation: Explanation, paint: Paint = _plain) -> Iterator[str]:
-    """The lines for a person; `paint` may colour pieces of them."""
+def render(explanation: Explanation) -> Iterator[str]:
+    """The lines for a person."""
     kind, title = _headline(explanation)
-    yield f"{paint(kind, Tone.ERROR)}{paint(f': {title}', Tone.TITLE)}"
+    yield Toned((kind, Tone.ERROR), (f": {title}", Tone.TITLE))
     spots = [explanation.spot, *explanation.others] if explanation.spot else []
     rows = list(_rows(explanation, spots))
     gutter = max((len(row.number) for row in rows), default=1)
     margin = " " * gutter
-    bar = paint(f"{margin} |", Tone.FRAME)
+    bar = (f"{margin} |", Tone.FRAME)
     if place := _place(explanation):
-        yield f"{paint(f'{margin}-->', Tone.FRAME)} {place}"
+        yield Toned((f"{margin}-->", Tone.FRAME), f" {place}")
     if rows:
-        yield bar
+        yield Toned(bar)
     for row in rows:
-        yield f"{paint(f'{row.number:>{gutter}} |', Tone.FRAME)} {row.text}".rstrip()
+        yield Toned((f"{row.number:>{gutter}} |", Tone.FRAME), f" {row.text}".rstrip())
         for mark, note in row.notes:
             tone = Tone.MARK if mark == "^" else Tone.FRAME
             for line in _noted(mark, note, row):
-                yield f"{bar} {' ' * (len(line) - len(line.lstrip()))}{paint(line.lstrip(), tone)}"
+                indent = " " * (1 + len(line) - len(line.lstrip()))
+                yield Toned(bar, indent, (line.lstrip(), tone))
     if rows:
-        yield bar
+        yield Toned(bar)
     for label, text in _facts(explanation, is_said=bool(rows)):
-        yield from _fact(label, text, gutter, paint)
+        yield from _fact(label, text, gutter)
 
 
 def _noted(mark: str, note: str, row: _Row) -> list[str]:
@@ -186,11 +169,11 @@ def _elsewhere(register: Register, explanation: Explanation) -> str:
     return f" ({source.file}:{source.line})" if source.file != shown.file else ""
 
 
-def _fact(label: str, text: str, gutter: int, paint: Paint) -> Iterator[str]:
+def _fact(label: str, text: str, gutter: int) -> Iterator[str]:
     head = f"{' ' * gutter} = {label}: " if label else " " * (gutter + 8)
     if not label:
         for line in text.splitlines():
-            yield f"{head}{paint(line, Tone.CODE)}"
+            yield Toned(head, (line, Tone.CODE))
         return
     wrapped = textwrap.wrap(
         _told(text),
@@ -200,6 +183,6 @@ def _fact(label: str, text: str, gutter: int, paint: Paint) -> Iterator[str]:
         break_on_hyphens=False,
     )
     first, *rest = wrapped or [head]
-    mark, name = paint("=", Tone.FRAME), paint(f"{label}:", Tone.LABEL)
-    yield f"{' ' * gutter} {mark} {name} {first.strip()}"
+    margin = " " * (gutter + 1)
+    yield Toned(margin, ("=", Tone.FRAME), " ", (f"{label}:", Tone.LABEL), f" {first.strip()}")
     yield from rest

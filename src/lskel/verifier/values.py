@@ -169,7 +169,7 @@ def meaning(value: Value, map_name: str = "") -> str:
     if value.kind == SCALAR:
         return _scalar(value)
     if value.kind == STACK:
-        return f"the address of the stack at fp{int(value.get('off') or 0):+d}"
+        return f"the address of the stack at fp{value.number('off') or 0:+d}"
     if value.kind == BYTES:
         kinds = dict.fromkeys(_BYTE_KINDS.get(letter, "other") for letter in value.text)
         return f"8 bytes of stack: {', '.join(kinds)}"

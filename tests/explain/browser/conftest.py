@@ -12,6 +12,8 @@ from tests import corpus
 from tests.build.clang import compile_bpf, example
 from tests.conftest import kernel_refusal, lacking
 from tests.explain.browser.browser import Browser, browser
+from tests.loader.forged import forge, resize_in_blob
+from tests.loader.test_verify import bundle
 
 # Forgets that there may be no element of that key.
 BROKEN = """
@@ -138,3 +140,11 @@ def hopeless(pages: Path) -> Path:
     source = pages / "hopeless.bpf.o"
     source.write_bytes(compile_bpf(HOPELESS))
     return explain(pages / "hopeless.html", source)
+
+
+@pytest.fixture(scope="session")
+def untrue(pages: Path) -> Path:
+    """Its bytes are not what its description generates."""
+    source = pages / "untrue.lskel"
+    source.write_bytes(forge(bundle(), lambda members: resize_in_blob(members, "table", 20)))
+    return explain(pages / "untrue.html", source)

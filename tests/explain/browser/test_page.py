@@ -548,6 +548,17 @@ class TestFailing:
         tab.open(hopeless, "#blob=0x10")
         assert tab.find("#tab-overview").get_attribute("aria-selected") == "true"
 
+    def test_what_is_not_as_described(self, tab: Browser, untrue: Path) -> None:
+        """It is the first thing that the page says, and what is shown is of the bytes."""
+        tab.open(untrue)
+        assert views(tab) == ["overview", "blob", "loader", "problems"]
+        first = tab.all(".figures li")[0].text.split("\n")
+        assert first[0] == "not as described"
+        assert first[1].startswith("the bytes are not what the description generates")
+        tab.click("#tab-problems")
+        assert tab.find(".problems h2").text == "Not what its description generates"
+        assert "one run, not a proof" in tab.find(".problem").text
+
 
 class TestDifferences:
     def test_of_two_objects(self, tab: Browser, compared: Path) -> None:

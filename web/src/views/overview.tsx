@@ -29,9 +29,20 @@ function Figures() {
   const { blob, loader, simulation, measurement, btf, against } = report;
   const differences = against && differenceCount(against);
   const insns = report.programs.reduce((sum, program) => sum + (program.insns ?? 0), 0);
-  const failed = report.problem !== "" || failure !== null;
+  // A bundle has a loader, and may have a problem all the same.
+  const untrue = report.problem !== "" && loader !== null;
+  const failed = (report.problem !== "" && !untrue) || failure !== null;
   return (
     <ul class="figures" aria-label="In figures">
+      {untrue && (
+        <Figure
+          value="not as described"
+          name={report.problem}
+          note="how far to trust it"
+          place={{ view: "problems" }}
+          bad
+        />
+      )}
       {failed && (
         <Figure
           value={failure?.errno ? `fails with ${failure.errno}` : "fails"}

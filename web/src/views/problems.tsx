@@ -20,7 +20,7 @@ export function problemCount(report: Report): number {
 
 export function Problems() {
   const { report } = useModel();
-  const { simulation, measurement, against, problem } = report;
+  const { simulation, measurement, against, problem, loader } = report;
   const programs = report.programs.filter(
     (program) => program.problem && program.problem !== problem,
   );
@@ -29,7 +29,9 @@ export function Problems() {
     <div class="scroll problems" tabIndex={0}>
       {problem && (
         <section aria-labelledby="no-loader">
-          <h2 id="no-loader">There is no loader for it</h2>
+          <h2 id="no-loader">
+            {loader ? "Not what its description generates" : "There is no loader for it"}
+          </h2>
           <p class="problem">{problem}</p>
         </section>
       )}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from lskel.bpf import context
 from lskel.bpf.asm import MAX_JUMP
 from lskel.bpf.context import NO_OP
 from lskel.errors import LimitExceeded
@@ -51,6 +52,13 @@ def tabulate(trace: Trace, *, debug: bool = False) -> Loader:
     pc = blob.add(b"", 4, RegionKind.STATE, field="pc")
     status = blob.add(NO_OP.to_bytes(4, trace.order), 4, RegionKind.STATUS, field="op under way")
     place = blob.add(b"", size, RegionKind.CONTEXT)
+    if place + context.HEADER_SIZE > MAX_JUMP:
+        raise LimitExceeded(
+            f"behind {place} bytes for the fds of kfuncs the loader's own fields are past the "
+            f"{MAX_JUMP} that an instruction reaches",
+            limit=MAX_JUMP,
+            actual=place + context.HEADER_SIZE,
+        )
     message = blob.share(MESSAGE, -1, "message") if debug else None
     nowhere = blob.add(b"", FD_SIZE, RegionKind.STATE, field="results of no use")
     low = Lowering(

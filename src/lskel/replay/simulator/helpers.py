@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from lskel import budget
 from lskel.bpf.flags import ElementFlag
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.replay.simulator.addresses import Addresses
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # BPF_MAX_LOOPS (include/linux/bpf.h)
 MAX_LOOPS = 1 << 23
 _U32 = (1 << 32) - 1
-_STRING_LIMIT = 4096
 
 
 class Env(NamedTuple):
@@ -45,6 +45,7 @@ def helpers(env: Env) -> dict[int, Helper]:
 
 def _bind(env: Env, body: _Body) -> Helper:
     def helper(machine: Machine, a: int, b: int, c: int, d: int, e: int) -> int:
+        env.kernel.state.calls.spend()
         try:
             return body(env, machine, a, b, c, d, e)
         except Refusal as refusal:
@@ -120,6 +121,7 @@ def _update(env: Env, m: Machine, owner: int, key: int, value: int, flags: int, 
     check(not flags & ElementFlag.LOCK)
 
     def take() -> Element:
+        found.pay(env.kernel.state)
         return bytearray(_with_other_cpus(found, name, content))
 
     found.storage.update(name, take, flags)
@@ -157,7 +159,8 @@ def _loop(env: Env, m: Machine, count: int, function: int, ctx: int, flags: int,
     return count
 
 
-_CONVERSION = re.compile(rb"%(%|(-?0?\d*)((?:l|ll|h|hh)?)([diuxXpcs]))")
+# The kernel cuts the text off long before it is as wide as three digits can say.
+_CONVERSION = re.compile(rb"%(%|(-?0?\d{0,3})((?:l|ll|h|hh)?)([diuxXpcs]))")
 _LENGTHS = {b"": 32, b"l": 64, b"ll": 64, b"h": 16, b"hh": 8}
 
 
@@ -170,7 +173,10 @@ def _trace_printk(env: Env, m: Machine, fmt: int, size: int, *args: int) -> int:
 
 
 def _format(env: Env, template: bytes, args: list[int]) -> bytes:
-    """Conversions of trace_printk: up to three, no precisions, no %pK and its like."""
+    """Conversions of trace_printk: up to three, no precisions, no %pK and its like.
+
+    The kernel's buffer has 1024 bytes, so that no width has more than three digits.
+    """
     known = sum(match[1] != b"%" for match in _CONVERSION.finditer(template))
     check(known <= len(args) and b"%" not in _CONVERSION.sub(b"", template))
 
@@ -179,7 +185,7 @@ def _format(env: Env, template: bytes, args: list[int]) -> bytes:
             return b"%"
         value, kind = args.pop(0), match[4]
         if kind == b"s":
-            found = env.kernel.state.space.string(value, _STRING_LIMIT, Domain.KERNEL)
+            found = env.kernel.state.space.string(value, budget.STRING, Domain.KERNEL)
             return found.rjust(int(match[2].lstrip(b"-0") or 0))
         bits = 64 if kind == b"p" else _LENGTHS[match[3]]
         value &= (1 << bits) - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lskel import budget
 from lskel.bpf.enums import Cmd
 from lskel.btf.types import Kind
 from lskel.cursor import ByteOrder
@@ -237,4 +238,4 @@ class SimulatedKernel:
 
 
 def _text(name: bytes) -> str:
-    return name.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    return name[: budget.STRING].partition(b"\0")[0].decode("utf-8", "backslashreplace")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from lskel import budget as limits
 from lskel.bpf import insn as i
 from lskel.bpf.disasm import format_insn
 from lskel.bpf.insn import Pseudo
-from lskel.errors import NotFound
+from lskel.errors import LimitExceeded, NotFound
 from lskel.replay.simulator.interpreter.arithmetic import signed
 from lskel.replay.simulator.interpreter.decode import decode
 from lskel.replay.simulator.interpreter.fault import BudgetSpent, Illegal, Place, SimulatorFault
@@ -35,6 +36,10 @@ DEFAULT_BUDGET = 10_000_000
 
 # Functions have addresses, but their code is in no memory.
 _CODE = 0xFFFF_FFFF_C000_0000
+
+
+def _calls() -> limits.Allowance:
+    return limits.Allowance(limits.FRAMES, "calls of functions")
 
 
 def _unresolved(pseudo: Pseudo, number: int, _: int) -> int:
@@ -66,6 +71,7 @@ class Machine:
         self.resolve = resolve
         self.budget = budget
         self._frames = 0
+        self._calls = _calls()
         self._ticks: Iterator[int] = iter(())
         self._steps = decode(code, self)
 
@@ -76,6 +82,7 @@ class Machine:
         """
         # All functions take their turns from this one iterator, however deep the calls.
         self._ticks = iter(range(self.budget))
+        self._calls = _calls()
         address = context.base if isinstance(context, Region) else context
         return signed(self.enter(0, (address, *SCRATCH[1:])), 64)
 
@@ -102,6 +109,7 @@ class Machine:
         """
         if index not in self._steps:
             raise Illegal(f"there is no function at instruction {index}")
+        self._calls.spend()
         if self._frames == MAX_FRAMES:
             raise Illegal(f"calls are nested more than {MAX_FRAMES} frames deep")
         stack = self.memory.map(
@@ -125,12 +133,21 @@ class Machine:
         except SimulatorFault as fault:
             fault.called_from(self._place(index))
             raise
+        except LimitExceeded as error:
+            raise BudgetSpent(
+                str(error), error.limit, place=self._place(index), registers=registers
+            ) from error
         except (Illegal, MemoryFault) as error:
             region = error.nearest if isinstance(error, MemoryFault) else None
             raise SimulatorFault(
                 str(error), place=self._place(index), registers=registers, region=region
             ) from error
-        raise BudgetSpent(self.budget, place=self._place(index), registers=registers)
+        raise BudgetSpent(
+            f"still running after {self.budget} instructions, the most that it may execute",
+            self.budget,
+            place=self._place(index),
+            registers=registers,
+        )
 
     def _place(self, index: int) -> Place:
         order = self.memory.order

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
+from functools import partial
 
+from lskel import budget
 from lskel.cursor import ByteOrder
 from lskel.errors import LskelError
 
@@ -45,9 +47,15 @@ class MemoryFault(LskelError):
 
 @dataclass(slots=True)
 class Memory:
-    """Regions by address. Numbers are read and written in `order`."""
+    """Regions by address. Numbers are read and written in `order`.
+
+    LimitExceeded where more bytes are copied than `budget.COPIED`.
+    """
 
     order: ByteOrder
+    copied: budget.Allowance = field(
+        default_factory=partial(budget.Allowance, budget.COPIED, "bytes read and written")
+    )
     _bases: list[int] = field(default_factory=list)
     _regions: dict[int, Region] = field(default_factory=dict)
     _next: int = FIRST_ADDRESS
@@ -62,7 +70,7 @@ class Memory:
 
     def unmap(self, region: Region) -> None:
         """Take a region's address away."""
-        self._bases.remove(region.base)
+        del self._bases[bisect_left(self._bases, region.base)]
         del self._regions[region.base]
 
     def find(self, address: int, size: int, *, write: bool = False) -> tuple[Region, int]:
@@ -81,12 +89,14 @@ class Memory:
         if size == 0:
             return b""
         region, offset = self.find(address, size)
+        self.copied.spend(size)
         return bytes(region.data[offset : offset + size])
 
     def write(self, address: int, content: bytes) -> None:
         """Replace the bytes at an address."""
         if content:
             region, offset = self.find(address, len(content), write=True)
+            self.copied.spend(len(content))
             region.data[offset : offset + len(content)] = content
 
     def load(self, address: int, size: int) -> int:

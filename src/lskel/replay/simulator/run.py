@@ -12,7 +12,7 @@ from lskel.bpf.insn import Pseudo
 from lskel.catalog.map_types import BY_TYPE
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, ReplayError
-from lskel.loader.model import Loader
+from lskel.loader.model import Bytes, Loader
 from lskel.replay.context import build_context
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.prepare import prepare
@@ -25,6 +25,7 @@ from lskel.replay.simulator.machine import DEFAULT_BUDGET, Machine, Resolve
 from lskel.replay.simulator.record import FdRef, Record
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.storage import Array
+from lskel.replay.target import Target
 from lskel.runtime.syscall import errno_name
 
 _KEY = bytes(4)
@@ -91,7 +92,7 @@ def simulate(
     first, printed = len(kernel.records), len(kernel.printed)
     value, ctx = bytearray(blob), bytearray(context)
     with _mapped(kernel, ctx) as (addresses, address):
-        blob_map = _blob_map(order, value)
+        blob_map = _blob_map(kernel, value)
         machine = Machine(
             insns,
             kernel.memory,
@@ -119,15 +120,17 @@ def run(
     *,
     faults: Faults | None = None,
     kernel: SimulatedKernel | None = None,
+    target: Target | None = None,
     budget: int = DEFAULT_BUDGET,
 ) -> Replay:
     """Run a loader of lskel; options are those of `lskel.replay.kernel.run`, with its errors.
 
-    `faults` is for the kernel that is made where none is given. Pins are neither read nor made.
+    `faults` is for the kernel that is made where none is given; `target` is asked in place of it.
+    Pins are neither read nor made.
     """
     trace = loader.trace
     kernel = kernel or SimulatedKernel(trace.order, faults=faults)
-    prepared = prepare(trace, options, SimulatedMachine(kernel))
+    prepared = prepare(trace, options, target or SimulatedMachine(kernel))
 
     def address_of(value: bytes) -> int:
         return kernel.map_user("initial value", bytearray(value)).base
@@ -140,7 +143,7 @@ def run(
         trace.order,
         kernel=kernel,
         budget=budget,
-        status=loader.status,
+        status=None if loader.compared is Bytes.DIFFERENT else loader.status,
     )
 
 
@@ -176,8 +179,8 @@ def _mapped(kernel: SimulatedKernel, context: bytearray) -> Iterator[tuple[Addre
         addresses.close()
 
 
-def _blob_map(order: ByteOrder, blob: bytearray) -> Map:
-    storage = Array(1, order, len(blob))
+def _blob_map(kernel: SimulatedKernel, blob: bytearray) -> Map:
+    storage = Array(1, kernel.order, len(blob), kernel.state.elements)
     storage.elements[0] = blob
     return Map(
         row=BY_TYPE[MapType.ARRAY],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import struct
 from enum import IntEnum
 
@@ -307,7 +308,10 @@ class ElfFile:
 
 def _mapped(path: str) -> mmap.mmap:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # To open a FIFO would wait for whoever writes to it, and a device may do anything.
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - pathlib is dear to import
+            raise LskelError(f"'{path}' is not a regular file")
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(f"there is no file '{path}'") from error
     except OSError as error:
@@ -317,7 +321,7 @@ def _mapped(path: str) -> mmap.mmap:
     except ValueError as error:
         raise BadInput("the file is empty") from error
     except OSError as error:
-        raise LskelError(f"'{path}' is not a regular file") from error
+        raise KernelError(f"mmap({path})", error.errno or 0) from error
     finally:
         os.close(fd)
 

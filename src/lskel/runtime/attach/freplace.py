@@ -38,10 +38,11 @@ class FreplaceProgram(Program):
         """Always: it cannot be loaded without its target."""
         return True
 
-    def attach(self, target: str | None = None) -> Fd:
+    def attach(self, target: str | None = None, *, trust_pins: bool = False) -> Fd:
         """Attach to the function that it was loaded for until the link is closed.
 
-        Or to that of another program: ``PROGRAM[:FUNCTION]``, as `Program.target` is (5.10).
+        Or to that of another program: ``PROGRAM[:FUNCTION]``, as `Program.target` is (5.10); with
+        `trust_pins` by a pin that others may have put there, too.
         UsageError, NotFound for a wrong target; else raises what `attach_freplace` does.
         """
         if target is None:
@@ -52,7 +53,8 @@ class FreplaceProgram(Program):
             from lskel.runtime.attach_point import in_program
 
             with ExitStack() as stack:
-                point = in_program(target, self.definition.target, stack)
+                function = self.definition.target
+                point = in_program(target, function, stack, trust_pins=trust_pins)
                 link = attach_freplace(self.fileno(), point.fd, point.btf_id)
         self.attached(link)
         return link

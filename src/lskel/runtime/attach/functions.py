@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.errors import LskelError, NotFound
 from lskel.runtime.attach.tracefs import read_tracefs
-from lskel.runtime.files import read_text
+from lskel.runtime.files import read_bytes, read_text
 from lskel.runtime.kallsyms import KALLSYMS
 
 # Lines of available_filter_functions for functions of memory that was given back.
@@ -68,9 +68,8 @@ def syscall_function(name: str) -> str:
     import os
 
     prefixes = (_SYSCALL_PREFIXES.get(os.uname().machine, "__se_sys_"), "__se_sys_", "sys_")
-    with open(KALLSYMS, "rb") as file:  # noqa: PTH123 - pathlib is dear to import
-        # Lines are not taken apart: there are some hundred thousand.
-        listed = file.read()
+    # Lines are not taken apart: there are some hundred thousand.
+    listed = read_bytes(KALLSYMS)
     for prefix in prefixes:
         if any(f" {kind} {prefix}{name}\n".encode() in listed for kind in _TEXT):
             return prefix + name

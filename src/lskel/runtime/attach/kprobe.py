@@ -14,6 +14,7 @@ from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
 from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
+from lskel.runtime.offsets import parse_offset
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import address_of
 
@@ -117,12 +118,12 @@ class KprobeProgram(Program):
         """
         kind = self.definition.kind
         target = target_of(self, function, "a function", "kprobe/do_unlinkat")
-        name, _, number = target.partition("+")
-        if number:
+        name, _, added = target.partition("+")
+        if added:
             try:
-                offset += int(number, 0)
+                offset += parse_offset(added)
             except ValueError as error:
-                raise UsageError(f"'{number}' is no offset in a function") from error
+                raise UsageError(f"'{added}' is no offset in a function") from error
         if kind in _SYSCALLS:
             from lskel.runtime.attach.functions import syscall_function
 

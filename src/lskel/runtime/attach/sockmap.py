@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import PROG_ATTACH
@@ -11,7 +10,7 @@ from lskel.errors import UsageError
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.refusals import explained
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import Fd, duplicate
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 
 TYPE_CHECKING = False
@@ -81,7 +80,7 @@ def attach_without_link(prog_fd: int, map_fd: int, attach_type: AttachType) -> S
     """BPF_PROG_ATTACH: the program takes the place of the one that was there. Linux 4.14."""
     with explained(_HINTS):
         bpf(Cmd.PROG_ATTACH, _attr(prog_fd, map_fd, attach_type))
-    return SockmapAttachment(Fd(os.dup(prog_fd)), Fd(os.dup(map_fd)), attach_type)
+    return SockmapAttachment(duplicate(prog_fd), duplicate(map_fd), attach_type)
 
 
 def _attr(prog_fd: int, map_fd: int, attach_type: AttachType) -> bytearray:

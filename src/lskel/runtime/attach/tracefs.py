@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from lskel.errors import LskelError, NotFound
 from lskel.runtime.files import read_text
+from lskel.runtime.syscall import KernelError
 
 ROOTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
@@ -20,10 +22,12 @@ def read_tracefs(name: str, what: str) -> str:
         path = f"{root}/{name}"
         try:
             return read_text(path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except PermissionError as error:
-            raise LskelError(f"{path} may not be read", hint="by default only root may") from error
+        except KernelError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                continue
+            if error.errno in (errno.EACCES, errno.EPERM):
+                error.hint = "by default only root may"
+            raise
     if any(os.access(f"{root}/events", os.F_OK) for root in ROOTS):
         raise NotFound(f"the kernel has no {what}")
     raise LskelError("tracefs is not mounted", hint=f"mount -t tracefs tracefs {ROOTS[0]}")

@@ -18,6 +18,7 @@ from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
 from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
+from lskel.runtime.offsets import parse_offset
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import ENOTSUPP, address_of
 
@@ -69,7 +70,7 @@ def parse_place(target: str) -> Place:
     try:
         if not binary or not (symbol or rest[:1].isdigit()):
             raise ValueError
-        return Place(binary, symbol, int(offset, 0))
+        return Place(binary, symbol, parse_offset(offset))
     except ValueError:
         raise UsageError(
             f"'{target}' says no place in a file", hint="BINARY:FUNCTION[+OFFSET] or BINARY:OFFSET"

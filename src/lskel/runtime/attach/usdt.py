@@ -22,8 +22,9 @@ from lskel.runtime.attach.stapsdt import find_probes
 from lskel.runtime.attach.uprobe import ALL_PROCESSES, attach_uprobe, attach_uprobe_multi
 from lskel.runtime.attach.usdt_arguments import SPEC_SIZE, encode_spec, is_free, parse_arguments
 from lskel.runtime.elements import delete, lookup, update
-from lskel.runtime.objects import Fd, map_info
+from lskel.runtime.objects import duplicate, map_info
 from lskel.runtime.program import Program
+from lskel.runtime.syscall import calling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _own(maps: Mapping[str, HasFileno], name: str, stack: ExitStack) -> int:
     found = maps.get(name)
     if found is None:
         raise UsageError(f"there is no map '{name}'", hint=_NO_MAPS)
-    return stack.enter_context(Fd(os.dup(found.fileno()))).fileno()
+    return stack.enter_context(duplicate(found.fileno())).fileno()
 
 
 @cache
@@ -267,7 +268,8 @@ def _addresses(path: str, probes: list[Probe], pid: int) -> list[int]:
 
 def _mappings(path: str, pid: int) -> list[_Mapping]:
     """Executable mappings of a file."""
-    file = os.stat(path)  # noqa: PTH116 - pathlib is dear to import
+    with calling(f"stat({path})"):
+        file = os.stat(path)  # noqa: PTH116 - pathlib is dear to import
     found = []
     try:
         with open(f"/proc/{pid or 'self'}/maps") as lines:  # noqa: PTH123

@@ -81,7 +81,7 @@ def _aarch64_registers() -> dict[str, int]:
     return {**names, "sp": 8 * 31}
 
 
-_NUMBER = r"(?P<value>[-+]?(?:0[xX][0-9a-fA-F]+|0|[1-9]\d*))"
+_NUMBER = r"(?P<value>[-+]?(?:0[xX][0-9a-fA-F]{1,16}|0|[1-9]\d{0,19}))"
 _NAME = r"(?P<register>[a-z][a-z0-9]*)"
 
 
@@ -127,7 +127,7 @@ def _argument(text: str, number: int, syntax: _Syntax) -> Argument:
     import re
 
     size_text, _, operand = text.partition("@")
-    size = int(size_text) if re.fullmatch(r"[-+]?\d+", size_text) else 0
+    size = int(size_text) if re.fullmatch(r"[-+]?\d{1,3}", size_text) else 0
     if abs(size) not in _SIZES:
         raise NotSupported(
             f"argument {number} of the probe, '{text}', is no integer of 1 to 8 bytes"

@@ -10,7 +10,6 @@ from lskel.runtime.memory import MappedFd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextlib import ExitStack
     from typing import Any, TypeVar
 
     from lskel.runtime.maps.base import MapDefinition
@@ -55,10 +54,10 @@ class ArenaMap(Map, Generic[V]):
             raise UsageError(f"arena '{self.name}' is not loaded", hint="load() comes first")
         return self._fd.memory
 
-    def given(self, pin_root: str, undo: ExitStack) -> Fd | None:
+    def given(self, pin_root: str, *, trust_pins: bool) -> Fd | None:
         """Programs that use it load only when it is mapped: made, or opened, and mapped here."""
         wanted = self.definition._replace(max_entries=self.wanted_entries())
-        there = super().given(pin_root, undo)
+        there = super().given(pin_root, trust_pins=trust_pins)
         if there is None:
             return create_arena(wanted, bytes(self._memory))
         if (

@@ -13,7 +13,6 @@ from lskel.runtime.objects import Fd, MapInfo, map_info, obj_pin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextlib import ExitStack
     from typing import Any
 
     from lskel.runtime.skeleton import Skeleton
@@ -87,14 +86,14 @@ class Map:
         """The value of global data, where it was changed; None for other maps."""
         return None
 
-    def given(self, pin_root: str, undo: ExitStack) -> Fd | None:
+    def given(self, pin_root: str, *, trust_pins: bool) -> Fd | None:
         """The map itself, where it is there before the others: shared by a pin of its name."""
         if not self.definition.pinned:
             return None
-        from lskel.runtime.pins import make_directory, open_pin
+        from lskel.runtime.pins import open_pin
 
-        make_directory(pin_root, undo)
-        return open_pin(self.definition._replace(max_entries=self.wanted_entries()), pin_root)
+        wanted = self.definition._replace(max_entries=self.wanted_entries())
+        return open_pin(wanted, pin_root, trust_pins=trust_pins)
 
     def listen(self) -> None:
         """Begin to receive events, as skeletons do before they attach; nothing for other maps."""
@@ -115,9 +114,9 @@ class Map:
         """What the kernel says of it."""
         return map_info(self.fileno())
 
-    def pin(self, path: str | os.PathLike[str]) -> None:
-        """Give it a name in a bpffs, so that it outlives this process."""
-        obj_pin(self.fileno(), path)
+    def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
+        """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
+        obj_pin(self.fileno(), path, trust_pins=trust_pins)
 
     def unpin(self, path: str | os.PathLike[str]) -> None:
         """Remove a pin; OSError where there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from _thread import RLock
 from itertools import islice
 from math import inf
 from time import monotonic, sleep
@@ -11,7 +11,7 @@ from lskel.errors import at
 from lskel.named import Generic
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.typed import codec_of
-from lskel.runtime.objects import Fd
+from lskel.runtime.objects import duplicate
 from lskel.runtime.ringbuf import too_short
 from lskel.runtime.values import Codec
 
@@ -52,11 +52,14 @@ class EventMap(Map, Generic[V]):
 
     An event counts as read when it is handed out, so that a loop may be left and another begun.
     One that is shorter than the type raises BadInput, and counts as read; of one that is longer
-    the head is decoded. The buffer is mapped when it is first used. For one thread at a time.
+    the head is decoded. The buffer is mapped when it is first used. For one thread at a time, but
+    for `close`: it ends the reading of others with an LskelError.
     """
 
     def __init__(self, definition: MapDefinition, event: type[V] | Codec[V] | None = None) -> None:
         super().__init__(definition)
+        # Another thread may close the map while this one opens its buffer.
+        self._lock = RLock()
         self._decode: Callable[[bytes], V] | None = None
         if event is not None:
             self.decode_as(event)
@@ -182,7 +185,7 @@ class EventMap(Map, Generic[V]):
 
         loop = get_running_loop()
         # A loop knows one waiter for each fd.
-        with Fd(os.dup(self.reader().fileno())) as fd:
+        with duplicate(self.reader().fileno()) as fd:
             while True:
                 count = 0
                 for event in self.consume(raw=raw):  # type: ignore[call-overload]

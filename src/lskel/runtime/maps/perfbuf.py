@@ -63,9 +63,10 @@ class PerfBufferMap(EventMap[V]):
         """The rings of all online CPUs, opened when they are first asked for."""
         if not self._pages:
             raise UsageError(f"map '{self.name}' is not read: its pages are 0")
-        if self._reader is None:
-            self._reader = PerfBuffer(self.fileno(), self._pages)
-        return self._reader
+        with self._lock:
+            if self._reader is None:
+                self._reader = PerfBuffer(self.fileno(), self._pages)
+            return self._reader
 
     def listen(self) -> None:
         """Open the buffers, unless there are to be none or other processes share the map."""
@@ -89,7 +90,8 @@ class PerfBufferMap(EventMap[V]):
 
     def close(self) -> None:
         """Take the buffers out of the map, and give the fds back."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-        super().close()
+        with self._lock:
+            super().close()
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None

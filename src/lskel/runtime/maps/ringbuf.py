@@ -43,9 +43,10 @@ class RingBufferMap(EventMap[V]):
 
     def reader(self) -> RingBuffer:
         """The buffer's consumer, mapped when it is first asked for."""
-        if self._reader is None:
-            self._reader = RingBuffer(self.fileno(), self.info().max_entries)
-        return self._reader
+        with self._lock:
+            if self._reader is None:
+                self._reader = RingBuffer(self.fileno(), self.info().max_entries)
+            return self._reader
 
     def records(self) -> Iterator[bytes]:
         """The records that are there, without waiting."""
@@ -64,7 +65,8 @@ class RingBufferMap(EventMap[V]):
 
     def close(self) -> None:
         """Unmap it and give the fd back."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-        super().close()
+        with self._lock:
+            super().close()
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None

@@ -66,15 +66,20 @@ class TypedMap(Map, Generic[V]):
         return codec_of(value)
 
     @classmethod
-    def open(cls: type[M], where: str | os.PathLike[str] | int, *types: Any) -> M:
+    def open(
+        cls: type[M], where: str | os.PathLike[str] | int, *types: Any, trust_pins: bool = False
+    ) -> M:
         """A map that exists, by the path of its pin or by its id.
 
         `types` are those that the class is made with: of key and value for a hash, of the value
-        for an array. UsageError where it is another map than that; BpfError with ENOENT where there
-        is none.
+        for an array. UsageError where it is another map than that, or others may have put it
+        there, unless `trust_pins`; BpfError with ENOENT where there is none.
         """
-        with at(f"map {where}" if isinstance(where, int) else os.fspath(where)):
-            fd = by_id(Kind.MAP, where) if isinstance(where, int) else obj_get(where)
+        if isinstance(where, int):
+            with at(f"map {where}"):
+                fd = by_id(Kind.MAP, where)
+        else:
+            fd = obj_get(where, trust_pins=trust_pins)
         return cls.of(fd, *types)
 
     @classmethod

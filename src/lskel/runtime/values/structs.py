@@ -108,7 +108,7 @@ class Composite:
     # Where names are that somebody may look for here, for the error.
     elsewhere_: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, *values: Any, **named: Any) -> None:
+    def __init__(self, /, *values: Any, **named: Any) -> None:
         if len(values) > (len(self._members_) if self._most_ is None else self._most_):
             raise TypeError(f"{type(self).__name__} is made of fewer than {len(values)} values")
         for name, value in zip(self._members_, values, strict=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING
 
+from lskel import budget
 from lskel.bpf import insn as i
 from lskel.bpf.disasm import REGISTERS
 from lskel.bpf.insn import Insn
@@ -34,6 +35,7 @@ def decode(code: bytes, machine: Machine) -> dict[int, Step]:
     """
     if not code or len(code) % i.SIZE:
         raise BadInput(f"{len(code)} bytes of code are not a whole number of instructions")
+    budget.check(len(code), budget.INSNS, "bytes of code")
     sites = {site.at: site for site in _sites(code, machine)}
     return {index: _step(site, sites) for index, site in sites.items()}
 

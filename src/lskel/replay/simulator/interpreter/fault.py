@@ -53,12 +53,8 @@ class SimulatorFault(LskelError):
 
 
 class BudgetSpent(SimulatorFault):
-    """The program would run longer than `budget` instructions: probably for ever."""
+    """The program would take more than `budget` of something: it probably runs for ever."""
 
-    def __init__(self, budget: int, *, place: Place, registers: Sequence[int]) -> None:
-        super().__init__(
-            f"still running after {budget} instructions, the most that it may execute",
-            place=place,
-            registers=registers,
-        )
+    def __init__(self, what: str, budget: int, *, place: Place, registers: Sequence[int]) -> None:
+        super().__init__(what, place=place, registers=registers)
         self.budget = budget

@@ -55,6 +55,7 @@ def load(state: State, call: Call) -> int:
     check(not attr["btf_flags"] & ~MapFlag.TOKEN_FD)
     check(attr["btf_size"] <= MAX_SIZE, Errno.E2BIG)
     check_log(attr, _LOG)
+    state.btf.spend(attr["btf_size"])
     data = state.space.read(attr["btf"], attr["btf_size"], call.domain)
     _check_header(data, state.order)
     made = LoadedBtf(data)

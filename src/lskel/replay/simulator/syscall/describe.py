@@ -11,6 +11,7 @@ from lskel.catalog.map_types import FD_SIZE, FD_VALUES
 from lskel.replay.simulator.record import Code, FdArray, Pointer, Value
 from lskel.replay.simulator.syscall.code import references
 from lskel.replay.simulator.syscall.errnos import Refusal
+from lskel.replay.simulator.syscall.fds import MAX_FDS
 from lskel.replay.simulator.syscall.links import TRACEPOINT_NAME_SIZE
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.prog_load import LICENSE_SIZE, MAX_INSNS
@@ -114,6 +115,7 @@ def _code(state: State, call: Call, field: str) -> Value:
     raw = _read(state, call, field, count * i.SIZE) if count <= MAX_INSNS else None
     if raw is None:
         return _pointer(state, call, field)
+    state.loaded.spend(count)
     code = bytearray(raw)
     fds = []
     for reference in references(raw, state.order):
@@ -124,9 +126,10 @@ def _code(state: State, call: Call, field: str) -> Value:
 
 
 def _fd_array(state: State, call: Call, field: str) -> Value:
-    code = _read(state, call, "insns", call.attr["insn_cnt"] * i.SIZE) or b""
+    count = call.attr["insn_cnt"]
+    code = _read(state, call, "insns", count * i.SIZE if count <= MAX_INSNS else 0) or b""
     slots = {r.slot for r in references(code, state.order) if r.slot is not None and r.slot >= 0}
-    slots |= set(range(min(call.attr["fd_array_cnt"], MAX_INSNS)))
+    slots |= set(range(min(call.attr["fd_array_cnt"], MAX_FDS)))
     used: list[tuple[int, Value]] = []
     for slot in sorted(slots):
         address = call.attr[field] + FD_SIZE * slot

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from lskel import budget
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import ElementFlag, MapFlag
 from lskel.catalog.map_types import MAPS_OF_MAPS, PER_CPU, Elements, MapTypeRow, map_type_row
@@ -89,7 +90,12 @@ class Map(Object):
 
     def take(self, state: State, value: bytes) -> Element:
         """The element for a value that user space writes; Refusal where it may not."""
+        self.pay(state)
         return _TAKE.get(self.row.elements, _take_bytes)(state, self, value)
+
+    def pay(self, state: State) -> None:
+        """Pay for an element."""
+        state.elements.spend(budget.ELEMENT + self.key_size + self.element_size)
 
     def belongs_to(self, prog_type: int) -> bool:
         """Whether a prog array is for programs of this type: the first one decides."""
@@ -102,7 +108,7 @@ class Map(Object):
 
 
 def _array(state: State, attr: Attr) -> Storage:
-    return Array(attr["max_entries"], state.order, _element_size(state, attr))
+    return Array(attr["max_entries"], state.order, _element_size(state, attr), state.elements)
 
 
 def _hash(state: State, attr: Attr) -> Storage:
@@ -164,7 +170,7 @@ _STORAGE: dict[Elements, Callable[[State, Attr], Storage]] = {
     Elements.STACK: lambda state, attr: Queue(attr["max_entries"], last_in=True),
     Elements.LOCAL_STORAGE: _LOCAL_STORAGE,
     Elements.DEVICES_BY_KEY: _hash_of_values,
-    Elements.STRUCT_OPS: lambda state, attr: Once(state.order, attr["value_size"]),
+    Elements.STRUCT_OPS: lambda state, attr: Once(state.order, attr["value_size"], state.elements),
     Elements.RING: _nothing(),
     Elements.BLOOM: lambda state, attr: Bloom(),
     Elements.ARENA: _nothing(

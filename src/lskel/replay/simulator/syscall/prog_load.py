@@ -195,6 +195,7 @@ class _Loader:
     def check_fd_array(self) -> None:
         """With fd_array_cnt each fd of the array counts, used or not."""
         fds, array = self.state.fds, self.attr["fd_array"]
+        self.state.loaded.spend(self.attr["fd_array_cnt"])
         raw = self.state.space.read(array, 4 * self.attr["fd_array_cnt"], self.call.domain)
         for at in range(0, len(raw), 4):
             fd = int.from_bytes(raw[at : at + 4], self.state.order)
@@ -229,6 +230,7 @@ class _Loader:
     def maps(self) -> dict[int, Map]:
         """The maps that it uses."""
         found: dict[int, Map] = {}
+        different: set[Map] = set()
         for reference in self.references:
             if reference.to is Target.BTF:
                 continue
@@ -237,7 +239,8 @@ class _Loader:
             if reference.to is Target.VALUE:
                 check_value(used, reference.offset)
             found[reference.insn] = used
-            check(len(set(found.values())) <= MAX_USED_MAPS, Errno.E2BIG)
+            different.add(used)
+            check(len(different) <= MAX_USED_MAPS, Errno.E2BIG)
         return found
 
     def tables(self) -> tuple[Records, Records, Records]:
@@ -264,6 +267,7 @@ class _Loader:
         if not count:
             return Records(known)
         check(known <= size <= _MAX_RECORD and size % 4 == 0)
+        self.state.loaded.spend(count)
         data = self.state.space.read(self.attr[field], count * size, self.call.domain)
         for at in range(0, len(data), size):
             check(not any(data[at + known : at + size]), Errno.E2BIG)
@@ -294,6 +298,7 @@ class _Loader:
         if not len(records):
             return
         assert self.btf is not None
+        check(len(records) <= i.count(self.code))
         rows = unpack_table(
             f"IIII{records.size - LINE_INFO_SIZE}x", records.data, self.state.order, "line_info"
         )

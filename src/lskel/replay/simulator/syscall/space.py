@@ -30,16 +30,15 @@ class Space:
 
     def read(self, address: int, size: int, domain: Domain) -> bytes:
         """The bytes at an address; none at all for size 0."""
-        if size == 0:
-            return b""
-        region, offset = self._find(address, size, domain)
-        return bytes(region.data[offset : offset + size])
+        if size:
+            self._find(address, size, domain)
+        return self.memory.read(address, size)
 
     def write(self, address: int, content: bytes, domain: Domain) -> None:
         """Replace the bytes at an address."""
         if content:
-            region, offset = self._find(address, len(content), domain, write=True)
-            region.data[offset : offset + len(content)] = content
+            self._find(address, len(content), domain, write=True)
+        self.memory.write(address, content)
 
     def string(self, address: int, limit: int, domain: Domain) -> bytes:
         """What precedes the NUL, at most `limit` bytes."""

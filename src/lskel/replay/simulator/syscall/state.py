@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from weakref import WeakValueDictionary
 
+from lskel import budget
+from lskel.budget import Allowance
 from lskel.cursor import ByteOrder
 from lskel.replay.simulator.names import Names
 from lskel.replay.simulator.record import FdRef
@@ -26,7 +29,10 @@ class Call:
 
 @dataclass(eq=False, slots=True)
 class State:
-    """The kernel of one process. `cpus` is the number of possible CPUs."""
+    """The kernel of one process. `cpus` is the number of possible CPUs.
+
+    LimitExceeded where something takes more than its allowance.
+    """
 
     order: ByteOrder
     space: Space
@@ -37,6 +43,14 @@ class State:
     objects: WeakValueDictionary[tuple[str, int], Object] = field(
         default_factory=WeakValueDictionary
     )
+    calls: Allowance = field(default_factory=partial(Allowance, budget.CALLS, "calls of helpers"))
+    elements: Allowance = field(
+        default_factory=partial(Allowance, budget.ELEMENTS, "bytes for the elements of maps")
+    )
+    loaded: Allowance = field(
+        default_factory=partial(Allowance, budget.LOADED, "instructions and records of programs")
+    )
+    btf: Allowance = field(default_factory=partial(Allowance, budget.BTF, "bytes of BTF"))
     _made: Counter[str] = field(default_factory=Counter)
 
     def open(self, made: Object, call: int, *, readable: bool = True, writable: bool = True) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from lskel import budget
 from lskel.bpf.flags import ElementFlag
 from lskel.cursor import ByteOrder
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
@@ -81,15 +82,19 @@ class Indexed(Storage):
 
 
 class Array(Indexed):
-    """All elements exist from the start, full of zeros."""
+    """All elements exist from the start, full of zeros; `memory` pays for those looked at."""
 
-    def __init__(self, entries: int, order: ByteOrder, size: int) -> None:
+    def __init__(self, entries: int, order: ByteOrder, size: int, memory: budget.Allowance) -> None:
         super().__init__(entries, order)
         self.size = size
+        self.memory = memory
 
     def lookup(self, key: bytes, value: bytes) -> Element:
         index = self._index(key, Errno.ENOENT)
-        return self.elements.setdefault(index, bytearray(self.size))
+        if index not in self.elements:
+            self.memory.spend(budget.ELEMENT + self.size)
+            self.elements[index] = bytearray(self.size)
+        return self.elements[index]
 
     def update(self, key: bytes, take: Take, flags: int) -> None:
         check(flags <= ElementFlag.EXIST)
@@ -106,8 +111,8 @@ class Array(Indexed):
 class Once(Array):
     """One element that is set once: a struct_ops."""
 
-    def __init__(self, order: ByteOrder, size: int) -> None:
-        super().__init__(1, order, size)
+    def __init__(self, order: ByteOrder, size: int, memory: budget.Allowance) -> None:
+        super().__init__(1, order, size, memory)
         self._set = False
 
     def update(self, key: bytes, take: Take, flags: int) -> None:

@@ -1,0 +1,74 @@
+"""Reading what a user names, as far as the budget goes: files, pipes, standard input."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from lskel import budget
+from lskel.errors import UsageError
+
+_CHUNK = 1 << 20
+# What may do anything when it is opened, or has no end.
+_NOT_READ: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def read_input(path: str | os.PathLike[str]) -> bytes:
+    """What is in a file, or comes from a pipe; UsageError where it cannot be read.
+
+    A pipe that nobody writes to is refused, and not waited for. LimitExceeded where there is too
+    much.
+    """
+    with _explained():
+        mode = Path(path).stat().st_mode
+        for is_kind, kind in _NOT_READ:
+            if is_kind(mode):
+                raise UsageError(f"this is {kind}, not a file")
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - of an fd
+            begin = b""
+            if stat.S_ISFIFO(mode):
+                first = file.read(_CHUNK)
+                if first == b"":
+                    raise UsageError("this is a pipe that nobody writes to")
+                begin = first or b""  # None: whoever writes has not yet begun
+                os.set_blocking(fd, True)
+            return _read(file, begin)
+
+
+def read_standard_input() -> bytes:
+    """What comes from standard input, whatever that is; errors as those of `read_input`."""
+    if sys.stdin is None:
+        raise UsageError("there is none to read")
+    with _explained():
+        return _read(sys.stdin.buffer)
+
+
+def _read(stream: BinaryIO | io.FileIO, begin: bytes = b"") -> bytes:
+    allowance = budget.Allowance(budget.INPUT, "bytes in one file")
+    content = io.BytesIO()
+    chunk = begin or stream.read(_CHUNK)
+    while chunk:
+        allowance.spend(len(chunk))
+        content.write(chunk)
+        chunk = stream.read(_CHUNK)
+    return content.getvalue()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(error.strerror or str(error)) from error

@@ -1,0 +1,77 @@
+"""What a loader's bytes do in the simulator, whatever its description says: one run, no options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from lskel.bpf.enums import Cmd, ProgType
+from lskel.bpf.names import enum_name
+from lskel.cursor import ByteOrder
+from lskel.describe.listing import Listing, bare_rows, check_programs
+from lskel.errors import LskelError
+from lskel.loader.model import Loader
+from lskel.object.sections import SectionSpec
+from lskel.replay import strace
+from lskel.replay.options import Options
+from lskel.replay.simulator.computer import SimulatedMachine
+from lskel.replay.simulator.kernel import SimulatedKernel
+from lskel.replay.simulator.record import Code, Record
+from lskel.replay.simulator.run import run
+from lskel.runtime.attach_point import AttachPoint
+from lskel.trace import AttachBtfId, AttachFd
+
+
+class BareRun(NamedTuple):
+    """The calls of a run, and the error with which it ended; empty for none."""
+
+    records: tuple[Record, ...]
+    problem: str
+
+    def lines(self, order: ByteOrder) -> Iterator[str]:
+        """As `lskel trace` prints them, with the error behind."""
+        for record in self.records:
+            yield from strace.lines(record, order)
+        if self.problem:
+            yield f"     {self.problem}"
+
+    def as_json(self) -> list[Any]:
+        """The calls as `lskel trace --json` prints them."""
+        return [strace.to_json(record) for record in self.records]
+
+
+def bare_run(loader: Loader) -> BareRun:
+    """Run a loader on a machine that has whatever programs attach to."""
+    trace = loader.trace
+    asking = {i.slot for i in trace.inputs if isinstance(i, AttachFd | AttachBtfId)}
+    options = Options(targets={trace.programs[slot].name: "any" for slot in asking})
+    kernel = SimulatedKernel(trace.order)
+    problem = ""
+    try:
+        run(loader, options, kernel=kernel, target=_AnyTarget(kernel)).check(trace.name)
+    except LskelError as error:
+        problem = str(error)
+    return BareRun(tuple(kernel.records), problem)
+
+
+class _AnyTarget(SimulatedMachine):
+    def attach_point(self, spec: SectionSpec, target: str) -> AttachPoint:
+        return AttachPoint(fd=0, btf_id=1)
+
+
+def bare_listing(loader: Loader, programs: Sequence[str] | None = None) -> Iterator[Listing]:
+    """The programs that a run loads, by the names that the kernel gets; of these names, or all.
+
+    NotFound where there is none of a name.
+    """
+    done = bare_run(loader)
+    loads = [r.attr for r in done.records if r.cmd is Cmd.PROG_LOAD]
+    check_programs(programs or (), [str(attr["prog_name"]) for attr in loads])
+    for attr in loads:
+        name, kind, code = str(attr["prog_name"]), attr["prog_type"], attr["insns"]
+        if (programs is None or name in programs) and isinstance(code, Code):
+            type_ = enum_name(ProgType, kind) if isinstance(kind, int) else ""
+            yield Listing(name, "", type_, bare_rows(code.raw, loader.trace.order), "")
+    if done.problem:
+        type_ = enum_name(ProgType, ProgType.SYSCALL)
+        yield Listing(loader.trace.name, "", type_, (), done.problem)

@@ -1,0 +1,151 @@
+"""What a loader hands back: the fds in its context, checked before they are used or closed.
+
+A loader's bytes need not do what its description says. So an fd is taken only where it is of what
+it should be, by what the kernel says of it, and where that was made after the loader itself.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from lskel.bpf.attr import object_name
+from lskel.bpf.enums import LinkType, MapType, ProgType
+from lskel.bpf.names import enum_name
+from lskel.errors import BadInput, at
+from lskel.named import NamedTuple
+from lskel.runtime.objects import Fd, Kind, identity, kind_of
+from lskel.runtime.syscall import BpfError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from enum import IntEnum
+
+    from lskel.runtime.objects import Identity
+
+_FD_SIZE = 4
+# Ids are given in ascending order, and from 1 on again after the last (idr_alloc_cyclic in
+# kernel/bpf/syscall.c).
+_IDS = 1 << 31
+_KINDS: dict[Kind, tuple[str, type[IntEnum]]] = {
+    Kind.MAP: ("map", MapType),
+    Kind.PROG: ("program", ProgType),
+    Kind.LINK: ("link", LinkType),
+}
+_HINT = "the loader is not what its description says: do not run it"
+
+
+class LoaderFd(NamedTuple):
+    """An fd that a loader writes into its context at `offset`.
+
+    Of a map or program of this name (the object's) and type; or of the link of the program of this
+    name, which must come before it.
+    """
+
+    kind: Kind
+    offset: int
+    name: str
+    type: int = 0
+
+
+class LoaderIds(NamedTuple):
+    """The ids of a loader's own map and program."""
+
+    map: int
+    program: int
+
+
+def take_fds(context: bytearray, wanted: Sequence[LoaderFd], loader: LoaderIds) -> tuple[Fd, ...]:
+    """The fds of a loader that has run, in the order of `wanted`.
+
+    BadInput where one is not what is wanted; those that the loader made are closed then, and no
+    others.
+    """
+    taking = _Taking(loader)
+    fds = [taking.take(item, _number(context, item.offset)) for item in wanted]
+    taken = tuple(fd for fd in fds if fd is not None)
+    if taking.wrong is not None:
+        for fd in taken:
+            fd.close()
+        raise taking.wrong
+    return taken
+
+
+def _number(context: bytearray, offset: int) -> int:
+    return int.from_bytes(context[offset : offset + _FD_SIZE], sys.byteorder, signed=True)
+
+
+class _Taking:
+    """Takes fds one after the other; `wrong` is the first error."""
+
+    def __init__(self, loader: LoaderIds) -> None:
+        self.wrong: BadInput | None = None
+        self._loader = loader
+        self._seen: set[int] = set()
+        self._programs: dict[str, int] = {}
+
+    def take(self, wanted: LoaderFd, number: int) -> Fd | None:
+        """The fd, where it is of something that the loader made, if perhaps not of `wanted`."""
+        fd = None
+        try:
+            with at(f"{_KINDS[wanted.kind][0]} '{wanted.name}'"):
+                found = self._made(number, wanted)
+                fd = Fd(number)
+                if not self._is_wanted(found, wanted):
+                    raise _returned(f"fd {number}, which is {_said(found)}")
+        except BadInput as error:
+            self.wrong = self.wrong or error
+        else:
+            if found.kind is Kind.PROG:
+                self._programs[wanted.name] = found.id
+        return fd
+
+    def _made(self, number: int, wanted: LoaderFd) -> Identity:
+        """What the loader made; BadInput where it did not make what `number` is the fd of."""
+        if number <= 0:
+            raise _returned(f"{number} in place of an fd")
+        if number in self._seen:
+            raise _returned(f"fd {number} a second time")
+        self._seen.add(number)
+        found = self._identity(number, wanted)
+        if found is None or not found.id:
+            raise _returned(f"fd {number}, which is not a map, program or link")
+        if not self._is_new(found):
+            raise _returned(f"fd {number}, which was there before: {_said(found)}")
+        return found
+
+    def _identity(self, number: int, wanted: LoaderFd) -> Identity | None:
+        try:
+            found = identity(number, wanted.kind)
+            # Of another kind the name would not be where it is looked for.
+            if found.name and self._is_wanted(found, wanted):
+                return found
+            return identity(number, kind_of(number) or wanted.kind)
+        except BpfError:
+            return None
+
+    def _is_new(self, found: Identity) -> bool:
+        """Whether it was made after the loader; a link, whether its program was."""
+        if found.kind is Kind.MAP:
+            return _is_after(found.id, self._loader.map)
+        return _is_after(found.program or found.id, self._loader.program)
+
+    def _is_wanted(self, found: Identity, wanted: LoaderFd) -> bool:
+        if wanted.kind is Kind.LINK:
+            return found.kind is Kind.LINK and found.program == self._programs.get(wanted.name)
+        is_kind = (found.kind, found.type) == (wanted.kind, wanted.type)
+        return is_kind and found.name == object_name(wanted.name).decode()
+
+
+def _returned(found: str) -> BadInput:
+    return BadInput(f"the loader returned {found}", hint=_HINT)
+
+
+def _is_after(id_: int, before: int) -> bool:
+    return 0 < (id_ - before) % _IDS < _IDS // 2
+
+
+def _said(found: Identity) -> str:
+    kind, types = _KINDS[found.kind]
+    name = f" '{found.name}'" if found.name else ""
+    return f"{kind}{name} of type {enum_name(types, found.type)}"

@@ -1,0 +1,135 @@
+"""C source text of what an input says: literals, identifiers, comments.
+
+What is made here is the same in C and C++, and in the dialects of both, with trigraphs or without.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterable
+
+from lskel.skeleton.source import Source, source
+
+# Longer names are cut: a header repeats them often, and the kernel's are shorter.
+MAX_NAME = 255
+# Characters of a line of data between the quotes.
+_LINE = 76
+# What may stand in a comment: nothing that begins, ends or splices anything there.
+_NOT_IN_COMMENTS = re.compile(r"[^ -~]|[*?\\]")
+# Printable ASCII but for quotes, backslashes, and the question marks of trigraphs.
+_PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\?')
+
+# Reserved in C or by its compilers, C23 included, and macros that are more than their own names:
+# those of every compiler on Unix, and of the headers that a skeleton includes.
+_C_TEXT = """
+alignas alignof asm auto bool break case char const constexpr continue default do double else enum
+extern false float for goto if inline int long nullptr register restrict return short signed sizeof
+static static_assert struct switch thread_local true typedef typeof typeof_unqual union unsigned
+void volatile while
+EHWPOISON EOF NULL errno i386 linux st_atime st_ctime st_mtime stderr stdin stdout unix
+"""
+_C_WORDS = frozenset((*_C_TEXT.split(), *(name for name in dir(errno) if name[0] == "E")))
+# Reserved for compilers and libraries: keywords such as _Bool, macros such as __LINE__ and __linux.
+# Other names that begin with `__` are those of many BPF programs.
+_RESERVED = re.compile(
+    r"_[A-Z]\w*|__[A-Z]\w*|__\w*__|__u?int\w+|__(attr|builtin|extern|float|glibc|stub)\w+"
+    "|__(alignof|always_inline|amd64|asm|auto_type|bitwise|complex|const|cplusplus|flexarr"
+    "|fortify_function|i386|imag|inline|k8|linux|nonnull|null|pic|pie|ptr_t|real|restrict"
+    "|restrict_arr|returns_nonnull|signed|thread|typeof|unix|volatile|wur|x86_64)"
+)
+# Reserved in C++ besides.
+_CPP_TEXT = """
+and and_eq bitand bitor catch char16_t char32_t char8_t class co_await co_return co_yield compl
+concept const_cast consteval constinit decltype delete dynamic_cast explicit export friend mutable
+namespace new noexcept not not_eq operator or or_eq private protected public reinterpret_cast
+requires static_cast template this throw try typeid typename using virtual wchar_t xor xor_eq
+"""
+_CPP_WORDS = frozenset(_CPP_TEXT.split())
+
+
+def string(value: str | bytes) -> Source:
+    r"""A string literal, quotes included: text in one line, bytes as \xNN and \0 in lines.
+
+    What is not ASCII becomes octal escapes of its UTF-8, which have three digits, so that none
+    swallows what follows.
+    """
+    if isinstance(value, bytes):
+        return Source(f'"\\\n{_data(value)}"')
+    data = value.encode("utf-8", "backslashreplace")
+    return Source('"' + "".join(chr(b) if b in _PLAIN else f"\\{b:03o}" for b in data) + '"')
+
+
+def _data(data: bytes) -> str:
+    lines, line = [], ""
+    for byte in data:
+        part = "\\0" if byte == 0 else f"\\x{byte:02x}"
+        if len(line) + len(part) > _LINE:
+            lines.append(line)
+            line = ""
+        line += part
+    return "\\\n".join([*lines, line])
+
+
+def number(value: int) -> Source:
+    """An integer constant of any value that 64 bits can have."""
+    if value == -(1 << 63):
+        return Source(f"{value + 1}LL - 1")
+    if value >= 1 << 63:
+        return Source(f"{value}ULL")
+    if not -(1 << 31) <= value < 1 << 32:
+        return Source(f"{value}LL")
+    return Source(f"{value}U" if value >= 1 << 31 else f"{value}")
+
+
+def comment(text: str) -> Source:
+    """Text within a comment, in one line."""
+    return Source(_NOT_IN_COMMENTS.sub("_", text[:MAX_NAME]))
+
+
+def identifier(name: str) -> Source:
+    """The name as an identifier, or part of one: what cannot stand there becomes `_`."""
+    made = re.sub(r"\W", "_", name[:MAX_NAME], flags=re.ASCII) or "_"
+    return Source(f"_{made}" if made[0].isdigit() else made)
+
+
+def is_identifier(name: str) -> bool:
+    """Whether the name can stand alone in C as it is."""
+    return identifier(name) == name and not _is_reserved(name)
+
+
+def _is_reserved(name: str) -> bool:
+    return name in _C_WORDS or _RESERVED.fullmatch(name) is not None
+
+
+class Names:
+    """Names of members. C++ has reserved words that C has not; `reserved` are those that were met.
+
+    A member of such a name has a `_` more in C++.
+    """
+
+    def __init__(self) -> None:
+        self.reserved: set[Source] = set()
+
+    def member(self, name: str) -> Source:
+        """The name as an identifier that is none of C's words, nor of C++'s."""
+        made = identifier(name)
+        if made in _CPP_WORDS:
+            self.reserved.add(made)
+        return source("{}_", made) if made in _CPP_WORDS or _is_reserved(made) else made
+
+
+class Scope:
+    """Names of which each stands for one thing; those of `taken` have theirs already."""
+
+    def __init__(self, taken: Iterable[Source] = ()) -> None:
+        self._numbers = dict.fromkeys(taken, 1)
+
+    def claim(self, name: Source) -> Source:
+        """The name, or where it stands for something else already, the name with a number."""
+        made = name
+        while made in self._numbers:
+            self._numbers[name] += 1
+            made = source("{}_{}", name, self._numbers[name])
+        self._numbers[made] = 1
+        return made
