@@ -12,7 +12,8 @@ from random import Random
 from typing import NamedTuple
 
 import lskel
-from lskel.loader.bundle import MAGIC, dump
+from lskel.loader.archive import MAGIC
+from lskel.loader.bundle import dump
 from lskel.loader.header import is_header
 from lskel.loader.model import Form
 from tests import corpus
