@@ -15,6 +15,8 @@ INPUT, OTHER, OUTPUT = "{input}", "{other}", "{output}"
 _OBJECTS = {Kind.OBJECT: 6, Kind.BUNDLE: 4}
 _LOADERS = {Kind.OBJECT: 4, Kind.BUNDLE: 5, Kind.HEADER: 1}
 _GENERATION = (("--form", "unrolled"), ("--form", "table"), ("--links",), ("--debug",))
+# For every other input, since without it few of the damaged bundles get beyond the first check.
+_TRUST = (("--trust-bytes",),) * 4
 
 
 class Command(NamedTuple):
@@ -41,7 +43,7 @@ def _gen(weight: int, output: str, check: Check, *words: str) -> Command:
         weight,
         ("gen", INPUT, "-o", OUTPUT, *words),
         _OBJECTS,
-        (*form, *_GENERATION[2:], ("--json",)),
+        (*form, *_GENERATION[2:], *_TRUST, ("--json",)),
         written=check,
         output=output,
     )
@@ -90,7 +92,7 @@ COMMANDS: Mapping[str, Command] = {
         4,
         ("doctor", INPUT),
         _OBJECTS,
-        (("--replay", "direct"), ("--json",)),
+        (("--replay", "direct"), *_TRUST, ("--json",)),
         fails=(1,),
         errors=(2,),
     ),
@@ -101,6 +103,6 @@ COMMANDS: Mapping[str, Command] = {
         2, ("verifier-log", OTHER, "--object", INPUT), _OBJECTS, (("--json",),), fails=(1,)
     ),
     "load": Command(
-        8, ("load", INPUT, "--replay", "simulator"), _OBJECTS, (*_GENERATION, ("--json",))
+        8, ("load", INPUT, "--replay", "simulator"), _OBJECTS, (*_GENERATION, *_TRUST, ("--json",))
     ),
 }

@@ -70,7 +70,7 @@ def raise_deep() -> None:
         ("os.remove", lambda: Path("/tmp/lskel-fuzz").unlink()),
         ("compile", lambda: eval("1 + 1")),
         ("files that were not asked for", lambda: Path("more").write_text("")),
-        ("MemoryError", lambda: bytes(BYTES)),
+        ("MemoryError", lambda: bytes(2 * BYTES)),
         ("SystemExit", lambda: sys.exit(0)),
         ("TypeError: bundle.py:load", raise_deep),
         ("on the terminal", lambda: print("\x1b]0;title\x07")),

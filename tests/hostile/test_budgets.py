@@ -18,9 +18,9 @@ COMMANDS = {
     "trace": "trace {}",
     "diff": "diff {0} {0}",
     "explain": "explain {} -o page.html",
-    "c": "gen {} -o x.h",
-    "python": "gen {} -o x.py",
-    "load": "load --replay simulator {}",
+    "c": "gen {} -o x.h --form table --standalone --trust-bytes",
+    "python": "gen {} -o x.py --trust-bytes",
+    "load": "load --replay simulator {} --trust-bytes",
 }
 REFUSED = {
     "bz2-lie": "compression method 12 is not deflate",
@@ -88,12 +88,10 @@ def test_endless_loaders(name: str, tmp_path: Path) -> None:
     assert USED_UP.get(name, "calls of helpers") in error
 
 
-@pytest.mark.parametrize("source", ["/dev/zero", "-"])
-def test_files_without_an_end(source: str, tmp_path: Path) -> None:
-    for name in ("inspect", "verifier-log"):
-        given = "\0" * ((256 << 20) + 1) if source == "-" else ""
-        done = limited("lskel", [name, source], tmp_path, given=given)
-        assert "bytes in one file are more than 268435456" in refusal(done)
+@pytest.mark.parametrize("name", ["inspect", "verifier-log"])
+def test_streams_without_an_end(name: str, tmp_path: Path) -> None:
+    done = limited("lskel", [name, "-"], tmp_path, given="\0" * ((256 << 20) + 1))
+    assert "bytes in one file are more than 268435456" in refusal(done)
 
 
 @pytest.mark.parametrize("name", ["inspect", "trace", "c", "python", "load"])

@@ -38,7 +38,7 @@ MB = 1_000_000
 SIZE = int(os.environ.get("LSKEL_COSTS_SIZE") or MB // 8)
 # Of a file of 1 MB; of a smaller one its part, and what the interpreter and a loader take.
 SECONDS, BYTES = 20, 1 << 30
-LEAST_SECONDS, LEAST_BYTES = 4, 300 << 20
+LEAST_SECONDS, LEAST_BYTES = 10, 300 << 20
 # What these may hold in copies does not depend on their size, as long as that is less than 1 MB.
 COPIED = ("shared_subprograms", "calls_in_subprograms", "shared_records", "shared_kfuncs")
 

@@ -54,7 +54,7 @@ PIECES = (
     *("\u202e", "\u2066", "\u200b", "\ufeff", "\x1b[2J", "\x7f", "\x85", "\u2028", "\udcff"),
     *("é", "ﬁ", "ª", "Ⅷ", "𝔘", "𝒸𝓁𝒶𝓈𝓈", "\U0001f600"),
     *('"+open("/x","w").name+"', '"""\nopen("/x","w")\n"""', "\nexit(7)\n", "__import__('os')"),
-    "A" * 65536,
+    "A" * 1000,
 )
 # Names that Python, the runtime's classes, or the module itself have already.
 WORDS = (

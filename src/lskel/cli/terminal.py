@@ -71,7 +71,8 @@ def show_warning(source: str, text: str) -> None:
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """JSON, which is ASCII without control characters: for programs, and indented for people."""
-    sys.stdout.write(f"{json.dumps(value, indent=indent)}\n")
+    text = json.dumps(value, indent=indent).replace("\x7f", "\\u007f")  # the one that it leaves
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lskel.errors import BadBundle
+from lskel.errors import BadBundle, LskelError
 from lskel.loader.blob import Region, RegionKind
 from lskel.loader.generate import generate
 from lskel.loader.lower import NO_SINGLE_OP
@@ -33,9 +33,7 @@ def regenerated(loader: Loader) -> Loader | None:
     debug = any(r.op == NO_SINGLE_OP and r.field == "message" for r in loader.regions)
     try:
         return generate(loader.trace, loader.form, debug=debug)
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - whatever is wrong with a trace that lskel did not make
+    except LskelError:
         return None
 
 

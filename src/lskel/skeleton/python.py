@@ -483,8 +483,9 @@ _LINKS = frozenset(("_links", "_owners", "add", "close", "has"))
 _SKELETON = frozenset(
     (
         *("attach", "close", "detach", "load", "loaded", "links", "maps", "pin_root", "progs"),
+        "trust_pins",
         *("_SETTABLE", "_check_targets", "_closed", "_context", "_failure", "_given", "_image"),
-        *("_loaded", "_log", "_made", "_pin", "_run", "_take"),
+        *("_loaded", "_log", "_pin", "_run", "_take", "_wanted"),
     )
 )
 # Sizes of keys and values without BTF that are taken for numbers.

@@ -53,7 +53,7 @@ PIECES = (
     *("\u2028", "\ufeff", "\udcff", "\U0001f600", "a", "1"),
     *('#include "/etc/passwd"', '\n#include "/etc/passwd"\n', "\n#define struct", "0;}int evil"),
     '", 0, 0, 0, 0, 0 }, }; int evil; /*',
-    *("A" * 65536, "??/\n" * 100),
+    *("A" * 1000, "??/\n" * 100),
 )
 # What compilers, libraries, templates or the header itself have already.
 WORDS = (
