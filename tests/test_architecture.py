@@ -97,3 +97,68 @@ def test_flags_are_generated() -> None:
     assert {where: names for where, names in found.items() if names} == {
         "bpf/context.py": ["F_KERNEL ="]  # of libbpf's skel_internal.h, not of uapi
     }
+
+
+TYPES = ("MapType", "ProgType", "AttachType")
+
+
+def tables_by_type(path: Path) -> list[int]:
+    """The lines of literals with two or more members of the enums of types, as keys or elements."""
+    tree = ast.parse(path.read_text())
+    aliases = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target, value in _pairs(node)
+        if isinstance(value, ast.Name) and value.id in TYPES
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = [key for key in node.keys if key is not None]
+        elif isinstance(node, ast.Set | ast.Tuple | ast.List):
+            keys = list(node.elts)
+        else:
+            continue
+        members = [
+            key
+            for key in keys
+            if isinstance(key, ast.Attribute)
+            and isinstance(key.value, ast.Name)
+            and key.value.id in {*TYPES, *aliases}
+        ]
+        if len(members) > 1:
+            found.append(node.lineno)
+    return found
+
+
+def _pairs(node: ast.Assign) -> list[tuple[ast.Name, ast.expr]]:
+    target = node.targets[0]
+    targets = target.elts if isinstance(target, ast.Tuple) else [target]
+    values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+    return [
+        (name, value)
+        for name, value in zip(targets, values, strict=False)
+        if isinstance(name, ast.Name)
+    ]
+
+
+# Tables that are not facts about types, and why they stand where they do.
+_SKELETONS = "skeletons carry it along, and not the catalogue of attach kinds"
+OWN_TABLES = {
+    "live/events.py": (1, "the buffers that `lskel run` reads"),
+    "object/struct_ops.py": (1, "a section of struct_ops, or one that says nothing"),
+    "replay/simulator/syscall/prog_load.py": (4, "what the kernel checks when it loads programs"),
+    "runtime/attach/sockmap.py": (1, _SKELETONS),
+    "runtime/attach/tc.py": (1, _SKELETONS),
+}
+
+
+def test_tables_by_type_are_in_the_catalogue() -> None:
+    found = {str(path.relative_to(ROOT)): tables_by_type(path) for path in MODULES}
+    outside = {
+        where: len(lines)
+        for where, lines in found.items()
+        if lines and not where.startswith("catalog/")
+    }
+    assert outside == {where: count for where, (count, _) in OWN_TABLES.items()}

@@ -1,1 +1,1 @@
-"""What is true of map types, attach kinds and kernel features: one row each."""
+"""What is true of map types and attach kinds: one row each."""

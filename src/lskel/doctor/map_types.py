@@ -9,7 +9,15 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
 from lskel.catalog.map_types import MAP_TYPES, MAPS_OF_MAPS, MapBtf, MapTypeRow
 from lskel.doctor import tiny
-from lskel.doctor.finding import NETWORK_RIGHTS, TRACING_RIGHTS, Finding, Probe, refused, yes
+from lskel.doctor.finding import (
+    NETWORK_RIGHTS,
+    TRACING_RIGHTS,
+    Finding,
+    Probe,
+    kernel_with,
+    refused,
+    yes,
+)
 from lskel.errors import LskelError
 
 
@@ -36,8 +44,8 @@ def _probe(row: MapTypeRow) -> Probe:
         try:
             _make(row)
         except LskelError as error:
-            takes = ", ".join(filter(None, (f"Linux {row.since[0]}.{row.since[1]}", row.config)))
-            return refused(error, takes, NETWORK_RIGHTS if row.network else TRACING_RIGHTS)
+            rights = NETWORK_RIGHTS if row.network else TRACING_RIGHTS
+            return refused(error, kernel_with(row.since, row.config), rights)
         return yes()
 
     name = enum_name(MapType, row.type)

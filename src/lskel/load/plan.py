@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from lskel.bpf import insn as i
-from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.insn import CallKind, Pseudo
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member
 from lskel.btf.names import essential_name
 from lskel.btf.types import VOID, Kind
+from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LimitExceeded, LskelError, NotSupported, at
@@ -65,16 +66,7 @@ MAX_OPS = 1 << 16
 # for not there: what is not found is 0, as it should be.
 _AT_ZERO = frozenset({"__per_cpu_start"})
 # Programs that attach where they were loaded for, with nothing else to say.
-_OPENED = frozenset(
-    {
-        (ProgType.TRACING, AttachType.TRACE_RAW_TP),
-        (ProgType.TRACING, AttachType.TRACE_FENTRY),
-        (ProgType.TRACING, AttachType.TRACE_FEXIT),
-        (ProgType.TRACING, AttachType.MODIFY_RETURN),
-        (ProgType.LSM, AttachType.LSM_MAC),
-    }
-)
-_LINKED = frozenset({(ProgType.TRACING, AttachType.TRACE_ITER)})
+_CALLS = (AttachCall.LOADED_FOR, AttachCall.ITERATOR)
 
 
 def plan(obj: Object, *, attach: bool = False) -> Trace:
@@ -383,15 +375,18 @@ class _Builder:
     def attach(self) -> None:
         for slot, program in enumerate(self.obj.programs):
             ref = self.program_refs.get(program.name)
-            kind = (program.spec.prog_type, program.spec.attach_type)
-            if ref is not None and kind in _OPENED | _LINKED:
-                with self.guarded(Subject.PROGRAM, slot):
-                    op = (
-                        LinkCreate(ref, program.spec.attach_type or 0)
-                        if kind in _LINKED
-                        else RawTracepointOpen(ref)
-                    )
-                    self.links.append(LinkResult(slot, self.add(op).op))
+            spec = program.spec
+            row = attach_kind_row(spec.kind, spec.prog_type, spec.attach_type or 0)
+            if ref is None or row is None or row.call not in _CALLS:
+                continue
+            with self.guarded(Subject.PROGRAM, slot):
+                is_iterator = row.call is AttachCall.ITERATOR
+                op = (
+                    LinkCreate(ref, spec.attach_type or 0)
+                    if is_iterator
+                    else RawTracepointOpen(ref)
+                )
+                self.links.append(LinkResult(slot, self.add(op).op))
 
     def finish(self) -> Trace:
         if self.btf is not None:

@@ -12,6 +12,7 @@ from lskel.btf import types as t
 from lskel.btf.btf import MAX_TYPES
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.types import TypeId
+from lskel.catalog.attach_kinds import ATTACH_KINDS, attach_types
 from lskel.cursor import unpack_table
 from lskel.errors import BadObject
 from lskel.replay.simulator.syscall.attrs import Attr
@@ -99,53 +100,29 @@ def _target(state: State, attr: Attr) -> Object | None:
 _DIRECT_VALUES = frozenset((MapType.ARRAY, MapType.ARENA))
 
 # Types that may name a target, and those that must.
-_MAY_HAVE_TARGET = frozenset((ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS, ProgType.EXT))
+_MAY_HAVE_TARGET = frozenset(row.prog_type for row in ATTACH_KINDS if row.btf_target) | {
+    ProgType.STRUCT_OPS
+}
 _NEED_TARGET = _MAY_HAVE_TARGET
 _MAY_TARGET_PROGRAM = frozenset((ProgType.TRACING, ProgType.EXT))
 
-_A = AttachType
-_ATTACH_TYPES: dict[int, frozenset[AttachType]] = {
-    ProgType.CGROUP_SOCK: frozenset(
-        (
-            _A.CGROUP_INET_SOCK_CREATE,
-            _A.CGROUP_INET_SOCK_RELEASE,
-            _A.CGROUP_INET4_POST_BIND,
-            _A.CGROUP_INET6_POST_BIND,
-        )
-    ),
-    ProgType.CGROUP_SOCK_ADDR: frozenset(
-        (
-            _A.CGROUP_INET4_BIND,
-            _A.CGROUP_INET6_BIND,
-            _A.CGROUP_INET4_CONNECT,
-            _A.CGROUP_INET6_CONNECT,
-            _A.CGROUP_UNIX_CONNECT,
-            _A.CGROUP_INET4_GETPEERNAME,
-            _A.CGROUP_INET6_GETPEERNAME,
-            _A.CGROUP_UNIX_GETPEERNAME,
-            _A.CGROUP_INET4_GETSOCKNAME,
-            _A.CGROUP_INET6_GETSOCKNAME,
-            _A.CGROUP_UNIX_GETSOCKNAME,
-            _A.CGROUP_UDP4_SENDMSG,
-            _A.CGROUP_UDP6_SENDMSG,
-            _A.CGROUP_UNIX_SENDMSG,
-            _A.CGROUP_UDP4_RECVMSG,
-            _A.CGROUP_UDP6_RECVMSG,
-            _A.CGROUP_UNIX_RECVMSG,
-        )
-    ),
-    ProgType.CGROUP_SKB: frozenset((_A.CGROUP_INET_INGRESS, _A.CGROUP_INET_EGRESS)),
-    ProgType.CGROUP_SOCKOPT: frozenset((_A.CGROUP_SETSOCKOPT, _A.CGROUP_GETSOCKOPT)),
-    ProgType.SK_LOOKUP: frozenset((_A.SK_LOOKUP,)),
-    ProgType.SK_REUSEPORT: frozenset((_A.SK_REUSEPORT_SELECT, _A.SK_REUSEPORT_SELECT_OR_MIGRATE)),
-    ProgType.NETFILTER: frozenset((_A.NETFILTER,)),
-    ProgType.SYSCALL: frozenset((AttachType(0),)),
-    ProgType.EXT: frozenset((AttachType(0),)),
-}
+# Types of which the kernel checks the attach type (bpf_prog_load_check_attach).
+_CHECKED = (
+    ProgType.CGROUP_SOCK,
+    ProgType.CGROUP_SOCK_ADDR,
+    ProgType.CGROUP_SKB,
+    ProgType.CGROUP_SOCKOPT,
+    ProgType.SK_LOOKUP,
+    ProgType.SK_REUSEPORT,
+    ProgType.NETFILTER,
+    ProgType.SYSCALL,
+    ProgType.EXT,
+)
+_ATTACH_TYPES = {int(prog_type): attach_types(prog_type) for prog_type in _CHECKED}
 # What 0 stands for, for programs older than attach types.
 _DEFAULT_ATTACH_TYPE: dict[int, AttachType] = {
-    ProgType.CGROUP_SOCK: _A.CGROUP_INET_SOCK_CREATE,
-    ProgType.SK_REUSEPORT: _A.SK_REUSEPORT_SELECT,
+    ProgType.CGROUP_SOCK: AttachType.CGROUP_INET_SOCK_CREATE,
+    ProgType.SK_REUSEPORT: AttachType.SK_REUSEPORT_SELECT,
 }
 
 
