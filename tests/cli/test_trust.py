@@ -199,7 +199,7 @@ class TestLoads:
             assert warning.startswith(f"lskel: warning: {older}: another version of lskel wrote it")
         assert main(["inspect", older, "--json"]) == 0
         shown = json.loads(capsys.readouterr().out)
-        assert shown["loader"]["compared"] == "another version"
+        assert shown["loader"]["compared"] == "another version, same calls"
         assert [made["name"] for made in shown["maps"]] == ["table", "other"]
 
     @pytest.mark.kernel

@@ -63,7 +63,7 @@ def rehearse(loader: Loader, options: Options = DEFAULTS) -> None:
 
 
 def _prepare(loader: Loader, options: Options, machine: ThisMachine, stack: ExitStack) -> Prepared:
-    check_bytes(loader, trust=options.trust_bytes)
+    check_bytes(loader, options)
     return prepare_here(loader.trace, options, machine, stack)
 
 
