@@ -17,8 +17,8 @@ INPUT = 256 << 20
 
 # Bytes of lskel.json, which may hold the initial value of an arena in hexadecimal.
 DESCRIPTION = 32 << 20
-# Values in lskel.json, some 30 an operation; each takes up to half a kilobyte of memory.
-VALUES = 1 << 18
+# Values in lskel.json, some 43 an operation; each takes up to a quarter of a kilobyte of memory.
+VALUES = 1 << 20
 # Characters of a text. Mangled symbols and sections' names with paths run to some thousands.
 TEXT = 1 << 17
 # Bytes of insns.bin: twice what jumps of 16 bits span.
@@ -26,6 +26,11 @@ INSNS = 8 << 16
 # Bytes that references to the blob, values of maps, and regions may have, each of the three: four
 # times the largest blob, since programs may share their bytes.
 REFERENCED = 256 << 20
+
+# -- skeletons ----------------------------------------------------------------------------------
+
+# Members of anonymous structs and unions that a Python class has as its own, of all its classes.
+LIFTED = 1 << 16
 
 # -- one simulated kernel -----------------------------------------------------------------------
 

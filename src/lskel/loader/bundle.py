@@ -119,10 +119,14 @@ def _restored(description: dict[str, Any], members: Mapping[str, bytes]) -> Load
 def _parsed(text: bytes) -> Any:
     # Each value but the first follows one of these.
     values = sum(text.count(sign) for sign in b"[{,:")
-    budget.Allowance(budget.VALUES, "values").spend(values)
+    budget.check(values, budget.VALUES, "values")
     try:
         return json.loads(
-            text.decode(), parse_int=_integer, parse_float=_no_integer, parse_constant=_no_integer
+            text.decode(),
+            parse_int=_integer,
+            parse_float=_no_integer,
+            parse_constant=_no_integer,
+            object_pairs_hook=_object,
         )
     except LskelError:
         raise
@@ -130,6 +134,13 @@ def _parsed(text: bytes) -> Any:
         raise BadBundle(str(error)) from error
     except RecursionError as error:
         raise BadBundle("nested too deeply") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise BadBundle("an object has two values of one name")
+    return found
 
 
 def _integer(digits: str) -> int:

@@ -358,6 +358,8 @@ def _check_trace(trace: Trace) -> None:
             if not _fits(op):
                 raise BadBundle(f"operation {number}: its value does not fit {op.size} bytes")
             values.spend(op.size)
+            if op.initial and isinstance(op.value, Ref):
+                raise BadBundle(f"operation {number}: the value of global data is not bytes")
         if isinstance(op, ProgLoad):
             _check_externs(number, op)
         for item in fields(op):

@@ -111,6 +111,8 @@ class _Generator:
         self._exported = {self._class, *_ERRORS}
         self._map_names = Scope()
         self._program_names = Scope()
+        self._definitions = dict(self._map_definitions())
+        self._declarations: dict[TypeId, dict[str, TypeId]] = {}
 
     def text(self, *, embed: bool) -> str:
         """The module."""
@@ -313,18 +315,30 @@ class _Generator:
 
     def _declared(self, name: str, member: str) -> TypeId:
         """The type that a map's definition gives for its key or value; void where it gives none."""
+        definition = self._definitions.get(name, t.VOID)
+        if definition not in self._declarations:
+            self._declarations[definition] = dict(self._pointers(definition))
+        return self._declarations[definition].get(member, t.VOID)
+
+    def _map_definitions(self) -> Iterator[tuple[str, TypeId]]:
+        """The maps that are defined by BTF, the first of a name last, and their structs."""
         btf = self._btf
         section = btf.find(_USER_MAPS, t.Datasec) if btf is not None else None
         if btf is None or section is None:
-            return t.VOID
-        for info in btf.get(section, t.Datasec).vars:
+            return
+        for info in reversed(btf.get(section, t.Datasec).vars):
             var = btf[info.type]
-            if isinstance(var, t.Var) and var.name == name:
-                definition = btf[btf.resolve(var.type)]
-                members = definition.members if isinstance(definition, t.Struct) else ()
-                pointers = (btf[btf.resolve(m.type)] for m in members if m.name == member)
-                return next((p.type for p in pointers if isinstance(p, t.Ptr)), t.VOID)
-        return t.VOID
+            if isinstance(var, t.Var):
+                yield var.name, btf.resolve(var.type)
+
+    def _pointers(self, definition: TypeId) -> Iterator[tuple[str, TypeId]]:
+        """The members of a struct that are pointers, and what they point to."""
+        struct = None if self._btf is None else self._btf[definition]
+        for member in reversed(struct.members) if isinstance(struct, t.Struct) else ():
+            assert self._btf is not None
+            pointer = self._btf[self._btf.resolve(member.type)]
+            if isinstance(pointer, t.Ptr):
+                yield member.name, pointer.type
 
     def _buffer(self, name: str, cls: Source, definition: Source) -> _Map:
         event = self._event(name)

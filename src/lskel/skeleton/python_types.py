@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.layout import Bits, Nesting, bitfield
@@ -62,6 +63,7 @@ class TypeWriter:
         self._source: list[Source] = []
         self.has_enums = False
         self._nesting = Nesting()
+        self._lifts = budget.Allowance(budget.LIFTED, "members of anonymous structs")
         self._typedefs: dict[TypeId, str] = {}
         for _, found in btf:
             if isinstance(found, t.Typedef):
@@ -247,7 +249,9 @@ class TypeWriter:
         if not isinstance(found, t.Composite):
             return []
         self._class(type_id, found, path)
-        return self._members[type_id]
+        members = self._members[type_id]
+        self._lifts.spend(1 + len(members))
+        return members
 
     def _place(self, member: t.Member, name: str, path: str) -> Source:
         """A member as `layout` takes it."""
