@@ -132,7 +132,9 @@ def _explain(given: Given, options: Options) -> tuple[Report, Side]:
 def _meta(given: Given, summary: Summary) -> Meta:
     kind: SourceKind = "object" if isinstance(given.source, Object) else "bundle"
     form = given.loader.form.value if given.loader is not None else ""
-    return Meta(summary.name, given.file, kind, summary.order, summary.license, form, __version__)
+    return Meta(
+        summary.name, given.file, kind, summary.order, summary.license or "", form, __version__
+    )
 
 
 # -- the loader program -----------------------------------------------------------------------

@@ -138,7 +138,8 @@ def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False)
     too (bpf_object__reuse_map); where others may have put it there, unless `trust_pins`; and where
     the directory is not on a bpffs. NoPermission where this process may open no pins.
     """
-    check_directory(directory)
+    if check_directory(directory):
+        return None  # where there is no directory, there is no pin in it
     path = pin_path(directory, wanted.name)
     try:
         fd = obj_get(path, trust_pins=trust_pins)
@@ -146,7 +147,7 @@ def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False)
         if error.errno == errno.ENOENT:
             return None
         what = f"{path}: cannot open the pin of map '{wanted.name}': {error.strerror}"
-        if error.errno == errno.EPERM or not os.access(directory, os.X_OK):
+        if error.errno in (errno.EPERM, errno.EACCES):
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
         raise UsageError(what) from error
     with at(path), ExitStack() as undo:
