@@ -15,8 +15,7 @@ def main() -> int:
         with ends_at_once():
             from lskel.cli import main as run
     except OSError as error:  # too few fds to read modules by
-        sys.stderr.write(f"lskel: {error.strerror}\n")
-        return 1
+        raise SystemExit(f"lskel: {error.strerror}") from error
     try:
         return run()
     except KeyboardInterrupt:
