@@ -23,7 +23,7 @@ STATIONS = (
     ("cli", "__main__"),
 )
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.
-RUNTIME_MAY = {"_version", "errors", "cursor", "named", "bpf", "btf", "runtime"}
+RUNTIME_MAY = {"_version", "errors", "budget", "cursor", "named", "bpf", "btf", "runtime"}
 # What an Object gives its user for convenience leads right, inside functions only.
 LAZY = {("object/model.py", "load"), ("object/model.py", "trace")}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import lskel
+from lskel import budget
 from lskel.btf.c import type_name
 from lskel.btf.types import IntEncoding, TypeId
-from lskel.cursor import MAX_NAME
 from lskel.errors import BadObject
 from tests.build.btf import BtfBuilder
 from tests.build.elf import Elf, Symbol, SymbolType, bss_section, data_section, one_program
@@ -132,7 +132,7 @@ def test_declarations_that_double() -> None:
 def test_names_of_many_variables() -> None:
     """The same long name again and again is neither compared nor repeated at full length."""
     b = BtfBuilder()
-    name = "n" * MAX_NAME
+    name = "n" * budget.NAME
     members = [(name, b.add_int("int", 4), 0)]
     types = [(b.add_struct(name, 4, members), 4) for _ in range(300)]
     header = light(

@@ -76,7 +76,7 @@ def test_many_members() -> None:
 
 
 def test_too_large() -> None:
-    with pytest.raises(lskel.LimitExceeded, match="1001 bytes of a are more than 1000"):
+    with pytest.raises(lskel.LimitExceeded, match="1001 bytes of a, at most 1000 allowed"):
         read_members(bytes(archive({"a": bytes(1001), "b": b""})), LIMITS)
 
 

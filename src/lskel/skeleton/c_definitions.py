@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.c import Declarators
@@ -13,10 +14,6 @@ from lskel.errors import BadObject, UsageError
 from lskel.skeleton.c_source import identifier, number
 from lskel.skeleton.source import Source, join, source
 
-# How many types the texts for one object may mention: BTF whose types share parts can say more than
-# fits anywhere. The longest definition of the Linux kernel mentions 2,000.
-MAX_MENTIONS = 50_000
-
 _NOTHING = source("")
 _PACKED = source(" __attribute__((packed))")
 # What gives an enum more bytes than its values need. It makes the enum signed, too.
@@ -24,13 +21,13 @@ _ENUM_MODES = {2: source(" __attribute__((mode(HI)))"), 8: source(" __attribute_
 
 
 class CTypes(Declarators[Source]):
-    """Writes types of one BTF; BadObject where BTF is broken, or where they are too many."""
+    """Writes types of one BTF; BadObject where BTF is broken, LimitExceeded for too many."""
 
     format = staticmethod(source)
     join = staticmethod(join)
 
     def __init__(self, btf: Btf) -> None:
-        super().__init__(btf, MAX_MENTIONS)
+        super().__init__(btf, budget.HEADER_MENTIONS)
         self._layout = Layout(btf)
         self._pads = 0
 

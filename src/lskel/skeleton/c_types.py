@@ -11,7 +11,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.layout import Layout, round_up
 from lskel.btf.order import Walk, in_order
 from lskel.btf.types import TypeId, VarLinkage
-from lskel.errors import LskelError, UsageError, at
+from lskel.errors import BadObject, UsageError, at
 from lskel.skeleton.c_definitions import CTypes
 from lskel.skeleton.c_source import Names, Scope, identifier, is_identifier
 from lskel.skeleton.source import Source, source
@@ -83,7 +83,7 @@ class Types:
     def variables(self, section: str) -> list[Variable]:
         """The variables of a data section that other files may see, in order of their offset.
 
-        BadObject where the type of one contains itself.
+        BadObject where the type of one contains itself, LimitExceeded where types are too many.
         """
         datasec = self._btf.find(section, t.Datasec)
         if datasec is None:
@@ -95,10 +95,10 @@ class Types:
             # Names of one variable lie on each other; C has no more than one of them.
             if var.linkage == VarLinkage.STATIC or info.offset < end or not info.size:
                 continue
+            name = self._scope.claim(self._names.member(var.name))
             with at(f"variable '{var.name}'"):
                 self._walk.visit(var.type)
-            name = self._scope.claim(self._names.member(var.name))
-            made, align = self._declared(name, var.type, info)
+                made, align = self._declared(name, var.type, info)
             padding = info.offset - end
             if round_up(end, min(align, _LEAST_ALIGN)) == info.offset:
                 padding = 0
@@ -121,10 +121,10 @@ class Types:
         # Where C cannot say it, or would put it elsewhere, its bytes are there all the same.
         text = user_text = source("unsigned char {}[{}]", name, info.size)
         align = 1
-        with suppress(LskelError):
-            wanted = self._align(type_id, info)
+        with suppress(BadObject, UsageError):
+            natural = self._align(type_id, info)
             text = own.types.declaration(type_id, name, _LEVEL)
-            align = wanted
+            align = natural
             user_text = source("{} __attribute__((__aligned__({})))", user_text, align)
             self._roots.append(type_id)
             own.view.told()
