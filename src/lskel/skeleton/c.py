@@ -34,11 +34,11 @@ _F_RDONLY_PROG = 1 << 7
 _F_MMAPABLE = 1 << 10
 # What a descriptor of a value is called in the header's runtime.
 _KCONFIG_LETTERS = {
-    KconfigType.BOOL: source("b"),
-    KconfigType.TRISTATE: source("t"),
-    KconfigType.CHAR: source("c"),
-    KconfigType.INT: source("i"),
-    KconfigType.STRING: source("s"),
+    KconfigType.BOOL: source("'b'"),
+    KconfigType.TRISTATE: source("'t'"),
+    KconfigType.CHAR: source("'c'"),
+    KconfigType.INT: source("'i'"),
+    KconfigType.STRING: source("'s'"),
 }
 _INTERFACE = source("the interface of this index")
 _CGROUP = source("the cgroup of this fd")
@@ -69,7 +69,11 @@ _MEMBERS_TEXT = """
 ctx maps progs links inputs loader_links open open_and_load load attach detach destroy
 """
 _MEMBERS = frozenset(_MEMBERS_TEXT.split())
-_ORDERS = {"little": source("little"), "big": source("big")}
+_ORDERS = {
+    "little": source("__ORDER_LITTLE_ENDIAN__"),
+    "big": source("__ORDER_BIG_ENDIAN__"),
+}
+_FILTERS = {"comment": comment, "literal": string}
 
 
 @dataclass(frozen=True)
@@ -199,10 +203,10 @@ class _Header:
         inputs = list(self._kernel_inputs())
         kconfig = self._kconfig()
         types = self._types.definitions() if self._types is not None else []
-        return template("skeleton.h.j2", {}, trim=True).render(
-            version=comment(__version__),
+        return template("skeleton.h.j2", _FILTERS, trim=True).render(
+            version=__version__,
             skel=skel,
-            object=comment(trace.name),
+            object=trace.name,
             guard=source("__{}_SKEL_H__", identifier(skel.upper())),
             standalone=self._standalone,
             user_only=self._user_only(),
@@ -249,14 +253,21 @@ class _Header:
         return source("__builtin_offsetof({0}, {1}) + sizeof((({0} *)0)->{1})", struct, last)
 
     def _user_only(self) -> Source | None:
-        """What in the object the kernel cannot find out by itself."""
+        """A literal that says what in the object the kernel cannot find out by itself."""
         trace = self._trace
         reasons = {
-            source("values of the configuration come from files"): trace.kconfig is not None,
+            source("kconfig values come from files"): trace.kconfig is not None,
             source("the kernel's BTF is read from a file"): bool(trace.inputs or trace.struct_ops),
             source("the loader program is run by system calls"): bool(self._loader.btf),
         }
-        return next((reason for reason, is_so in reasons.items() if is_so), None)
+        return next(
+            (
+                source('"this header is for user space: {}"', reason)
+                for reason, is_so in reasons.items()
+                if is_so
+            ),
+            None,
+        )
 
     def _fragments(self) -> list[str]:
         """The parts of the runtime that this header needs, in order."""
