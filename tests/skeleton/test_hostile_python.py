@@ -22,7 +22,8 @@ from lskel.loader.model import Loader
 from lskel.runtime import skeleton as runtime
 from lskel.skeleton import python, python_types
 from lskel.skeleton.python import generate_python
-from lskel.skeleton.python_source import Scope, attribute, docstring, identifier, literal, tuple_of
+from lskel.skeleton.python_source import attribute, docstring, identifier, literal, tuple_of
+from lskel.skeleton.source import Scope
 from tests.skeleton import hostile, watched
 from tests.skeleton.modules import skeleton_class
 
@@ -111,9 +112,9 @@ def test_docstrings(name: str) -> None:
 
 def test_scopes_are_linear() -> None:
     scope = Scope(["taken"])
-    made = [scope.add(identifier("a")) for _ in range(100_000)]
+    made = [scope.claim(identifier("a")) for _ in range(100_000)]
     assert made[:3] == ["a", "a_2", "a_3"] and len({*made}) == len(made)
-    assert scope.add(identifier("taken")) == "taken_2"
+    assert scope.claim(identifier("taken")) == "taken_2"
 
 
 def test_tables_have_what_the_runtime_has() -> None:

@@ -14,9 +14,9 @@ from lskel.btf.btf import Btf
 from lskel.errors import LimitExceeded, NotSupported, at
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import SectionSpec, parse_section
-from lskel.skeleton.c_source import Names, Scope, comment, identifier, string
+from lskel.skeleton.c_source import Names, comment, string
 from lskel.skeleton.c_types import Types, Variable
-from lskel.skeleton.source import Source, join, source, template
+from lskel.skeleton.source import Scope, Source, join, source, template, word
 from lskel.trace import (
     AttachBtfId,
     AttachFd,
@@ -207,7 +207,7 @@ class _Header:
             version=__version__,
             skel=skel,
             object=trace.name,
-            guard=source("__{}_SKEL_H__", identifier(skel.upper())),
+            guard=source("__{}_SKEL_H__", word(skel.upper())),
             standalone=self._standalone,
             user_only=self._user_only(),
             fragments=self._fragments(),
@@ -298,7 +298,7 @@ class _Header:
             create = self._trace.map_create(slot)
             number = self._trace.initial_value(slot)
             internal = number is not None and made.section.startswith(".")
-            name = identifier(made.section[1:] if internal else made.name)
+            name = word(made.section[1:] if internal else made.name)
             if number is not None and name in _MEMBERS:
                 name = source("{}_", name)
             name = names.claim(name)
@@ -357,7 +357,7 @@ class _Header:
             op, spec = self._trace.prog_load(slot), self._specs[slot]
             attach, tracepoint = _how_attached(op, spec)
             link_type, link_target = _linked(op, spec)
-            name = self._links.claim(identifier(made.name))
+            name = self._links.claim(word(made.name))
             yield _Program(
                 name=name,
                 member=members.claim(self._names.member(name)),

@@ -11,8 +11,8 @@ from lskel.btf.c import Declarators
 from lskel.btf.layout import Layout, bitfield, round_up
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject, UsageError
-from lskel.skeleton.c_source import identifier, number
-from lskel.skeleton.source import Source, join, source
+from lskel.skeleton.c_source import number
+from lskel.skeleton.source import Source, join, source, word
 
 _NOTHING = source("")
 _PACKED = source(" __attribute__((packed))")
@@ -68,7 +68,7 @@ class CTypes(Declarators[Source]):
     def spell(self, name: str) -> Source:
         if isinstance(name, Source):
             return name
-        return identifier(name) if name else _NOTHING
+        return word(name) if name else _NOTHING
 
     def nameless(self, type_id: TypeId, found: t.Composite | t.Enum, level: int) -> Source:
         return self._body(type_id, found, _NOTHING, level)

@@ -13,8 +13,8 @@ from lskel.btf.order import Walk, in_order
 from lskel.btf.types import TypeId, VarLinkage
 from lskel.errors import BadObject, UsageError, at
 from lskel.skeleton.c_definitions import CTypes
-from lskel.skeleton.c_source import Names, Scope, identifier, is_identifier
-from lskel.skeleton.source import Source, source
+from lskel.skeleton.c_source import Names, is_identifier
+from lskel.skeleton.source import Scope, Source, source, word
 
 # Added to the id of a type that something points to: of those, no more than a name is said.
 _POINTED_TO = 1 << 24
@@ -262,7 +262,7 @@ class _View(Btf):
         if name and self._prefix is None:
             return _as_it_is(found)
         if name and self._prefix is not None:
-            name = self._tags.claim(source("{}{}", self._prefix, identifier(name)))
+            name = self._tags.claim(source("{}{}", self._prefix, word(name)))
         scope = Scope()
         members = (
             member._replace(name=member.name and scope.claim(self._names.member(member.name)))
@@ -294,7 +294,7 @@ def _int(found: t.Int) -> t.Int:
     if found.is_bool and found.size == 1:
         return t.Int("_Bool", 1, found.encoding, 0, found.bits)
     words = sorted(found.name.split())
-    rest = [word for word in words if word not in _SIGNS]
+    rest = [part for part in words if part not in _SIGNS]
     if words and len(words) - len(rest) < 2 and _INTS.get(" ".join(rest)) == found.size:
         return found
     return _plain_int(found.size, signed=found.signed, like=found)

@@ -20,7 +20,8 @@ from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
 from lskel.btf.types import IntEncoding, VarLinkage
 from lskel.skeleton.c import generate_c
-from lskel.skeleton.c_source import Names, Scope, comment, identifier, number, string
+from lskel.skeleton.c_source import Names, comment, number, string
+from lskel.skeleton.source import Scope, word
 from lskel.trace import (
     AttachFd,
     BtfLoad,
@@ -430,7 +431,7 @@ def test_literals_are_what_they_are_of(tmp_path: Path, options: tuple[str, ...])
 @settings(deadline=None)
 def test_identifiers(found: list[str]) -> None:
     scope = Scope()
-    claimed = [scope.claim(identifier(name)) for name in found]
+    claimed = [scope.claim(word(name)) for name in found]
     assert len({*claimed}) == len(claimed)
     for name in claimed:
         assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,270}", name)
