@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "src" / "lskel"
 
 # Left to right; a module may import from its own row and from the rows above.
 STATIONS = (
-    ("_version", "errors", "budget", "cursor", "named", "input", "output", "tone"),
+    ("_version", "errors", "budget", "cursor", "named", "input", "output", "styled_lines"),
     ("bpf", "btf", "elf"),
     ("object",),
     ("trace", "load"),

@@ -131,7 +131,7 @@ _PINS = (
 trust_option = click.option(
     "--trust-bytes",
     is_flag=True,
-    help="Run the bytes of a bundle though they are not what its description generates.",
+    help="Accept a bundle whose bytes do not match its description.",
 )
 
 # Argument `options`: for a command that simulates, for one that shows durations, too, and for those

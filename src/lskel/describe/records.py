@@ -15,7 +15,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder, mark
-from lskel.describe.memo import once
+from lskel.describe.btf_cache import once
 from lskel.describe.plain import readable
 from lskel.errors import BadInput
 

@@ -10,7 +10,7 @@ from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.c import type_name
 from lskel.btf.types import TypeId
-from lskel.describe.memo import once
+from lskel.describe.btf_cache import once
 from lskel.errors import LskelError
 
 

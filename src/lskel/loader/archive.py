@@ -92,7 +92,7 @@ def _directory(content: bytes) -> Iterator[_Member]:
         raise _damaged("the directory's end is missing (truncated file?)")
     _, disk, first_disk, here, count, size, first, comment = _END.unpack_from(content, end)
     if disk or first_disk or here != count:
-        raise _damaged("it is one of several disks")
+        raise _damaged("multi-disk archives are not supported")
     if first + size != end or end + _END.size + comment != len(content):
         raise _damaged("the directory is not where its end says")
     at = first
@@ -101,7 +101,7 @@ def _directory(content: bytes) -> Iterator[_Member]:
         name = at + _ENTRY.size
         at = name + entry.name_length + entry.extra_length + entry.comment_length
         if entry.magic != _ENTRY_MAGIC or entry.disk or at > end:
-            raise _damaged("an entry of the directory is not one")
+            raise _damaged("bad directory entry")
         yield _member(content, content[name : name + entry.name_length], entry, first)
     if at != end:
         raise _damaged("the directory has more entries than its end says")
@@ -126,7 +126,7 @@ def _member(content: bytes, name: bytes, entry: _Entry, end: int) -> _Member:
 
 def _read(content: bytes, member: _Member | None, name: str, limit: int) -> bytes:
     if member is None:
-        raise _damaged(f"there is no {name}")
+        raise _damaged(f"member {name} is missing")
     size, method = member.entry.size, member.entry.method
     budget.check(size, limit, f"bytes of {name}")
     if method not in (_STORED, _DEFLATED):

@@ -28,7 +28,7 @@ def judged(loader: Loader) -> Loader:
     """
     if loader.compared is not Bytes.ANOTHER_VERSION:
         return loader
-    from lskel.replay.simulator.bare import bare_run
+    from lskel.replay.simulator.loader_bytes import bare_run
 
     ours = regenerated(loader)
     run = None if ours is None else bare_run(ours)
@@ -48,6 +48,7 @@ def check_trace(loader: Loader) -> None:
     """BadBundle where the calls that the trace tells are not those of the bytes."""
     if judged(loader).compared is Bytes.DIFFERENT:
         raise BadBundle(
-            f"{loader.trace.name}: {_WHAT}; calls made one by one would be the description's",
+            f"{loader.trace.name}: {_WHAT}; "
+            "--replay direct would make the calls of the description",
             hint="generate it from the object",
         )
