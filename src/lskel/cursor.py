@@ -111,8 +111,8 @@ class Strings:
                 raise BadObject(f"{self._what}: there is no string at offset {offset:#x}")
             if end - offset > self._longest:
                 raise BadObject(
-                    f"{self._what}: the name at offset {offset:#x} has {end - offset} bytes, more "
-                    f"than {self._longest}"
+                    f"{self._what}: the name at offset {offset:#x} has {end - offset} bytes, at "
+                    f"most {self._longest} allowed"
                 )
             self._left -= end - offset
             if self._left < 0:

@@ -49,7 +49,7 @@ def read_input(path: str | os.PathLike[str]) -> bytes:
 def read_standard_input() -> bytes:
     """What comes from standard input, whatever that is; errors as those of `read_input`."""
     if sys.stdin is None:
-        raise UsageError("there is none to read")
+        raise UsageError("it is closed")
     with _explained():
         return _read(sys.stdin.buffer)
 

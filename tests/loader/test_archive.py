@@ -140,7 +140,7 @@ def overlapping(content: bytearray) -> None:
         (put("H", (34, 1)), "bad directory entry"),
         (put("H", (28, 0xFFFF)), "bad directory entry"),
         (both_flags, "encrypted"),
-        (second_is_first, "two members have one name"),
+        (second_is_first, "two members have the same name"),
         (other_local_name, "is not what the directory says"),
         (overlapping, "members overlap"),
         (at_end("H", 4, 1), "multi-disk archives are not supported"),

@@ -161,9 +161,9 @@ def test_what_stays_unnamed_is_refused() -> None:
     def hide(kind: str) -> Callable[[Members], None]:
         return _describe(kind, lambda d: d[kind][:1])
 
-    with pytest.raises(BadBundle, match="makes what is none of the results"):
+    with pytest.raises(BadBundle, match="makes something that no result names"):
         forged(hide("maps"), _describe("guards", lambda _: []))
-    with pytest.raises(BadBundle, match="makes what is none of the results"):
+    with pytest.raises(BadBundle, match="makes something that no result names"):
         forged(hide("programs"), _describe("guards", lambda _: []))
 
 

@@ -116,7 +116,7 @@ class Btf:
         if offset != end:
             raise BadObject(f"BTF: the last type at offset {offsets[-1]:#x} is cut off")
         if len(offsets) > MAX_TYPES:
-            raise BadObject(f"BTF: {len(offsets)} types are more than the kernel's {MAX_TYPES}")
+            raise BadObject(f"BTF: {len(offsets)} types, the kernel takes at most {MAX_TYPES}")
         return offsets
 
     def __len__(self) -> int:

@@ -80,7 +80,7 @@ def _members(content: bytes) -> list[_Member]:
     """All members, in the order of their data."""
     found = sorted(_directory(content), key=lambda member: member.entry.offset)
     if len({member.name for member in found}) < len(found):
-        raise _damaged("two members have one name")
+        raise _damaged("two members have the same name")
     if any(before.end > after.entry.offset for before, after in pairwise(found)):
         raise _damaged("members overlap")
     return found

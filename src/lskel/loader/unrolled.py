@@ -46,7 +46,7 @@ def unroll(trace: Trace, *, debug: bool = False) -> Loader:
     """
     if len(trace.maps) > MAX_USED_MAPS:
         raise LimitExceeded(
-            f"{len(trace.maps)} maps are more than the {MAX_USED_MAPS} of an unrolled loader",
+            f"{len(trace.maps)} maps, an unrolled loader has at most {MAX_USED_MAPS}",
             limit=MAX_USED_MAPS,
             actual=len(trace.maps),
         )

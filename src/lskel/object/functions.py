@@ -65,7 +65,9 @@ def _place(section: Section, symbol: Symbol) -> Place:
                 f"{symbol.value:#x}+{symbol.size:#x} leaves the section's {section.size:#x} bytes"
             )
         if symbol.size // i.SIZE > MAX_INSNS:
-            raise BadObject(f"{symbol.size // i.SIZE} instructions are more than {MAX_INSNS}")
+            raise BadObject(
+                f"{symbol.size // i.SIZE} instructions, the kernel takes at most {MAX_INSNS}"
+            )
         if section.name != TEXT and symbol.bind == Bind.LOCAL:
             raise NotSupported(
                 "a static function outside .text",

@@ -103,7 +103,7 @@ class _Taking:
     def _new_object(self, number: int, expected: LoaderFd) -> Identity:
         """What the loader made; BadInput where it did not make what `number` is the fd of."""
         if number <= 0:
-            raise _returned(f"{number} in place of an fd")
+            raise _returned(f"{number} instead of an fd")
         if number in self._seen:
             raise _returned(f"fd {number} a second time")
         self._seen.add(number)
@@ -111,7 +111,7 @@ class _Taking:
         if found is None or not found.id:
             raise _returned(f"fd {number}, which is not a map, program or link")
         if not self._is_new(found):
-            raise _returned(f"fd {number}, which was there before: {_said(found)}")
+            raise _returned(f"fd {number}, which existed before: {_said(found)}")
         return found
 
     def _identity(self, number: int, expected: LoaderFd) -> Identity | None:
