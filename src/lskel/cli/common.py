@@ -47,7 +47,7 @@ def json_option(function: _F) -> _F:
 trust_option = click.option(
     "--trust-bytes",
     is_flag=True,
-    help="Run the bytes of a bundle though they are not what its description generates.",
+    help="Accept a bundle whose bytes do not match its description.",
 )
 
 

@@ -47,7 +47,7 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
         summary = summarize(opened)
     run = None
     if isinstance(opened, Loader) and opened.compared is Bytes.DIFFERENT:
-        from lskel.replay.simulator.bare import bare_run
+        from lskel.replay.simulator.loader_bytes import bare_run
 
         run = bare_run(opened)
     if as_json:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lskel.errors import LskelError, UsageError, printable
-from lskel.tone import Tone, Toned
+from lskel.styled_lines import Tone, Toned
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -91,17 +91,16 @@ def explain(given: Given, request: Request = _PLAIN) -> Report:
 
 
 def _explain(given: Given, options: Options) -> tuple[Report, Side]:
-    loader = None if given.loader is None else undescribed(given.loader)
     summary = summarize(given.source)
     image = read_image(given.source)
     # Code refers to maps by this order.
     maps = tuple(sorted(summary.maps, key=lambda a_map: not a_map.autocreate))
     blob, regions, ops = None, tuple[Region, ...](), tuple[Op, ...]()
-    simulated, parts = None, None
-    if loader is not None:
+    loader, simulated, parts = None, None, None
+    if given.loader is not None:
+        loader = undescribed(given.loader)
         blob = explain_blob(loader)
         regions = blob.regions
-        assert given.loader is not None
         simulated = explain_simulation(given.loader, options, regions)
         parts = _parts(loader, given.loader.context_size)
         ops = explain_ops(loader.trace, regions, simulated.calls, parts.steps, parts.insns)

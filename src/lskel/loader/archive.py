@@ -95,7 +95,7 @@ def _members(content: bytes) -> list[_Member]:
         if start - end not in (_DESCRIPTORS if follow else (0,)):
             raise _damaged(f"{start - end} bytes at {end:#x} belong to no member")
     if len({member.name for member in found}) < len(found):
-        raise _damaged("two members have one name")
+        raise _damaged("two members have the same name")
     return found
 
 
@@ -106,7 +106,7 @@ def _directory(content: bytes) -> tuple[int, list[_Member]]:
         raise _damaged("the directory's end is missing (truncated file?)")
     _, disk, first_disk, here, count, size, first, comment = _END.unpack_from(content, end)
     if disk or first_disk or here != count:
-        raise _damaged("it is one of several disks")
+        raise _damaged("multi-disk archives are not supported")
     if first + size != end or end + _END.size + comment != len(content):
         raise _damaged("the directory is not where its end says")
     at = first
@@ -116,7 +116,7 @@ def _directory(content: bytes) -> tuple[int, list[_Member]]:
         name = at + _ENTRY.size
         at = name + entry.name_length + entry.extra_length + entry.comment_length
         if entry.magic != _ENTRY_MAGIC or entry.disk or at > end:
-            raise _damaged("an entry of the directory is not one")
+            raise _damaged("bad directory entry")
         named = content[name : name + entry.name_length]
         _check_extra(content[name + entry.name_length : at - entry.comment_length])
         members.append(_member(content, named, entry, first))
@@ -156,7 +156,7 @@ def _member(content: bytes, name: bytes, entry: _Entry, end: int) -> _Member:
 
 def _read(content: bytes, member: _Member | None, name: str, limit: int) -> bytes:
     if member is None:
-        raise _damaged(f"there is no {name}")
+        raise _damaged(f"member {name} is missing")
     size, method = member.entry.size, member.entry.method
     budget.check(size, limit, f"bytes of {name}")
     if method not in (_STORED, _DEFLATED):

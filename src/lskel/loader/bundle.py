@@ -43,7 +43,7 @@ _DIGITS = 20
 
 
 def dump(loader: Loader) -> bytes:
-    """The bundle's bytes; LskelError where no reader would take them, or get another loader."""
+    """The bundle's bytes; LskelError where reading them would fail or change the loader."""
     header = {"format": FORMAT, "version": VERSION, "generator": GENERATOR}
     description = json.dumps(header | describe(loader), separators=(",", ":"), ensure_ascii=True)
     members = {DESCRIPTION: description.encode(), BLOB: loader.blob, INSNS: loader.insns}
@@ -51,7 +51,7 @@ def dump(loader: Loader) -> bytes:
         for name, content in members.items():
             budget.check(len(content), _LIMITS[name], f"bytes of {name}")
         if _restored(_description(members), members) != loader:
-            raise BadBundle("it would be read as another loader")
+            raise BadBundle("it does not survive a round trip")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():

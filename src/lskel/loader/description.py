@@ -403,7 +403,7 @@ def _check_all_named(trace: Trace) -> None:
             isinstance(op, MapCreate) and op.slot is not None
         )
         if stays and number not in results:
-            raise BadBundle(f"operation {number} makes what is none of the results")
+            raise BadBundle(f"operation {number} makes something that no result names")
 
 
 def _references(op: Op) -> list[tuple[str, Ref]]:

@@ -129,7 +129,9 @@ def _run(loader: Loader, ctx: bytearray, wanted: list[LoaderFd]) -> tuple[Loader
         if lacks or error.errno in _TOO_OLD:
             need = why_refused() if lacks else "loader programs need Linux 5.14"
             instead = (
-                "try --replay direct" if is_same else "no others run in place of a bundle's bytes"
+                "try --replay direct"
+                if is_same
+                else "no other form is generated: the bytes do not match the description"
             )
             hint = f"{need}; {instead}"
         raise ReplayError(what, errno=error.errno, hint=hint) from error

@@ -34,7 +34,7 @@ def judged(loader: Loader) -> Loader:
 
 def _compared(loader: Loader, options: Options) -> Loader:
     """The calls, with these options and with all programs loaded, are the same or not."""
-    from lskel.replay.simulator.bare import bare_run
+    from lskel.replay.simulator.loader_bytes import bare_run
 
     trace, ours = loader.trace, regenerated(loader)
     all_loaded = {p.name: True for p in trace.programs if p.op is not None}
@@ -70,6 +70,7 @@ def check_trace(loader: Loader) -> None:
     """BadBundle where the calls that the trace tells are not those of the bytes."""
     if judged(loader).compared is Bytes.DIFFERENT:
         raise BadBundle(
-            f"{loader.trace.name}: {_WHAT}; calls made one by one would be the description's",
+            f"{loader.trace.name}: {_WHAT}; "
+            "--replay direct would make the calls of the description",
             hint="generate it from the object",
         )

@@ -42,7 +42,7 @@ def pin_path(directory: str, name: str) -> str:
 
 def existing(directory: str) -> tuple[str, list[str]]:
     """The nearest directory that is there, and those below it that are missing, the last first."""
-    there = os.path.abspath(directory)  # noqa: PTH100 - pathlib is dear to import
+    there = os.path.abspath(directory)  # noqa: PTH100 - pathlib is slow to import
     missing = []
     while not os.path.exists(there):  # noqa: PTH110
         missing.append(there)

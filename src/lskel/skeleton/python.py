@@ -25,7 +25,6 @@ from lskel.runtime.attach.kinds import class_path as program_class
 from lskel.runtime.maps.kinds import map_kind
 from lskel.skeleton.embed import closure, is_package
 from lskel.skeleton.python_source import (
-    Scope,
     attribute,
     docstring,
     dotted,
@@ -36,7 +35,7 @@ from lskel.skeleton.python_source import (
     verbatim,
 )
 from lskel.skeleton.python_types import TypeWriter
-from lskel.skeleton.source import Source, join, source, template
+from lskel.skeleton.source import Scope, Source, join, source, template
 from lskel.trace import (
     Input,
     InputKind,
@@ -196,7 +195,7 @@ class _Generator:
 
     def _attr(self, name: str) -> Source:
         """The attribute of a map of this name, which no other map has."""
-        return self._map_names.add(attribute(name, _NAMESPACE))
+        return self._map_names.claim(attribute(name, _NAMESPACE))
 
     def _struct_ops(self, name: str, create: MapCreate, definition: Source, ops: StructOps) -> _Map:
         cls = self._class_of("lskel.runtime.maps.struct_ops:StructOpsMap")
@@ -412,7 +411,7 @@ class _Generator:
             *(int(prog_type), int(number)),
             source("") if made.autoload else source(", autoload=False"),
         )
-        attr = self._program_names.add(attribute(made.name, _NAMESPACE))
+        attr = self._program_names.claim(attribute(made.name, _NAMESPACE))
         return _Program(attr, cls, source("{}({})", cls, definition))
 
     def _input(self, kind: InputKind) -> Source:
@@ -442,14 +441,14 @@ class _Generator:
     def _properties(self, maps: list[_Map]) -> dict[Source, _Map]:
         """The maps of variables, by the attribute of the skeleton."""
         names = Scope()
-        return {names.add(attribute(m.attr, _SKELETON)): m for m in maps if m.section is not None}
+        return {names.claim(attribute(m.attr, _SKELETON)): m for m in maps if m.section is not None}
 
     def _links(self, maps: list[_Map], programs: list[_Program]) -> dict[Source, str]:
         """The names of what can be attached, by the attribute of their link."""
         trace, names = self._trace, Scope()
         found = [(p.attr, made.name) for p, made in zip(programs, trace.programs, strict=True)]
         found += [(maps[item.slot].attr, trace.maps[item.slot].name) for item in trace.struct_ops]
-        return {names.add(attribute(attr, _LINKS)): name for attr, name in found}
+        return {names.claim(attribute(attr, _LINKS)): name for attr, name in found}
 
     def _summary(self, maps: list[_Map], programs: list[_Program]) -> list[tuple[str, list[str]]]:
         trace = self._trace

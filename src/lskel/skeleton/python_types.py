@@ -11,8 +11,8 @@ from lskel.btf.btf import Btf
 from lskel.btf.layout import Bits, Nesting, bitfield
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject
-from lskel.skeleton.python_source import Scope, attribute, identifier, literal
-from lskel.skeleton.source import Source, join, source
+from lskel.skeleton.python_source import attribute, identifier, literal
+from lskel.skeleton.source import Scope, Source, join, source
 
 _UNSIGNED = {size: source("u{}", 8 * size) for size in (1, 2, 4, 8, 16)}
 _SIGNED = {size: source("s{}", 8 * size) for size in (1, 2, 4, 8, 16)}
@@ -185,13 +185,13 @@ class TypeWriter:
         if name not in members:
             return name
         if name not in self._aliases:
-            self._aliases[name] = self._names.add(source("_{}", name))
+            self._aliases[name] = self._names.claim(source("_{}", name))
             self._source.append(source("{} = {}\n", self._aliases[name], name))
         return self._aliases[name]
 
     def _new_name(self, wanted: str) -> Source:
         """A name for a class, like `wanted`, that nothing else has."""
-        return self._names.add(identifier(wanted))
+        return self._names.claim(identifier(wanted))
 
     def _class(self, type_id: TypeId, found: t.Composite | t.Enum, path: str) -> Source:
         """The name of a type's class, which is written if it has not been."""
@@ -220,7 +220,7 @@ class TypeWriter:
         lines: list[Source] = []
         for number, member in enumerate(found.members):
             if number not in lifted:
-                python = names.add(identifier(member.name, _MEMBERS_TAKEN))
+                python = names.claim(identifier(member.name, _MEMBERS_TAKEN))
                 taken.add(python)
                 members.append(_Member(python, member.type))
                 lines.append(self._place(member, python, f"{name}_{python}"))
@@ -281,7 +281,7 @@ def _check_places(btf: Btf, found: t.Composite, name: str) -> None:
 def _enum(found: t.Enum, name: Source) -> Source:
     names = Scope()
     lines = [
-        source("    {} = {}\n", names.add(_label(label, name)), number)
+        source("    {} = {}\n", names.claim(_label(label, name)), number)
         for label, number in found.values
     ]
     return source("class {}(IntEnum):\n{}", name, join("", lines))

@@ -36,7 +36,7 @@ class BareRun(NamedTuple):
     printed: tuple[str, ...]
 
     def lines(self, order: ByteOrder) -> Iterator[str]:
-        """As `lskel trace` prints them, with the error behind."""
+        """As `lskel trace` prints them, with the error after them."""
         for record in self.records:
             yield from strace.lines(record, order)
         if self.problem:
