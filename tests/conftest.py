@@ -73,7 +73,7 @@ def _nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     before = open_fds()
     yield
     if left := open_fds().items() - before.items():
-        gc.collect()  # dear, and only needed for fds that hang on a cycle
+        gc.collect()  # slow, and only needed for fds that hang on a cycle
         left &= open_fds().items()
     assert not left, f"the test left fds open: {sorted(left)}"
 

@@ -12,7 +12,17 @@ ROOT = Path(__file__).parent.parent / "src" / "lskel"
 
 # Left to right; a module may import from its own row and from the rows above.
 STATIONS = (
-    ("_version", "errors", "budget", "cursor", "named", "input", "output", "tone"),
+    (
+        "_version",
+        "errors",
+        "budget",
+        "cursor",
+        "named",
+        "input",
+        "interrupt",
+        "output",
+        "styled_lines",
+    ),
     ("bpf", "btf", "elf"),
     ("catalog",),
     ("object",),
@@ -25,7 +35,10 @@ STATIONS = (
     ("cli", "__main__"),
 )
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.
-RUNTIME_MAY = {"_version", "errors", "cursor", "named", "bpf", "btf", "catalog", "runtime"}
+RUNTIME_MAY = {
+    *("_version", "errors", "budget", "cursor", "named"),
+    *("bpf", "btf", "catalog", "runtime"),
+}
 # What an Object gives its user for convenience leads right, inside functions only.
 LAZY = {("object/model.py", "load"), ("object/model.py", "trace")}
 

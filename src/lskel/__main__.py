@@ -10,11 +10,16 @@ import sys
 def main() -> int:
     """Run the command line, which Ctrl-C may end while it is being imported."""
     try:
-        from lskel.cli import main as run
+        from lskel.interrupt import INTERRUPTED, ends_at_once
 
+        with ends_at_once():
+            from lskel.cli import main as run
+    except OSError as error:  # too few fds to read modules by
+        raise SystemExit(f"lskel: {error.strerror}") from error
+    try:
         return run()
     except KeyboardInterrupt:
-        return 128 + 2
+        return INTERRUPTED
 
 
 def _leave_working_directory() -> None:

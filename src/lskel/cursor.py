@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Literal
 
+from lskel import budget
 from lskel.errors import BadObject
 
 ByteOrder = Literal["little", "big"]
@@ -84,10 +85,6 @@ class Cursor:
         return record.unpack_from(self.data, self._advance(record.size))
 
 
-# Bytes of a name: the kernel takes up to 512 (KSYM_NAME_LEN), and paths of 4096.
-MAX_NAME = 4096
-
-
 class Strings:
     """A table of NUL-terminated strings, read by offset.
 
@@ -103,7 +100,7 @@ class Strings:
         self._what = what
         self._found: dict[int, str] = {}
         self._longest = len(data) if longest is None else longest
-        self._left = 16 * len(data) + (1 << 16)
+        self._left = budget.SHARED_STRINGS * len(data) + budget.FEW_STRINGS
 
     def __getitem__(self, offset: int) -> str:
         """The string at an offset; bytes that are no UTF-8 come as escapes."""
@@ -114,8 +111,8 @@ class Strings:
                 raise BadObject(f"{self._what}: there is no string at offset {offset:#x}")
             if end - offset > self._longest:
                 raise BadObject(
-                    f"{self._what}: the name at offset {offset:#x} has {end - offset} bytes, more "
-                    f"than {self._longest}"
+                    f"{self._what}: the name at offset {offset:#x} has {end - offset} bytes, at "
+                    f"most {self._longest} allowed"
                 )
             self._left -= end - offset
             if self._left < 0:

@@ -18,7 +18,8 @@ from elftools.common.utils import struct_parse
 from elftools.elf.enums import ENUM_E_MACHINE
 from elftools.elf.structs import ELFStructs
 
-from lskel.cursor import MAX_NAME, ByteOrder, Strings, unpack_table
+from lskel import budget
+from lskel.cursor import ByteOrder, Strings, unpack_table
 from lskel.errors import BadObject
 
 SECTION_HEADER = "IIQQQQIIQQ"
@@ -153,7 +154,7 @@ class Elf:
         names = Strings(
             self._slice(table[names_at][4], table[names_at][5], "the section names"),
             "the section names",
-            MAX_NAME,
+            budget.NAME,
         )
         return tuple(
             Section(
@@ -216,7 +217,7 @@ class Elf:
             raise BadObject(f"section {table.name}: entries of {table.entsize} bytes, not 24")
         if table.link >= len(self.sections):
             raise BadObject(f"section {table.name}: its strings are in section {table.link}")
-        names = Strings(self.content(self.sections[table.link]), "the symbol names", MAX_NAME)
+        names = Strings(self.content(self.sections[table.link]), "the symbol names", budget.NAME)
         raw = unpack_table(SYMBOL, self.content(table), self.order, f"section {table.name}")
         return tuple(
             Symbol(

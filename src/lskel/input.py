@@ -27,8 +27,7 @@ _NOT_READ: tuple[tuple[Callable[[int], bool], str], ...] = (
 def read_input(path: str | os.PathLike[str]) -> bytes:
     """What is in a file, or comes from a pipe; UsageError where it cannot be read.
 
-    A pipe that nobody writes to is refused, and not waited for. LimitExceeded where there is too
-    much.
+    A pipe without a writer is refused at once. LimitExceeded where there is too much.
     """
     with _explained():
         mode = Path(path).stat().st_mode
@@ -41,7 +40,7 @@ def read_input(path: str | os.PathLike[str]) -> bytes:
             if stat.S_ISFIFO(mode):
                 first = file.read(_CHUNK)
                 if first == b"":
-                    raise UsageError("this is a pipe that nobody writes to")
+                    raise UsageError("the pipe has no writer")
                 begin = first or b""  # None: whoever writes has not yet begun
                 os.set_blocking(fd, True)
             return _read(file, begin)
@@ -50,7 +49,7 @@ def read_input(path: str | os.PathLike[str]) -> bytes:
 def read_standard_input() -> bytes:
     """What comes from standard input, whatever that is; errors as those of `read_input`."""
     if sys.stdin is None:
-        raise UsageError("there is none to read")
+        raise UsageError("it is closed")
     with _explained():
         return _read(sys.stdin.buffer)
 

@@ -35,7 +35,9 @@ def _write(path: Path, content: bytes) -> None:
     if before is not None and not stat.S_ISREG(before.st_mode):
         path.write_bytes(content)  # a pipe or a device is written to, not replaced
         return
-    target = path.resolve()
+    # Where there was nothing, a link that somebody has put there since is replaced, not followed.
+    is_new = before is None and not path.is_symlink()
+    target = path.parent.resolve() / path.name if is_new else path.resolve()
     # Nobody can put a link in its place, as its name is not known.
     temporary = target.with_name(f".lskel-{os.urandom(12).hex()}")
     try:

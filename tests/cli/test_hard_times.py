@@ -244,7 +244,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for source, what in (
-        (pipe, "this is a pipe that nobody writes to"),
+        (pipe, "the pipe has no writer"),
         (Path("/dev/zero"), "this is a device, not a file"),
         (tmp_path, "this is a directory, not a file"),
     ):

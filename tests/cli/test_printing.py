@@ -15,7 +15,7 @@ import pytest
 
 from lskel.cli.terminal import line
 from lskel.errors import LskelError, printable
-from lskel.tone import Tone, Toned
+from lskel.styled_lines import Tone, Toned
 from tests.build.clang import example
 from tests.cli.terminals import LSKEL, SGR, on_terminal
 

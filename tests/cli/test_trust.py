@@ -159,7 +159,7 @@ class TestShowsTheBytes:
         self, forged: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["explain", forged, "--measure"]) == 1
-        assert "one by one would be the description's" in capsys.readouterr().err
+        assert "--replay direct would make the calls of the description" in capsys.readouterr().err
 
 
 class TestLoads:
@@ -175,7 +175,7 @@ class TestLoads:
         self, forged: str, trust: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["load", forged, "--replay", "direct", *trust]) == 1
-        assert "one by one would be the description's" in capsys.readouterr().err
+        assert "--replay direct would make the calls of the description" in capsys.readouterr().err
 
     def test_in_the_simulator(self, forged: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["load", forged, "--replay", "simulator"]) == 1
@@ -199,7 +199,7 @@ class TestLoads:
             assert warning.startswith(f"lskel: warning: {older}: another version of lskel wrote it")
         assert main(["inspect", older, "--json"]) == 0
         shown = json.loads(capsys.readouterr().out)
-        assert shown["loader"]["compared"] == "another version"
+        assert shown["loader"]["compared"] == "another version, same calls"
         assert [made["name"] for made in shown["maps"]] == ["table", "other"]
 
     @pytest.mark.kernel

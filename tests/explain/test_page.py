@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from lskel import budget
 from lskel.describe.plain import plain
-from lskel.explain.blob import BUDGET, START
+from lskel.explain.blob import START
 from lskel.explain.build import explain
 from lskel.explain.page import page, to_json
 from lskel.explain.report import Report
@@ -155,7 +156,7 @@ def test_what_does_not_fit_is_left_out_and_said_so() -> None:
     left_out = [piece for piece in report.blob.content if not piece.raw]
     assert [piece.size for piece in left_out] == [size - START]
     kept = sum(len(piece.raw) for piece in report.blob.content)
-    assert START < kept < BUDGET
+    assert START < kept < budget.PAGE_BYTES
     before = next(p for p in report.blob.content if p.offset + p.size == left_out[0].offset)
     assert content(before) == noise[:START]
     assert len(page(report)) < MAX_PAGE

@@ -124,7 +124,7 @@ def refused(run: Run, insns: bytes, message: str) -> None:
 @pytest.mark.parametrize("value", [0, -1, -(1 << 31)])
 def test_no_fd(run: Run, value: int) -> None:
     insns = writing({ONE: NewMap(b"one"), TWO: value})
-    refused(run, insns, f"map 'two': the loader returned {value} in place of an fd")
+    refused(run, insns, f"map 'two': the loader returned {value} instead of an fd")
 
 
 @both
@@ -156,9 +156,9 @@ def ours() -> Iterator[dict[str, tuple[int, str]]]:
         file = keep(Fd(os.memfd_create("x", os.MFD_CLOEXEC)))
         types = keep(_btf())
         yield {
-            "map": (array, "which was there before: map 'one' of type array"),
-            "program": (program, "which was there before: program 'p' of type raw_tracepoint"),
-            "link": (link, "which was there before: link of type raw_tracepoint"),
+            "map": (array, "which existed before: map 'one' of type array"),
+            "program": (program, "which existed before: program 'p' of type raw_tracepoint"),
+            "link": (link, "which existed before: link of type raw_tracepoint"),
             "file": (file, "which is not a map, program or link"),
             "BTF": (types, "which is not a map, program or link"),
         }
@@ -267,6 +267,6 @@ def test_ids_go_round(ahead: int, is_new: bool) -> None:
         assert taken.fileno() == made.fileno()
         taken._fd = -1  # it is `made`'s, too
     else:
-        with pytest.raises(BadInput, match="was there before"):
+        with pytest.raises(BadInput, match="existed before"):
             take_fds(ctx, wanted, ids)
     made.close()

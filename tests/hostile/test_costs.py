@@ -15,21 +15,20 @@ from pathlib import Path
 import pytest
 
 import lskel
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_DEPTH, Btf
 from lskel.btf.layout import Layout
 from lskel.btf.types import TypeId
 from lskel.btf.value import Decoder
 from lskel.cli import main
-from lskel.cursor import MAX_NAME
 from lskel.describe.image import read_image
 from lskel.describe.listing import listing
-from lskel.describe.records import MAX_TEXT
-from lskel.load import link, plan
+from lskel.load import link
 from lskel.loader.generate import generate
 from lskel.loader.model import Form
-from lskel.object import legacy, struct_ops
-from lskel.replay.align import MAX_PAIRS, Stretch, align
+from lskel.object import struct_ops
+from lskel.replay.align import Stretch, align
 from lskel.trace import MapUpdate, Ref
 from tests.build.btf import BtfBuilder
 from tests.hostile.objects import BUILDERS
@@ -105,7 +104,7 @@ def test_copies_of_subprograms_are_limited() -> None:
     obj = lskel.open_object(BUILDERS["shared_subprograms"](300_000))
     with pytest.raises(lskel.LimitExceeded) as caught:
         obj.trace()
-    assert caught.value.limit == link.MAX_COPIES * link.LEAST_SIZE
+    assert caught.value.limit == budget.CODE_COPIES * budget.SMALL_CODE
     image = read_image(obj)
     held = [len(code.insns) for code in image.programs]
     assert sum(held) <= caught.value.limit
@@ -122,20 +121,20 @@ def test_records_count_as_copies() -> None:
 def test_operations_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     obj = lskel.open_object(BUILDERS["shared_kfuncs"](20_000))
     ops = len(obj.trace().ops)
-    monkeypatch.setattr(plan, "MAX_OPS", ops)
+    monkeypatch.setattr(budget, "OPERATIONS", ops)
     assert len(obj.trace().ops) == ops
-    monkeypatch.setattr(plan, "MAX_OPS", ops - 1)
-    with pytest.raises(lskel.LimitExceeded, match=f"more than {ops - 1} operations"):
+    monkeypatch.setattr(budget, "OPERATIONS", ops - 1)
+    with pytest.raises(lskel.LimitExceeded, match=f"{ops} operations, at most {ops - 1} allowed"):
         obj.trace()
 
 
 def test_values_of_maps_of_maps_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     data = BUILDERS["legacy_maps_of_maps"](700)
     count = len(lskel.open_object(data).maps)
-    monkeypatch.setattr(legacy, "MAX_SLOTS", count * count)
+    monkeypatch.setattr(budget, "INNER_MAPS", count * count)
     assert {len(a_map.slots) for a_map in lskel.open_object(data).maps} == {count}
-    monkeypatch.setattr(legacy, "MAX_SLOTS", count * count - 1)
-    with pytest.raises(lskel.LimitExceeded, match="initial values together"):
+    monkeypatch.setattr(budget, "INNER_MAPS", count * count - 1)
+    with pytest.raises(lskel.LimitExceeded, match="initial values of maps of maps, at most"):
         lskel.open_object(data)
 
 
@@ -181,7 +180,7 @@ def test_arrays_that_contain_themselves_are_refused() -> None:
 
 
 def test_long_replays_that_differ_everywhere_are_not_matched() -> None:
-    half = int(MAX_PAIRS**0.5) + 2
+    half = int(budget.EQUAL_PAIRS**0.5) + 2
     a = ["a", *["x"] * half, "b"]
     b = ["c", *["x"] * half, "d"]
     assert list(align(a, b)) == [
@@ -198,7 +197,9 @@ def test_what_is_the_same_at_both_ends_is_matched_whatever_its_length() -> None:
 
 @pytest.mark.parametrize("name", ["long_names", "wide_union", "overlapping_strings"])
 def test_names_that_much_may_share_are_not_long(name: str) -> None:
-    with pytest.raises(lskel.BadObject, match=f"the name at offset .* more than {MAX_NAME}$"):
+    with pytest.raises(
+        lskel.BadObject, match=f"the name at offset .* at most {budget.NAME} allowed$"
+    ):
         lskel.open_object(BUILDERS[name](20_000))
 
 
@@ -206,7 +207,9 @@ def test_long_source_lines_are_cut() -> None:
     obj = lskel.open_object(BUILDERS["long_lines"](20_000))
     lines = [row.source for item in listing(obj) for row in item.rows]
     assert len(lines) > 100
-    assert {len(line.text) for line in lines if line is not None} == {MAX_TEXT + len("...")}
+    assert {len(line.text) for line in lines if line is not None} == {
+        budget.SHOWN_LINE + len("...")
+    }
 
 
 def test_fields_of_a_loader_behind_many_kfuncs() -> None:

@@ -11,9 +11,9 @@ from lskel.bpf.attr import encode
 from lskel.bpf.enums import Cmd
 from lskel.bpf.insn import Insn
 from lskel.bpf.layouts import PROG_LOAD, Layout
+from lskel.bpf.limits import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.loader.lower import FD_SIZE
 from lskel.loader.model import Form, Loader
-from lskel.loader.unrolled import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel

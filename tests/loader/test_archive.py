@@ -8,6 +8,7 @@ import struct
 import subprocess
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_many_members() -> None:
 
 
 def test_too_large() -> None:
-    with pytest.raises(lskel.LimitExceeded, match="1001 bytes of a are more than 1000"):
+    with pytest.raises(lskel.LimitExceeded, match="1001 bytes of a, at most 1000 allowed"):
         read_members(bytes(archive({"a": bytes(1001), "b": b""})), LIMITS)
 
 
@@ -98,6 +99,16 @@ def put(fmt: str, *places: tuple[int, int]) -> Callable[[bytearray], None]:
     return change
 
 
+def lie(offset: int, value: int) -> Callable[[bytearray], None]:
+    """Write a checksum or size in the first entry, and in the header of its member."""
+
+    def change(content: bytearray) -> None:
+        put("I", (offset, value))(content)
+        struct.pack_into("<I", content, offset - 2, value)
+
+    return change
+
+
 def both_flags(content: bytearray) -> None:
     struct.pack_into("<H", content, 6, 1)
     put("H", (8, 1))(content)
@@ -105,6 +116,7 @@ def both_flags(content: bytearray) -> None:
 
 def second_is_first(content: bytearray) -> None:
     struct.pack_into("<I", content, entry(content, 1) + 42, 0)
+    content[entry(content, 1) + 16 : entry(content, 1) + 28] = content[14:26]
     content[entry(content, 1) + 46 : entry(content, 1) + 47] = b"a"
 
 
@@ -126,25 +138,55 @@ def prefixed(content: bytearray) -> None:
 def overlapping(content: bytearray) -> None:
     """The first member's data reach into the second."""
     (size,) = struct.unpack_from("<I", content, entry(content) + 20)
-    struct.pack_into("<I", content, entry(content) + 20, size + 10)
+    lie(20, size + 10)(content)
+
+
+def unicode_path(content: bytearray) -> None:
+    """Another name for the first member, in the directory alone."""
+    extra = struct.pack("<HHBI", 0x7075, 6, 1, zlib.crc32(b"a")) + b"c"
+    at = entry(content)
+    struct.pack_into("<H", content, at + 30, len(extra))
+    content[at + 47 : at + 47] = extra
+    grow_directory(content, len(extra))
+
+
+def grow_directory(content: bytearray, size: int) -> None:
+    at = content.rindex(b"PK\x05\x06") + 12
+    struct.pack_into("<I", content, at, struct.unpack_from("<I", content, at)[0] + size)
+
+
+def unlisted(content: bytearray) -> None:
+    """A second member `a` that only a reader from header to header finds."""
+    hidden = bytes(archive({"a": b"other", "b": b""}))
+    hidden = hidden[: hidden.index(b"PK\x03\x04", 4)]
+    second = content.index(b"PK\x03\x04", 4)
+    content[second:second] = hidden
+    later = [entry(content, number) + 42 for number in (1, 2)]
+    for place in (*later, content.rindex(b"PK\x05\x06") + 16):
+        (old,) = struct.unpack_from("<I", content, place)
+        struct.pack_into("<I", content, place, old + len(hidden))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("I", (24, 10)), "do not end where"),
-        (put("I", (24, 999)), "do not end where|size or checksum"),
-        (put("I", (20, 5)), "do not end where"),
-        (put("I", (16, 0)), "size or checksum is wrong"),
+        (lie(24, 10), "do not end where"),
+        (lie(24, 999), "do not end where|size or checksum"),
+        (lie(20, 5), "belong to no member"),
+        (lie(16, 0), "size or checksum is wrong"),
+        (put("I", (24, 10)), "the sizes at 0x0 are not what the directory says"),
+        (put("I", (16, 0)), "the sizes at 0x0 are not what the directory says"),
+        (unicode_path, "a member has a second name"),
+        (unlisted, "bytes at .* belong to no member"),
         (put("I", (42, 0xFFFFFFFF)), "unpack_from requires"),
-        (put("H", (34, 1)), "an entry of the directory is not one"),
-        (put("H", (28, 0xFFFF)), "an entry of the directory is not one"),
+        (put("H", (34, 1)), "bad directory entry"),
+        (put("H", (28, 0xFFFF)), "bad directory entry"),
         (both_flags, "encrypted"),
-        (second_is_first, "two members have one name"),
+        (second_is_first, "two members have the same name|members overlap"),
         (other_local_name, "is not what the directory says"),
         (overlapping, "members overlap"),
-        (at_end("H", 4, 1), "one of several disks"),
-        (at_end("H", 8, 2), "one of several disks"),
+        (at_end("H", 4, 1), "multi-disk archives are not supported"),
+        (at_end("H", 8, 2), "multi-disk archives are not supported"),
         (at_end("I", 16, 0), "the directory is not where its end says"),
         (at_end("H", 20, 1), "the directory is not where its end says"),
         (prefixed, "the directory is not where its end says"),
@@ -161,7 +203,7 @@ def test_lies(change: Callable[[bytearray], None], message: str) -> None:
 def test_a_bomb_is_not_inflated() -> None:
     """The size that the directory says is all that is inflated."""
     content = archive({"a": bytes(64 << 20), "b": b""})
-    put("I", (24, 1000))(content)
+    lie(24, 1000)(content)
     bomb = bytes(content)
     tracemalloc.start()
     try:

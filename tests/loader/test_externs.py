@@ -12,10 +12,10 @@ from lskel.bpf import insn as i
 from lskel.bpf.asm import MAX_JUMP
 from lskel.bpf.enums import Cmd
 from lskel.bpf.insn import CallKind, Insn, Pseudo
+from lskel.bpf.limits import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.btf.types import Kind
 from lskel.loader.generate import generate
 from lskel.loader.model import Form, Loader
-from lskel.loader.unrolled import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.replay.options import Options
 from lskel.replay.simulator.names import AnyName, KernelImage
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record

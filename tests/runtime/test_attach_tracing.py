@@ -401,7 +401,7 @@ def test_a_target_is_needed(kind: str, prog_type: ProgType, attach_type: int, sa
 
 
 def test_places_in_functions() -> None:
-    with pytest.raises(UsageError, match="'x1' is no offset in a function"):
+    with pytest.raises(UsageError, match="'x1' is not an offset in a function"):
         unloaded("kprobe", "do_unlinkat+x1", ProgType.KPROBE).attach()
     with pytest.raises(UsageError, match="returns as a whole"):
         attach_kprobe(-1, "do_unlinkat", 4, returns=True)

@@ -180,13 +180,30 @@ def test_pins_of_another_user_than_root(bpffs: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_symlink_outside_that_leads_to_a_bpffs(bpffs: Path, tmp_path: Path) -> None:
-    """What is outside is the user's own affair; a link into a bpffs is not."""
+    """It is right where nobody else can replace it, or what it leads through."""
     pinned(bpffs / "place")
     (tmp_path / "out").symlink_to(bpffs.parent)
-    obj_get(tmp_path / "out" / bpffs.name / "place" / "shared").close()
     (tmp_path / "in").symlink_to(bpffs / "place")
-    with pytest.raises(UsageError, match="in is a symlink"):
-        obj_get(tmp_path / "in" / "shared")
+    through = (tmp_path / "out" / bpffs.name / "place" / "shared", tmp_path / "in" / "shared")
+    for path in through:
+        obj_get(path).close()
+    os.lchown(tmp_path / "in", SOMEBODY, SOMEBODY)
+    with pytest.raises(UsageError, match=f"in belongs to user {SOMEBODY}"):
+        obj_get(through[1])
+    tmp_path.chmod(0o777)
+    with pytest.raises(UsageError, match="is writable by others"):
+        obj_get(through[0])
+    tmp_path.chmod(0o700)
+
+
+def test_directories_above_the_bpffs_count(bpffs: Path, tmp_path: Path) -> None:
+    pinned(bpffs / "place")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "in").symlink_to(bpffs / "place")
+    obj_get(tmp_path / "theirs" / "in" / "shared").close()
+    os.chown(tmp_path / "theirs", SOMEBODY, SOMEBODY)
+    with pytest.raises(UsageError, match=f"theirs belongs to user {SOMEBODY}"):
+        obj_get(tmp_path / "theirs" / "in" / "shared")
 
 
 def test_nothing_is_opened_where_nothing_was(bpffs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ def test_where_there_is_no_bpf() -> None:
         machine("linux", "pdp11", 64)
 
 
-# What looks into the kernel's BTF, or its configuration: few need it, and it is dear to import.
+# What looks into the kernel's BTF, or its configuration: few need it, and it is slow to import.
 DEAR = {
     "lskel.runtime.attach_point",
     "lskel.runtime.inputs",
@@ -178,7 +178,7 @@ def test_the_room_needs_the_standard_library_only() -> None:
     ).stdout.split()
     tops = {name.partition(".")[0] for name in loaded}
     assert tops - sys.stdlib_module_names <= {"lskel", "__main__"}
-    # Some are dear to import, and nothing here is worth it.
+    # Some are slow to import, and nothing here is worth it.
     assert not tops & {"dataclasses", "inspect", "pathlib", "subprocess", "platform"}
     rooms = {name.split(".")[1] for name in loaded if name.startswith("lskel.")}
     assert rooms <= {"_version", "bpf", "catalog", "cursor", "errors", "named", "runtime"}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -45,18 +46,20 @@ from tests.build.btf import BtfBuilder
 # By what a name of a role may be.
 Naming = Callable[[str], str]
 
-# What means something to Python, to templates, to C, or to a terminal.
+# What means something to Python, C and its preprocessor, templates, formats, or a terminal.
 PIECES = (
-    *('"', "'", '"""', "'''", "\\", "\\\\", "\n", "\r", "\f", "\v", "\0", "\t", "#", " "),
-    *("(", ")", "(,)", ",", ":", ";", "=", "*/", "/*", "//", "??/", "%s", "%(a)s"),
-    *("#{", "#}", "{{", "}}", "{%", "%}", "{0}", "{}", "{0.__class__}", "$(id)", "`id`"),
-    *("coding: utf-7", "coding=unicode_escape", "-*- coding: rot13 -*-", "vim: set fenc=x:"),
-    *("\u202e", "\u2066", "\u200b", "\ufeff", "\x1b[2J", "\x7f", "\x85", "\u2028", "\udcff"),
-    *("é", "ﬁ", "ª", "Ⅷ", "𝔘", "𝒸𝓁𝒶𝓈𝓈", "\U0001f600"),
+    *('"', "'", '"""', "'''", "\\", "\\\\", "\\\n", "\n", "\r", "\f", "\v", "\0", "\t", "#", " "),
+    *("(", ")", "(,)", ",", ":", ";", "=", "{", "};", "$", "/", "*", "?", "__"),
+    *("*/", "/*", "//", "??/", "??'", "<:", "%:", "\\x41", "\\0", "\\u0041"),
+    *("%s", "%n", "%(a)s", "#{", "#}", "{{", "}}", "{%", "%}", "{0}", "{}", "{0.__class__}"),
+    *("$(id)", "`id`", "coding: utf-7", "coding=unicode_escape", "-*- coding: rot13 -*-"),
+    *("vim: set fenc=x:", "\u202e", "\u2066", "\u200b", "\ufeff", "\x1b[2J", "\x7f", "\x85"),
+    *("\u2028", "\udcff", "é", "ﬁ", "ª", "Ⅷ", "𝔘", "𝒸𝓁𝒶𝓈𝓈", "\U0001f600", "a", "1"),
     *('"+open("/x","w").name+"', '"""\nopen("/x","w")\n"""', "\nexit(7)\n", "__import__('os')"),
-    "A" * 1000,
+    *('#include "/etc/passwd"', '\n#include "/etc/passwd"\n', "\n#define struct", "0;}int evil"),
+    *('", 0, 0, 0, 0, 0 }, }; int evil; /*', "A" * 1000, "??/\n" * 100),
 )
-# Names that Python, the runtime's classes, or the module itself have already.
+# What languages, compilers, libraries, templates or the generated text itself have already.
 WORDS = (
     *keyword.kwlist,
     *("_", "__", "___", "__init__", "__class__", "__dict__", "__debug__", "__all__", "__x", "_x_"),
@@ -66,18 +69,45 @@ WORDS = (
     *("asdict", "codec_", "from_buffer", "TYPE_CHECKING", "IntEnum", "Struct", "Maps", "Skeleton"),
     *("MapDefinition", "HashMap", "int", "bytes", "print", "match", "type", "a b", "a_b", "a-b"),
     *("_generate_next_value_", "_missing_", "_value2member_map_", "x_2", "x_", "x"),
+    *("auto", "struct", "_Bool", "_Static_assert", "asm", "typeof", "bool", "true", "class_"),
+    *("new", "namespace", "operator", "this", "nullptr", "co_await", "errno", "unix", "linux"),
+    *("NULL", "assert", "stdin", "EOF", "EINVAL", "i386", "st_atime", "__LINE__", "__FILE__"),
+    *("__attribute__", "__asm__", "__func__", "__typeof", "__builtin_trap", "_Pragma"),
+    *("__COUNTER__", "__cplusplus", "__KERNEL__", "__x86_64__", "__VA_ARGS__", "defined", "main"),
+    *("ctx", "open", "bss", "data", "skel", "__pad0"),
 )
+# By number: what hypothesis says of a strategy is shorter then.
+_PIECE = st.integers(0, len(PIECES) - 1).map(PIECES.__getitem__)
 names = st.one_of(
     st.sampled_from(WORDS),
-    st.lists(st.sampled_from((*PIECES, "a", "x", "_", "1")), min_size=1, max_size=4).map("".join),
+    st.lists(_PIECE, min_size=1, max_size=4).map("".join),
     st.text(min_size=1, max_size=20),
 )
 
 
 def in_file(name: str) -> str:
     """A name as the readers of ELF and BTF have it, if a file holds it: no NUL, and UTF-8."""
-    data = name.replace("\0", "\1").encode("utf-8", "surrogatepass")
-    return data.decode("utf-8", "backslashreplace")
+    data = name.replace("\0", "\1").encode(errors="surrogateescape")
+    return data.decode(errors="backslashreplace")
+
+
+def roles(make: Callable[[Naming], object]) -> list[str]:
+    """What `make` has names for, in order."""
+    found: dict[str, str] = {}
+    make(lambda role: found.setdefault(role, f"role{len(found)}"))
+    return [*found]
+
+
+def naming(of: Sequence[str], found: Sequence[str]) -> dict[str, str]:
+    """Names for roles, in order and from the start again; one that a file has gets a number."""
+    taken: set[str] = set()
+    by_role: dict[str, str] = {}
+    for role, name in zip(of, itertools.cycle(found), strict=False):
+        spellings = (f"{name}{number}" if number else name for number in itertools.count())
+        # Names with an "s" more are those of a buffer's events, too.
+        by_role[role] = next(s for s in spellings if not {in_file(s), in_file(s) + "s"} & taken)
+        taken |= {in_file(by_role[role]), in_file(by_role[role]).removesuffix("s")}
+    return by_role
 
 
 def loader(naming: Naming) -> Loader:
@@ -231,9 +261,7 @@ def object_file(naming: Naming) -> bytes:
     """An object that has programs, a map with types, and variables; names are bytes of any kind."""
 
     def name(role: str) -> str:
-        # What is no text stands for its bytes.
-        data = naming(role).replace("\0", "\1").encode("utf-8", "surrogatepass")
-        return data.decode("utf-8", "surrogateescape")
+        return naming(role).replace("\0", "\1")
 
     b = BtfBuilder()
     u32 = b.add_int("unsigned int", 4)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import io
-import itertools
 import os
 import subprocess
 import sys
 import tokenize
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from lskel.loader.model import Loader
 from lskel.runtime import skeleton as runtime
 from lskel.skeleton import python, python_types
 from lskel.skeleton.python import generate_python
-from lskel.skeleton.python_source import Scope, attribute, docstring, identifier, literal, tuple_of
+from lskel.skeleton.python_source import attribute, docstring, identifier, literal, tuple_of
+from lskel.skeleton.source import Scope
 from tests.skeleton import hostile, watched
 from tests.skeleton.modules import skeleton_class
 
@@ -30,19 +30,8 @@ ROOT = Path(lskel.__file__).parents[1]
 _EACH = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def roles(make: Callable[[hostile.Naming], object]) -> list[str]:
-    """What `make` has names for, in order."""
-    found: dict[str, None] = {}
-
-    def name(role: str) -> str:
-        found[role] = None
-        return f"role{len(found)}"
-
-    make(name)
-    return list(found)
-
-
-ROLES = list(dict.fromkeys([*roles(hostile.loader), *roles(hostile.object_file), "object"]))
+_OF_FILE = hostile.roles(hostile.object_file)
+ROLES = list(dict.fromkeys([*hostile.roles(hostile.loader), *_OF_FILE, "object"]))
 
 
 def tame(role: str) -> str:
@@ -50,18 +39,8 @@ def tame(role: str) -> str:
     return f"n{ROLES.index(role)}"
 
 
-def naming(found: list[str]) -> hostile.Naming:
-    """Names for the roles, in order; one that is there already in a file gets a number."""
-    taken: set[str] = set()
-    by_role: dict[str, str] = {}
-    for role, name in zip(ROLES, itertools.cycle(found), strict=False):
-        spellings = (f"{name}{number}" if number else name for number in itertools.count())
-        # Names with an "s" more are those of a buffer's events, too.
-        by_role[role] = next(
-            s for s in spellings if not {hostile.in_file(s), hostile.in_file(s) + "s"} & taken
-        )
-        taken |= {hostile.in_file(by_role[role]), hostile.in_file(by_role[role]).removesuffix("s")}
-    return by_role.__getitem__
+def naming(found: Sequence[str]) -> hostile.Naming:
+    return hostile.naming(ROLES, found).__getitem__
 
 
 all_names = st.lists(hostile.names, min_size=1, max_size=12).map(naming)
@@ -111,9 +90,9 @@ def test_docstrings(name: str) -> None:
 
 def test_scopes_are_linear() -> None:
     scope = Scope(["taken"])
-    made = [scope.add(identifier("a")) for _ in range(100_000)]
+    made = [scope.claim(identifier("a")) for _ in range(100_000)]
     assert made[:3] == ["a", "a_2", "a_3"] and len({*made}) == len(made)
-    assert scope.add(identifier("taken")) == "taken_2"
+    assert scope.claim(identifier("taken")) == "taken_2"
 
 
 def test_tables_have_what_the_runtime_has() -> None:
@@ -217,8 +196,8 @@ _TAME = {e: ast.parse(generate_python(hostile.loader(tame), embed=e)) for e in (
 
 
 @given(all_names, st.booleans())
-@example(naming(list(hostile.PIECES)), False)
-@example(naming(list(hostile.WORDS)), False)
+@example(naming(hostile.PIECES), False)
+@example(naming(hostile.WORDS), False)
 @example(naming(["a b", "a_b", "a-b", "a.b"]), True)
 @settings(parent=_EACH, max_examples=60)
 def test_the_same_definitions_as_with_tame_names(found: hostile.Naming, embed: bool) -> None:
@@ -234,8 +213,8 @@ OBJECT = ast.parse(generate_python(of_file(tame), embed=False))
 
 
 @given(all_names)
-@example(naming(list(hostile.PIECES)))
-@example(naming(list(hostile.WORDS)))
+@example(naming(hostile.PIECES))
+@example(naming(hostile.WORDS))
 @settings(parent=_EACH, max_examples=60)
 def test_the_same_definitions_for_an_object(found: hostile.Naming) -> None:
     check(of_file(found), OBJECT, embed=False)
@@ -247,8 +226,8 @@ def item(made: Loader, *, embed: bool) -> watched.Item:
 
 
 @given(st.lists(all_names, min_size=1, max_size=10), st.booleans())
-@example([naming(list(hostile.PIECES)), naming(list(hostile.WORDS))], False)
-@example([naming(list(hostile.PIECES)), naming(list(hostile.WORDS))], True)
+@example([naming(hostile.PIECES), naming(hostile.WORDS)], False)
+@example([naming(hostile.PIECES), naming(hostile.WORDS)], True)
 @settings(parent=_EACH, max_examples=12, phases=[Phase.explicit, Phase.generate])
 def test_imported_and_used_it_does_what_a_tame_one_does(
     found: list[hostile.Naming], embed: bool
@@ -310,8 +289,8 @@ def test_types_of_events_that_are_no_text() -> None:
 
 def test_type_checkers_see_the_same(tmp_path: Path) -> None:
     found = {
-        "pieces": naming(list(hostile.PIECES)),
-        "words": naming(list(hostile.WORDS)),
+        "pieces": naming(hostile.PIECES),
+        "words": naming(hostile.WORDS),
         "alike": naming(["a b", "a_b", "a-b"]),
         "tame": tame,
     }

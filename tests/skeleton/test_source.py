@@ -17,6 +17,7 @@ from lskel.skeleton.source import Source, join, source, template
 
 ROOM = Path(lskel.skeleton.__file__).parent
 MODULES = sorted(ROOM.glob("*.py"))
+TEMPLATES = sorted((ROOM / "templates").glob("*.j2"))
 # Those that make Source of what they are given.
 MAKERS = {"source.py", "python_source.py", "c_source.py"}
 # Filters that may stand between quotes, or in a comment.
@@ -102,13 +103,16 @@ def test_faults_are_seen() -> None:
     assert [*faults("source(name)", may_make=True)]
 
 
-_PYTHON_QUOTED = re.compile(
-    r'"""(?:.|\n)*?"""|\'\'\'(?:.|\n)*?\'\'\'|"[^"\n]*"|\'[^\'\n]*\'|#[^\n]*'
-)
+# Literals and comments, by the language of a template.
+_STRINGS = r'"[^"\n]*"|\'[^\'\n]*\''
+_QUOTED = {
+    ".py": re.compile(rf'"""(?:.|\n)*?"""|\'\'\'(?:.|\n)*?\'\'\'|{_STRINGS}|#[^\n]*'),
+    ".h": re.compile(rf"/\*(?:.|\n)*?\*/|//[^\n]*|{_STRINGS}"),
+}
 _OUTPUT = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
 
 
-def quoted_outputs(text: str) -> Iterator[str]:
+def quoted_outputs(text: str, language: str) -> Iterator[str]:
     """Outputs between quotes, or in comments, that are made for somewhere else."""
     text = re.sub(r"\{#.*?#\}|\{%.*?%\}", "", text, flags=re.DOTALL)
     # Outputs may have quotes themselves.
@@ -118,21 +122,36 @@ def quoted_outputs(text: str) -> Iterator[str]:
         outputs.append(found[1].strip())
         return f"<<{len(outputs) - 1}>>"
 
-    for part in _PYTHON_QUOTED.findall(_OUTPUT.sub(number, text)):
+    for part in _QUOTED[language].findall(_OUTPUT.sub(number, text)):
         for index in re.findall(r"<<(\d+)>>", part):
             output = outputs[int(index)]
             if output.rpartition("|")[2].strip() not in WITHIN:
                 yield output
 
 
-def test_python_templates_do_not_quote() -> None:
-    templates = sorted((ROOM / "templates").glob("*.py.j2"))
-    assert templates
-    for path in templates:
-        assert [*quoted_outputs(path.read_text())] == [], path.name
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_templates_do_not_quote(path: Path) -> None:
+    assert [*quoted_outputs(path.read_text(), Path(path.stem).suffix)] == []
 
 
-def test_quoted_outputs_are_seen() -> None:
-    for text in ('x = "{{ a }}"', "# {{ a }}", '"""a\n{{ a | literal }}\n"""', "'{{- a -}}'"):
-        assert len([*quoted_outputs(text)]) == 1, text
-    assert not [*quoted_outputs('{{ a }} = {{ "b" | literal }}  # {{ a | comment }} "it"')]
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        (".py", 'x = "{{ a }}"'),
+        (".py", "# {{ a }}"),
+        (".py", '"""a\n{{ a | literal }}\n"""'),
+        (".py", "'{{- a -}}'"),
+        (".h", 'x = "{{ a }}";'),
+        (".h", "x = '{{ a }}';"),
+        (".h", "/* it's\n{{ a | literal }} */"),
+        (".h", '#error "{{ a }}"'),
+        (".h", "// {{ a }}"),
+    ],
+)
+def test_quoted_outputs_are_seen(language: str, text: str) -> None:
+    assert len([*quoted_outputs(text, language)]) == 1
+
+
+def test_other_outputs_may_be() -> None:
+    assert not [*quoted_outputs('{{ a }} = {{ "b" | literal }}  # {{ a | comment }} "it"', ".py")]
+    assert not [*quoted_outputs("#if {{ a }} /* it's {{ a | comment }} */ {{ b }} 'c'", ".h")]

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TypeVar
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.types import Kind, Type, TypeId
-from lskel.cursor import MAX_NAME, ByteOrder, Strings, mark
+from lskel.cursor import ByteOrder, Strings, mark
 from lskel.errors import BadObject, NotFound
 
 MAGIC = 0xEB9F
@@ -91,7 +92,7 @@ class Btf:
         self._cache: dict[int, Type] = {}
         strings = raw[self.str_start : self.str_end]
         self._strings = Strings(strings, "BTF: the string section")
-        self._short_strings = Strings(strings, "BTF: the string section", MAX_NAME)
+        self._short_strings = Strings(strings, "BTF: the string section", budget.NAME)
 
     def _index(self) -> list[int]:
         raw, end = self.raw, self.type_end
@@ -115,7 +116,7 @@ class Btf:
         if offset != end:
             raise BadObject(f"BTF: the last type at offset {offsets[-1]:#x} is cut off")
         if len(offsets) > MAX_TYPES:
-            raise BadObject(f"BTF: {len(offsets)} types are more than the kernel's {MAX_TYPES}")
+            raise BadObject(f"BTF: {len(offsets)} types, the kernel takes at most {MAX_TYPES}")
         return offsets
 
     def __len__(self) -> int:

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_DEPTH, Btf
 from lskel.btf.layout import Nesting
 from lskel.btf.types import Kind, TypeId
-from lskel.errors import BadObject, LskelError
+from lskel.errors import BadObject, LskelError, at
 from lskel.named import Generic
-
-# How many types one name may mention; the longest one in the Linux kernel mentions 41.
-MAX_NAME_MENTIONS = 500
 
 _QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
 _TAGS = {Kind.STRUCT: "struct", Kind.UNION: "union", Kind.ENUM: "enum", Kind.ENUM64: "enum"}
@@ -32,7 +30,7 @@ def type_name(btf: Btf, type_id: TypeId) -> str:
     BTF has them, and it never raises: where BTF is broken, the text says so in angle brackets.
     """
     try:
-        return _TypeNames(btf, MAX_NAME_MENTIONS).declare(type_id, "")
+        return _TypeNames(btf, budget.NAME_MENTIONS).declare(type_id, "")
     except LskelError as error:
         return f"<[{type_id}]: {error.what}>"
 
@@ -49,7 +47,7 @@ class Declarators(Generic[Text]):
 
     def __init__(self, btf: Btf, limit: int) -> None:
         self._btf = btf
-        self._limit = self._left = limit
+        self._mentions = budget.Allowance(limit, "mentions of types")
         self._nesting = Nesting()
 
     def spell(self, name: str) -> Text:
@@ -109,9 +107,8 @@ class Declarators(Generic[Text]):
 
     def mention(self, type_id: TypeId) -> None:
         """Count a type that the text mentions: BTF whose types share parts can say too much."""
-        self._left -= 1
-        if self._left < 0:
-            raise BadObject(f"BTF: type [{type_id}] mentions more than {self._limit} types")
+        with at(f"BTF: type [{type_id}]"):
+            self._mentions.spend()
 
     def _params(self, type_id: TypeId, proto: t.FuncProto, level: int) -> Text:
         with self._nesting.inside(type_id):

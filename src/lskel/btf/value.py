@@ -12,20 +12,14 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.c import type_name
 from lskel.btf.layout import Bits, Nesting, bitfield
 from lskel.btf.types import TypeId
 from lskel.cursor import mark
-from lskel.errors import BadObject, printable
-
-# How many Python objects one value may become: so many, and some more for each of its bytes. Only
-# BTF made with ill intent needs more (arrays of empty structs, unions of unions of unions).
-MAX_PARTS = 1 << 16
-MAX_PARTS_A_BYTE = 64
-# Members of a struct, those of its anonymous members included.
-MAX_FIELDS = 1 << 16
+from lskel.errors import BadObject, at, printable
 
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 _INTS = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -71,11 +65,10 @@ class _Plan(NamedTuple):
     fields: tuple[_Field, ...] = ()
 
     def checked(self, name: str, type_id: TypeId) -> _Plan:
-        """The plan; BadObject where far more comes of it than it has bytes."""
-        if self.parts > MAX_PARTS + MAX_PARTS_A_BYTE * self.size:
-            raise BadObject(
-                f"BTF: '{name}' [{type_id}] of {self.size} bytes has {self.parts} parts"
-            )
+        """The plan; LimitExceeded where far more comes of it than it has bytes."""
+        limit = budget.VALUE_PARTS + budget.VALUE_PARTS_A_BYTE * self.size
+        with at(f"BTF: '{name}' [{type_id}] of {self.size} bytes"):
+            budget.check(self.parts, limit, "parts")
         return self
 
 
@@ -88,7 +81,10 @@ class _Field(NamedTuple):
 
 
 class Decoder:
-    """Decodes values of one type. BadObject where the type is broken or cannot be a value.
+    """Decodes values of one type.
+
+    BadObject where the type is broken or cannot be a value, LimitExceeded where it has too many
+    parts.
 
     ints and bit-fields become int or bool, characters and enumerators without a name int, arrays
     of char str (up to the first NUL), other arrays list, structs and unions dict in the order of
@@ -195,11 +191,8 @@ class _Planner:
         fields: list[_Field] = []
         for member in found.members:
             fields += self._member(member)
-            if len(fields) > MAX_FIELDS:
-                raise BadObject(
-                    f"BTF: {found.kind.name} '{found.name}' [{type_id}] has more than "
-                    f"{MAX_FIELDS} members"
-                )
+            with at(f"BTF: {found.kind.name} '{found.name}' [{type_id}]"):
+                budget.check(len(fields), budget.MEMBERS, "members")
         plan = _of_fields(fields, found.size)
         if any(field.offset + field.plan.size > found.size for field in fields):
             raise BadObject(

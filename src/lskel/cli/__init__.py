@@ -19,6 +19,7 @@ from lskel.cli.status import FAILURES, Status, Terminated, meanings
 from lskel.cli.streams import OutputError, standard_output
 from lskel.cli.terminal import line, note, show_error
 from lskel.errors import LskelError, given_up, printable, remedy
+from lskel.interrupt import ends_at_once
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -56,7 +57,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"lskel.cli.{cmd_name.replace('-', '_')}")
+        with ends_at_once():
+            module = import_module(f"lskel.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -43,6 +43,14 @@ def json_option(function: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
+# For what runs a loader, and for `gen`, whose skeletons carry its bytes.
+trust_option = click.option(
+    "--trust-bytes",
+    is_flag=True,
+    help="Accept a bundle whose bytes do not match its description.",
+)
+
+
 def gathered(into: str, make: Callable[..., Any], *options: Decorator) -> Decorator:
     """Adds options to a command, which gets what `make` makes of them as argument `into`."""
 

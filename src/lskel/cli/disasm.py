@@ -17,7 +17,7 @@ from lskel.describe.loader_listing import loader_listing
 from lskel.describe.plain import plain
 from lskel.errors import UsageError, at
 from lskel.loader.model import Bytes, Loader
-from lskel.tone import Tone, Toned
+from lskel.styled_lines import Tone, Toned
 
 _NOTES_COLUMN = 40
 
@@ -81,7 +81,7 @@ def _programs(source: str, generation: Generation, programs: tuple[str, ...]) ->
     opened = open_source(source, generation)
     with at(source):
         if isinstance(opened, Loader) and opened.compared is Bytes.DIFFERENT:
-            from lskel.replay.simulator.bare import bare_listing
+            from lskel.replay.simulator.loader_bytes import bare_listing
 
             yield from bare_listing(opened, programs or None)
         else:

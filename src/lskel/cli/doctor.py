@@ -21,7 +21,7 @@ from lskel.doctor.shown import MARKS, Row, Table, object_tables, tables
 from lskel.errors import UsageError
 from lskel.loader.model import Loader
 from lskel.replay.options import DEFAULTS, Options
-from lskel.tone import Tone, Toned
+from lskel.styled_lines import Tone, Toned
 
 _KERNEL, _DIRECT = "kernel", "direct"
 _TONES = {Answer.YES: Tone.SUCCESS, Answer.NO: Tone.MARK, Answer.UNKNOWN: Tone.WARNING}

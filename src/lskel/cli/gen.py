@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import click
 
 from lskel.cli import offers
-from lskel.cli.common import json_option, only_for_one, pairs, same_file
+from lskel.cli.common import json_option, only_for_one, pairs, same_file, trust_option
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import trust_option
 from lskel.cli.sources import STDIN, generate_source
 from lskel.cli.status import Status
 from lskel.cli.terminal import note, print_file, print_json, progress

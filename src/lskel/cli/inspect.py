@@ -47,7 +47,7 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
         summary = summarize(opened)
     run = None
     if isinstance(opened, Loader) and opened.compared is Bytes.DIFFERENT:
-        from lskel.replay.simulator.bare import bare_run
+        from lskel.replay.simulator.loader_bytes import bare_run
 
         run = bare_run(opened)
     if as_json:
@@ -72,7 +72,9 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
 
 def _facts(summary: Summary) -> Iterator[str]:
     what = "object" if summary.loader is None else "bundle"
-    yield f"{summary.name}: {what}, {summary.order}-endian, license {summary.license or 'none'}"
+    told = summary.license is not None  # else it is told by the calls alone
+    license_ = f", license {summary.license or 'none'}" if told else ""
+    yield f"{summary.name}: {what}, {summary.order}-endian{license_}"
     if summary.btf is not None:
         needed = f", needed by {summary.btf.needed_by}" if summary.btf.needed_by else ""
         yield f"BTF: {summary.btf.size} bytes, {summary.btf.types} types{needed}"

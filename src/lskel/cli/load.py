@@ -182,7 +182,7 @@ def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
     """What a load would leave, without a kernel; programs have no tags."""
     from lskel.replay.simulator.run import run as simulate
 
-    check_bytes(loader, trust=options.trust_bytes)
+    check_bytes(loader, options)
     with at(source):
         replayed = simulate(loader, options)
     replayed.check(source)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lskel.cli import offers
-from lskel.cli.common import gathered, pairs
+from lskel.cli.common import gathered, pairs, trust_option
 from lskel.errors import UsageError, at
 from lskel.replay.options import PIN_ROOT, Options
 
@@ -127,13 +127,6 @@ _PINS = (
         help="Use pins, and directories of pins, that other users own or may write to.",
     ),
 )
-# Also for `gen`, whose skeletons carry the bytes.
-trust_option = click.option(
-    "--trust-bytes",
-    is_flag=True,
-    help="Run the bytes of a bundle though they are not what its description generates.",
-)
-
 # Argument `options`: for a command that simulates, for one that shows durations, too, and for those
 # that load.
 simulation_options = gathered("options", _options, *_COMMON)

@@ -78,6 +78,7 @@ def generate_source(source: str, generation: Generation, *, is_bundle_taken: boo
     data = read(source)
     with at(source):
         if kind_of(data) is Kind.BUNDLE and not is_bundle_taken:
+            Loader.load(data)  # a damaged one is said to be so
             raise UsageError("this is a bundle already")
     return _loader(_open(data, source, generation), source, generation)
 

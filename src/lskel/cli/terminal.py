@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lskel.errors import LskelError, UsageError, printable
-from lskel.tone import Tone, Toned
+from lskel.styled_lines import Tone, Toned
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,7 +121,8 @@ def _cell(text: str) -> Text:
 
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is not None:
-        shown = _coloured(text) if _is_coloured(stream) else printable(text)
+        is_toned = isinstance(text, Toned) and _is_coloured(stream)
+        shown = _coloured(text) if is_toned else printable(text)
         stream.write(f"{shown}\n")
         stream.flush()
 

@@ -13,7 +13,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
-from lskel.describe.memo import once
+from lskel.describe.btf_cache import once
 from lskel.describe.plain import readable
 from lskel.describe.records import unpack
 from lskel.describe.variables import type_words

@@ -9,19 +9,18 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder, mark
-from lskel.describe.memo import once
+from lskel.describe.btf_cache import once
 from lskel.describe.plain import readable
 from lskel.errors import BadInput
 
 # The line number and the column share a word (Documentation/bpf/btf.rst, struct bpf_line_info).
 _COLUMN_BITS = 10
-# Characters of a source line that are shown, and of a path: PATH_MAX of Linux.
-MAX_TEXT = 4096
 
 
 def unpack(records: Records, fmt: str, order: ByteOrder) -> Iterator[tuple[int, ...]]:
@@ -45,7 +44,7 @@ class SourceLine(NamedTuple):
 @once
 def _text(btf: Btf, string: int) -> str:
     text = readable(lambda: btf.string(string))
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
+    return text if len(text) <= budget.SHOWN_LINE else f"{text[: budget.SHOWN_LINE]}..."
 
 
 class Functions:

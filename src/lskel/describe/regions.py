@@ -10,12 +10,12 @@ from typing import NamedTuple
 from lskel.bpf import context, layouts
 from lskel.bpf import insn as i
 from lskel.bpf.layouts import Layout
+from lskel.bpf.limits import MAX_USED_MAPS
 from lskel.describe.asks import input_words
 from lskel.loader import records
 from lskel.loader.blob import Region, RegionKind
 from lskel.loader.lower import FD_SIZE, INSN_IMM, NO_SINGLE_OP
 from lskel.loader.model import Form, Loader, context_size
-from lskel.loader.unrolled import MAX_USED_MAPS
 from lskel.trace import (
     BtfLoad,
     LinkCreate,

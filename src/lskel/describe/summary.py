@@ -23,7 +23,7 @@ from lskel.describe.regions import contents
 from lskel.describe.variables import Variable, type_words, variables
 from lskel.errors import at
 from lskel.load.btf_use import needed_by
-from lskel.loader.model import Loader
+from lskel.loader.model import Bytes, Loader
 from lskel.loader.verify import undescribed
 from lskel.object.externs import DUMMY
 from lskel.object.model import Extern, ExternKind, Map, Object, Pinning
@@ -169,7 +169,7 @@ class Summary(NamedTuple):
 
     name: str
     order: ByteOrder
-    license: str
+    license: str | None
     btf: BtfSummary | None
     maps: tuple[MapSummary, ...]
     programs: tuple[ProgramSummary, ...]
@@ -217,7 +217,7 @@ def _of_loader(source: Loader) -> Summary:
     return Summary(
         name=trace.name,
         order=trace.order,
-        license=next(licenses, ""),
+        license=None if loader.compared is Bytes.DIFFERENT else next(licenses, ""),
         btf=_btf(image.btf, next(needs, "")),
         maps=tuple(_traced_maps(trace, image.btf)),
         programs=tuple(_program(code, image) for code in image.programs),

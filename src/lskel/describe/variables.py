@@ -5,15 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.c import type_name
 from lskel.btf.types import TypeId
-from lskel.describe.memo import once
+from lskel.describe.btf_cache import once
 from lskel.errors import LskelError
-
-# Characters of a type in words; the longest name of a type in the Linux kernel mentions 41 others.
-MAX_WORDS = 1000
 
 
 class Variable(NamedTuple):
@@ -29,7 +27,7 @@ class Variable(NamedTuple):
 def type_words(btf: Btf, type_id: TypeId) -> str:
     """The type as `type_name` has it, cut where it is long."""
     text = type_name(btf, type_id)
-    return text if len(text) <= MAX_WORDS else f"{text[:MAX_WORDS]}..."
+    return text if len(text) <= budget.SHOWN_TYPE else f"{text[: budget.SHOWN_TYPE]}..."
 
 
 def variables(btf: Btf | None, type_id: TypeId) -> tuple[Variable, ...]:

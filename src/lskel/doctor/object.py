@@ -64,7 +64,7 @@ def examine_object(
         if direct:
             check_trace(loader)
         else:
-            check_bytes(loader, trust=options.trust_bytes)
+            check_bytes(loader, options)
     except LskelError as error:
         return ObjectReport(trace.name, form, error, (_loader_item(error),), ())
     needed = needs(trace, options.pin_root, direct=direct)

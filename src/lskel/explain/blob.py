@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
+from lskel import budget
 from lskel.describe.regions import BlobMap, parts
 from lskel.explain.report import Blob, Region, RegionUse, Stretch, Text
 from lskel.loader.model import Loader
 
 # A run of one byte that is as long, or longer, is kept as that byte.
 _RUN = re.compile(rb"(.)\1{63}", re.DOTALL)
-# Bytes of the page for bytes of the blob, before compression. Beyond, the start of what is large.
-BUDGET = 2 << 20
+# Bytes that are kept of a stretch that is cut.
 START = 4096
-# Runs that are looked for: more of them would cost more than they save.
-MAX_RUNS = 1 << 16
 # Strings of C, where there may be some.
 _TEXT = re.compile(rb"([\t\n\x20-\x7e]{4,})\0")
 _WITH_TEXT = ("names", "values", "messages")
@@ -49,12 +47,12 @@ def _regions(loader: Loader) -> Iterator[Region]:
 
 def _content(blob: bytes, regions: tuple[Region, ...]) -> Iterator[Stretch]:
     """Where the budget does not do for all, the largest stretches of plain bytes are cut."""
-    turns = iter(range(MAX_RUNS))
+    turns = iter(range(budget.PAGE_RUNS))
     stretches = [piece for region in regions for piece in _pieces(blob, region, turns)]
-    budget, cut = BUDGET, set[int]()
+    left, cut = budget.PAGE_BYTES, set[int]()
     for piece in sorted(stretches, key=lambda piece: (len(piece.raw), piece.offset)):
-        budget -= len(piece.raw)
-        if budget < 0:
+        left -= len(piece.raw)
+        if left < 0:
             cut.add(piece.offset)
     for piece in stretches:
         if piece.offset in cut and piece.size > START:

@@ -91,17 +91,16 @@ def explain(given: Given, request: Request = _PLAIN) -> Report:
 
 
 def _explain(given: Given, options: Options) -> tuple[Report, Side]:
-    loader = None if given.loader is None else undescribed(given.loader)
     summary = summarize(given.source)
     image = read_image(given.source)
     # Code refers to maps by this order.
     maps = tuple(sorted(summary.maps, key=lambda a_map: not a_map.autocreate))
     blob, regions, ops = None, tuple[Region, ...](), tuple[Op, ...]()
-    simulated, parts = None, None
-    if loader is not None:
+    loader, simulated, parts = None, None, None
+    if given.loader is not None:
+        loader = undescribed(given.loader)
         blob = explain_blob(loader)
         regions = blob.regions
-        assert given.loader is not None
         simulated = explain_simulation(given.loader, options, regions)
         parts = _parts(loader, given.loader.context_size)
         ops = explain_ops(loader.trace, regions, simulated.calls, parts.steps, parts.insns)
@@ -132,7 +131,9 @@ def _explain(given: Given, options: Options) -> tuple[Report, Side]:
 def _meta(given: Given, summary: Summary) -> Meta:
     kind: SourceKind = "object" if isinstance(given.source, Object) else "bundle"
     form = given.loader.form.value if given.loader is not None else ""
-    return Meta(summary.name, given.file, kind, summary.order, summary.license, form, __version__)
+    return Meta(
+        summary.name, given.file, kind, summary.order, summary.license or "", form, __version__
+    )
 
 
 # -- the loader program -----------------------------------------------------------------------

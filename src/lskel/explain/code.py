@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lskel import budget
 from lskel.bpf import insn as i
 from lskel.bpf.enums import ProgType
 from lskel.bpf.insn import CallKind, Pseudo
@@ -14,9 +15,6 @@ from lskel.describe.records import Functions
 from lskel.explain.report import Listing, Mark, MarkKind, Region, Row
 from lskel.object.model import ExternKind
 from lskel.trace import ProgLoad, Trace
-
-# Instructions that the page has room for, of all programs.
-MAX_ROWS = 250_000
 
 _MAPS: dict[int, MarkKind] = {Pseudo.MAP_IDX: "map", Pseudo.MAP_IDX_VALUE: "value"}
 _EXTERNS: dict[ExternKind, MarkKind] = {
@@ -36,7 +34,7 @@ def explain_code(
         for use in region.uses
         if use.field == "insns"
     }
-    left = MAX_ROWS
+    left = budget.PAGE_INSTRUCTIONS
     for slot, code in enumerate(image.programs):
         op = trace.programs[slot].op if trace is not None else None
         problem = code.problem
@@ -45,7 +43,8 @@ def explain_code(
             rows = tuple(_rows(image, code, trace, op))
             left -= i.count(code.insns)
         else:
-            problem = problem or f"left out: the page has room for {MAX_ROWS} instructions"
+            room = budget.PAGE_INSTRUCTIONS
+            problem = problem or f"left out: the page has room for {room} instructions"
         files = dict.fromkeys(row.source.file for row in rows if row.source is not None)
         yield Listing(
             code.name,

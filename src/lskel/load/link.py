@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from lskel import budget
 from lskel.bpf import insn as i
 from lskel.bpf.insn import CallKind, Pseudo
+from lskel.bpf.limits import MAX_INSNS
 from lskel.btf.ext import Records
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LimitExceeded, UsageError, at
-from lskel.object.functions import MAX_INSNS, TEXT
+from lskel.object.functions import TEXT
 from lskel.object.model import CallRef, DataRef, ExternRef, FuncRef, Function, MapRef
-
-# What the programs of an object may have together, as a multiple of what it has itself: 4 is the
-# most in the selftests of the kernel. A small object may have as much as one of LEAST_SIZE bytes.
-MAX_COPIES = 8
-LEAST_SIZE = 1 << 20
 
 
 class Linked(NamedTuple):
@@ -79,7 +76,10 @@ class Linker:
         self._order: ByteOrder = order
         self._parts: dict[int, _Part] = {}
         own = sum(map(_size, (*functions, *self._subprograms.values())))
-        self._room = self._limit = max(own, LEAST_SIZE) * MAX_COPIES
+        self._copies = budget.Allowance(
+            max(own, budget.SMALL_CODE) * budget.CODE_COPIES,
+            "bytes of code and debug information in programs with their subprograms",
+        )
 
     def link(self, main: Function) -> Linked:
         """Append to `main` each subprogram that it reaches, once, in the order of first calls.
@@ -115,20 +115,9 @@ class Linker:
             tuple(externs),
         )
 
-    def _take(self, function: Function) -> None:
-        """Count what will be copied before it is: after the limit nothing is followed any more."""
-        self._room -= _size(function)
-        if self._room < 0:
-            raise LimitExceeded(
-                "the programs, each with the subprograms that it calls, have more than "
-                f"{self._limit} bytes of code and debug information together",
-                limit=self._limit,
-                actual=self._limit - self._room,
-            )
-
     def _reached(self, main: Function) -> list[_Part]:
-        """The functions in the order of their code."""
-        self._take(main)
+        """The functions in the order of their code, counted before they are copied."""
+        self._copies.spend(_size(main))
         first = _prepare(main, self._slots, self._order)
         parts = [first]
         # A program that is itself in .text may call itself.
@@ -145,7 +134,7 @@ class Linker:
                 continue
             known.add(target)
             part = self._part(function, target, insn)
-            self._take(part.function)
+            self._copies.spend(_size(part.function))
             parts.append(part)
             size += i.count(part.code)
             if size > MAX_INSNS:

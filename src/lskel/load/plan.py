@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from lskel import budget
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import ProgFlag
@@ -16,7 +17,7 @@ from lskel.btf.types import VOID, Kind
 from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
-from lskel.errors import BadObject, LimitExceeded, LskelError, NotSupported, at
+from lskel.errors import BadObject, LskelError, NotSupported, at
 from lskel.load.btf_use import for_kernel, map_may_lack_btf, needed_by
 from lskel.load.link import Linked, Linker
 from lskel.object.model import (
@@ -59,9 +60,6 @@ from lskel.trace import (
     TypeSize,
 )
 
-# Operations of a trace: each program looks up its externs anew, so that an object may ask for far
-# more than it says. The selftests of the kernel have up to 62.
-MAX_OPS = 1 << 16
 # Symbols that are at address 0 in x86-64 kernels before 6.15, which bpf_kallsyms_lookup_name takes
 # for not there: what is not found is 0, as it should be.
 _AT_ZERO = frozenset({"__per_cpu_start"})
@@ -179,13 +177,7 @@ class _Builder:
         self.btf = self.add(BtfLoad(for_kernel(obj.btf), needed_by(obj))) if obj.btf else None
 
     def add(self, op: Op) -> Ref:
-        if len(self.ops) >= MAX_OPS:
-            raise LimitExceeded(
-                f"more than {MAX_OPS} operations load it: maps, values, programs, and what each "
-                "program looks up",
-                limit=MAX_OPS,
-                actual=len(self.ops) + 1,
-            )
+        budget.check(len(self.ops) + 1, budget.OPERATIONS, "operations")
         if self.guard is not None:
             self.guards[len(self.ops)] = self.guard
         self.ops.append(op)

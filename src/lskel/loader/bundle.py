@@ -43,7 +43,7 @@ _DIGITS = 20
 
 
 def dump(loader: Loader) -> bytes:
-    """The bundle's bytes; LskelError where no reader would take them, or get another loader."""
+    """The bundle's bytes; LskelError where reading them would fail or change the loader."""
     header = {"format": FORMAT, "version": VERSION, "generator": GENERATOR}
     description = json.dumps(header | describe(loader), separators=(",", ":"), ensure_ascii=True)
     members = {DESCRIPTION: description.encode(), BLOB: loader.blob, INSNS: loader.insns}
@@ -51,7 +51,7 @@ def dump(loader: Loader) -> bytes:
         for name, content in members.items():
             budget.check(len(content), _LIMITS[name], f"bytes of {name}")
         if _restored(_description(members), members) != loader:
-            raise BadBundle("it would be read as another loader")
+            raise BadBundle("it does not survive a round trip")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -119,10 +119,14 @@ def _restored(description: dict[str, Any], members: Mapping[str, bytes]) -> Load
 def _parsed(text: bytes) -> Any:
     # Each value but the first follows one of these.
     values = sum(text.count(sign) for sign in b"[{,:")
-    budget.Allowance(budget.VALUES, "values").spend(values)
+    budget.check(values, budget.VALUES, "values")
     try:
         return json.loads(
-            text.decode(), parse_int=_integer, parse_float=_no_integer, parse_constant=_no_integer
+            text.decode(),
+            parse_int=_integer,
+            parse_float=_no_integer,
+            parse_constant=_no_integer,
+            object_pairs_hook=_object,
         )
     except LskelError:
         raise
@@ -130,6 +134,13 @@ def _parsed(text: bytes) -> Any:
         raise BadBundle(str(error)) from error
     except RecursionError as error:
         raise BadBundle("nested too deeply") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise BadBundle("an object has two values of one name")
+    return found
 
 
 def _integer(digits: str) -> int:

@@ -358,6 +358,8 @@ def _check_trace(trace: Trace) -> None:
             if not _fits(op):
                 raise BadBundle(f"operation {number}: its value does not fit {op.size} bytes")
             values.spend(op.size)
+            if op.initial and isinstance(op.value, Ref):
+                raise BadBundle(f"operation {number}: the value of global data is not bytes")
         if isinstance(op, ProgLoad):
             _check_externs(number, op)
         for item in fields(op):
@@ -401,7 +403,7 @@ def _check_all_named(trace: Trace) -> None:
             isinstance(op, MapCreate) and op.slot is not None
         )
         if stays and number not in results:
-            raise BadBundle(f"operation {number} makes what is none of the results")
+            raise BadBundle(f"operation {number} makes something that no result names")
 
 
 def _references(op: Op) -> list[tuple[str, Ref]]:

@@ -22,8 +22,10 @@ class Bytes(Enum):
     """How a loader's bytes compare with those that its trace generates (loader/verify.py)."""
 
     SAME = "same"
-    # They differ, and another version of lskel wrote them; replay/trust.py compares their calls.
+    # They differ, and another version of lskel is said to have written them; replay/trust.py
+    # compares their calls, which tells which of the next two it is.
     ANOTHER_VERSION = "another version"
+    SAME_CALLS = "another version, same calls"
     DIFFERENT = "different"
 
 

@@ -23,6 +23,7 @@ from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.asm import MAX_JUMP, Assembler
 from lskel.bpf.context import NO_OP
+from lskel.bpf.limits import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.errors import LimitExceeded
 from lskel.loader.blob import MAX_SIZE, Blob, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
@@ -31,9 +32,6 @@ from lskel.loader.model import Form, Loader, context_size
 from lskel.loader.records import JUMPS, Code, Condition, Record
 from lskel.trace import Trace
 
-# Reserved slots of fd_array; the kernel's limits of the same names (kernel/bpf/verifier.c).
-MAX_USED_MAPS = 64
-MAX_KFUNC_DESCS = 256
 # Places past any blob are fields of the context, which the code reads where it is.
 CONTEXT = 2 * MAX_SIZE
 _SIGN = 1 << 31
@@ -48,7 +46,7 @@ def unroll(trace: Trace, *, debug: bool = False) -> Loader:
     """
     if len(trace.maps) > MAX_USED_MAPS:
         raise LimitExceeded(
-            f"{len(trace.maps)} maps are more than the {MAX_USED_MAPS} of an unrolled loader",
+            f"{len(trace.maps)} maps, an unrolled loader has at most {MAX_USED_MAPS}",
             limit=MAX_USED_MAPS,
             actual=len(trace.maps),
         )
@@ -61,6 +59,7 @@ def unroll(trace: Trace, *, debug: bool = False) -> Loader:
             actual=size,
         )
     blob = Blob()
+    # Slots of fd_array are reserved for as many as the kernel takes.
     place = blob.add(b"", (MAX_USED_MAPS + MAX_KFUNC_DESCS) * FD_SIZE, RegionKind.FD_ARRAY)
     status = blob.add(NO_OP.to_bytes(4, trace.order), 4, RegionKind.STATUS, field="op under way")
     slots = FdSlots(place, _kfunc_slots(trace, blob, place))

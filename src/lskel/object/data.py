@@ -89,7 +89,7 @@ def parse_data(elf: Elf, btf: Btf | None, name: str) -> tuple[Map, ...]:
 def _data_map(elf: Elf, btf: Btf | None, name: str, section: Section, kind: MapKind) -> Map:
     if section.size > MAX_VALUE_SIZE:
         raise LimitExceeded(
-            f"{section.size} bytes of global data are more than the kernel's {MAX_VALUE_SIZE}",
+            f"{section.size} bytes of global data, the kernel takes at most {MAX_VALUE_SIZE}",
             limit=MAX_VALUE_SIZE,
             actual=section.size,
         )

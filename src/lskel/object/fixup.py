@@ -59,7 +59,7 @@ def _fix_datasec(
     if section is None or not section.size:
         raise BadObject("there is no such ELF section, or it is empty")
     if section.size > MAX_VALUE_SIZE:
-        raise BadObject(f"the section's {section.size} bytes are more than {MAX_VALUE_SIZE}")
+        raise BadObject(f"the section has {section.size} bytes, at most {MAX_VALUE_SIZE} allowed")
     variables = []
     for info in datasec.vars:
         var = btf.get(info.type, t.Var)

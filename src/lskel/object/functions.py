@@ -6,14 +6,13 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
+from lskel.bpf.limits import MAX_INSNS
 from lskel.btf.ext import BtfExt, Records
 from lskel.elf import Bind, Elf, Section, Symbol, SymbolType
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.model import Function, Relocation
 
 TEXT = ".text"
-# The verifier takes no more instructions (BPF_COMPLEXITY_LIMIT_INSNS, include/linux/bpf.h).
-MAX_INSNS = 1_000_000
 
 
 class Place(NamedTuple):
@@ -66,7 +65,9 @@ def _place(section: Section, symbol: Symbol) -> Place:
                 f"{symbol.value:#x}+{symbol.size:#x} leaves the section's {section.size:#x} bytes"
             )
         if symbol.size // i.SIZE > MAX_INSNS:
-            raise BadObject(f"{symbol.size // i.SIZE} instructions are more than {MAX_INSNS}")
+            raise BadObject(
+                f"{symbol.size // i.SIZE} instructions, the kernel takes at most {MAX_INSNS}"
+            )
         if section.name != TEXT and symbol.bind == Bind.LOCAL:
             raise NotSupported(
                 "a static function outside .text",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lskel import budget
 from lskel.catalog.entries import entries_on
 from lskel.catalog.map_types import MAPS_OF_MAPS
 from lskel.elf import Elf, Symbol, SymbolType
-from lskel.errors import BadObject, LimitExceeded, at
+from lskel.errors import BadObject, at
 from lskel.object.maps import PAGE_SIZE
 from lskel.object.model import Map, MapKind, Slot
 
@@ -27,8 +28,6 @@ _FIELDS: dict[int, tuple[str, ...]] = {
     28: ("flags", "inner_map_idx", "numa_node"),
     36: ("flags", "id", "pinning", "inner_id", "inner_idx"),
 }
-# Initial values of all maps of maps: those with one inner_id have all maps of that id.
-MAX_SLOTS = 1 << 16
 _HEAD = ("type", "key_size", "value_size", "max_entries")
 
 
@@ -100,7 +99,7 @@ def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...
     for candidate, other in zip(maps, fields, strict=True):
         if other.get("id"):
             by_id.setdefault(other["id"], []).append((candidate, other["inner_idx"]))
-    room = MAX_SLOTS
+    initial_values = budget.Allowance(budget.INNER_MAPS, "initial values of maps of maps")
     for outer, values in zip(maps, fields, strict=True):
         if outer.type not in MAPS_OF_MAPS:
             linked.append(outer)
@@ -108,13 +107,7 @@ def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...
         with at(f"map '{outer.name}'"):
             if "inner_id" in values:
                 inner = by_id.get(values["inner_id"], [])
-                room -= len(inner)
-                if room < 0:
-                    raise LimitExceeded(
-                        f"the maps of maps have more than {MAX_SLOTS} initial values together",
-                        limit=MAX_SLOTS,
-                        actual=MAX_SLOTS - room,
-                    )
+                initial_values.spend(len(inner))
                 if not inner:
                     raise BadObject(f"there is no inner map with id {values['inner_id']}")
                 template = inner[0][0]

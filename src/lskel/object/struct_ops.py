@@ -34,7 +34,7 @@ def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
         if section.name.removeprefix(_OPTIONAL) in _NAMES and section.size:
             with at(f"section {section.name}"):
                 if elf.section(section.name) is not section:
-                    raise BadObject("there are two of this name")
+                    raise BadObject("there are two sections of this name")
                 maps += _parse_section(elf, btf, section)
     return tuple(maps)
 

@@ -7,10 +7,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
+from lskel import budget
+
 # More items that differ than these are compared without those that come often, as that takes long.
 MAX_ITEMS = 2000
-# Pairs of equal items among those that differ: with more of them, none is looked for.
-MAX_PAIRS = 1 << 22
 
 
 class Stretch(NamedTuple):
@@ -37,7 +37,7 @@ def _middle(
     a: Sequence[Hashable], b: Sequence[Hashable]
 ) -> Iterator[tuple[bool, tuple[int, int, int, int]]]:
     counts = Counter(b)
-    if sum(counts[item] for item in a) > MAX_PAIRS:
+    if sum(counts[item] for item in a) > budget.EQUAL_PAIRS:
         yield False, (0, len(a), 0, len(b))
         return
     matcher = SequenceMatcher(None, a, b, autojunk=max(len(a), len(b)) > MAX_ITEMS)

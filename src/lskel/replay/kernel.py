@@ -63,7 +63,7 @@ def rehearse(loader: Loader, options: Options = DEFAULTS) -> None:
 
 
 def _prepare(loader: Loader, options: Options, machine: ThisMachine, stack: ExitStack) -> Prepared:
-    check_bytes(loader, trust=options.trust_bytes)
+    check_bytes(loader, options)
     return prepare_here(loader.trace, options, machine, stack)
 
 
@@ -129,7 +129,9 @@ def _run(loader: Loader, ctx: bytearray, wanted: list[LoaderFd]) -> tuple[Loader
         if lacks or error.errno in _TOO_OLD:
             need = why_refused() if lacks else "loader programs need Linux 5.14"
             instead = (
-                "try --replay direct" if is_same else "no others run in place of a bundle's bytes"
+                "try --replay direct"
+                if is_same
+                else "no other form is generated: the bytes do not match the description"
             )
             hint = f"{need}; {instead}"
         raise ReplayError(what, errno=error.errno, hint=hint) from error

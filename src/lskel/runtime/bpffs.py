@@ -30,15 +30,20 @@ def is_on_bpffs(path: str | os.PathLike[str]) -> bool:
 def check_pin(path: str) -> None:
     """UsageError where others could have made this pin, or could put another in its place.
 
-    So it is where the pin, or a directory of its bpffs on the way to it, is a symlink, belongs to
-    neither this user nor root, or is writable by others. Who may write to a directory with the
-    sticky bit, as a bpffs has it at its root, cannot replace what is not his own. OSError where
-    there is no such pin: in such a directory others may make it at any time.
+    So it is where the pin, or a directory on the way to it, belongs to neither this user nor root,
+    or is writable by others; or where there is a symlink on the bpffs. Who may write to a directory
+    with the sticky bit, as /tmp and the root of a bpffs have it, cannot replace what is not his
+    own. Of symlinks above the bpffs, what they lead to counts as well. OSError where there is no
+    such pin: in such a directory others may make it at any time.
     """
-    is_inside = False
     for part in _parts(path):
-        is_inside = is_inside or is_on_bpffs(part)
-        if is_inside and (why := _distrust(os.lstat(part))):
+        found = os.lstat(part)
+        if stat.S_ISLNK(found.st_mode) and not is_on_bpffs(os.path.dirname(part)):  # noqa: PTH120
+            if why := _distrust_owner(found):
+                raise UsageError(f"{part} {why}", hint=_TRUST)
+            check_pin(os.path.realpath(part) + path[len(part) :])
+            return
+        if why := _distrust(found):
             raise UsageError(f"{part} {why}", hint=_TRUST)
 
 
@@ -52,9 +57,14 @@ def _distrust(found: os.stat_result) -> str:
     """What is wrong with a part of a path; empty where nothing is."""
     if stat.S_ISLNK(found.st_mode):
         return "is a symlink"
-    if found.st_uid not in (_ROOT_USER, os.geteuid()):
-        return f"belongs to user {found.st_uid}"
+    if why := _distrust_owner(found):
+        return why
     is_sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
     if found.st_mode & _BY_OTHERS and not is_sticky:
         return f"is writable by others (mode {stat.S_IMODE(found.st_mode):04o})"
     return ""
+
+
+def _distrust_owner(found: os.stat_result) -> str:
+    is_ours = found.st_uid in (_ROOT_USER, os.geteuid())
+    return "" if is_ours else f"belongs to user {found.st_uid}"

@@ -68,7 +68,7 @@ class Config(NamedTuple):
 class Source(Protocol):
     """A machine that values are taken from. What is not known is None.
 
-    An attribute is asked for when a variable needs it, and may be dear or fail. With
+    An attribute is asked for when a variable needs it, and may be slow or fail. With
     `unknown_is_zero` a value that is not known is no error, but 0.
     """
 

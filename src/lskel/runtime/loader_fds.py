@@ -55,14 +55,14 @@ class LoaderIds(NamedTuple):
     program: int
 
 
-def take_fds(context: bytearray, wanted: Sequence[LoaderFd], loader: LoaderIds) -> tuple[Fd, ...]:
-    """The fds of a loader that has run, in the order of `wanted`.
+def take_fds(context: bytearray, expected: Sequence[LoaderFd], loader: LoaderIds) -> tuple[Fd, ...]:
+    """The fds of a loader that has run, in the order of `expected`.
 
-    BadInput where one is not what is wanted; those that the loader made are closed then, and no
+    BadInput where one is not what is expected; those that the loader made are closed then, and no
     others.
     """
     taking = _Taking(loader)
-    fds = [taking.take(item, _number(context, item.offset)) for item in wanted]
+    fds = [taking.take(item, _number(context, item.offset)) for item in expected]
     taken = tuple(fd for fd in fds if fd is not None)
     if taking.wrong is not None:
         for fd in taken:
@@ -84,43 +84,43 @@ class _Taking:
         self._seen: set[int] = set()
         self._programs: dict[str, int] = {}
 
-    def take(self, wanted: LoaderFd, number: int) -> Fd | None:
-        """The fd, where it is of something that the loader made, if perhaps not of `wanted`."""
+    def take(self, expected: LoaderFd, number: int) -> Fd | None:
+        """The fd, where it is of something that the loader made, even if not what is `expected`."""
         fd = None
         try:
-            with at(f"{_KINDS[wanted.kind][0]} '{wanted.name}'"):
-                found = self._made(number, wanted)
+            with at(f"{_KINDS[expected.kind][0]} '{expected.name}'"):
+                found = self._new_object(number, expected)
                 fd = Fd(number)
-                if not self._is_wanted(found, wanted):
+                if not self._matches(found, expected):
                     raise _returned(f"fd {number}, which is {_said(found)}")
         except BadInput as error:
             self.wrong = self.wrong or error
         else:
             if found.kind is Kind.PROG:
-                self._programs[wanted.name] = found.id
+                self._programs[expected.name] = found.id
         return fd
 
-    def _made(self, number: int, wanted: LoaderFd) -> Identity:
+    def _new_object(self, number: int, expected: LoaderFd) -> Identity:
         """What the loader made; BadInput where it did not make what `number` is the fd of."""
         if number <= 0:
-            raise _returned(f"{number} in place of an fd")
+            raise _returned(f"{number} instead of an fd")
         if number in self._seen:
             raise _returned(f"fd {number} a second time")
         self._seen.add(number)
-        found = self._identity(number, wanted)
+        found = self._identity(number, expected)
         if found is None or not found.id:
             raise _returned(f"fd {number}, which is not a map, program or link")
         if not self._is_new(found):
-            raise _returned(f"fd {number}, which was there before: {_said(found)}")
+            raise _returned(f"fd {number}, which existed before: {_said(found)}")
         return found
 
-    def _identity(self, number: int, wanted: LoaderFd) -> Identity | None:
+    def _identity(self, number: int, expected: LoaderFd) -> Identity | None:
         try:
-            found = identity(number, wanted.kind)
+            found = identity(number, expected.kind)
             # Of another kind the name would not be where it is looked for.
-            if found.name and self._is_wanted(found, wanted):
+            if found.name and self._matches(found, expected):
                 return found
-            return identity(number, kind_of(number) or wanted.kind)
+            return identity(number, kind_of(number) or expected.kind)
         except BpfError:
             return None
 
@@ -130,11 +130,11 @@ class _Taking:
             return _is_after(found.id, self._loader.map)
         return _is_after(found.program or found.id, self._loader.program)
 
-    def _is_wanted(self, found: Identity, wanted: LoaderFd) -> bool:
-        if wanted.kind is Kind.LINK:
-            return found.kind is Kind.LINK and found.program == self._programs.get(wanted.name)
-        is_kind = (found.kind, found.type) == (wanted.kind, wanted.type)
-        return is_kind and found.name == object_name(wanted.name).decode()
+    def _matches(self, found: Identity, expected: LoaderFd) -> bool:
+        if expected.kind is Kind.LINK:
+            return found.kind is Kind.LINK and found.program == self._programs.get(expected.name)
+        is_kind = (found.kind, found.type) == (expected.kind, expected.type)
+        return is_kind and found.name == object_name(expected.name).decode()
 
 
 def _returned(found: str) -> BadInput:

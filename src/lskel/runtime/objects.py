@@ -388,7 +388,7 @@ def obj_pin(fd: int, path: str | os.PathLike[str], *, trust_pins: bool = False) 
 
     UsageError where others can write to the directory (`check_pin`), unless `trust_pins`.
     """
-    where = os.path.abspath(path)  # noqa: PTH100 - pathlib is dear to import
+    where = os.path.abspath(path)  # noqa: PTH100 - pathlib is slow to import
     name = os.fsencode(where) + b"\0"
     with at(os.fspath(path)):
         if not trust_pins:

@@ -43,7 +43,7 @@ def pin_path(directory: str, name: str) -> str:
 
 def existing(directory: str) -> tuple[str, list[str]]:
     """The nearest directory that is there, and those below it that are missing, the last first."""
-    there = os.path.abspath(directory)  # noqa: PTH100 - pathlib is dear to import
+    there = os.path.abspath(directory)  # noqa: PTH100 - pathlib is slow to import
     missing = []
     while not os.path.exists(there):  # noqa: PTH110
         missing.append(there)
@@ -139,7 +139,8 @@ def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False)
     too (bpf_object__reuse_map); where others may have put it there, unless `trust_pins`; and where
     the directory is not on a bpffs. NoPermission where this process may open no pins.
     """
-    check_directory(directory)
+    if check_directory(directory):
+        return None  # where there is no directory, there is no pin in it
     path = pin_path(directory, wanted.name)
     try:
         fd = obj_get(path, trust_pins=trust_pins)
@@ -147,7 +148,7 @@ def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False)
         if error.errno == errno.ENOENT:
             return None
         what = f"{path}: cannot open the pin of map '{wanted.name}': {error.strerror}"
-        if error.errno == errno.EPERM or not os.access(directory, os.X_OK):
+        if error.errno in (errno.EPERM, errno.EACCES):
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
         raise UsageError(what) from error
     with at(path), ExitStack() as undo:

@@ -15,9 +15,9 @@ from lskel.catalog.map_types import RING_BUFFERS
 from lskel.errors import LimitExceeded, NotSupported, at
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import SectionSpec, parse_section
-from lskel.skeleton.c_source import Names, Scope, comment, identifier, string
+from lskel.skeleton.c_source import Names, comment, string
 from lskel.skeleton.c_types import Types, Variable
-from lskel.skeleton.source import Source, join, source, template
+from lskel.skeleton.source import Scope, Source, join, source, template, word
 from lskel.trace import (
     AttachBtfId,
     AttachFd,
@@ -33,11 +33,11 @@ from lskel.trace import (
 _NOTHING = source("")
 # What a descriptor of a value is called in the header's runtime.
 _KCONFIG_LETTERS = {
-    KconfigType.BOOL: source("b"),
-    KconfigType.TRISTATE: source("t"),
-    KconfigType.CHAR: source("c"),
-    KconfigType.INT: source("i"),
-    KconfigType.STRING: source("s"),
+    KconfigType.BOOL: source("'b'"),
+    KconfigType.TRISTATE: source("'t'"),
+    KconfigType.CHAR: source("'c'"),
+    KconfigType.INT: source("'i'"),
+    KconfigType.STRING: source("'s'"),
 }
 # What a link is told, by the call that makes it.
 _LINK_TARGETS = {
@@ -51,7 +51,11 @@ _MEMBERS_TEXT = """
 ctx maps progs links inputs loader_links open open_and_load load attach detach destroy
 """
 _MEMBERS = frozenset(_MEMBERS_TEXT.split())
-_ORDERS = {"little": source("little"), "big": source("big")}
+_ORDERS = {
+    "little": source("__ORDER_LITTLE_ENDIAN__"),
+    "big": source("__ORDER_BIG_ENDIAN__"),
+}
+_FILTERS = {"comment": comment, "literal": string}
 
 
 @dataclass(frozen=True)
@@ -181,11 +185,11 @@ class _Header:
         inputs = list(self._kernel_inputs())
         kconfig = self._kconfig()
         types = self._types.definitions() if self._types is not None else []
-        return template("skeleton.h.j2", {}, trim=True).render(
-            version=comment(__version__),
+        return template("skeleton.h.j2", _FILTERS, trim=True).render(
+            version=__version__,
             skel=skel,
-            object=comment(trace.name),
-            guard=source("__{}_SKEL_H__", identifier(skel.upper())),
+            object=trace.name,
+            guard=source("__{}_SKEL_H__", word(skel.upper())),
             standalone=self._standalone,
             user_only=self._user_only(),
             fragments=self._fragments(),
@@ -231,14 +235,21 @@ class _Header:
         return source("__builtin_offsetof({0}, {1}) + sizeof((({0} *)0)->{1})", struct, last)
 
     def _user_only(self) -> Source | None:
-        """What in the object the kernel cannot find out by itself."""
+        """A literal that says what in the object the kernel cannot find out by itself."""
         trace = self._trace
         reasons = {
-            source("values of the configuration come from files"): trace.kconfig is not None,
+            source("kconfig values come from files"): trace.kconfig is not None,
             source("the kernel's BTF is read from a file"): bool(trace.inputs or trace.struct_ops),
             source("the loader program is run by system calls"): bool(self._loader.btf),
         }
-        return next((reason for reason, is_so in reasons.items() if is_so), None)
+        return next(
+            (
+                source('"this header is for user space: {}"', reason)
+                for reason, is_so in reasons.items()
+                if is_so
+            ),
+            None,
+        )
 
     def _fragments(self) -> list[str]:
         """The parts of the runtime that this header needs, in order."""
@@ -269,7 +280,7 @@ class _Header:
             create = self._trace.map_create(slot)
             number = self._trace.initial_value(slot)
             internal = number is not None and made.section.startswith(".")
-            name = identifier(made.section[1:] if internal else made.name)
+            name = word(made.section[1:] if internal else made.name)
             if number is not None and name in _MEMBERS:
                 name = source("{}_", name)
             name = names.claim(name)
@@ -329,7 +340,7 @@ class _Header:
             row = _row(op, spec)
             attach, tracepoint = _how_attached(row, spec)
             link_type, link_target = _linked(row, spec)
-            name = self._links.claim(identifier(made.name))
+            name = self._links.claim(word(made.name))
             yield _Program(
                 name=name,
                 member=members.claim(self._names.member(name)),

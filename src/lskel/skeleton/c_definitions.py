@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.c import Declarators
 from lskel.btf.layout import Layout, bitfield, round_up
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject, UsageError
-from lskel.skeleton.c_source import identifier, number
-from lskel.skeleton.source import Source, join, source
-
-# How many types the texts for one object may mention: BTF whose types share parts can say more than
-# fits anywhere. The longest definition of the Linux kernel mentions 2,000.
-MAX_MENTIONS = 50_000
+from lskel.skeleton.c_source import number
+from lskel.skeleton.source import Source, join, source, word
 
 _NOTHING = source("")
 _PACKED = source(" __attribute__((packed))")
@@ -24,13 +21,13 @@ _ENUM_MODES = {2: source(" __attribute__((mode(HI)))"), 8: source(" __attribute_
 
 
 class CTypes(Declarators[Source]):
-    """Writes types of one BTF; BadObject where BTF is broken, or where they are too many."""
+    """Writes types of one BTF; BadObject where BTF is broken, LimitExceeded for too many."""
 
     format = staticmethod(source)
     join = staticmethod(join)
 
     def __init__(self, btf: Btf) -> None:
-        super().__init__(btf, MAX_MENTIONS)
+        super().__init__(btf, budget.HEADER_MENTIONS)
         self._layout = Layout(btf)
         self._pads = 0
 
@@ -71,7 +68,7 @@ class CTypes(Declarators[Source]):
     def spell(self, name: str) -> Source:
         if isinstance(name, Source):
             return name
-        return identifier(name) if name else _NOTHING
+        return word(name) if name else _NOTHING
 
     def nameless(self, type_id: TypeId, found: t.Composite | t.Enum, level: int) -> Source:
         return self._body(type_id, found, _NOTHING, level)

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable
 
-from lskel.skeleton.source import Source, source
+from lskel.skeleton.source import LONGEST, Source, source, word
 
-# Longer names are cut: a header repeats them often, and the kernel's are shorter.
-MAX_NAME = 255
 # Characters of a line of data between the quotes.
 _LINE = 76
 # What may stand in a comment: nothing that begins, ends or splices anything there.
@@ -84,18 +81,12 @@ def number(value: int) -> Source:
 
 def comment(text: str) -> Source:
     """Text within a comment, in one line."""
-    return Source(_NOT_IN_COMMENTS.sub("_", text[:MAX_NAME]))
-
-
-def identifier(name: str) -> Source:
-    """The name as an identifier, or part of one: what cannot stand there becomes `_`."""
-    made = re.sub(r"\W", "_", name[:MAX_NAME], flags=re.ASCII) or "_"
-    return Source(f"_{made}" if made[0].isdigit() else made)
+    return Source(_NOT_IN_COMMENTS.sub("_", text[:LONGEST]))
 
 
 def is_identifier(name: str) -> bool:
     """Whether the name can stand alone in C as it is."""
-    return identifier(name) == name and not _is_reserved(name)
+    return word(name) == name and not _is_reserved(name)
 
 
 def _is_reserved(name: str) -> bool:
@@ -113,23 +104,7 @@ class Names:
 
     def member(self, name: str) -> Source:
         """The name as an identifier that is none of C's words, nor of C++'s."""
-        made = identifier(name)
+        made = word(name)
         if made in _CPP_WORDS:
             self.reserved.add(made)
         return source("{}_", made) if made in _CPP_WORDS or _is_reserved(made) else made
-
-
-class Scope:
-    """Names of which each stands for one thing; those of `taken` have theirs already."""
-
-    def __init__(self, taken: Iterable[Source] = ()) -> None:
-        self._numbers = dict.fromkeys(taken, 1)
-
-    def claim(self, name: Source) -> Source:
-        """The name, or where it stands for something else already, the name with a number."""
-        made = name
-        while made in self._numbers:
-            self._numbers[name] += 1
-            made = source("{}_{}", name, self._numbers[name])
-        self._numbers[made] = 1
-        return made

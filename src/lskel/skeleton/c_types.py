@@ -11,10 +11,10 @@ from lskel.btf.btf import Btf
 from lskel.btf.layout import Layout, round_up
 from lskel.btf.order import Walk, in_order
 from lskel.btf.types import TypeId, VarLinkage
-from lskel.errors import LskelError, UsageError, at
+from lskel.errors import BadObject, UsageError, at
 from lskel.skeleton.c_definitions import CTypes
-from lskel.skeleton.c_source import Names, Scope, identifier, is_identifier
-from lskel.skeleton.source import Source, source
+from lskel.skeleton.c_source import Names, is_identifier
+from lskel.skeleton.source import Scope, Source, source, word
 
 # Added to the id of a type that something points to: of those, no more than a name is said.
 _POINTED_TO = 1 << 24
@@ -83,7 +83,7 @@ class Types:
     def variables(self, section: str) -> list[Variable]:
         """The variables of a data section that other files may see, in order of their offset.
 
-        BadObject where the type of one contains itself.
+        BadObject where the type of one contains itself, LimitExceeded where types are too many.
         """
         datasec = self._btf.find(section, t.Datasec)
         if datasec is None:
@@ -95,10 +95,10 @@ class Types:
             # Names of one variable lie on each other; C has no more than one of them.
             if var.linkage == VarLinkage.STATIC or info.offset < end or not info.size:
                 continue
+            name = self._scope.claim(self._names.member(var.name))
             with at(f"variable '{var.name}'"):
                 self._walk.visit(var.type)
-            name = self._scope.claim(self._names.member(var.name))
-            made, align = self._declared(name, var.type, info)
+                made, align = self._declared(name, var.type, info)
             padding = info.offset - end
             if round_up(end, min(align, _LEAST_ALIGN)) == info.offset:
                 padding = 0
@@ -121,10 +121,10 @@ class Types:
         # Where C cannot say it, or would put it elsewhere, its bytes are there all the same.
         text = user_text = source("unsigned char {}[{}]", name, info.size)
         align = 1
-        with suppress(LskelError):
-            wanted = self._align(type_id, info)
+        with suppress(BadObject, UsageError):
+            natural = self._align(type_id, info)
             text = own.types.declaration(type_id, name, _LEVEL)
-            align = wanted
+            align = natural
             user_text = source("{} __attribute__((__aligned__({})))", user_text, align)
             self._roots.append(type_id)
             own.view.told()
@@ -262,7 +262,7 @@ class _View(Btf):
         if name and self._prefix is None:
             return _as_it_is(found)
         if name and self._prefix is not None:
-            name = self._tags.claim(source("{}{}", self._prefix, identifier(name)))
+            name = self._tags.claim(source("{}{}", self._prefix, word(name)))
         scope = Scope()
         members = (
             member._replace(name=member.name and scope.claim(self._names.member(member.name)))
@@ -294,7 +294,7 @@ def _int(found: t.Int) -> t.Int:
     if found.is_bool and found.size == 1:
         return t.Int("_Bool", 1, found.encoding, 0, found.bits)
     words = sorted(found.name.split())
-    rest = [word for word in words if word not in _SIGNS]
+    rest = [part for part in words if part not in _SIGNS]
     if words and len(words) - len(rest) < 2 and _INTS.get(" ".join(rest)) == found.size:
         return found
     return _plain_int(found.size, signed=found.signed, like=found)

@@ -68,9 +68,10 @@ def render(loader: Loader, language: Language, options: SkeletonOptions) -> byte
     BadBundle where the loader's bytes are not to be trusted.
     """
     if loader.compared is not Bytes.SAME:
-        from lskel.replay.trust import check_bytes
+        from lskel.replay.trust import check_carried
 
-        check_bytes(loader, trust=options.trust_bytes)
+        if language is not Language.BUNDLE:
+            check_carried(loader, trust=options.trust_bytes)
     given = {
         Language.PYTHON: not options.embed or bool(options.event_types),
         Language.C: options.standalone,

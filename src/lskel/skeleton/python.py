@@ -27,7 +27,6 @@ from lskel.runtime.attach.kinds import class_path as program_class
 from lskel.runtime.maps.kinds import class_path
 from lskel.skeleton.embed import closure, is_package
 from lskel.skeleton.python_source import (
-    Scope,
     attribute,
     docstring,
     dotted,
@@ -38,7 +37,7 @@ from lskel.skeleton.python_source import (
     verbatim,
 )
 from lskel.skeleton.python_types import TypeWriter
-from lskel.skeleton.source import Source, join, source, template
+from lskel.skeleton.source import Scope, Source, join, source, template
 from lskel.trace import (
     Input,
     InputKind,
@@ -113,6 +112,8 @@ class _Generator:
         self._exported = {self._class, *_ERRORS}
         self._map_names = Scope()
         self._program_names = Scope()
+        self._definitions = dict(self._map_definitions())
+        self._declarations: dict[TypeId, dict[str, TypeId]] = {}
 
     def text(self, *, embed: bool) -> str:
         """The module."""
@@ -196,7 +197,7 @@ class _Generator:
 
     def _attr(self, name: str) -> Source:
         """The attribute of a map of this name, which no other map has."""
-        return self._map_names.add(attribute(name, _NAMESPACE))
+        return self._map_names.claim(attribute(name, _NAMESPACE))
 
     def _struct_ops(self, name: str, create: MapCreate, definition: Source, ops: StructOps) -> _Map:
         cls = self._class_of("lskel.runtime.maps.struct_ops:StructOpsMap")
@@ -315,18 +316,30 @@ class _Generator:
 
     def _declared(self, name: str, member: str) -> TypeId:
         """The type that a map's definition gives for its key or value; void where it gives none."""
+        definition = self._definitions.get(name, t.VOID)
+        if definition not in self._declarations:
+            self._declarations[definition] = dict(self._pointers(definition))
+        return self._declarations[definition].get(member, t.VOID)
+
+    def _map_definitions(self) -> Iterator[tuple[str, TypeId]]:
+        """The maps that are defined by BTF, the first of a name last, and their structs."""
         btf = self._btf
         section = btf.find(_USER_MAPS, t.Datasec) if btf is not None else None
         if btf is None or section is None:
-            return t.VOID
-        for info in btf.get(section, t.Datasec).vars:
+            return
+        for info in reversed(btf.get(section, t.Datasec).vars):
             var = btf[info.type]
-            if isinstance(var, t.Var) and var.name == name:
-                definition = btf[btf.resolve(var.type)]
-                members = definition.members if isinstance(definition, t.Struct) else ()
-                pointers = (btf[btf.resolve(m.type)] for m in members if m.name == member)
-                return next((p.type for p in pointers if isinstance(p, t.Ptr)), t.VOID)
-        return t.VOID
+            if isinstance(var, t.Var):
+                yield var.name, btf.resolve(var.type)
+
+    def _pointers(self, definition: TypeId) -> Iterator[tuple[str, TypeId]]:
+        """The members of a struct that are pointers, and what they point to."""
+        struct = None if self._btf is None else self._btf[definition]
+        for member in reversed(struct.members) if isinstance(struct, t.Struct) else ():
+            assert self._btf is not None
+            pointer = self._btf[self._btf.resolve(member.type)]
+            if isinstance(pointer, t.Ptr):
+                yield member.name, pointer.type
 
     def _buffer(self, name: str, cls: Source, definition: Source) -> _Map:
         event = self._event(name)
@@ -400,7 +413,7 @@ class _Generator:
             *(int(prog_type), int(number)),
             source("") if made.autoload else source(", autoload=False"),
         )
-        attr = self._program_names.add(attribute(made.name, _NAMESPACE))
+        attr = self._program_names.claim(attribute(made.name, _NAMESPACE))
         return _Program(attr, cls, source("{}({})", cls, definition))
 
     def _input(self, kind: InputKind) -> Source:
@@ -430,14 +443,14 @@ class _Generator:
     def _properties(self, maps: list[_Map]) -> dict[Source, _Map]:
         """The maps of variables, by the attribute of the skeleton."""
         names = Scope()
-        return {names.add(attribute(m.attr, _SKELETON)): m for m in maps if m.section is not None}
+        return {names.claim(attribute(m.attr, _SKELETON)): m for m in maps if m.section is not None}
 
     def _links(self, maps: list[_Map], programs: list[_Program]) -> dict[Source, str]:
         """The names of what can be attached, by the attribute of their link."""
         trace, names = self._trace, Scope()
         found = [(p.attr, made.name) for p, made in zip(programs, trace.programs, strict=True)]
         found += [(maps[item.slot].attr, trace.maps[item.slot].name) for item in trace.struct_ops]
-        return {names.add(attribute(attr, _LINKS)): name for attr, name in found}
+        return {names.claim(attribute(attr, _LINKS)): name for attr, name in found}
 
     def _summary(self, maps: list[_Map], programs: list[_Program]) -> list[tuple[str, list[str]]]:
         trace = self._trace

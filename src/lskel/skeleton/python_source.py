@@ -13,11 +13,9 @@ from base64 import b64encode
 from collections.abc import Container, Iterable
 from textwrap import wrap
 
-from lskel.skeleton.source import Source, join, source
+from lskel.skeleton.source import Source, join, source, word
 
 _LINE = 92
-# The kernel's own limit of a symbol's name (KSYM_NAME_LEN, include/linux/kallsyms.h).
-_LONGEST = 512
 # Quotes that a text of ours may not have, since it stands between them.
 QUOTES = "'''"
 # What begins or ends with them says more than a text: quotes, escapes, controls.
@@ -59,14 +57,14 @@ def identifier(name: str, taken: Container[str] = ()) -> Source:
 
     Python has its keywords, and names that begin and end with `_`.
     """
-    return _free(_word(name), taken)
+    return _free(word(name), taken)
 
 
 def attribute(name: str, taken: Container[str] = ()) -> Source:
     """An identifier that is the same within a class, which has `__name` for itself."""
-    made = _word(name)
+    made = word(name)
     if made.startswith("__"):
-        made = f"_{made.lstrip('_')}"
+        made = Source(f"_{made.lstrip('_')}")
     return _free("unnamed" if made == "_" else made, taken)
 
 
@@ -81,29 +79,6 @@ def docstring(text: str) -> Source:
     return Source(plain if len(plain) <= _LINE else f"{plain[: _LINE - 3]}...")
 
 
-class Scope:
-    """Identifiers of one scope, no two alike."""
-
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken)
-        # The last number behind a name: names that all look alike are not tried again.
-        self._numbers: dict[str, int] = {}
-
-    def add(self, name: Source) -> Source:
-        """`name`, or the first of `name_2`, `name_3` ... that is not there."""
-        made = name
-        while made in self._taken:
-            number = self._numbers[name] = self._numbers.get(name, 1) + 1
-            made = source("{}_{}", name, number)
-        self._taken.add(made)
-        return made
-
-
-def _word(name: str) -> str:
-    made = re.sub(r"\W", "_", name[:_LONGEST], flags=re.ASCII) or "_"
-    return f"_{made}" if made[0].isdigit() else made
-
-
-def _free(word: str, taken: Container[str]) -> Source:
-    is_taken = keyword.iskeyword(word) or word in taken or word[0] == word[-1] == "_"
-    return Source(f"{word}_" if is_taken else word)
+def _free(made: str, taken: Container[str]) -> Source:
+    is_taken = keyword.iskeyword(made) or made in taken or made[0] == made[-1] == "_"
+    return Source(f"{made}_" if is_taken else made)

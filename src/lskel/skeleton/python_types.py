@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.layout import Bits, Nesting, bitfield
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject
-from lskel.skeleton.python_source import Scope, attribute, identifier, literal
-from lskel.skeleton.source import Source, join, source
+from lskel.skeleton.python_source import attribute, identifier, literal
+from lskel.skeleton.source import Scope, Source, join, source
 
 _UNSIGNED = {size: source("u{}", 8 * size) for size in (1, 2, 4, 8, 16)}
 _SIGNED = {size: source("s{}", 8 * size) for size in (1, 2, 4, 8, 16)}
@@ -62,6 +63,7 @@ class TypeWriter:
         self._source: list[Source] = []
         self.has_enums = False
         self._nesting = Nesting()
+        self._lifts = budget.Allowance(budget.LIFTED, "members of anonymous structs")
         self._typedefs: dict[TypeId, str] = {}
         for _, found in btf:
             if isinstance(found, t.Typedef):
@@ -183,13 +185,13 @@ class TypeWriter:
         if name not in members:
             return name
         if name not in self._aliases:
-            self._aliases[name] = self._names.add(source("_{}", name))
+            self._aliases[name] = self._names.claim(source("_{}", name))
             self._source.append(source("{} = {}\n", self._aliases[name], name))
         return self._aliases[name]
 
     def _new_name(self, wanted: str) -> Source:
         """A name for a class, like `wanted`, that nothing else has."""
-        return self._names.add(identifier(wanted))
+        return self._names.claim(identifier(wanted))
 
     def _class(self, type_id: TypeId, found: t.Composite | t.Enum, path: str) -> Source:
         """The name of a type's class, which is written if it has not been."""
@@ -218,7 +220,7 @@ class TypeWriter:
         lines: list[Source] = []
         for number, member in enumerate(found.members):
             if number not in lifted:
-                python = names.add(identifier(member.name, _MEMBERS_TAKEN))
+                python = names.claim(identifier(member.name, _MEMBERS_TAKEN))
                 taken.add(python)
                 members.append(_Member(python, member.type))
                 lines.append(self._place(member, python, f"{name}_{python}"))
@@ -247,7 +249,9 @@ class TypeWriter:
         if not isinstance(found, t.Composite):
             return []
         self._class(type_id, found, path)
-        return self._members[type_id]
+        members = self._members[type_id]
+        self._lifts.spend(1 + len(members))
+        return members
 
     def _place(self, member: t.Member, name: str, path: str) -> Source:
         """A member as `layout` takes it."""
@@ -277,7 +281,7 @@ def _check_places(btf: Btf, found: t.Composite, name: str) -> None:
 def _enum(found: t.Enum, name: Source) -> Source:
     names = Scope()
     lines = [
-        source("    {} = {}\n", names.add(_label(label, name)), number)
+        source("    {} = {}\n", names.claim(_label(label, name)), number)
         for label, number in found.values
     ]
     return source("class {}(IntEnum):\n{}", name, join("", lines))

@@ -8,12 +8,17 @@ integers, nothing else; tests/skeleton/test_source.py holds `source` to constant
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import jinja2
+
+
+# Characters of a name in a generated file, which repeats it often; longer ones are cut.
+LONGEST = 255
 
 
 class Source(str):
@@ -35,6 +40,32 @@ def source(text: str, *parts: Source | int, **named: Source | int) -> Source:
 def join(separator: str, parts: Iterable[Source | int]) -> Source:
     """Source texts with a constant between them."""
     return Source(separator.join(str(_checked(part)) for part in parts))
+
+
+def word(name: str) -> Source:
+    """The name as an identifier, or part of one: what cannot stand there becomes `_`.
+
+    It may be a reserved word of the language.
+    """
+    made = re.sub(r"\W", "_", name[:LONGEST], flags=re.ASCII) or "_"
+    return Source(f"_{made}" if made[0].isdigit() else made)
+
+
+class Scope:
+    """Names of which each stands for one thing; those of `taken` have theirs already."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        # The last number after a name: names that all look alike are not tried again.
+        self._numbers = dict.fromkeys(taken, 1)
+
+    def claim(self, name: Source) -> Source:
+        """The name, or where it is taken, the first of `name_2`, `name_3` ... that is not."""
+        made = name
+        while made in self._numbers:
+            self._numbers[name] += 1
+            made = source("{}_{}", name, self._numbers[name])
+        self._numbers[made] = 1
+        return made
 
 
 def template(

@@ -78,12 +78,14 @@ _NEXT = re.compile(r"(.*?)\s(\d{1,9}: \([0-9a-f]{2}\) .*)")
 # What a log ends with. Some messages have no end of line, so that this follows in the same.
 STATISTICS = re.compile(r"processed \d+ insns")
 _ENDED = re.compile(r"(.+?)(processed \d+ insns.*)")
+# What is said besides the log proper is short; longer lines would take long to be matched.
+_LONGEST = 512
 _NOTE = re.compile(
     r"""\(?\d+\ line\(s\)\ omitted|processed\ \d+\ insns|verification\ time|stack\ depth|
     insns\ processed|peak_states|
     max_states|func\#\d+\ @|(last_idx|first_idx)|regs=|parent\ (didn't|already)|parent\ state|
     mark_precise:|force_precise:|frame\ ?\d+:\ (propagating|last_idx|regs=|parent|falling)|
-    propagating|\d+:\ safe$|from\ \d+\ to\ \d+.*:\ safe$|
+    propagating|\d+:\ safe$|from\ \d{1,9}\ to\ \d{1,9}\b.*:\ safe$|
     caller:|callee:|returning\ from\ callee:|to\ caller\ at|(cur|old)\ state:|
     Validating\ .*\(\)\ func\#|
     Func\#\d+\ .*(is\ global\ and|is\ safe\ for)|Func\#\d+\ is\ safe|
@@ -113,7 +115,7 @@ def read_line(line: str) -> Iterator[Entry]:
             yield State(rest[after.end() :], int(after[1]))
     elif found := _STATE.fullmatch(text):
         yield State(found[2], None if found[1] is None else int(found[1]))
-    elif _NOTE.match(text):
+    elif _NOTE.match(text[:_LONGEST]):
         yield Note(text)
     elif found := _FROM.fullmatch(text):
         after = _NEXT.fullmatch(found[3])

@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-# The kernel prints a message by way of a buffer of this size (BPF_VERIFIER_TMP_LOG_SIZE); what is
-# longer is none, and would take long to be matched.
-_LONGEST = 1024
+# The kernel prints a message by way of a buffer of 1024 bytes (BPF_VERIFIER_TMP_LOG_SIZE); those
+# that are explained have less than half of that, and longer ones would take long to be matched.
+_LONGEST = 512
 _NUMBER = r"-?\d{1,20}"
 # What names stand for; all others for any text.
 _SLOTS = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from lskel.errors import printable
-from lskel.tone import Tone, Toned
+from lskel.styled_lines import Tone, Toned
 from lskel.verifier.entries import SourceText
 from lskel.verifier.explanation import Explanation, Register, Spot
 

@@ -155,7 +155,7 @@ def test_shapes(language: str, standalone: bool) -> None:
     obj = lskel.open_object(compile_bpf(SHAPES), name="shapes")
     text = light(obj, "shapes", standalone=standalone)
     assert "hidden" not in text
-    assert text.count("unexpected place of") == 28
+    assert text.count("unexpected offset of") == 28
     word = "class_" if language == "c++" else "class"
     # In C++ labels belong to the struct that has them.
     scope = "shapes::shapes__bss::" if language == "c++" else ""

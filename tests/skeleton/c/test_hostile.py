@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,8 @@ from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
 from lskel.btf.types import IntEncoding, VarLinkage
 from lskel.skeleton.c import generate_c
-from lskel.skeleton.c_source import Names, Scope, comment, identifier, number, string
+from lskel.skeleton.c_source import Names, comment, number, string
+from lskel.skeleton.source import Scope, word
 from lskel.trace import (
     AttachFd,
     BtfLoad,
@@ -39,51 +40,9 @@ from lskel.trace import (
     TypeSize,
 )
 from tests.build.btf import BtfBuilder, Field
-from tests.build.elf import Symbol, SymbolType, bss_section, data_section, one_program
 from tests.skeleton.c.headers import STRICT, compiler, problems
+from tests.skeleton.hostile import PIECES, WORDS, Naming, in_file, names, naming, object_file, roles
 
-# By what a name of a role may be.
-Naming = Callable[[str], str]
-
-# What means something to C, its preprocessor, templates, formats, or a terminal.
-PIECES = (
-    *('"', "'", "\\", "\\\n", "\n", "\r", "\t", "\0", "\f", "#", "(", ")", "{", "};", ";", ","),
-    *("*/", "/*", "//", "??/", "??'", "<:", "%:", "/", "*", "?", "\\x41", "\\0", "\\u0041", "$"),
-    *("{{", "}}", "{%", "#}", "{0}", "%s", "%n", "__", ":", " ", "é", "\u202e", "\x1b[2J"),
-    *("\u2028", "\ufeff", "\udcff", "\U0001f600", "a", "1"),
-    *('#include "/etc/passwd"', '\n#include "/etc/passwd"\n', "\n#define struct", "0;}int evil"),
-    '", 0, 0, 0, 0, 0 }, }; int evil; /*',
-    *("A" * 1000, "??/\n" * 100),
-)
-# What compilers, libraries, templates or the header itself have already.
-WORDS = (
-    *("auto", "int", "struct", "while", "_Bool", "_Static_assert", "asm", "typeof", "bool", "true"),
-    *("class", "class_", "new", "namespace", "operator", "and", "this", "nullptr", "co_await"),
-    *("errno", "unix", "linux", "NULL", "assert", "stdin", "EOF", "EINVAL", "i386", "st_atime"),
-    *("__LINE__", "__FILE__", "__attribute__", "__asm__", "__func__", "__typeof", "__builtin_trap"),
-    *("_Pragma", "__COUNTER__", "__cplusplus", "__KERNEL__", "__x86_64__", "__VA_ARGS__", "_"),
-    *(
-        "defined",
-        "main",
-        "ctx",
-        "maps",
-        "load",
-        "open",
-        "bss",
-        "data",
-        "skel",
-        "__pad0",
-        "x",
-        "x_2",
-    ),
-)
-# By number: what hypothesis says of a strategy is shorter then.
-_PIECE = st.integers(0, len(PIECES) - 1).map(PIECES.__getitem__)
-names = st.one_of(
-    st.sampled_from(WORDS),
-    st.lists(_PIECE, min_size=1, max_size=4).map("".join),
-    st.text(min_size=1, max_size=20),
-)
 # Examples are not made smaller: each takes a compiler some seconds.
 _EACH = settings(
     deadline=None,
@@ -102,7 +61,7 @@ def trace(naming: Naming) -> Trace:
     """All that a C skeleton writes down; `naming` names each thing."""
 
     def name(role: str) -> str:
-        return _in_file(naming(role))
+        return in_file(naming(role))
 
     sections = [f".{name('section')}", f".data.{name('other section')}", ".bss"]
     ops: list[Op] = [BtfLoad(_btf(name, sections), "")]
@@ -198,30 +157,11 @@ def _btf(name: Naming, sections: Iterable[str]) -> bytes:
     return b.bytes()
 
 
-def _in_file(name: str) -> str:
-    """A name as the readers of ELF and BTF have it if a file holds it."""
-    data = name.replace("\0", "\1").encode(errors="surrogateescape")
-    return data.decode(errors="backslashreplace")
-
-
-_ROLES: list[str] = []
-trace(lambda role: _ROLES.append(role) or role)  # type: ignore[func-returns-value]
-ROLES = [*dict.fromkeys(_ROLES)]
+ROLES = roles(trace)
 TAME = {role: f"n{number}" for number, role in enumerate(ROLES)}
 
 
-def naming(found: list[str]) -> dict[str, str]:
-    """Names for the roles, in order; one that is there already gets a number."""
-    taken: set[str] = set()
-    by_role: dict[str, str] = {}
-    for role, name in zip(ROLES, found, strict=True):
-        spellings = (f"{name}{number}" if number else name for number in itertools.count())
-        by_role[role] = next(spelling for spelling in spellings if spelling not in taken)
-        taken.add(by_role[role])
-    return by_role
-
-
-all_names = st.lists(names, min_size=len(ROLES), max_size=len(ROLES)).map(naming)
+all_names = st.lists(names, min_size=len(ROLES), max_size=len(ROLES)).map(partial(naming, ROLES))
 
 
 def header(source: lskel.Object | Trace, name: str, *, standalone: bool) -> str:
@@ -430,7 +370,7 @@ def test_literals_are_what_they_are_of(tmp_path: Path, options: tuple[str, ...])
 @settings(deadline=None)
 def test_identifiers(found: list[str]) -> None:
     scope = Scope()
-    claimed = [scope.claim(identifier(name)) for name in found]
+    claimed = [scope.claim(word(name)) for name in found]
     assert len({*claimed}) == len(claimed)
     for name in claimed:
         assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,270}", name)
@@ -439,37 +379,19 @@ def test_identifiers(found: list[str]) -> None:
 # -- objects ---------------------------------------------------------------------------------------
 
 
-def object_file(naming: Naming) -> bytes:
-    """An object of a program and data; its section, symbols and types are named."""
-    b = BtfBuilder()
-    int_ = b.add_int("int", 4, IntEncoding.SIGNED)
-    pair = b.add_struct(
-        naming("pair"), 8, [(naming("first"), int_, 0), (naming("second"), int_, 32)]
-    )
-    b.add_datasec(".bss", 8, [(b.add_var(naming("variable"), pair), 0, 8)])
-    program = one_program(f"raw_tp/{naming('tracepoint')}", name=naming("program"))
-    made = program.adding(
-        bss_section(".bss", 8),
-        data_section(".BTF", b.bytes(), writable=False),
-        symbols=[Symbol(naming("variable"), ".bss", size=8, type=SymbolType.OBJECT)],
-    )
-    return bytes(made)
+OBJECT_ROLES = [*roles(object_file), "object"]
 
 
-@given(st.lists(names, min_size=6, max_size=6, unique=True))
+def headers_of_file(by_role: dict[str, str]) -> list[str]:
+    obj = lskel.open_object(object_file(by_role.__getitem__), name=by_role["object"])
+    return [
+        header(obj, f"{kind}_{obj.name}", standalone=kind == "standalone")
+        for kind in ("plain", "standalone")
+    ]
+
+
+@given(st.lists(names, min_size=1, max_size=12).map(partial(naming, OBJECT_ROLES)))
 @_EACH
-def test_objects(stubs: Path, found: list[str]) -> None:
-    roles = ("pair", "first", "second", "variable", "tracepoint", "program")
-
-    def made(given_: Iterable[str], name: str) -> list[str]:
-        named = dict(zip(roles, given_, strict=True))
-        obj = lskel.open_object(
-            object_file(lambda role: named[role].replace("\0", "\1")), name=name
-        )
-        return [
-            header(obj, f"{kind}_{name}", standalone=kind == "standalone")
-            for kind in ("plain", "standalone")
-        ]
-
-    expected = preprocessed(made(roles, "tame"), stubs)
-    assert preprocessed(made(found, found[0]), stubs) == expected
+def test_objects(stubs: Path, by_role: dict[str, str]) -> None:
+    expected = preprocessed(headers_of_file({role: role for role in OBJECT_ROLES}), stubs)
+    assert preprocessed(headers_of_file(by_role), stubs) == expected

@@ -32,7 +32,6 @@ STACK_SIZE = 512
 STACK_FILL = 0xA5
 # Linux's MAX_CALL_FRAMES (bpf_verifier.h): the program's own, and those of nested calls.
 MAX_FRAMES = 8
-DEFAULT_BUDGET = 10_000_000
 
 # Functions have addresses, but their code is in no memory.
 _CODE = 0xFFFF_FFFF_C000_0000
@@ -62,7 +61,7 @@ class Machine:
         *,
         kfuncs: Mapping[tuple[int, int], Helper] | None = None,
         resolve: Resolve = _unresolved,
-        budget: int = DEFAULT_BUDGET,
+        budget: int = limits.INSTRUCTIONS,
     ) -> None:
         self.code = code
         self.memory = memory

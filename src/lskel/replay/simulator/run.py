@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lskel import budget as limits
 from lskel.bpf.context import NO_OP
 from lskel.bpf.enums import MapType
 from lskel.bpf.insn import Pseudo
@@ -21,7 +22,7 @@ from lskel.replay.simulator.computer import SimulatedMachine
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.helpers import Env, helpers
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.machine import DEFAULT_BUDGET, Machine, Resolve
+from lskel.replay.simulator.machine import Machine, Resolve
 from lskel.replay.simulator.record import FdRef, Record
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.storage import Array
@@ -78,7 +79,7 @@ def simulate(
     order: ByteOrder,
     *,
     kernel: SimulatedKernel | None = None,
-    budget: int = DEFAULT_BUDGET,
+    budget: int = limits.INSTRUCTIONS,
     status: int | None = None,
 ) -> Replay:
     """Run a SYSCALL program with a context and one map, whose value is `blob`.
@@ -121,7 +122,7 @@ def run(
     faults: Faults | None = None,
     kernel: SimulatedKernel | None = None,
     target: Target | None = None,
-    budget: int = DEFAULT_BUDGET,
+    budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
     """Run a loader of lskel; options are those of `lskel.replay.kernel.run`, with its errors.
 

@@ -309,7 +309,7 @@ class ElfFile:
 def _mapped(path: str) -> mmap.mmap:
     try:
         # To open a FIFO would wait for whoever writes to it, and a device may do anything.
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - pathlib is dear to import
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - pathlib is slow to import
             raise LskelError(f"'{path}' is not a regular file")
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:

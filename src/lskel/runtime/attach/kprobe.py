@@ -123,7 +123,7 @@ class KprobeProgram(Program):
             try:
                 offset += parse_offset(added)
             except ValueError as error:
-                raise UsageError(f"'{added}' is no offset in a function") from error
+                raise UsageError(f"'{added}' is not an offset in a function") from error
         if kind in _SYSCALLS:
             from lskel.runtime.attach.functions import syscall_function
 

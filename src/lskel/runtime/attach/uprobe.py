@@ -106,7 +106,7 @@ def attach_uprobe(
                 raise UsageError("a function's return has no offset")
             with ElfFile(path) as elf:
                 start = elf.function_offset(symbol)
-        elif not os.path.exists(path):  # noqa: PTH110 - pathlib is dear to import
+        elif not os.path.exists(path):  # noqa: PTH110 - pathlib is slow to import
             raise NotFound("there is no such file")
         fields = {"retprobe": int(returns), "ref_ctr_offset": ref_ctr_offset}
         with explained(_HINTS):

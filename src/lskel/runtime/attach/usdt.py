@@ -269,7 +269,7 @@ def _addresses(path: str, probes: list[Probe], pid: int) -> list[int]:
 def _mappings(path: str, pid: int) -> list[_Mapping]:
     """Executable mappings of a file."""
     with calling(f"stat({path})"):
-        file = os.stat(path)  # noqa: PTH116 - pathlib is dear to import
+        file = os.stat(path)  # noqa: PTH116 - pathlib is slow to import
     found = []
     try:
         with open(f"/proc/{pid or 'self'}/maps") as lines:  # noqa: PTH123

@@ -120,7 +120,7 @@ class Map:
 
     def unpin(self, path: str | os.PathLike[str]) -> None:
         """Remove a pin; OSError where there is none."""
-        os.unlink(path)  # noqa: PTH108 - pathlib is dear to import
+        os.unlink(path)  # noqa: PTH108 - pathlib is slow to import
 
     def bind(self, fd: Fd) -> None:
         """It was created: `fd` is its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lskel import budget
 from lskel.bpf.flags import MapFlag
 from lskel.btf.btf import HEADER_SIZE, MAGIC, Btf
 from lskel.cursor import ByteOrder
@@ -15,8 +16,6 @@ from lskel.replay.simulator.syscall.log import LogFields, check_log, write_log
 if TYPE_CHECKING:
     from lskel.replay.simulator.syscall.state import Call, State
 
-# The kernel's BTF_MAX_SIZE.
-MAX_SIZE = 16 << 20
 _LOG = LogFields("btf_log_level", "btf_log_size", "btf_log_buf")
 # Where the header's hdr_len ends: shorter BTF has none.
 _LENGTH_END = 8
@@ -53,7 +52,7 @@ def load(state: State, call: Call) -> int:
     """BPF_BTF_LOAD: the fd. Checks header and sections as the kernel does, not each type."""
     attr = call.attr
     check(not attr["btf_flags"] & ~MapFlag.TOKEN_FD)
-    check(attr["btf_size"] <= MAX_SIZE, Errno.E2BIG)
+    check(attr["btf_size"] <= budget.BTF, Errno.E2BIG)
     check_log(attr, _LOG)
     state.btf.spend(attr["btf_size"])
     data = state.space.read(attr["btf"], attr["btf_size"], call.domain)

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from lskel.bpf import insn as i
 from lskel.bpf.enums import AttachType, Cmd, MapType, ProgType
+from lskel.bpf.limits import MAX_INSNS
 from lskel.catalog.map_types import FD_SIZE, FD_VALUES
 from lskel.replay.simulator.record import Code, FdArray, Pointer, Value
 from lskel.replay.simulator.syscall.code import references
@@ -14,7 +15,7 @@ from lskel.replay.simulator.syscall.errnos import Refusal
 from lskel.replay.simulator.syscall.fds import MAX_FDS
 from lskel.replay.simulator.syscall.links import TRACEPOINT_NAME_SIZE
 from lskel.replay.simulator.syscall.maps import Map
-from lskel.replay.simulator.syscall.prog_load import LICENSE_SIZE, MAX_INSNS
+from lskel.replay.simulator.syscall.prog_load import LICENSE_SIZE
 from lskel.replay.simulator.syscall.space import Domain
 from lskel.replay.simulator.syscall.state import Call, State
 

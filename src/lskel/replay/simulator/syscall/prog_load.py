@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lskel.bpf import insn as i
 from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.flags import ProgFlag
+from lskel.bpf.limits import MAX_INSNS, MAX_USED_MAPS
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_TYPES
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
@@ -28,9 +29,6 @@ from lskel.replay.simulator.syscall.programs import Program
 if TYPE_CHECKING:
     from lskel.replay.simulator.syscall.state import Call, State
 
-# BPF_COMPLEXITY_LIMIT_INSNS
-MAX_INSNS = 1_000_000
-MAX_USED_MAPS = 64
 LICENSE_SIZE = 128
 # MAX_FUNCINFO_REC_SIZE
 _MAX_RECORD = 252

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lskel.bpf.enums import Cmd, ProgType
@@ -13,7 +14,7 @@ from lskel.errors import LskelError
 from lskel.loader.model import Loader
 from lskel.object.sections import SectionSpec
 from lskel.replay import strace
-from lskel.replay.options import Options
+from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.computer import SimulatedMachine
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.record import Code, Record
@@ -23,13 +24,19 @@ from lskel.trace import AttachBtfId, AttachFd
 
 
 class BareRun(NamedTuple):
-    """The calls of a run, and the error with which it ended; empty for none."""
+    """The calls of a run, and the error with which it ended; empty for none.
+
+    `context` is what the loader left there, empty where it did not return; `printed` what it
+    printed.
+    """
 
     records: tuple[Record, ...]
     problem: str
+    context: bytes
+    printed: tuple[str, ...]
 
     def lines(self, order: ByteOrder) -> Iterator[str]:
-        """As `lskel trace` prints them, with the error behind."""
+        """As `lskel trace` prints them, with the error after them."""
         for record in self.records:
             yield from strace.lines(record, order)
         if self.problem:
@@ -40,18 +47,21 @@ class BareRun(NamedTuple):
         return [strace.to_json(record) for record in self.records]
 
 
-def bare_run(loader: Loader) -> BareRun:
+def bare_run(loader: Loader, options: Options = DEFAULTS) -> BareRun:
     """Run a loader on a machine that has whatever programs attach to."""
     trace = loader.trace
     asking = {i.slot for i in trace.inputs if isinstance(i, AttachFd | AttachBtfId)}
-    options = Options(targets={trace.programs[slot].name: "any" for slot in asking})
+    targets = {trace.programs[slot].name: "any" for slot in asking}
+    options = replace(options, targets={**targets, **options.targets})
     kernel = SimulatedKernel(trace.order)
-    problem = ""
+    problem, context = "", b""
     try:
-        run(loader, options, kernel=kernel, target=_AnyTarget(kernel)).check(trace.name)
+        replayed = run(loader, options, kernel=kernel, target=_AnyTarget(kernel))
+        context = replayed.context
+        replayed.check(trace.name)
     except LskelError as error:
         problem = str(error)
-    return BareRun(tuple(kernel.records), problem)
+    return BareRun(tuple(kernel.records), problem, context, tuple(kernel.printed))
 
 
 class _AnyTarget(SimulatedMachine):
