@@ -148,7 +148,8 @@ def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False)
         if error.errno == errno.ENOENT:
             return None
         what = f"{path}: cannot open the pin of map '{wanted.name}': {error.strerror}"
-        if error.errno in (errno.EPERM, errno.EACCES):
+        is_closed = error.errno == errno.EACCES and not os.access(directory, os.X_OK)
+        if error.errno == errno.EPERM or is_closed:
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error
         raise UsageError(what) from error
     with at(path), ExitStack() as undo:
