@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lskel.bpf.enums import AttachType, ProgType
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.catalog.attach_kinds import ATTACH_KINDS, AttachKindRow, BtfTarget
 from lskel.object.sections import SectionSpec, parse_section
 from tests.conftest import lacking

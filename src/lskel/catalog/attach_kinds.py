@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 
 from lskel.bpf.enums import AttachType, ProgType
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.named import NamedTuple
 
 

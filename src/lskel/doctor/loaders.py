@@ -11,7 +11,8 @@ from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.insn import Insn
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
-from lskel.btf.types import FuncLinkage, Kind
+from lskel.btf.kinds import Kind
+from lskel.btf.types import FuncLinkage
 from lskel.doctor import tiny
 from lskel.doctor.files import SEE_ADDRESSES
 from lskel.doctor.finding import Finding, Probe, no, yes

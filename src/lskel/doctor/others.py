@@ -12,7 +12,8 @@ from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.insn import CallKind, Insn
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member, StructOps
-from lskel.btf.types import FuncLinkage, Kind
+from lskel.btf.kinds import Kind
+from lskel.btf.types import FuncLinkage
 from lskel.doctor import tiny
 from lskel.doctor.finding import NotTried
 from lskel.runtime import kernel_struct

@@ -12,8 +12,9 @@ from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.insn import CallKind, Pseudo
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member
+from lskel.btf.kinds import Kind
 from lskel.btf.names import essential_name
-from lskel.btf.types import VOID, Kind
+from lskel.btf.types import VOID
 from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder

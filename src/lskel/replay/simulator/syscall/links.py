@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import MapFlag
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.catalog.attach_kinds import AttachCall, prog_types
 from lskel.replay.simulator.syscall.errnos import Errno, check
 from lskel.replay.simulator.syscall.maps import Map
