@@ -1,10 +1,11 @@
-"""Write src/lskel/bpf/{enums,helpers,layouts}.py from the BTF of a kernel.
+"""Write src/lskel/bpf/{enums,flags,helpers,layouts}.py from a kernel's BTF and uapi headers.
 
-    python scripts/gen_bpf.py [--check] [BTF]
+    python scripts/gen_bpf.py [--check] [--headers DIR] [BTF]
 
-BTF defaults to /sys/kernel/btf/vmlinux. With --check nothing is written; the exit status says
-whether what the files hold agrees with that kernel: names that both know must have equal values
-(an older kernel lacks some, a newer one has more).
+BTF defaults to /sys/kernel/btf/vmlinux, DIR to /usr/include. Enums, helpers and layouts come from
+BTF; flags from the headers, since BTF has no macros. With --check nothing is written; the exit
+status says whether what the files hold agrees with those: names that both know must have equal
+values (an older kernel lacks some, a newer one has more).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import argparse
 import importlib
 import os
 import re
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +64,22 @@ INFOS = {
     "BTF_INFO": "bpf_btf_info",
     "LINK_INFO": "bpf_link_info",
 }
+
+# class name: (header, prefix to cut, the first of them, what they are for). They stand together: up
+# to the end of an enum, or to where another begins.
+FLAGS = {
+    "AttachFlag": ("bpf", "BPF_F_", "BPF_F_ALLOW_OVERRIDE", "PROG_ATTACH and LINK_CREATE"),
+    "ProgFlag": ("bpf", "BPF_F_", "BPF_F_STRICT_ALIGNMENT", "PROG_LOAD"),
+    "KprobeMultiFlag": ("bpf", "BPF_F_KPROBE_MULTI_", "BPF_F_KPROBE_MULTI_RETURN", "kprobe.multi"),
+    "UprobeMultiFlag": ("bpf", "BPF_F_UPROBE_MULTI_", "BPF_F_UPROBE_MULTI_RETURN", "uprobe.multi"),
+    "NetfilterFlag": ("bpf", "BPF_F_NETFILTER_", "BPF_F_NETFILTER_IP_DEFRAG", "netfilter links"),
+    "ElementFlag": ("bpf", "BPF_", "BPF_ANY", "MAP_UPDATE_ELEM and MAP_LOOKUP_ELEM"),
+    "MapFlag": ("bpf", "BPF_F_", "BPF_F_NO_PREALLOC", "MAP_CREATE"),
+    "XdpFlag": ("if_link", "XDP_FLAGS_", "XDP_FLAGS_UPDATE_IF_NOEXIST", "attaching XDP"),
+    "NetlinkFlag": ("netlink", "NLM_F_", "NLM_F_REQUEST", "netlink requests"),
+}
+# Masks and repeated names among them.
+_NO_FLAGS = ("MODES", "MASK")
 
 
 def enum_values(btf: Btf, name: str, prefix: str) -> list[tuple[str, int]]:
@@ -112,11 +131,59 @@ def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
     return found
 
 
-def head(what: str, release: str) -> list[str]:
+def flag_names(headers: Path) -> dict[str, list[str]]:
+    """The flags of each class, in the order of its header."""
+    found: dict[str, list[str]] = {}
+    for name, (header, prefix, first, _) in FLAGS.items():
+        lines = (headers / "linux" / f"{header}.h").read_text().splitlines()
+        others = {other for _, _, other, _ in FLAGS.values() if other != first}
+        names: dict[str, None] = {}
+        for line in lines:
+            match = re.match(rf"(?:#define)?\s+({prefix}\w+)\s+(?:=\s*)?\S", line)
+            if not names and not (match and match[1] == first):
+                continue
+            if line.startswith("}") or (match and match[1] in others):
+                break
+            if match and not match[1].endswith(_NO_FLAGS):
+                names[match[1]] = None
+        found[name] = list(names)
+    return found
+
+
+def flag_values(headers: Path) -> tuple[str, dict[str, dict[str, int]]]:
+    """The headers' release, and the value of each flag, as a C compiler evaluates them."""
+    found = flag_names(headers)
+    names = [name for group in found.values() for name in group]
+    includes = sorted({header for header, *_ in FLAGS.values()} | {"version"})
+    program = "\n".join(
+        [
+            "#include <stdio.h>",
+            *(f"#include <linux/{header}.h>" for header in includes),
+            "int main(void) {",
+            *(f'printf("%llu\\n", (unsigned long long)({name}));' for name in names),
+            'printf("%d.%d", LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL);',
+            "}",
+        ]
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        command = ["gcc", "-xc", "-", "-isystem", str(headers), "-o", f"{directory}/flags"]
+        subprocess.run(command, input=program, text=True, check=True)
+        done = subprocess.run(f"{directory}/flags", capture_output=True, text=True, check=True)
+    *values, release = done.stdout.split("\n")
+    known = dict(zip(names, map(int, values), strict=True))
+    return release, {
+        group: {
+            name.removeprefix(FLAGS[group][1]).removeprefix("F_"): known[name] for name in members
+        }
+        for group, members in found.items()
+    }
+
+
+def head(what: str, release: str, source: str = "BTF") -> list[str]:
     return [
         f'"""{what}.',
         "",
-        f"Written by scripts/gen_bpf.py from the BTF of Linux {release}; not edited by hand.",
+        f"Written by scripts/gen_bpf.py from the {source} of Linux {release}; not edited by hand.",
         '"""',
         "",
     ]
@@ -148,7 +215,20 @@ def render_layouts(btf: Btf, release: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def disagreements(btf: Btf) -> Iterator[str]:
+def render_flags(headers: Path) -> str:
+    release, values = flag_values(headers)
+    lines = head("The flags of bpf(2), XDP and netlink", release, "uapi headers")
+    # An IntFlag takes thirty times as long to make, in each skeleton that starts.
+    lines += ["# Plain integers: enum.IntFlag would make each skeleton start later."]
+    for name, members in values.items():
+        header, prefix, _, what = FLAGS[name]
+        lines += ["", "", f"class {name}:"]
+        lines += [f'    """Flags of {what}: {prefix}* of uapi/linux/{header}.h."""', ""]
+        lines += [f"    {key} = {value:#x}" for key, value in members.items()]
+    return "\n".join(lines) + "\n"
+
+
+def disagreements(btf: Btf, headers: Path) -> Iterator[str]:
     """What the committed modules and this kernel both know, and value differently."""
     enums = importlib.import_module("lskel.bpf.enums")
     for name, (c_name, prefix, _) in ENUMS.items():
@@ -156,6 +236,12 @@ def disagreements(btf: Btf) -> Iterator[str]:
         for key, value in enum_values(btf, c_name, prefix):
             if key in ours and ours[key] != value:
                 yield f"{name}.{key} is {ours[key].value}, the kernel says {value}"
+    flags = importlib.import_module("lskel.bpf.flags")
+    for name, members in flag_values(headers)[1].items():
+        known_flags = vars(getattr(flags, name))
+        for key, value in members.items():
+            if known_flags.get(key, value) != value:
+                yield f"{name}.{key} is {known_flags[key]:#x}, the headers say {value:#x}"
     helpers = importlib.import_module("lskel.bpf.helpers").HELPERS
     for number, (ours_name, theirs) in enumerate(zip(helpers, helper_names(btf), strict=False)):
         if ours_name != theirs:
@@ -171,16 +257,18 @@ def disagreements(btf: Btf) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--headers", type=Path, default=Path("/usr/include"))
     parser.add_argument("btf", nargs="?", type=Path, default=Path("/sys/kernel/btf/vmlinux"))
     args = parser.parse_args()
     btf = Btf(args.btf.read_bytes())
     if args.check:
-        wrong = list(disagreements(btf))
+        wrong = list(disagreements(btf, args.headers))
         print("\n".join(wrong) or "no disagreement")
         return 1 if wrong else 0
     match = re.match(r"\d+\.\d+", os.uname().release)
     release = match.group() if match else "unknown"
     (ROOM / "enums.py").write_text(render_enums(btf, release))
+    (ROOM / "flags.py").write_text(render_flags(args.headers))
     (ROOM / "helpers.py").write_text(render_helpers(btf, release))
     (ROOM / "layouts.py").write_text(render_layouts(btf, release))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ STATIONS = (
         "styled_lines",
     ),
     ("bpf", "btf", "elf"),
+    ("catalog",),
     ("object",),
     ("trace", "load"),
     ("syscalls", "loader"),
@@ -33,7 +35,10 @@ STATIONS = (
     ("cli", "__main__"),
 )
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.
-RUNTIME_MAY = {"_version", "errors", "budget", "cursor", "named", "bpf", "btf", "runtime"}
+RUNTIME_MAY = {
+    *("_version", "errors", "budget", "cursor", "named"),
+    *("bpf", "btf", "catalog", "runtime"),
+}
 # What an Object gives its user for convenience leads right, inside functions only.
 LAZY = {("object/model.py", "load"), ("object/model.py", "trace")}
 
@@ -92,3 +97,81 @@ def test_imports_point_left(path: Path) -> None:
 def test_left_of_the_kernel_nothing_touches_it(name: str) -> None:
     for path in (ROOT / name).rglob("*.py"):
         assert "ctypes" not in path.read_text(), path
+
+
+def test_flags_are_generated() -> None:
+    # Such as `_F_MMAPABLE = 1 << 10`, which stood in one file after another.
+    by_hand = re.compile(r"^\s*_*(?:BPF_)?F_[A-Z]\w* *=|= 1 << \d+ +# BPF_F_", re.M)
+    found = {
+        str(path.relative_to(ROOT)): by_hand.findall(path.read_text())
+        for path in MODULES
+        if path.name != "flags.py"
+    }
+    assert {where: names for where, names in found.items() if names} == {
+        "bpf/context.py": ["F_KERNEL ="]  # of libbpf's skel_internal.h, not of uapi
+    }
+
+
+TYPES = ("MapType", "ProgType", "AttachType")
+
+
+def tables_by_type(path: Path) -> list[int]:
+    """The lines of literals with two or more members of the enums of types, as keys or elements."""
+    tree = ast.parse(path.read_text())
+    aliases = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target, value in _pairs(node)
+        if isinstance(value, ast.Name) and value.id in TYPES
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = [key for key in node.keys if key is not None]
+        elif isinstance(node, ast.Set | ast.Tuple | ast.List):
+            keys = list(node.elts)
+        else:
+            continue
+        members = [
+            key
+            for key in keys
+            if isinstance(key, ast.Attribute)
+            and isinstance(key.value, ast.Name)
+            and key.value.id in {*TYPES, *aliases}
+        ]
+        if len(members) > 1:
+            found.append(node.lineno)
+    return found
+
+
+def _pairs(node: ast.Assign) -> list[tuple[ast.Name, ast.expr]]:
+    target = node.targets[0]
+    targets = target.elts if isinstance(target, ast.Tuple) else [target]
+    values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+    return [
+        (name, value)
+        for name, value in zip(targets, values, strict=False)
+        if isinstance(name, ast.Name)
+    ]
+
+
+# Tables that are not facts about types, and why they stand where they do.
+_SKELETONS = "skeletons carry it along, and not the catalogue of attach kinds"
+OWN_TABLES = {
+    "live/events.py": (1, "the buffers that `lskel run` reads"),
+    "object/struct_ops.py": (1, "a section of struct_ops, or one that says nothing"),
+    "replay/simulator/syscall/prog_load.py": (4, "what the kernel checks when it loads programs"),
+    "runtime/attach/sockmap.py": (1, _SKELETONS),
+    "runtime/attach/tc.py": (1, _SKELETONS),
+}
+
+
+def test_tables_by_type_are_in_the_catalogue() -> None:
+    found = {str(path.relative_to(ROOT)): tables_by_type(path) for path in MODULES}
+    outside = {
+        where: len(lines)
+        for where, lines in found.items()
+        if lines and not where.startswith("catalog/")
+    }
+    assert outside == {where: count for where, (count, _) in OWN_TABLES.items()}

@@ -13,6 +13,7 @@ from lskel.bpf import insn as i
 from lskel.bpf import layouts
 from lskel.bpf.attr import encode, object_name, size_through
 from lskel.bpf.enums import Cmd
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.layouts import Layout
 from lskel.btf.ext import CORE_RELO_SIZE, Records
 from lskel.cursor import ByteOrder
@@ -30,7 +31,6 @@ from lskel.trace import (
 )
 
 # A struct_ops map's value type is a module's (uapi/linux/bpf.h, Linux 6.9).
-F_VTYPE_BTF_OBJ_FD = 1 << 15
 # The last field that lskel uses of each attr; older kernels accept no longer ones than they know,
 # unless the rest is 0.
 LAST_FIELD = {
@@ -178,7 +178,7 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         numbers=tuple(numbers),
         btf_fields=("btf_fd", "btf_key_type_id", "btf_value_type_id") if op.btf is not None else (),
         if_module=op.kernel_value_type
-        and IfModule("map_flags", op.kernel_value_type, op.flags | F_VTYPE_BTF_OBJ_FD),
+        and IfModule("map_flags", op.kernel_value_type, op.flags | MapFlag.VTYPE_BTF_OBJ_FD),
         last="map_extra" if op.kernel_value_type is None else "value_type_btf_obj_fd",
     )
 

@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf.ext import Records
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.cursor import ByteOrder
 
 # Numbers of so many bits, as the attr's fields have that they are for; a plain `int` counts what

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_TYPES, Btf
-from lskel.btf.types import Kind, TypeId
+from lskel.btf.kinds import Kind
+from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
 from lskel.elf import Elf
 from lskel.errors import BadObject, LskelError, NotFound

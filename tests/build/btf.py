@@ -23,7 +23,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lskel.btf.btf import Btf
-from lskel.btf.types import FuncLinkage, Kind, TypeId, VarLinkage
+from lskel.btf.kinds import Kind
+from lskel.btf.types import FuncLinkage, TypeId, VarLinkage
 from lskel.cursor import ByteOrder, mark
 
 MAGIC = 0xEB9F

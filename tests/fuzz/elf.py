@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from tests.build.elf import EHDR_SIZE, REL_SIZE, SHDR_SIZE, SYM_SIZE
 from tests.fuzz.damage import in_place, number, resize, set_field
 from tests.fuzz.names import NAMES

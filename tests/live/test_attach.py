@@ -16,12 +16,9 @@ from lskel.errors import LskelError, NotFound, UsageError
 from lskel.live.attach import attach_all
 from lskel.live.contents import contents
 from lskel.live.events import Buffers, Events
-from lskel.live.places import PLACE_KINDS
-from lskel.object.sections import SECTION_KINDS
 from lskel.replay import kernel
 from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
-from lskel.runtime.attach.kinds import class_path
 from lskel.runtime.elements import lookup
 from lskel.runtime.objects import map_info
 from tests.attach.cases.userspace import PYTHON
@@ -196,9 +193,3 @@ def test_kinds_that_no_name_is_enough_for() -> None:
         pytest.raises(UsageError, match="type socket_filter attaches to nothing that has a name"),
     ):
         attach_all(loaded, {"on_socket": "lo"})
-
-
-@pytest.mark.parametrize("name", PLACE_KINDS)
-def test_every_kind_of_place_is_of_a_class(name: str) -> None:
-    paths = (class_path(k.name, k.prog_type, k.attach_type or 0) for k in SECTION_KINDS)
-    assert name in {path.partition(":")[2] for path in paths}

@@ -13,7 +13,7 @@ from lskel.bpf.asm import MAX_JUMP
 from lskel.bpf.enums import Cmd
 from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.bpf.limits import MAX_KFUNC_DESCS, MAX_USED_MAPS
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.loader.generate import generate
 from lskel.loader.model import Form, Loader
 from lskel.replay.options import Options

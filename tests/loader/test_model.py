@@ -16,7 +16,8 @@ from lskel.bpf import insn as i
 from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.bpf.limits import MAX_USED_MAPS
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
-from lskel.btf.types import VOID, Kind
+from lskel.btf.kinds import Kind
+from lskel.btf.types import VOID
 from lskel.cursor import ByteOrder
 from lskel.loader.model import Form
 from lskel.object.model import Extern, ExternKind, ExternRef, Function, Object, Program

@@ -9,6 +9,7 @@ import pytest
 
 from lskel.bpf import context
 from lskel.bpf.enums import Cmd, MapType, ProgType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.layouts import MAP_CREATE, PROG_LOAD
 from lskel.errors import UsageError
 from lskel.loader.blob import RegionKind
@@ -23,7 +24,6 @@ from lskel.replay.report import failure
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.record import Aside, FdArray, FdRef, FoundType, Record
 from lskel.replay.simulator.run import Replay, simulate
-from lskel.syscalls import F_VTYPE_BTF_OBJ_FD
 from lskel.trace import BtfLoad, Close, MapCreate, MemberIndex, ProgLoad, TypeSize
 from tests.build.elf import RETURN_0
 from tests.loader.replays import is_open, issue, kernel_of, loader_of, of, play
@@ -373,7 +373,7 @@ def test_inputs_of_struct_ops(is_of_module: bool, big_endian: bool) -> None:
     assert create.attr["value_size"] == 192
     assert create.attr["btf_vmlinux_value_type_id"] == value_type.type_id
     assert create.attr["value_type_btf_obj_fd"] == value_type.btf
-    assert create.attr["map_flags"] == (F_VTYPE_BTF_OBJ_FD if is_of_module else 0)
+    assert create.attr["map_flags"] == (MapFlag.VTYPE_BTF_OBJ_FD if is_of_module else 0)
     assert load.attr["expected_attach_type"] == 5
     assert load.attr["attach_btf_id"] == program_type.type_id
     assert load.attr["attach_btf_obj_fd"] == program_type.btf

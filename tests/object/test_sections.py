@@ -9,14 +9,9 @@ from pathlib import Path
 import pytest
 
 from lskel.bpf.enums import AttachType, ProgType
-from lskel.btf.types import Kind
-from lskel.object.sections import (
-    SECTION_KINDS,
-    BtfTarget,
-    SectionKind,
-    SectionSpec,
-    parse_section,
-)
+from lskel.btf.kinds import Kind
+from lskel.catalog.attach_kinds import ATTACH_KINDS, AttachKindRow, BtfTarget
+from lskel.object.sections import SectionSpec, parse_section
 from tests.conftest import lacking
 
 # What libbpf 1.1 does not know yet and libbpf 1.6 does.
@@ -146,15 +141,15 @@ def given(spec: SectionSpec) -> tuple[int, int] | None:
 
 
 def test_rows_are_unique() -> None:
-    names = [kind.name for kind in SECTION_KINDS]
+    names = [kind.name for kind in ATTACH_KINDS]
     assert len(names) == len(set(names))
     # A slash in the name of a row with a target would make the order of the rows matter.
-    assert not [k.name for k in SECTION_KINDS if k.takes_target and "/" in k.name]
+    assert not [k.name for k in ATTACH_KINDS if k.takes_target and "/" in k.name]
     assert set(names) >= NEWER
 
 
-@pytest.mark.parametrize("kind", SECTION_KINDS, ids=lambda kind: kind.name)
-def test_row_is_libbpfs(libbpf: LibBpf, kind: SectionKind) -> None:
+@pytest.mark.parametrize("kind", ATTACH_KINDS, ids=lambda kind: kind.name)
+def test_row_is_libbpfs(libbpf: LibBpf, kind: AttachKindRow) -> None:
     theirs = libbpf.types(kind.name)
     if theirs is None:
         assert kind.name in NEWER
@@ -168,7 +163,7 @@ def test_row_is_libbpfs(libbpf: LibBpf, kind: SectionKind) -> None:
 
 
 def test_table_is_complete(libbpf: LibBpf) -> None:
-    ours = {kind.name + "+" * kind.takes_target for kind in SECTION_KINDS}
+    ours = {kind.name + "+" * kind.takes_target for kind in ATTACH_KINDS}
     newer = ours - libbpf.names()
     assert libbpf.names() <= ours
     assert {name.rstrip("+") for name in newer} <= NEWER
@@ -255,7 +250,7 @@ def test_no_btf_target(name: str) -> None:
 
 
 def test_flags() -> None:
-    sleepable = {kind.name for kind in SECTION_KINDS if kind.sleepable}
-    assert sleepable == {k.name for k in SECTION_KINDS if k.name.endswith(".s")} | {"syscall"}
-    frags = {kind.name for kind in SECTION_KINDS if kind.xdp_frags}
+    sleepable = {kind.name for kind in ATTACH_KINDS if kind.sleepable}
+    assert sleepable == {k.name for k in ATTACH_KINDS if k.name.endswith(".s")} | {"syscall"}
+    frags = {kind.name for kind in ATTACH_KINDS if kind.xdp_frags}
     assert frags == {"xdp.frags", "xdp.frags/devmap", "xdp.frags/cpumap"}

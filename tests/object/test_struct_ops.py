@@ -12,7 +12,8 @@ import pytest
 
 import lskel
 from lskel.bpf.enums import MapType
-from lskel.bpf.struct_ops import F_LINK, Member, StructOps
+from lskel.bpf.flags import MapFlag
+from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf import types as t
 from lskel.errors import BadObject, LskelError, NotFound, NotSupported, UsageError
 from lskel.object.model import MapKind
@@ -66,11 +67,11 @@ def ops_of(obj: lskel.Object, name: str) -> StructOps:
 def test_maps(obj: lskel.Object) -> None:
     maps = [m for m in obj.maps if m.kind is MapKind.STRUCT_OPS]
     assert {m.name: (m.section, m.flags, m.autocreate) for m in maps} == {
-        "later": ("?.struct_ops.link", F_LINK, False),
+        "later": ("?.struct_ops.link", MapFlag.LINK, False),
         "first": (".struct_ops", 0, True),
         "second": (".struct_ops", 0, True),
         "hidden": (".struct_ops", 0, True),
-        "linked": (".struct_ops.link", F_LINK, True),
+        "linked": (".struct_ops.link", MapFlag.LINK, True),
         "none": ("?.struct_ops", 0, False),
     }
     assert {(m.type, m.key_size, m.value_size, m.max_entries) for m in maps} == {

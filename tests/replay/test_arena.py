@@ -14,6 +14,7 @@ import lskel
 from lskel.bpf.enums import MapType
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
+from lskel.btf.kinds import Kind
 from lskel.errors import BadObject, NoPermission, NotSupported, ReplayError, UsageError
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
@@ -78,7 +79,7 @@ BAD = SOURCE + 'SEC("socket") int bad(struct __sk_buff *s) { return *(int *)(lon
 
 @pytest.fixture(autouse=True)
 def _arenas_are_known() -> None:
-    if kernel_btf().find_kind("bpf_arena_alloc_pages", t.Kind.FUNC) is None:
+    if kernel_btf().find_kind("bpf_arena_alloc_pages", Kind.FUNC) is None:
         lacking("this kernel has no arenas: they need Linux 6.9")
 
 

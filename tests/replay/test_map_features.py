@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import lskel
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
 from lskel.replay.loaded import Loaded

@@ -12,7 +12,7 @@ import pytest
 
 import lskel
 from lskel.bpf.struct_ops import Member, StructOps
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.errors import NotSupported
 from lskel.replay.simulator.names import KernelImage
 from lskel.runtime import elements, objects

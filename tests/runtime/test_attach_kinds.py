@@ -8,7 +8,7 @@ from subprocess import run
 import pytest
 
 from lskel.bpf.enums import AttachType, ProgType
-from lskel.object.sections import SECTION_KINDS, SectionKind
+from lskel.catalog.attach_kinds import ATTACH_KINDS, AttachKindRow
 from lskel.runtime.attach.kinds import class_path, program_class
 from lskel.runtime.program import Program
 
@@ -30,8 +30,8 @@ NOT_ATTACHED = {
 }
 
 
-@pytest.mark.parametrize("kind", SECTION_KINDS, ids=[kind.name for kind in SECTION_KINDS])
-def test_every_section_has_its_class(kind: SectionKind) -> None:
+@pytest.mark.parametrize("kind", ATTACH_KINDS, ids=[kind.name for kind in ATTACH_KINDS])
+def test_every_section_has_its_class(kind: AttachKindRow) -> None:
     found = program_class(kind.name, kind.prog_type, kind.attach_type or 0)
     assert issubclass(found, Program)
     assert (found is Program) == (kind.name in NOT_ATTACHED)

@@ -12,6 +12,7 @@ import pytest
 
 from lskel.bpf.enums import Cmd, MapType
 from lskel.bpf.layouts import MAP_ELEM
+from lskel.catalog.map_types import PER_CPU
 from lskel.errors import LskelError
 from lskel.runtime import elements
 from lskel.runtime.cpus import possible_cpus
@@ -150,7 +151,7 @@ def test_items_agree_with_bpftool(map_type: MapType, count: int, run: Run) -> No
             update(fd.fileno(), u32(number), value)
         found = entries(fd)
         expected = dumped(run, fd)
-    if map_type in elements.PERCPU_TYPES:
+    if map_type in PER_CPU:
         split = {key: list(split_percpu(value, value_size)) for key, value in found.items()}
         assert split == expected
     else:

@@ -16,7 +16,7 @@ import pytest
 
 from lskel.bpf.enums import Cmd
 from lskel.bpf.kconfig import KconfigType, KconfigVar
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.errors import BadObject, LskelError, NotFound, UsageError
 from lskel.runtime import kconfig
 from lskel.runtime.kconfig import (

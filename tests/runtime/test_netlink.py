@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.flags import NetlinkFlag
 from lskel.errors import LskelError, NotFound, UsageError
 from lskel.runtime.attach.clsact import Direction, attach_clsact, filters
 from lskel.runtime.attach.netlink import (
-    Flag,
     NetlinkError,
     Request,
     Rtnetlink,
@@ -277,6 +277,6 @@ def test_attributes_of_attributes() -> None:
 
 def test_a_request_that_the_kernel_does_not_take() -> None:
     with Rtnetlink() as netlink, pytest.raises(NetlinkError) as caught:
-        netlink.ask(Request.NEWQDISC, bytes(4), Flag.CREATE)
+        netlink.ask(Request.NEWQDISC, bytes(4), NetlinkFlag.CREATE)
     assert caught.value.errno == errno.EINVAL
     assert str(caught.value).startswith("rtnetlink(RTM_NEWQDISC): EINVAL: Invalid argument")

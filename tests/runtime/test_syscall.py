@@ -181,7 +181,7 @@ def test_the_room_needs_the_standard_library_only() -> None:
     # Some are slow to import, and nothing here is worth it.
     assert not tops & {"dataclasses", "inspect", "pathlib", "subprocess", "platform"}
     rooms = {name.split(".")[1] for name in loaded if name.startswith("lskel.")}
-    assert rooms <= {"_version", "bpf", "cursor", "errors", "named", "runtime"}
+    assert rooms <= {"_version", "bpf", "btf", "catalog", "cursor", "errors", "named", "runtime"}
 
 
 def test_the_room_can_be_imported_where_there_is_no_linux() -> None:

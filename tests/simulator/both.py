@@ -13,6 +13,7 @@ from lskel.bpf import insn as i
 from lskel.bpf.attr import load
 from lskel.bpf.disasm import disassemble
 from lskel.bpf.enums import Cmd, MapType, ProgType
+from lskel.bpf.flags import ProgFlag
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.bpf.insn import Insn, Pseudo
 from lskel.bpf.layouts import BTF_LOAD, PROG_LOAD, TEST
@@ -28,7 +29,6 @@ from tests.runtime.programs import LICENSE, create_map
 ORDER = sys.byteorder
 VALUE_SIZE = 128
 _KEY = bytes(4)
-_F_SLEEPABLE = 1 << 4
 _FIRST_FUNCTION = 3
 _LOG_SIZE = 1 << 20
 # bpf_loop (kernel/bpf/bpf_iter.c): at most so many rounds, and no flags.
@@ -148,7 +148,7 @@ def _load(program: Program, array: int, btf: Fd | None, **fields: int) -> Fd:
         insn_cnt=len(program.code) // i.SIZE,
         insns=address_of(program.code),
         license=address_of(LICENSE),
-        prog_flags=_F_SLEEPABLE,
+        prog_flags=ProgFlag.SLEEPABLE,
         fd_array=address_of(fds),
         prog_btf_fd=btf.fileno() if btf else 0,
         func_info_rec_size=8 if btf else 0,

@@ -16,7 +16,7 @@ from lskel.bpf.enums import Cmd, MapType
 from lskel.bpf.insn import Insn, Pseudo
 from lskel.bpf.layouts import MAP_CREATE
 from lskel.btf.btf import Btf
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.interpreter.fault import SimulatorFault
 from lskel.replay.simulator.kernel import SimulatedKernel

@@ -25,7 +25,7 @@ from lskel.bpf.layouts import (
     Layout,
 )
 from lskel.btf.btf import Btf
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.cursor import ByteOrder
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from lskel.bpf.enums import MapType
+from lskel.bpf.flags import MapFlag
+from lskel.catalog.map_types import BY_TYPE
 from lskel.replay.simulator.syscall.errnos import Errno
-from lskel.replay.simulator.syscall.map_types import MAX_CPUS, RULES, MapFlag
 from tests.build.btf import BtfBuilder
 from tests.simulator.worlds import (
     Field,
@@ -138,7 +139,11 @@ def good(world: World, map_type: MapType) -> dict[str, Field]:
 def variations(map_type: MapType, base: Mapping[str, Field]) -> Iterator[dict[str, Field]]:
     for field, values in VARIATIONS.items():
         for value in values:
-            if map_type is MapType.CPUMAP and field == "max_entries" and 100 < value <= MAX_CPUS:
+            if (
+                map_type is MapType.CPUMAP
+                and field == "max_entries"
+                and 100 < value <= BY_TYPE[MapType.CPUMAP].entry_limit
+            ):
                 continue  # the running kernel's limit may be lower
             if field == "map_flags":
                 flags = base["map_flags"]
@@ -155,8 +160,8 @@ def variations(map_type: MapType, base: Mapping[str, Field]) -> Iterator[dict[st
 
 
 def test_every_type_has_rules() -> None:
-    assert RULES.keys() - GOOD.keys() == {MapType.STRUCT_OPS}
-    assert set(MapType) - RULES.keys() == {MapType.UNSPEC}
+    assert BY_TYPE.keys() - GOOD.keys() == {MapType.STRUCT_OPS}
+    assert set(MapType) - BY_TYPE.keys() == {MapType.UNSPEC}
 
 
 @pytest.mark.kernel
@@ -358,7 +363,7 @@ def test_devices_like_the_kernels(map_type: MapType) -> None:
         (MapType.ARRAY, MapFlag.WRONLY),
     ],
 )
-def test_access_like_the_kernels(map_type: MapType, flags: MapFlag) -> None:
+def test_access_like_the_kernels(map_type: MapType, flags: int) -> None:
     def script(world: World) -> list[Any]:
         fd = create(world, map_type, map_flags=flags)
         return [

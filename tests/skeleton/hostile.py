@@ -14,7 +14,8 @@ from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
-from lskel.btf.types import IntEncoding, Kind, VarLinkage
+from lskel.btf.kinds import Kind
+from lskel.btf.types import IntEncoding, VarLinkage
 from lskel.loader.model import Form, Loader
 from lskel.trace import (
     Arena,

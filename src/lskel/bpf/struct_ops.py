@@ -9,8 +9,6 @@ from lskel.named import NamedTuple
 # (include/linux/bpf.h, kernel/bpf/bpf_struct_ops.c).
 VALUE_PREFIX = "bpf_struct_ops_"
 DATA_MEMBER = "data"
-# BPF_F_LINK (uapi/linux/bpf.h): registered by a link instead of the map's update. Linux 6.4.
-F_LINK = 1 << 13
 
 
 class Member(NamedTuple):

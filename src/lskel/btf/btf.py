@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from lskel import budget
 from lskel.btf import types as t
-from lskel.btf.types import Kind, Type, TypeId
+from lskel.btf.kinds import Kind
+from lskel.btf.types import Type, TypeId
 from lskel.cursor import ByteOrder, Strings, mark
 from lskel.errors import BadObject, NotFound
 

@@ -12,8 +12,9 @@ from typing import TypeVar
 from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_DEPTH, Btf
+from lskel.btf.kinds import Kind
 from lskel.btf.layout import Nesting
-from lskel.btf.types import Kind, TypeId
+from lskel.btf.types import TypeId
 from lskel.errors import BadObject, LskelError, at
 from lskel.named import Generic
 

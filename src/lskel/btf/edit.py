@@ -6,7 +6,8 @@ import struct
 from collections.abc import Sequence
 
 from lskel.btf.btf import HEADER, Btf
-from lskel.btf.types import FuncLinkage, Kind, TypeId, VarLinkage, VarSecinfo
+from lskel.btf.kinds import Kind
+from lskel.btf.types import FuncLinkage, TypeId, VarLinkage, VarSecinfo
 from lskel.cursor import mark
 
 _TYPE_HEADER = 12

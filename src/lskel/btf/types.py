@@ -11,33 +11,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, NamedTuple, NewType
 
+from lskel.btf.kinds import Kind
+
 TypeId = NewType("TypeId", int)
 VOID = TypeId(0)
-
-
-class Kind(IntEnum):
-    """BTF_KIND_*; the value is what the type's info word holds in bits 24-28."""
-
-    UNKN = 0
-    INT = 1
-    PTR = 2
-    ARRAY = 3
-    STRUCT = 4
-    UNION = 5
-    ENUM = 6
-    FWD = 7
-    TYPEDEF = 8
-    VOLATILE = 9
-    CONST = 10
-    RESTRICT = 11
-    FUNC = 12
-    FUNC_PROTO = 13
-    VAR = 14
-    DATASEC = 15
-    FLOAT = 16
-    DECL_TAG = 17
-    TYPE_TAG = 18
-    ENUM64 = 19
 
 
 class FuncLinkage(IntEnum):

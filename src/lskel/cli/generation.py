@@ -10,19 +10,19 @@ import click
 
 from lskel.bpf.enums import AttachType, ProgType
 from lskel.bpf.names import enum_name
+from lskel.catalog.attach_kinds import ATTACH_KINDS
 from lskel.cli import offers
 from lskel.cli.common import gathered, pairs
 from lskel.errors import UsageError, at
 from lskel.loader.generate import AUTO
 from lskel.loader.model import Form
 from lskel.object.model import Object
-from lskel.object.sections import SECTION_KINDS
 
 DEFAULT_FORM = Form.TABLE.value
 
 _TYPE = "PROGRAM=TYPE[:ATTACH]"
 # What these attach to is in their section's name; a type alone would not load.
-_ATTACHED_BY_NAME = {ProgType.STRUCT_OPS, *(k.prog_type for k in SECTION_KINDS if k.btf_target)}
+_ATTACHED_BY_NAME = {ProgType.STRUCT_OPS, *(k.prog_type for k in ATTACH_KINDS if k.btf_target)}
 
 _E = TypeVar("_E", bound=IntEnum)
 
@@ -127,7 +127,7 @@ def _parse_type(text: str) -> GivenType:
     type_ = _member(ProgType, type_name, "BPF_PROG_TYPE_", "program type")
     if not sign:
         return GivenType(type_, None)
-    kinds = (kind for kind in SECTION_KINDS if kind.prog_type == type_)
+    kinds = (kind for kind in ATTACH_KINDS if kind.prog_type == type_)
     usual = {enum_name(AttachType, k.attach_type) for k in kinds if k.attach_type is not None}
     return GivenType(type_, _member(AttachType, attach_name, "BPF_", "attach type", usual))
 

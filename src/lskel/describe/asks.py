@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
-from lskel.btf.types import VOID, Kind
+from lskel.btf.kinds import Kind
+from lskel.btf.types import VOID
 from lskel.object.model import Extern, ExternKind
 from lskel.trace import (
     AttachBtfId,

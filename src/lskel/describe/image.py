@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from lskel.bpf.flags import ProgFlag
 from lskel.btf.btf import Btf
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.types import TypeId
@@ -17,7 +18,7 @@ from lskel.cursor import ByteOrder
 from lskel.describe.asks import inputs, used_externs
 from lskel.errors import LimitExceeded, LskelError, at
 from lskel.load.link import Linked, Linker
-from lskel.load.plan import F_SLEEPABLE, link_program, linker
+from lskel.load.plan import link_program, linker
 from lskel.loader.model import Loader
 from lskel.loader.verify import undescribed
 from lskel.object.model import Extern, Map, Object
@@ -115,7 +116,7 @@ def _loaded(code: Code, trace: Trace, slot: int, btf: Btf | None) -> Code:
     return code._replace(
         type=load.type,
         attach_type=attach_type if given and not isinstance(attach_type, Input) else None,
-        sleepable=bool(load.flags & F_SLEEPABLE),
+        sleepable=bool(load.flags & ProgFlag.SLEEPABLE),
         insns=load.insns,
         func_info=load.func_info,
         line_info=load.line_info,

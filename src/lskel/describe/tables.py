@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lskel.bpf.enums import Cmd
 from lskel.bpf.names import enum_name
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.cursor import mark
 from lskel.describe.listing import Row
 from lskel.describe.regions import BlobMap, heading

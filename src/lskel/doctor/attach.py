@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
+from lskel.bpf.flags import ProgFlag
 from lskel.doctor import lsm, tiny
 from lskel.doctor.apart import apart
 from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Place, Where
@@ -164,7 +165,7 @@ def _load(spec: SectionSpec, result: int) -> Fd:
     if spec.attach_type is not None:
         fields["expected_attach_type"] = spec.attach_type
     if spec.sleepable:
-        fields["prog_flags"] = tiny.F_SLEEPABLE
+        fields["prog_flags"] = ProgFlag.SLEEPABLE
     if spec.btf_target is None:
         return tiny.load_program(spec.prog_type, tiny.returns(result), **fields)
     found = KernelBtf().find(spec.btf_target.prefix + spec.target, spec.btf_target.kind)

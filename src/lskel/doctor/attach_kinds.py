@@ -12,9 +12,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lskel.bpf.enums import AttachType, MapType
+from lskel.catalog.attach_kinds import BY_NAME, CLSACT
 from lskel.doctor import tiny
-from lskel.doctor.finding import NETWORK_RIGHTS, TRACING_RIGHTS
+from lskel.doctor.finding import NETWORK_RIGHTS, TRACING_RIGHTS, kernel_with
 from lskel.doctor.places import make_pair
+from lskel.object.sections import parse_section
 from lskel.runtime.attach.clsact import Direction
 from lskel.runtime.attach.netfilter import NetfilterFamily, NetfilterHook
 from lskel.runtime.attach.perf_event import PerfType, SoftwareEvent
@@ -49,17 +51,25 @@ class Where(Enum):
 class AttachKind(NamedTuple):
     """A way to attach a program of `section`, which returns `result`.
 
-    `takes` says what the kernel must have.
+    `since`: the first release of Linux that attaches so, where that is later than the kind itself;
+    `config`: what the kernel must have, where that is not what the kind's row says.
     """
 
     name: str
     group: str
     section: str
     attach: Callable[[Any, Place], Link]
-    takes: str
+    since: tuple[int, int] = (0, 0)
+    config: str = ""
     where: Where = Where.HERE
     result: int = 0
     rights: tuple[Capability, ...] = TRACING_RIGHTS
+
+    @property
+    def takes(self) -> str:
+        """What the kernel must have."""
+        row = BY_NAME[parse_section(self.section).kind]
+        return kernel_with(max(row.since, self.since), self.config or row.config)
 
 
 # What hardly ever happens: the kernel's own tests of BPF programs (net/bpf/test_run.c), and
@@ -89,48 +99,43 @@ def _with_cookie(program: Any, _: Place) -> Link:
 def _tracing(
     name: str,
     section: str,
-    takes: str,
     attach: Callable[[Any, Place], Link] = _by_itself,
+    since: tuple[int, int] = (0, 0),
 ) -> AttachKind:
-    return AttachKind(name, "tracing", section, attach, takes)
+    return AttachKind(name, "tracing", section, attach, since)
 
 
-_TRAMPOLINES = "CONFIG_DEBUG_INFO_BTF, BPF trampolines for this machine, and no lockdown"
-_LSM = "CONFIG_BPF_LSM, CONFIG_DEBUG_INFO_BTF, and no lockdown"
-_KPROBES = "CONFIG_KPROBE_EVENTS"
-_FPROBE = "Linux 5.18 with CONFIG_FPROBE"
-_COOKIES = "Linux 6.10"
-_PERF = "CONFIG_PERF_EVENTS"
+# Since when programs have cookies: of perf events, of trampolines, of raw tracepoints.
+_PERF_COOKIES, _TRAMPOLINE_COOKIES, _RAW_COOKIES = (5, 15), (5, 19), (6, 10)
 
 _KERNEL = (
-    _tracing("raw_tp", f"raw_tp/{_TRACEPOINT}", "CONFIG_BPF_EVENTS"),
-    _tracing("raw_tp.w", f"raw_tp.w/{_TRACEPOINT}", "CONFIG_BPF_EVENTS"),
-    _tracing("raw_tp (cookie)", f"raw_tp/{_TRACEPOINT}", _COOKIES, _with_cookie),
-    _tracing("tp_btf", f"tp_btf/{_TRACEPOINT}", "CONFIG_DEBUG_INFO_BTF"),
-    _tracing("tp_btf (cookie)", f"tp_btf/{_TRACEPOINT}", _COOKIES, _with_cookie),
-    _tracing("tp", f"tp/{_EVENT}", "CONFIG_BPF_EVENTS"),
-    _tracing("tp (cookie)", f"tp/{_EVENT}", "Linux 5.15", _with_cookie),
-    _tracing("fentry", f"fentry/{_FUNCTION}", _TRAMPOLINES),
-    _tracing("fentry (cookie)", f"fentry/{_FUNCTION}", f"Linux 5.19, {_TRAMPOLINES}", _with_cookie),
-    _tracing("fexit", f"fexit/{_FUNCTION}", _TRAMPOLINES),
-    _tracing("fmod_ret", f"fmod_ret/{_MODIFIED}", _TRAMPOLINES),
-    _tracing("lsm", f"lsm/{_HOOK}", _LSM),
-    _tracing("lsm (cookie)", f"lsm/{_HOOK}", f"Linux 5.19, {_LSM}", _with_cookie),
-    _tracing("kprobe", f"kprobe/{_FUNCTION}", _KPROBES),
-    _tracing("kprobe (cookie)", f"kprobe/{_FUNCTION}", f"Linux 5.15, {_KPROBES}", _with_cookie),
-    _tracing("kretprobe", f"kretprobe/{_FUNCTION}", _KPROBES),
-    _tracing("ksyscall", f"ksyscall/{_SYSCALL}", _KPROBES),
-    _tracing("kretsyscall", f"kretsyscall/{_SYSCALL}", _KPROBES),
-    _tracing("kprobe.multi", f"kprobe.multi/{_FUNCTION}", _FPROBE),
+    _tracing("raw_tp", f"raw_tp/{_TRACEPOINT}"),
+    _tracing("raw_tp.w", f"raw_tp.w/{_TRACEPOINT}"),
+    _tracing("raw_tp (cookie)", f"raw_tp/{_TRACEPOINT}", _with_cookie, _RAW_COOKIES),
+    _tracing("tp_btf", f"tp_btf/{_TRACEPOINT}"),
+    _tracing("tp_btf (cookie)", f"tp_btf/{_TRACEPOINT}", _with_cookie, _RAW_COOKIES),
+    _tracing("tp", f"tp/{_EVENT}"),
+    _tracing("tp (cookie)", f"tp/{_EVENT}", _with_cookie, _PERF_COOKIES),
+    _tracing("fentry", f"fentry/{_FUNCTION}"),
+    _tracing("fentry (cookie)", f"fentry/{_FUNCTION}", _with_cookie, _TRAMPOLINE_COOKIES),
+    _tracing("fexit", f"fexit/{_FUNCTION}"),
+    _tracing("fmod_ret", f"fmod_ret/{_MODIFIED}"),
+    _tracing("lsm", f"lsm/{_HOOK}"),
+    _tracing("lsm (cookie)", f"lsm/{_HOOK}", _with_cookie, _TRAMPOLINE_COOKIES),
+    _tracing("kprobe", f"kprobe/{_FUNCTION}"),
+    _tracing("kprobe (cookie)", f"kprobe/{_FUNCTION}", _with_cookie, _PERF_COOKIES),
+    _tracing("kretprobe", f"kretprobe/{_FUNCTION}"),
+    _tracing("ksyscall", f"ksyscall/{_SYSCALL}"),
+    _tracing("kretsyscall", f"kretsyscall/{_SYSCALL}"),
+    _tracing("kprobe.multi", f"kprobe.multi/{_FUNCTION}"),
     _tracing(
         "kprobe.multi (cookies)",
         f"kprobe.multi/{_FUNCTION}",
-        _FPROBE,
         lambda p, _: p.attach([_FUNCTION], cookies=[_COOKIE]),
     ),
-    _tracing("kretprobe.multi", f"kretprobe.multi/{_FUNCTION}", _FPROBE),
-    _tracing("kprobe.session", f"kprobe.session/{_FUNCTION}", "Linux 6.10 with CONFIG_FPROBE"),
-    _tracing("iter", "iter/task", "Linux 5.8, CONFIG_DEBUG_INFO_BTF"),
+    _tracing("kretprobe.multi", f"kretprobe.multi/{_FUNCTION}"),
+    _tracing("kprobe.session", f"kprobe.session/{_FUNCTION}"),
+    _tracing("iter", "iter/task"),
 )
 
 
@@ -143,13 +148,13 @@ def _on_faults(**how: int) -> Callable[[Any, Place], Link]:
 
 
 _EVENTS = (
-    _tracing("perf_event", "perf_event", _PERF, _on_faults(period=_NEVER)),
-    _tracing("perf_event (frequency)", "perf_event", _PERF, _on_faults(frequency=1)),
+    _tracing("perf_event", "perf_event", _on_faults(period=_NEVER)),
+    _tracing("perf_event (frequency)", "perf_event", _on_faults(frequency=1)),
     _tracing(
         "perf_event (cookie)",
         "perf_event",
-        f"Linux 5.15, {_PERF}",
         _on_faults(period=_NEVER, cookie=_COOKIE),
+        _PERF_COOKIES,
     ),
 )
 
@@ -157,18 +162,14 @@ _EVENTS = (
 def _user(
     name: str,
     section: str,
-    takes: str,
     attach: Callable[[Any, Place], Link],
+    since: tuple[int, int] = (0, 0),
     *,
     by_perf: bool = True,
 ) -> AttachKind:
     # Perf events that are uprobes take more than others (kernel/events/core.c).
     rights = (*TRACING_RIGHTS, Capability.SYS_ADMIN) if by_perf else TRACING_RIGHTS
-    return AttachKind(name, "user space", section, attach, takes, rights=rights)
-
-
-_UPROBES = "CONFIG_UPROBE_EVENTS"
-_MULTI = "Linux 6.6 with CONFIG_UPROBE_EVENTS"
+    return AttachKind(name, "user space", section, attach, since, rights=rights)
 
 
 def _at_start(program: Any, place: Place) -> Link:
@@ -201,40 +202,39 @@ def _many_with_cookies(program: Any, place: Place) -> Link:
 
 
 _USER_SPACE = (
-    _user("uprobe", "uprobe", _UPROBES, _at_start),
-    _user("uprobe.s", "uprobe.s", f"Linux 6.0, {_UPROBES}", _at_start),
-    _user("uprobe (cookie)", "uprobe", f"Linux 5.15, {_UPROBES}", _uprobe_with_cookie),
-    _user("uretprobe", "uretprobe", _UPROBES, _at_start),
-    _user("uprobe.multi", "uprobe.multi", _MULTI, _many, by_perf=False),
-    _user("uprobe.multi (cookies)", "uprobe.multi", _MULTI, _many_with_cookies, by_perf=False),
-    _user("uretprobe.multi", "uretprobe.multi", _MULTI, _many, by_perf=False),
+    _user("uprobe", "uprobe", _at_start),
+    _user("uprobe.s", "uprobe.s", _at_start),
+    _user("uprobe (cookie)", "uprobe", _uprobe_with_cookie, _PERF_COOKIES),
+    _user("uretprobe", "uretprobe", _at_start),
+    _user("uprobe.multi", "uprobe.multi", _many, by_perf=False),
+    _user("uprobe.multi (cookies)", "uprobe.multi", _many_with_cookies, by_perf=False),
+    _user("uretprobe.multi", "uretprobe.multi", _many, by_perf=False),
     _user(
         "uprobe.session",
         "uprobe.session",
-        "Linux 6.13 with CONFIG_UPROBE_EVENTS",
         _many,
         by_perf=False,
     ),
-    _user("usdt", "usdt", f"Linux 5.15, {_UPROBES}", _probe_of_user_space),
+    _user("usdt", "usdt", _probe_of_user_space),
 )
 
 
 def _network(
     name: str,
     attach: Callable[[Any, Place], Link],
-    takes: str,
     where: Where = Where.NETWORK,
     *,
     result: int = 0,
+    config: str = "",
 ) -> AttachKind:
     section = name.partition(" ")[0]
-    return AttachKind(name, "network", section, attach, takes, where, result, NETWORK_RIGHTS)
+    return AttachKind(
+        name, "network", section, attach, (0, 0), config, where, result, NETWORK_RIGHTS
+    )
 
 
-def _sockets(
-    name: str, attach: Callable[[Any, Place], Link], takes: str, *, result: int = 0
-) -> AttachKind:
-    return _network(name, attach, takes, Where.HERE, result=result)
+def _sockets(name: str, attach: Callable[[Any, Place], Link], *, result: int = 0) -> AttachKind:
+    return _network(name, attach, Where.HERE, result=result)
 
 
 def _on_lo(**how: Any) -> Callable[[Any, Place], Link]:
@@ -278,56 +278,47 @@ def _on_sockmap(attach_type: AttachType) -> Callable[[Any, Place], Link]:
     return attach
 
 
-_TC = "CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF, or Linux 6.6"
-_CLSACT = "CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF"
-_TCX = "Linux 6.6 with CONFIG_NET_XGRESS"
-_NETKIT_OPTION = "Linux 6.7 with CONFIG_NETKIT"
-_SOCKMAP = "CONFIG_NET and CONFIG_INET"
 _A = AttachType
 
 _NETWORK = (
-    _network("xdp", _on_lo(), "Linux 5.9", result=_XDP_PASS),
-    _network("tc", _on_lo(direction=Direction.EGRESS), _TC, result=_NEXT),
-    _network("tc/ingress", _on_lo(), _TC, result=_NEXT),
+    _network("xdp", _on_lo(), result=_XDP_PASS),
+    _network("tc", _on_lo(direction=Direction.EGRESS), result=_NEXT),
+    _network("tc/ingress", _on_lo(), result=_NEXT),
     _network(
         "tc by clsact",
         _on_lo(direction=Direction.INGRESS, by=TcWay.CLSACT),
-        _CLSACT,
         result=_NEXT,
+        config=CLSACT,
     ),
-    _network("tcx/ingress", _on_lo(by=TcWay.TCX), _TCX, result=_NEXT),
-    _network("tcx/egress", _on_lo(by=TcWay.TCX), _TCX, result=_NEXT),
-    _network("netkit/primary", _on_netkit("primary"), _NETKIT_OPTION, result=_NEXT),
-    _network("netkit/peer", _on_netkit("peer"), _NETKIT_OPTION, result=_NEXT),
+    _network("tcx/ingress", _on_lo(by=TcWay.TCX), result=_NEXT),
+    _network("tcx/egress", _on_lo(by=TcWay.TCX), result=_NEXT),
+    _network("netkit/primary", _on_netkit("primary"), result=_NEXT),
+    _network("netkit/peer", _on_netkit("peer"), result=_NEXT),
     _network(
         "netfilter",
         lambda p, _: p.attach(NetfilterFamily.IPV4, NetfilterHook.LOCAL_OUT),
-        "Linux 6.4 with CONFIG_NETFILTER_BPF_LINK",
         result=_ACCEPT,
     ),
-    _sockets("socket", _on_socket(share_port=False), "CONFIG_NET"),
-    _sockets("sk_reuseport", _on_socket(share_port=True), "CONFIG_INET", result=_SK_PASS),
-    _network("sk_lookup", _by_itself, "Linux 5.9, CONFIG_INET", result=_SK_PASS),
-    _network("flow_dissector", _by_itself, "Linux 5.8", result=_DISSECTOR_CONTINUE),
-    _sockets("sk_skb/stream_parser", _on_sockmap(_A.SK_SKB_STREAM_PARSER), _SOCKMAP),
-    _sockets(
-        "sk_skb/stream_verdict", _on_sockmap(_A.SK_SKB_STREAM_VERDICT), _SOCKMAP, result=_SK_PASS
-    ),
-    _sockets("sk_skb/verdict", _on_sockmap(_A.SK_SKB_VERDICT), _SOCKMAP, result=_SK_PASS),
-    _sockets("sk_msg", _on_sockmap(_A.SK_MSG_VERDICT), _SOCKMAP, result=_SK_PASS),
+    _sockets("socket", _on_socket(share_port=False)),
+    _sockets("sk_reuseport", _on_socket(share_port=True), result=_SK_PASS),
+    _network("sk_lookup", _by_itself, result=_SK_PASS),
+    _network("flow_dissector", _by_itself, result=_DISSECTOR_CONTINUE),
+    _sockets("sk_skb/stream_parser", _on_sockmap(_A.SK_SKB_STREAM_PARSER)),
+    _sockets("sk_skb/stream_verdict", _on_sockmap(_A.SK_SKB_STREAM_VERDICT), result=_SK_PASS),
+    _sockets("sk_skb/verdict", _on_sockmap(_A.SK_SKB_VERDICT), result=_SK_PASS),
+    _sockets("sk_msg", _on_sockmap(_A.SK_MSG_VERDICT), result=_SK_PASS),
 )
 
 
-def _cgroup(name: str, takes: str = "CONFIG_CGROUP_BPF", section: str = "") -> AttachKind:
+def _cgroup(name: str, section: str = "", attach_type: AttachType | None = None) -> AttachKind:
     return AttachKind(
         name,
         "cgroup",
         section or name,
-        lambda p, place: p.attach(place.cgroup),
-        takes,
-        Where.CGROUP,
-        1,  # allows everything
-        NETWORK_RIGHTS,
+        lambda p, place: p.attach(place.cgroup, attach_type),
+        where=Where.CGROUP,
+        result=1,  # allows everything
+        rights=NETWORK_RIGHTS,
     )
 
 
@@ -337,23 +328,14 @@ def _cgroups() -> tuple[AttachKind, ...]:
     unix = [f"cgroup/{hook}_unix" for hook in of_addresses if hook != "bind"]
     return (
         _cgroup("cgroup/skb"),
-        AttachKind(
-            "cgroup/skb (egress)",
-            "cgroup",
-            "cgroup/skb",
-            lambda p, place: p.attach(place.cgroup, AttachType.CGROUP_INET_EGRESS),
-            "CONFIG_CGROUP_BPF",
-            Where.CGROUP,
-            1,
-            NETWORK_RIGHTS,
-        ),
+        _cgroup("cgroup/skb (egress)", "cgroup/skb", AttachType.CGROUP_INET_EGRESS),
         *map(_cgroup, ("cgroup_skb/ingress", "cgroup_skb/egress")),
         *map(_cgroup, ("cgroup/sock_create", "cgroup/sock_release")),
         *map(_cgroup, inet),
-        *(_cgroup(name, "Linux 6.7, CONFIG_CGROUP_BPF") for name in unix),
+        *map(_cgroup, unix),
         *map(_cgroup, ("cgroup/sysctl", "cgroup/getsockopt", "cgroup/setsockopt", "cgroup/dev")),
         _cgroup("sockops"),
-        _cgroup("lsm_cgroup", f"Linux 6.0, {_LSM}", "lsm_cgroup/socket_bind"),
+        _cgroup("lsm_cgroup", "lsm_cgroup/socket_bind"),
     )
 
 

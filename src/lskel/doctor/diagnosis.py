@@ -9,8 +9,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
-from lskel.bpf.enums import ProgType
 from lskel.bpf.insn import Pseudo
+from lskel.catalog.attach_kinds import attach_kind_row
 from lskel.describe.phrases import phrase
 from lskel.doctor.finding import (
     NETWORK_RIGHTS,
@@ -227,7 +227,8 @@ class _Diagnosis:
         return kind if error is None else refused(error)
 
     def _refused(self, op: Op, error: ReplayError) -> Finding:
-        is_tracing = isinstance(op, ProgLoad) and op.type in _TRACING
+        row = attach_kind_row("", op.type, 0) if isinstance(op, ProgLoad) else None
+        is_tracing = row is not None and not row.network
         finding = refused(error, rights=TRACING_RIGHTS if is_tracing else NETWORK_RIGHTS)
         said = finding.said.removeprefix(f"{self._trace.name}: ")
         if not isinstance(op, BtfFind | KsymFind):  # who looked for it is worth knowing
@@ -281,20 +282,6 @@ class _Diagnosis:
             made = self._trace.ops[op.program.op]
             return made.slot if isinstance(made, ProgLoad) else None
         return None
-
-
-_TRACING = frozenset(
-    {
-        ProgType.KPROBE,
-        ProgType.TRACEPOINT,
-        ProgType.PERF_EVENT,
-        ProgType.RAW_TRACEPOINT,
-        ProgType.RAW_TRACEPOINT_WRITABLE,
-        ProgType.TRACING,
-        ProgType.LSM,
-        ProgType.EXT,
-    }
-)
 
 
 def _needs(op: Op) -> Iterator[int]:

@@ -107,6 +107,11 @@ def answered(run: Callable[[], Finding]) -> Finding:
         return unknown(str(error), "see whether /proc and /sys are mounted, and may be read")
 
 
+def kernel_with(since: tuple[int, int], config: str) -> str:
+    """What a kernel must be, and have."""
+    return ", ".join(filter(None, (f"Linux {since[0]}.{since[1]}", config)))
+
+
 # What CAP_BPF alone does not cover; programs of the network take CAP_NET_ADMIN in its place.
 TRACING_RIGHTS = (Capability.BPF, Capability.PERFMON)
 NETWORK_RIGHTS = (Capability.BPF, Capability.NET_ADMIN)

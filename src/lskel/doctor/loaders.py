@@ -8,9 +8,11 @@ from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.asm import Assembler
 from lskel.bpf.enums import Cmd, MapType, ProgType
+from lskel.bpf.flags import ProgFlag
 from lskel.bpf.insn import Insn
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
-from lskel.btf.types import FuncLinkage, Kind
+from lskel.btf.kinds import Kind
+from lskel.btf.types import FuncLinkage
 from lskel.doctor import tiny
 from lskel.doctor.files import SEE_ADDRESSES
 from lskel.doctor.finding import Finding, Probe, no, yes
@@ -33,7 +35,7 @@ _MAP_NAME = -16
 
 def _run(code: bytes, **fields: int) -> int:
     """What a program of the kind that loaders are returns."""
-    made = tiny.load_program(ProgType.SYSCALL, code, prog_flags=tiny.F_SLEEPABLE, **fields)
+    made = tiny.load_program(ProgType.SYSCALL, code, prog_flags=ProgFlag.SLEEPABLE, **fields)
     with made as program:
         return tiny.run_program(program)
 
@@ -168,7 +170,7 @@ def _bpf_loop() -> Finding:
         asm.assemble(),
         btf,
         [(0, main), (start, round_)],
-        flags=tiny.F_SLEEPABLE,
+        flags=ProgFlag.SLEEPABLE,
     ) as program:
         return _expect(tiny.run_program(program), 3)
 
@@ -185,7 +187,7 @@ def _core() -> Finding:
         btf,
         [(0, main)],
         b"".join(word.to_bytes(4, sys.byteorder) for word in relo),
-        flags=tiny.F_SLEEPABLE,
+        flags=ProgFlag.SLEEPABLE,
     ) as program:
         offset = tiny.run_program(program)
     if offset > 0:

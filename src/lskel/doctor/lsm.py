@@ -7,7 +7,7 @@ import os
 from lskel.bpf import insn as i
 from lskel.bpf.enums import AttachType, ProgType
 from lskel.bpf.insn import Insn, Pseudo
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.doctor import tiny
 from lskel.errors import LskelError
 from lskel.runtime.attach.tracing import attach_tracing

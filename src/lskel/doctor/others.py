@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.insn import CallKind, Insn
-from lskel.bpf.struct_ops import F_LINK, VALUE_PREFIX, Member, StructOps
-from lskel.btf.types import FuncLinkage, Kind
+from lskel.bpf.struct_ops import VALUE_PREFIX, Member, StructOps
+from lskel.btf.kinds import Kind
+from lskel.btf.types import FuncLinkage
 from lskel.doctor import tiny
 from lskel.doctor.finding import NotTried
 from lskel.runtime import kernel_struct
@@ -84,7 +86,7 @@ def register_ops() -> Link:
         members.append(Member("name", name_of_ops, False, None))
         value = kernel_struct.value(kernel, StructOps(_OPS, tuple(members)), programs)
         try:
-            made = stack.enter_context(_ops_map(kernel, F_LINK))
+            made = stack.enter_context(_ops_map(kernel, MapFlag.LINK))
         except BpfError as error:
             if error.errno != errno.EINVAL:
                 raise

@@ -10,13 +10,11 @@ from lskel.bpf.asm import Assembler
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import address_of, bpf, host_attr
 
 NAME = b"lskel_doctor"
-# uapi/linux/bpf.h: BPF_F_SLEEPABLE.
-F_SLEEPABLE = 1 << 4
 
 _LICENSE = b"GPL\0"
 _WORD = 4

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from lskel.btf.btf import Btf
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.doctor import tiny
 from lskel.doctor.finding import Finding, Probe, fact, no, refused, yes
 from lskel.errors import LskelError

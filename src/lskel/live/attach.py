@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lskel.bpf.enums import ProgType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import enum_name
-from lskel.bpf.struct_ops import F_LINK
+from lskel.catalog.attach_kinds import AttachTarget, attach_kind_row
 from lskel.errors import NotFound, UsageError, at
-from lskel.live.places import PLACE_KINDS
 from lskel.object.sections import parse_section
 from lskel.replay.loaded import Loaded
 from lskel.runtime import kernel_struct
@@ -75,7 +75,7 @@ def attach_all(
     """Attach every program that can be, and register struct_ops.
 
     `places`, by program name, say where a program attaches: an interface, the path of a cgroup or
-    network namespace, a function (see `live.places`); those without one attach where their
+    network namespace, a function (see `AttachTarget`); those without one attach where their
     section's name says. `targets` are those that programs were loaded for. All or nothing:
     LskelError names the program or map that the kernel refuses to attach.
     """
@@ -145,10 +145,10 @@ def _where(made: ProgramResult, target: str | None) -> str:
 
 
 def _to_place(program: Program, place: str) -> Attached:
-    kind = PLACE_KINDS.get(type(program).__name__)
-    if kind is None:
+    target = _target(program)
+    if target is None:
         raise UsageError(f"a program of type {_type(program)} attaches to nothing that has a name")
-    if kind.in_section:
+    if target.in_section:
         program.definition = program.definition._replace(target=place)
         link = program.attach()
     else:
@@ -161,7 +161,7 @@ def _to_place(program: Program, place: str) -> Attached:
 def _registered(loaded: Loaded, item: StructOpsMap) -> Attached:
     made = loaded.maps[loaded.trace.maps[item.slot].name]
     programs = {name: program.fd.fileno() for name, program in loaded.programs.items()}
-    by_link = bool(loaded.trace.map_create(item.slot).flags & F_LINK)
+    by_link = bool(loaded.trace.map_create(item.slot).flags & MapFlag.LINK)
     with at(f"map '{made.name}'"), explained({}):
         value = kernel_struct.value(KernelBtf(), item.ops, programs)
         try:
@@ -174,10 +174,16 @@ def _registered(loaded: Loaded, item: StructOpsMap) -> Attached:
 
 
 def _reason(program: Program) -> str:
-    kind = PLACE_KINDS.get(type(program).__name__)
-    if kind is None:
+    target = _target(program)
+    if target is None:
         return f"programs of type {_type(program)} do not attach by themselves"
-    return f"needs {kind.what}: --attach PROGRAM={kind.metavar}"
+    return f"needs {target.what}: --attach PROGRAM={target.metavar}"
+
+
+def _target(program: Program) -> AttachTarget | None:
+    made = program.definition
+    row = attach_kind_row(made.kind, made.type, made.attach_type)
+    return None if row is None else row.target
 
 
 def _type(program: Program) -> str:

@@ -7,27 +7,15 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from lskel.bpf.enums import MapType
+from lskel.bpf.flags import MapFlag
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.btf.value import Decoder, Value
+from lskel.catalog.map_types import INDEXED, LISTABLE, PER_CPU
 from lskel.errors import at
 from lskel.replay.loaded import Loaded, LoadedMap
-from lskel.runtime.elements import PERCPU_TYPES, items, split_percpu
+from lskel.runtime.elements import items, split_percpu
 from lskel.runtime.objects import MapInfo
-
-# Maps whose elements user space can list by key and read as plain values.
-READABLE = frozenset(
-    {
-        MapType.HASH,
-        MapType.LRU_HASH,
-        MapType.ARRAY,
-        MapType.LPM_TRIE,
-        *PERCPU_TYPES,
-    }
-)
-# User space may not read such maps (uapi/linux/bpf.h, BPF_F_WRONLY).
-F_WRONLY = 1 << 4
 
 
 class Entry(NamedTuple):
@@ -51,7 +39,7 @@ def contents(loaded: Loaded, limit: int) -> Iterator[Contents]:
     for slot, made in enumerate(loaded.maps.values()):
         info = made.info()
         op = loaded.trace.map_create(slot)
-        if info.type in READABLE and not info.flags & F_WRONLY:
+        if info.type in LISTABLE and not info.flags & MapFlag.WRONLY:
             key = _reader(btf, TypeId(op.key_type))
             value = _reader(btf, TypeId(op.value_type))
             with at(f"map '{made.name}'"):
@@ -67,11 +55,11 @@ def _read(
     limit: int,
 ) -> Contents:
     def decoded(raw: bytes) -> Value | bytes:
-        if info.type not in PERCPU_TYPES:
+        if info.type not in PER_CPU:
             return value(raw)
         return [value(one) for one in split_percpu(raw, info.value_size)]
 
-    if info.type in (MapType.ARRAY, MapType.PERCPU_ARRAY):
+    if info.type in INDEXED:
         key = _index
     pairs = list(islice(items(made.fd.fileno(), info), limit + 1))
     entries = tuple(Entry(key(k), decoded(v)) for k, v in pairs[:limit])

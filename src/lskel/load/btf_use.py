@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.enums import ProgType
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
+from lskel.catalog.map_types import MapBtf, map_type_row
 from lskel.object.model import Map, Object
 
-# Local storage and struct_ops maps are made with BTF only (kernel/bpf/bpf_local_storage.c).
-_NEED_BTF = frozenset(
-    {
-        MapType.SK_STORAGE,
-        MapType.INODE_STORAGE,
-        MapType.TASK_STORAGE,
-        MapType.CGRP_STORAGE,
-        MapType.STRUCT_OPS,
-    }
-)
 # Fields that the kernel finds by their type (btf_get_field_type in kernel/bpf/btf.c, Linux 6.18).
 _SPECIAL_STRUCTS = frozenset(
     {
@@ -33,16 +24,6 @@ _SPECIAL_STRUCTS = frozenset(
     }
 )
 _SPECIAL_TAGS = frozenset({"kptr", "kptr_untrusted", "kptr_ref", "percpu_kptr", "uptr"})
-# Maps of which the kernel takes any types of keys, and those whose keys must be 32-bit integers.
-_ANY_KEY = frozenset(
-    {
-        MapType.HASH,
-        MapType.PERCPU_HASH,
-        MapType.LRU_HASH,
-        MapType.LRU_PERCPU_HASH,
-    }
-)
-_INT_KEY = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _KEY_SIZE = 4
 
 
@@ -73,14 +54,17 @@ def needed_by(obj: Object) -> str:
 
 def map_needs_btf(a_map: Map, btf: Btf) -> bool:
     """Whether the map is nothing without the types of its key and value."""
-    return a_map.type in _NEED_BTF or _has_special_fields(btf, a_map.value_type)
+    row = map_type_row(a_map.type)
+    is_needed = row is not None and row.btf in (MapBtf.REQUIRED, MapBtf.KERNEL_VALUE)
+    return is_needed or _has_special_fields(btf, a_map.value_type)
 
 
 def map_may_lack_btf(a_map: Map, btf: Btf) -> bool:
     """Whether kernels may refuse the map with its types, though they take it without."""
-    if map_needs_btf(a_map, btf) or a_map.type in _ANY_KEY:
+    row = map_type_row(a_map.type)
+    if map_needs_btf(a_map, btf) or (row is not None and row.btf is MapBtf.ANY):
         return False
-    if a_map.type not in _INT_KEY:
+    if row is None or row.btf is not MapBtf.ARRAY:
         return True
     key = btf[btf.resolve(a_map.key_type)]
     has_int_key = isinstance(key, t.Int) and key.size == _KEY_SIZE

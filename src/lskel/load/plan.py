@@ -8,16 +8,19 @@ from dataclasses import replace
 
 from lskel import budget
 from lskel.bpf import insn as i
-from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.flags import ProgFlag
 from lskel.bpf.insn import CallKind, Pseudo
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member
+from lskel.btf.kinds import Kind
 from lskel.btf.names import essential_name
-from lskel.btf.types import VOID, Kind
+from lskel.btf.types import VOID
+from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
+from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LskelError, NotSupported, at
 from lskel.load.btf_use import for_kernel, map_may_lack_btf, needed_by
 from lskel.load.link import Linked, Linker
-from lskel.object.maps import FD_SIZE, MAP_IN_MAP, WITHOUT_BTF
 from lskel.object.model import (
     Extern,
     ExternKind,
@@ -58,25 +61,11 @@ from lskel.trace import (
     TypeSize,
 )
 
-# uapi/linux/bpf.h, flags of BPF_PROG_LOAD.
-F_SLEEPABLE = 1 << 4
-F_XDP_HAS_FRAGS = 1 << 5
-
-
 # Symbols that are at address 0 in x86-64 kernels before 6.15, which bpf_kallsyms_lookup_name takes
 # for not there: what is not found is 0, as it should be.
 _AT_ZERO = frozenset({"__per_cpu_start"})
 # Programs that attach where they were loaded for, with nothing else to say.
-_OPENED = frozenset(
-    {
-        (ProgType.TRACING, AttachType.TRACE_RAW_TP),
-        (ProgType.TRACING, AttachType.TRACE_FENTRY),
-        (ProgType.TRACING, AttachType.TRACE_FEXIT),
-        (ProgType.TRACING, AttachType.MODIFY_RETURN),
-        (ProgType.LSM, AttachType.LSM_MAC),
-    }
-)
-_LINKED = frozenset({(ProgType.TRACING, AttachType.TRACE_ITER)})
+_CALLS = (AttachCall.LOADED_FOR, AttachCall.ITERATOR)
 
 
 def plan(obj: Object, *, attach: bool = False) -> Trace:
@@ -214,7 +203,7 @@ class _Builder:
         for slot, a_map in enumerate(self.created):
             with at(f"section {a_map.section}", f"map '{a_map.name}'"):
                 self.create(a_map, slot)
-            if a_map.slots and a_map.type in MAP_IN_MAP:
+            if a_map.slots and a_map.type in MAPS_OF_MAPS:
                 never = len(self.created)
                 last = max(slot, *(numbers.get(inner.name, never) for inner in a_map.slots))
                 unfilled.setdefault(last, []).append((slot, a_map))
@@ -243,7 +232,7 @@ class _Builder:
                 replace(create, btf=self.btf, kernel_value_type=kind, value_size=size)
             ), [kind]
         # A map of maps without a template is refused by the kernel, not here, as with libbpf.
-        if a_map.type in MAP_IN_MAP and a_map.inner is not None:
+        if a_map.type in MAPS_OF_MAPS and a_map.inner is not None:
             inner = self.add(self.map_create(a_map.inner, None))
             return self.add(replace(self.map_create(a_map, slot), inner=inner)), [inner]
         return self.add(self.map_create(a_map, slot)), []
@@ -323,8 +312,8 @@ class _Builder:
             name=program.name,
             type=spec.prog_type,
             expected_attach_type=spec.attach_type or 0,
-            flags=(F_SLEEPABLE if spec.sleepable else 0)
-            | (F_XDP_HAS_FRAGS if spec.xdp_frags else 0),
+            flags=(ProgFlag.SLEEPABLE if spec.sleepable else 0)
+            | (ProgFlag.XDP_HAS_FRAGS if spec.xdp_frags else 0),
             license=self.obj.license,
             insns=linked.insns,
             btf=self.btf,
@@ -379,15 +368,18 @@ class _Builder:
     def attach(self) -> None:
         for slot, program in enumerate(self.obj.programs):
             ref = self.program_refs.get(program.name)
-            kind = (program.spec.prog_type, program.spec.attach_type)
-            if ref is not None and kind in _OPENED | _LINKED:
-                with self.guarded(Subject.PROGRAM, slot):
-                    op = (
-                        LinkCreate(ref, program.spec.attach_type or 0)
-                        if kind in _LINKED
-                        else RawTracepointOpen(ref)
-                    )
-                    self.links.append(LinkResult(slot, self.add(op).op))
+            spec = program.spec
+            row = attach_kind_row(spec.kind, spec.prog_type, spec.attach_type or 0)
+            if ref is None or row is None or row.call not in _CALLS:
+                continue
+            with self.guarded(Subject.PROGRAM, slot):
+                is_iterator = row.call is AttachCall.ITERATOR
+                op = (
+                    LinkCreate(ref, spec.attach_type or 0)
+                    if is_iterator
+                    else RawTracepointOpen(ref)
+                )
+                self.links.append(LinkResult(slot, self.add(op).op))
 
     def finish(self) -> Trace:
         if self.btf is not None:

@@ -16,7 +16,7 @@ from lskel import budget
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.errors import BadBundle, at
 from lskel.loader.blob import MAX_SIZE, Region, RegionKind
 from lskel.loader.model import Form, Loader

@@ -9,15 +9,13 @@ from dataclasses import replace
 
 from lskel.bpf.attr import NAME_LENGTH, object_name
 from lskel.bpf.enums import MapType
+from lskel.bpf.flags import MapFlag
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.elf import Elf, Section, SectionType
 from lskel.errors import BadObject, LimitExceeded, NotSupported, at
 from lskel.object.model import Map, MapKind
 
-# uapi/linux/bpf.h
-F_RDONLY_PROG = 1 << 7
-F_MMAPABLE = 1 << 10
 # The kernel refuses larger array elements (array_map_alloc_check in kernel/bpf/arraymap.c).
 MAX_VALUE_SIZE = 0x7FFFFFFF
 # Where LLVM puts variables of address space 1.
@@ -106,7 +104,7 @@ def _data_map(elf: Elf, btf: Btf | None, name: str, section: Section, kind: MapK
         key_size=4,
         value_size=section.size,
         max_entries=1,
-        flags=F_MMAPABLE | (F_RDONLY_PROG if kind is MapKind.RODATA else 0),
+        flags=MapFlag.MMAPABLE | (MapFlag.RDONLY_PROG if kind is MapKind.RODATA else 0),
         value_type=datasec or t.VOID,
         initial=elf.content(section),
     )

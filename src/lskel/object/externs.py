@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lskel.bpf.enums import MapType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_SIZE, Btf
 from lskel.btf.edit import BtfEditor
 from lskel.elf import Bind, Elf
 from lskel.errors import BadObject, at
-from lskel.object.data import F_MMAPABLE, F_RDONLY_PROG, internal_name
+from lskel.object.data import internal_name
 from lskel.object.model import Extern, ExternKind, Map, MapKind
 
 KSYMS = ".ksyms"
@@ -61,7 +62,7 @@ def parse_kconfig(btf: Btf | None, externs: Iterable[Extern], name: str) -> tupl
             key_size=4,
             value_size=size,
             max_entries=1,
-            flags=F_MMAPABLE | F_RDONLY_PROG,
+            flags=MapFlag.MMAPABLE | MapFlag.RDONLY_PROG,
             value_type=(btf.find(KCONFIG, t.Datasec) if btf else None) or t.VOID,
             initial=bytes(size),
         ),

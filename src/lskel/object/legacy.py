@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lskel import budget
-from lskel.bpf.entries import entries_on
+from lskel.catalog.entries import entries_on
+from lskel.catalog.map_types import MAPS_OF_MAPS
 from lskel.elf import Elf, Symbol, SymbolType
 from lskel.errors import BadObject, at
-from lskel.object.maps import MAP_IN_MAP, PAGE_SIZE
+from lskel.object.maps import PAGE_SIZE
 from lskel.object.model import Map, MapKind, Slot
 
 SECTION = "maps"
@@ -100,7 +101,7 @@ def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...
             by_id.setdefault(other["id"], []).append((candidate, other["inner_idx"]))
     initial_values = budget.Allowance(budget.INNER_MAPS, "initial values of maps of maps")
     for outer, values in zip(maps, fields, strict=True):
-        if outer.type not in MAP_IN_MAP:
+        if outer.type not in MAPS_OF_MAPS:
             linked.append(outer)
             continue
         with at(f"map '{outer.name}'"):

@@ -12,41 +12,19 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from lskel.bpf.entries import entries_on
 from lskel.bpf.enums import MapType
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.types import TypeId
+from lskel.catalog.entries import entries_on
+from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS
 from lskel.elf import Elf, Section
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.model import Map, MapKind, Pinning, Slot
 
 SECTION = ".maps"
-# Map-in-maps and prog arrays hold file descriptors, which are ints.
-FD_SIZE = 4
 # Ring buffers are a power of two of pages; the smallest page size that the kernel knows.
 PAGE_SIZE = 4096
-
-MAP_IN_MAP = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
-# Types for which the kernel refuses BTF ids of key and value (no map_check_btf in their ops).
-WITHOUT_BTF = frozenset(
-    {
-        MapType.PERF_EVENT_ARRAY,
-        MapType.CGROUP_ARRAY,
-        MapType.STACK_TRACE,
-        MapType.ARRAY_OF_MAPS,
-        MapType.HASH_OF_MAPS,
-        MapType.DEVMAP,
-        MapType.DEVMAP_HASH,
-        MapType.CPUMAP,
-        MapType.XSKMAP,
-        MapType.SOCKMAP,
-        MapType.SOCKHASH,
-        MapType.QUEUE,
-        MapType.STACK,
-        MapType.ARENA,
-    }
-)
 
 
 @dataclass(slots=True)
@@ -190,7 +168,7 @@ def _parse_values(definition: _Definition, member: t.Member) -> None:
     btf, map_type = definition.btf, definition.numbers.get("type", 0)
     if definition.is_inner:
         raise NotSupported("maps within maps within maps do not exist")
-    if map_type not in MAP_IN_MAP and map_type != MapType.PROG_ARRAY:
+    if map_type not in MAPS_OF_MAPS and map_type != MapType.PROG_ARRAY:
         raise NotSupported("only map-in-maps and prog arrays have initial values")
     definition.set_size("value_size", FD_SIZE)
     definition.values_offset = member.bit_offset // 8
@@ -259,7 +237,7 @@ def _with_slots(
     names = {user_map.name for user_map, _, _ in parsed}
     for owner, _, _ in parsed:
         for slot in slots.get(owner.name, {}).values():
-            if owner.type in MAP_IN_MAP and slot.name not in names:
+            if owner.type in MAPS_OF_MAPS and slot.name not in names:
                 raise BadObject(f"map '{owner.name}': slot {slot.key}: no map '{slot.name}'")
     return tuple(
         replace(owner, slots=tuple(slot for _, slot in sorted(slots[owner.name].items())))

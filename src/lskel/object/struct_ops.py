@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lskel.bpf.enums import MapType, ProgType
-from lskel.bpf.struct_ops import F_LINK, Member, StructOps
+from lskel.bpf.flags import MapFlag
+from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.layout import bitfield
@@ -74,7 +75,7 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
                 key_size=_KEY_SIZE,
                 value_size=0,
                 max_entries=1,
-                flags=F_LINK if section.name.endswith(_LINK) else 0,
+                flags=MapFlag.LINK if section.name.endswith(_LINK) else 0,
                 struct_ops=StructOps(essential_name(struct.name), members),
                 autocreate=not section.name.startswith(_OPTIONAL),
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 
+from lskel.catalog.map_types import MAPS_OF_MAPS
 from lskel.describe.phrases import phrase
 from lskel.errors import ReplayError
-from lskel.object.maps import MAP_IN_MAP
 from lskel.runtime import failure as runtime
 from lskel.trace import MapCreate, Trace
 
@@ -17,7 +17,7 @@ def failure(trace: Trace, number: int, code: int, log: tuple[str, ...] = ()) -> 
     """The error for operation `number` of the trace, which got errno `code` (positive)."""
     op = trace.ops[number]
     error = runtime.failure(trace.name, number, phrase(trace, op), code, log)
-    no_template = isinstance(op, MapCreate) and op.type in MAP_IN_MAP and op.inner is None
+    no_template = isinstance(op, MapCreate) and op.type in MAPS_OF_MAPS and op.inner is None
     if no_template and code != errno.EPERM:
         error.hint = _NO_TEMPLATE
     return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lskel.bpf.entries import entries_on
+from lskel.catalog.entries import entries_on
 from lskel.object.sections import SectionSpec
 from lskel.runtime.attach_point import AttachPoint
 from lskel.runtime.kconfig import Source

@@ -7,6 +7,7 @@ import mmap
 
 from lskel.bpf.attr import object_name
 from lskel.bpf.enums import Cmd
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.layouts import MAP_CREATE
 from lskel.errors import NoPermission, ReplayError, UsageError
 from lskel.runtime.memory import MappedFd, map_memory
@@ -18,8 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lskel.runtime.maps.base import MapDefinition
 
-# uapi/linux/bpf.h: user space may not be the first to touch a page.
-_F_SEGV_ON_FAULT = 1 << 17
 
 _HINTS = {
     errno.EINVAL: "arenas need Linux 6.9, the flag BPF_F_MMAPABLE, neither key nor value, and a "
@@ -86,7 +85,7 @@ def _check(wanted: MapDefinition, needed: int) -> None:
             "of its variables",
             hint=f"give it a max_entries of {-(-needed // mmap.PAGESIZE)} or more",
         )
-    if needed and wanted.flags & _F_SEGV_ON_FAULT:
+    if needed and wanted.flags & MapFlag.SEGV_ON_FAULT:
         # Touching its memory would kill this process.
         raise UsageError(
             f"map '{wanted.name}' has variables, but lets nobody write them (BPF_F_SEGV_ON_FAULT)",

@@ -6,7 +6,7 @@ import errno
 from contextlib import ExitStack
 
 from lskel.btf.btf import Btf
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.errors import NotFound, UsageError, at
 from lskel.named import NamedTuple
 from lskel.runtime import objects

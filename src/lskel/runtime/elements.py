@@ -15,8 +15,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from lskel.bpf.attr import load
-from lskel.bpf.enums import Cmd, MapType
+from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import BATCH
+from lskel.catalog.map_types import PER_CPU, Elements, of_elements
 from lskel.errors import LskelError
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
@@ -53,28 +54,10 @@ Chunk = tuple[Buffer, Buffer, int]
 # The attr that is made most often, so not from layouts.MAP_ELEM: map_fd, key, value, flags.
 _ELEM = struct.Struct("=i4xQQQ")
 
-PERCPU_TYPES = frozenset(
-    (
-        MapType.PERCPU_HASH,
-        MapType.PERCPU_ARRAY,
-        MapType.LRU_PERCPU_HASH,
-        MapType.PERCPU_CGROUP_STORAGE,
-    )
-)
-
 # Batches of these neither miss nor repeat an element that stays: they go by bucket or index.
 # Those of other types go by key, and lose their place when that key is deleted.
-_BATCH_TYPES = frozenset(
-    (
-        MapType.HASH,
-        MapType.LRU_HASH,
-        MapType.PERCPU_HASH,
-        MapType.LRU_PERCPU_HASH,
-        MapType.ARRAY,
-        MapType.PERCPU_ARRAY,
-    )
-)
-_BY_KEY_TYPES = frozenset((MapType.LPM_TRIE,))
+_BATCH_TYPES = of_elements(Elements.ARRAY, Elements.HASH, Elements.LRU_HASH)
+_BY_KEY_TYPES = of_elements(Elements.TRIE)
 # More makes no batch faster, and Python's garbage collector slower.
 _BATCH_MEMORY = 1 << 18
 BATCH_UNKNOWN = frozenset((errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP))
@@ -357,7 +340,7 @@ def _split(memory: Buffer, size: int, count: int) -> Iterator[bytes]:
 
 def stored_size(info: Shape) -> int:
     """Bytes that the kernel reads or writes for one value of this map."""
-    return percpu_size(info.value_size) if info.type in PERCPU_TYPES else info.value_size
+    return percpu_size(info.value_size) if info.type in PER_CPU else info.value_size
 
 
 def percpu_size(value_size: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.errors import UsageError, at
 from lskel.named import NamedTuple
 from lskel.runtime import kernel_struct

@@ -7,7 +7,8 @@ from functools import cache
 
 from lskel.bpf.enums import Cmd
 from lskel.btf.btf import Btf
-from lskel.btf.types import Kind, Struct, TypeId
+from lskel.btf.kinds import Kind
+from lskel.btf.types import Struct, TypeId
 from lskel.errors import NotFound
 from lskel.named import NamedTuple
 from lskel.runtime import objects

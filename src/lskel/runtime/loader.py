@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, MapType, ProgType
+from lskel.bpf.flags import ProgFlag
 from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 _KEY = bytes(4)
 _SLOT_SIZE = 8
 _FUNC_INFO_SIZE = 8
-# Loaders are sleepable programs: bpf_copy_from_user may fault (uapi/linux/bpf.h).
-_F_SLEEPABLE = 1 << 4
 _LICENSE = b"Dual BSD/GPL\0"
 
 
@@ -121,7 +120,7 @@ def _load_program(insns: bytes, blob_map: Fd, btf: bytes, func_info: bytes) -> F
             insn_cnt=len(insns) // _SLOT_SIZE,
             insns=address_of(insns),
             license=address_of(_LICENSE),
-            prog_flags=_F_SLEEPABLE,
+            prog_flags=ProgFlag.SLEEPABLE,  # bpf_copy_from_user may fault
             prog_name=b"__loader.prog",
             prog_btf_fd=types,
             func_info=address_of(func_info),

@@ -7,7 +7,9 @@ import os
 from contextlib import ExitStack, suppress
 
 from lskel.bpf.enums import MapType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import enum_name
+from lskel.catalog.map_types import Elements, of_elements
 from lskel.errors import NoPermission, UsageError, at
 from lskel.runtime.bpffs import is_on_bpffs
 from lskel.runtime.objects import Fd, Kind, kind_of, map_info, obj_get, obj_pin
@@ -23,9 +25,8 @@ if TYPE_CHECKING:
 
 ROOT = "/sys/fs/bpf"
 
-# uapi/linux/bpf.h. The kernel adds it to device maps by itself (kernel/bpf/devmap.c).
-_F_RDONLY_PROG = 1 << 7
-_DEVICE_MAPS = (MapType.DEVMAP, MapType.DEVMAP_HASH)
+# To these the kernel adds BPF_F_RDONLY_PROG by itself (kernel/bpf/devmap.c).
+_DEVICE_MAPS = of_elements(Elements.DEVICES, Elements.DEVICES_BY_KEY)
 
 # Of directories for pins: nobody else may write to them, whatever the umask.
 _MODE = 0o755
@@ -165,7 +166,7 @@ def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False)
 
 def _differences(wanted: MapDefinition, there: MapInfo) -> str:
     """What keeps two maps from being one, with both values."""
-    flags = there.flags & ~(_F_RDONLY_PROG if wanted.type in _DEVICE_MAPS else 0)
+    flags = there.flags & ~(MapFlag.RDONLY_PROG if wanted.type in _DEVICE_MAPS else 0)
     attributes: tuple[tuple[str, object, object], ...] = (
         ("type", enum_name(MapType, wanted.type), enum_name(MapType, there.type)),
         ("key_size", wanted.key_size, there.key_size),

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 from lskel._version import __version__
-from lskel.bpf.entries import RING_BUFFERS
-from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.enums import AttachType, MapType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigType
-from lskel.bpf.struct_ops import F_LINK
 from lskel.btf.btf import Btf
+from lskel.catalog.attach_kinds import AttachCall, AttachKindRow, attach_kind_row
+from lskel.catalog.map_types import RING_BUFFERS
 from lskel.errors import LimitExceeded, NotSupported, at
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import SectionSpec, parse_section
@@ -30,8 +31,6 @@ from lskel.trace import (
 )
 
 _NOTHING = source("")
-_F_RDONLY_PROG = 1 << 7
-_F_MMAPABLE = 1 << 10
 # What a descriptor of a value is called in the header's runtime.
 _KCONFIG_LETTERS = {
     KconfigType.BOOL: source("'b'"),
@@ -40,30 +39,13 @@ _KCONFIG_LETTERS = {
     KconfigType.INT: source("'i'"),
     KconfigType.STRING: source("'s'"),
 }
-_INTERFACE = source("the interface of this index")
-_CGROUP = source("the cgroup of this fd")
-_NETNS = source("the network namespace of this fd")
-_EVENT = source("the perf event of this fd (Linux 5.15)")
-_A, _P = AttachType, ProgType
-# Programs that BPF_LINK_CREATE attaches to one fd or interface, by type: what that is.
+# What a link is told, by the call that makes it.
 _LINK_TARGETS = {
-    _P.XDP: _INTERFACE,
-    _P.SCHED_CLS: _INTERFACE,
-    _P.CGROUP_SKB: _CGROUP,
-    _P.CGROUP_SOCK: _CGROUP,
-    _P.CGROUP_SOCK_ADDR: _CGROUP,
-    _P.CGROUP_SOCKOPT: _CGROUP,
-    _P.CGROUP_SYSCTL: _CGROUP,
-    _P.CGROUP_DEVICE: _CGROUP,
-    _P.SOCK_OPS: _CGROUP,
-    _P.FLOW_DISSECTOR: _NETNS,
-    _P.SK_LOOKUP: _NETNS,
-    _P.KPROBE: _EVENT,
-    _P.TRACEPOINT: _EVENT,
-    _P.PERF_EVENT: _EVENT,
+    AttachCall.INTERFACE: source("the interface of this index"),
+    AttachCall.CGROUP: source("the cgroup of this fd"),
+    AttachCall.NETNS: source("the network namespace of this fd"),
+    AttachCall.PERF_EVENT: source("the perf event of this fd (Linux 5.15)"),
 }
-# Those that are no program of their own, but run by one.
-_NOT_ATTACHED = {_A.XDP_DEVMAP, _A.XDP_CPUMAP}
 # The members that each skeleton has, and its functions in C++.
 _MEMBERS_TEXT = """
 ctx maps progs links inputs loader_links open open_and_load load attach detach destroy
@@ -304,7 +286,7 @@ class _Header:
             name = names.claim(name)
             member = members.claim(self._names.member(name))
             common = {"slot": slot, "name": name, "member": member, "create": create}
-            if number is None or not create.flags & _F_MMAPABLE:
+            if number is None or not create.flags & MapFlag.MMAPABLE:
                 per_cpu = create.type == MapType.PERF_EVENT_ARRAY and not create.max_entries
                 ring = create.max_entries if create.type in RING_BUFFERS else 0
                 yield _Map(**common, per_cpu=per_cpu, ring=ring)  # type: ignore[arg-type]
@@ -314,7 +296,7 @@ class _Header:
             yield _Map(
                 **common,  # type: ignore[arg-type]
                 size=write.size,
-                is_readonly=int(bool(create.flags & _F_RDONLY_PROG)),
+                is_readonly=int(bool(create.flags & MapFlag.RDONLY_PROG)),
                 initial=string(write.value.rstrip(b"\0")),
             )
 
@@ -355,8 +337,9 @@ class _Header:
         members = Scope()
         for slot, made in enumerate(self._trace.programs):
             op, spec = self._trace.prog_load(slot), self._specs[slot]
-            attach, tracepoint = _how_attached(op, spec)
-            link_type, link_target = _linked(op, spec)
+            row = _row(op, spec)
+            attach, tracepoint = _how_attached(row, spec)
+            link_type, link_target = _linked(row, spec)
             name = self._links.claim(word(made.name))
             yield _Program(
                 name=name,
@@ -409,7 +392,7 @@ class _Header:
                 members.append(_Member(string(member.name), len(values), size, is_function, place))
                 values += member.value
             made = self._maps[item.slot]
-            by_link = int(bool(made.create.flags & F_LINK))
+            by_link = int(bool(made.create.flags & MapFlag.LINK))
             yield _StructOps(
                 name=self._links.claim(made.name),
                 member=made.member,
@@ -420,36 +403,31 @@ class _Header:
             )
 
 
-def _how_attached(op: ProgLoad | None, spec: SectionSpec) -> tuple[str, Source]:
+def _row(op: ProgLoad | None, spec: SectionSpec) -> AttachKindRow | None:
+    if op is None:
+        return None
+    attach_type = op.expected_attach_type
+    return attach_kind_row(spec.kind, op.type, 0 if isinstance(attach_type, Input) else attach_type)
+
+
+def _how_attached(row: AttachKindRow | None, spec: SectionSpec) -> tuple[str, Source]:
     """How a program is attached without being told where, and the tracepoint's name in C."""
-    if op is None:
-        return "", _NOTHING
-    if op.type in (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE):
-        return ("tracepoint", string(spec.target)) if spec.target else ("", _NOTHING)
-    if op.type in (ProgType.TRACING, ProgType.LSM, ProgType.EXT):
-        if op.expected_attach_type == AttachType.TRACE_ITER:
-            return "iter", _NOTHING
-        if op.expected_attach_type != AttachType.LSM_CGROUP:
-            return "tracepoint", source("NULL")
-    return "", _NOTHING
+    call = None if row is None else row.call
+    if call is AttachCall.TRACEPOINT and spec.target:
+        return "tracepoint", string(spec.target)
+    if call in (AttachCall.LOADED_FOR, AttachCall.REPLACE):
+        return "tracepoint", source("NULL")
+    return ("iter" if call is AttachCall.ITERATOR else ""), _NOTHING
 
 
-def _linked(op: ProgLoad | None, spec: SectionSpec) -> tuple[int | None, Source]:
+def _linked(row: AttachKindRow | None, spec: SectionSpec) -> tuple[int | None, Source]:
     """The attach type of a link that is told its target, and what that is."""
-    if op is None:
+    target = None if row is None or row.call is None else _LINK_TARGETS.get(row.call)
+    if row is None or target is None:
         return None, _NOTHING
-    if op.type == ProgType.LSM and op.expected_attach_type == AttachType.LSM_CGROUP:
-        return int(AttachType.LSM_CGROUP), _CGROUP
-    try:
-        target = _LINK_TARGETS.get(ProgType(op.type), _NOTHING)
-    except ValueError:
-        return None, _NOTHING
-    attach_type = AttachType.PERF_EVENT if target == _EVENT else spec.attach_type
-    if target == _EVENT and spec.attach_type is not None:
-        return None, _NOTHING  # probes of many places, and usdt
-    if not target or attach_type is None or attach_type in _NOT_ATTACHED:
-        return None, _NOTHING
-    return int(attach_type), target
+    is_event = row.call is AttachCall.PERF_EVENT
+    attach_type = AttachType.PERF_EVENT if is_event else spec.attach_type
+    return (None, _NOTHING) if attach_type is None else (int(attach_type), target)
 
 
 def _number(inputs: tuple[InputKind, ...], kind: InputKind) -> int | None:

@@ -12,17 +12,19 @@ from importlib import import_module
 
 from lskel._version import __version__
 from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import enum_name
-from lskel.bpf.struct_ops import F_LINK, StructOps
+from lskel.bpf.struct_ops import StructOps
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
+from lskel.catalog.map_types import BUFFERS, map_type_row
 from lskel.describe.phrases import phrase
 from lskel.errors import NotFound, UsageError
 from lskel.loader.model import Loader
 from lskel.object.sections import parse_section
 from lskel.runtime.attach.kinds import class_path as program_class
-from lskel.runtime.maps.kinds import map_kind
+from lskel.runtime.maps.kinds import class_path
 from lskel.skeleton.embed import closure, is_package
 from lskel.skeleton.python_source import (
     attribute,
@@ -205,7 +207,7 @@ class _Generator:
             for member in ops.members
         )
         made = source("StructOps(type={}, members={})", literal(ops.type), members)
-        by_link = literal(bool(create.flags & F_LINK))
+        by_link = literal(bool(create.flags & MapFlag.LINK))
         expression = source("{}({}, {}, by_link={})", cls, definition, made, by_link)
         return _Map(self._attr(name), cls, expression)
 
@@ -290,14 +292,14 @@ class _Generator:
         return self._types.section(section, size, self._class + "".join(map(str.title, parts)))
 
     def _user_map(self, name: str, create: MapCreate, definition: Source) -> _Map:
-        kind = map_kind(create.type)
-        cls = self._class_of(f"lskel.runtime.maps.{kind.path}")
-        if kind.types == ("event",):
+        cls = self._class_of(class_path(create.type))
+        if create.type in BUFFERS:
             return self._buffer(name, cls, definition)
         sizes = {"key": create.key_size, "value": create.value_size}
         ids = {"key": create.key_type, "value": create.value_type}
         arguments, annotations = [definition], []
-        for parameter in kind.types:
+        row = map_type_row(create.type)
+        for parameter in row.takes if row is not None else ():
             # The kernel is not told the types of some maps; the object knows them.
             type_id = TypeId(ids[parameter]) or self._declared(name, parameter)
             size = sizes[parameter]
@@ -352,7 +354,7 @@ class _Generator:
         """What reads several buffers together, where there are several."""
         trace = self._trace
         types = [trace.map_create(slot).type for slot in range(len(trace.maps))]
-        if sum(map_kind(map_type).types == ("event",) for map_type in types) > 1:
+        if sum(map_type in BUFFERS for map_type in types) > 1:
             self._import("runtime.events", "Events")
             self._exported.add("Events")
 
@@ -520,7 +522,7 @@ def _definition(create: MapCreate, *, pinned: bool) -> Source:
 
 def _taken(trace: Trace) -> set[str]:
     """Names that a module of the object imports, or may."""
-    maps = (map_kind(trace.map_create(slot).type).path for slot in range(len(trace.maps)))
+    maps = (class_path(trace.map_create(slot).type) for slot in range(len(trace.maps)))
     programs = [_program_path(trace, slot) for slot in range(len(trace.programs))]
     classes = {path.partition(":")[2] for path in (*maps, *programs)}
     classes |= {name for path in programs for _, name in _enums(path.partition(":")[0])}

@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.c import type_name
+from lskel.btf.kinds import Kind
 from lskel.btf.order import Need, in_order
-from lskel.btf.types import IntEncoding, Kind, TypeId, VarLinkage
+from lskel.btf.types import IntEncoding, TypeId, VarLinkage
 from lskel.cursor import ByteOrder
 from lskel.elf import Elf
 from lskel.errors import BadObject, LimitExceeded, LskelError, UsageError

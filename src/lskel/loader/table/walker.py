@@ -20,7 +20,8 @@ from typing import NamedTuple
 from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.asm import MAX_JUMP, Assembler
-from lskel.btf.types import FuncLinkage, Kind
+from lskel.btf.kinds import Kind
+from lskel.btf.types import FuncLinkage
 from lskel.cursor import ByteOrder
 from lskel.loader import records
 from lskel.loader.records import Code

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from lskel import budget
+from lskel.bpf.flags import ElementFlag
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.replay.simulator.addresses import Addresses
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
-from lskel.replay.simulator.syscall.maps import PERCPU_TYPES, Map
+from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.space import Domain
-from lskel.replay.simulator.syscall.storage import Element, UpdateFlag
+from lskel.replay.simulator.syscall.storage import Element
 
 if TYPE_CHECKING:
     from lskel.replay.simulator.kernel import SimulatedKernel
@@ -117,7 +118,7 @@ def _update(env: Env, m: Machine, owner: int, key: int, value: int, flags: int, 
     found = env.addresses.map_at(owner)
     name = m.memory.read(key, found.key_size)
     content = m.memory.read(value, found.value_size)
-    check(not flags & UpdateFlag.LOCK)
+    check(not flags & ElementFlag.LOCK)
 
     def take() -> Element:
         found.pay(env.kernel.state)
@@ -129,7 +130,7 @@ def _update(env: Env, m: Machine, owner: int, key: int, value: int, flags: int, 
 
 def _with_other_cpus(owner: Map, key: bytes, content: bytes) -> bytes:
     """A program changes the value of its own CPU, the first one, and leaves those of others."""
-    if owner.type not in PERCPU_TYPES:
+    if not owner.row.per_cpu:
         return content
     try:
         old = owner.storage.lookup(key, b"")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lskel import budget
 from lskel.bpf.enums import Cmd
-from lskel.btf.types import Kind
+from lskel.btf.kinds import Kind
 from lskel.cursor import ByteOrder
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.memory import Memory, Region

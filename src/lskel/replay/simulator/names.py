@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 from zlib import crc32
 
 from lskel.btf.btf import MAX_TYPES, Btf
-from lskel.btf.types import Kind, Struct, TypeId
+from lskel.btf.kinds import Kind
+from lskel.btf.types import Struct, TypeId
 from lskel.runtime.kernel_struct import KernelStruct
 
 VMLINUX = "vmlinux"

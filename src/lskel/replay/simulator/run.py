@@ -10,6 +10,7 @@ from lskel import budget as limits
 from lskel.bpf.context import NO_OP
 from lskel.bpf.enums import MapType
 from lskel.bpf.insn import Pseudo
+from lskel.catalog.map_types import BY_TYPE
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, ReplayError
 from lskel.loader.model import Bytes, Loader
@@ -183,7 +184,7 @@ def _blob_map(kernel: SimulatedKernel, blob: bytearray) -> Map:
     storage = Array(1, kernel.order, len(blob), kernel.state.elements)
     storage.elements[0] = blob
     return Map(
-        type=MapType.ARRAY,
+        row=BY_TYPE[MapType.ARRAY],
         key_size=len(_KEY),
         value_size=len(blob),
         max_entries=1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from lskel.bpf.enums import AttachType
+from lskel.bpf.flags import AttachFlag
 from lskel.errors import at
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.opened import Target
     from lskel.runtime.attach.order import Neighbour
 
-_F_PREORDER = 1 << 6
 
 _HINTS = {
     errno.EBADF: "that is not the directory of a cgroup of version 2 (mount -t cgroup2)",
@@ -47,7 +47,7 @@ def attach_cgroup(
     """
     flags, relative = order(before, after)
     if preorder:
-        flags |= _F_PREORDER
+        flags |= AttachFlag.PREORDER
     place = f"cgroup {cgroup}" if not isinstance(cgroup, int) else f"cgroup of fd {cgroup}"
     fields = {"cgroup_relative_fd": relative} if flags else {}
     with opened(cgroup, "cgroup") as fd, at(place), explained(_HINTS):

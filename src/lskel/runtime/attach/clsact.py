@@ -9,11 +9,11 @@ import errno
 import struct
 from enum import IntEnum
 
+from lskel.bpf.flags import NetlinkFlag
 from lskel.errors import LskelError, UsageError, at
 from lskel.named import NamedTuple
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.netlink import (
-    Flag,
     NetlinkError,
     Request,
     Rtnetlink,
@@ -156,7 +156,7 @@ def attach_clsact(
                     attribute(_TCA_BPF_NAME, (name or program.name).encode() + b"\0"),
                     attribute(_TCA_BPF_FLAGS, _U32.pack(_DIRECT_ACTION)),
                 )
-                flags = Flag.CREATE | Flag.EXCL | Flag.ECHO
+                flags = NetlinkFlag.CREATE | NetlinkFlag.EXCL | NetlinkFlag.ECHO
                 place = _place(index, direction, priority, handle)
                 (answer,) = netlink.ask(Request.NEWTFILTER, place + options, flags)
             except BaseException:
@@ -180,7 +180,7 @@ def _make_qdisc(netlink: Rtnetlink, index: int) -> bool:
     """Whether there was none."""
     kind = attribute(_TCA_KIND, b"clsact\0")
     try:
-        netlink.ask(Request.NEWQDISC, _qdisc(index) + kind, Flag.CREATE | Flag.EXCL)
+        netlink.ask(Request.NEWQDISC, _qdisc(index) + kind, NetlinkFlag.CREATE | NetlinkFlag.EXCL)
     except NetlinkError as error:
         if error.errno == errno.EEXIST:
             return False
@@ -190,7 +190,7 @@ def _make_qdisc(netlink: Rtnetlink, index: int) -> bool:
 
 def _check_qdisc(netlink: Rtnetlink, index: int, direction: Direction) -> None:
     """A qdisc of the kind "ingress" would take a filter for EGRESS, and show it other packets."""
-    (answer,) = netlink.ask(Request.GETQDISC, _qdisc(index), Flag.ECHO)
+    (answer,) = netlink.ask(Request.GETQDISC, _qdisc(index), NetlinkFlag.ECHO)
     kind = attributes(answer[_TCMSG.size :])[_TCA_KIND].rstrip(b"\0").decode()
     if kind != "clsact" and direction is not Direction.INGRESS:
         raise LskelError(

@@ -6,6 +6,7 @@ import errno
 import sys
 
 from lskel.bpf.enums import AttachType
+from lskel.bpf.flags import KprobeMultiFlag
 from lskel.errors import UsageError, at
 from lskel.runtime import perf
 from lskel.runtime.attach.given import target_of
@@ -38,9 +39,6 @@ _MULTI_HINTS = {
 
 _RETURNS = ("kretprobe", "kretsyscall")
 _SYSCALLS = ("ksyscall", "kretsyscall")
-
-# uapi/linux/bpf.h: BPF_F_KPROBE_MULTI_RETURN.
-_F_RETURN = 1 << 0
 
 
 def attach_kprobe(
@@ -92,7 +90,7 @@ def attach_kprobe_multi(
             prog_fd,
             0,
             attach_type,
-            kprobe_multi_flags=_F_RETURN if returns else 0,
+            kprobe_multi_flags=KprobeMultiFlag.RETURN if returns else 0,
             kprobe_multi_cnt=len(names),
             kprobe_multi_syms=address_of(pointers),
             kprobe_multi_cookies=address_of(numbers),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from lskel.bpf.enums import AttachType, Cmd
+from lskel.bpf.flags import AttachFlag
 from lskel.bpf.layouts import LINK_CREATE, LINK_UPDATE
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import bpf, host_attr
-
-# uapi/linux/bpf.h.
-_F_REPLACE = 1 << 2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +56,7 @@ def link_update(link_fd: int, prog_fd: int, expected: int | None = None) -> None
         "old_prog_fd",
         link_fd=link_fd,
         new_prog_fd=prog_fd,
-        flags=0 if expected is None else _F_REPLACE,
+        flags=0 if expected is None else AttachFlag.REPLACE,
         old_prog_fd=expected or 0,
     )
     bpf(Cmd.LINK_UPDATE, attr)

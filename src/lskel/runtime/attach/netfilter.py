@@ -6,6 +6,7 @@ import errno
 from enum import IntEnum
 
 from lskel.bpf.enums import AttachType
+from lskel.bpf.flags import NetfilterFlag
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.refusals import explained
@@ -18,9 +19,6 @@ _HINTS = {
     errno.EINVAL: "before Linux 6.4 there are no such programs, before 6.6 no defragmentation",
     errno.EAFNOSUPPORT: "the kernel lacks defragmentation for this family",
 }
-
-# uapi/linux/bpf.h: BPF_NETFILTER_F_IP_DEFRAG.
-_F_IP_DEFRAG = 1 << 0
 
 
 class NetfilterFamily(IntEnum):
@@ -61,7 +59,7 @@ def attach_netfilter(
             netfilter_pf=family,
             netfilter_hooknum=hook,
             netfilter_priority=priority,
-            netfilter_flags=_F_IP_DEFRAG if defrag else 0,
+            netfilter_flags=NetfilterFlag.IP_DEFRAG if defrag else 0,
         )
 
 

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from enum import IntEnum
 
+from lskel.bpf.flags import NetlinkFlag
 from lskel.runtime.syscall import KernelError
 
 TYPE_CHECKING = False
@@ -29,18 +30,6 @@ class Request(IntEnum):
     NEWTFILTER = 44
     DELTFILTER = 45
     GETTFILTER = 46
-
-
-class Flag(IntEnum):
-    """Flags of a request: NLM_F_*."""
-
-    REQUEST = 0x1
-    ACK = 0x4
-    ECHO = 0x8
-    EXCL = 0x200
-    #: For GET requests.
-    DUMP = 0x300
-    CREATE = 0x400
 
 
 class NetlinkError(KernelError):
@@ -106,22 +95,22 @@ class Rtnetlink:
         self.close()
 
     def ask(self, request: Request, body: bytes, flags: int = 0) -> list[bytes]:
-        """Have something done; with Flag.ECHO the bodies of the messages that tell of it.
+        """Have something done; with NetlinkFlag.ECHO the bodies of the messages that tell of it.
 
         NetlinkError where the kernel refuses.
         """
-        return self._exchange(request, body, flags | Flag.ACK)
+        return self._exchange(request, body, flags | NetlinkFlag.ACK)
 
     def dump(self, request: Request, body: bytes) -> list[bytes]:
         """The bodies of the messages that describe all objects of a kind.
 
         NetlinkError where the kernel refuses.
         """
-        return self._exchange(request, body, Flag.DUMP)
+        return self._exchange(request, body, NetlinkFlag.DUMP)
 
     def _exchange(self, request: Request, body: bytes, flags: int) -> list[bytes]:
         self._sequence += 1
-        header = (_HEADER.size + len(body), request, flags | Flag.REQUEST, self._sequence, 0)
+        header = (_HEADER.size + len(body), request, flags | NetlinkFlag.REQUEST, self._sequence, 0)
         self._socket.send(_HEADER.pack(*header) + body)
         answers: list[bytes] = []
         while True:

@@ -7,6 +7,7 @@ import os
 import struct
 
 from lskel.bpf.enums import AttachType
+from lskel.bpf.flags import UprobeMultiFlag
 from lskel.errors import NotFound, UsageError, at
 from lskel.named import NamedTuple
 from lskel.runtime import perf
@@ -33,8 +34,6 @@ ALL_PROCESSES = -1
 #: For `pid`: the process that attaches.
 THIS_PROCESS = 0
 
-# uapi/linux/bpf.h.
-_F_UPROBE_MULTI_RETURN = 1 << 0
 # kernel/trace/bpf_trace.c.
 _MAX_PLACES = 1 << 20
 
@@ -152,7 +151,7 @@ def attach_uprobe_multi(
             attach_type,
             uprobe_multi_path=address_of(name),
             uprobe_multi_cnt=len(offsets),
-            uprobe_multi_flags=_F_UPROBE_MULTI_RETURN if returns else 0,
+            uprobe_multi_flags=UprobeMultiFlag.RETURN if returns else 0,
             # 0 is here what -1 is elsewhere.
             uprobe_multi_pid={ALL_PROCESSES: 0, THIS_PROCESS: os.getpid()}.get(pid, pid),
             **{field: address_of(array) for field, array in arrays.items()},

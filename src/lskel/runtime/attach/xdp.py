@@ -6,6 +6,7 @@ import errno
 from enum import IntEnum
 
 from lskel.bpf.enums import AttachType
+from lskel.bpf.flags import XdpFlag
 from lskel.errors import at
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
@@ -27,11 +28,11 @@ class XdpMode(IntEnum):
     #: In the driver where that can, else as GENERIC.
     AUTO = 0
     #: In the network stack, which has made an skb of the packet: any interface, slower.
-    GENERIC = 1 << 1
+    GENERIC = XdpFlag.SKB_MODE
     #: In the interface's driver.
-    NATIVE = 1 << 2
+    NATIVE = XdpFlag.DRV_MODE
     #: On the network card; the program must have been loaded for it.
-    OFFLOAD = 1 << 3
+    OFFLOAD = XdpFlag.HW_MODE
 
 
 def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode = XdpMode.AUTO) -> Fd:

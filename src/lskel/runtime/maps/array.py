@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from operator import index as as_index
 
+from lskel.bpf.flags import MapFlag
 from lskel.errors import UsageError, at
 from lskel.runtime.maps.live import Live, stride
 from lskel.runtime.maps.typed import KeyedMap
@@ -25,8 +26,6 @@ else:
 
 # Numbers of elements, as keys.
 INDEX: Any = u32
-# uapi/linux/bpf.h
-_F_MMAPABLE = 1 << 10
 
 
 class NoElement(IndexError, KeyError):
@@ -109,7 +108,7 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
         For maps with BPF_F_MMAPABLE (Linux 5.5), UsageError for others; KernelError with EPERM
         where the map is frozen.
         """
-        if not self.definition.flags & _F_MMAPABLE:
+        if not self.definition.flags & MapFlag.MMAPABLE:
             raise UsageError(
                 f"map '{self.name}' is no shared memory",
                 hint="declare it with __uint(map_flags, BPF_F_MMAPABLE)",

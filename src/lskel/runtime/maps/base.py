@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from lskel.bpf.entries import entries_on
+from lskel.catalog.entries import entries_on
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
 from lskel.runtime.cpus import possible_cpus

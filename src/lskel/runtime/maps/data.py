@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lskel.bpf.flags import MapFlag
 from lskel.errors import UsageError
 from lskel.named import Generic
 from lskel.runtime.elements import lookup
@@ -22,8 +23,6 @@ else:
     V = object
 
 
-# uapi/linux/bpf.h
-_F_RDONLY_PROG = 1 << 7
 _KEY = bytes(4)
 _SET_BEFORE = "constants are set before load()"
 
@@ -63,7 +62,7 @@ class DataMap(Map, Generic[V]):
     @property
     def is_constant(self) -> bool:
         """Whether the variables cannot change once they are loaded."""
-        return bool(self.definition.flags & _F_RDONLY_PROG)
+        return bool(self.definition.flags & MapFlag.RDONLY_PROG)
 
     def changed_value(self) -> bytes | bytearray | None:
         """The initial value, where it is not the object's."""

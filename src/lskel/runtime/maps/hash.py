@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from collections.abc import MutableMapping
 
+from lskel.bpf.flags import ElementFlag
 from lskel.runtime import elements
-from lskel.runtime.maps.typed import EXIST, NOEXIST, KeyedMap
+from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.maps.views import Items, Values
 from lskel.runtime.syscall import ENOTSUPP, BpfError
 
@@ -63,11 +64,11 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
 
     def add(self, key: K, value: V) -> None:
         """Set a new key; BpfError EEXIST where it is there already. One atomic step."""
-        self._put(key, value, NOEXIST)
+        self._put(key, value, ElementFlag.NOEXIST)
 
     def replace(self, key: K, value: V) -> None:
         """Change an existing key; BpfError ENOENT where it is not there. One atomic step."""
-        self._put(key, value, EXIST)
+        self._put(key, value, ElementFlag.EXIST)
 
     def pop(self, key: K, default: Any = _NO_DEFAULT) -> Any:
         """Take an element out: in one atomic step where the kernel can (Linux 5.14)."""

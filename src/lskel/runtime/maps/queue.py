@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lskel.bpf.flags import ElementFlag
 from lskel.runtime import elements
-from lskel.runtime.maps.typed import EXIST, TypedMap
+from lskel.runtime.maps.typed import TypedMap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Queue(TypedMap[V]):
 
     def push(self, value: V, *, replace: bool = False) -> None:
         """Put a value in; BpfError E2BIG where it is full, unless the oldest may be replaced."""
-        flags = EXIST if replace else 0
+        flags = ElementFlag.EXIST if replace else 0
         self._call(elements.update, b"", self._encoded_value(value), flags)
 
     def pop(self) -> V:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lskel.bpf.flags import MapFlag
 from lskel.runtime.maps.array import INDEX
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.values import Codec, codec, raw, u64
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from lskel.runtime.maps.base import MapDefinition
     from lskel.runtime.values.codec import Buffer
 
-# uapi/linux/bpf.h
-_F_STACK_BUILD_ID = 1 << 5
 _FRAME = 8
 
 
@@ -37,5 +36,5 @@ class StackTraces(HashMap[int, "Any"]):
 
     def __init__(self, definition: MapDefinition) -> None:
         size = definition.value_size
-        by_build_id = definition.flags & _F_STACK_BUILD_ID
+        by_build_id = definition.flags & MapFlag.STACK_BUILD_ID
         super().__init__(definition, INDEX, raw(size) if by_build_id else _frames(size))

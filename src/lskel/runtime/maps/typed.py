@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 else:
     K = V = object
 
-# uapi/linux/bpf.h: create new elements only, change existing ones only.
-NOEXIST, EXIST = 1, 2
 # So many elements are written at once.
 _BATCH = 1 << 12
 # What a codec raises for a value that is none of its type.
@@ -98,11 +96,11 @@ class TypedMap(Map, Generic[V]):
 
     def _check(self) -> None:
         """UsageError where the class and its types are not for such a map."""
-        from lskel.runtime.maps.kinds import map_kind
+        from lskel.runtime.maps.kinds import class_path
 
         definition = self.definition
         # By name: a skeleton has only the classes that it needs.
-        name = map_kind(definition.type).path.partition(":")[2]
+        name = class_path(definition.type).partition(":")[2]
         is_one = name in (cls.__name__ for cls in type(self).__mro__)
         if definition.type not in self._opens and not is_one:
             kind = enum_name(MapType, definition.type)

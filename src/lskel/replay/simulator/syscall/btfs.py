@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lskel import budget
+from lskel.bpf.flags import MapFlag
 from lskel.btf.btf import HEADER_SIZE, MAGIC, Btf
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject
@@ -15,7 +16,6 @@ from lskel.replay.simulator.syscall.log import LogFields, check_log, write_log
 if TYPE_CHECKING:
     from lskel.replay.simulator.syscall.state import Call, State
 
-_FLAGS = 1 << 16  # BPF_F_TOKEN_FD
 _LOG = LogFields("btf_log_level", "btf_log_size", "btf_log_buf")
 # Where the header's hdr_len ends: shorter BTF has none.
 _LENGTH_END = 8
@@ -51,7 +51,7 @@ class LoadedBtf(BtfObject):
 def load(state: State, call: Call) -> int:
     """BPF_BTF_LOAD: the fd. Checks header and sections as the kernel does, not each type."""
     attr = call.attr
-    check(not attr["btf_flags"] & ~_FLAGS)
+    check(not attr["btf_flags"] & ~MapFlag.TOKEN_FD)
     check(attr["btf_size"] <= budget.BTF, Errno.E2BIG)
     check_log(attr, _LOG)
     state.btf.spend(attr["btf_size"])

@@ -8,12 +8,13 @@ from enum import IntEnum
 from lskel.bpf import insn as i
 from lskel.bpf.enums import AttachType, Cmd, MapType, ProgType
 from lskel.bpf.limits import MAX_INSNS
+from lskel.catalog.map_types import FD_SIZE, FD_VALUES
 from lskel.replay.simulator.record import Code, FdArray, Pointer, Value
 from lskel.replay.simulator.syscall.code import references
 from lskel.replay.simulator.syscall.errnos import Refusal
 from lskel.replay.simulator.syscall.fds import MAX_FDS
 from lskel.replay.simulator.syscall.links import TRACEPOINT_NAME_SIZE
-from lskel.replay.simulator.syscall.maps import FD_SIZE, FD_TYPES, Map
+from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.prog_load import LICENSE_SIZE
 from lskel.replay.simulator.syscall.space import Domain
 from lskel.replay.simulator.syscall.state import Call, State
@@ -105,7 +106,7 @@ def _value(state: State, call: Call, field: str) -> Value:
     found = _read(state, call, field, owner.element_size) if owner else None
     if owner is None or found is None:
         return _pointer(state, call, field)
-    if owner.type in FD_TYPES:
+    if owner.type in FD_VALUES:
         return state.ref(int.from_bytes(found, state.order))
     return found
 

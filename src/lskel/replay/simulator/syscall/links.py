@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lskel.bpf.enums import AttachType, ProgType
-from lskel.btf.types import Kind
+from lskel.bpf.enums import AttachType
+from lskel.bpf.flags import MapFlag
+from lskel.btf.kinds import Kind
+from lskel.catalog.attach_kinds import AttachCall, prog_types
 from lskel.replay.simulator.syscall.errnos import Errno, check
-from lskel.replay.simulator.syscall.map_types import MapFlag
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.programs import Link, Program
 from lskel.replay.simulator.syscall.space import Domain
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from lskel.replay.simulator.syscall.state import Call, State
 
 TRACEPOINT_NAME_SIZE = 128
-_BY_NAME = frozenset((ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE))
-_BY_TARGET = frozenset((ProgType.TRACING, ProgType.LSM, ProgType.EXT))
+_BY_NAME = prog_types(AttachCall.TRACEPOINT)
+_BY_TARGET = prog_types(AttachCall.LOADED_FOR, AttachCall.REPLACE)
 
 
 def raw_tracepoint_open(state: State, call: Call) -> int:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from lskel import budget
 from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.flags import ElementFlag, MapFlag
+from lskel.catalog.map_types import MAPS_OF_MAPS, PER_CPU, Elements, MapTypeRow, map_type_row
 from lskel.replay.simulator.syscall.attrs import Attr
 from lskel.replay.simulator.syscall.btfs import BtfObject, LoadedBtf
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
 from lskel.replay.simulator.syscall.fds import File, Object
-from lskel.replay.simulator.syscall.map_types import RULES, MapFlag
+from lskel.replay.simulator.syscall.map_types import check_attr, check_extra, check_types
 from lskel.replay.simulator.syscall.object_names import object_name
 from lskel.replay.simulator.syscall.programs import Program
 from lskel.replay.simulator.syscall.storage import (
@@ -27,25 +29,12 @@ from lskel.replay.simulator.syscall.storage import (
     Sockets,
     Storage,
     Trie,
-    UpdateFlag,
 )
 
 if TYPE_CHECKING:
     from lskel.replay.simulator.memory import Region
     from lskel.replay.simulator.syscall.state import Call, State
 
-PERCPU_TYPES = frozenset(
-    (
-        MapType.PERCPU_HASH,
-        MapType.PERCPU_ARRAY,
-        MapType.LRU_PERCPU_HASH,
-        MapType.PERCPU_CGROUP_STORAGE,
-    )
-)
-_MAP_IN_MAP = frozenset((MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS))
-# Types whose values user space writes as fds.
-FD_TYPES = _MAP_IN_MAP | {MapType.PROG_ARRAY, MapType.PERF_EVENT_ARRAY, MapType.CGROUP_ARRAY}
-FD_SIZE = 4
 # The only network device of the simulated machine: lo.
 _DEVICES = (0, 1)
 _CPUMAP_MAX_QUEUE = 16384
@@ -69,7 +58,7 @@ class Map(Object):
     """
 
     kind: ClassVar[str] = "map"
-    type: MapType
+    row: MapTypeRow
     key_size: int
     value_size: int
     max_entries: int
@@ -88,16 +77,21 @@ class Map(Object):
     id: int = 0
 
     @property
+    def type(self) -> MapType:
+        """Its type."""
+        return self.row.type
+
+    @property
     def template(self) -> Template:
         """What a map must have in common with this one to stand in for it."""
-        by_size = RULES[self.type].by_size and not self.flags & MapFlag.INNER_MAP
+        by_size = self.row.inner_by_size and not self.flags & MapFlag.INNER_MAP
         entries = self.max_entries if by_size else None
         return Template(self.type, self.key_size, self.value_size, self.flags, entries)
 
     def take(self, state: State, value: bytes) -> Element:
         """The element for a value that user space writes; Refusal where it may not."""
         self.pay(state)
-        return _TAKE.get(self.type, _take_bytes)(state, self, value)
+        return _TAKE.get(self.row.elements, _take_bytes)(state, self, value)
 
     def pay(self, state: State) -> None:
         """Pay for an element."""
@@ -150,44 +144,36 @@ _CGROUP_STORAGE = _nothing(
 )
 _LOCAL_STORAGE = _nothing(lookup=Errno.EBADF, update=Errno.EBADF, delete=Errno.EBADF)
 
-_STORAGE: dict[MapType, Callable[[State, Attr], Storage]] = {
-    MapType.HASH: _hash,
-    MapType.ARRAY: _array,
-    MapType.PROG_ARRAY: _objects(readable=True),
-    MapType.PERF_EVENT_ARRAY: _objects(readable=False),
-    MapType.PERCPU_HASH: _hash,
-    MapType.PERCPU_ARRAY: _array,
-    MapType.STACK_TRACE: _nothing(
+_STORAGE: dict[Elements, Callable[[State, Attr], Storage]] = {
+    Elements.HASH: _hash,
+    Elements.ARRAY: _array,
+    Elements.PROGRAMS: _objects(readable=True),
+    Elements.EVENTS: _objects(readable=False),
+    Elements.STACK_TRACES: _nothing(
         lookup=Errno.ENOENT, update=Errno.EINVAL, delete=Errno.ENOENT, next_key=Errno.ENOENT
     ),
-    MapType.CGROUP_ARRAY: _objects(readable=False),
-    MapType.LRU_HASH: _lru,
-    MapType.LRU_PERCPU_HASH: _lru,
-    MapType.LPM_TRIE: lambda state, attr: Trie(attr["max_entries"], state.order),
-    MapType.ARRAY_OF_MAPS: _objects(readable=True),
-    MapType.HASH_OF_MAPS: _hash_of_values,
-    MapType.DEVMAP: _devices,
-    MapType.SOCKMAP: _sockets(lookup=Errno.ENOSPC, delete=Errno.EINVAL),
-    MapType.CPUMAP: _devices,
-    MapType.XSKMAP: _sockets(lookup=Errno.EOPNOTSUPP, delete=Errno.EINVAL),
-    MapType.SOCKHASH: _nothing(
+    Elements.CGROUPS: _objects(readable=False),
+    Elements.LRU_HASH: _lru,
+    Elements.TRIE: lambda state, attr: Trie(attr["max_entries"], state.order),
+    Elements.MAPS: _objects(readable=True),
+    Elements.MAPS_BY_KEY: _hash_of_values,
+    Elements.DEVICES: _devices,
+    Elements.SOCKETS: _sockets(lookup=Errno.ENOSPC, delete=Errno.EINVAL),
+    Elements.CPUS: _devices,
+    Elements.XDP_SOCKETS: _sockets(lookup=Errno.EOPNOTSUPP, delete=Errno.EINVAL),
+    Elements.SOCKETS_BY_KEY: _nothing(
         lookup=Errno.ENOSPC, update=Errno.ENOTSOCK, delete=Errno.ENOENT, next_key=Errno.ENOENT
     ),
-    MapType.CGROUP_STORAGE: _CGROUP_STORAGE,
-    MapType.REUSEPORT_SOCKARRAY: _sockets(lookup=Errno.ENOENT, delete=Errno.ENOENT),
-    MapType.PERCPU_CGROUP_STORAGE: _CGROUP_STORAGE,
-    MapType.QUEUE: lambda state, attr: Queue(attr["max_entries"], last_in=False),
-    MapType.STACK: lambda state, attr: Queue(attr["max_entries"], last_in=True),
-    MapType.SK_STORAGE: _LOCAL_STORAGE,
-    MapType.DEVMAP_HASH: _hash_of_values,
-    MapType.STRUCT_OPS: lambda state, attr: Once(state.order, attr["value_size"], state.elements),
-    MapType.RINGBUF: _nothing(),
-    MapType.INODE_STORAGE: _LOCAL_STORAGE,
-    MapType.TASK_STORAGE: _LOCAL_STORAGE,
-    MapType.BLOOM_FILTER: lambda state, attr: Bloom(),
-    MapType.USER_RINGBUF: _nothing(),
-    MapType.CGRP_STORAGE: _LOCAL_STORAGE,
-    MapType.ARENA: _nothing(
+    Elements.CGROUP_STORAGE: _CGROUP_STORAGE,
+    Elements.LISTENERS: _sockets(lookup=Errno.ENOENT, delete=Errno.ENOENT),
+    Elements.QUEUE: lambda state, attr: Queue(attr["max_entries"], last_in=False),
+    Elements.STACK: lambda state, attr: Queue(attr["max_entries"], last_in=True),
+    Elements.LOCAL_STORAGE: _LOCAL_STORAGE,
+    Elements.DEVICES_BY_KEY: _hash_of_values,
+    Elements.STRUCT_OPS: lambda state, attr: Once(state.order, attr["value_size"], state.elements),
+    Elements.RING: _nothing(),
+    Elements.BLOOM: lambda state, attr: Bloom(),
+    Elements.ARENA: _nothing(
         lookup=Errno.EINVAL,
         update=Errno.EOPNOTSUPP,
         delete=Errno.EOPNOTSUPP,
@@ -233,18 +219,18 @@ def _take_queue(state: State, owner: Map, value: bytes) -> Element:
     return bytearray(value)
 
 
-_TAKE: dict[MapType, Callable[[State, Map, bytes], Element]] = {
-    MapType.PROG_ARRAY: _take_program,
-    MapType.PERF_EVENT_ARRAY: _take_foreign(Errno.EBADF),
-    MapType.CGROUP_ARRAY: _take_foreign(Errno.EBADF),
-    MapType.ARRAY_OF_MAPS: _take_map,
-    MapType.HASH_OF_MAPS: _take_map,
-    MapType.DEVMAP: _take_device,
-    MapType.DEVMAP_HASH: _take_device,
-    MapType.CPUMAP: _take_queue,
-    MapType.SOCKMAP: _take_foreign(Errno.ENOTSOCK),
-    MapType.XSKMAP: _take_foreign(Errno.ENOTSOCK),
-    MapType.REUSEPORT_SOCKARRAY: _take_foreign(Errno.ENOTSOCK),
+_TAKE: dict[Elements, Callable[[State, Map, bytes], Element]] = {
+    Elements.PROGRAMS: _take_program,
+    Elements.EVENTS: _take_foreign(Errno.EBADF),
+    Elements.CGROUPS: _take_foreign(Errno.EBADF),
+    Elements.MAPS: _take_map,
+    Elements.MAPS_BY_KEY: _take_map,
+    Elements.DEVICES: _take_device,
+    Elements.DEVICES_BY_KEY: _take_device,
+    Elements.CPUS: _take_queue,
+    Elements.SOCKETS: _take_foreign(Errno.ENOTSOCK),
+    Elements.XDP_SOCKETS: _take_foreign(Errno.ENOTSOCK),
+    Elements.LISTENERS: _take_foreign(Errno.ENOTSOCK),
 }
 
 
@@ -254,29 +240,29 @@ _TAKE: dict[MapType, Callable[[State, Map, bytes], Element]] = {
 def create(state: State, call: Call) -> int:
     """BPF_MAP_CREATE: the fd."""
     attr = call.attr
-    flags = MapFlag(attr["map_flags"])
+    flags = attr["map_flags"]
     _check_general(attr, flags)
-    check(attr["map_type"] in RULES)
-    map_type = MapType(attr["map_type"])
-    rules = RULES[map_type]
-    check(map_type in (MapType.BLOOM_FILTER, MapType.ARENA) or attr["map_extra"] == 0)
+    row = map_type_row(attr["map_type"])
+    if row is None:
+        raise Refusal(Errno.EINVAL)
+    check(row.extra.high > 0 or attr["map_extra"] == 0)
     check(not (flags & MapFlag.NUMA_NODE and attr["numa_node"]))
-    rules.check(attr)
-    check(rules.extra(attr["map_extra"]))
-    inner = _template(state, attr) if map_type in _MAP_IN_MAP else None
-    if map_type is MapType.STRUCT_OPS:
+    check_attr(row, attr)
+    check_extra(row, attr["map_extra"])
+    inner = _template(state, attr) if row.type in MAPS_OF_MAPS else None
+    if row.elements is Elements.STRUCT_OPS:
         _check_struct_ops(state, attr)
     made = Map(
-        type=map_type,
+        row=row,
         key_size=attr["key_size"],
         value_size=attr["value_size"],
         max_entries=attr["max_entries"],
         flags=flags,
         name=object_name(attr.bytes_of("map_name")),
         element_size=_element_size(state, attr),
-        storage=_STORAGE[map_type](state, attr),
+        storage=_STORAGE[row.elements](state, attr),
         extra=attr["map_extra"],
-        btf=_types(state, attr),
+        btf=_types(state, row, attr),
         key_type=attr["btf_key_type_id"],
         value_type=attr["btf_value_type_id"],
         inner=inner,
@@ -284,18 +270,18 @@ def create(state: State, call: Call) -> int:
     return state.open(
         made,
         call.number,
-        readable=MapFlag.WRONLY not in flags,
-        writable=MapFlag.RDONLY not in flags,
+        readable=not flags & MapFlag.WRONLY,
+        writable=not flags & MapFlag.RDONLY,
     )
 
 
-def _check_general(attr: Attr, flags: MapFlag) -> None:
+def _check_general(attr: Attr, flags: int) -> None:
     if attr["btf_vmlinux_value_type_id"]:
         check(attr["map_type"] == MapType.STRUCT_OPS)
         check(not attr["btf_key_type_id"] and not attr["btf_value_type_id"])
     else:
         check(not attr["btf_key_type_id"] or attr["btf_value_type_id"] != 0)
-    check(MapFlag.RDONLY not in flags or MapFlag.WRONLY not in flags)
+    check(not flags & MapFlag.RDONLY or not flags & MapFlag.WRONLY)
     # No map of the simulated kernel is on a network device, or for one program alone.
     check(not attr["map_ifindex"] and not attr["excl_prog_hash"])
     check(not attr["excl_prog_hash_size"])
@@ -303,13 +289,13 @@ def _check_general(attr: Attr, flags: MapFlag) -> None:
 
 def _element_size(state: State, attr: Attr) -> int:
     size = attr["value_size"]
-    return (size + 7 & ~7) * state.cpus if attr["map_type"] in PERCPU_TYPES else size
+    return (size + 7 & ~7) * state.cpus if attr["map_type"] in PER_CPU else size
 
 
 def _template(state: State, attr: Attr) -> Template:
     inner = state.fds.get(attr["inner_map_fd"], Map)
     check(inner.inner is None)
-    check(RULES[inner.type].inner, Errno.ENOTSUPP)
+    check(inner.row.is_inner, Errno.ENOTSUPP)
     return inner.template
 
 
@@ -319,7 +305,7 @@ def _check_struct_ops(state: State, attr: Attr) -> None:
     check(size in (0, attr["value_size"]))
 
 
-def _types(state: State, attr: Attr) -> LoadedBtf | None:
+def _types(state: State, row: MapTypeRow, attr: Attr) -> LoadedBtf | None:
     fields = ("btf_key_type_id", "btf_value_type_id", "btf_vmlinux_value_type_id")
     if not any(attr[field] for field in fields):
         return None
@@ -327,7 +313,7 @@ def _types(state: State, attr: Attr) -> LoadedBtf | None:
     check(isinstance(btf, LoadedBtf), Errno.EACCES)
     assert isinstance(btf, LoadedBtf)
     if attr["btf_value_type_id"]:
-        RULES[MapType(attr["map_type"])].typing(btf.btf, attr)
+        check_types(row, btf.btf, attr)
     return btf
 
 
@@ -368,7 +354,7 @@ def update(state: State, call: Call) -> int:
     attr = call.attr
     found, file = _map(state, call)
     check(file.writable and not found.frozen, Errno.EPERM)
-    check(not attr["flags"] & UpdateFlag.LOCK)
+    check(not attr["flags"] & ElementFlag.LOCK)
     key = _key(state, call, found.key_size)
     value = state.space.read(attr["value"], found.element_size, call.domain)
     found.storage.update(key, lambda: found.take(state, value), attr["flags"])
@@ -405,7 +391,7 @@ def freeze(state: State, call: Call) -> int:
 def by_id(state: State, call: Call) -> int:
     """BPF_MAP_GET_FD_BY_ID: a new fd for a map that there is."""
     attr = call.attr
-    flags = MapFlag(attr["open_flags"])
+    flags = attr["open_flags"]
     check(flags in (0, MapFlag.RDONLY, MapFlag.WRONLY))
     found = state.objects.get((Map.kind, attr["map_id"]))
     if found is None:
@@ -413,6 +399,6 @@ def by_id(state: State, call: Call) -> int:
     return state.open(
         found,
         call.number,
-        readable=MapFlag.WRONLY not in flags,
-        writable=MapFlag.RDONLY not in flags,
+        readable=not flags & MapFlag.WRONLY,
+        writable=not flags & MapFlag.RDONLY,
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lskel.bpf import insn as i
 from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.flags import ProgFlag
 from lskel.bpf.limits import MAX_INSNS, MAX_USED_MAPS
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_TYPES
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.types import TypeId
+from lskel.catalog.attach_kinds import ATTACH_KINDS, attach_types
 from lskel.cursor import unpack_table
 from lskel.errors import BadObject
 from lskel.replay.simulator.syscall.attrs import Attr
@@ -34,20 +35,8 @@ _MAX_RECORD = 252
 _LOG = LogFields("log_level", "log_size", "log_buf")
 
 
-class ProgFlag(IntFlag):
-    """Flags of PROG_LOAD: BPF_F_* of uapi/linux/bpf.h."""
-
-    STRICT_ALIGNMENT = 1 << 0
-    ANY_ALIGNMENT = 1 << 1
-    TEST_RND_HI32 = 1 << 2
-    TEST_STATE_FREQ = 1 << 3
-    SLEEPABLE = 1 << 4
-    XDP_HAS_FRAGS = 1 << 5
-    XDP_DEV_BOUND_ONLY = 1 << 6
-    TEST_REG_INVARIANTS = 1 << 7
-
-
-_FLAGS = (1 << len(ProgFlag)) - 1
+# Those of Linux 6.18.
+_FLAGS = 2 * ProgFlag.TEST_REG_INVARIANTS - 1
 
 
 def load(state: State, call: Call) -> int:
@@ -109,53 +98,29 @@ def _target(state: State, attr: Attr) -> Object | None:
 _DIRECT_VALUES = frozenset((MapType.ARRAY, MapType.ARENA))
 
 # Types that may name a target, and those that must.
-_MAY_HAVE_TARGET = frozenset((ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS, ProgType.EXT))
+_MAY_HAVE_TARGET = frozenset(row.prog_type for row in ATTACH_KINDS if row.btf_target) | {
+    ProgType.STRUCT_OPS
+}
 _NEED_TARGET = _MAY_HAVE_TARGET
 _MAY_TARGET_PROGRAM = frozenset((ProgType.TRACING, ProgType.EXT))
 
-_A = AttachType
-_ATTACH_TYPES: dict[int, frozenset[AttachType]] = {
-    ProgType.CGROUP_SOCK: frozenset(
-        (
-            _A.CGROUP_INET_SOCK_CREATE,
-            _A.CGROUP_INET_SOCK_RELEASE,
-            _A.CGROUP_INET4_POST_BIND,
-            _A.CGROUP_INET6_POST_BIND,
-        )
-    ),
-    ProgType.CGROUP_SOCK_ADDR: frozenset(
-        (
-            _A.CGROUP_INET4_BIND,
-            _A.CGROUP_INET6_BIND,
-            _A.CGROUP_INET4_CONNECT,
-            _A.CGROUP_INET6_CONNECT,
-            _A.CGROUP_UNIX_CONNECT,
-            _A.CGROUP_INET4_GETPEERNAME,
-            _A.CGROUP_INET6_GETPEERNAME,
-            _A.CGROUP_UNIX_GETPEERNAME,
-            _A.CGROUP_INET4_GETSOCKNAME,
-            _A.CGROUP_INET6_GETSOCKNAME,
-            _A.CGROUP_UNIX_GETSOCKNAME,
-            _A.CGROUP_UDP4_SENDMSG,
-            _A.CGROUP_UDP6_SENDMSG,
-            _A.CGROUP_UNIX_SENDMSG,
-            _A.CGROUP_UDP4_RECVMSG,
-            _A.CGROUP_UDP6_RECVMSG,
-            _A.CGROUP_UNIX_RECVMSG,
-        )
-    ),
-    ProgType.CGROUP_SKB: frozenset((_A.CGROUP_INET_INGRESS, _A.CGROUP_INET_EGRESS)),
-    ProgType.CGROUP_SOCKOPT: frozenset((_A.CGROUP_SETSOCKOPT, _A.CGROUP_GETSOCKOPT)),
-    ProgType.SK_LOOKUP: frozenset((_A.SK_LOOKUP,)),
-    ProgType.SK_REUSEPORT: frozenset((_A.SK_REUSEPORT_SELECT, _A.SK_REUSEPORT_SELECT_OR_MIGRATE)),
-    ProgType.NETFILTER: frozenset((_A.NETFILTER,)),
-    ProgType.SYSCALL: frozenset((AttachType(0),)),
-    ProgType.EXT: frozenset((AttachType(0),)),
-}
+# Types of which the kernel checks the attach type (bpf_prog_load_check_attach).
+_CHECKED = (
+    ProgType.CGROUP_SOCK,
+    ProgType.CGROUP_SOCK_ADDR,
+    ProgType.CGROUP_SKB,
+    ProgType.CGROUP_SOCKOPT,
+    ProgType.SK_LOOKUP,
+    ProgType.SK_REUSEPORT,
+    ProgType.NETFILTER,
+    ProgType.SYSCALL,
+    ProgType.EXT,
+)
+_ATTACH_TYPES = {int(prog_type): attach_types(prog_type) for prog_type in _CHECKED}
 # What 0 stands for, for programs older than attach types.
 _DEFAULT_ATTACH_TYPE: dict[int, AttachType] = {
-    ProgType.CGROUP_SOCK: _A.CGROUP_INET_SOCK_CREATE,
-    ProgType.SK_REUSEPORT: _A.SK_REUSEPORT_SELECT,
+    ProgType.CGROUP_SOCK: AttachType.CGROUP_INET_SOCK_CREATE,
+    ProgType.SK_REUSEPORT: AttachType.SK_REUSEPORT_SELECT,
 }
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from enum import IntFlag
 
 from lskel import budget
+from lskel.bpf.flags import ElementFlag
 from lskel.cursor import ByteOrder
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
 from lskel.replay.simulator.syscall.fds import Object
@@ -18,14 +18,6 @@ from lskel.replay.simulator.syscall.fds import Object
 Element = bytearray | Object
 # Gives the new element; may refuse. Called where the kernel looks at the value.
 Take = Callable[[], Element]
-
-
-class UpdateFlag(IntFlag):
-    """Flags of MAP_UPDATE_ELEM (uapi/linux/bpf.h); 0 is BPF_ANY."""
-
-    NOEXIST = 1
-    EXIST = 2
-    LOCK = 4
 
 
 class Storage:
@@ -105,9 +97,9 @@ class Array(Indexed):
         return self.elements[index]
 
     def update(self, key: bytes, take: Take, flags: int) -> None:
-        check(flags <= UpdateFlag.EXIST)
+        check(flags <= ElementFlag.EXIST)
         self._index(key, self.past_end)
-        check(flags != UpdateFlag.NOEXIST, Errno.EEXIST)
+        check(flags != ElementFlag.NOEXIST, Errno.EEXIST)
         element, new = self.lookup(key, b""), take()
         assert isinstance(element, bytearray) and isinstance(new, bytearray)
         element[:] = new
@@ -154,9 +146,9 @@ class Devices(Indexed):
     delete_past_end = Errno.EINVAL
 
     def update(self, key: bytes, take: Take, flags: int) -> None:
-        check(flags <= UpdateFlag.EXIST)
+        check(flags <= ElementFlag.EXIST)
         index = self._index(key, self.past_end)
-        check(flags != UpdateFlag.NOEXIST, Errno.EEXIST)
+        check(flags != ElementFlag.NOEXIST, Errno.EEXIST)
         element = take()
         assert isinstance(element, bytearray)
         self.elements.pop(index, None)
@@ -205,11 +197,11 @@ class Hash(Storage):
 
     def update(self, key: bytes, take: Take, flags: int) -> None:
         element = take() if self.value_first else None
-        check(flags <= UpdateFlag.EXIST)
+        check(flags <= ElementFlag.EXIST)
         if key in self.elements:
-            check(flags != UpdateFlag.NOEXIST, Errno.EEXIST)
+            check(flags != ElementFlag.NOEXIST, Errno.EEXIST)
         else:
-            check(flags != UpdateFlag.EXIST, Errno.ENOENT)
+            check(flags != ElementFlag.EXIST, Errno.ENOENT)
             self._make_room()
         self.elements[key] = element if element is not None else take()
 
@@ -257,12 +249,12 @@ class Trie(Storage):
         raise Refusal(Errno.ENOENT)
 
     def update(self, key: bytes, take: Take, flags: int) -> None:
-        check(flags <= UpdateFlag.EXIST)
+        check(flags <= ElementFlag.EXIST)
         prefix = self._prefix(key)
         if prefix in self.elements:
-            check(flags != UpdateFlag.NOEXIST, Errno.EEXIST)
+            check(flags != ElementFlag.NOEXIST, Errno.EEXIST)
         else:
-            check(flags != UpdateFlag.EXIST, Errno.ENOENT)
+            check(flags != ElementFlag.EXIST, Errno.ENOENT)
             check(len(self.elements) < self.entries, Errno.ENOSPC)
         self.elements[prefix] = key, take()
 
@@ -295,10 +287,10 @@ class Queue(Storage):
         return self.elements[-1 if self.last_in else 0]
 
     def update(self, key: bytes, take: Take, flags: int) -> None:
-        check(flags in (0, UpdateFlag.EXIST))
+        check(flags in (0, ElementFlag.EXIST))
         if len(self.elements) >= self.entries:
             # BPF_EXIST makes room.
-            check(flags == UpdateFlag.EXIST, Errno.E2BIG)
+            check(flags == ElementFlag.EXIST, Errno.E2BIG)
             self.elements.popleft()
         self.elements.append(take())
 

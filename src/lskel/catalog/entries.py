@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from lskel.bpf.enums import MapType
-
-RING_BUFFERS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
+from lskel.catalog.map_types import RING_BUFFERS
 
 
 def ring_buffer_size(size: int, page_size: int) -> int:
