@@ -122,11 +122,11 @@ def run(pair: Pair, watch: Watch) -> Verdict:
     status, wrong, detail = -1, "", ""
     with placed(pair), captured() as (out, err):
         try:
-            with watch.limited():
-                with watch.watching():
-                    status = main(list(pair.words))
-                    sys.stdout.flush()
-                    sys.stderr.flush()
+            with watch.limited(), watch.watching():
+                status = main(list(pair.words))
+                sys.stdout.flush()
+                sys.stderr.flush()
+            with watch.limited(memory=False):  # looking for what is wrong takes more than the work
                 wrong = _ended(pair, status, out.getvalue(), err.getvalue(), watch)
         except BaseException as error:  # noqa: BLE001
             place = str(error) if isinstance(error, Caught) else _place(error.__traceback__)

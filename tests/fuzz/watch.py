@@ -71,11 +71,11 @@ class Watch:
             self._active, self._strict = before
 
     @contextmanager
-    def limited(self) -> Iterator[None]:
+    def limited(self, *, memory: bool = True) -> Iterator[None]:
         """Let the block raise OutOfTime or MemoryError beyond what any input may take."""
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        allowed = pages * resource.getpagesize() + BYTES
+        allowed = pages * resource.getpagesize() + BYTES if memory else soft
         resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
         # Again and again, should a `finally` have to be left, too.
         signal.setitimer(signal.ITIMER_PROF, SECONDS, 1)
