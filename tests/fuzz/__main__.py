@@ -20,10 +20,12 @@ from tests.fuzz import pair as pairs
 from tests.fuzz import pool
 from tests.fuzz.commands import COMMANDS
 from tests.fuzz.pair import Pair
-from tests.fuzz.seeds import ROOT, Kind, kind_of
+from tests.fuzz.seeds import ROOT, Kind, kind_of, make_bundles
 
 # For those who ask for time, not for a number of pairs.
 _ENOUGH = 1 << 40
+# So many pairs are worth the time to make all bundles before the workers are forked.
+_MANY = 20_000
 _SUFFIXES = (".bpf.o", ".lskel", ".h", ".log")
 
 
@@ -37,6 +39,8 @@ def main() -> int:
     def make(number: int) -> Pair:
         return listed[number] if listed else pairs.make(number, given.command)
 
+    if len(numbers) > _MANY:
+        make_bundles()
     kept: set[int] = set()
 
     def tell(result: pool.Result) -> None:

@@ -26,6 +26,8 @@ HOSTILE = ROOT / "tests" / "hostile" / "inputs"
 _LARGEST = 512 << 10
 # Inputs of this size are half as likely as the smallest.
 _SMALL = 6 << 10
+# What is made before anything else, and kept in memory.
+_REMEMBERED = 256 << 10
 
 
 class Kind(Enum):
@@ -85,6 +87,13 @@ def seeds() -> dict[Kind, Seeds]:
         if seed.size <= _LARGEST:
             found[seed.kind].append(seed)
     return {kind: _weighed(items) for kind, items in found.items()}
+
+
+def make_bundles() -> None:
+    """Make the bundles of all objects that are not large, which are remembered from then on."""
+    for seed in seeds()[Kind.BUNDLE].seeds:
+        if seed.size <= _REMEMBERED:
+            seed.read()
 
 
 def _weighed(items: Sequence[Seed]) -> Seeds:
