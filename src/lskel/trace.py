@@ -7,11 +7,13 @@ right of it looks at the object. An operation refers to another by its index in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+from lskel.bpf import insn as i
+from lskel.bpf.insn import Pseudo
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf.ext import Records
@@ -194,6 +196,86 @@ Op = (
     | Close
 )
 
+# What an operation makes; "" for nothing.
+Makes = Literal["btf", "map", "program", "link", "type", "address", ""]
+MAKES: Mapping[type, Makes] = {
+    BtfLoad: "btf",
+    MapCreate: "map",
+    MapUpdate: "",
+    MapFreeze: "",
+    BtfFind: "type",
+    KsymFind: "address",
+    ProgLoad: "program",
+    RawTracepointOpen: "link",
+    LinkCreate: "link",
+    Close: "",
+}
+
+# For what an operation takes what another made.
+Role = Literal[
+    "btf", "map", "value", "inner map", "value type", "attach target", "program", "closes", "extern"
+]
+
+
+class Takes(NamedTuple):
+    """A field that refers to another operation: for what, and of which classes that may be."""
+
+    role: Role
+    of: tuple[type, ...]
+
+
+TAKES: Mapping[type, Mapping[str, Takes]] = {
+    MapCreate: {
+        "btf": Takes("btf", (BtfLoad,)),
+        "inner": Takes("inner map", (MapCreate,)),
+        "kernel_value_type": Takes("value type", (BtfFind,)),
+    },
+    MapUpdate: {"map": Takes("map", (MapCreate,)), "value": Takes("value", (MapCreate, ProgLoad))},
+    MapFreeze: {"map": Takes("map", (MapCreate,))},
+    ProgLoad: {"btf": Takes("btf", (BtfLoad,)), "attach_btf": Takes("attach target", (BtfFind,))},
+    RawTracepointOpen: {"program": Takes("program", (ProgLoad,))},
+    LinkCreate: {"program": Takes("program", (ProgLoad,))},
+    Close: {"ref": Takes("closes", (BtfLoad, MapCreate, BtfFind, ProgLoad))},
+}
+_EXTERN = Takes("extern", (BtfFind, KsymFind))
+
+
+class Reference(NamedTuple):
+    """What an operation refers to in a field, which takes it for something."""
+
+    field: str
+    takes: Takes
+    ref: Ref
+
+
+def references(op: Op) -> Iterator[Reference]:
+    """All that an operation refers to, its externs last."""
+    for field_, takes in TAKES.get(type(op), {}).items():
+        value = getattr(op, field_)
+        if isinstance(value, Ref):
+            yield Reference(field_, takes, value)
+    if isinstance(op, ProgLoad):
+        yield from (Reference("find", _EXTERN, extern.find) for extern in op.externs)
+
+
+_IN_CODE = (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
+
+
+def maps_in_code(op: ProgLoad, order: ByteOrder) -> Iterator[int]:
+    """The indexes in `Trace.maps` of the maps that a program's code names, once for each time."""
+    for at in i.find(op.insns, i.OP_LD_IMM64):
+        insn = i.read(op.insns, at, order)
+        if insn.src in _IN_CODE:
+            yield insn.imm
+
+
+def inputs_of(op: Op) -> Iterator[Input]:
+    """The inputs that an operation takes."""
+    for item in fields(op):
+        value = getattr(op, item.name)
+        if isinstance(value, Input):
+            yield value
+
 
 class Subject(Enum):
     """What a guard asks about."""
@@ -297,16 +379,6 @@ class Arena(NamedTuple):
     initial: bytes
 
 
-def _finds(op: Op) -> Iterator[int]:
-    """The numbers of the operations that found something for this one."""
-    if isinstance(op, MapCreate) and op.kernel_value_type is not None:
-        yield op.kernel_value_type.op
-    elif isinstance(op, ProgLoad):
-        yield from (extern.find.op for extern in op.externs)
-        if op.attach_btf is not None:
-            yield op.attach_btf.op
-
-
 @dataclass(frozen=True)
 class Trace:
     """All operations, and which of their results stay. `order` is the target's byte order.
@@ -362,9 +434,16 @@ class Trace:
     def _users(self) -> dict[int, Op]:
         found: dict[int, Op] = {}
         for op in self.ops:
-            for number in _finds(op):
-                found.setdefault(id(self.ops[number]), op)
+            for reference in references(op):
+                found.setdefault(id(self.ops[reference.ref.op]), op)
         return found
+
+    def subject(self, op: Op) -> Op:
+        """The operation that made the map or program that `op` is about; `op` itself if it does."""
+        for reference in references(op):
+            if reference.takes.role in ("map", "program", "closes"):
+                return self.ops[reference.ref.op]
+        return op
 
     @property
     def btf(self) -> bytes | None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
-from lskel.bpf import insn as i
-from lskel.bpf.insn import Pseudo
 from lskel.catalog.attach_kinds import attach_kind_row
 from lskel.describe.phrases import phrase
 from lskel.doctor.finding import (
@@ -39,7 +37,6 @@ from lskel.trace import (
     BtfFind,
     BtfLoad,
     Close,
-    Input,
     InputKind,
     KsymFind,
     LinkCreate,
@@ -51,6 +48,9 @@ from lskel.trace import (
     RawTracepointOpen,
     Ref,
     Trace,
+    inputs_of,
+    maps_in_code,
+    references,
 )
 from lskel.verifier.explain import explain_failure
 
@@ -205,11 +205,11 @@ class _Diagnosis:
 
     def _in_the_way(self, op: Op) -> Finding | None:
         """Why an operation cannot be tried: something that it needs is not there."""
-        for number in _needs(op):
-            if isinstance(kind := self._kind(number), Finding):
+        for given in inputs_of(op):
+            if isinstance(kind := self._kind(given.number), Finding):
                 return kind
-        for ref in _refs(self._trace, op):
-            item = self._failed.get(ref)
+        for number in _refs(self._trace, op):
+            item = self._failed.get(number)
             if item is not None:
                 what = f"{item.what.value} '{item.name}'" if item.name else "the object's BTF"
                 return unknown(f"not tried: it needs {what}", item.finding.remedy)
@@ -273,34 +273,12 @@ class _Diagnosis:
 
     def _slot(self, op: Op) -> int | None:
         """The number of the map or program that an operation is for."""
-        if isinstance(op, MapCreate | ProgLoad):
-            return op.slot
-        if isinstance(op, MapUpdate | MapFreeze):
-            made = self._trace.ops[op.map.op]
-            return made.slot if isinstance(made, MapCreate) else None
-        if isinstance(op, RawTracepointOpen | LinkCreate):
-            made = self._trace.ops[op.program.op]
-            return made.slot if isinstance(made, ProgLoad) else None
-        return None
-
-
-def _needs(op: Op) -> Iterator[int]:
-    """Numbers of the inputs that an operation takes."""
-    for item in fields(op):
-        value = getattr(op, item.name)
-        if isinstance(value, Input):
-            yield value.number
+        subject = self._trace.subject(op)
+        return subject.slot if isinstance(subject, MapCreate | ProgLoad) else None
 
 
 def _refs(trace: Trace, op: Op) -> Iterator[int]:
     """Numbers of the operations whose results an operation takes."""
-    for item in fields(op):
-        value = getattr(op, item.name)
-        if isinstance(value, Ref):
-            yield value.op
+    yield from (reference.ref.op for reference in references(op))
     if isinstance(op, ProgLoad):
-        yield from (extern.find.op for extern in op.externs)
-        for at in i.find(op.insns, i.OP_LD_IMM64):
-            insn = i.read(op.insns, at, trace.order)
-            if insn.src in (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE):
-                yield trace.maps[insn.imm].op
+        yield from (trace.maps[slot].op for slot in maps_in_code(op, trace.order))

@@ -4,52 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
 
 from lskel.bpf import insn as i
-from lskel.bpf.insn import Pseudo
-from lskel.cursor import ByteOrder
 from lskel.describe.asks import inputs
 from lskel.describe.phrases import phrase
 from lskel.describe.regions import operation
-from lskel.explain.report import Call, Makes, Op, Region, Role, Step, Use
+from lskel.explain.report import Call, Op, Region, Step, Use
 from lskel.trace import (
-    BtfFind,
-    BtfLoad,
+    MAKES,
     Guard,
-    Input,
-    KsymFind,
-    LinkCreate,
     MapCreate,
     ProgLoad,
-    RawTracepointOpen,
-    Ref,
     Subject,
     Trace,
+    inputs_of,
+    maps_in_code,
+    references,
 )
 from lskel.trace import Op as TraceOp
-
-_MAKES: dict[type, Makes] = {
-    BtfLoad: "btf",
-    MapCreate: "map",
-    ProgLoad: "program",
-    RawTracepointOpen: "link",
-    LinkCreate: "link",
-    BtfFind: "type",
-    KsymFind: "address",
-}
-# By the field of the operation that refers to another.
-_ROLES: dict[str, Role] = {
-    "btf": "btf",
-    "map": "map",
-    "value": "value",
-    "inner": "inner map",
-    "kernel_value_type": "value type",
-    "attach_btf": "attach target",
-    "program": "program",
-    "ref": "closes",
-}
-_IN_CODE = (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
 
 
 def explain_ops(
@@ -80,12 +52,12 @@ def explain_ops(
             phrase(trace, op),
             _map(trace, op),
             _program(trace, op),
-            _MAKES.get(type(op), ""),
+            MAKES[type(op)],
             number in stays,
             uses[number],
             tuple(used_by.get(number, ())),
             _guard(trace, trace.guards.get(number)),
-            tuple(asked[value.number] for _, value in _parts(op) if isinstance(value, Input)),
+            tuple(asked[given.number] for given in inputs_of(op)),
             tuple(owned.get(number, ())),
             tuple(calls.get(number, ())),
             tuple(steps.get(number, ())),
@@ -95,16 +67,12 @@ def explain_ops(
     )
 
 
-def _parts(op: TraceOp) -> Iterator[tuple[str, object]]:
-    return ((item.name, getattr(op, item.name)) for item in fields(op))
-
-
 def _uses(trace: Trace, op: TraceOp) -> Iterator[Use]:
-    for name, value in _parts(op):
-        if isinstance(value, Ref):
-            yield Use(value.op, _ROLES[name], 1)
+    for _, takes, ref in references(op):
+        if takes.role != "extern":  # there may be many of one symbol
+            yield Use(ref.op, takes.role, 1)
     if isinstance(op, ProgLoad):
-        slots = Counter(_maps_in(op.insns, trace.order))
+        slots = Counter(maps_in_code(op, trace.order))
         made = Counter({trace.maps[slot].op: times for slot, times in slots.items()})
         yield from (Use(number, "map in code", made[number]) for number in sorted(made))
         finds = Counter(extern.find.op for extern in op.externs)
@@ -115,32 +83,13 @@ def _uses(trace: Trace, op: TraceOp) -> Iterator[Use]:
             yield Use(number, "kfunc" if is_call else "ksym", finds[number])
 
 
-def _maps_in(insns: bytes, order: ByteOrder) -> Iterator[int]:
-    """The indexes of the maps that code refers to, once for each time."""
-    index = 0
-    while index < i.count(insns):
-        insn = i.read(insns, index, order)
-        if i.is_wide(insn) and insn.src in _IN_CODE:
-            yield insn.imm
-        index += 2 if i.is_wide(insn) else 1
-
-
-def _subject(trace: Trace, op: TraceOp) -> TraceOp:
-    """The operation that made what this one is about."""
-    for name in ("map", "program", "ref"):
-        ref = getattr(op, name, None)
-        if isinstance(ref, Ref):
-            return trace.ops[ref.op]
-    return op
-
-
 def _map(trace: Trace, op: TraceOp) -> int | None:
-    subject = _subject(trace, op)
+    subject = trace.subject(op)
     return subject.slot if isinstance(subject, MapCreate) else None
 
 
 def _program(trace: Trace, op: TraceOp) -> int | None:
-    subject = _subject(trace, op)
+    subject = trace.subject(op)
     return subject.slot if isinstance(subject, ProgLoad) else None
 
 

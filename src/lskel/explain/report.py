@@ -23,6 +23,7 @@ from lskel.describe.summary import (
     ProgramSummary,
     SectionSummary,
 )
+from lskel.trace import Makes
 
 # The number that changes when a field goes or gets another meaning.
 VERSION = 1
@@ -41,7 +42,6 @@ Role = Literal[
     "ksym",
     "closes",
 ]
-Makes = Literal["btf", "map", "program", "link", "type", "address", ""]
 MarkKind = Literal["map", "value", "subprogram", "kfunc", "ksym", "core"]
 Status = Literal["same", "changed", "only a", "only b"]
 

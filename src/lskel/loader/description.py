@@ -49,6 +49,8 @@ from lskel.trace import (
     Subject,
     Trace,
     TypeSize,
+    inputs_of,
+    references,
 )
 
 _OPS: dict[str, type[Op]] = {
@@ -60,21 +62,6 @@ _OPS: dict[str, type[Op]] = {
 }
 _INPUTS: dict[str, type[InputKind]] = {
     cls.__name__: cls for cls in (TypeSize, MemberIndex, AttachFd, AttachBtfId)
-}
-# What an operation's reference must be to.
-_WANTED: dict[tuple[type, str], tuple[type, ...]] = {
-    (MapCreate, "btf"): (BtfLoad,),
-    (MapCreate, "inner"): (MapCreate,),
-    (MapCreate, "kernel_value_type"): (BtfFind,),
-    (MapUpdate, "map"): (MapCreate,),
-    (MapUpdate, "value"): (MapCreate, ProgLoad),
-    (MapFreeze, "map"): (MapCreate,),
-    (ProgLoad, "btf"): (BtfLoad,),
-    (ProgLoad, "attach_btf"): (BtfFind,),
-    (ProgLoad, "find"): (BtfFind, KsymFind),
-    (RawTracepointOpen, "program"): (ProgLoad,),
-    (LinkCreate, "program"): (ProgLoad,),
-    (Close, "ref"): (BtfLoad, MapCreate, BtfFind, ProgLoad),
 }
 # Bits of numbers. A plain int counts what a trace or a blob has, which takes 32 bits at most.
 _BITS = {"int": 32, "U32": 32, "U64": 64}
@@ -348,10 +335,10 @@ def _check_trace(trace: Trace) -> None:
     """Operations, results and the rest refer to what there is."""
     values = budget.Allowance(budget.REFERENCED, "bytes of values for maps")
     for number, op in enumerate(trace.ops):
-        for name, ref in _references(op):
+        for name, takes, ref in references(op):
             if not 0 <= ref.op < number:
                 raise BadBundle(f"operation {number} refers to operation {ref.op}")
-            if not isinstance(trace.ops[ref.op], _WANTED[type(op), name]):
+            if not isinstance(trace.ops[ref.op], takes.of):
                 kind = type(trace.ops[ref.op]).__name__
                 raise BadBundle(f"operation {number}: {name} refers to a {kind}")
         if isinstance(op, MapUpdate):
@@ -362,10 +349,8 @@ def _check_trace(trace: Trace) -> None:
                 raise BadBundle(f"operation {number}: the value of global data is not bytes")
         if isinstance(op, ProgLoad):
             _check_externs(number, op)
-        for item in fields(op):
-            value = getattr(op, item.name)
-            if isinstance(value, Input) and value.number >= len(trace.inputs):
-                raise BadBundle(f"operation {number}: {item.name}: there is no such input")
+        if any(given.number >= len(trace.inputs) for given in inputs_of(op)):
+            raise BadBundle(f"operation {number} takes an input that does not exist")
     for slot, made in enumerate(trace.maps):
         create = _op(trace, made.op, MapCreate)
         if create.slot != slot:
@@ -404,13 +389,6 @@ def _check_all_named(trace: Trace) -> None:
         )
         if stays and number not in results:
             raise BadBundle(f"operation {number} makes something that no result names")
-
-
-def _references(op: Op) -> list[tuple[str, Ref]]:
-    found = [(item.name, getattr(op, item.name)) for item in fields(op)]
-    externs = op.externs if isinstance(op, ProgLoad) else ()
-    found += [("find", extern.find) for extern in externs]
-    return [(name, value) for name, value in found if isinstance(value, Ref)]
 
 
 def _op(trace: Trace, number: int, *kinds: type) -> Any:

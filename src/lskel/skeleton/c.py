@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from lskel._version import __version__
 from lskel.bpf.enums import AttachType, MapType
@@ -28,6 +28,7 @@ from lskel.trace import (
     MemberIndex,
     ProgLoad,
     TypeSize,
+    inputs_of,
 )
 
 _NOTHING = source("")
@@ -364,7 +365,7 @@ class _Header:
 
     def _users(self, wanted: Input) -> Iterable[Source]:
         for op in self._trace.ops:
-            if wanted not in [getattr(op, item.name) for item in fields(op)]:
+            if wanted not in inputs_of(op):
                 continue
             if isinstance(op, MapCreate) and op.slot is not None:
                 yield source("!lskel_is_fd(skel->maps.{}.map_fd)", self._maps[op.slot].member)
