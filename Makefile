@@ -1,7 +1,7 @@
 # make demo      install lskel into .venv; generate a loader program and run it in this kernel
 # make test      install what the tests need, then lint, check types and test
 # make test-vm   the part of it that boots other kernels
-# make fuzz      run damaged inputs through every command for FUZZ_SECONDS, a night
+# make fuzz      costly objects of 1 MB, then damaged inputs, through every command: a night
 # make dist      build the source distribution, the wheel and lskel.pyz in dist/
 # make docs      build the documentation as a site in build/site
 # make bench     run the benchmarks
@@ -48,6 +48,7 @@ FUZZ_SECONDS ?= 28800
 FUZZ ?= --seed $$(date +%s)000000 --seconds $(FUZZ_SECONDS)
 fuzz: $(VENV)/test-packages $(VENV)/installed-dev
 	$(BIN)/python -m tests.corpus
+	LSKEL_COSTS_SIZE=1000000 $(BIN)/pytest -q tests/hostile/test_costs.py
 	$(BIN)/python -m tests.fuzz $(FUZZ) --json build/fuzz/counts.json
 
 lint: $(VENV)/installed-dev
