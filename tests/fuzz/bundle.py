@@ -55,6 +55,10 @@ def _members(data: bytes) -> dict[str, bytes]:
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
     """A member; seeds may be bombs, whose bytes are damaged as they are."""
+    info = archive.getinfo(name)
+    is_known = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if info.file_size >= _MOST or not is_known:
+        raise ValueError(f"{name} is too large, or takes long to read")
     with archive.open(name) as member:
         content = member.read(_MOST)
     if len(content) == _MOST:
