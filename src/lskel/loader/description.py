@@ -50,6 +50,7 @@ from lskel.trace import (
     Trace,
     TypeSize,
     inputs_of,
+    maps_in_code,
     references,
 )
 
@@ -349,6 +350,9 @@ def _check_trace(trace: Trace) -> None:
                 raise BadBundle(f"operation {number}: the value of global data is not bytes")
         if isinstance(op, ProgLoad):
             _check_externs(number, op)
+            for slot in maps_in_code(op, trace.order):
+                if not 0 <= slot < len(trace.maps):
+                    raise BadBundle(f"operation {number}: its code refers to map {slot}")
         if any(given.number >= len(trace.inputs) for given in inputs_of(op)):
             raise BadBundle(f"operation {number} takes an input that does not exist")
     for slot, made in enumerate(trace.maps):
