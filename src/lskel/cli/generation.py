@@ -63,6 +63,7 @@ class Generation(NamedTuple):
         """UsageError where there are options that `what` is too late for: it is generated."""
         given = [*self.by_name, *(["--debug"] if self.debug else [])]
         given += ["--links"] if self.links else []
+        given += ["--form"] if self.form else []
         if given:
             raise UsageError(
                 f"{', '.join(given)} cannot change {what}, which is generated already",

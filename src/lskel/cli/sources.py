@@ -76,10 +76,12 @@ def to_loader(source: str, generation: Generation) -> Loader:
 def generate_source(source: str, generation: Generation, *, is_bundle_taken: bool) -> Loader:
     """A loader for an object; UsageError where it is a bundle and none is taken."""
     data = read(source)
-    with at(source):
-        if kind_of(data) is Kind.BUNDLE and not is_bundle_taken:
-            Loader.load(data)  # a damaged one is said to be so
-            raise UsageError("this is a bundle already")
+    if kind_of(data) is Kind.BUNDLE:
+        generation = generation._replace(form=None)  # which the caller sees to
+        with at(source):
+            if not is_bundle_taken:
+                Loader.load(data)  # a damaged one is said to be so
+                raise UsageError("this is a bundle already")
     return _loader(_open(data, source, generation), source, generation)
 
 
