@@ -358,6 +358,20 @@ def maps_of_a_datasec(size: int) -> bytes:
     return _elf([section, *sections, _btf(btf)], [*symbols, *programs])
 
 
+def lifted_members(size: int) -> bytes:
+    """A struct of very many unnamed members, each of one struct of very many members."""
+    btf = BtfBuilder()
+    integer = btf.add_int("int", 4, IntEncoding.SIGNED)
+    nothing = btf.add_array(integer, 0)
+    count = min(size // 32, 0xFFF0)
+    inner = btf.add_struct("", 4, [(f"m{n}", nothing, 0) for n in range(count)])
+    kind = btf.add_struct("outer", 4, [("", inner, 0)] * count)
+    btf.add_datasec(".bss", 4, [(btf.add_var("v", kind), 0, 4)])
+    section, programs = _programs(RETURN_0, 1)
+    symbols = [Symbol("v", 4, 0, 4, type=SymbolType.OBJECT)]
+    return _elf([section, bss_section(".bss", 4), _btf(btf)], [*symbols, *programs])
+
+
 def struct_ops(size: int) -> bytes:
     """Variables of struct_ops, all at one place, that share a struct of very many members."""
     btf = BtfBuilder()
@@ -724,7 +738,7 @@ BUILDERS: dict[str, Callable[[int], bytes]] = {
         *(variables_in_code, long_program, kfuncs, shared_kfuncs, many_sections),
         *(many_data_sections, many_program_sections, many_maps, maps_of_one_struct, maps_of_maps),
         *(maps_of_a_datasec, legacy_maps_of_maps, externs_of_one_proto, struct_ops_sections),
-        *(struct_ops, struct_ops_programs, kconfig, many_variables),
+        *(lifted_members, struct_ops, struct_ops_programs, kconfig, many_variables),
         *(variables_of_a_long_type, wide_struct, wide_union, one_member_type, anonymous_members),
         *(typedef_chain, const_chain, pointer_chain, array_chain, struct_chain, function_chain),
         *(typedefs_of_one_chain, array_of_itself, map_of_an_array_of_itself, huge_array),

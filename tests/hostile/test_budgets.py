@@ -114,9 +114,10 @@ MANY = 1 << 20
         LOG + "0: R1=scalar(" + "smin=0," * (MANY // 8) + ")",
         LOG + "0: R1=" + "(" * MANY,
         LOG + "from 5 to 7: R0=1\n" * (MANY // 18),
+        LOG + "from 1 to " + "1" * MANY,
         (LOG + "0: (b7) r0 = 0\nR0 !read_ok\n") * (MANY // 80),
     ],
-    ids=["lines", "number", "state", "brackets", "jumps", "logs"],
+    ids=["lines", "number", "state", "brackets", "jumps", "note", "logs"],
 )
 def test_logs(text: str, tmp_path: Path) -> None:
     (tmp_path / "log").write_text(text)

@@ -49,6 +49,8 @@ COMMANDS = {
     "disasm": ("disasm", "{}"),
     "loader": ("disasm", "--loader", "{}"),
     "explain": ("explain", "{}", "-o", "{}.html"),
+    "python": ("gen", "{}", "-o", "{}.py"),
+    "c": ("gen", "{}", "-o", "{}.h", "--standalone"),
 }
 
 
