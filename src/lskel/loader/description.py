@@ -350,9 +350,6 @@ def _check_trace(trace: Trace) -> None:
                 raise BadBundle(f"operation {number}: the value of global data is not bytes")
         if isinstance(op, ProgLoad):
             _check_externs(number, op)
-            for slot in maps_in_code(op, trace.order):
-                if not 0 <= slot < len(trace.maps):
-                    raise BadBundle(f"operation {number}: its code refers to map {slot}")
         if any(given.number >= len(trace.inputs) for given in inputs_of(op)):
             raise BadBundle(f"operation {number} takes an input that does not exist")
     for slot, made in enumerate(trace.maps):
@@ -365,6 +362,7 @@ def _check_trace(trace: Trace) -> None:
     for link in trace.links:
         _op(trace, link.op, RawTracepointOpen, LinkCreate)
     _check_all_named(trace)
+    _check_code(trace)
     counts = {Subject.MAP: len(trace.maps), Subject.PROGRAM: len(trace.programs)}
     slots = [
         (Subject.PROGRAM, i.slot) for i in trace.inputs if isinstance(i, AttachFd | AttachBtfId)
@@ -381,6 +379,13 @@ def _check_trace(trace: Trace) -> None:
     for subject, slot in slots:
         if slot >= counts[subject]:
             raise BadBundle(f"there is no {subject.value} {slot}")
+
+
+def _check_code(trace: Trace) -> None:
+    for number, op in enumerate(trace.ops):
+        for slot in maps_in_code(op, trace.order) if isinstance(op, ProgLoad) else ():
+            if not 0 <= slot < len(trace.maps):
+                raise BadBundle(f"operation {number}: its code refers to map {slot}")
 
 
 def _check_all_named(trace: Trace) -> None:
