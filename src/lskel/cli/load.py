@@ -19,10 +19,10 @@ from lskel.cli.common import (
 )
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, other_form, run_options
+from lskel.cli.running import for_one, run_options, warn_of_form
 from lskel.cli.sources import among, default_name, to_run
 from lskel.cli.status import Status
-from lskel.cli.terminal import Progress, line, note, print_json, progress, show_error, show_warning
+from lskel.cli.terminal import Progress, line, note, print_json, progress, show_error
 from lskel.errors import LskelError, UsageError, at
 from lskel.loader.model import Loader
 from lskel.replay import direct, kernel
@@ -145,9 +145,7 @@ class _How(NamedTuple):
             _REPLAYS[self.replay](loader, options) as loaded,
         ):
             report = _report(self.replay, loaded)
-            if said := other_form(loader, loaded):
-                with self.bar.aside():
-                    show_warning(source, said)
+            warn_of_form(source, loader, loaded, self.bar)
             if (directory := place.directory()) is not None:
                 pin_all(loaded, directory, trust_pins=options.trust_pins)
             return {"object": source, **report}

@@ -17,10 +17,10 @@ from lskel.cli import offers
 from lskel.cli.common import json_option, only_for_one, pairs, sources_argument
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, other_form, run_options
+from lskel.cli.running import for_one, run_options, warn_of_form
 from lskel.cli.sources import among, labels, to_run
 from lskel.cli.status import Status, Terminated
-from lskel.cli.terminal import line, note, print_json, progress, show_error, show_warning
+from lskel.cli.terminal import line, note, print_json, progress, show_error
 from lskel.errors import LskelError, NoPermission
 from lskel.live.attach import Links, attach_all
 from lskel.live.contents import Contents, contents
@@ -164,9 +164,7 @@ def _load(
                 loader, chosen = to_run(source, generation, options)
                 with among(source, sources), failures.explained(loader):
                     running.append((stack.enter_context(kernel.run(loader, chosen)), chosen))
-                if said := other_form(loader, running[-1][0]):
-                    with bar.aside():
-                        show_warning(source, said)
+                warn_of_form(source, loader, running[-1][0], bar)
             except NoPermission:
                 raise
             except LskelError as error:

@@ -9,6 +9,7 @@ import click
 
 from lskel.cli import offers
 from lskel.cli.common import gathered, pairs, trust_option
+from lskel.cli.terminal import Progress, show_warning
 from lskel.errors import UsageError, at
 from lskel.replay.options import PIN_ROOT, Options
 
@@ -62,11 +63,13 @@ def for_one(options: Options) -> tuple[str, ...]:
     return tuple(option for option, values in given.items() if values)
 
 
-def other_form(loader: Loader, loaded: Loaded) -> str:
-    """What to say where a loader of another form ran than was asked for; empty for nothing."""
+def warn_of_form(source: str, loader: Loader, loaded: Loaded, bar: Progress) -> None:
+    """A warning where a loader of another form ran than was asked for."""
     if loaded.loader is None or loaded.loader.form is loader.form:
-        return ""
-    return f"this kernel does not take the {loader.form.value} form, so it was unrolled"
+        return
+    with bar.aside():
+        what = f"this kernel does not take the {loader.form.value} form, so it was unrolled"
+        show_warning(source, what)
 
 
 def _number(name: str, text: str) -> int:
