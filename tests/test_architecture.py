@@ -26,7 +26,7 @@ STATIONS = (
     ("bpf", "btf", "elf"),
     ("catalog",),
     ("object",),
-    ("trace", "load"),
+    ("trace", "load_phase"),
     ("syscalls", "loader"),
     ("describe",),
     ("verifier",),
@@ -40,7 +40,7 @@ RUNTIME_MAY = {
     *("bpf", "btf", "catalog", "runtime"),
 }
 # What an Object gives its user for convenience leads right, inside functions only.
-LAZY = {("object/model.py", "load"), ("object/model.py", "trace")}
+LAZY = {("object/model.py", "load_phase"), ("object/model.py", "trace")}
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
@@ -93,7 +93,7 @@ def test_imports_point_left(path: Path) -> None:
             assert row(name) <= row(room(path)), f"{where} imports {name}"
 
 
-@pytest.mark.parametrize("name", ["bpf", "btf", "object", "load", "loader"])
+@pytest.mark.parametrize("name", ["bpf", "btf", "object", "load_phase", "loader"])
 def test_left_of_the_kernel_nothing_touches_it(name: str) -> None:
     for path in (ROOT / name).rglob("*.py"):
         assert "ctypes" not in path.read_text(), path

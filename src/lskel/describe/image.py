@@ -17,8 +17,8 @@ from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
 from lskel.describe.asks import inputs, used_externs
 from lskel.errors import LimitExceeded, LskelError, at
-from lskel.load.link import Linked, Linker
-from lskel.load.plan import link_program, linker
+from lskel.load_phase.link import Linked, Linker
+from lskel.load_phase.plan import link_program, linker
 from lskel.loader.model import Loader
 from lskel.loader.verify import undescribed
 from lskel.object.model import Extern, Map, Object

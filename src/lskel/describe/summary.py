@@ -22,7 +22,7 @@ from lskel.describe.records import Functions
 from lskel.describe.regions import contents
 from lskel.describe.variables import Variable, type_words, variables
 from lskel.errors import at
-from lskel.load.btf_use import needed_by
+from lskel.load_phase.btf_use import needed_by
 from lskel.loader.model import Bytes, Loader
 from lskel.loader.verify import undescribed
 from lskel.object.externs import DUMMY

@@ -255,7 +255,7 @@ class Object:
 
         With `attach` they also attach the programs that need nothing from user space for it.
         """
-        from lskel.load.plan import plan
+        from lskel.load_phase.plan import plan
 
         return plan(self, attach=attach)
 

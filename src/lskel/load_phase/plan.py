@@ -19,8 +19,8 @@ from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LskelError, NotSupported, at
-from lskel.load.btf_use import for_kernel, map_may_lack_btf, needed_by
-from lskel.load.link import Linked, Linker
+from lskel.load_phase.btf_use import for_kernel, map_may_lack_btf, needed_by
+from lskel.load_phase.link import Linked, Linker
 from lskel.object.model import (
     Extern,
     ExternKind,

@@ -1,0 +1,1 @@
+"""Tests of lskel.load_phase."""
