@@ -13,6 +13,10 @@ from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
 from lskel.bpf import insn as i
+from lskel.bpf.inputs import AttachBtfId as AttachBtfId
+from lskel.bpf.inputs import AttachFd as AttachFd
+from lskel.bpf.inputs import MemberIndex as MemberIndex
+from lskel.bpf.inputs import TypeSize as TypeSize
 from lskel.bpf.insn import Pseudo
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
@@ -288,35 +292,6 @@ class Guard(NamedTuple):
     """When an operation is left out: the caller gave map `slot`, or switched program `slot` off."""
 
     subject: Subject
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class TypeSize:
-    """An input: bytes of the kernel's struct `type`."""
-
-    type: str
-
-
-@dataclass(frozen=True, slots=True)
-class MemberIndex:
-    """An input: the number of a member among those of the kernel's struct `type`."""
-
-    type: str
-    member: str
-
-
-@dataclass(frozen=True, slots=True)
-class AttachFd:
-    """An input: the fd of the program or BTF that holds what program `slot` attaches to."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttachBtfId:
-    """An input: the BTF id, in what `AttachFd` is, of what program `slot` attaches to."""
-
     slot: int
 
 

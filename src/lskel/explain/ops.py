@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lskel.bpf import insn as i
 from lskel.describe.asks import inputs
-from lskel.describe.phrases import phrase
+from lskel.describe.labels import label
 from lskel.describe.regions import operation
 from lskel.explain.report import Call, Op, Region, Step, Use
 from lskel.trace import (
@@ -49,7 +49,7 @@ def explain_ops(
             number,
             type(op).__name__,
             operation(trace, number),
-            phrase(trace, op),
+            str(label(trace, op)),
             _map(trace, op),
             _program(trace, op),
             MAKES[type(op)],

@@ -18,7 +18,7 @@ from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import BATCH
 from lskel.catalog.map_types import PER_CPU, Elements, of_elements
-from lskel.errors import LskelError
+from lskel.errors import LskelError, WrongValue
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
 
@@ -358,7 +358,7 @@ def join_percpu(values: Sequence[bytes]) -> bytes:
     """The opposite of `split_percpu`; ValueError unless there is one value per possible CPU."""
     cpus = len(possible_cpus())
     if len(values) != cpus or len(set(map(len, values))) > 1:
-        raise ValueError(f"{cpus} values of one size are needed, one for each possible CPU")
+        raise WrongValue(f"{cpus} values of one size are needed, one for each possible CPU")
     return b"".join(value.ljust(_round8(len(value)), b"\0") for value in values)
 
 

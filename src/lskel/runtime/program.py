@@ -10,6 +10,7 @@ from lskel.bpf.layouts import TEST
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
 from lskel.runtime.objects import Fd, ProgInfo, obj_pin, prog_info
+from lskel.runtime.request import ProgramRequest
 from lskel.runtime.syscall import address_of, bpf, host_attr
 
 TYPE_CHECKING = False
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from lskel.runtime.attach.link import Link
     from lskel.runtime.maps.base import Map
+
+
+def _nothing() -> None:
+    """What needs nothing."""
 
 
 # A program may add headers to its packet.
@@ -39,6 +44,11 @@ class ProgramDefinition(NamedTuple):
     type: int
     attach_type: int
     autoload: bool = True
+
+    @property
+    def section(self) -> str:
+        """Its section's name, without a leading ``?``."""
+        return f"{self.kind}/{self.target}" if self.target else self.kind
 
 
 class RunResult(NamedTuple):
@@ -63,6 +73,8 @@ class Program:
         self.definition = definition
         self.target: str | None = None
         self.maps: Mapping[str, Map] = {}
+        # Called where the program must be in the kernel.
+        self.needed: Callable[[], None] = _nothing
         self._autoload = definition.autoload
         self._fd: Fd | None = None
         self._keep: Callable[[str, Link], None] | None = None
@@ -83,9 +95,16 @@ class Program:
             raise UsageError(f"program '{self.name}' is loaded already")
         if wanted and self.definition.type == ProgType.UNSPEC:
             raise UsageError(
-                f"program '{self.name}' cannot be loaded: no loader was generated for it"
+                f"program '{self.name}' cannot be loaded: no loader was generated for it",
+                hint=f"generate with --autoload {self.name} to see why",
             )
         self._autoload = wanted
+
+    def request(self) -> ProgramRequest:
+        """What is asked of a load."""
+        definition = self.definition
+        loads, by_default = self._autoload, definition.autoload
+        return ProgramRequest(self.name, definition.type, loads, by_default)
 
     @property
     def loaded(self) -> bool:
@@ -93,9 +112,12 @@ class Program:
         return self._fd is not None and not self._fd.closed
 
     def fileno(self) -> int:
-        """Its fd; UsageError where it is not loaded."""
+        """Its fd; its collection is loaded for it. UsageError where it is not loaded, or closed."""
         if self._fd is None:
-            raise UsageError(f"program '{self.name}' is not loaded", hint="load() comes first")
+            self.needed()
+        if self._fd is None:
+            hint = "" if self._autoload else "set its `autoload` to True before load()"
+            raise UsageError(f"program '{self.name}' is not loaded", hint=hint)
         if self._fd.closed:
             raise UsageError(f"program '{self.name}' is closed")
         return self._fd.fileno()

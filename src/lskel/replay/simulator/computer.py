@@ -1,15 +1,23 @@
-"""The machine of a simulated kernel, as a target."""
+"""What a simulated kernel says to whoever loads something."""
 
 from __future__ import annotations
 
-from lskel.errors import NotFound
-from lskel.object.sections import SectionSpec
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from lskel.errors import NotFound, NotSupported
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import VMLINUX, KernelImage
 from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
 from lskel.runtime import kernel_struct
-from lskel.runtime.attach_point import AttachPoint
+from lskel.runtime.attach_point import AttachPoint, btf_name
+from lskel.runtime.image import Image
 from lskel.runtime.kconfig import FixedSource, Source, version_code
+from lskel.runtime.program import ProgramDefinition
+from lskel.runtime.request import LoadedFds, Request
+
+if TYPE_CHECKING:
+    from lskel.runtime.kernel import KernelTypes
 
 # The kernel that the simulator follows.
 _VERSION = version_code(6, 18, 0)
@@ -19,6 +27,8 @@ _SOME_SIZE, _SOME_INDEX, _SOME_FD = 64, 0, 0
 
 class SimulatedMachine:
     """Answers for a simulated kernel: what is not known of it is 0, or some number."""
+
+    is_running = False
 
     def __init__(self, kernel: SimulatedKernel) -> None:
         self._state = kernel.state
@@ -38,6 +48,11 @@ class SimulatedMachine:
         """A configuration in which everything is 0 that nobody sets."""
         return FixedSource(kernel_version=_VERSION, unknown_is_zero=True)
 
+    @property
+    def types(self) -> KernelTypes:
+        """Its types: this machine answers for them itself."""
+        return self
+
     def type_size(self, type_: str) -> int:
         """Bytes of a struct."""
         names = self._state.names
@@ -52,13 +67,18 @@ class SimulatedMachine:
             return kernel_struct.member_index(names, type_, member)
         return _SOME_INDEX
 
-    def attach_point(self, spec: SectionSpec, target: str) -> AttachPoint:
+    def attach_point(
+        self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
+    ) -> AttachPoint:
         """A type of the kernel; there are no other programs."""
-        assert spec.btf_target is not None
-        name = spec.btf_target.prefix + target.rpartition(":")[2]
-        found = self._state.names.type(name, spec.btf_target.kind)
+        name, kind = btf_name(program, target)
+        found = self._state.names.type(name, kind)
         if found is None:
-            raise NotFound(f"there is no {spec.btf_target.kind.name.lower()} '{name}'")
+            raise NotFound(f"there is no {kind.name.lower()} '{name}'")
         if found.module == VMLINUX:
             return AttachPoint(_SOME_FD, found.type_id)
         return AttachPoint(self._state.open_module(found.module, 0), found.type_id)
+
+    def load(self, image: Image, request: Request) -> LoadedFds:
+        """Not here: `lskel.replay.simulator.run` runs loaders."""
+        raise NotSupported("a simulated machine loads nothing by itself")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,7 +13,6 @@ from lskel.cursor import ByteOrder
 from lskel.describe.listing import Listing, bare_rows, check_programs
 from lskel.errors import LskelError
 from lskel.loader.model import Loader
-from lskel.object.sections import SectionSpec
 from lskel.replay import strace
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.computer import SimulatedMachine
@@ -20,6 +20,7 @@ from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.record import Code, Record
 from lskel.replay.simulator.run import run
 from lskel.runtime.attach_point import AttachPoint
+from lskel.runtime.program import ProgramDefinition
 from lskel.trace import AttachBtfId, AttachFd
 
 
@@ -56,7 +57,7 @@ def bare_run(loader: Loader, options: Options = DEFAULTS) -> BareRun:
     kernel = SimulatedKernel(trace.order)
     problem, context = "", b""
     try:
-        replayed = run(loader, options, kernel=kernel, target=_AnyTarget(kernel))
+        replayed = run(loader, options, kernel=kernel, machine=_AnyTarget(kernel))
         context = replayed.context
         replayed.check(trace.name)
     except LskelError as error:
@@ -65,7 +66,9 @@ def bare_run(loader: Loader, options: Options = DEFAULTS) -> BareRun:
 
 
 class _AnyTarget(SimulatedMachine):
-    def attach_point(self, spec: SectionSpec, target: str) -> AttachPoint:
+    def attach_point(
+        self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
+    ) -> AttachPoint:
         return AttachPoint(fd=0, btf_id=1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from lskel import budget as limits
@@ -14,9 +14,7 @@ from lskel.catalog.map_types import BY_TYPE
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, ReplayError
 from lskel.loader.model import Bytes, Loader
-from lskel.replay.context import build_context
-from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.prepare import prepare
+from lskel.replay.options import DEFAULTS, Options, apply
 from lskel.replay.simulator.addresses import Addresses
 from lskel.replay.simulator.computer import SimulatedMachine
 from lskel.replay.simulator.faults import Faults
@@ -26,8 +24,9 @@ from lskel.replay.simulator.machine import Machine, Resolve
 from lskel.replay.simulator.record import FdRef, Record
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.storage import Array
-from lskel.replay.target import Target
+from lskel.runtime.request import build_context
 from lskel.runtime.syscall import errno_name
+from lskel.skeleton.live import collection_of
 
 _KEY = bytes(4)
 
@@ -121,22 +120,25 @@ def run(
     *,
     faults: Faults | None = None,
     kernel: SimulatedKernel | None = None,
-    target: Target | None = None,
+    machine: SimulatedMachine | None = None,
     budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
-    """Run a loader of lskel; options are those of `lskel.replay.kernel.run`, with its errors.
+    """Run a loader of lskel; options are those of `lskel.load`, with its errors.
 
-    `faults` is for the kernel that is made where none is given; `target` is asked in place of it.
-    Pins are neither read nor made.
+    `faults` is for the kernel that is made where none is given; `machine` is asked in place of its
+    own. Pins are neither read nor made.
     """
     trace = loader.trace
     kernel = kernel or SimulatedKernel(trace.order, faults=faults)
-    prepared = prepare(trace, options, target or SimulatedMachine(kernel))
+    bpf = collection_of(trace, loader, machine or SimulatedMachine(kernel))
+    with ExitStack() as held:
+        apply(options, bpf, trace)
+        request = bpf.request(held, held)
 
-    def address_of(value: bytes) -> int:
+    def address_of(value: bytes | bytearray) -> int:
         return kernel.map_user("initial value", bytearray(value)).base
 
-    context = bytes(build_context(trace, prepared, address_of))
+    context = bytes(build_context(request, trace.order, address_of))
     return simulate(
         loader.insns,
         loader.blob,

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from struct import Struct
 from time import monotonic, sleep
 
-from lskel.errors import UsageError
+from lskel.errors import LskelError, UsageError
 from lskel.named import Generic
 from lskel.runtime.fence import fence
 from lskel.runtime.maps.base import Map, MapDefinition
@@ -55,7 +55,7 @@ class UserRingBufferMap(Map, Generic[V]):
         """
         try:
             data = self._encode(value)
-        except (TypeError, ValueError, OverflowError) as error:
+        except LskelError as error:
             error.args = (f"map '{self.name}': value: {error}",)
             raise
         if self._producer is None:
