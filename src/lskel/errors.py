@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.bpf.tasks import Label
+    from lskel.tasks import Label
 
 
 class LskelError(Exception):

@@ -95,29 +95,13 @@ def test_scopes_are_linear() -> None:
     assert scope.claim(identifier("taken")) == "taken_2"
 
 
-def test_tables_have_what_the_runtime_has() -> None:
-    def own(*instances: object) -> set[str]:
-        return {
-            name
-            for instance in instances
-            for name in dir(instance)
-            if attribute(name) == name  # dunders and keywords are no names anyway
-        }
-
-    assert own(runtime.Maps(), runtime.Programs()) == python._NAMESPACE
-    assert own(runtime.Links()) == python._LINKS
-    image = runtime.Image("x", sys.byteorder, b"", b"", b"", b"", 0, ())
-    parts = (runtime.Maps(), runtime.Programs(), runtime.Links())
-    assert own(runtime.Skeleton(image, *parts)) == python._SKELETON
-
-
 @pytest.mark.parametrize("embed", [True, False])
 def test_the_names_of_a_module_are_known(embed: bool) -> None:
     made = hostile.loader(tame)
     names = defined(ast.parse(generate_python(made, "Tame", embed=embed)), deep=False)
     types = tuple(map(tame, ROLES))
     own = {name for name in names if name.startswith(("Tame", *types))}
-    values = python_types._VALUES | {"__all__"}
+    values = python_types.TAKEN | {"__all__"}
     assert {"Tame", "TameMaps", tame("pair")} <= own
     assert names - own - values <= python._taken(made.trace)
 

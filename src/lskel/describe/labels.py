@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lskel.bpf.tasks import Label, Task
 from lskel.catalog.map_types import MAPS_OF_MAPS
+from lskel.tasks import Label, Task
 from lskel.trace import (
     BtfFind,
     BtfLoad,

@@ -30,7 +30,7 @@ class LoaderKernel(RunningKernel):
                 return run_image(image, request)
             except BpfError as error:
                 if not is_unknown_form(error):
-                    from lskel.runtime.failure import loader_refused
+                    from lskel.runtime.refused import loader_refused
 
                     raise loader_refused(image.needs, error) from error
             self.loader = in_form(loader, Form.UNROLLED)

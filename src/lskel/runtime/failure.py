@@ -6,15 +6,14 @@ import errno
 import os
 import re
 
-from lskel.bpf.tasks import Task
-from lskel.errors import NoPermission, ReplayError, remedy
+from lskel.errors import ReplayError, remedy
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import errno_name
+from lskel.tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.bpf.tasks import Label
-    from lskel.runtime.syscall import BpfError
+    from lskel.tasks import Label
 
 # Lines that end a verifier's log and say nothing of the cause.
 _STATISTICS = ("processed ", "verification time", "stack depth", "peak_states", "max_states")
@@ -77,26 +76,6 @@ def returned(code: int) -> ReplayError:
 def before_first(code: int) -> ReplayError:
     """The error of a loader that failed with errno `code` before it began an operation."""
     return ReplayError("the loader failed before its first call", errno=code)
-
-
-# What a kernel says to a program type, a flag, or a field of an attr that it does not know.
-_TOO_OLD = (errno.EINVAL, errno.E2BIG)
-
-
-def loader_refused(needs: str, error: BpfError) -> ReplayError:
-    """The error for a kernel that does not take the loader program, which `needs` a release."""
-    from lskel.runtime.permissions import Capability, missing, read_situation
-
-    what = f"the kernel refuses the loader program: {error.what}"
-    if error.errno == errno.EPERM:
-        return NoPermission(what, errno=error.errno, hint=why_refused())
-    hint = error.hint
-    # To the verifier a helper is unknown that this process may not use.
-    if missing(read_situation(), Capability.BPF, Capability.PERFMON):
-        hint = why_refused()
-    elif error.errno in _TOO_OLD:
-        hint = f"loader programs need Linux {needs}, this is {os.uname().release}"
-    return ReplayError(what, errno=error.errno, hint=hint)
 
 
 def split_log(raw: bytes | bytearray) -> tuple[str, ...]:

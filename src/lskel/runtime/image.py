@@ -14,12 +14,12 @@ from lskel.runtime.syscall import BpfError, address_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.bpf.tasks import Label
     from lskel.cursor import ByteOrder
     from lskel.errors import ReplayError
     from lskel.runtime.inputs import Inputs
     from lskel.runtime.loader import Result
     from lskel.runtime.request import LoadedFds, Request
+    from lskel.tasks import Label
 
 # The sizes of the buffer for a log, until it fits: the last is the most that old kernels take.
 _LOG_SIZES = (1 << 20, (1 << 24) - 1)
@@ -61,7 +61,7 @@ class Image(NamedTuple):
         try:
             return run_image(self, request)
         except BpfError as error:
-            from lskel.runtime.failure import loader_refused
+            from lskel.runtime.refused import loader_refused
 
             raise loader_refused(self.needs, error) from error
 
@@ -90,8 +90,8 @@ def _run(image: Image, ctx: bytearray, request: Request) -> Result:
 
 
 def _failure(image: Image, request: Request, result: Result) -> ReplayError:
-    from lskel.bpf.tasks import Task
     from lskel.runtime.failure import before_first, failure, returned
+    from lskel.tasks import Task
 
     code = -result.value
     if not image.labels:

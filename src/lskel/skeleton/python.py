@@ -15,7 +15,6 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.names import enum_name
 from lskel.bpf.struct_ops import StructOps
-from lskel.bpf.tasks import Label
 from lskel.catalog.map_types import BUFFERS
 from lskel.describe.labels import labels
 from lskel.errors import UsageError
@@ -48,6 +47,7 @@ from lskel.skeleton.python_source import (
 from lskel.skeleton.python_types import TAKEN, TypeWriter
 from lskel.skeleton.source import Source, join, source, template
 from lskel.skeleton.types import ArrayOf, ClassOf, EnumOf, Scalar, Text
+from lskel.tasks import Label
 from lskel.trace import Trace
 
 _ATTACH = "lskel.runtime.attach."
@@ -307,7 +307,7 @@ _FILTERS: dict[str, Callable[..., Source]] = {
 _ERRORS = ("LskelError", "NoPermission", "NotFound", "NotSupported", "ReplayError", "UsageError")
 # What every skeleton imports.
 _ALWAYS = {
-    "bpf.tasks": ("Label", "Task"),
+    "tasks": ("Label", "Task"),
     "runtime.collection": ("Collection", "Links", "Maps", "Programs"),
     "runtime.image": ("Image",),
     "runtime.maps.base": ("MapDefinition",),
