@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lskel.object.open import open_object
     from lskel.replay.load import load
     from lskel.replay.options import Options
+    from lskel.replay.simulator.local import SimulatedMachine
     from lskel.runtime.collection import Collection
     from lskel.trace import Trace
 
@@ -53,6 +54,7 @@ _LAZY = {
     "NotSupported": "lskel.errors",
     "Options": "lskel.replay.options",
     "ReplayError": "lskel.errors",
+    "SimulatedMachine": "lskel.replay.simulator.local",
     "Trace": "lskel.trace",
     "UsageError": "lskel.errors",
     "generate": "lskel.loader.generate",
@@ -75,6 +77,7 @@ __all__ = [
     "Object",
     "Options",
     "ReplayError",
+    "SimulatedMachine",
     "Trace",
     "UsageError",
     "__version__",

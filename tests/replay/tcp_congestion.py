@@ -6,9 +6,8 @@ import socket
 import threading
 
 import lskel
-from lskel.live.attach import attach_all
-from lskel.replay import kernel
-from lskel.runtime.objects import enable_stats, prog_info
+from lskel.replay.attach import attach_all
+from lskel.runtime.objects import enable_stats
 
 SIZE = 1 << 20
 _NAME_ROOM = 16
@@ -20,22 +19,18 @@ def exercise(bundle: str, name: str) -> dict[str, object]:
     Tells what the connection said it uses, how many bytes it carried, which programs ran how often,
     and whether the name is unknown again afterwards.
     """
-    loader = lskel.Loader.load(bundle)
-    with kernel.run(loader) as loaded, enable_stats():
-        with attach_all(loaded) as links:
-            attached = [item.target for item in links.attached]
-            used, carried = connection(name)
-        runs = {
-            program.name: prog_info(program.fd.fileno()).run_cnt
-            for program in loaded.programs.values()
-        }
+    with lskel.load(bundle) as bpf, enable_stats():
+        attached, _ = attach_all(bpf)
+        used, carried = connection(name)
+        bpf.detach()
+        runs = {program.name: program.info().run_cnt for program in bpf.progs if program.loaded}
     try:
         connection(name)
         still_there = True
     except FileNotFoundError:
         still_there = False
     return {
-        "attached": attached,
+        "attached": [item.target for item in attached],
         "used": used,
         "carried": carried,
         "runs": runs,

@@ -1,10 +1,8 @@
-"""Attaching, events and contents of a loaded object."""
+"""Attaching all of an object, to what is said; events and contents."""
 
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import run
@@ -12,19 +10,16 @@ from subprocess import run
 import pytest
 
 import lskel
+from lskel.cli.contents import contents
 from lskel.errors import LskelError, NotFound, UsageError
-from lskel.live.attach import attach_all
-from lskel.live.contents import contents
-from lskel.live.events import Buffers, Events
-from lskel.replay import kernel
-from lskel.replay.loaded import Loaded
+from lskel.replay.attach import Attached, attach_all
 from lskel.replay.options import Options
-from lskel.runtime.elements import lookup
-from lskel.runtime.objects import map_info
+from lskel.runtime.events import Events
 from tests.attach.cases.userspace import PYTHON
 from tests.attach.exercise import bundle
 from tests.attach.scenes import datagram
 from tests.build.clang import compile_bpf, example
+from tests.loads import load_by_loader
 from tests.runtime.namespaces import cgroup, in_child, network_namespace
 
 pytestmark = pytest.mark.kernel
@@ -59,50 +54,44 @@ SEC("socket") int filter(struct __sk_buff *skb) { return 0; }
 
 def test_attach_events_contents() -> None:
     loader = lskel.generate(lskel.open_object(compile_bpf(SOURCE), name="att"))
-    wanted = os.getpid().to_bytes(4, "little")
-    options = Options(initial={"att.rodata": wanted})
-    with (
-        kernel.run(loader, options) as loaded,
-        Buffers(loaded) as buffers,
-        Events(buffers) as events,
-    ):
-        with attach_all(loaded) as links:
-            assert [(a.program, a.target) for a in links.attached] == [
-                ("on_syscall", "raw_tp/sys_enter")
-            ]
-            assert [(s.program, s.reason.split(":")[0]) for s in links.skipped] == [
+    with lskel.load(loader, variables={"rodata.wanted": os.getpid()}) as bpf:
+        maps = bpf.maps
+        with Events((maps.samples, maps.raw)) as events:
+            attached, skipped = attach_all(bpf)
+            assert attached == (Attached("on_syscall", "raw_tp/sys_enter"),)
+            assert [(item.name, item.reason.split(":")[0]) for item in skipped] == [
                 ("asleep", "not loaded"),
                 ("classify", "needs an interface"),
                 ("pass", "needs an interface"),
                 ("filter", "programs of type socket_filter do not attach by themselves"),
             ]
             os.getppid()
-            found = list(events.until(time.monotonic() + 0.2))
-        values = [event.value for event in found if event.map == "samples"]
-        assert values and all(
-            isinstance(v, dict) and v["pid"] == os.getpid() and v["comm"] for v in values
-        )
-        raws = [event for event in found if event.map == "raw"]
-        assert raws and raws[0].value is None and raws[0].raw == bytes.fromhex("8877665544")
-        time.sleep(0)
-        list(events.available())
-        os.getppid()
-        assert list(events.available()) == []  # detached
-        shown = {item.map: item for item in contents(loaded, 10)}
+            found = list(events.events(0.2))
+            bpf.detach()
+            list(events.consume())
+            os.getppid()
+            assert list(events.consume()) == []
+        values = [event for made, event in found if made is maps.samples]
+        assert values and all(v.pid == os.getpid() and v.comm for v in values)
+        raws = [event for made, event in found if made is maps.raw]
+        assert raws and raws[0] == bytes.fromhex("8877665544")
+        shown = {item.map: item for item in contents(bpf, 10)}
         assert "queue" not in shown
-        (entry,) = shown["seen"].entries
-        assert entry.key == os.getpid() and isinstance(entry.value, list)
-        assert any(isinstance(v, dict) and v["pid"] == os.getpid() for v in entry.value)
+        ((key, value),) = shown["seen"].entries
+        assert key == os.getpid() and isinstance(value, list)
+        assert any(isinstance(v, dict) and v["pid"] == os.getpid() for v in value)
+        assert [v.pid for v in maps.seen[key] if v.pid] == [key]
 
 
 def test_wrong_wishes() -> None:
-    with kernel.run(lskel.generate(lskel.open_object(example("hello")))) as loaded:
+    with lskel.load(example("hello")) as bpf:
         with pytest.raises(NotFound, match="no program 'nope'"):
-            attach_all(loaded, {"nope": "lo"})
+            attach_all(bpf, {"nope": "lo"})
         with pytest.raises(NotFound, match="program 'hello': the kernel has no raw tracepoint lo"):
-            attach_all(loaded, {"hello": "lo"})
-        with pytest.raises(NotFound, match="no ring or perf buffer 'hello'"):
-            Buffers(loaded, {"hello": "event"})
+            attach_all(bpf, {"hello": "lo"})
+        assert not len(bpf.links)
+    with pytest.raises(NotFound, match="no ring or perf buffer 'hello'"):
+        lskel.load(example("hello"), event_types={"hello": "event"})
 
 
 def test_all_or_nothing() -> None:
@@ -110,12 +99,10 @@ def test_all_or_nothing() -> None:
         'SEC("raw_tp/sys_enter") int fine(void *c) { return 0; }'
         'SEC("raw_tp/no_such_thing") int bad(void *c) { return 0; }'
     )
-    loader = lskel.generate(lskel.open_object(compile_bpf(source)))
-    with (
-        kernel.run(loader) as loaded,
-        pytest.raises(LskelError, match=r"program 'bad': .*no raw tracepoint no_such_thing"),
-    ):
-        attach_all(loaded)
+    with lskel.load(compile_bpf(source)) as bpf:
+        with pytest.raises(LskelError, match=r"program 'bad': .*no raw tracepoint no_such_thing"):
+            attach_all(bpf)
+        assert not len(bpf.links) and bpf.loaded
 
 
 PLACES = """
@@ -136,13 +123,6 @@ def getsid() -> None:
     os.getsid(0)
 
 
-def hits(loaded: Loaded) -> int:
-    (data,) = (item.fd for name, item in loaded.maps.items() if name.endswith(".bss"))
-    value = lookup(data.fileno(), bytes(4), map_info(data.fileno()).value_size)
-    assert value is not None
-    return int.from_bytes(value, sys.byteorder)
-
-
 @pytest.mark.parametrize(
     ("program", "place", "event"),
     [
@@ -157,29 +137,30 @@ def hits(loaded: Loaded) -> int:
 def test_places(program: str, place: str, event: Callable[[], object]) -> None:
     loader = lskel.generate(lskel.open_object(compile_bpf(PLACES), name="places"))
     options = Options(autoload={program: True})
-    with network_namespace(), cgroup() as group, kernel.run(loader, options) as loaded:
+    with network_namespace(), cgroup() as group, load_by_loader(loader, options) as bpf:
         place = place.replace("CGROUP", str(group))
-        with attach_all(loaded, {program: place}) as links:
-            (item,) = links.attached
-            assert (item.program, item.target.split(" on ")[1]) == (program, place)
-            in_child(group, event)
-            assert hits(loaded) > 0
-        before = hits(loaded)
+        (item,), _ = attach_all(bpf, {program: place})
+        assert (item.name, item.target.split(" on ")[1]) == (program, place)
         in_child(group, event)
-        assert hits(loaded) == before
+        assert bpf.bss.hits > 0
+        bpf.detach()
+        before = bpf.bss.hits
+        in_child(group, event)
+        assert bpf.bss.hits == before
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the program is for x86-64")
 def test_usdt_fills_the_maps_of_its_object(tmp_path: Path) -> None:
     loader = lskel.Loader.load(bundle("userspace_usdt", tmp_path))
-    with kernel.run(loader, Options(autoload={"on_usdt": True})) as loaded:
-        with attach_all(loaded, {"on_usdt": f"{PYTHON}:python:gc__start"}) as links:
-            assert [item.program for item in links.attached] == ["on_usdt"]
-            _collect()
-            assert hits(loaded) > 0
-        before = hits(loaded)
+    with load_by_loader(loader, Options(autoload={"on_usdt": True})) as bpf:
+        attached, _ = attach_all(bpf, {"on_usdt": f"{PYTHON}:python:gc__start"})
+        assert [item.name for item in attached] == ["on_usdt"]
         _collect()
-        assert hits(loaded) == before
+        assert bpf.bss.hits > 0
+        bpf.detach()
+        before = bpf.bss.hits
+        _collect()
+        assert bpf.bss.hits == before
 
 
 def _collect() -> None:
@@ -189,7 +170,7 @@ def _collect() -> None:
 def test_kinds_that_no_name_is_enough_for() -> None:
     loader = lskel.generate(lskel.open_object(compile_bpf(PLACES), name="places"))
     with (
-        kernel.run(loader, Options(autoload={"on_socket": True})) as loaded,
+        load_by_loader(loader, Options(autoload={"on_socket": True})) as bpf,
         pytest.raises(UsageError, match="type socket_filter attaches to nothing that has a name"),
     ):
-        attach_all(loaded, {"on_socket": "lo"})
+        attach_all(bpf, {"on_socket": "lo"})

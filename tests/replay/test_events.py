@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 
 import pytest
 
 import lskel
 from lskel.errors import NotFound
-from lskel.live.attach import attach_all
-from lskel.live.events import Buffers, Events
-from lskel.replay import kernel
-from lskel.replay.loaded import Loaded
-from lskel.replay.options import Options
+from lskel.runtime.events import Events
+from lskel.skeleton.live import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.runtime.programs import run_program
 
@@ -43,25 +39,23 @@ SEC("raw_tp/sys_enter") int on_syscall(void *ctx)
 """
 
 
-@pytest.fixture
-def loaded() -> Iterator[Loaded]:
-    loader = lskel.generate(lskel.open_object(compile_bpf(SOURCE), name="ev"))
-    with kernel.run(loader, Options(variables={"rodata.wanted": str(os.getpid())})) as made:
-        yield made
+def opened(**event_types: str) -> DynamicCollection:
+    data = compile_bpf(SOURCE)
+    wanted = {"rodata.wanted": os.getpid()}
+    return lskel.load(data, name="ev", variables=wanted, event_types=event_types)
 
 
-def test_ring_and_perf_buffers_together(loaded: Loaded) -> None:
-    with Buffers(loaded) as buffers, Events(buffers) as events:
-        assert buffers.maps == ("perf", "ring")
-        with attach_all(loaded):
-            os.getppid()
-            found = list(events.until(time.monotonic() + 0.2))
-            found += events.available()
-        numbers: dict[str, list[object]] = {"perf": [], "ring": []}
-        for event in found:
-            assert isinstance(event.value, dict)
-            assert (event.value["pid"], event.value["name"]) == (os.getpid(), "abc")
-            numbers[event.map].append(event.value["number"])
+def test_ring_and_perf_buffers_together() -> None:
+    with opened() as bpf, Events((bpf.maps.perf, bpf.maps.ring)) as events:
+        bpf.attach()
+        os.getppid()
+        found = list(events.events(0.2))
+        bpf.detach()
+        found += events.consume()
+        numbers: dict[str, list[int]] = {"perf": [], "ring": []}
+        for made, event in found:
+            assert (event.pid, event.name) == (os.getpid(), b"abc")
+            numbers[made.name].append(event.number)
         assert 0 in numbers["ring"] and 0 in numbers["perf"]
 
 
@@ -74,21 +68,20 @@ def _on_one_cpu() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_on_one_cpu")
-def test_types_and_lost_events(loaded: Loaded) -> None:
-    prog = loaded.programs["on_syscall"].fd
-    with Buffers(loaded, {"perf": "struct other"}) as buffers, Events(buffers) as events:
-        for _ in range(3000):
+def test_types_and_lost_events() -> None:
+    with opened(perf="struct other") as bpf:
+        prog, perf = bpf.progs.on_syscall, bpf.maps.perf
+        with Events((perf, bpf.maps.ring)) as events:
+            for _ in range(3000):
+                run_program(prog, bytes(16))
+            found = [event for made, event in events.consume() if made is perf]
+            assert 0 < len(found) < 3000
+            assert list(found[0].asdict()) == ["number"]
+            # The kernel tells of what was lost in front of the next that fits.
             run_program(prog, bytes(16))
-        found = list(events.available())
-        perf = [event for event in found if event.map == "perf"]
-        assert 0 < len(perf) < 3000
-        first = perf[0].value
-        assert isinstance(first, dict) and list(first) == ["number"]
-        # The kernel tells of what was lost in front of the next that fits.
-        run_program(prog, bytes(16))
-        assert len([event for event in events.available() if event.map == "perf"]) == 1
-        assert buffers.lost == {"perf": 3000 - len(perf)}
+            assert len([event for made, event in events.consume() if made is perf]) == 1
+            assert sum(perf.lost.values()) == 3000 - len(found)
     with pytest.raises(NotFound, match="no type 'nope' for events of map 'perf'"):
-        Buffers(loaded, {"perf": "nope"})
+        opened(perf="nope")
     with pytest.raises(NotFound, match=r"no ring or perf buffer 'ev\.bss'"):
-        Buffers(loaded, {"ev.bss": "event"})
+        opened(**{"ev.bss": "event"})

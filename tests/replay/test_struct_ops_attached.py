@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,16 +12,12 @@ import lskel
 from lskel.bpf.enums import LinkType
 from lskel.bpf.struct_ops import StructOps
 from lskel.errors import LskelError, NotSupported
-from lskel.live.attach import Links, attach_all
-from lskel.loader.model import Loader
-from lskel.replay import direct, kernel
-from lskel.replay.loaded import Loaded
-from lskel.replay.options import Options
-from lskel.runtime import elements
+from lskel.replay.attach import Attached, NotAttached, attach_all
 from lskel.runtime.objects import Fd, link_info
 from tests.build.clang import compile_bpf
 from tests.conftest import Run
-from tests.live.tcp_congestion import SIZE, connection
+from tests.loads import Load, both
+from tests.replay.tcp_congestion import SIZE, connection
 
 pytestmark = pytest.mark.kernel
 
@@ -54,8 +49,7 @@ SEC("SECTION") struct tcp_congestion_ops___small cc = CC;
 TWO = SOURCE + 'SEC(".struct_ops") struct tcp_congestion_ops___small cc2 = CC;'
 SECTIONS = pytest.mark.parametrize("section", [".struct_ops", ".struct_ops.link"])
 
-Replay = Callable[[Loader, Options], Loaded]
-REPLAYS: list[Replay] = [kernel.run, lambda loader, options: direct.run(loader.trace, options)]
+CC = Attached("cc", "struct_ops/tcp_congestion_ops")
 
 
 def object_of(source: str, section: str) -> lskel.Object:
@@ -81,126 +75,117 @@ def is_registered(name: str) -> bool:
         return False
 
 
-def targets(links: Links) -> list[tuple[str, str]]:
-    return [(item.program, item.target) for item in links.attached]
-
-
 @pytest.fixture(autouse=True)
 def _all_taken_back() -> Iterator[None]:
     yield
     assert not is_registered(NAME) and not is_registered(OTHER)
 
 
-@pytest.mark.parametrize("replay", REPLAYS, ids=["kernel", "direct"])
+@both
 @SECTIONS
-def test_used_by_a_connection(section: str, replay: Replay, run: Run) -> None:
+def test_used_by_a_connection(section: str, load: Load, run: Run) -> None:
     loader = lskel.generate(object_of(SOURCE, section))
     assert not is_registered(NAME)
-    with replay(loader, Options()) as loaded:
-        with attach_all(loaded) as links:
-            assert targets(links) == [("cc", "struct_ops/tcp_congestion_ops")]
-            assert not links.skipped
-            assert connection(NAME) == (NAME, SIZE)
-            made = loaded.maps["cc"].info()
-            listed = json.loads(run("bpftool", "--json", "struct_ops", "list"))
-            assert {
-                "id": made.id,
-                "name": "cc",
-                "kernel_struct_ops": "tcp_congestion_ops",
-            } in listed
-            link = links.attached[0].link
-            assert isinstance(link, Fd) is (section == ".struct_ops.link")
-            if isinstance(link, Fd):
-                assert link_info(link.fileno()).type == LinkType.STRUCT_OPS
+    with load(loader) as bpf:
+        assert attach_all(bpf) == ((CC,), ())
+        assert connection(NAME) == (NAME, SIZE)
+        made = bpf.maps["cc"].info()
+        listed = json.loads(run("bpftool", "--json", "struct_ops", "list"))
+        assert {"id": made.id, "name": "cc", "kernel_struct_ops": "tcp_congestion_ops"} in listed
+        link = bpf.links.cc
+        assert isinstance(link, Fd) is (section == ".struct_ops.link")
+        if isinstance(link, Fd):
+            assert link_info(link.fileno()).type == LinkType.STRUCT_OPS
+        bpf.detach()
         assert not is_registered(NAME)
-        counts = elements.lookup(loaded.maps["so.bss"].fd.fileno(), bytes(4), 16)
-        assert counts is not None
-        inits, acks = (int.from_bytes(counts[at : at + 8], sys.byteorder) for at in (0, 8))
         # Both ends of the connection: the one that listens has the system's.
-        assert inits == 1 and acks > 0
+        assert bpf.bss.inits == 1 and bpf.bss.acks > 0
 
 
 @SECTIONS
 def test_program_left_out(section: str) -> None:
     """Its member stays 0, which for this one means none."""
-    loader = lskel.generate(object_of(SOURCE, section))
-    with kernel.run(loader, Options(autoload={"so_init": False})) as loaded:
-        with attach_all(loaded) as links:
-            assert [(s.program, s.reason) for s in links.skipped] == [
-                ("so_init", "not loaded: left out")
-            ]
-            assert connection(NAME) == (NAME, SIZE)
-        counts = elements.lookup(loaded.maps["so.bss"].fd.fileno(), bytes(4), 16)
-        assert counts is not None and not any(counts[:8]) and any(counts[8:])
+    with lskel.load(object_of(SOURCE, section), autoload={"so_init": False}) as bpf:
+        attached, skipped = attach_all(bpf)
+        assert attached == (CC,)
+        assert skipped == (NotAttached("so_init", "not loaded: left out"),)
+        assert connection(NAME) == (NAME, SIZE)
+        assert bpf.bss.inits == 0 and bpf.bss.acks > 0
 
 
 def test_not_created_by_default() -> None:
     obj = object_of(SOURCE, "?.struct_ops.link")
-    with kernel.run(lskel.generate(obj)) as loaded, attach_all(loaded) as links:
-        assert not links.attached and not loaded.programs
-    obj = obj.with_map("cc", autocreate=True)
-    with kernel.run(lskel.generate(obj)) as loaded, attach_all(loaded) as links:
-        assert targets(links) == [("cc", "struct_ops/tcp_congestion_ops")]
+    with lskel.load(obj) as bpf:
+        attached, _ = attach_all(bpf)
+        assert not attached and "cc" not in bpf.maps
+        assert bpf.loaded and not any(program.loaded for program in bpf.progs)
+    with lskel.load(obj.with_map("cc", autocreate=True)) as bpf:
+        attached, _ = attach_all(bpf)
+        assert attached == (CC,)
         assert is_registered(NAME)
 
 
 def test_programs_of_two_maps() -> None:
-    obj = named(object_of(TWO, ".struct_ops.link"), "cc2", OTHER)
-    with kernel.run(lskel.generate(obj)) as loaded, attach_all(loaded) as links:
-        assert [item.program for item in links.attached] == ["cc", "cc2"]
+    with lskel.load(named(object_of(TWO, ".struct_ops.link"), "cc2", OTHER)) as bpf:
+        attached, _ = attach_all(bpf)
+        assert [item.name for item in attached] == ["cc", "cc2"]
         assert is_registered(NAME) and is_registered(OTHER)
 
 
 @SECTIONS
 def test_all_or_nothing(section: str) -> None:
     """Two of one name: the kernel refuses the second, and the first is taken back."""
-    loader = lskel.generate(object_of(TWO, section))
-    with (
-        kernel.run(loader) as loaded,
-        pytest.raises(LskelError, match=r"map 'cc2?': .*EEXIST: .*\(.*--no-autoload cc2?\)"),
-    ):
-        attach_all(loaded)
+    with lskel.load(object_of(TWO, section)) as bpf:
+        with pytest.raises(LskelError, match=r"map 'cc2?': .*EEXIST: .*\(.*--no-autoload cc2?\)"):
+            attach_all(bpf)
+        assert bpf.loaded and not len(bpf.links) and not is_registered(NAME)
 
 
 @SECTIONS
 def test_links_outlive_the_maps(section: str) -> None:
-    with kernel.run(lskel.generate(object_of(SOURCE, section))) as loaded:
-        links = attach_all(loaded)
-    assert is_registered(NAME)
-    links.close()
-    links.close()
+    with lskel.load(object_of(SOURCE, section)) as bpf:
+        bpf.attach()
+        link = bpf.links.cc
+        for made in bpf.maps:
+            made.close()
+        assert is_registered(NAME)
+        link.close()
+        link.close()
+        assert not is_registered(NAME)
 
 
 def test_taken_back_by_somebody_else(run: Run) -> None:
-    with kernel.run(lskel.generate(object_of(SOURCE, ".struct_ops"))) as loaded:
-        with attach_all(loaded):
-            run("bpftool", "struct_ops", "unregister", "id", loaded.maps["cc"].info().id)
-            assert not is_registered(NAME)
+    with lskel.load(object_of(SOURCE, ".struct_ops")) as bpf:
+        attach_all(bpf)
+        run("bpftool", "struct_ops", "unregister", "id", bpf.maps["cc"].info().id)
+        assert not is_registered(NAME)
+        bpf.detach()
         # Such a map registers once only, in every kernel.
         with pytest.raises(LskelError, match=r"map 'cc': .*EBUSY"):
-            attach_all(loaded)
+            attach_all(bpf)
 
 
 def test_linked_again() -> None:
-    with kernel.run(lskel.generate(object_of(SOURCE, ".struct_ops.link"))) as loaded:
+    with lskel.load(object_of(SOURCE, ".struct_ops.link")) as bpf:
         for _ in range(2):
-            with attach_all(loaded):
-                assert is_registered(NAME)
+            attach_all(bpf)
+            assert is_registered(NAME)
+            bpf.detach()
             assert not is_registered(NAME)
 
 
 def test_what_the_kernel_lacks() -> None:
     obj = object_of(SOURCE, ".struct_ops")
     ops = ops_of(obj, "cc").with_value("only_here", bytes([1, 0, 0, 0]))
-    changed = obj.with_map("cc", struct_ops=ops)
     with (
-        kernel.run(lskel.generate(changed)) as loaded,
+        lskel.load(obj.with_map("cc", struct_ops=ops)) as bpf,
         pytest.raises(NotSupported, match=r"map 'cc': .* member 'only_here': this kernel's struct"),
     ):
-        attach_all(loaded)
+        attach_all(bpf)
     text = SOURCE.replace("init)", "no_init)").replace(".init", ".no_init")
-    loader = lskel.generate(object_of(text, ".struct_ops"))
+    obj = object_of(text, ".struct_ops")
     with pytest.raises(NotSupported, match="struct tcp_congestion_ops has no member 'no_init'"):
-        kernel.run(loader)
-    with kernel.run(loader, Options(autoload={"so_init": False})) as loaded, attach_all(loaded):
+        lskel.load(obj).load()
+    with lskel.load(obj, autoload={"so_init": False}) as bpf:
+        attach_all(bpf)
         assert is_registered(NAME)

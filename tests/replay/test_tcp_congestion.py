@@ -8,7 +8,7 @@ import pytest
 
 import lskel
 from tests import corpus
-from tests.live.tcp_congestion import SIZE, exercise
+from tests.replay.tcp_congestion import SIZE, exercise
 
 pytestmark = [pytest.mark.corpus, pytest.mark.kernel, pytest.mark.usefixtures("corpus_tools")]
 

@@ -11,17 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 import lskel
 from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError
-from lskel.object.sections import parse_section
-from lskel.replay import kernel
-from lskel.replay.loaded import Loaded
-from lskel.replay.options import Options
 from lskel.runtime.attach import usdt
 from lskel.runtime.attach.elf_symbols import ElfFile
 from lskel.runtime.attach.stapsdt import find_probes
@@ -37,12 +33,16 @@ from lskel.runtime.attach.usdt_arguments import (
     parse_arguments,
 )
 from lskel.runtime.elements import items, lookup
-from lskel.runtime.objects import map_info
+from lskel.runtime.objects import Fd, map_info
 from lskel.runtime.program import ProgramDefinition
+from lskel.skeleton.live import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.build.gcc import compile_c
 from tests.conftest import Run
 from tests.runtime.programs import counts_in, create_map, load_program
+
+if TYPE_CHECKING:
+    from lskel.runtime.attach.link import Link
 
 pytestmark = [
     pytest.mark.kernel,
@@ -183,23 +183,23 @@ def process(binary: Path) -> Iterator[Process]:
 class Made:
     """The program that is loaded, with its maps."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self._loaded = loaded
-        self.links: list[object] = []
-        (made,) = loaded.trace.programs
-        spec = parse_section(made.section)
-        self.program: Any = self.over(
-            UsdtProgram(ProgramDefinition(made.name, spec.kind, spec.target, spec.prog_type, 0))
-        )
+    def __init__(self, bpf: DynamicCollection) -> None:
+        self._bpf = bpf
+        (self.program,) = bpf.progs
+        self.program.fileno()  # which loads it
 
-    def over(self, program: UsdtProgram, fd: Any = None) -> UsdtProgram:
-        program.maps = {name: item.fd for name, item in self._loaded.maps.items()}  # type: ignore[misc]
-        (own,) = self._loaded.programs.values()
-        program.bind(fd or own.fd, lambda _, link: self.links.append(link))
+    @property
+    def links(self) -> list[Link]:
+        return list(self._bpf.links)
+
+    def over(self, program: UsdtProgram, fd: Fd) -> UsdtProgram:
+        """Another program, with the maps of this one."""
+        program.maps = self.program.maps
+        program.bind(fd, self._bpf.links.add)
         return program
 
     def map(self, name: str) -> dict[bytes, bytes]:
-        fd = self._loaded.maps[name].fd.fileno()
+        fd = self._bpf.maps[name].fileno()
         return dict(items(fd, map_info(fd)))
 
     def taken(self) -> int:
@@ -207,11 +207,9 @@ class Made:
         return sum(any(value) for value in self.map(SPECS_MAP).values())
 
     def seen(self) -> Seen:
-        ((name, data),) = (
-            (name, item.fd) for name, item in self._loaded.maps.items() if name.endswith(".bss")
-        )
-        value = lookup(data.fileno(), bytes(4), map_info(data.fileno()).value_size)
-        assert value is not None, name
+        bss = self._bpf.maps.bss
+        value = lookup(bss.fileno(), bytes(4), bss.info().value_size)
+        assert value is not None
         numbers = struct.unpack_from("=16q", value)
         return Seen(numbers[0], numbers[1], numbers[2], [*numbers[3:15]], numbers[15])
 
@@ -220,9 +218,8 @@ class Made:
 def loaded(target: str, *flags: str, **options: Any) -> Iterator[Made]:
     source = PROGRAMS.replace("%s", target) if target else PROGRAMS.replace("/%s", "")
     data = compile_bpf(source, "-nohead", "-D__TARGET_ARCH_x86", "-D__x86_64__", *flags)
-    loader = lskel.generate(lskel.open_object(data, name="usdt"))
-    with kernel.run(loader, Options(**options)) as made:
-        yield Made(made)
+    with lskel.load(data, name="usdt", **options) as bpf:
+        yield Made(bpf)
 
 
 @pytest.fixture

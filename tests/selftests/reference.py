@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from lskel.runtime.objects import Fd, map_info, prog_info
+from lskel.runtime.objects import map_info, prog_info
 from tests import corpus
 
 PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
@@ -34,6 +35,12 @@ def generated_by_bpftool() -> dict[Path, str]:
     return {p.source: p.path.read_text() for p in corpus.light_skeletons() if p.ok}
 
 
+class Open(Protocol):
+    """What has an fd: one of its own, a map, a program."""
+
+    def fileno(self) -> int: ...
+
+
 class MapFacts(NamedTuple):
     """What two loads of one map must agree on."""
 
@@ -49,7 +56,7 @@ class MapFacts(NamedTuple):
     value_type: int
 
 
-def map_facts(fd: Fd) -> MapFacts:
+def map_facts(fd: Open) -> MapFacts:
     """The facts of a loaded map."""
     info = map_info(fd.fileno())
     return MapFacts(
@@ -76,14 +83,14 @@ class ProgramFacts(NamedTuple):
     xlated: str
 
 
-def program_facts(fd: Fd, maps: list[Fd], *, dump: bool) -> ProgramFacts:
+def program_facts(fd: Open, maps: Sequence[Open], *, dump: bool) -> ProgramFacts:
     """The facts of a loaded program, whose object has these maps."""
     info = prog_info(fd.fileno())
     xlated = _dump(info.id, maps) if dump else str(info.xlated_len)
     return ProgramFacts(info.name, info.type, info.tag, info.attach_btf_id, xlated)
 
 
-def _dump(program_id: int, maps: list[Fd]) -> str:
+def _dump(program_id: int, maps: Sequence[Open]) -> str:
     numbers = {map_info(fd.fileno()).id: number for number, fd in enumerate(maps)}
     text = tool("bpftool", "prog", "dump", "xlated", "id", str(program_id))
     text = re.sub(r"map\[id:(\d+)\]", lambda m: f"map[{numbers[int(m.group(1))]}]", text)

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import lskel
 from lskel.loader.model import Loader
-from lskel.runtime import skeleton as runtime
 from lskel.skeleton import python, python_types
 from lskel.skeleton.python import generate_python
 from lskel.skeleton.python_source import attribute, docstring, identifier, literal, tuple_of
@@ -258,7 +257,7 @@ def test_links_are_found_by_the_name_of_their_program() -> None:
 def test_the_name_of_a_class() -> None:
     # "ArrayOf" has no class of its own, but one for its maps, which is the runtime's.
     made = hostile.loader(lambda role: "array-of" if role == "object" else tame(role))
-    assert "class ArrayOf(Skeleton)" in generate_python(made, embed=False)
+    assert "class ArrayOf(Collection)" in generate_python(made, embed=False)
     for given_name in ("Größe", "ﬁ", "a b", "", "None", "A" * 1000, "__x__", "Maps", '"'):
         with pytest.raises(lskel.UsageError, match="cannot name a class"):
             generate_python(made, given_name)

@@ -170,7 +170,9 @@ class _Diagnosis:
 
     def _given(self, made: Map) -> Fd | None:
         """A map that is there before, with why it cannot be."""
-        bpf, slot = self._bpf, list(self._bpf.maps).index(made)
+        bpf = self._bpf
+        # Not by `index`: maps that are mappings compare what is in them.
+        slot = next(slot for slot, item in enumerate(bpf.maps) if item is made)
         try:
             return made.given(self._kernel, bpf.pin_root, trust_pins=bpf.trust_pins)
         except LskelError as error:

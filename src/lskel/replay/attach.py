@@ -60,7 +60,8 @@ def attach_all(
             continue
         if bpf.links.has(program.name):
             attached.append(Attached(program.name, _section(program)))
-        elif program.definition.type != ProgType.STRUCT_OPS:  # which their maps attach
+        # Those of struct_ops are attached by their maps.
+        elif not program.loaded or program.definition.type != ProgType.STRUCT_OPS:
             skipped.append(NotAttached(program.name, _reason(program)))
     for made in bpf.maps:
         if isinstance(made, StructOpsMap):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lskel.errors import NoPermission
 from lskel.loader.model import Bytes, Form, Loader
 from lskel.loader.verify import in_form
 from lskel.replay.trust import judged
@@ -10,6 +11,9 @@ from lskel.runtime.kernel import RunningKernel
 from lskel.runtime.request import LoadedFds, Request
 from lskel.runtime.syscall import BpfError
 from lskel.skeleton.live import with_loader
+
+_DIRECTLY = "; or try --replay direct, in Python direct=True"
+_NO_OTHER_FORM = "; no other form is generated: the bytes do not match the description"
 
 
 class LoaderKernel(RunningKernel):
@@ -25,16 +29,18 @@ class LoaderKernel(RunningKernel):
     def load(self, image: Image, request: Request) -> LoadedFds:
         """Run it once; errors as `Image.load`."""
         loader = self.loader
-        if loader.form is Form.TABLE and loader.compared is Bytes.SAME:
-            try:
-                return run_image(image, request)
-            except BpfError as error:
-                if not is_unknown_form(error):
-                    from lskel.runtime.refused import loader_refused
-
-                    raise loader_refused(image.needs, error) from error
-            self.loader = in_form(loader, Form.UNROLLED)
-            image = with_loader(image, self.loader)
-        elif judged(loader).compared is Bytes.DIFFERENT:
+        if judged(loader).compared is Bytes.DIFFERENT:
             image = image._replace(labels=())  # the description does not tell what they did
-        return image.load(request)
+        try:
+            return run_image(image, request)
+        except BpfError as error:
+            is_same = loader.compared is Bytes.SAME
+            if is_same and loader.form is Form.TABLE and is_unknown_form(error):
+                self.loader = in_form(loader, Form.UNROLLED)
+                return self.load(with_loader(image, self.loader), request)
+            from lskel.runtime.refused import loader_refused
+
+            refused = loader_refused(image.needs, error)
+            if not isinstance(refused, NoPermission) and refused.hint != error.hint:
+                refused.hint += _DIRECTLY if is_same else _NO_OTHER_FORM
+            raise refused from error

@@ -164,8 +164,10 @@ class Collection:
         by_name = {made.name: made for made in maps}
         for program in progs:
             program.maps = by_name
+            program.kernel = self._kernel
             program.needed = self._need
         for made in maps:
+            made.kernel = self._kernel
             made.siblings = maps
             made.needed = self._need
 

@@ -52,6 +52,8 @@ def failure(number: int, label: Label, code: int, log: tuple[str, ...] = ()) -> 
     gist = summary(log)
     if gist:
         why += f": {gist}"
+    else:
+        log = ()  # the verifier had nothing against it
     hint = _hint(label.task, code, gist)
     what = f"{label}: {why}"
     return ReplayError(what, errno=code, op=number, label=label, why=why, log=log, hint=hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 
 from lskel.runtime.cpus import possible_cpus
+from lskel.runtime.syscall import bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from lskel.runtime.attach_point import AttachPoint
     from lskel.runtime.image import Image
     from lskel.runtime.kconfig import Source
+    from lskel.runtime.memory import MappedFd
     from lskel.runtime.program import ProgramDefinition
     from lskel.runtime.request import LoadedFds, Request
 
@@ -58,6 +60,12 @@ if TYPE_CHECKING:
         def load(self, image: Image, request: Request) -> LoadedFds:
             """Load what is asked: all or nothing. ReplayError names what was refused."""
 
+        def bpf(self, cmd: int, attr: bytearray) -> int:
+            """bpf(2): what it returns, or BpfError; its pointers are to memory of this process."""
+
+        def map_memory(self, fd: int, size: int) -> MappedFd:
+            """The memory of an array with one element, which its programs share."""
+
 
 class RunningKernel:
     """The running kernel. Of what it knows, only those ask who need it: not all skeletons do."""
@@ -87,6 +95,16 @@ class RunningKernel:
     def load(self, image: Image, request: Request) -> LoadedFds:
         """Run the loader program once (Linux 5.14)."""
         return image.load(request)
+
+    def bpf(self, cmd: int, attr: bytearray) -> int:
+        """bpf(2) itself."""
+        return bpf(cmd, attr)
+
+    def map_memory(self, fd: int, size: int) -> MappedFd:
+        """Map it (Linux 5.5); KernelError where the kernel refuses."""
+        from lskel.runtime.memory import map_memory
+
+        return map_memory(fd, size)
 
 
 RUNNING = RunningKernel()

@@ -7,11 +7,12 @@ import sys
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, ProgType
 from lskel.bpf.layouts import TEST
-from lskel.errors import UsageError
+from lskel.errors import NotSupported, UsageError
 from lskel.named import NamedTuple
+from lskel.runtime.kernel import RUNNING
 from lskel.runtime.objects import Fd, ProgInfo, obj_pin, prog_info
 from lskel.runtime.request import ProgramRequest
-from lskel.runtime.syscall import address_of, bpf, host_attr
+from lskel.runtime.syscall import address_of, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lskel.runtime.attach.link import Link
+    from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import Map
 
 
@@ -73,6 +75,8 @@ class Program:
         self.definition = definition
         self.target: str | None = None
         self.maps: Mapping[str, Map] = {}
+        # Where it is, or will be.
+        self.kernel: Kernel = RUNNING
         # Called where the program must be in the kernel.
         self.needed: Callable[[], None] = _nothing
         self._autoload = definition.autoload
@@ -124,7 +128,7 @@ class Program:
 
     def info(self) -> ProgInfo:
         """What the kernel says of it."""
-        return prog_info(self.fileno())
+        return prog_info(self.fileno(), bpf=self.kernel.bpf)
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
         """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
@@ -150,7 +154,7 @@ class Program:
         if repeat != 1:
             fields["repeat"] = repeat
         attr = host_attr(TEST, "batch_size", prog_fd=self.fileno(), **fields)
-        bpf(Cmd.PROG_RUN, attr)
+        self.kernel.bpf(Cmd.PROG_RUN, attr)
 
         def number(field: str) -> int:
             return load(attr, TEST, field, sys.byteorder)
@@ -179,6 +183,11 @@ class Program:
         """It was loaded: `fd` is its own; `keep` is told the program's name and each new link."""
         self._fd = fd
         self._keep = keep
+        if not self.kernel.is_running:
+            self.attach = self._not_running  # type: ignore[method-assign]
+
+    def _not_running(self, *_: object, **__: object) -> Link:
+        raise NotSupported(f"program '{self.name}' is in a kernel that attaches nothing")
 
     def close(self) -> None:
         """Give the fd back; links stay."""

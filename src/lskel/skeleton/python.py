@@ -323,7 +323,16 @@ _SOMETIMES = (
 )
 # What the template defines.
 _OWN = (
-    *("TYPE_CHECKING", "annotations", "IntEnum", "_Importer", "_PACKAGES", "_ROOT", "_RUNTIME"),
+    *(
+        "Any",
+        "TYPE_CHECKING",
+        "annotations",
+        "IntEnum",
+        "_Importer",
+        "_PACKAGES",
+        "_ROOT",
+        "_RUNTIME",
+    ),
     *("_maps", "_programs", "_links", "_unpacked", "_image"),
     *("_BLOB", "_BTF", "_LABELS", "_FUNC_INFO", "_INSNS"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from lskel.errors import NotFound, NotSupported
+from lskel.errors import NotFound
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import VMLINUX, KernelImage
 from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
@@ -13,6 +13,7 @@ from lskel.runtime import kernel_struct
 from lskel.runtime.attach_point import AttachPoint, btf_name
 from lskel.runtime.image import Image
 from lskel.runtime.kconfig import FixedSource, Source, version_code
+from lskel.runtime.memory import MappedFd
 from lskel.runtime.program import ProgramDefinition
 from lskel.runtime.request import LoadedFds, Request
 
@@ -25,7 +26,7 @@ _VERSION = version_code(6, 18, 0)
 _SOME_SIZE, _SOME_INDEX, _SOME_FD = 64, 0, 0
 
 
-class SimulatedMachine:
+class SimulatedAnswers:
     """Answers for a simulated kernel: what is not known of it is 0, or some number."""
 
     is_running = False
@@ -80,5 +81,13 @@ class SimulatedMachine:
         return AttachPoint(self._state.open_module(found.module, 0), found.type_id)
 
     def load(self, image: Image, request: Request) -> LoadedFds:
-        """Not here: `lskel.replay.simulator.run` runs loaders."""
-        raise NotSupported("a simulated machine loads nothing by itself")
+        """Nothing is loaded by who only answers."""
+        raise AssertionError
+
+    def bpf(self, cmd: int, attr: bytearray) -> int:
+        """Nothing is called by who only answers."""
+        raise AssertionError
+
+    def map_memory(self, fd: int, size: int) -> MappedFd:
+        """Nothing is mapped by who only answers."""
+        raise AssertionError

@@ -15,7 +15,7 @@ from lskel.errors import LskelError
 from lskel.loader.model import Loader
 from lskel.replay import strace
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.simulator.computer import SimulatedMachine
+from lskel.replay.simulator.computer import SimulatedAnswers
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.record import Code, Record
 from lskel.replay.simulator.run import run
@@ -65,7 +65,7 @@ def bare_run(loader: Loader, options: Options = DEFAULTS) -> BareRun:
     return BareRun(tuple(kernel.records), problem, context, tuple(kernel.printed))
 
 
-class _AnyTarget(SimulatedMachine):
+class _AnyTarget(SimulatedAnswers):
     def attach_point(
         self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
     ) -> AttachPoint:

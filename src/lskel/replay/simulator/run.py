@@ -16,7 +16,7 @@ from lskel.errors import NotFound, ReplayError
 from lskel.loader.model import Bytes, Loader
 from lskel.replay.options import DEFAULTS, Options, apply
 from lskel.replay.simulator.addresses import Addresses
-from lskel.replay.simulator.computer import SimulatedMachine
+from lskel.replay.simulator.computer import SimulatedAnswers
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.helpers import Env, helpers
 from lskel.replay.simulator.kernel import SimulatedKernel
@@ -120,7 +120,7 @@ def run(
     *,
     faults: Faults | None = None,
     kernel: SimulatedKernel | None = None,
-    machine: SimulatedMachine | None = None,
+    machine: SimulatedAnswers | None = None,
     budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
     """Run a loader of lskel; options are those of `lskel.load`, with its errors.
@@ -130,7 +130,7 @@ def run(
     """
     trace = loader.trace
     kernel = kernel or SimulatedKernel(trace.order, faults=faults)
-    bpf = collection_of(trace, loader, machine or SimulatedMachine(kernel))
+    bpf = collection_of(trace, loader, machine or SimulatedAnswers(kernel))
     with ExitStack() as held:
         apply(options, bpf, trace)
         request = bpf.request(held, held)

@@ -7,6 +7,7 @@ import os
 from lskel.catalog.entries import entries_on
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
+from lskel.runtime.kernel import RUNNING
 from lskel.runtime.objects import Fd, MapInfo, map_info, obj_pin
 from lskel.runtime.request import MapRequest
 
@@ -63,6 +64,8 @@ class Map:
         self.definition = definition
         # Called where the map must be in the kernel.
         self.needed: Callable[[], None] = _nothing
+        # Where it is, or will be.
+        self.kernel: Kernel = RUNNING
         # The maps of its collection.
         self.siblings: Iterable[Map] = ()
         self._max_entries = definition.max_entries
@@ -137,7 +140,7 @@ class Map:
 
     def info(self) -> MapInfo:
         """What the kernel says of it."""
-        return map_info(self.fileno())
+        return map_info(self.fileno(), bpf=self.kernel.bpf)
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
         """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""

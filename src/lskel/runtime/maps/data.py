@@ -7,7 +7,7 @@ from lskel.errors import UsageError
 from lskel.named import Generic
 from lskel.runtime.elements import lookup
 from lskel.runtime.maps.base import Map
-from lskel.runtime.memory import MappedFd, map_memory
+from lskel.runtime.syscall import ENOTSUPP, KernelError
 from lskel.runtime.values import frozen
 
 TYPE_CHECKING = False
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lskel.cursor import ByteOrder
     from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import MapDefinition
+    from lskel.runtime.memory import MappedFd
     from lskel.runtime.objects import Fd
     from lskel.runtime.values import Struct
 
@@ -28,6 +29,7 @@ else:
 
 _KEY = bytes(4)
 SET_BEFORE = "constants are set before load()"
+_NOT_SHARED = "the kernel shares no memory that has locks, lists, trees or timers in it"
 
 
 class Variables(Map, Generic[V]):
@@ -70,7 +72,8 @@ class DataMap(Variables[V]):
     """A section of global variables; `value` has them as attributes.
 
     Before load() these are the initial values, which may be set. Afterwards they are the memory
-    that the programs use, but for constants (.rodata, .kconfig), which can be read only.
+    that the programs use. Constants (.rodata, .kconfig) can be read only, as can what the kernel
+    does not share, because it manages a part of it: that is read anew each time.
     """
 
     def __init__(
@@ -83,10 +86,13 @@ class DataMap(Variables[V]):
     @property
     def value(self) -> V:
         """The variables; UsageError after close()."""
-        if self._value is None:
-            self._value = self._view()
-        found: V = self._value
-        return found
+        if self._value is not None:
+            found: V = self._value
+            return found
+        made = self._view()
+        if self._fd is None or self._mapped is not None or self.is_constant:
+            self._value = made
+        return made
 
     def _view(self) -> V:
         if self._fd is None:
@@ -95,8 +101,9 @@ class DataMap(Variables[V]):
             raise UsageError(f"the variables of '{self.name}' are closed")
         if self._mapped is not None:
             return self.variables.from_buffer(self._mapped.memory)
-        now = lookup(self._fd.fileno(), _KEY, len(self._unchanged)) or b""
-        return frozen(self.variables, now, SET_BEFORE)
+        size = len(self._unchanged)
+        now = lookup(self._fd.fileno(), _KEY, size, bpf=self.kernel.bpf) or b""
+        return frozen(self.variables, now, SET_BEFORE if self.is_constant else _NOT_SHARED)
 
     @property
     def max_entries(self) -> int:
@@ -121,7 +128,7 @@ class DataMap(Variables[V]):
         super().bind(fd)
         self._value = None
         if not self.is_constant:
-            self._mapped = map_memory(fd.fileno(), len(self._unchanged))
+            self._mapped = _mapped(self.kernel, fd, len(self._unchanged))
 
     def close(self) -> None:
         """Unmap, and give the fd back; variables can no longer be used."""
@@ -129,3 +136,13 @@ class DataMap(Variables[V]):
         self._value = None
         if self._mapped is not None:
             self._mapped.close()
+
+
+def _mapped(kernel: Kernel, fd: Fd, size: int) -> MappedFd | None:
+    """The memory of a map; None where the kernel shares none, because it manages a part of it."""
+    try:
+        return kernel.map_memory(fd.fileno(), size)
+    except KernelError as error:
+        if error.errno != ENOTSUPP:
+            raise
+        return None

@@ -129,8 +129,9 @@ class TypedMap(Map, Generic[V]):
     def _call(self, function: Callable[Concatenate[int, P], R], *args: P.args, **kw: P.kwargs) -> R:
         """What a function of `elements` returns; its errors name the map."""
         fd = self.fileno()
+        call: Any = function
         try:
-            return function(fd, *args, **kw)
+            return call(fd, *args, bpf=self.kernel.bpf, **kw)  # type: ignore[no-any-return]
         except BpfError as error:
             error.places.insert(0, f"map '{self.name}'")
             if error.errno in _FULL:
@@ -196,7 +197,8 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
     def _chunks(self, *, take: bool = False) -> Iterator[elements.Chunk]:
         fd = self.fileno()
         with at(f"map '{self.name}'"):
-            yield from elements.chunks(fd, self.definition, take=take)
+            chunks = elements.chunks(fd, self.definition, take=take, bpf=self.kernel.bpf)
+            yield from chunks
 
     def _pairs(self, *, take: bool = False) -> Iterator[Iterator[tuple[K, V]]]:
         keys_of, values_of = self._key.decode_many, self._value.decode_many
