@@ -63,7 +63,7 @@ class BadInput(LskelError, ValueError):
 
 
 class BadObject(BadInput):
-    """A BPF ELF object that breaks the rules of ELF, BTF, BTF.ext or of libbpf's conventions."""
+    """An ELF file that breaks the rules of ELF, or a BPF object those of BTF or of libbpf."""
 
 
 class BadBundle(BadInput):
