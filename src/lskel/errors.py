@@ -63,7 +63,7 @@ class BadInput(LskelError, ValueError):
 
 
 class BadObject(BadInput):
-    """An ELF file that breaks the rules of ELF, or a BPF object those of BTF or of libbpf."""
+    """An ELF file that is damaged, or a BPF object that breaks the rules of BTF or of libbpf."""
 
 
 class BadBundle(BadInput):

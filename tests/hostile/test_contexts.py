@@ -137,9 +137,9 @@ def test_fds_of_nothing_of_bpf(run: Run, value: int) -> None:
 
 
 def _btf() -> Fd:
-    btf = tiny.Btf()
+    btf = tiny.btf_builder()
     btf.add_int()
-    return btf.load()
+    return tiny.load_btf(btf)
 
 
 @pytest.fixture
