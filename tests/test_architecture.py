@@ -38,7 +38,7 @@ STATIONS = (
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.
 RUNTIME_MAY = {
     *("_version", "errors", "budget", "cursor", "named", "tasks"),
-    *("bpf", "btf", "catalog", "runtime"),
+    *("bpf", "btf", "elf", "catalog", "runtime"),
 }
 # What an Object gives its user for convenience leads right, inside functions only.
 LAZY = {("object/model.py", "load_phase"), ("object/model.py", "trace")}

@@ -67,7 +67,7 @@ class BadInput(LskelError, ValueError):
 
 
 class BadObject(BadInput):
-    """A BPF ELF object that breaks the rules of ELF, BTF, BTF.ext or of libbpf's conventions."""
+    """An ELF file that is damaged, or a BPF object that breaks the rules of BTF or of libbpf."""
 
 
 class BadBundle(BadInput):

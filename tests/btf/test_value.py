@@ -17,7 +17,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.types import IntEncoding, TypeId
 from lskel.btf.value import Decoder, EnumValue, Pointer, Value, decode, format_value, to_json
 from lskel.cursor import ByteOrder
-from lskel.elf import Elf
+from lskel.elf.object import Elf
 from lskel.errors import BadObject, LimitExceeded, LskelError
 from tests.btf.samples import LIMIT_MS, ORDERS, damaged, everything
 from tests.build.btf import BtfBuilder

@@ -17,6 +17,7 @@ import pytest
 
 import lskel
 from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.elf.format import Machine
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError
 from lskel.runtime.attach import usdt
 from lskel.runtime.attach.elf_symbols import ElfFile
@@ -24,8 +25,6 @@ from lskel.runtime.attach.stapsdt import find_probes
 from lskel.runtime.attach.uprobe import THIS_PROCESS
 from lskel.runtime.attach.usdt import IPS_MAP, SPECS_MAP, UsdtProgram
 from lskel.runtime.attach.usdt_arguments import (
-    EM_AARCH64,
-    EM_X86_64,
     SPEC_SIZE,
     Argument,
     Where,
@@ -342,7 +341,7 @@ RBP, RBX, R10, R8, RAX, RCX, RDX, RSI, RDI, RIP, RSP = (
     ],
 )
 def test_argument_on_x86_64(text: str, expected: Argument) -> None:
-    assert parse_arguments(text, EM_X86_64) == (expected,)
+    assert parse_arguments(text, Machine.EM_X86_64) == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -359,21 +358,21 @@ def test_argument_on_x86_64(text: str, expected: Argument) -> None:
     ],
 )
 def test_argument_on_aarch64(text: str, expected: Argument) -> None:
-    assert parse_arguments(text, EM_AARCH64) == (expected,)
+    assert parse_arguments(text, Machine.EM_AARCH64) == (expected,)
 
 
 def test_arguments() -> None:
     """Between them is space, which on arm64 is in them, too."""
-    assert parse_arguments("", EM_X86_64) == parse_arguments(":", EM_X86_64) == ()
+    assert parse_arguments("", Machine.EM_X86_64) == parse_arguments(":", Machine.EM_X86_64) == ()
     for machine, parts in (
-        (EM_X86_64, ("-4@$1", "8@%rax", "1@-3(%rbp)", "2@%cx")),
-        (EM_AARCH64, ("-4@[sp, 96]", "8@x3", "8@[x1]", "4@12")),
+        (Machine.EM_X86_64, ("-4@$1", "8@%rax", "1@-3(%rbp)", "2@%cx")),
+        (Machine.EM_AARCH64, ("-4@[sp, 96]", "8@x3", "8@[x1]", "4@12")),
     ):
         single = [parse_arguments(part, machine)[0] for part in parts]
         for chosen in itertools.permutations(range(4)):
             text = " ".join(parts[number] for number in chosen)
             assert parse_arguments(text, machine) == tuple(single[number] for number in chosen)
-    assert len(parse_arguments(" ".join(["8@%rax"] * 12), EM_X86_64)) == 12
+    assert len(parse_arguments(" ".join(["8@%rax"] * 12), Machine.EM_X86_64)) == 12
 
 
 @pytest.mark.parametrize(
@@ -386,18 +385,18 @@ def test_arguments() -> None:
 )
 def test_arguments_that_cannot_be_read(text: str) -> None:
     with pytest.raises(NotSupported, match=re.escape(f"argument 1 of the probe, '{text}'")):
-        parse_arguments(f"-4@$1 {text}", EM_X86_64)
+        parse_arguments(f"-4@$1 {text}", Machine.EM_X86_64)
 
 
 def test_arguments_of_others() -> None:
     with pytest.raises(NotSupported, match="at most 12"):
-        parse_arguments(" ".join(["8@%rax"] * 13), EM_X86_64)
+        parse_arguments(" ".join(["8@%rax"] * 13), Machine.EM_X86_64)
     with pytest.raises(NotSupported, match="only x86-64 and arm64"):
         parse_arguments("8@%rax", 243)
     assert parse_arguments("", 243) == ()
     for text in ("8@x31", "8@[sp, x0]", "8@%rax", "8@[sp, 96", "8@xzr"):
         with pytest.raises(NotSupported, match="argument 0"):
-            parse_arguments(text, EM_AARCH64)
+            parse_arguments(text, Machine.EM_AARCH64)
 
 
 def test_layout(tmp_path: Path) -> None:
@@ -428,7 +427,7 @@ def test_layout(tmp_path: Path) -> None:
     """
     path = compile_c(source, tmp_path / "layout")
     expected = subprocess.run([path], capture_output=True, check=True).stdout
-    ours = encode_spec(parse_arguments("-4@$-9 1@8(%rax)", EM_X86_64), 1 << 63 | 5)
+    ours = encode_spec(parse_arguments("-4@$-9 1@8(%rax)", Machine.EM_X86_64), 1 << 63 | 5)
     # The last 6 bytes are padding.
     assert len(ours) == len(expected) == SPEC_SIZE
     assert ours[:-6] == expected[:-6]

@@ -20,7 +20,7 @@ import lskel
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import IntEncoding, TypeId, VarLinkage
-from lskel.elf import Elf
+from lskel.elf.object import Elf
 from lskel.errors import BadObject
 from lskel.object.model import MapKind
 from lskel.runtime import values

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType
 from lskel.bpf.insn import CallKind, Insn
-from lskel.elf import SHN_LORESERVE, Bind, Elf, Rel, Section, SectionType, Symbol, SymbolType
+from lskel.elf.format import SHN_LORESERVE, Bind, SectionType, SymbolType
+from lskel.elf.object import Elf, Rel, Symbol
+from lskel.elf.reader import Section
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.data import ARENA, data_kind
 from lskel.object.externs import KCONFIG

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.asm import MAX_JUMP, Assembler
+from lskel.btf.build import BtfBuilder
 from lskel.btf.kinds import Kind
 from lskel.btf.types import FuncLinkage
 from lskel.cursor import ByteOrder
@@ -70,12 +71,14 @@ def walker(plan: Plan, order: ByteOrder) -> Walker:
     for function in FUNCTIONS.values():
         starts.append(len(asm))
         function(text)
-    btf = _btf(len(starts), order)
-    func_info = b"".join(
-        start.to_bytes(4, order) + (_FIRST_FUNC + number).to_bytes(4, order)
-        for number, start in enumerate(starts)
-    )
-    return Walker(asm.assemble(), btf, func_info)
+    # The least BTF: each function is an int (void); the kernel wants names.
+    btf = BtfBuilder(order)
+    proto = btf.add(Kind.FUNC_PROTO, "", 0, btf.add_int())
+    func_info = b""
+    for number, start in enumerate(starts):
+        function_id = btf.add(Kind.FUNC, f"f{number}", FuncLinkage.STATIC, proto)
+        func_info += start.to_bytes(4, order) + function_id.to_bytes(4, order)
+    return Walker(asm.assemble(), btf.raw(), func_info)
 
 
 class _Text:
@@ -329,29 +332,3 @@ _EMITTERS: dict[Code, Callable[[_Text], None]] = {
     Code.SET: _Text.set,
     Code.COPY: _Text.copy,
 }
-
-# -- BTF: int (void) and one function of it for each of the program's -----------------------------
-
-_INT, _PROTO, _FIRST_FUNC = 1, 2, 3
-_BTF_MAGIC, _BTF_VERSION, _HEADER_SIZE = 0xEB9F, 1, 24
-
-
-def _btf(functions: int, order: ByteOrder) -> bytes:
-    """The least BTF that describes so many functions; the kernel wants names."""
-    names = ["int", *(f"f{number}" for number in range(functions))]
-    strings = b"\0" + b"".join(name.encode() + b"\0" for name in names)
-
-    def word(value: int) -> bytes:
-        return value.to_bytes(4, order)
-
-    def type_(name: str, kind: Kind, info: int, last: int) -> bytes:
-        offset = strings.index(b"\0" + name.encode() + b"\0") + 1 if name else 0
-        return word(offset) + word(kind << 24 | info) + word(last)
-
-    types = type_("int", Kind.INT, 0, 4) + word(1 << 24 | 32)
-    types += type_("", Kind.FUNC_PROTO, 0, _INT)
-    for name in names[1:]:
-        types += type_(name, Kind.FUNC, FuncLinkage.STATIC, _PROTO)
-    header = _BTF_MAGIC.to_bytes(2, order) + bytes((_BTF_VERSION, 0)) + word(_HEADER_SIZE)
-    header += word(0) + word(len(types)) + word(len(types)) + word(len(strings))
-    return header + types + strings
