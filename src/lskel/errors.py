@@ -95,6 +95,10 @@ class UsageError(LskelError):
     """The request contradicts itself or the object."""
 
 
+# More names than these are not listed in an error.
+_MANY = 16
+
+
 class UnknownName(NotFound, UsageError, KeyError, AttributeError):
     """A map, program, variable or member was asked for that there is not.
 
@@ -103,9 +107,14 @@ class UnknownName(NotFound, UsageError, KeyError, AttributeError):
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
-    """The error for a name, with those that there are."""
-    names = ", ".join(known)
-    return UnknownName(f"there is no {what} '{name}'", hint=f"there is: {names or 'none'}")
+    """The error for a name, with those that there are, or where these are many, those like it."""
+    names = list(known)
+    if len(names) > _MANY:
+        from difflib import get_close_matches
+
+        names = get_close_matches(name, names) or [*names[:_MANY], "..."]
+    hint = f"there is: {', '.join(names) or 'none'}"
+    return UnknownName(f"there is no {what} '{name}'", hint=hint)
 
 
 class NoElement(NotFound, KeyError, IndexError):

@@ -9,8 +9,9 @@ from pathlib import Path
 from lskel.btf.assign import assign
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
-from lskel.errors import UnknownName, UsageError, WrongValue
+from lskel.errors import UnknownName, UsageError, WrongValue, unknown
 from lskel.runtime.collection import Collection
+from lskel.runtime.maps.data import Variables
 from lskel.runtime.maps.kconfig import KconfigMap
 from lskel.skeleton.model import variables_name
 from lskel.trace import Trace
@@ -84,10 +85,7 @@ def _assign(bpf: Collection, trace: Trace, name: str, text: str) -> None:
     }
     section, _, path = name.partition(".")
     if section not in sections:
-        raise UnknownName(
-            f"'{name}' is in no section of variables",
-            hint=f"SECTION.VARIABLE is needed, of: {', '.join(sections) or 'none'}",
-        )
+        raise unknown("section of variables", section, sections)
     slot = sections[section]
     made = list(bpf.maps)[slot]
     if isinstance(made, KconfigMap):
@@ -96,4 +94,10 @@ def _assign(bpf: Collection, trace: Trace, name: str, text: str) -> None:
     type_id = TypeId(trace.map_create(slot).value_type)
     if trace.btf is None or not type_id:
         raise UsageError(f"map '{made.name}' has no BTF that names its variables")
-    assign(Btf(trace.btf), type_id, made.initial, path, text)
+    try:
+        assign(Btf(trace.btf), type_id, made.initial, path, text)
+    except UnknownName as error:
+        other = made.elsewhere(path) if isinstance(made, Variables) else ""
+        if other:
+            error.hint = f"it is in {other}"
+        raise

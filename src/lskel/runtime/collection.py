@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from lskel.bpf.enums import MapType
 from lskel.errors import ReadOnly, UnknownName, UsageError, at, unknown
 from lskel.named import Generic
-from lskel.runtime.kernel import RUNNING
+from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.loader import check_byte_order, low_fds_taken
 from lskel.runtime.maps.base import Map
 from lskel.runtime.program import Program
@@ -164,7 +164,7 @@ class Collection:
         by_name = {made.name: made for made in maps}
         for program in progs:
             program.maps = by_name
-            program.kernel = self._kernel
+            program.placed(self._kernel)
             program.needed = self._need
         for made in maps:
             made.kernel = self._kernel
@@ -182,7 +182,10 @@ class Collection:
             object.__setattr__(self, name, value)
 
         def __getattr__(self, name):
-            raise UnknownName(f"{type(self).__name__} has nothing called '{name}'")
+            if name in Collection.__slots__:
+                raise AttributeError(name)
+            sections = (a for a, m in vars(self.maps).items() if type(m).variables is not None)
+            raise unknown("section of variables", name, sections)
 
     @property
     def loaded(self) -> bool:
@@ -288,7 +291,7 @@ class Collection:
 
     def _pin(self) -> None:
         shared = {made.name: made.fileno() for made in self.maps if made.definition.pinned}
-        if shared:
+        if shared and self._kernel.is_running:
             from lskel.runtime.pins import SHARE_AGAIN, pin_fds
 
             pin_fds(shared, self.pin_root, SHARE_AGAIN, trust_pins=self.trust_pins)
@@ -301,6 +304,7 @@ class Collection:
         """
         from lskel.runtime.pins import NEW_PIN, pin_fds
 
+        check_running(self._kernel, "has no pins")
         fds = {made.name: made.fileno() for made in self.maps}
         fds |= {program.name: program.fileno() for program in self.progs if program.loaded}
         return pin_fds(fds, os.fspath(directory), NEW_PIN, trust_pins=self.trust_pins)

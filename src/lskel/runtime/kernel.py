@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 
+from lskel.errors import NotSupported
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.syscall import bpf
 
@@ -108,3 +109,9 @@ class RunningKernel:
 
 
 RUNNING = RunningKernel()
+
+
+def check_running(kernel: Kernel, what: str) -> None:
+    """NotSupported unless the kernel is the running one, which alone can do `what`."""
+    if not kernel.is_running:
+        raise NotSupported(f"this kernel is simulated: it {what}")

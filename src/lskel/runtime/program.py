@@ -7,9 +7,9 @@ import sys
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, ProgType
 from lskel.bpf.layouts import TEST
-from lskel.errors import NotSupported, UsageError
+from lskel.errors import UsageError
 from lskel.named import NamedTuple
-from lskel.runtime.kernel import RUNNING
+from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.objects import Fd, ProgInfo, obj_pin, prog_info
 from lskel.runtime.request import ProgramRequest
 from lskel.runtime.syscall import address_of, host_attr
@@ -132,6 +132,7 @@ class Program:
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
         """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
+        check_running(self.kernel, "has no pins")
         obj_pin(self.fileno(), path, trust_pins=trust_pins)
 
     def run(self, data: bytes = b"", ctx: bytes = b"", *, repeat: int = 1) -> RunResult:
@@ -153,6 +154,7 @@ class Program:
                 fields |= {"ctx_size_out": len(ctx), "ctx_out": address_of(context)}
         if repeat != 1:
             fields["repeat"] = repeat
+        check_running(self.kernel, "runs no programs but loaders")
         attr = host_attr(TEST, "batch_size", prog_fd=self.fileno(), **fields)
         self.kernel.bpf(Cmd.PROG_RUN, attr)
 
@@ -179,15 +181,20 @@ class Program:
             f"program '{self.name}' of section '{self.definition.kind}' does not attach by itself"
         )
 
+    def placed(self, kernel: Kernel) -> None:
+        """It is to be loaded in this kernel."""
+        self.kernel = kernel
+        if not kernel.is_running:
+            self.attach = self._not_running  # type: ignore[method-assign]
+
     def bind(self, fd: Fd, keep: Callable[[str, Link], None]) -> None:
         """It was loaded: `fd` is its own; `keep` is told the program's name and each new link."""
         self._fd = fd
         self._keep = keep
-        if not self.kernel.is_running:
-            self.attach = self._not_running  # type: ignore[method-assign]
 
     def _not_running(self, *_: object, **__: object) -> Link:
-        raise NotSupported(f"program '{self.name}' is in a kernel that attaches nothing")
+        check_running(self.kernel, "attaches nothing")
+        raise AssertionError
 
     def close(self) -> None:
         """Give the fd back; links stay."""

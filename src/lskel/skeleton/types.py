@@ -20,7 +20,7 @@ from lskel.skeleton.source import Scope, Source, source
 # Attributes that structs and unions, or enums, have already; those like `_name_` are not listed.
 _MEMBERS_TAKEN = frozenset(
     (
-        *("_objects", "_unknown", "asdict", "codec_", "elsewhere_", "shown_", "mro"),
+        *("_objects", "_unknown", "asdict", "codec_", "elsewhere_", "noun_", "shown_", "mro"),
         *("from_address", "from_buffer", "from_buffer_copy", "from_param", "in_dll"),
     )
 )

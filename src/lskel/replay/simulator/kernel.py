@@ -36,6 +36,7 @@ _COMMANDS: dict[Cmd, Callable[[State, Call], int]] = {
     Cmd.MAP_LOOKUP_ELEM: maps.lookup,
     Cmd.MAP_UPDATE_ELEM: maps.update,
     Cmd.MAP_DELETE_ELEM: maps.delete,
+    Cmd.MAP_LOOKUP_AND_DELETE_ELEM: maps.lookup_and_delete,
     Cmd.MAP_GET_NEXT_KEY: maps.next_key,
     Cmd.MAP_FREEZE: maps.freeze,
     Cmd.MAP_GET_FD_BY_ID: maps.by_id,

@@ -38,6 +38,7 @@ _FD_SIZE = 4
 # The pointers of the commands on elements, and whether the kernel writes there.
 _POINTERS = {
     Cmd.MAP_LOOKUP_ELEM: (("key", False), ("value", True)),
+    Cmd.MAP_LOOKUP_AND_DELETE_ELEM: (("key", False), ("value", True)),
     Cmd.MAP_UPDATE_ELEM: (("key", False), ("value", False)),
     Cmd.MAP_DELETE_ELEM: (("key", False),),
     Cmd.MAP_GET_NEXT_KEY: (("key", False), ("next_key", True)),

@@ -7,7 +7,7 @@ import os
 from lskel.catalog.entries import entries_on
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
-from lskel.runtime.kernel import RUNNING
+from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.objects import Fd, MapInfo, map_info, obj_pin
 from lskel.runtime.request import MapRequest
 
@@ -144,6 +144,7 @@ class Map:
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
         """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
+        check_running(self.kernel, "has no pins")
         obj_pin(self.fileno(), path, trust_pins=trust_pins)
 
     def unpin(self, path: str | os.PathLike[str]) -> None:

@@ -52,10 +52,11 @@ class Variables(Map, Generic[V]):
         if not isinstance(self._type, type):
             self._type = self._type()
         found: Any = self._type
-        found.elsewhere_ = staticmethod(self._elsewhere)
+        found.elsewhere_ = staticmethod(self.elsewhere)
+        found.noun_ = "variable"
         return found  # type: ignore[no-any-return]
 
-    def _elsewhere(self, name: str) -> str:
+    def elsewhere(self, name: str) -> str:
         """Which other map of the collection has a variable of this name; empty where none has."""
         others = (made for made in self.siblings if isinstance(made, Variables))
         return next((made.name for made in others if name in made.variables._members_), "")

@@ -6,10 +6,11 @@ import ctypes
 import sys
 from itertools import count
 
-from lskel.errors import LskelError, UnknownName, UsageError, WrongType, WrongValue
+from lskel.btf.integers import integer_refusal
+from lskel.errors import LskelError, UnknownName, UsageError, WrongType, WrongValue, unknown
 from lskel.runtime.values.arrays import Array, is_text
 from lskel.runtime.values.codec import Codec, codec, memory, shown, under
-from lskel.runtime.values.scalars import boolean, refusal, truth, u8
+from lskel.runtime.values.scalars import boolean, truth, u8
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,10 +82,10 @@ class Bits:
     def _checked(self, value: Any) -> int:
         name = f"{'s' if self._signed else 'u'}{self.width}"
         if not hasattr(value, "__index__"):
-            raise refusal(name, value, self.width, self._signed)
+            raise integer_refusal(name, value, self.width, signed=self._signed)
         number: int = value.__index__()
         if not -self._sign <= number <= self._mask - self._sign:
-            raise refusal(name, number, self.width, self._signed)
+            raise integer_refusal(name, number, self.width, signed=self._signed)
         return number
 
     def moved(self, offset: int) -> Bits:
@@ -108,6 +109,8 @@ class Composite:
     _most_: ClassVar[int | None] = None
     # Where a name is that somebody may look for here, for the error; "" where it is not known.
     elsewhere_: ClassVar[Callable[[str], str]] = lambda _: ""
+    # What its members are called.
+    noun_: ClassVar[str] = "member"
 
     def __init__(self, /, *values: Any, **named: Any) -> None:
         if len(values) > (len(self._members_) if self._most_ is None else self._most_):
@@ -136,14 +139,11 @@ class Composite:
 
     def _unknown(self, name: str) -> UnknownName:
         cls = type(self)
-        place = cls.elsewhere_(name)
-        hint = f"it is in {place}" if place else ""
-        if not hint:
-            from difflib import get_close_matches
-
-            close = get_close_matches(name, self._members_)
-            hint = f"there is: {', '.join(close)}" if close else ""
-        return UnknownName(f"{cls.__name__} has no member '{name}'", hint=hint)
+        error = unknown(cls.noun_, name, self._members_)
+        error.places.append(cls.__name__)
+        if place := cls.elsewhere_(name):
+            error.hint = f"it is in {place}"
+        return error
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Composite) and other._members_ is self._members_:
