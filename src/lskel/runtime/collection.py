@@ -229,7 +229,7 @@ class Collection:
 
     def _need(self) -> None:
         """Be loaded, for something that needs the kernel."""
-        if not self._loaded and not self._closed:
+        if not self.loaded:
             self.load()
 
     def request(

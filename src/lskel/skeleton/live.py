@@ -49,14 +49,15 @@ def collection_of(
     image = Image(trace.name, trace.order, labels(trace), inputs, owners)
     if loader is not None:
         image = with_loader(image, loader)
-    types = _Arguments(model)
+    class_name = _class_name(trace.name)
+    types = _Arguments(model, class_name)
     maps = Maps(**{made.attr: types.create(made) for made in model.maps})
     progs = Programs(**{p.attr: _class(p.path)(p.definition) for p in model.programs})
     links = Links(**model.links())
     properties: dict[str, Any] = {
         attr: _variables(made.attr) for attr, made in model.variables().items()
     }
-    cls = type(_class_name(trace.name), (DynamicCollection,), properties)
+    cls = type(class_name, (DynamicCollection,), properties)
     made: DynamicCollection = cls(image, maps, progs, links, kernel)
     return made
 
@@ -101,7 +102,8 @@ def _class_name(name: str) -> str:
 class _Arguments:
     """Makes maps; the classes of variables when they are first asked for."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, class_name: str) -> None:
+        self._class_name = class_name
         self._types = model.types
         self._classes = TypeClasses(model.types) if model.types is not None else None
 
@@ -135,11 +137,12 @@ class _Arguments:
 
     def _section(self, section: Section) -> type[Any] | Callable[[], type[Any]]:
         types, classes = self._types, self._classes
+        class_name = self._class_name + section.words
         if types is None or classes is None:
             return values.Struct
 
         def make() -> Any:
-            kind = types.section(section.name, section.size, section.words, static=True)
+            kind = types.section(section.name, section.size, class_name, static=True)
             return classes.value(kind)
 
         return make
