@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 
 from lskel.errors import NotSupported
-from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.syscall import bpf
 
 TYPE_CHECKING = False
@@ -76,6 +75,8 @@ class RunningKernel:
     @property
     def cpus(self) -> int:
         """Number of possible CPUs."""
+        from lskel.runtime.cpus import possible_cpus
+
         return len(possible_cpus())
 
     @property

@@ -24,7 +24,6 @@ from lskel.bpf.layouts import (
 )
 from lskel.errors import Closed, at
 from lskel.named import NamedTuple
-from lskel.runtime.bpffs import check_pin
 from lskel.runtime.syscall import BpfError, address_of, bpf, calling, host_attr
 
 TYPE_CHECKING = False
@@ -420,6 +419,8 @@ def obj_get(path: str | os.PathLike[str], *, trust_pins: bool = False) -> Fd:
 
 
 def _check(cmd: Cmd, path: str) -> None:
+    from lskel.runtime.bpffs import check_pin
+
     try:
         check_pin(path)
     except OSError as error:

@@ -8,7 +8,6 @@ from lskel.named import Generic
 from lskel.runtime.elements import lookup
 from lskel.runtime.maps.base import Map
 from lskel.runtime.syscall import ENOTSUPP, KernelError
-from lskel.runtime.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ class DataMap(Variables[V]):
             raise UsageError(f"the variables of '{self.name}' are closed")
         if self._mapped is not None:
             return self.variables.from_buffer(self._mapped.memory)
+        from lskel.runtime.values.frozen import frozen
+
         size = len(self._unchanged)
         now = lookup(self._fd.fileno(), _KEY, size, bpf=self.kernel.bpf) or b""
         return frozen(self.variables, now, SET_BEFORE if self.is_constant else _NOT_SHARED)
