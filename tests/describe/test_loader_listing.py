@@ -218,7 +218,7 @@ def test_what_externs_find_goes_to_their_cells() -> None:
 def fields_of_externs(made: Loader, op: ProgLoad) -> set[tuple[int, str]]:
     """(instruction, field) of all that is known on the target only: "" for its first half."""
     found = set()
-    for insn, ref in op.externs:
+    for insn, ref, _ in op.externs:
         find = made.trace.ops[ref.op]
         if i.read(op.insns, insn, made.trace.order).op == i.OP_CALL:
             found |= {(insn, "imm"), (insn, "")}

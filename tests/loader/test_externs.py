@@ -175,7 +175,7 @@ def with_kfuncs(trace: Trace, count: int) -> Trace:
     load = replace(
         load,
         insns=code,
-        externs=tuple(ExternReloc(insn, Ref(insn)) for insn in range(count)),
+        externs=tuple(ExternReloc(insn, Ref(insn), is_call=True) for insn in range(count)),
         btf=None,
         slot=0,
     )
