@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from lskel.describe.asks import inputs
 from lskel.describe.phrases import phrase
 from lskel.describe.regions import operation
-from lskel.explain.report import Call, Op, Region, Step, Use
+from lskel.describe.tables import Step
+from lskel.explain.report import Call, Op, Region, Use
 from lskel.trace import (
     MAKES,
     Guard,
