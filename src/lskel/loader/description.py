@@ -274,7 +274,7 @@ class _Decoder:
             op: Op = self.record(item, _OPS[name])
         except BadBundle as error:
             raise BadBundle(f"operation {number}: {error}") from error
-        return _with_calls(op) if isinstance(op, ProgLoad) else op
+        return _with_calls(op) if isinstance(op, ProgLoad) and op.externs else op
 
     def place(self, offset: Any, size: Any) -> slice:
         """Where bytes of the blob are."""
@@ -312,7 +312,7 @@ class _Decoder:
 
 def _with_calls(op: ProgLoad) -> ProgLoad:
     """The op, whose externs say which of them are called."""
-    calls = frozenset(find(op.insns, OP_CALL)) if op.externs else frozenset()
+    calls = frozenset(find(op.insns, OP_CALL))
     externs = (extern._replace(is_call=extern.insn in calls) for extern in op.externs)
     return replace(op, externs=tuple(externs))
 

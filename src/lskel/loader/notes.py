@@ -7,7 +7,10 @@ with `Notes` to write to, which gives the same bytes.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from lskel.bpf.asm import Assembler
 
 
 class Area(Enum):
@@ -38,3 +41,21 @@ class Notes:
     def __init__(self) -> None:
         self.touches: dict[int, Touch] = {}
         self.begins: dict[int, int | str] = {}
+
+
+class Emitter:
+    """Emits code with `asm`; what it says of it is of the instruction that comes next."""
+
+    def __init__(self, asm: Assembler, notes: Notes | None) -> None:
+        self.asm = asm
+        self.notes = notes
+
+    def begin(self, what: int | str) -> None:
+        """An operation begins, or something in words."""
+        if self.notes is not None:
+            self.notes.begins[len(self.asm)] = what
+
+    def touch(self, area: Area, offset: int, *, accesses: bool) -> None:
+        """It reads or writes there, or makes the address."""
+        if self.notes is not None:
+            self.notes.touches[len(self.asm)] = Touch(area, offset, accesses)

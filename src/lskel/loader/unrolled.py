@@ -29,7 +29,7 @@ from lskel.loader.blob import MAX_SIZE, Blob, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
 from lskel.loader.lower import FD_SIZE, NO_SINGLE_OP, FdSlots, Lowering
 from lskel.loader.model import Form, Loader, context_size
-from lskel.loader.notes import Area, Notes, Touch
+from lskel.loader.notes import Area, Emitter, Notes, Touch
 from lskel.loader.records import JUMPS, Code, Condition, Record
 from lskel.trace import Trace
 
@@ -98,23 +98,22 @@ def _kfunc_slots(trace: Trace, blob: Blob, fd_array: int) -> dict[int, int]:
     }
 
 
-class _Unroller:
+class _Unroller(Emitter):
     """Emits the code of each record; the next one's place is a label."""
 
     def __init__(self, low: Lowering, debug: bool, notes: Notes | None) -> None:
+        super().__init__(Assembler(low.trace.order), notes)
         self.low = low
         self.trace = low.trace
         self.debug = debug
         self.op = NO_SINGLE_OP
-        self.asm = Assembler(low.trace.order)
-        self.notes = notes
         self.labels = 0
 
     def program(self) -> bytes:
         """All of it."""
-        self.touch(Touch(Area.CONTEXT, 0, False))
+        self.touch(Area.CONTEXT, 0, accesses=False)
         self.asm.mov(CTX, R1)
-        self.touch(Touch(Area.BLOB, 0, False))
+        self.touch(Area.BLOB, 0, accesses=False)
         self.asm.map_value(BLOB, 0, 0)
         targets = self.skip_targets()
         for index, (op, record) in enumerate(self.low.steps):
@@ -149,16 +148,6 @@ class _Unroller:
                 actual=len(self.asm),
             )
 
-    # -- notes of what is emitted next ----------------------------------------------------------
-
-    def begin(self, what: int | str) -> None:
-        if self.notes is not None:
-            self.notes.begins[len(self.asm)] = what
-
-    def touch(self, touch: Touch) -> None:
-        if self.notes is not None:
-            self.notes.touches[len(self.asm)] = touch
-
     # -- pieces of code; each names what it changes besides its result ------------------------
 
     def new_label(self) -> str:
@@ -177,14 +166,14 @@ class _Unroller:
         """A base register and displacement for the next access; may change `scratch`."""
         if place >= CONTEXT:
             if self.notes is not None:
-                self.touch(Touch(Area.CONTEXT, place - CONTEXT, True))
+                self.touch(Area.CONTEXT, place - CONTEXT, accesses=True)
             return CTX, place - CONTEXT
         base, displacement = BLOB, place
         if place > MAX_JUMP:
             self.address(scratch, place)
             base, displacement = scratch, 0
         if self.notes is not None:
-            self.touch(Touch(Area.BLOB, place, True))
+            self.touch(Area.BLOB, place, accesses=True)
         return base, displacement
 
     def load(self, size: int, reg: int, place: int) -> None:

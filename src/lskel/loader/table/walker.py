@@ -24,7 +24,7 @@ from lskel.btf.kinds import Kind
 from lskel.btf.types import FuncLinkage
 from lskel.cursor import ByteOrder
 from lskel.loader import records
-from lskel.loader.notes import Area, Notes, Touch
+from lskel.loader.notes import Area, Emitter, Notes
 from lskel.loader.records import Code
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP = range(11)
@@ -80,21 +80,10 @@ def walker(plan: Plan, order: ByteOrder, notes: Notes | None) -> Walker:
     return Walker(asm.assemble(), btf, func_info)
 
 
-class _Text:
+class _Text(Emitter):
     def __init__(self, asm: Assembler, plan: Plan, notes: Notes | None) -> None:
-        self.asm = asm
+        super().__init__(asm, notes)
         self.plan = plan
-        self.notes = notes
-
-    # -- notes of what is emitted next ----------------------------------------------------------
-
-    def begin(self, what: str) -> None:
-        if self.notes is not None:
-            self.notes.begins[len(self.asm)] = what
-
-    def touch(self, area: Area, offset: int, *, accesses: bool) -> None:
-        if self.notes is not None:
-            self.notes.touches[len(self.asm)] = Touch(area, offset, accesses)
 
     # -- accesses -------------------------------------------------------------------------------
 
