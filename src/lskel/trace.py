@@ -129,12 +129,14 @@ class KsymFind:
 class ExternReloc(NamedTuple):
     """An instruction that takes what the `find` op found.
 
-    A call of a kfunc gets its BTF id, and the index in fd_array of its module's BTF; a 64-bit load
-    gets the address of a `KsymFind`, else the BTF id and the fd of the module's BTF.
+    A call of a kfunc gets its BTF id, and the index in fd_array of its module's BTF; otherwise it
+    is a 64-bit load, which gets the address of a `KsymFind`, else the BTF id and the fd of the
+    module's BTF.
     """
 
     insn: int
     find: Ref
+    is_call: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,14 +267,6 @@ def references(op: Op) -> Iterator[Reference]:
 _IN_CODE = (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
 
 
-def maps_in_code(op: ProgLoad, order: ByteOrder) -> Iterator[int]:
-    """The indexes in `Trace.maps` of the maps that a program's code names, once for each time."""
-    for at in i.find(op.insns, i.OP_LD_IMM64):
-        insn = i.read(op.insns, at, order)
-        if insn.src in _IN_CODE:
-            yield insn.imm
-
-
 def inputs_of(op: Op) -> Iterator[Input]:
     """The inputs that an operation takes."""
     for item in fields(op):
@@ -388,6 +382,13 @@ class Trace:
         op = self.ops[number]
         assert isinstance(op, ProgLoad)
         return op
+
+    def maps_in_code(self, op: ProgLoad) -> Iterator[int]:
+        """The indexes in `maps` of those that a program's code names, once for each time."""
+        for at in i.find(op.insns, i.OP_LD_IMM64):
+            insn = i.read(op.insns, at, self.order)
+            if insn.src in _IN_CODE:
+                yield insn.imm
 
     def initial_value(self, slot: int) -> int | None:
         """The number of the op that writes the value of global data into map number `slot`."""

@@ -156,9 +156,9 @@ def prog_load(trace: Trace, program: str) -> ProgLoad:
 def places(trace: Trace, program: str, symbol: str) -> list[int]:
     """The instructions of a program that refer to a symbol."""
     found = []
-    for insn, ref in prog_load(trace, program).externs:
-        find = trace.ops[ref.op]
+    for extern in prog_load(trace, program).externs:
+        find = trace.ops[extern.find.op]
         assert isinstance(find, BtfFind | KsymFind)
         if find.name == symbol:
-            found.append(insn)
+            found.append(extern.insn)
     return found

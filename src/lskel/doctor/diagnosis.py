@@ -49,7 +49,6 @@ from lskel.trace import (
     Ref,
     Trace,
     inputs_of,
-    maps_in_code,
     references,
 )
 from lskel.verifier.explain import explain_failure
@@ -255,4 +254,4 @@ def _refs(trace: Trace, op: Op) -> Iterator[int]:
     """Numbers of the operations whose results an operation takes."""
     yield from (reference.ref.op for reference in references(op))
     if isinstance(op, ProgLoad):
-        yield from (trace.maps[slot].op for slot in maps_in_code(op, trace.order))
+        yield from (trace.maps[slot].op for slot in trace.maps_in_code(op))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.cursor import ByteOrder
+from lskel.describe.listing import Row
 from lskel.describe.regions import contents
 from lskel.describe.summary import MapSummary, ProgramSummary
 from lskel.explain.report import (
@@ -19,7 +20,6 @@ from lskel.explain.report import (
     Listing,
     Meta,
     ProgramChange,
-    Row,
     SizeChange,
     Status,
 )

@@ -115,11 +115,12 @@ class Resolver:
         extern = self._externs.get(symbol.number)
         if extern is None:
             raise BadObject("unresolved extern")
-        if insn.op == i.OP_CALL and extern.kind is not ExternKind.KFUNC:
+        is_call = insn.op == i.OP_CALL
+        if is_call and extern.kind is not ExternKind.KFUNC:
             raise BadObject(f"a {extern.kind.value} is called, which is no function")
         if extern.kconfig is not None:
             return DataRef(local, self._maps[KCONFIG, 0], extern.kconfig.offset)
-        return ExternRef(local, self._numbers[symbol.number])
+        return ExternRef(local, self._numbers[symbol.number], is_call)
 
     def _section(self, symbol: Symbol) -> Section:
         if not 0 < symbol.section < min(len(self._elf.sections), SHN_LORESERVE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.runtime.kconfig import encode_values, this_machine
 from lskel.runtime.maps.data import DataMap
-from lskel.runtime.values import frozen
+from lskel.runtime.values.frozen import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
