@@ -1,39 +1,27 @@
-"""Values: bytes described by BTF as plain Python, as text for people, and as JSON.
+"""Values: bytes described by BTF as plain Python, worked out without classes.
 
-A `Decoder` is worked out once for a type: everything about the layout is checked then, against
-BTF alone, so that decoding checks no more than that there are enough bytes.
+What `lskel.skeleton.types` and `lskel.runtime.values` make of them is compared with it.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeAlias
 
-from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.c import type_name
 from lskel.btf.layout import Bits, Nesting, bitfield
 from lskel.btf.types import TypeId
 from lskel.cursor import mark
-from lskel.errors import BadObject, at, printable
+from lskel.errors import BadObject
 
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 _INTS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 _Read = Callable[[Buffer, int], "Value"]
-_Handler = TypeVar("_Handler")
-
-
-class Pointer(int):
-    """An address; prints as hexadecimal."""
-
-    def __repr__(self) -> str:
-        return f"{int(self):#x}"
 
 
 class EnumValue(str):
@@ -47,29 +35,17 @@ class EnumValue(str):
         self.value = value
         return self
 
-    def __repr__(self) -> str:
-        return f"EnumValue({str(self)!r}, {self.value})"
-
 
 Value: TypeAlias = "int | float | str | bytes | list[Value] | dict[str, Value]"
-"""bool and `Pointer` are ints, `EnumValue` is a str; bytes: a float too wide for Python."""
-Json: TypeAlias = "int | float | str | list[Json] | dict[str, Json]"
+"""`EnumValue` is a str; bytes: a float too wide for Python."""
 
 
 class _Plan(NamedTuple):
-    """How to read a type: its size in bytes, and how many Python objects come of it."""
+    """How to read a type, and its size in bytes."""
 
     read: _Read
     size: int
-    parts: int
     fields: tuple[_Field, ...] = ()
-
-    def checked(self, name: str, type_id: TypeId) -> _Plan:
-        """The plan; LimitExceeded where far more comes of it than it has bytes."""
-        limit = budget.VALUE_PARTS + budget.VALUE_PARTS_A_BYTE * self.size
-        with at(f"BTF: '{name}' [{type_id}] of {self.size} bytes"):
-            budget.check(self.parts, limit, "parts")
-        return self
 
 
 class _Field(NamedTuple):
@@ -83,8 +59,7 @@ class _Field(NamedTuple):
 class Decoder:
     """Decodes values of one type.
 
-    BadObject where the type is broken or cannot be a value, LimitExceeded where it has too many
-    parts.
+    BadObject where the type is broken or cannot be a value.
 
     ints and bit-fields become int or bool, characters and enumerators without a name int, arrays
     of char str (up to the first NUL), other arrays list, structs and unions dict in the order of
@@ -125,7 +100,7 @@ class _Planner:
         plan = self._plans.get(type_id)
         if plan is None:
             with self._nesting.inside(type_id):
-                plan = self._make(type_id).checked(self._btf[type_id].name, type_id)
+                plan = self._make(type_id)
             self._plans[type_id] = plan
         return plan
 
@@ -133,15 +108,14 @@ class _Planner:
         found = self._btf[type_id]
         match found:
             case t.Int():
-                return _Plan(self._int(found), found.size, 1)
+                return _Plan(self._int(found), found.size)
             case t.Ptr():
-                unsigned = self._integer(POINTER_SIZE, signed=False)
-                return _Plan(lambda data, at: Pointer(unsigned(data, at)), POINTER_SIZE, 1)
+                return _Plan(self._integer(POINTER_SIZE, signed=False), POINTER_SIZE)
             case t.Enum() if found.size in _INTS:
                 integer = self._integer(found.size, found.signed)
-                return _Plan(_named(found, integer), found.size, 1)
+                return _Plan(_named(found, integer), found.size)
             case t.Float():
-                return _Plan(self._float(found.size), found.size, 1)
+                return _Plan(self._float(found.size), found.size)
             case t.Array():
                 return self._array(found)
             case t.Composite():
@@ -175,24 +149,21 @@ class _Planner:
         size = count * element.size
         behind = self._btf[self._btf.resolve(found.type)]
         if isinstance(behind, t.Int) and behind.is_text:
-            return _Plan(lambda data, at: _text(data[at : at + size]), size, 1)
+            return _Plan(lambda data, at: _text(data[at : at + size]), size)
         if isinstance(behind, t.Int) and behind.size in _INTS and not behind.is_bool:
             code = _INTS[behind.size]
             form = f"{mark(self._btf.order)}{count}{code.lower() if behind.signed else code}"
-            return _Plan(lambda data, at: list(struct.unpack_from(form, data, at)), size, 1 + count)
+            return _Plan(lambda data, at: list(struct.unpack_from(form, data, at)), size)
         read, step = element.read, element.size
         return _Plan(
             lambda data, at: [read(data, at + number * step) for number in range(count)],
             size,
-            1 + count * element.parts,
         )
 
     def _composite(self, type_id: TypeId, found: t.Composite) -> _Plan:
         fields: list[_Field] = []
         for member in found.members:
             fields += self._member(member)
-            with at(f"BTF: {found.kind.name} '{found.name}' [{type_id}]"):
-                budget.check(len(fields), budget.MEMBERS, "members")
         plan = _of_fields(fields, found.size)
         if any(field.offset + field.plan.size > found.size for field in fields):
             raise BadObject(
@@ -231,7 +202,7 @@ class _Planner:
             read = _named(found, integer)
         elif isinstance(found, t.Int) and found.is_bool:
             read = _truth(integer)
-        return _Plan(read, width, 1)
+        return _Plan(read, width)
 
     def _datasec(self, found: t.Datasec) -> _Plan:
         fields: list[_Field] = []
@@ -251,8 +222,7 @@ def _of_fields(fields: Sequence[_Field], size: int) -> _Plan:
     def read(data: Buffer, at: int) -> Value:
         return {name: read_field(data, at + offset) for name, offset, read_field in reads}
 
-    parts = 1 + sum(field.plan.parts for field in fields)
-    return _Plan(read, size, parts, tuple(fields))
+    return _Plan(read, size, tuple(fields))
 
 
 def _truth(integer: Callable[[Buffer, int], int]) -> _Read:
@@ -275,62 +245,3 @@ def _named(found: t.Enum, integer: Callable[[Buffer, int], int]) -> _Read:
 
 def _text(data: Buffer) -> str:
     return bytes(data).partition(b"\0")[0].decode("utf-8", "backslashreplace")
-
-
-def format_value(value: Value, *, max_items: int = 64) -> str:
-    """One line for people: ``{pid=1, comm="bash", state=RUNNING, next=0xffff888100000000}``.
-
-    Of a longer list the first `max_items` are printed, and how many more there are. What cannot be
-    printed is escaped.
-    """
-    return printable(_text_of(value, max_items))
-
-
-def to_json(value: Value) -> Json:
-    """What `json.dumps` takes: enumerators by name; as text pointers, bytes, infinity and NaN."""
-    return _handler(_JSONS, value)(value)
-
-
-def _handler(table: Mapping[type, _Handler], value: Value) -> _Handler:
-    for cls in type(value).__mro__:
-        if cls in table:
-            return table[cls]
-    raise TypeError(f"{type(value).__name__} is no decoded value")
-
-
-def _text_of(value: Value, max_items: int) -> str:
-    return _handler(_TEXTS, value)(value, max_items)
-
-
-def _list_text(value: list[Value], max_items: int) -> str:
-    texts = [_text_of(item, max_items) for item in value[:max_items]]
-    if len(value) > max_items:
-        texts.append(f"... {len(value) - max_items} more")
-    return f"[{', '.join(texts)}]"
-
-
-def _dict_text(value: dict[str, Value], max_items: int) -> str:
-    texts = (f"{name}={_text_of(part, max_items)}" for name, part in value.items())
-    return f"{{{', '.join(texts)}}}"
-
-
-_TEXTS: dict[type, Callable[[Any, int], str]] = {
-    bool: lambda value, _: "true" if value else "false",
-    int: lambda value, _: f"{value:d}",
-    Pointer: lambda value, _: f"{value:#x}",
-    float: lambda value, _: repr(value),
-    str: lambda value, _: json.dumps(value, ensure_ascii=False),
-    EnumValue: lambda value, _: str(value),
-    bytes: lambda value, _: f"0x{value.hex()}",
-    list: _list_text,
-    dict: _dict_text,
-}
-_JSONS: dict[type, Callable[[Any], Json]] = {
-    int: lambda value: value,
-    Pointer: lambda value: f"{value:#x}",
-    float: lambda value: value if math.isfinite(value) else repr(value),
-    str: str,
-    bytes: lambda value: f"0x{value.hex()}",
-    list: lambda value: [to_json(item) for item in value],
-    dict: lambda value: {name: to_json(part) for name, part in value.items()},
-}

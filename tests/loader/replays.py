@@ -19,7 +19,8 @@ from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName, Names
 from lskel.replay.simulator.record import Aside, Code, FdRef, Record
-from lskel.replay.simulator.run import Replay, run
+from lskel.replay.simulator.run import run
+from lskel.replay.simulator.simulate import Replay
 from lskel.replay.simulator.syscall.attrs import SIZE
 from lskel.trace import BtfFind, KsymFind, ProgLoad, Trace
 from tests.build.clang import compile_bpf

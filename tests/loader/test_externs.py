@@ -21,7 +21,7 @@ from lskel.loader.model import Form, Loader
 from lskel.replay.options import Options
 from lskel.replay.simulator.names import AnyName, KernelImage
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
-from lskel.replay.simulator.run import Replay
+from lskel.replay.simulator.simulate import Replay
 from lskel.trace import BtfFind, ExternReloc, ProgLoad, Ref, Trace
 from tests.build.btf import BtfBuilder
 from tests.loader.replays import (

@@ -24,6 +24,7 @@ from lskel.loader.verify import notes_of
 from lskel.object.open import open_object
 from lskel.replay.options import Options
 from lskel.replay.simulator import run as simulator
+from lskel.replay.simulator import simulate
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.interpreter.step import MASK, Registers, Step
 from lskel.replay.simulator.kernel import SimulatedKernel
@@ -169,7 +170,7 @@ def test_what_runs_touches_what_its_note_says(
     loader = generate(open_object(compile_bpf(source, big_endian=big_endian), "notes"), form)
     watch = Watch(loader, taken(loader))
     monkeypatch.setattr(Watched, "watch", watch, raising=False)
-    monkeypatch.setattr(simulator, "Machine", Watched)
+    monkeypatch.setattr(simulate, "Machine", Watched)
     values = []
     for options, kernel in runs(loader):
         values.append(simulator.run(loader, options, kernel=kernel).value)

@@ -17,7 +17,8 @@ from lskel.loader.model import Form
 from lskel.loader.records import Code
 from lskel.replay.compare import differences
 from lskel.replay.options import Options
-from lskel.replay.simulator.run import run, simulate
+from lskel.replay.simulator.run import run
+from lskel.replay.simulator.simulate import simulate
 from lskel.runtime.elements import lookup
 from lskel.runtime.loader import run_loader
 from lskel.runtime.syscall import BpfError

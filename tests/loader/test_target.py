@@ -21,7 +21,7 @@ from lskel.replay.compare import describe
 from lskel.replay.options import Options
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.record import Aside, FdArray, FdRef, FoundType, Record
-from lskel.replay.simulator.run import Replay, simulate
+from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.failure import failure
 from lskel.runtime.request import MapRequest, ProgramRequest, Request, build_context
 from lskel.trace import BtfLoad, Close, MapCreate, MemberIndex, ProgLoad, TypeSize

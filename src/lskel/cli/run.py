@@ -31,7 +31,7 @@ from lskel.runtime.collection import Collection
 from lskel.runtime.events import Events
 
 if TYPE_CHECKING:
-    from lskel.replay.simulator.run import Replay
+    from lskel.replay.simulator.simulate import Replay
 
 MAX_ENTRIES = 20
 # Read at the end; other processes may go on filling a buffer that is shared.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lskel.replay.options import Options
     from lskel.replay.simulator.faults import Faults
     from lskel.replay.simulator.names import Names
-    from lskel.replay.simulator.run import Replay
+    from lskel.replay.simulator.simulate import Replay
 
 STDIN = "-"
 
@@ -122,7 +122,7 @@ def simulate(
     from lskel.replay.options import DEFAULTS
     from lskel.replay.simulator.kernel import SimulatedKernel
     from lskel.replay.simulator.run import run
-    from lskel.replay.simulator.run import simulate as replay
+    from lskel.replay.simulator.simulate import simulate as replay
 
     def kernel(order: ByteOrder) -> SimulatedKernel:
         return SimulatedKernel(order, names=names, faults=faults, cpus=os.cpu_count() or 1)

@@ -27,7 +27,7 @@ from lskel.loader.model import Loader
 from lskel.replay.align import align
 from lskel.replay.compare import aligned, changed, describe, sides
 from lskel.replay.simulator.record import FdArray, FdRef, Record
-from lskel.replay.simulator.run import Replay
+from lskel.replay.simulator.simulate import Replay
 from lskel.replay.strace import result_text
 from lskel.trace import MapUpdate, Trace
 

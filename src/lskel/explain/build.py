@@ -34,7 +34,7 @@ from lskel.loader.notes import Notes
 from lskel.loader.verify import notes_of, undescribed
 from lskel.object.model import Object
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.simulator.run import simulate
+from lskel.replay.simulator.simulate import simulate
 from lskel.replay.trust import check_trace
 
 

@@ -11,7 +11,8 @@ from lskel.explain.report import Call, Failure, Field, Region, Simulation
 from lskel.loader.model import Bytes, Loader
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, Record, Value
-from lskel.replay.simulator.run import Replay, run
+from lskel.replay.simulator.run import run
+from lskel.replay.simulator.simulate import Replay
 from lskel.replay.strace import is_set, result_text, value_text
 from lskel.runtime.failure import before_first, failure, returned
 from lskel.runtime.syscall import errno_name

@@ -15,8 +15,8 @@ from lskel.errors import LskelError
 from lskel.loader.model import Loader
 from lskel.replay import strace
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.simulator.computer import SimulatedAnswers
 from lskel.replay.simulator.kernel import SimulatedKernel
+from lskel.replay.simulator.local import SimulatedMachine
 from lskel.replay.simulator.record import Code, Record
 from lskel.replay.simulator.run import run
 from lskel.runtime.attach_point import AttachPoint
@@ -65,7 +65,7 @@ def bare_run(loader: Loader, options: Options = DEFAULTS) -> BareRun:
     return BareRun(tuple(kernel.records), problem, context, tuple(kernel.printed))
 
 
-class _AnyTarget(SimulatedAnswers):
+class _AnyTarget(SimulatedMachine):
     def attach_point(
         self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
     ) -> AttachPoint:

@@ -9,29 +9,41 @@ import ctypes
 import errno
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from lskel.bpf.attr import encode, load, object_name, store
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import INFO, MAP_ELEM, MAP_INFO, PROG_INFO, Layout
-from lskel.errors import NotSupported
-from lskel.replay.simulator.computer import SimulatedAnswers
+from lskel.errors import NotFound, NotSupported
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.names import Names
-from lskel.replay.simulator.run import simulate
+from lskel.replay.simulator.names import VMLINUX, KernelImage, Names
+from lskel.replay.simulator.simulate import simulate
+from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.programs import Program
 from lskel.replay.simulator.syscall.storage import Array
+from lskel.runtime import kernel_struct
+from lskel.runtime.attach_point import AttachPoint, btf_name
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.failure import before_first, failure
 from lskel.runtime.image import Image
+from lskel.runtime.kconfig import FixedSource, Source, version_code
 from lskel.runtime.loader import check_byte_order
 from lskel.runtime.memory import MappedFd
 from lskel.runtime.objects import Fd
+from lskel.runtime.program import ProgramDefinition
 from lskel.runtime.request import LoadedFds, Request, build_context, by_slot, expected_fds
 from lskel.runtime.syscall import BpfError
 
+if TYPE_CHECKING:
+    from lskel.runtime.kernel import KernelTypes
+
+# The kernel that the simulator follows.
+_VERSION = version_code(6, 18, 0)
+# What structs of a kernel that knows every name look like.
+_SOME_SIZE, _SOME_INDEX, _SOME_FD = 64, 0, 0
 # No fd of this process: what is done with one of the simulated kernel's elsewhere is EBADF.
 FIRST_FD = 1 << 30
 _FD_SIZE = 4
@@ -70,23 +82,77 @@ class _SharedMemory(MappedFd):
         self.memory.release()
 
 
-class SimulatedMachine(SimulatedAnswers):
+class SimulatedMachine:
     """A machine whose kernel is simulated: ``lskel.load(obj, kernel=SimulatedMachine())``.
 
     It answers as Linux 6.18 does to root, has no verifier and attaches nothing. `names` are what
-    its BTF and symbols hold: any name, where they are not given. `faults` are calls that fail.
-    `kernel` keeps the record of all calls.
+    its BTF and symbols hold: any name, where they are not given; what is not known of these is 0,
+    or some number. `faults` are calls that fail. `kernel` keeps the record of all calls.
     """
 
-    def __init__(self, *, names: Names | None = None, faults: Faults | None = None) -> None:
-        self.kernel = SimulatedKernel(
+    is_running = False
+
+    def __init__(
+        self,
+        kernel: SimulatedKernel | None = None,
+        *,
+        names: Names | None = None,
+        faults: Faults | None = None,
+    ) -> None:
+        self.kernel = kernel or SimulatedKernel(
             sys.byteorder,
             names=names,
             faults=faults,
             cpus=len(possible_cpus()),  # the values of per-CPU maps are made for this machine
             first_fd=FIRST_FD,
         )
-        super().__init__(self.kernel)
+        self._state = self.kernel.state
+
+    @property
+    def cpus(self) -> int:
+        """Number of possible CPUs."""
+        return self._state.cpus
+
+    @property
+    def page_size(self) -> int:
+        """In bytes."""
+        return PAGE_SIZE
+
+    @property
+    def kconfig(self) -> Source:
+        """A configuration in which everything is 0 that nobody sets."""
+        return FixedSource(kernel_version=_VERSION, unknown_is_zero=True)
+
+    @property
+    def types(self) -> KernelTypes:
+        """Its types: this machine answers for them itself."""
+        return self
+
+    def type_size(self, type_: str) -> int:
+        """Bytes of a struct."""
+        names = self._state.names
+        if isinstance(names, KernelImage):
+            return kernel_struct.type_size(names, type_)
+        return _SOME_SIZE
+
+    def member_index(self, type_: str, member: str) -> int:
+        """The number of a member in a struct."""
+        names = self._state.names
+        if isinstance(names, KernelImage):
+            return kernel_struct.member_index(names, type_, member)
+        return _SOME_INDEX
+
+    def attach_point(
+        self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
+    ) -> AttachPoint:
+        """A type of the kernel; there are no other programs."""
+        name, kind = btf_name(program, target)
+        found = self._state.names.type(name, kind)
+        if found is None:
+            raise NotFound(f"there is no {kind.name.lower()} '{name}'")
+        if found.module == VMLINUX:
+            return AttachPoint(_SOME_FD, found.type_id)
+        return AttachPoint(self._state.open_module(found.module, 0), found.type_id)
 
     def load(self, image: Image, request: Request) -> LoadedFds:
         """Run the loader; ReplayError names the operation that was refused."""
