@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
-from lskel.btf.types import TypeId
+from lskel.btf.types import IntEncoding, TypeId
 from lskel.cli.values import Plain, Pointer, as_json, as_text, plain
-from lskel.errors import LskelError
+from lskel.errors import LimitExceeded, LskelError
 from lskel.runtime import values as v
 from lskel.runtime.maps.typed import codec_of
 from lskel.skeleton.classes import TypeClasses
 from lskel.skeleton.types import Types
 from tests.btf.decoder import decode
 from tests.btf.samples import LIMIT_MS, damaged, everything
+from tests.build.btf import BtfBuilder
 
 VALUE: Plain = {
     "pid": 1,
@@ -115,6 +118,28 @@ def test_plain() -> None:
 def _kind(btf: Btf, type_id: TypeId) -> Any:
     types = Types(btf)
     return TypeClasses(types).value(types.type(type_id))
+
+
+def _empty_things(b: BtfBuilder) -> None:
+    b.add_array(3, 1 << 31)
+    b.add_struct("", 0)
+
+
+def _unions_of_unions(b: BtfBuilder) -> None:
+    for number in range(40):
+        b.add_union("", 4, [("x", 3 + number, 0), ("y", 3 + number, 0)])
+    b.add_int("int", 4)
+
+
+@pytest.mark.parametrize("wrong", [_empty_things, _unions_of_unions])
+def test_values_of_far_more_parts_than_bytes(wrong: Callable[[BtfBuilder], None]) -> None:
+    b = BtfBuilder()
+    b.add_int("int", 4, IntEncoding.SIGNED)
+    wrong(b)
+    kind = _kind(b.btf(), TypeId(2))
+    codec: v.Codec[Any] = v.codec(kind)
+    with pytest.raises(LimitExceeded, match="parts of a value, at most 65"):
+        plain(kind, codec.decode(bytes(codec.size)))
 
 
 @settings(deadline=LIMIT_MS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from lskel.loader.verify import in_form, regenerated
 from lskel.replay.kernel import LoaderKernel
 from lskel.replay.load import open_loader
 from lskel.replay.options import Options
-from lskel.replay.trust import check_bytes, check_trace, judged
+from lskel.replay.trust import check_bytes, check_request, check_trace, judged
 from lskel.runtime.loader import run_loader
 from lskel.runtime.syscall import BpfError
 from lskel.skeleton.generate import Language, SkeletonOptions, render
@@ -216,6 +217,27 @@ class TestAnotherVersion:
         loader = load(forge(bundle(source=source), change))
         assert regenerated(loader) is None
         assert judged(loader).compared is Bytes.DIFFERENT
+
+    @pytest.mark.kernel
+    def test_what_is_set_afterwards_is_compared_as_well(self) -> None:
+        """When it is opened only the options are known."""
+        asked = []
+        for lie in (longer_blob, LIES["blob"]):
+            loader = forged(by_another_version, lie)
+            bpf = lskel.load(loader, trust_bytes=True)
+            bpf.maps["other"].max_entries = 30
+            with bpf, ExitStack() as held:
+                asked.append((loader, bpf.request(held, held)))
+        check_request(*asked[0])
+        with pytest.raises(BadBundle, match="not what the description generates"):
+            check_request(*asked[1])
+
+        kernel = LoaderKernel(forged(by_another_version, LIES["blob"]))
+        with (
+            lskel.load(kernel.loader, kernel=kernel, trust_bytes=True) as bpf,
+            pytest.raises(BadBundle, match="not what the description generates"),
+        ):
+            bpf.load()
 
     @pytest.mark.kernel
     def test_it_loads(self) -> None:

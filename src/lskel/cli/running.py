@@ -75,7 +75,7 @@ def load_loader(
     from lskel.replay.kernel import LoaderKernel
     from lskel.replay.load import open_loader
 
-    kernel = None if direct else LoaderKernel(loader)
+    kernel = None if direct else LoaderKernel(loader, trust_bytes=options.trust_bytes)
     bpf = open_loader(loader, options, kernel=kernel, direct=direct, event_types=event_types)
     bpf.load()
     return bpf, None if kernel is None else kernel.loader

@@ -7,7 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
+from lskel import budget
 from lskel.errors import printable
+from lskel.runtime.maps.typed import codec_of
 from lskel.runtime.values.arrays import Array, is_text
 from lskel.runtime.values.scalars import pointer
 from lskel.runtime.values.structs import Composite
@@ -28,13 +30,23 @@ _Handler = TypeVar("_Handler")
 def plain(kind: Any, value: Any) -> Plain:
     """A value of a type of `lskel.runtime.values`, down to dicts, lists, numbers and text.
 
-    Enumerators are their names; what is of no known type stays bytes.
+    Enumerators are their names; what is of no known type stays bytes. LimitExceeded where far more
+    comes of it than it has bytes.
     """
+    size = codec_of(kind).size * (len(value) if isinstance(value, list) else 1)
+    most = budget.VALUE_PARTS + budget.VALUE_PARTS_A_BYTE * size
+    return _plain(kind, value, budget.Allowance(most, "parts of a value"))
+
+
+def _plain(kind: Any, value: Any, parts: budget.Allowance) -> Plain:
     if isinstance(value, Composite):
-        return {name: plain(of, getattr(value, name)) for name, of in value._members_.items()}
+        members = value._members_
+        parts.spend(len(members))
+        return {name: _plain(of, getattr(value, name), parts) for name, of in members.items()}
     if isinstance(value, Array | list | tuple):
+        parts.spend(len(value))
         element = kind._type_ if isinstance(kind, type) and issubclass(kind, Array) else kind
-        return [plain(element, item) for item in value]
+        return [_plain(element, item, parts) for item in value]
     if isinstance(value, bytes):
         is_array_of_char = isinstance(kind, type) and is_text(kind)
         return value.decode("utf-8", "backslashreplace") if is_array_of_char else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lskel.errors import NoPermission
 from lskel.loader.model import Bytes, Form, Loader
 from lskel.loader.verify import in_form
-from lskel.replay.trust import judged
+from lskel.replay.trust import check_request, judged
 from lskel.runtime.image import Image, is_unknown_form, run_image
 from lskel.runtime.kernel import RunningKernel
 from lskel.runtime.request import LoadedFds, Request
@@ -20,15 +20,18 @@ class LoaderKernel(RunningKernel):
     """Runs a loader; an unrolled one where the kernel does not know the table form's bpf_loop.
 
     `loader` is the one that ran. Bytes that are not what their trace generates run as they are, or
-    not at all.
+    not at all, unless `trust_bytes`.
     """
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: Loader, *, trust_bytes: bool = False) -> None:
         self.loader = loader
+        self._trust_bytes = trust_bytes
 
     def load(self, image: Image, request: Request) -> LoadedFds:
         """Run it once; errors as `Image.load`."""
         loader = self.loader
+        if not self._trust_bytes:
+            check_request(loader, request)
         if judged(loader).compared is Bytes.DIFFERENT:
             image = image._replace(labels=())  # the description does not tell what they did
         try:

@@ -88,7 +88,12 @@ def open_loader(
             bpf = collection_of(trace, None, kernel or CallByCall(trace), event_types)
         else:
             check_bytes(loader, options)
-            bpf = collection_of(trace, loader, kernel or LoaderKernel(loader), event_types)
+            bpf = collection_of(
+                trace,
+                loader,
+                kernel or LoaderKernel(loader, trust_bytes=options.trust_bytes),
+                event_types,
+            )
         apply(options, bpf, trace)
     return bpf
 

@@ -11,7 +11,7 @@ from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.local import SimulatedMachine
 from lskel.replay.simulator.simulate import Replay, simulate
-from lskel.runtime.request import build_context
+from lskel.runtime.request import Request, build_context
 from lskel.skeleton.live import collection_of
 
 
@@ -35,16 +35,28 @@ def run(
     with ExitStack() as held:
         apply(options, bpf, trace)
         request = bpf.request(held, held)
+    return run_request(loader, request, kernel, budget=budget)
+
+
+def run_request(
+    loader: Loader,
+    request: Request,
+    kernel: SimulatedKernel,
+    *,
+    budget: int = limits.INSTRUCTIONS,
+) -> Replay:
+    """Run a loader of lskel for a request whose maps are all to be made."""
+    order = loader.trace.order
 
     def address_of(value: bytes | bytearray) -> int:
         return kernel.map_user("initial value", bytearray(value)).base
 
-    context = bytes(build_context(request, trace.order, address_of))
+    context = bytes(build_context(request, order, address_of))
     return simulate(
         loader.insns,
         loader.blob,
         context,
-        trace.order,
+        order,
         kernel=kernel,
         budget=budget,
         status=None if loader.compared is Bytes.DIFFERENT else loader.status,
