@@ -6,7 +6,7 @@ import errno
 import json
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,6 +40,9 @@ from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
 from tests.conftest import Run
 from tests.runtime.programs import create_map
 
+if TYPE_CHECKING:
+    from lskel.runtime.objects import Bpf
+
 BPF_NOEXIST, BPF_EXIST, BPF_F_NO_PREALLOC = 1, 2, 1
 EVERY_BATCH_TYPE = sorted(elements._BATCH_TYPES)
 
@@ -48,9 +51,9 @@ def u32(number: int) -> bytes:
     return number.to_bytes(4, sys.byteorder)
 
 
-def entries(fd: Fd) -> dict[bytes, bytes]:
+def entries(fd: Fd, bpf: Bpf = bpf) -> dict[bytes, bytes]:
     """All of the map; no key may come twice."""
-    found = list(items(fd.fileno(), map_info(fd.fileno())))
+    found = list(items(fd.fileno(), map_info(fd.fileno()), bpf=bpf))
     assert len(dict(found)) == len(found)
     return dict(found)
 
@@ -178,27 +181,23 @@ def test_a_trie_is_walked(run: Run) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP])
-def test_a_kernel_without_batches(
-    hash_map: Fd, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_a_kernel_without_batches(hash_map: Fd, number: int) -> None:
     for key in range(500):
         update(hash_map.fileno(), u32(key), b"value!")
     with_batches = entries(hash_map)
-    refused = refuse_batches(monkeypatch, number)
-    assert entries(hash_map) == with_batches
+    kernel, refused = without_batches(number)
+    assert entries(hash_map, kernel) == with_batches
     assert refused == [Cmd.MAP_LOOKUP_BATCH]
 
 
 @pytest.mark.kernel
-def test_other_refusals_of_batches_are_errors(
-    hash_map: Fd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refuse_batches(monkeypatch, errno.EPERM)
+def test_other_refusals_of_batches_are_errors(hash_map: Fd) -> None:
+    kernel, _ = without_batches(errno.EPERM)
     with pytest.raises(BpfError):
-        entries(hash_map)
+        entries(hash_map, kernel)
 
 
-def refuse_batches(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+def without_batches(number: int) -> tuple[Bpf, list[int]]:
     """A kernel that refuses batches; the list tells which it refused."""
     refused: list[int] = []
 
@@ -208,8 +207,7 @@ def refuse_batches(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
             raise BpfError(cmd, number)
         return bpf(cmd, attr)
 
-    monkeypatch.setattr(elements, "bpf", old_kernel)
-    return refused
+    return old_kernel, refused
 
 
 @pytest.mark.kernel
@@ -231,10 +229,10 @@ def test_the_caller_may_delete_as_it_goes(hash_map: Fd) -> None:
 def test_others_delete_the_key_that_a_walk_has_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel starts again then; nothing comes twice, and what stays all comes."""
 
-    def meddling(fd: int, key: bytes | None, key_size: int) -> bytes | None:
+    def meddling(fd: int, key: bytes | None, key_size: int, *, bpf: Bpf) -> bytes | None:
         if key in doomed:
             delete(fd, key)
-        return real(fd, key, key_size)
+        return real(fd, key, key_size, bpf=bpf)
 
     doomed = {u32(number) for number in range(0, 100, 3)}
     real = elements.next_key
@@ -242,16 +240,16 @@ def test_others_delete_the_key_that_a_walk_has_reached(monkeypatch: pytest.Monke
     with create_map(MapType.HASH, 4, 4, 100) as fd:
         for number in range(100):
             update(fd.fileno(), u32(number), u32(number))
-        found = [key for key, _ in elements._walk(fd.fileno(), 4, 4)]
+        found = [key for key, _ in elements._walk(fd.fileno(), 4, 4, bpf)]
     assert len(found) == len(set(found))
     assert {u32(number) for number in range(100)} - doomed <= set(found)
 
 
 def test_a_map_that_never_holds_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elements, "next_key", lambda *_: b"same")
-    monkeypatch.setattr(elements, "lookup", lambda *_: b"value")
+    monkeypatch.setattr(elements, "next_key", lambda *_, **__: b"same")
+    monkeypatch.setattr(elements, "lookup", lambda *_, **__: b"value")
     with pytest.raises(LskelError, match="changes faster"):
-        list(elements._walk(0, 4, 4))
+        list(elements._walk(0, 4, 4, bpf))
 
 
 @pytest.mark.kernel
@@ -275,9 +273,7 @@ def test_batches_of_a_map_that_has_none() -> None:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("number", [errno.EBUSY, errno.EINTR])
-def test_a_batch_that_is_cut_short_goes_on(
-    hash_map: Fd, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_a_batch_that_is_cut_short_goes_on(hash_map: Fd, number: int) -> None:
     for key in range(100):
         update(hash_map.fileno(), u32(key), b"value!")
     interruptions = iter(range(5))
@@ -288,9 +284,10 @@ def test_a_batch_that_is_cut_short_goes_on(
             raise BpfError(cmd, number)
         return result
 
-    monkeypatch.setattr(elements, "bpf", busy_kernel)
-    keys = [key for batch in lookup_batch(hash_map.fileno(), 4, 6, 10) for key, _ in batch]
+    batches = lookup_batch(hash_map.fileno(), 4, 6, 10, bpf=busy_kernel)
+    keys = [key for batch in batches for key, _ in batch]
     assert sorted(keys) == [u32(key) for key in range(100)]
+    assert next(interruptions, None) is None
 
 
 @pytest.mark.kernel

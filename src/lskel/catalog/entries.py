@@ -5,6 +5,31 @@ from __future__ import annotations
 from lskel.bpf.enums import MapType
 from lskel.catalog.map_types import RING_BUFFERS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Machine(Protocol):
+        """What sizes depend on."""
+
+        @property
+        def cpus(self) -> int:
+            """Number of possible CPUs; 0 where it is not known yet."""
+
+        @property
+        def page_size(self) -> int:
+            """In bytes."""
+
+
+class _AnyMachine:
+    """What an object is compiled for: pages of the smallest size."""
+
+    cpus = 0
+    page_size = 4096
+
+
+ANY_MACHINE = _AnyMachine()
+
 
 def ring_buffer_size(size: int, page_size: int) -> int:
     """The size rounded up to what the kernel takes: a power of two of pages; 0 stays 0."""
@@ -14,10 +39,10 @@ def ring_buffer_size(size: int, page_size: int) -> int:
     return page_size << (pages - 1).bit_length()
 
 
-def entries_on(map_type: int, max_entries: int, page_size: int, cpus: int) -> int:
-    """max_entries on a machine with pages of `page_size` bytes and so many possible CPUs."""
+def entries_on(map_type: int, max_entries: int, machine: Machine) -> int:
+    """max_entries on a machine, where it depends on that."""
     if map_type == MapType.PERF_EVENT_ARRAY and max_entries == 0:
-        return cpus
+        return machine.cpus
     if map_type in RING_BUFFERS:
-        return ring_buffer_size(max_entries, page_size)
+        return ring_buffer_size(max_entries, machine.page_size)
     return max_entries

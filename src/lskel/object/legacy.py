@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lskel import budget
-from lskel.catalog.entries import entries_on
+from lskel.catalog.entries import ANY_MACHINE, entries_on
 from lskel.catalog.map_types import MAPS_OF_MAPS
 from lskel.elf.format import SymbolType
 from lskel.elf.object import Elf, Symbol
 from lskel.errors import BadObject, at
-from lskel.object.maps import PAGE_SIZE
 from lskel.object.model import Map, MapKind, Slot
 
 SECTION = "maps"
@@ -87,7 +86,7 @@ def _legacy_map(symbol: Symbol, values: dict[str, int]) -> Map:
         type=values["type"],
         key_size=values["key_size"],
         value_size=values["value_size"],
-        max_entries=entries_on(values["type"], entries, PAGE_SIZE, cpus=0),
+        max_entries=entries_on(values["type"], entries, ANY_MACHINE),
         flags=values.get("flags", 0),
         numa_node=values.get("numa_node", 0),
     )

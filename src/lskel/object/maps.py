@@ -16,7 +16,7 @@ from lskel.bpf.enums import MapType
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.types import TypeId
-from lskel.catalog.entries import entries_on
+from lskel.catalog.entries import ANY_MACHINE, entries_on
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS
 from lskel.elf.object import Elf
 from lskel.elf.reader import Section
@@ -25,7 +25,6 @@ from lskel.object.model import Map, MapKind, Pinning, Slot
 
 SECTION = ".maps"
 # Ring buffers are a power of two of pages; the smallest page size that the kernel knows.
-PAGE_SIZE = 4096
 
 
 @dataclass(slots=True)
@@ -211,7 +210,7 @@ def _to_map(name: str, offset: int, definition: _Definition) -> Map:
         type=map_type,
         key_size=numbers.get("key_size", 0),
         value_size=numbers.get("value_size", 0),
-        max_entries=entries_on(map_type, max_entries, PAGE_SIZE, cpus=0),
+        max_entries=entries_on(map_type, max_entries, ANY_MACHINE),
         flags=numbers.get("map_flags", 0),
         numa_node=numbers.get("numa_node", 0),
         map_extra=numbers.get("map_extra", 0),

@@ -33,7 +33,7 @@ class LoaderKernel(RunningKernel):
         if not self._trust_bytes:
             check_request(loader, request)
         if judged(loader).compared is Bytes.DIFFERENT:
-            image = image._replace(labels=())  # the description does not tell what they did
+            image = image._replace(labels=tuple)  # the description does not tell what they did
         try:
             return run_image(image, request)
         except BpfError as error:

@@ -50,7 +50,7 @@ def load(
 
     `name` is the object's, in place of its file's; `form` that of the loader which is generated for
     it (`lskel.generate`). `kernel` is where it is loaded in place of the running one: a
-    `SimulatedKernel`, for one. `direct` makes the system calls one by one in place of running a
+    `SimulatedMachine`, for one. `direct` makes the system calls one by one in place of running a
     loader program, which works from Linux 5.10 on. `event_types` names the BTF type of the events
     of a ring or perf buffer. The others are what `Options` has by the same name.
 

@@ -72,19 +72,19 @@ class Namespace(Generic[T]):
 
 
 class Maps(Namespace[Map]):
-    """The maps of a skeleton."""
+    """The maps of a collection: as attributes, in the object's order; by name with []."""
 
     _kind = "map"
 
 
 class Programs(Namespace[Program]):
-    """The programs of a skeleton."""
+    """The programs of a collection: as attributes, in the object's order; by name with []."""
 
     _kind = "program"
 
 
 class Links:
-    """The links of a skeleton: as an attribute, the last one of a program or map.
+    """The links of a collection: as an attribute, the last one of a program or map.
 
     `owners` are the names of programs and maps by their attributes.
     """
@@ -115,7 +115,7 @@ class Links:
         return any(owner == name and not link.closed for owner, link in self._links)
 
     def add(self, name: str, link: Link) -> None:
-        """Keep a link until the skeleton closes."""
+        """Keep a link until the collection closes."""
         self._links.append((name, link))
 
     def close(self, keep: int = 0) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
+import os
 
 from lskel.errors import NotSupported
 from lskel.runtime.syscall import bpf
@@ -82,7 +82,7 @@ class RunningKernel:
     @property
     def page_size(self) -> int:
         """In bytes."""
-        return mmap.PAGESIZE
+        return os.sysconf("SC_PAGE_SIZE")
 
     @property
     def kconfig(self) -> Source | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def collection_of(
     model = Model(trace, event_types)
     owners = tuple(trace.programs[link.slot].name for link in trace.links)
     inputs = Inputs(*model.inputs) if model.inputs else None
-    image = Image(trace.name, trace.order, labels(trace), inputs, owners)
+    image = Image(trace.name, trace.order, partial(labels, trace), inputs, owners)
     if loader is not None:
         image = with_loader(image, loader)
     class_name = _class_name(trace.name)

@@ -122,8 +122,9 @@ class _Generator:
         by_attr = {item.attr: item for item in maps}
         properties = {attr: by_attr[made.attr] for attr, made in model.variables().items()}
         modules = sorted(self._imports)
-        texts = closure(modules) if embed else {}
+        texts = closure([*modules, "tasks"]) if embed else {}
         digest = sha256("".join(texts.values()).encode()).hexdigest()[:12]
+        root = identifier(f"_lskel_{digest}")
         data = {source("_INSNS"): loader.insns, source("_BLOB"): loader.blob}
         if loader.btf:
             data |= {source("_BTF"): loader.btf, source("_FUNC_INFO"): loader.func_info}
@@ -135,7 +136,8 @@ class _Generator:
             summary=self._summary(maps, programs),
             texts=texts,
             packages=tuple(name for name in texts if is_package(name)),
-            root=identifier(f"_lskel_{digest}"),
+            root=root,
+            tasks=source("{}.tasks", root if embed else source("lskel")),
             imports={dotted(name): _listed(self._imports[name]) for name in modules},
             exported=sorted(self._exported),
             types=types,
@@ -307,7 +309,6 @@ _FILTERS: dict[str, Callable[..., Source]] = {
 _ERRORS = ("LskelError", "NoPermission", "NotFound", "NotSupported", "ReplayError", "UsageError")
 # What every skeleton imports.
 _ALWAYS = {
-    "tasks": ("Label", "Task"),
     "runtime.collection": ("Collection", "Links", "Maps", "Programs"),
     "runtime.image": ("Image",),
     "runtime.maps.base": ("MapDefinition",),
@@ -334,7 +335,7 @@ _OWN = (
         "_RUNTIME",
     ),
     *("_maps", "_programs", "_links", "_unpacked", "_image"),
-    *("_BLOB", "_BTF", "_LABELS", "_FUNC_INFO", "_INSNS"),
+    *("_BLOB", "_BTF", "_labels", "_FUNC_INFO", "Label", "Task", "_INSNS"),
 )
 # What a generic class of maps holds where nothing is known of it.
 _GENERIC = {

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from lskel.bpf.enums import MapType, ProgType
-from lskel.runtime import elements
 from lskel.runtime.cpus import online_cpus, possible_cpus
 from lskel.runtime.maps.percpu import PerCpuArray, PerCpuHash
 from lskel.runtime.syscall import BpfError, bpf
@@ -101,12 +100,16 @@ def test_what_is_no_list_for_each_cpu(wrong: Any, error: type[Exception], messag
 def test_a_kernel_without_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Per-CPU arrays have them from Linux 5.13."""
 
+    refused = []
+
     def old_kernel(cmd: int, attr: bytearray) -> int:
         if "BATCH" in getattr(cmd, "name", ""):
+            refused.append(cmd)
             raise BpfError(cmd, errno.EOPNOTSUPP)
         return bpf(cmd, attr)
 
-    monkeypatch.setattr(elements, "bpf", old_kernel)
+    monkeypatch.setattr("lskel.runtime.kernel.bpf", old_kernel)
     with made(PerCpuArray, MapType.PERCPU_ARRAY, (4, 8, 100), u64) as each:
         each.update({n: [n] * CPUS for n in range(100)})
         assert each[:] == [[n] * CPUS for n in range(100)]
+    assert len(refused) == 2

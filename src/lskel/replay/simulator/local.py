@@ -175,7 +175,7 @@ class SimulatedMachine:
             raise (
                 before_first(code)
                 if number is None
-                else failure(number, image.labels[number], code)
+                else failure(number, image.labels()[number], code)
             )
         context = replayed.context
         offsets = (item.offset for item in expected_fds(request))

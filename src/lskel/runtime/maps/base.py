@@ -91,7 +91,7 @@ class Map:
 
     def created(self, kernel: Kernel) -> MapDefinition:
         """The definition that it is created with: its size may depend on the machine."""
-        entries = entries_on(self.definition.type, self._max_entries, kernel.page_size, kernel.cpus)
+        entries = entries_on(self.definition.type, self._max_entries, kernel)
         return self.definition._replace(max_entries=entries)
 
     def request(self, kernel: Kernel, order: ByteOrder) -> MapRequest:

@@ -1,0 +1,77 @@
+"""Why a loader failed: which operation, and the kernel's log of it."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from lskel.bpf import context
+from lskel.runtime.failure import before_first, failure, returned, split_log
+from lskel.runtime.request import build_context
+from lskel.runtime.syscall import address_of
+from lskel.tasks import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from lskel.errors import ReplayError
+    from lskel.runtime.image import Image
+    from lskel.runtime.loader import Result
+    from lskel.runtime.request import Request
+
+    Run: TypeAlias = Callable[[Image, bytearray, Request], Result]
+
+# The sizes of the buffer for a log, until it fits: the last is the most that old kernels take.
+_LOG_SIZES = (1 << 20, (1 << 24) - 1)
+# The verifier says something for people at this level.
+_LOG_LEVEL = 1
+_NUMBER_SIZE = 4
+# How the kernel's log of a BTF begins (btf_verifier_log_hdr in kernel/bpf/btf.c).
+_BTF_LOG = b"magic: 0x"
+
+
+def loader_failure(image: Image, request: Request, result: Result, run: Run) -> ReplayError:
+    """The error of a loader that returned one; `run` runs it again, for the log."""
+    code = -result.value
+    labels = image.labels()
+    if not labels:
+        return returned(code)
+    status = result.blob[image.status : image.status + _NUMBER_SIZE]
+    number = int.from_bytes(status, sys.byteorder)
+    if number == context.NO_OP or number >= len(labels):
+        return before_first(code)
+    label = labels[number]
+    log: tuple[str, ...] = ()
+    if label.task is Task.PROG_LOAD:
+        log = _log(image, request.only(label.name), run, is_btf=False)
+    elif label.task is Task.BTF_LOAD:
+        log = _log(image, request, run, is_btf=True)
+    return failure(number, label, code, log)
+
+
+def _log(image: Image, request: Request, run: Run, *, is_btf: bool) -> tuple[str, ...]:
+    """The kernel's log of a call that fails, by a second run that loads nothing else.
+
+    All calls of a loader share one buffer: it holds the log of the last one.
+    """
+    log = bytearray()
+    for size in _LOG_SIZES:
+        ctx = build_context(request, sys.byteorder, address_of)
+        log = bytearray(size)
+        for offset, value, width in (
+            (context.LOG_LEVEL, _LOG_LEVEL, 4),
+            (context.LOG_SIZE, len(log), 4),
+            (context.LOG_BUF, address_of(log), 8),
+        ):
+            ctx[offset : offset + width] = value.to_bytes(width, sys.byteorder)
+        result = run(image, ctx, request)
+        if result.value == 0:  # it loads now: what stood in the way has gone
+            for fd in result.fds:
+                fd.close()
+            return ()
+        if result.value != -errno.ENOSPC:
+            break
+    # Where the kernel did not get as far as the program, the log is still that of the BTF.
+    return split_log(log) if is_btf or not log.startswith(_BTF_LOG) else ()
