@@ -19,7 +19,7 @@ from benchmarks.measure import alternate, figure, ratio, rounded, seconds
 from benchmarks.report import table
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import TEST
-from lskel.runtime import elements
+from lskel.runtime import one_element
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.ringbuf import RingBufferMap
 from lskel.runtime.objects import Fd
@@ -105,7 +105,7 @@ class Source:
 
     def lost(self) -> int:
         """How many did not fit so far."""
-        value = elements.lookup(self._lost, bytes(4), 8)
+        value = one_element.lookup(self._lost, bytes(4), 8)
         assert value is not None
         return int.from_bytes(value, sys.byteorder)
 

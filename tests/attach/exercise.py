@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import lskel
 from lskel.errors import LskelError
-from lskel.runtime.elements import lookup
 from lskel.runtime.objects import Fd
+from lskel.runtime.one_element import lookup
 from lskel.skeleton.live import DynamicCollection
 from tests.attach.cases import CASES
 from tests.attach.cases.case import Case, version

@@ -17,7 +17,7 @@ from lskel.bpf.enums import AttachType
 from lskel.runtime.attach.sockmap import attach_sockmap
 from lskel.runtime.attach.xdp import XdpMode
 from lskel.runtime.collection import Collection
-from lskel.runtime.elements import update
+from lskel.runtime.one_element import update
 from tests.runtime.namespaces import cgroup, command, in_child, network_namespace
 
 if TYPE_CHECKING:

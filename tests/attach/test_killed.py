@@ -13,7 +13,8 @@ import pytest
 from lskel.bpf.enums import ProgType
 from lskel.runtime.attach.clsact import Direction, attach_clsact
 from lskel.runtime.attach.xdp import attach_xdp
-from lskel.runtime.objects import Kind, ids, obj_get, obj_pin, prog_info
+from lskel.runtime.info import prog_info
+from lskel.runtime.objects import Kind, ids, obj_get, obj_pin
 from tests.attach.table import KILLED
 from tests.runtime.namespaces import command, network_namespace
 from tests.runtime.programs import load_program, returns

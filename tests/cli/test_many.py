@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from lskel.runtime.objects import obj_get, prog_info
+from lskel.runtime.info import prog_info
+from lskel.runtime.objects import obj_get
 from tests.build.clang import compile_bpf, example
 from tests.cli.terminals import LSKEL
 from tests.cli.test_commands import lskel

@@ -19,8 +19,8 @@ from lskel.replay.compare import differences
 from lskel.replay.options import Options
 from lskel.replay.simulator.run import run
 from lskel.replay.simulator.simulate import simulate
-from lskel.runtime.elements import lookup
 from lskel.runtime.loader import run_loader
+from lskel.runtime.one_element import lookup
 from lskel.runtime.syscall import BpfError
 from lskel.trace import BtfFind
 from tests.build.clang import compile_bpf

@@ -21,9 +21,10 @@ from lskel.replay.load import open_loader
 from lskel.replay.options import Options
 from lskel.runtime import pins
 from lskel.runtime.bpffs import is_on_bpffs
-from lskel.runtime.elements import lookup, update
 from lskel.runtime.image import Image
-from lskel.runtime.objects import map_info, obj_get, obj_pin
+from lskel.runtime.info import map_info
+from lskel.runtime.objects import obj_get, obj_pin
+from lskel.runtime.one_element import lookup, update
 from lskel.runtime.request import LoadedFds, Request
 from lskel.runtime.syscall import BpfError
 from tests import corpus

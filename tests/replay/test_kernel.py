@@ -14,7 +14,7 @@ from lskel.errors import ReplayError, UsageError
 from lskel.loader.model import Loader
 from lskel.replay.options import Options
 from lskel.runtime.cpus import possible_cpus
-from lskel.runtime.elements import lookup, update
+from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import BpfError
 from lskel.skeleton.live import DynamicCollection
 from lskel.trace import ProgLoad

@@ -15,7 +15,7 @@ import pytest
 import lskel
 from lskel.btf.kinds import Kind
 from lskel.errors import ReadOnly
-from lskel.runtime.elements import lookup
+from lskel.runtime.one_element import lookup
 from lskel.skeleton.live import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.conftest import Run, lacking

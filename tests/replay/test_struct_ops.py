@@ -15,10 +15,11 @@ from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.kinds import Kind
 from lskel.errors import NotSupported
 from lskel.replay.simulator.names import KernelImage
-from lskel.runtime import elements, objects
+from lskel.runtime import objects, one_element
+from lskel.runtime.info import map_info, prog_info
 from lskel.runtime.kernel_btf import VMLINUX, KernelBtf
 from lskel.runtime.kernel_struct import member_index, type_size, value
-from lskel.runtime.objects import by_id, map_info, prog_info
+from lskel.runtime.objects import by_id
 from lskel.runtime.syscall import BpfError
 from tests.build.btf import BtfBuilder
 from tests.build.clang import compile_bpf
@@ -222,7 +223,7 @@ def test_value_as_libbpf_has_it(running: KernelBtf, registered: tuple[lskel.Obje
     obj, number = registered
     with by_id(objects.Kind.MAP, number) as fd:
         info = map_info(fd.fileno())
-        kept = elements.lookup(fd.fileno(), bytes(4), info.value_size)
+        kept = one_element.lookup(fd.fileno(), bytes(4), info.value_size)
     assert kept is not None and int.from_bytes(kept[4:8], sys.byteorder) == 1  # INUSE
     ids = {}
     for program_id in objects.ids(objects.Kind.PROG):

@@ -13,7 +13,8 @@ from lskel.bpf.enums import LinkType
 from lskel.bpf.struct_ops import StructOps
 from lskel.errors import LskelError, NotSupported
 from lskel.replay.attach import Attached, NotAttached, attach_all
-from lskel.runtime.objects import Fd, link_info
+from lskel.runtime.info import link_info
+from lskel.runtime.objects import Fd
 from tests.build.clang import compile_bpf
 from tests.conftest import Run
 from tests.loads import Load, both

@@ -28,8 +28,9 @@ from lskel.runtime.attach.sockets import SkReuseportProgram, SocketProgram
 from lskel.runtime.attach.sockmap import SockmapProgram, attach_without_link
 from lskel.runtime.attach.tc import TcProgram, TcWay
 from lskel.runtime.attach.xdp import XdpMode, XdpProgram
+from lskel.runtime.info import link_info
 from lskel.runtime.maps.base import Map
-from lskel.runtime.objects import Fd, link_info
+from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.program import Program, ProgramDefinition
 from lskel.runtime.syscall import BpfError, KernelError, address_of, bpf, host_attr

@@ -34,9 +34,10 @@ from lskel.runtime.attach.raw_tracepoint import attach_raw_tracepoint
 from lskel.runtime.attach.tracepoint import attach_tracepoint
 from lskel.runtime.attach.tracing import attach_tracing
 from lskel.runtime.cpus import online_cpus
-from lskel.runtime.elements import lookup, update
+from lskel.runtime.info import link_info, prog_info
 from lskel.runtime.maps.base import Map, MapDefinition
-from lskel.runtime.objects import Fd, link_info, obj_get, obj_pin, prog_info
+from lskel.runtime.objects import Fd, obj_get, obj_pin
+from lskel.runtime.one_element import lookup, update
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.program import ProgramDefinition
 from lskel.runtime.syscall import BpfError, KernelError

@@ -14,28 +14,24 @@ from lskel.bpf.enums import Cmd, MapType
 from lskel.bpf.layouts import MAP_ELEM
 from lskel.catalog.map_types import PER_CPU
 from lskel.errors import LskelError
-from lskel.runtime import elements
+from lskel.runtime import elements, one_element
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.elements import (
     chunks,
-    delete,
     delete_batch,
-    freeze,
     items,
     join_percpu,
-    lookup,
-    lookup_and_delete,
     lookup_batch,
     lookup_percpu,
-    next_key,
     percpu_size,
     split_percpu,
     stored_size,
-    update,
     update_batch,
     update_percpu,
 )
-from lskel.runtime.objects import Fd, map_info
+from lskel.runtime.info import map_info
+from lskel.runtime.objects import Fd
+from lskel.runtime.one_element import delete, freeze, lookup, lookup_and_delete, next_key, update
 from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
 from tests.conftest import Run
 from tests.runtime.programs import create_map
@@ -235,7 +231,7 @@ def test_others_delete_the_key_that_a_walk_has_reached(monkeypatch: pytest.Monke
         return real(fd, key, key_size, bpf=bpf)
 
     doomed = {u32(number) for number in range(0, 100, 3)}
-    real = elements.next_key
+    real = one_element.next_key
     monkeypatch.setattr(elements, "next_key", meddling)
     with create_map(MapType.HASH, 4, 4, 100) as fd:
         for number in range(100):

@@ -23,8 +23,9 @@ from lskel.runtime.attach.netlink import (
     attributes,
     nested,
 )
-from lskel.runtime.elements import lookup
-from lskel.runtime.objects import Fd, prog_info
+from lskel.runtime.info import prog_info
+from lskel.runtime.objects import Fd
+from lskel.runtime.one_element import lookup
 from tests.conftest import Run
 from tests.runtime.namespaces import command, network_namespace
 from tests.runtime.programs import counts_in, create_map, load_program, returns

@@ -19,18 +19,8 @@ from lskel.btf.types import Func
 from lskel.runtime import objects
 from lskel.runtime.attach.iterator import attach_iterator
 from lskel.runtime.attach.raw_tracepoint import attach_raw_tracepoint
-from lskel.runtime.objects import (
-    Fd,
-    Kind,
-    btf_info,
-    by_id,
-    ids,
-    link_info,
-    map_info,
-    obj_get,
-    obj_pin,
-    prog_info,
-)
+from lskel.runtime.info import btf_info, link_info, map_info, prog_info
+from lskel.runtime.objects import Fd, Kind, by_id, ids, obj_get, obj_pin
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
 from tests.build.btf import BtfBuilder
 from tests.conftest import Run

@@ -27,8 +27,9 @@ from lskel.runtime.attach.uprobe import (
     attach_uprobe_multi,
     parse_place,
 )
-from lskel.runtime.elements import lookup
-from lskel.runtime.objects import Fd, link_info
+from lskel.runtime.info import link_info
+from lskel.runtime.objects import Fd
+from lskel.runtime.one_element import lookup
 from lskel.runtime.program import Program, ProgramDefinition
 from lskel.runtime.syscall import BpfError, KernelError
 from tests.build.gcc import compile_c

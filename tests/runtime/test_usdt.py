@@ -31,8 +31,10 @@ from lskel.runtime.attach.usdt_arguments import (
     encode_spec,
     parse_arguments,
 )
-from lskel.runtime.elements import items, lookup
-from lskel.runtime.objects import Fd, map_info
+from lskel.runtime.elements import items
+from lskel.runtime.info import map_info
+from lskel.runtime.objects import Fd
+from lskel.runtime.one_element import lookup
 from lskel.runtime.program import ProgramDefinition
 from lskel.skeleton.live import DynamicCollection
 from tests.build.clang import compile_bpf

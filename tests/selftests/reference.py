@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from lskel.runtime.objects import map_info, prog_info
+from lskel.runtime.info import map_info, prog_info
 from tests import corpus
 
 PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"

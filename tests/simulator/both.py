@@ -20,8 +20,8 @@ from lskel.bpf.layouts import BTF_LOAD, PROG_LOAD, TEST
 from lskel.btf.types import FuncLinkage, IntEncoding
 from lskel.replay.simulator.machine import Helper, Machine
 from lskel.replay.simulator.memory import Memory
-from lskel.runtime.elements import lookup, update
 from lskel.runtime.objects import Fd
+from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
 from tests.build.btf import BtfBuilder
 from tests.runtime.programs import LICENSE, create_map

@@ -11,8 +11,8 @@ import pytest
 import lskel
 from lskel.errors import LskelError
 from lskel.loader.model import Loader
+from lskel.runtime.info import map_info, prog_info
 from lskel.runtime.maps.data import DataMap
-from lskel.runtime.objects import map_info, prog_info
 from tests import corpus
 from tests.selftests.test_generate import UNLOADABLE
 from tests.selftests.test_load import HANDS, SLOW

@@ -21,7 +21,8 @@ import pytest
 
 import lskel
 from lskel.errors import NotFound, ReplayError, UsageError
-from lskel.runtime.objects import Fd, map_info, prog_info
+from lskel.runtime.info import map_info, prog_info
+from lskel.runtime.objects import Fd
 from lskel.skeleton import python_source
 from lskel.skeleton.python import generate_python
 from tests.build.clang import EXAMPLES, example

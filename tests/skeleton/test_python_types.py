@@ -24,7 +24,7 @@ from lskel.elf.object import Elf
 from lskel.errors import BadObject
 from lskel.object.model import MapKind
 from lskel.runtime import values
-from lskel.runtime.elements import lookup, update
+from lskel.runtime.one_element import lookup, update
 from lskel.skeleton import types
 from lskel.skeleton.classes import TypeClasses
 from lskel.skeleton.python_source import identifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import lskel
-from lskel.runtime.elements import lookup
+from lskel.runtime.one_element import lookup
 from lskel.skeleton.live import DynamicCollection
 from tests.runtime.programs import run_program
 

@@ -12,12 +12,12 @@ from lskel.catalog.map_types import LISTABLE
 from lskel.cli.values import Plain, plain
 from lskel.errors import at
 from lskel.runtime.collection import Collection
-from lskel.runtime.elements import lookup
 from lskel.runtime.maps.base import Map
 from lskel.runtime.maps.data import DataMap
 from lskel.runtime.maps.event_map import EventMap
 from lskel.runtime.maps.perfbuf import PerfBufferMap
 from lskel.runtime.maps.typed import KeyedMap, codec_of
+from lskel.runtime.one_element import lookup
 
 _KEY = bytes(4)
 

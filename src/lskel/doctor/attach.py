@@ -26,8 +26,9 @@ from lskel.doctor.places import cgroup_root, enter_own_network, own_cgroup, own_
 from lskel.errors import LskelError, printable
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.runtime.attach.kinds import program_class
+from lskel.runtime.info import link_info
 from lskel.runtime.kernel_btf import KernelBtf
-from lskel.runtime.objects import Fd, link_info
+from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import Capability
 from lskel.runtime.program import ProgramDefinition
 

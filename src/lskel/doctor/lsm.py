@@ -11,9 +11,9 @@ from lskel.btf.kinds import Kind
 from lskel.doctor import tiny
 from lskel.errors import LskelError
 from lskel.runtime.attach.tracing import attach_tracing
-from lskel.runtime.elements import lookup
 from lskel.runtime.files import read_text
 from lskel.runtime.kernel_btf import KernelBtf
+from lskel.runtime.one_element import lookup
 
 # Asking for the session of a process. Hardly anybody does, and nobody is refused it.
 _HOOK = "bpf_lsm_task_getsid"

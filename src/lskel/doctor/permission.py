@@ -11,7 +11,7 @@ from lskel.doctor.apart import Killed, apart
 from lskel.doctor.finding import NETWORK_RIGHTS, Finding, Probe, fact, no, refused, unknown, yes
 from lskel.errors import LskelError
 from lskel.runtime.files import read_text
-from lskel.runtime.objects import prog_info
+from lskel.runtime.info import prog_info
 from lskel.runtime.permissions import Capability, missing, read_situation, why_refused
 from lskel.runtime.signals import uninterrupted
 from lskel.runtime.syscall import BpfError

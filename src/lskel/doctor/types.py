@@ -11,9 +11,10 @@ from lskel.btf.kinds import Kind
 from lskel.doctor import tiny
 from lskel.doctor.finding import Finding, Probe, fact, no, refused, yes
 from lskel.errors import LskelError
+from lskel.runtime.info import btf_info
 from lskel.runtime.kernel_btf import VMLINUX, KernelBtf
 from lskel.runtime.objects import Kind as Object
-from lskel.runtime.objects import btf_info, by_id, ids
+from lskel.runtime.objects import by_id, ids
 from lskel.runtime.permissions import Capability
 from lskel.runtime.syscall import BpfError
 

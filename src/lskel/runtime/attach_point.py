@@ -11,6 +11,7 @@ from lskel.catalog.attach_kinds import BY_NAME
 from lskel.errors import NotFound, UsageError, at
 from lskel.named import NamedTuple
 from lskel.runtime import objects
+from lskel.runtime.info import btf_info, prog_info
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError
@@ -79,11 +80,11 @@ def in_program(
         function = given or function
         if not function:
             raise UsageError("it names no function", hint="name one: PROGRAM:FUNCTION")
-        info = objects.prog_info(program.fileno())
+        info = prog_info(program.fileno())
         if not info.btf_id:
             raise NotFound(f"program {info.id} '{info.name}' has no BTF")
         with objects.by_id(objects.Kind.BTF, info.btf_id) as btf:
-            raw = objects.btf_info(btf.fileno(), data=True).data
+            raw = btf_info(btf.fileno(), data=True).data
         type_id = Btf(raw).find_kind(function, Kind.FUNC)
         if type_id is None:
             raise NotFound(f"program {info.id} '{info.name}' has no function '{function}'")

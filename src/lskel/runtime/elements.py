@@ -1,4 +1,4 @@
-"""Maps as bytes: elements by key, iteration, per-CPU values, freezing.
+"""Maps as bytes: all elements, in batches or one by one; per-CPU values.
 
 The kernel reads as many bytes from a key and a value as the map says, wherever they begin: every
 key must be `key_size` bytes, every value `value_size` (for per-CPU maps `percpu_size`). These
@@ -9,7 +9,6 @@ bloom filter) has the key b"". Refusals are BpfErrors. `bpf` is the kernel that 
 from __future__ import annotations
 
 import errno
-import struct
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -20,6 +19,7 @@ from lskel.bpf.layouts import BATCH
 from lskel.catalog.map_types import PER_CPU, Elements, of_elements
 from lskel.errors import LskelError, WrongValue
 from lskel.runtime.cpus import possible_cpus
+from lskel.runtime.one_element import delete, lookup, next_key, update
 from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
 
 TYPE_CHECKING = False
@@ -53,9 +53,6 @@ Entry = tuple[bytes, bytes]
 # Keys and values one behind the other, and how many there are.
 Chunk = tuple[Buffer, Buffer, int]
 
-# The attr that is made most often, so not from layouts.MAP_ELEM: map_fd, key, value, flags.
-_ELEM = struct.Struct("=i4xQQQ")
-
 # Batches of these neither miss nor repeat an element that stays: they go by bucket or index.
 # Those of other types go by key, and lose their place when that key is deleted.
 _BATCH_TYPES = of_elements(Elements.ARRAY, Elements.HASH, Elements.LRU_HASH)
@@ -72,75 +69,6 @@ _MIN_TOKEN = 4
 _MAX_ROUNDS = 64
 # So many elements make a chunk where they are read one by one.
 _WALKED = 64
-
-
-def lookup(fd: int, key: bytes, value_size: int, flags: int = 0, *, bpf: Bpf = bpf) -> bytes | None:
-    """The value of a key, None where the map has none. `flags`: BPF_F_LOCK (4)."""
-    return _read(Cmd.MAP_LOOKUP_ELEM, fd, key, value_size, flags, bpf)
-
-
-def lookup_and_delete(fd: int, key: bytes, value_size: int, *, bpf: Bpf = bpf) -> bytes | None:
-    """Take a value out, None where the map has none. Queues and stacks; hashes from 5.14."""
-    return _read(Cmd.MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value_size, 0, bpf)
-
-
-def _read(cmd: Cmd, fd: int, key: bytes, value_size: int, flags: int, bpf: Bpf) -> bytes | None:
-    value = bytearray(value_size)
-    try:
-        bpf(cmd, _elem(fd, key, address_of(value), flags))
-    except BpfError as error:
-        if error.errno == errno.ENOENT:
-            return None
-        raise
-    return bytes(value)
-
-
-def update(fd: int, key: bytes, value: bytes, flags: int = 0, *, bpf: Bpf = bpf) -> None:
-    """Set a value. `flags`: 0, BPF_NOEXIST (1) or BPF_EXIST (2), and BPF_F_LOCK (4)."""
-    bpf(Cmd.MAP_UPDATE_ELEM, _elem(fd, key, address_of(value), flags))
-
-
-def has(fd: int, value: bytes, *, bpf: Bpf = bpf) -> bool:
-    """Whether a bloom filter may have a value."""
-    try:
-        bpf(Cmd.MAP_LOOKUP_ELEM, _elem(fd, b"", address_of(value)))
-    except BpfError as error:
-        if error.errno == errno.ENOENT:
-            return False
-        raise
-    return True
-
-
-def delete(fd: int, key: bytes, *, bpf: Bpf = bpf) -> bool:
-    """Remove a key; False where the map does not have it."""
-    try:
-        bpf(Cmd.MAP_DELETE_ELEM, _elem(fd, key))
-    except BpfError as error:
-        if error.errno == errno.ENOENT:
-            return False
-        raise
-    return True
-
-
-def next_key(fd: int, key: bytes | None, key_size: int, *, bpf: Bpf = bpf) -> bytes | None:
-    """The key after `key`, None after the last; the first where `key` is None or not there."""
-    found = bytearray(key_size)
-    try:
-        bpf(Cmd.MAP_GET_NEXT_KEY, _elem(fd, key or b"", address_of(found)))
-    except BpfError as error:
-        if error.errno == errno.ENOENT:
-            return None
-        raise
-    return bytes(found)
-
-
-def freeze(fd: int, *, bpf: Bpf = bpf) -> None:
-    """No more writes through bpf(2), for good; programs may still write. Kernel 5.2."""
-    bpf(Cmd.MAP_FREEZE, _elem(fd, b""))
-
-
-def _elem(fd: int, key: bytes, value: int = 0, flags: int = 0) -> bytearray:
-    return bytearray(_ELEM.pack(fd, address_of(key), value, flags))
 
 
 def items(fd: int, info: Shape, *, bpf: Bpf = bpf) -> Iterator[Entry]:

@@ -13,8 +13,9 @@ from lskel.errors import NotFound
 from lskel.named import NamedTuple
 from lskel.runtime import objects
 from lskel.runtime.files import read_bytes
+from lskel.runtime.info import btf_info
 from lskel.runtime.kernel_struct import KernelStruct
-from lskel.runtime.objects import Fd, btf_info, by_id, ids
+from lskel.runtime.objects import Fd, by_id, ids
 from lskel.runtime.syscall import BpfError, KernelError
 
 VMLINUX = "/sys/kernel/btf/vmlinux"

@@ -13,9 +13,9 @@ from lskel.bpf.flags import ProgFlag
 from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
-from lskel.runtime.elements import lookup, update
 from lskel.runtime.loader_fds import LoaderIds, take_fds
 from lskel.runtime.objects import Fd, Kind, identity
+from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import LOAD_ATTEMPTS, address_of, bpf, host_attr
 
 TYPE_CHECKING = False

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from time import monotonic
 
-from lskel.runtime import elements, perf
+from lskel.runtime import one_element, perf
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.fence import fence
-from lskel.runtime.objects import duplicate, in_use, map_info
+from lskel.runtime.info import map_info
+from lskel.runtime.objects import duplicate, in_use
 from lskel.runtime.syscall import KernelError, calling
 
 _WHAT = "perf buffer"
@@ -62,8 +63,8 @@ class PerfBuffer:
             ]
             for ring in self._rings:
                 key = ring.cpu.to_bytes(4, sys.byteorder)
-                elements.update(fd, key, ring.event.to_bytes(4, sys.byteorder))
-                cleanup.callback(elements.delete, fd, key)
+                one_element.update(fd, key, ring.event.to_bytes(4, sys.byteorder))
+                cleanup.callback(one_element.delete, fd, key)
                 self._epoll.register(ring.event, select.EPOLLIN)
             self._cleanup = cleanup.pop_all()
         # The CPU whose turn it is: who reads but a part of what is there reads of all in the end.

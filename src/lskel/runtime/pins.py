@@ -12,7 +12,8 @@ from lskel.bpf.names import enum_name
 from lskel.catalog.map_types import Elements, of_elements
 from lskel.errors import NoPermission, UsageError, at
 from lskel.runtime.bpffs import is_on_bpffs
-from lskel.runtime.objects import Fd, Kind, kind_of, map_info, obj_get, obj_pin
+from lskel.runtime.info import map_info
+from lskel.runtime.objects import Fd, Kind, kind_of, obj_get, obj_pin
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError
 
@@ -20,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lskel.runtime.info import MapInfo
     from lskel.runtime.maps.base import MapDefinition
-    from lskel.runtime.objects import MapInfo
 
 ROOT = "/sys/fs/bpf"
 

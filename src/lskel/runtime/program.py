@@ -10,7 +10,7 @@ from lskel.bpf.layouts import TEST
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
 from lskel.runtime.kernel import RUNNING, check_running
-from lskel.runtime.objects import Fd, ProgInfo, obj_pin, prog_info
+from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import ProgramRequest
 from lskel.runtime.syscall import address_of, host_attr
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lskel.runtime.attach.link import Link
+    from lskel.runtime.info import ProgInfo
     from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import Map
 
@@ -128,6 +129,8 @@ class Program:
 
     def info(self) -> ProgInfo:
         """What the kernel says of it."""
+        from lskel.runtime.info import prog_info
+
         return prog_info(self.fileno(), bpf=self.kernel.bpf)
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:

@@ -6,8 +6,8 @@ import errno
 
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import LINK_CREATE
-from lskel.runtime.elements import delete, update
 from lskel.runtime.objects import Fd, duplicate
+from lskel.runtime.one_element import delete, update
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 
 _KEY = bytes(4)

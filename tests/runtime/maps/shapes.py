@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from lskel.bpf.enums import MapType
+from lskel.runtime.info import map_info
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.kinds import map_class
-from lskel.runtime.objects import Fd, map_info
+from lskel.runtime.objects import Fd
 from lskel.runtime.values import Struct, layout, text, u16, u32, u64
 from tests.conftest import Run
 from tests.runtime.programs import create_map

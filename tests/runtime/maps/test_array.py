@@ -9,7 +9,7 @@ import pytest
 from lskel.bpf.enums import MapType
 from lskel.errors import UsageError
 from lskel.runtime.cpus import possible_cpus
-from lskel.runtime.elements import freeze
+from lskel.runtime.one_element import freeze
 from lskel.runtime.syscall import KernelError
 from lskel.runtime.values import array, raw, text, u32, u64
 from tests.conftest import Run

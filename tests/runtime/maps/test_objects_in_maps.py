@@ -18,11 +18,12 @@ from lskel.bpf.asm import Assembler
 from lskel.bpf.enums import AttachType, Cmd, MapType, ProgType
 from lskel.bpf.layouts import MAP_CREATE
 from lskel.errors import NotFound, NotSupported
+from lskel.runtime.info import map_info, prog_info
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.kinds import map_class
 from lskel.runtime.maps.redirect import CpuQueue, Device
 from lskel.runtime.maps.storage import LocalStorage
-from lskel.runtime.objects import Fd, map_info, prog_info
+from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 from lskel.runtime.values import u32, u64
 from tests.build.clang import compile_bpf

@@ -10,6 +10,7 @@ import pytest
 
 from lskel.bpf.enums import MapType
 from lskel.errors import UsageError
+from lskel.runtime.info import map_info
 from lskel.runtime.maps.array import ArrayMap
 from lskel.runtime.maps.bloom import BloomFilter
 from lskel.runtime.maps.hash import HashMap
@@ -18,7 +19,6 @@ from lskel.runtime.maps.programs import ProgArray
 from lskel.runtime.maps.queue import Queue
 from lskel.runtime.maps.trie import LpmTrie
 from lskel.runtime.maps.typed import TypedMap
-from lskel.runtime.objects import map_info
 from lskel.runtime.syscall import BpfError
 from lskel.runtime.values import raw, u8, u32, u64
 from tests.runtime.maps.made import NO_PREALLOC, Flow, Traffic, made

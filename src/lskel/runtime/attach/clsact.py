@@ -22,7 +22,7 @@ from lskel.runtime.attach.netlink import (
     nested,
 )
 from lskel.runtime.attach.refusals import explained
-from lskel.runtime.objects import prog_info
+from lskel.runtime.info import prog_info
 
 _HINTS = {
     errno.EEXIST: "a filter has this priority and handle: take others, or leave them out",

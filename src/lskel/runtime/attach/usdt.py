@@ -19,8 +19,9 @@ from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.given import target_of
 from lskel.runtime.attach.uprobe import ALL_PROCESSES, attach_uprobe, attach_uprobe_multi
 from lskel.runtime.attach.usdt_arguments import SPEC_SIZE, encode_spec, is_free, parse_arguments
-from lskel.runtime.elements import delete, lookup, update
-from lskel.runtime.objects import duplicate, map_info
+from lskel.runtime.info import map_info
+from lskel.runtime.objects import duplicate
+from lskel.runtime.one_element import delete, lookup, update
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import calling
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-from lskel.catalog.entries import entries_on
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
 from lskel.runtime.kernel import RUNNING, check_running
-from lskel.runtime.objects import Fd, MapInfo, map_info, obj_pin
+from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import MapRequest
 
 TYPE_CHECKING = False
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from lskel.cursor import ByteOrder
     from lskel.runtime.collection import Collection
+    from lskel.runtime.info import MapInfo
     from lskel.runtime.kernel import Kernel
 
 
@@ -91,6 +91,8 @@ class Map:
 
     def created(self, kernel: Kernel) -> MapDefinition:
         """The definition that it is created with: its size may depend on the machine."""
+        from lskel.catalog.entries import entries_on
+
         entries = entries_on(self.definition.type, self._max_entries, kernel)
         return self.definition._replace(max_entries=entries)
 
@@ -140,6 +142,8 @@ class Map:
 
     def info(self) -> MapInfo:
         """What the kernel says of it."""
+        from lskel.runtime.info import map_info
+
         return map_info(self.fileno(), bpf=self.kernel.bpf)
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lskel.runtime import elements
+from lskel.runtime import one_element
 from lskel.runtime.maps.typed import TypedMap
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ class BloomFilter(TypedMap[V]):
 
     def add(self, value: V) -> None:
         """Put a value in, for good."""
-        self._call(elements.update, b"", self._encoded_value(value))
+        self._call(one_element.update, b"", self._encoded_value(value))
 
     def __contains__(self, value: V) -> bool:
-        return self._call(elements.has, self._encoded_value(value))
+        return self._call(one_element.has, self._encoded_value(value))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lskel.bpf.flags import MapFlag
 from lskel.errors import UsageError
 from lskel.named import Generic
-from lskel.runtime.elements import lookup
 from lskel.runtime.maps.base import Map
+from lskel.runtime.one_element import lookup
 from lskel.runtime.syscall import ENOTSUPP, KernelError
 
 TYPE_CHECKING = False
@@ -120,6 +120,10 @@ class DataMap(Variables[V]):
     def is_constant(self) -> bool:
         """Whether the variables cannot change once they are loaded."""
         return bool(self.definition.flags & MapFlag.RDONLY_PROG)
+
+    def created(self, kernel: Kernel) -> MapDefinition:
+        """As it is defined: its size does not depend on the machine."""
+        return self.definition
 
     def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray | None:
         """The initial value, where it is not the object's."""

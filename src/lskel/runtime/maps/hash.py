@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 
 from lskel.bpf.flags import ElementFlag
 from lskel.errors import NoElement
-from lskel.runtime import elements
+from lskel.runtime import one_element
 from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.maps.views import Items, Values
 from lskel.runtime.syscall import ENOTSUPP, BpfError
@@ -49,7 +49,7 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
         return self._first() is not None
 
     def _first(self) -> bytes | None:
-        return self._call(elements.next_key, None, self._key.size)
+        return self._call(one_element.next_key, None, self._key.size)
 
     def items(self) -> ItemsView[K, V]:
         """The elements, read in batches."""
@@ -90,13 +90,13 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
 
     def _taken(self, key: bytes) -> bytes | None:
         try:
-            return self._call(elements.lookup_and_delete, key, self._value.size)
+            return self._call(one_element.lookup_and_delete, key, self._value.size)
         except BpfError as error:
             if error.errno not in _NOT_TAKEN:
                 raise
-        found = self._call(elements.lookup, key, self._value.size)
+        found = self._call(one_element.lookup, key, self._value.size)
         # None as well where somebody else takes it in between.
-        return found if self._call(elements.delete, key) else None
+        return found if self._call(one_element.delete, key) else None
 
     def setdefault(self, key: K, default: V) -> V:
         """The value of a key, which is set to `default` if it is not there."""

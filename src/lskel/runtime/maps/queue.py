@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.bpf.flags import ElementFlag
 from lskel.errors import NoElement
-from lskel.runtime import elements
+from lskel.runtime import one_element
 from lskel.runtime.maps.typed import TypedMap
 
 TYPE_CHECKING = False
@@ -25,11 +25,11 @@ class Queue(TypedMap[V]):
     def push(self, value: V, *, replace: bool = False) -> None:
         """Put a value in; BpfError E2BIG where it is full, unless the oldest may be replaced."""
         flags = ElementFlag.EXIST if replace else 0
-        self._call(elements.update, b"", self._encoded_value(value), flags)
+        self._call(one_element.update, b"", self._encoded_value(value), flags)
 
     def pop(self) -> V:
         """Take the next value out; IndexError where there is none."""
-        return self._decoded(self._call(elements.lookup_and_delete, b"", self._value.size))
+        return self._decoded(self._call(one_element.lookup_and_delete, b"", self._value.size))
 
     def peek(self) -> V:
         """The next value, which stays; IndexError where there is none."""
@@ -45,7 +45,7 @@ class Queue(TypedMap[V]):
             yield value
 
     def _next(self) -> bytes | None:
-        return self._call(elements.lookup, b"", self._value.size)
+        return self._call(one_element.lookup, b"", self._value.size)
 
     def _decoded(self, found: bytes | None) -> V:
         if found is None:

@@ -10,9 +10,9 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
 from lskel.errors import LskelError, NoElement, UsageError, at
 from lskel.named import Generic
-from lskel.runtime import elements
+from lskel.runtime import elements, one_element
 from lskel.runtime.maps.base import Map, MapDefinition, definition_of
-from lskel.runtime.objects import Fd, Kind, by_id, map_info, obj_get
+from lskel.runtime.objects import Fd, Kind, by_id, obj_get
 from lskel.runtime.syscall import BpfError
 from lskel.runtime.values import Codec, codec, raw
 
@@ -42,6 +42,7 @@ def codec_of(type_: type[V] | Codec[V]) -> Codec[V]:
 
 def _definition(fd: Fd) -> MapDefinition:
     """What the kernel says of a map; UsageError where the fd is of something else."""
+    from lskel.runtime.info import map_info
     from lskel.runtime.pins import is_map
 
     if not is_map(fd.fileno()):
@@ -163,7 +164,7 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
             raise self._named(error, "key") from None
 
     def __getitem__(self, key: K) -> V:
-        found = self._call(elements.lookup, self._encoded_key(key), self._value.size)
+        found = self._call(one_element.lookup, self._encoded_key(key), self._value.size)
         if found is None:
             raise self._missing(key)
         return self._value.decode(found)
@@ -172,10 +173,10 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
         self._put(key, value, 0)
 
     def _put(self, key: K, value: V, flags: int) -> None:
-        self._call(elements.update, self._encoded_key(key), self._encoded_value(value), flags)
+        self._call(one_element.update, self._encoded_key(key), self._encoded_value(value), flags)
 
     def _remove(self, key: K) -> None:
-        if not self._call(elements.delete, self._encoded_key(key)):
+        if not self._call(one_element.delete, self._encoded_key(key)):
             raise self._missing(key)
 
     def __contains__(self, key: object) -> bool:
@@ -183,7 +184,7 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
             encoded = self._key.encode(key)
         except LskelError:
             return False  # a map has no keys that cannot be
-        return self._call(elements.lookup, encoded, self._value.size) is not None
+        return self._call(one_element.lookup, encoded, self._value.size) is not None
 
     # -- all of them ----------------------------------------------------------------------------
 
