@@ -24,7 +24,7 @@ from lskel.btf.value import Decoder
 from lskel.cli import main
 from lskel.describe.image import read_image
 from lskel.describe.listing import listing
-from lskel.load import link
+from lskel.load_phase import link
 from lskel.loader.generate import generate
 from lskel.loader.model import Form
 from lskel.object import struct_ops
