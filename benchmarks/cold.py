@@ -20,9 +20,8 @@ from lskel.skeleton.python import generate_python
 
 _BY_LSKEL = """
 import sys
-from lskel.loader.bundle import load
-from lskel.replay.kernel import run
-run(load(sys.argv[1])).close()
+import lskel
+lskel.load(sys.argv[1]).load().close()
 """
 
 # What the example hello does, in BCC's dialect of C.
@@ -89,7 +88,7 @@ def _commands(
         bundle = scratch / f"{name}.{form.value}.lskel"
         lskel.generate(lskel.open_object(path), form).save(bundle)
         of = f"of the {form.value} loader"
-        commands[f"Python, `kernel.run` {of}"] = [sys.executable, "-c", _BY_LSKEL, str(bundle)]
+        commands[f"Python, `lskel.load` {of}"] = [sys.executable, "-c", _BY_LSKEL, str(bundle)]
         commands[f"`lskel load` {of}"] = [sys.executable, "-m", "lskel", "load", str(bundle)]
     for what in ("load", "attach"):
         script = scratch / f"{name}_{what}.py"

@@ -19,7 +19,6 @@ from benchmarks.measure import alternate, figure, ratio, rounded, seconds
 from benchmarks.report import table
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import TEST
-from lskel.replay import kernel
 from lskel.runtime import elements
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.ringbuf import RingBufferMap
@@ -85,12 +84,11 @@ class Source:
     """A ring buffer and its program, loaded for one reader."""
 
     def __init__(self, cleanup: ExitStack) -> None:
-        loader = lskel.generate(lskel.open_object(compile_bpf(SOURCE), name="events"))
-        loaded = cleanup.enter_context(kernel.run(loader))
-        self.ring = loaded.maps["events"].fd.fileno()
-        self.size = loaded.maps["events"].info().max_entries
-        self._lost = loaded.maps["lost"].fd.fileno()
-        self._program = loaded.programs["fill"].fd.fileno()
+        bpf = cleanup.enter_context(lskel.load(compile_bpf(SOURCE), name="events"))
+        self.ring = bpf.maps.events.fileno()
+        self.size = bpf.maps.events.info().max_entries
+        self._lost = bpf.maps.lost.fileno()
+        self._program = bpf.progs.fill.fileno()
 
     def fill(self, count: int) -> None:
         """Send so many events, by one system call, without the GIL."""

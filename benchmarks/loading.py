@@ -18,7 +18,6 @@ from benchmarks.report import plot, table
 from lskel.errors import LskelError
 from lskel.loader.header import parse_header
 from lskel.loader.model import Form, Loader
-from lskel.replay import direct, kernel
 from tests import corpus
 from tests.selftests.reference import PATH
 
@@ -237,15 +236,15 @@ def _python(paths: Mapping[str, Path], rounds: int) -> Iterator[str]:
     yield "## Loading from Python"
     yield ""
     yield (
-        "The same by `lskel.replay`, in one process: the loaders, and *direct*, a system call an "
+        "The same by `lskel.load`, in one process: the loaders, and *direct*, a system call an "
         f"operation. {rounds} rounds."
     )
     yield ""
     rows = []
     for name, path in paths.items():
         loaders = {form.value: lskel.generate(lskel.open_object(path), form) for form in Form}
-        jobs = {form: partial(_seconds_by_loader, loader) for form, loader in loaders.items()}
-        jobs["direct"] = partial(_seconds_directly, loaders[Form.TABLE.value])
+        jobs = {form: partial(_seconds, loader) for form, loader in loaders.items()}
+        jobs["direct"] = partial(_seconds, loaders[Form.TABLE.value], direct=True)
         try:
             taken = alternate(jobs, rounds)
         except LskelError:
@@ -262,12 +261,8 @@ def _python(paths: Mapping[str, Path], rounds: int) -> Iterator[str]:
     yield from table(heads, rows)
 
 
-def _seconds_by_loader(loader: Loader) -> float:
-    return seconds(lambda: kernel.run(loader).close())
-
-
-def _seconds_directly(loader: Loader) -> float:
-    return seconds(lambda: direct.run(loader.trace).close())
+def _seconds(loader: Loader, *, direct: bool = False) -> float:
+    return seconds(lambda: lskel.load(loader, direct=direct).load().close())
 
 
 def _program(loader: Loader) -> LoaderProgram:

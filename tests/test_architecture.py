@@ -21,6 +21,7 @@ STATIONS = (
         "input",
         "interrupt",
         "output",
+        "tasks",
         "styled_lines",
     ),
     ("bpf", "btf", "elf"),
@@ -31,13 +32,13 @@ STATIONS = (
     ("describe",),
     ("verifier",),
     ("replay", "skeleton"),
-    ("live", "doctor", "explain"),
+    ("doctor", "explain"),
     ("cli", "__main__"),
 )
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.
 RUNTIME_MAY = {
-    *("_version", "errors", "budget", "cursor", "named"),
-    *("bpf", "btf", "catalog", "runtime"),
+    *("_version", "errors", "budget", "cursor", "named", "tasks"),
+    *("bpf", "btf", "elf", "catalog", "runtime"),
 }
 # What an Object gives its user for convenience leads right, inside functions only.
 LAZY = {("object/model.py", "load_phase"), ("object/model.py", "trace")}
@@ -159,7 +160,6 @@ def _pairs(node: ast.Assign) -> list[tuple[ast.Name, ast.expr]]:
 # Tables that are not facts about types, and why they stand where they do.
 _SKELETONS = "skeletons carry it along, and not the catalogue of attach kinds"
 OWN_TABLES = {
-    "live/events.py": (1, "the buffers that `lskel run` reads"),
     "object/struct_ops.py": (1, "a section of struct_ops, or one that says nothing"),
     "replay/simulator/syscall/prog_load.py": (4, "what the kernel checks when it loads programs"),
     "runtime/attach/sockmap.py": (1, _SKELETONS),

@@ -1,9 +1,10 @@
 """lskel: light skeletons for eBPF, from Python.
 
-    obj = lskel.open_object("hello.bpf.o")
-    loader = lskel.generate(obj)
-    with lskel.replay.kernel.run(loader) as loaded:
-        print(loaded.programs, loaded.maps)
+    with lskel.load("execsnoop.bpf.o") as bpf:
+        bpf.rodata.target_pid = 42
+        bpf.attach()
+        for event in bpf.maps.events:
+            print(event)
 
 Names are imported when they are first used, so that `import lskel` costs nothing, and so that
 `python -m lskel` imports nothing before it is out of the working directory.
@@ -15,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lskel import replay
     from lskel.errors import (
         BadBundle,
         BadInput,
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from lskel.loader.model import Loader
     from lskel.object.model import Object
     from lskel.object.open import open_object
+    from lskel.replay.load import load
     from lskel.replay.options import Options
+    from lskel.replay.simulator.local import SimulatedMachine
+    from lskel.runtime.collection import Collection
     from lskel.trace import Trace
 
 _LAZY = {
@@ -41,6 +44,7 @@ _LAZY = {
     "BadInput": "lskel.errors",
     "BadObject": "lskel.errors",
     "Closed": "lskel.errors",
+    "Collection": "lskel.runtime.collection",
     "LimitExceeded": "lskel.errors",
     "Loader": "lskel.loader.model",
     "Object": "lskel.object.model",
@@ -50,9 +54,11 @@ _LAZY = {
     "NotSupported": "lskel.errors",
     "Options": "lskel.replay.options",
     "ReplayError": "lskel.errors",
+    "SimulatedMachine": "lskel.replay.simulator.local",
     "Trace": "lskel.trace",
     "UsageError": "lskel.errors",
     "generate": "lskel.loader.generate",
+    "load": "lskel.replay.load",
     "open_object": "lskel.object.open",
 }
 
@@ -61,6 +67,7 @@ __all__ = [
     "BadInput",
     "BadObject",
     "Closed",
+    "Collection",
     "LimitExceeded",
     "Loader",
     "LskelError",
@@ -70,20 +77,19 @@ __all__ = [
     "Object",
     "Options",
     "ReplayError",
+    "SimulatedMachine",
     "Trace",
     "UsageError",
     "__version__",
     "generate",
+    "load",
     "open_object",
-    "replay",
 ]
 
 
 def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
-    if name == "replay":
-        return import_module("lskel.replay")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'lskel' has no attribute {name!r}")

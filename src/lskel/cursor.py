@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, Literal
 
 from lskel import budget
 from lskel.errors import BadObject
 
-ByteOrder = Literal["little", "big"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Literal
+
+    ByteOrder = Literal["little", "big"]
+else:  # skeletons do without `typing`: see lskel.named
+    ByteOrder = str
 
 _MARK: dict[ByteOrder, str] = {"little": "<", "big": ">"}
 
@@ -18,14 +24,14 @@ def mark(order: ByteOrder) -> str:
     return _MARK[order]
 
 
-def unpack_table(fmt: str, data: bytes, order: ByteOrder, what: str) -> list[tuple[Any, ...]]:
-    """All records of a table at once; its length must be a whole number of records."""
+def unpack_table(fmt: str, data: bytes, order: ByteOrder, what: str) -> Iterator[tuple[Any, ...]]:
+    """All records of a table, whose length must be a whole number of records."""
     record = struct.Struct(mark(order) + fmt)
     if len(data) % record.size:
         raise BadObject(
             f"{what}: {len(data):#x} bytes are not a whole number of {record.size}-byte records"
         )
-    return list(record.iter_unpack(data))
+    return record.iter_unpack(data)
 
 
 class Cursor:

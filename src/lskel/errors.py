@@ -8,8 +8,12 @@ three parts: *where* (file, section, symbol, offset, outermost first), *what* wa
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lskel.tasks import Label
 
 
 class LskelError(Exception):
@@ -63,7 +67,7 @@ class BadInput(LskelError, ValueError):
 
 
 class BadObject(BadInput):
-    """A BPF ELF object that breaks the rules of ELF, BTF, BTF.ext or of libbpf's conventions."""
+    """An ELF file that is damaged, or a BPF object that breaks the rules of BTF or of libbpf."""
 
 
 class BadBundle(BadInput):
@@ -91,6 +95,48 @@ class UsageError(LskelError):
     """The request contradicts itself or the object."""
 
 
+# More names than these are not listed in an error.
+_MANY = 16
+
+
+class UnknownName(NotFound, UsageError, KeyError, AttributeError):
+    """A map, program, variable or member was asked for that there is not.
+
+    As an attribute, by key, or as an option.
+    """
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
+    """The error for a name, with those that there are, or where these are many, those like it."""
+    names = list(known)
+    if len(names) > _MANY:
+        from difflib import get_close_matches
+
+        names = get_close_matches(name, names) or [*names[:_MANY], "..."]
+    hint = f"there is: {', '.join(names) or 'none'}"
+    return UnknownName(f"there is no {what} '{name}'", hint=hint)
+
+
+class NoElement(NotFound, KeyError, IndexError):
+    """A map has no element of that key or number."""
+
+
+class ReadOnly(UsageError, AttributeError):
+    """Something was assigned that cannot change, or not any more."""
+
+
+class OutOfRange(UsageError, OverflowError):
+    """A number does not fit its type."""
+
+
+class WrongType(UsageError, TypeError):
+    """A value is of a type that cannot be what it was given for."""
+
+
+class WrongValue(UsageError, ValueError):
+    """A value has too many or too few bytes or elements, or says nothing that is one."""
+
+
 class Closed(LskelError, ValueError):
     """What is used was closed, perhaps by another thread in the midst of it."""
 
@@ -98,8 +144,9 @@ class Closed(LskelError, ValueError):
 class ReplayError(LskelError):
     """A replay failed: an operation of the trace got an error from the kernel.
 
-    `errno` is positive; `op` the index of the failing operation in the trace, or None where the
-    replay cannot know; `log` the verifier's (or BTF's) log as lines, empty when there is none.
+    `errno` is positive; `op` the index of the failing operation in the trace, `label` what that is
+    and `why` what became of it, or None and "" where the replay cannot know. `log` is the
+    verifier's (or BTF's) log as lines, empty when there is none.
     """
 
     def __init__(
@@ -108,12 +155,16 @@ class ReplayError(LskelError):
         *,
         errno: int,
         op: int | None = None,
+        label: Label | None = None,
+        why: str = "",
         log: tuple[str, ...] = (),
         hint: str = "",
     ) -> None:
         super().__init__(what, hint=hint)
         self.errno = errno
         self.op = op
+        self.label = label
+        self.why = why
         self.log = log
 
 

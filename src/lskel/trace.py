@@ -13,6 +13,10 @@ from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
 from lskel.bpf import insn as i
+from lskel.bpf.inputs import AttachBtfId as AttachBtfId
+from lskel.bpf.inputs import AttachFd as AttachFd
+from lskel.bpf.inputs import MemberIndex as MemberIndex
+from lskel.bpf.inputs import TypeSize as TypeSize
 from lskel.bpf.insn import Pseudo
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
@@ -125,12 +129,14 @@ class KsymFind:
 class ExternReloc(NamedTuple):
     """An instruction that takes what the `find` op found.
 
-    A call of a kfunc gets its BTF id, and the index in fd_array of its module's BTF; a 64-bit load
-    gets the address of a `KsymFind`, else the BTF id and the fd of the module's BTF.
+    A call of a kfunc gets its BTF id, and the index in fd_array of its module's BTF; otherwise it
+    is a 64-bit load, which gets the address of a `KsymFind`, else the BTF id and the fd of the
+    module's BTF.
     """
 
     insn: int
     find: Ref
+    is_call: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,14 +267,6 @@ def references(op: Op) -> Iterator[Reference]:
 _IN_CODE = (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
 
 
-def maps_in_code(op: ProgLoad, order: ByteOrder) -> Iterator[int]:
-    """The indexes in `Trace.maps` of the maps that a program's code names, once for each time."""
-    for at in i.find(op.insns, i.OP_LD_IMM64):
-        insn = i.read(op.insns, at, order)
-        if insn.src in _IN_CODE:
-            yield insn.imm
-
-
 def inputs_of(op: Op) -> Iterator[Input]:
     """The inputs that an operation takes."""
     for item in fields(op):
@@ -288,35 +286,6 @@ class Guard(NamedTuple):
     """When an operation is left out: the caller gave map `slot`, or switched program `slot` off."""
 
     subject: Subject
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class TypeSize:
-    """An input: bytes of the kernel's struct `type`."""
-
-    type: str
-
-
-@dataclass(frozen=True, slots=True)
-class MemberIndex:
-    """An input: the number of a member among those of the kernel's struct `type`."""
-
-    type: str
-    member: str
-
-
-@dataclass(frozen=True, slots=True)
-class AttachFd:
-    """An input: the fd of the program or BTF that holds what program `slot` attaches to."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttachBtfId:
-    """An input: the BTF id, in what `AttachFd` is, of what program `slot` attaches to."""
-
     slot: int
 
 
@@ -413,6 +382,13 @@ class Trace:
         op = self.ops[number]
         assert isinstance(op, ProgLoad)
         return op
+
+    def maps_in_code(self, op: ProgLoad) -> Iterator[int]:
+        """The indexes in `maps` of those that a program's code names, once for each time."""
+        for at in i.find(op.insns, i.OP_LD_IMM64):
+            insn = i.read(op.insns, at, self.order)
+            if insn.src in _IN_CODE:
+                yield insn.imm
 
     def initial_value(self, slot: int) -> int | None:
         """The number of the op that writes the value of global data into map number `slot`."""

@@ -9,13 +9,9 @@ from typing import NamedTuple
 
 import lskel
 from lskel.errors import LskelError
-from lskel.object.sections import parse_section
-from lskel.replay import kernel
-from lskel.replay.loaded import Loaded
-from lskel.replay.options import Options
 from lskel.runtime.elements import lookup
-from lskel.runtime.objects import Fd, map_info
-from lskel.runtime.program import ProgramDefinition
+from lskel.runtime.objects import Fd
+from lskel.skeleton.live import DynamicCollection
 from tests.attach.cases import CASES
 from tests.attach.cases.case import Case, version
 from tests.build.clang import compile_bpf
@@ -52,35 +48,26 @@ def exercise(name: str, bundle: str) -> Runs:
     """Load the case's program alone, attach it, cause its event, detach it, cause it again."""
     case = _BY_NAME[name]
     try:
-        options = Options(autoload=dict.fromkeys((case.program, *case.also), True))
-        with kernel.run(lskel.Loader.load(bundle), options) as loaded:
-            return _counted(case, loaded)
+        with lskel.load(bundle, autoload=dict.fromkeys((case.program, *case.also), True)) as bpf:
+            return _counted(case, bpf.load())
     except (LskelError, CommandFailed) as error:
         return Runs(refused=str(error))
 
 
-def _counted(case: Case, loaded: Loaded) -> Runs:
-    made = next(item for item in loaded.trace.programs if item.name == case.program)
-    spec = parse_section(made.section)
-    definition = ProgramDefinition(
-        made.name, spec.kind, spec.target, spec.prog_type, spec.attach_type or 0
-    )
-    links: list[object] = []
-    program = case.kind(definition)
-    program.bind(loaded.programs[made.name].fd, lambda _, link: links.append(link))
-
-    (data,) = (item.fd for name, item in loaded.maps.items() if name.endswith(".bss"))
+def _counted(case: Case, bpf: DynamicCollection) -> Runs:
+    program, bss = bpf.progs[case.program], bpf.maps.bss
+    assert type(program) is case.kind
 
     def hits() -> int:
-        value = lookup(data.fileno(), bytes(4), map_info(data.fileno()).value_size)
+        value = lookup(bss.fileno(), bytes(4), bss.info().value_size)
         assert value is not None
         return int.from_bytes(value, sys.byteorder)
 
-    with case.setting(loaded) as scene:
+    with case.setting(bpf) as scene:
         scene.event()
         before = hits()
         link = scene.attach(program)
-        assert links == [link]
+        assert list(bpf.links) == [link]
         try:
             scene.event()
             during = hits() - before

@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import lskel
-from lskel.bpf.enums import ProgType
 from lskel.errors import LskelError
-from lskel.replay import kernel
-from lskel.replay.options import Options
 from lskel.runtime.attach.freplace import FreplaceProgram
-from lskel.runtime.objects import Fd, prog_info
-from lskel.runtime.program import ProgramDefinition
-from tests.runtime.programs import run_program
+from lskel.runtime.program import Program
 
 
 class Results(NamedTuple):
@@ -34,18 +29,15 @@ class Results(NamedTuple):
 
 def replace_functions(target: str, source: str) -> Results:
     """Load the bundle of the target, then that of its replacement, and attach it."""
-    with kernel.run(lskel.Loader.load(target)) as loaded:
-        calls = loaded.programs["calls"].fd
-        name = f"id:{prog_info(calls.fileno()).id}"
-        try:
-            running = kernel.run(lskel.Loader.load(source), Options(targets={"replacement": name}))
-        except LskelError as error:
-            return Results(refused=str(error))
-        with running as replacing:
-            program = FreplaceProgram(
-                ProgramDefinition("replacement", "freplace", "verdict", ProgType.EXT, 0)
-            )
-            program.bind(replacing.programs["replacement"].fd, lambda *_: None)
+    with lskel.load(target) as bpf:
+        calls = bpf.progs.calls
+        name = f"id:{calls.info().id}"
+        with lskel.load(source, targets={"replacement": name}) as replacing:
+            try:
+                replacing.load()
+            except LskelError as error:
+                return Results(refused=str(error))
+            program = replacing.progs.replacement
             first = _run(calls)
             with program.attach():
                 verdict = _run(calls)
@@ -57,8 +49,8 @@ def replace_functions(target: str, source: str) -> Results:
             return Results(first, verdict, after_verdict, other, _run(calls), again, nowhere)
 
 
-def _run(calls: Fd) -> int:
-    return run_program(calls, packet=bytes(64))
+def _run(calls: Program) -> int:
+    return calls.run(bytes(64)).value
 
 
 def _error(program: FreplaceProgram, target: str | None) -> str:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lskel.bpf.enums import AttachType
-from lskel.replay.loaded import Loaded
 from lskel.runtime.attach.sockmap import attach_sockmap
 from lskel.runtime.attach.xdp import XdpMode
+from lskel.runtime.collection import Collection
 from lskel.runtime.elements import update
 from tests.runtime.namespaces import cgroup, command, in_child, network_namespace
 
@@ -129,14 +129,14 @@ class Scene(NamedTuple):
 
 
 # What the object has besides the program: its maps, and its other programs.
-Setting = Callable[[Loaded], AbstractContextManager[Scene]]
+Setting = Callable[[Collection], AbstractContextManager[Scene]]
 
 
 def on_lo(attach: Callable[[Any], Link], event: Callable[[], object]) -> Setting:
     """In a network namespace that has lo only."""
 
     @contextlib.contextmanager
-    def setting(_: Loaded) -> Iterator[Scene]:
+    def setting(_: Collection) -> Iterator[Scene]:
         with network_namespace():
             yield Scene(attach, event)
 
@@ -147,7 +147,7 @@ def on_veth(mode: XdpMode) -> Setting:
     """On an end of a pair of interfaces, whose driver has XDP."""
 
     @contextlib.contextmanager
-    def setting(_: Loaded) -> Iterator[Scene]:
+    def setting(_: Collection) -> Iterator[Scene]:
         with network_namespace():
             command("ip", "link", "add", "here", "type", "veth", "peer", "name", "there")
             for end in ("here", "there"):
@@ -162,7 +162,7 @@ def on_netkit(sender: str) -> Setting:
     """On a netkit pair; `sender` is "primary" or "peer"."""
 
     @contextlib.contextmanager
-    def setting(_: Loaded) -> Iterator[Scene]:
+    def setting(_: Collection) -> Iterator[Scene]:
         with network_namespace():
             command("ip", "link", "add", "primary", "type", "netkit")
             command("ip", "link", "set", "nk0", "name", "peer")
@@ -177,7 +177,7 @@ def in_cgroup(event: Callable[[], object], attach_type: AttachType | None = None
     """The event happens in a child process in a cgroup."""
 
     @contextlib.contextmanager
-    def setting(_: Loaded) -> Iterator[Scene]:
+    def setting(_: Collection) -> Iterator[Scene]:
         with network_namespace(), cgroup() as group:
             yield Scene(lambda p: p.attach(group, attach_type), lambda: in_child(group, event))
 
@@ -188,7 +188,7 @@ def on_socket(*, share_port: bool) -> Setting:
     """On a socket that receives datagrams; `share_port` makes it a group of one."""
 
     @contextlib.contextmanager
-    def setting(_: Loaded) -> Iterator[Scene]:
+    def setting(_: Collection) -> Iterator[Scene]:
         with (
             network_namespace(),
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
@@ -215,8 +215,8 @@ def in_sockmap(*, sender: bool, partner: tuple[str, AttachType] | None = None) -
     """
 
     @contextlib.contextmanager
-    def setting(loaded: Loaded) -> Iterator[Scene]:
-        sockmap = loaded.maps["sockets"].fd
+    def setting(bpf: Collection) -> Iterator[Scene]:
+        sockmap = bpf.maps["sockets"]
 
         def event() -> None:
             ours, theirs = connected()
@@ -229,7 +229,7 @@ def in_sockmap(*, sender: bool, partner: tuple[str, AttachType] | None = None) -
         with network_namespace(), contextlib.ExitStack() as stack:
             if partner is not None:
                 name, kind = partner
-                program = loaded.programs[name].fd.fileno()
+                program = bpf.progs[name].fileno()
                 stack.callback(attach_sockmap(program, sockmap.fileno(), kind).close)
             yield Scene(lambda p: p.attach(sockmap), event)
 

@@ -20,7 +20,7 @@ from tests.attach.cases import CASES
 from tests.attach.cases.case import Case, version
 from tests.attach.exercise import Runs, bundle, exercise
 from tests.attach.freplace import replace_functions
-from tests.live import tcp_congestion
+from tests.replay import tcp_congestion
 from tests.vm.job import Job
 from tests.vm.machine import SERIES, Kernel, Machine, boot, find_kernel, missing, run_here
 from tests.vm.test_features import CONGESTION_CONTROL

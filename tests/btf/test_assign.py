@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 import lskel
 from lskel.errors import NotFound, UsageError
-from lskel.replay.options import Options
-from lskel.replay.prepare import prepare
-from lskel.replay.this_machine import ThisMachine
+from lskel.replay.options import Options, apply
+from lskel.replay.prepared import prepared
+from lskel.skeleton.live import collection_of
 from lskel.trace import MapUpdate, Trace
 from tests.build.clang import compile_bpf
 
@@ -68,8 +70,10 @@ def content(of: Trace) -> bytes:
 
 
 def assigned(of: Trace, name: str, value: str) -> Trace:
-    with ThisMachine() as machine:
-        return prepare(of, Options(variables={name: value}), machine).trace
+    bpf = collection_of(of)
+    apply(Options(variables={name: value}), bpf, of)
+    with ExitStack() as stack:
+        return prepared(of, bpf.request(stack, stack)).trace
 
 
 @pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
@@ -90,19 +94,19 @@ def test_bits_leave_their_neighbours() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "error"),
     [
-        ("v", "1", "'v' is in no section of variables .*SECTION.VARIABLE"),
-        ("bss.v", "1", "v: there is no such variable"),
-        ("data_v.w", "1", "w: there is no such variable .there is: v"),
+        ("v", "1", "there is no section of variables 'v' .there is: data_v, bss"),
+        ("bss.v", "1", "v: there is no variable 'v' .it is in .data.v"),
+        ("data_v.w", "1", "w: there is no variable 'w' .there is: v"),
         ("data_v.v", "1", "v: it is no number or text .name one of its members"),
         ("data_v.v.x", "1", "there is no member 'x' .there is: name, inners"),
-        ("data_v.v.name", "12345678", "text of 8 bytes does not fit 8 with its NUL"),
+        ("data_v.v.name", "12345678", "v.name: 8 bytes do not fit into 8 with a NUL"),
         ("data_v.v.inners[2].number", "1", r"\[2\] is past the array's 2 elements"),
         ("data_v.v[0]", "1", r"\[0\] is asked of what is no array"),
         ("data_v.v.on.x", "1", "'x' is asked of what is no struct"),
-        ("data_v.v.bits.a", "8", "8 is not in the range 0 to 7"),
-        ("data_v.v.bits.c", "16", "16 is not in the range -16 to 15"),
-        ("data_v.v.bits.a", "many", "'many' is no number"),
-        ("data_v.v.inners[0].list", "1,2", "an array of 3 takes as many values"),
+        ("data_v.v.bits.a", "8", "v.bits.a: u3 goes from 0 to 7: 8 does not fit"),
+        ("data_v.v.bits.c", "16", "v.bits.c: s5 goes from -16 to 15: 16 does not fit"),
+        ("data_v.v.bits.a", "many", "v.bits.a: 'many' is not a number"),
+        ("data_v.v.inners[0].list", "1,2", r"v.inners\[0\].list: expected 3 elements, got 2"),
         ("data_v.v..a", "1", "a variable's name is needed"),
         ("data_v.", "1", "a variable's name is needed"),
     ],

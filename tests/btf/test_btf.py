@@ -15,7 +15,7 @@ from lskel.btf.btf import MAX_TYPES, Btf
 from lskel.btf.kinds import Kind
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
-from lskel.elf import Elf
+from lskel.elf.object import Elf
 from lskel.errors import BadObject, LskelError, NotFound
 from tests.btf.samples import LIMIT_MS, ORDERS, damaged, everything, module
 from tests.build.btf import HEADER_SIZE, BtfBuilder

@@ -132,7 +132,7 @@ sys.meta_path.insert(0, Finder())
 
 
 @pytest.mark.parametrize(
-    "module", ["lskel.cli", "click", "lskel.errors", "lskel.cli.inspect", "elftools.elf.structs"]
+    "module", ["lskel.cli", "click", "lskel.errors", "lskel.cli.inspect", "lskel.elf.reader"]
 )
 def test_interrupted_while_importing(module: str, tmp_path: Path) -> None:
     (tmp_path / "hook.py").write_text(INTERRUPTS)
@@ -147,7 +147,7 @@ def test_interrupted_while_importing(module: str, tmp_path: Path) -> None:
 # -- the working directory ---------------------------------------------------------------------
 
 # Of the standard library and of what lskel uses; runpy itself has imported others before lskel is.
-PLANTED = ("json", "struct", "click", "re", "typing", "enum", "errno", "ctypes", "elftools", "rich")
+PLANTED = ("json", "struct", "click", "re", "typing", "enum", "errno", "ctypes", "rich")
 
 
 @pytest.fixture

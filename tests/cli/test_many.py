@@ -198,7 +198,7 @@ def test_run_all_or_nothing(tmp_path: Path, refused: Path, junk: Path) -> None:
     lost = tmp_path / "lost.bpf.o"
     lost.write_bytes(compile_bpf('SEC("tp/no/where") int lost(void *ctx) { return 0; }'))
     out, err = lskel("run", example("hello"), lost, status=1)
-    assert out == "" and err.startswith(f"lskel: {lost}: program 'lost': ")
+    assert out == "" and err.startswith(f"lskel: {lost}: lost: program 'lost': ")
 
 
 @pytest.mark.kernel

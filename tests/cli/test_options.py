@@ -255,7 +255,7 @@ def test_what_no_loader_was_generated_for(
     out = tmp_path / "x.lskel"
     assert main(["gen", str(sample), "-o", str(out), "--no-autoload", "typed"]) == 0
     error = fails(capsys, "load", out, "--autoload", "typed")
-    assert "program 'typed' cannot be switched on: no loader was generated for it" in error
+    assert "program 'typed' cannot be loaded: no loader was generated for it" in error
 
 
 def test_struct_ops(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

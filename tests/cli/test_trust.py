@@ -19,7 +19,7 @@ from lskel.cli.generation import Generation
 from lskel.cli.sources import open_silently
 from lskel.loader.bundle import load
 from lskel.loader.model import Bytes, Form, Loader
-from lskel.replay import kernel
+from lskel.runtime import image
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.loader_fds import LoaderFd
 from lskel.runtime.syscall import BpfError
@@ -202,7 +202,7 @@ class TestLoads:
         path = tmp_path / "x.lskel"
         path.write_bytes(bundle())
         unrolled = lskel.generate(load(bundle()).trace, Form.UNROLLED)
-        monkeypatch.setattr(kernel, "run_loader", _without_loops)
+        monkeypatch.setattr(image, "run_loader", _without_loops)
         assert main(["load", str(path), "--json"]) == 0
         shown = capsys.readouterr()
         report = json.loads(shown.out)

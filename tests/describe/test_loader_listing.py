@@ -12,13 +12,9 @@ import pytest
 
 from lskel.bpf import context
 from lskel.bpf import insn as i
-from lskel.bpf.asm import Assembler
-from lskel.bpf.insn import Insn, Pseudo
 from lskel.bpf.layouts import MAP_CREATE
-from lskel.cursor import ByteOrder
 from lskel.describe.listing import Listing, Row
 from lskel.describe.loader_listing import loader_listing
-from lskel.describe.places import Area, Place, Touch, touches
 from lskel.describe.regions import contents
 from lskel.loader import records
 from lskel.loader.blob import RegionKind
@@ -29,7 +25,6 @@ from lskel.loader.records import Code
 from lskel.object.model import Object
 from lskel.object.open import open_object
 from lskel.trace import BtfFind, Close, KsymFind, MapCreate, ProgLoad
-from tests.btf.samples import ORDERS
 from tests.build.clang import compile_bpf, example
 from tests.describe.samples import ASKING, EXAMPLE_OBJECTS, asking, loadable
 
@@ -218,7 +213,7 @@ def test_what_externs_find_goes_to_their_cells() -> None:
 def fields_of_externs(made: Loader, op: ProgLoad) -> set[tuple[int, str]]:
     """(instruction, field) of all that is known on the target only: "" for its first half."""
     found = set()
-    for insn, ref in op.externs:
+    for insn, ref, _ in op.externs:
         find = made.trace.ops[ref.op]
         if i.read(op.insns, insn, made.trace.order).op == i.OP_CALL:
             found |= {(insn, "imm"), (insn, "")}
@@ -560,200 +555,3 @@ def test_damaged_records(at: int, content: bytes, text: str) -> None:
     blob[region.offset + at : region.offset + at + len(content)] = content
     found = by_label(loader_listing(replace(made, blob=bytes(blob))))
     assert texts(found[f"records of {LOG_FIELDS}"])[0] == text
-
-
-# -- places -----------------------------------------------------------------------------------
-
-
-def code(order: ByteOrder) -> Assembler:
-    asm = Assembler(order)
-    asm.mov(6, 1)
-    asm.map_value(8, 0, 16)
-    return asm
-
-
-def read(asm: Assembler) -> dict[int, Touch]:
-    """Without the two that `code` begins with."""
-    found = touches(asm.assemble(), asm.order)
-    assert found.pop(0) == Touch(Place(Area.CONTEXT, 0), False)
-    assert found.pop(1) == Touch(Place(Area.BLOB, 16), False)
-    return {index - 3: touch for index, touch in found.items()}
-
-
-def blob(offset: int) -> Place:
-    return Place(Area.BLOB, offset)
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_addresses_and_accesses(order: ByteOrder) -> None:
-    asm = code(order)
-    asm.mov(2, 8)
-    asm.alu_imm(i.ADD, 2, 100)
-    asm.store(4, 2, -8, 0)
-    asm.load(8, 3, 6, 24)
-    asm.store_imm(4, 8, 4, 1)
-    asm.load(4, 3, 3, 0)
-    asm.mov(4, 8)
-    assert read(asm) == {
-        1: Touch(blob(116), False),
-        2: Touch(blob(108), True),
-        3: Touch(Place(Area.CONTEXT, 24), True),
-        4: Touch(blob(20), True),
-        6: Touch(blob(16), False),
-    }
-
-
-@pytest.mark.parametrize(
-    "insn",
-    [
-        Insn(i.ALU64 | i.ADD | i.X, 2, 3),
-        Insn(i.ALU64 | i.MOV | i.K, 2, imm=5),
-        Insn(i.ALU | i.MOV | i.X, 2, 8),
-        Insn(i.ALU64 | i.MOV | i.X, 2, 8, off=32),
-        Insn(i.LDX | i.MEM | i.DW, 2, 10),
-        Insn(i.STX | i.ATOMIC | i.DW, 10, 2, imm=0xE1),
-        Insn(i.OP_CALL, imm=1),
-    ],
-)
-def test_what_is_overwritten_is_forgotten(insn: Insn) -> None:
-    asm = code("little")
-    asm.mov(2, 8)
-    asm.emit(insn)
-    asm.store(4, 2, 0, 1)
-    assert 2 not in read(asm)
-
-
-def test_what_is_not_overwritten_is_kept() -> None:
-    asm = code("little")
-    asm.mov(2, 8)
-    asm.mov(0, 8)
-    asm.emit(Insn(i.STX | i.ATOMIC | i.DW, 10, 2))
-    asm.store(4, 2, 0, 1)
-    asm.emit(Insn(i.STX | i.ATOMIC | i.DW, 10, 2, imm=0xF1))
-    asm.store(4, 2, 0, 1)
-    asm.store(4, 0, 0, 1)
-    found = read(asm)
-    assert found[3] == found[5] == Touch(blob(16), True)
-    assert 6 not in found
-
-
-def test_behind_a_label_only_what_is_assigned_once_is_known() -> None:
-    asm = code("little")
-    asm.mov(2, 8)
-    asm.jump_if(i.JEQ, 0, 0, "label")
-    asm.alu_imm(i.ADD, 2, 8)
-    asm.label("label")
-    asm.store(4, 2, 0, 1)
-    asm.store(4, 8, 0, 1)
-    found = read(asm)
-    assert 3 not in found
-    assert found[4] == Touch(blob(16), True)
-
-
-def test_where_ways_meet_what_is_the_same_is_known() -> None:
-    asm = code("little")
-    asm.mov(2, 8)
-    asm.alu_imm(i.ADD, 2, 4)
-    asm.mov(3, 8)
-    asm.jump_if(i.JEQ, 0, 0, "label")
-    asm.alu_imm(i.ADD, 3, 8)
-    asm.jump("end")
-    asm.label("label")
-    asm.alu_imm(i.ADD, 3, 16)
-    asm.label("end")
-    asm.store(4, 2, 0, 1)
-    asm.store(4, 3, 0, 1)
-    found = read(asm)
-    assert found[6].place == blob(32)
-    assert found[7] == Touch(blob(20), True)
-    assert 8 not in found
-
-
-def test_on_a_way_back_only_what_is_assigned_once_is_known() -> None:
-    asm = code("little")
-    asm.mov(2, 8)
-    asm.label("label")
-    asm.store(4, 2, 0, 1)
-    asm.store(4, 8, 0, 1)
-    asm.alu_imm(i.ADD, 2, 8)
-    asm.jump_if(i.JEQ, 0, 0, "label")
-    found = read(asm)
-    assert 1 not in found
-    assert found[2] == Touch(blob(16), True)
-
-
-def test_elements_of_tables_and_what_they_point_to() -> None:
-    asm = code("little")
-    asm.alu_imm(i.LSH, 2, 2)
-    asm.alu_imm(i.ADD, 2, 100)
-    asm.alu_reg(i.ADD, 2, 8)
-    asm.load(4, 3, 2, 4)
-    asm.alu_reg(i.ADD, 3, 8)
-    asm.store(4, 3, 2, 0)
-    element = Place(Area.ELEMENT, 120)
-    assert read(asm) == {
-        2: Touch(element._replace(offset=116), False),
-        3: Touch(element, True),
-        4: Touch(Place(Area.POINTED, 16, element), False),
-        5: Touch(Place(Area.POINTED, 18, element), True),
-    }
-
-
-def test_numbers_are_no_addresses() -> None:
-    asm = code("little")
-    asm.alu_imm(i.LSH, 2, 2)
-    asm.alu_reg(i.ADD, 2, 6)
-    asm.store(4, 2, 0, 0)
-    asm.alu_imm(i.LSH, 3, 2)
-    asm.store(4, 3, 0, 0)
-    assert read(asm) == {}
-
-
-def test_offsets_lead_no_deeper_than_once() -> None:
-    asm = code("little")
-    asm.mov(2, 8)
-    for _ in range(1000):
-        asm.load(4, 2, 2, 0)
-        asm.alu_reg(i.ADD, 2, 8)
-    found = read(asm)
-    assert [touch.place.area for touch in found.values()] == [Area.BLOB] * 2 + [Area.POINTED] * 2
-
-
-def test_on_a_way_back_other_functions_do_not_count() -> None:
-    asm = code("little")
-    asm.function(2, "other")
-    asm.exit()
-    asm.label("other")
-    asm.map_value(8, 0, 32)
-    asm.label("back")
-    asm.store(4, 8, 0, 1)
-    asm.jump_if(i.JEQ, 0, 0, "back")
-    assert read(asm)[5] == Touch(blob(32), True)
-
-
-def test_behind_what_is_never_passed_nothing_is_known() -> None:
-    asm = code("little")
-    asm.exit()
-    asm.store(4, 8, 0, 1)
-    assert read(asm) == {}
-
-
-def test_other_functions_know_nothing() -> None:
-    asm = code("little")
-    asm.emit(Insn(i.OP_LD_IMM64, 2, Pseudo.FUNC, imm=2))
-    asm.emit(Insn(0))
-    asm.exit()
-    asm.store(4, 8, 0, 1)
-    assert read(asm) == {}
-
-
-def test_other_maps_are_not_the_blob() -> None:
-    asm = code("little")
-    asm.map_value(2, 1, 0)
-    asm.store(4, 2, 0, 1)
-    assert read(asm) == {}
-
-
-def test_cut_off() -> None:
-    assert touches(Insn(i.OP_LD_IMM64, 1, Pseudo.MAP_IDX_VALUE).encode("little"), "little") == {}
-    assert touches(b"", "little") == {}

@@ -119,8 +119,8 @@ def test_python_names(name: str, site: Path) -> None:
 
 
 def test_classes_of_maps(site: Path) -> None:
-    """Those that the page on skeletons names are explained on that of the API."""
-    table = (ROOT / "docs" / "skeleton.md").read_text().split("## Maps")[1].split("##")[0]
+    """Those that the page on collections names are explained on that of the API."""
+    table = (ROOT / "docs" / "collection.md").read_text().split("## Maps")[1].split("##")[0]
     named = {
         name
         for row in re.findall(r"^\|[^|]*\|([^|]*)\|", table, re.MULTILINE)

@@ -14,8 +14,8 @@ from lskel.doctor import report
 from lskel.doctor.finding import Answer
 from lskel.doctor.object import examine_object
 from lskel.doctor.places import cgroup_root
-from lskel.replay import kernel
 from tests.attach.tracefs import mounted_tracefs
+from tests.loads import load_by_loader
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def would_load(path: str) -> Outcome:
     in_the_way = [i.op for i in examined.items if i.finding.answer is Answer.NO]
     said = "" if examined.loads else str(examined)
     try:
-        kernel.run(loader).close()
+        load_by_loader(loader).close()
     except lskel.LskelError as error:
         op = error.op if isinstance(error, lskel.ReplayError) else None
         return Outcome(said, str(error), in_the_way, op)

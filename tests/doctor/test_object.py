@@ -24,6 +24,7 @@ from tests.doctor.confined import as_nobody, with_capabilities
 from tests.doctor.exercise import check, would_load
 from tests.doctor.left import nothing_left
 from tests.doctor.test_report import COMMAND, interrupt
+from tests.loads import load_by_loader, load_directly
 from tests.runtime.programs import create_map
 from tests.selftests.test_load import SLOW
 
@@ -145,7 +146,7 @@ def test_what_is_in_the_way_can_be_left_out() -> None:
     )
     made = lskel.generate(obj)
     assert examine_object(made, options).loads
-    lskel.replay.kernel.run(made, options).close()
+    load_by_loader(made, options).close()
     assert not examine_object(made, Options(kconfig=options.kconfig)).loads
 
 
@@ -218,7 +219,7 @@ def test_pins_cannot_be_made(bpffs: Path, run: Run) -> None:
     assert not report.loads
     assert "not writable" in str(report.error)
     with pytest.raises(lskel.LskelError):
-        lskel.replay.kernel.run(loader(PINNED), Options(pin_root=bpffs))
+        load_by_loader(loader(PINNED), Options(pin_root=bpffs))
 
 
 def test_no_place_for_pins(tmp_path: Path) -> None:
@@ -255,7 +256,7 @@ def test_with_cap_bpf_alone() -> None:
     assert "CAP_PERFMON" in by_loader["remedy"]
     assert by_loader["remedy"].endswith("; or try --replay direct")
     assert ask(direct=True)["loads"] is True
-    with_capabilities((Capability.BPF,), lambda: lskel.replay.direct.run(made.trace).close())
+    with_capabilities((Capability.BPF,), lambda: load_directly(made).close())
 
 
 def test_directly() -> None:
@@ -264,7 +265,7 @@ def test_directly() -> None:
     report = examine_object(made, direct=True)
     assert found(report) == found(examine_object(made))
     with pytest.raises(lskel.LskelError) as caught:
-        lskel.replay.direct.run(made.trace)
+        load_directly(made)
     assert str(report.error) == str(caught.value)
     assert not [line.id for line in report.needs if line.id.startswith("loader.")]
 

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from lskel.errors import NoPermission, UsageError
+from lskel.errors import NoPermission, ReplayError, UsageError
 from lskel.explain import measure as measuring
 from lskel.explain.build import Given, Request, explain
 from lskel.explain.measure import REPEATS
 from lskel.explain.report import Measurement
-from lskel.replay.direct import rehearse, run
+from lskel.replay.direct import CallByCall
 from lskel.replay.options import Options
 from lskel.runtime.syscall import BpfError
+from lskel.skeleton.live import collection_of
 from tests.build.clang import compile_bpf, example
 from tests.conftest import Run
 from tests.explain.samples import PINNED, REFUSED, UNTYPED, given
+from tests.loads import load_directly
 
 pytestmark = pytest.mark.kernel
 
@@ -88,7 +90,7 @@ def test_a_pin_that_is_there_is_used_and_stays(bpffs: Path) -> None:
     found = given(PINNED)
     assert found.loader is not None
     options = Options(pin_root=bpffs)
-    with run(found.loader.trace, options):
+    with load_directly(found.loader, options):
         made = next(n for n, op in enumerate(explain(found).ops) if op.kind == "MapCreate")
         result = measured(found, options)
     assert result.failure is None
@@ -128,7 +130,9 @@ def test_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_observer_is_told_what_succeeded() -> None:
     found = given(REFUSED)
     assert found.loader is not None
+    trace = found.loader.trace
     seen: list[int] = []
-    with pytest.raises(Exception, match="invalid mem access"):
-        rehearse(found.loader.trace, observe=lambda number, _: seen.append(number))
+    kernel = CallByCall(trace, observe=lambda number, _: seen.append(number))
+    with pytest.raises(ReplayError, match="invalid mem access"):
+        collection_of(trace, kernel=kernel).rehearse()
     assert seen == list(range(len(seen))) and seen

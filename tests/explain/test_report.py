@@ -21,7 +21,7 @@ from lskel.object.open import open_object
 from lskel.replay.compare import describe
 from lskel.replay.simulator.record import Code
 from lskel.replay.simulator.run import run as replay
-from lskel.replay.simulator.run import simulate
+from lskel.replay.simulator.simulate import simulate
 from lskel.trace import ProgLoad
 from tests import corpus
 from tests.build.clang import compile_bpf

@@ -32,7 +32,7 @@ _NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.kill", "os.p
 _NEVER_BY = ("subprocess.", "socket.", "shutil.", "ftplib.", "urllib.", "webbrowser.", "pty.")
 # What lskel imports besides the standard library.
 _PACKAGES = {
-    *("lskel", "click", "jinja2", "markupsafe", "elftools", "rich", "pygments"),
+    *("lskel", "click", "jinja2", "markupsafe", "rich", "pygments"),
     *("markdown_it", "mdurl", "typing_extensions"),
 }
 # Code that may be compiled and executed is of files here, or of SKELETON.

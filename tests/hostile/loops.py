@@ -18,7 +18,7 @@ from lskel.bpf.insn import Insn, Pseudo
 from lskel.bpf.layouts import Layout
 from lskel.cursor import ByteOrder
 from lskel.errors import LskelError
-from lskel.replay.simulator.run import simulate
+from lskel.replay.simulator.simulate import simulate
 from tests.build.btf import BtfBuilder
 
 ORDER: ByteOrder = "little"

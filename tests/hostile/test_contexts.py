@@ -21,7 +21,6 @@ from lskel.bpf.layouts import MAP_CREATE
 from lskel.doctor import tiny
 from lskel.errors import BadInput
 from lskel.loader.model import Loader
-from lskel.replay import kernel
 from lskel.replay.options import Options
 from lskel.runtime import loader as running
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
@@ -30,6 +29,7 @@ from lskel.runtime.objects import Fd, Kind, identity
 from lskel.runtime.syscall import host_attr
 from tests.build.clang import compile_bpf
 from tests.conftest import open_fds
+from tests.loads import load_by_loader
 from tests.runtime.programs import create_map, load_program, returns
 from tests.skeleton.modules import compiled, skeleton_class
 
@@ -99,7 +99,7 @@ def _create(asm: Assembler, made: NewMap) -> None:
 
 
 def by_replay(loader: Loader) -> None:
-    kernel.run(loader, Options(trust_bytes=True)).close()
+    load_by_loader(loader, Options(trust_bytes=True)).close()
 
 
 def by_skeleton(loader: Loader) -> None:
@@ -137,9 +137,9 @@ def test_fds_of_nothing_of_bpf(run: Run, value: int) -> None:
 
 
 def _btf() -> Fd:
-    btf = tiny.Btf()
+    btf = tiny.btf_builder()
     btf.add_int()
-    return btf.load()
+    return tiny.load_btf(btf)
 
 
 @pytest.fixture
@@ -208,9 +208,9 @@ def test_what_is_not_asked_for_is_left_alone() -> None:
     insns = writing({ONE: NewMap(b"one"), TWO: NewMap(b"two"), PROGRAM: 1})
     loader = replace(loader, insns=insns, btf=b"", func_info=b"")
     options = Options(autoload={"p": False})
-    with kernel.run(loader, options) as loaded:
-        assert list(loaded.programs) == []
-        assert loaded.maps["two"].info().name == "two"
+    with load_by_loader(loader, options) as bpf:
+        assert [program.name for program in bpf.progs if program.loaded] == []
+        assert bpf.maps["two"].info().name == "two"
     os.fstat(1)
 
 
@@ -236,7 +236,7 @@ def test_links(
     fd, said = ours[which]
     before = open_fds()
     with pytest.raises(BadInput, match=f"^test: link 'p': the loader returned fd {fd}, {said}"):
-        kernel.run(loader)
+        load_by_loader(loader)
     made.close()
     assert open_fds() == before
 

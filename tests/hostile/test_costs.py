@@ -20,7 +20,6 @@ from lskel.btf import types as t
 from lskel.btf.btf import MAX_DEPTH, Btf
 from lskel.btf.layout import Layout
 from lskel.btf.types import TypeId
-from lskel.btf.value import Decoder
 from lskel.cli import main
 from lskel.describe.image import read_image
 from lskel.describe.listing import listing
@@ -29,6 +28,7 @@ from lskel.loader.generate import generate
 from lskel.loader.model import Form
 from lskel.object import struct_ops
 from lskel.replay.align import Stretch, align
+from lskel.skeleton.types import Types
 from lskel.trace import MapUpdate, Ref
 from tests.build.btf import BtfBuilder
 from tests.hostile.objects import BUILDERS
@@ -177,7 +177,7 @@ def test_arrays_that_contain_themselves_are_refused() -> None:
     btf, ids = _arrays_of_themselves()
     for type_id in ids:
         with pytest.raises(lskel.BadObject, match=r"BTF: (type )?\[?.*\[?\d+\]?"):
-            Decoder(btf, type_id)
+            Types(btf).type(type_id)
         with pytest.raises(lskel.BadObject, match=r"BTF: type \[\d+\]"):
             Layout(btf).align(type_id)
         if not isinstance(btf[type_id], t.Struct):

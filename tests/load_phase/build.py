@@ -17,6 +17,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -95,12 +96,14 @@ def load_value(name: str, offset: int) -> Step:
 
 def load_extern(name: str) -> Step:
     """r4 = the address of an extern."""
-    return Step(_wide(4), name, ExternRef)
+    return Step(_wide(4), name, partial(ExternRef, is_call=False))
 
 
 def call_extern(name: str) -> Step:
     """Call a kfunc, as clang leaves it."""
-    return Step((Insn(i.OP_CALL, src=CallKind.SUBPROGRAM, imm=-1),), name, ExternRef)
+    return Step(
+        (Insn(i.OP_CALL, src=CallKind.SUBPROGRAM, imm=-1),), name, partial(ExternRef, is_call=True)
+    )
 
 
 def _wide(register: int) -> tuple[Insn, ...]:

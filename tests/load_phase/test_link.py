@@ -185,7 +185,7 @@ def test_externs_by_instructions_of_the_whole_program(order: ByteOrder) -> None:
     build.subprogram("inner", number(1), call_extern("kernel_call"), EXIT)
     build.program("main", "xdp", load_extern("kernel_value"), call("inner"), EXIT)
     linked = link(build)
-    assert linked.externs == (ExternRef(0, 1), ExternRef(5, 0))
+    assert linked.externs == (ExternRef(0, 1, is_call=False), ExternRef(5, 0, is_call=True))
     assert insns_of(linked.insns, order) == [
         *(Insn(i.OP_LD_IMM64, 4, imm=0x55), Insn(0, imm=0x66), call_at(1), EXITS),
         *(mov(1), call_at(-1), EXITS),

@@ -651,10 +651,13 @@ def test_externs(order: ByteOrder) -> None:
         "close #6 | program 1",
     ]
     assert load_of(trace).externs == (
-        *(ExternReloc(0, Ref(0)), ExternReloc(1, Ref(1)), ExternReloc(3, Ref(1))),
-        *(ExternReloc(7, Ref(0)), ExternReloc(8, Ref(2))),
+        ExternReloc(0, Ref(0), is_call=True),
+        ExternReloc(1, Ref(1), is_call=False),
+        ExternReloc(3, Ref(1), is_call=False),
+        ExternReloc(7, Ref(0), is_call=True),
+        ExternReloc(8, Ref(2), is_call=False),
     )
-    assert load_of(trace, 1).externs == (ExternReloc(0, Ref(6)),)
+    assert load_of(trace, 1).externs == (ExternReloc(0, Ref(6), is_call=True),)
     kfunc = Insn(i.OP_CALL, src=CallKind.KFUNC)
     typeless = (Insn(i.OP_LD_IMM64, 4, Pseudo.IMM64), Insn(0))
     assert insns_of(load_of(trace).insns, order) == [

@@ -19,7 +19,8 @@ from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName, Names
 from lskel.replay.simulator.record import Aside, Code, FdRef, Record
-from lskel.replay.simulator.run import Replay, run
+from lskel.replay.simulator.run import run
+from lskel.replay.simulator.simulate import Replay
 from lskel.replay.simulator.syscall.attrs import SIZE
 from lskel.trace import BtfFind, KsymFind, ProgLoad, Trace
 from tests.build.clang import compile_bpf
@@ -156,9 +157,9 @@ def prog_load(trace: Trace, program: str) -> ProgLoad:
 def places(trace: Trace, program: str, symbol: str) -> list[int]:
     """The instructions of a program that refer to a symbol."""
     found = []
-    for insn, ref in prog_load(trace, program).externs:
-        find = trace.ops[ref.op]
+    for extern in prog_load(trace, program).externs:
+        find = trace.ops[extern.find.op]
         assert isinstance(find, BtfFind | KsymFind)
         if find.name == symbol:
-            found.append(insn)
+            found.append(extern.insn)
     return found

@@ -14,12 +14,14 @@ from lskel.bpf.enums import Cmd
 from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.bpf.limits import MAX_KFUNC_DESCS, MAX_USED_MAPS
 from lskel.btf.kinds import Kind
+from lskel.loader.bundle import dump
+from lskel.loader.description import describe
 from lskel.loader.generate import generate
 from lskel.loader.model import Form, Loader
 from lskel.replay.options import Options
 from lskel.replay.simulator.names import AnyName, KernelImage
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
-from lskel.replay.simulator.run import Replay
+from lskel.replay.simulator.simulate import Replay
 from lskel.trace import BtfFind, ExternReloc, ProgLoad, Ref, Trace
 from tests.build.btf import BtfBuilder
 from tests.loader.replays import (
@@ -69,6 +71,27 @@ def wide(done: Replay, loader: Loader, program: str, symbol: str) -> tuple[Insn,
     insns = loaded(done, program)
     (at,) = (n for n in places(loader.trace, program, symbol) if i.is_wide(insns[n]))
     return insns[at], insns[at + 1]
+
+
+# -- what bundles say of them --------------------------------------------------------------------
+
+
+@ENDIAN
+def test_bundles_tell_calls_from_loads_by_the_code(big_endian: bool) -> None:
+    written = loader_of(EXTERNS, big_endian=big_endian)
+    stored = describe(written)["ops"]
+    assert all(
+        extern.keys() == {"insn", "find"} for op in stored for extern in op.get("externs", ())
+    )
+    trace = Loader.load(dump(written)).trace
+    assert trace == written.trace
+    loads = [op for op in trace.ops if isinstance(op, ProgLoad)]
+    calls = {
+        (extern.is_call, i.read(op.insns, extern.insn, trace.order).op)
+        for op in loads
+        for extern in op.externs
+    }
+    assert calls == {(True, i.OP_CALL), (False, i.OP_LD_IMM64)}
 
 
 # -- calls of kfuncs ------------------------------------------------------------------------------
@@ -175,7 +198,7 @@ def with_kfuncs(trace: Trace, count: int) -> Trace:
     load = replace(
         load,
         insns=code,
-        externs=tuple(ExternReloc(insn, Ref(insn)) for insn in range(count)),
+        externs=tuple(ExternReloc(insn, Ref(insn), is_call=True) for insn in range(count)),
         btf=None,
         slot=0,
     )

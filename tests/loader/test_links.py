@@ -8,15 +8,14 @@ import pytest
 
 import lskel
 from lskel.bpf.enums import AttachType, Cmd
-from lskel.live.attach import attach_all
 from lskel.loader.bundle import dump
 from lskel.loader.model import Form
-from lskel.replay import direct, kernel
-from lskel.replay.loaded import Loaded
+from lskel.replay.attach import attach_all
 from lskel.replay.options import Options
 from lskel.replay.simulator.run import run
-from lskel.runtime.elements import lookup
+from lskel.skeleton.live import DynamicCollection
 from tests.build.clang import compile_bpf
+from tests.loads import load_by_loader, load_directly
 from tests.runtime.programs import create_iterator
 
 SOURCE = """
@@ -48,25 +47,25 @@ def test_calls(form: Form) -> None:
     assert not any(r.failed for r in switched.records)
 
 
-def attached(loaded: Loaded) -> None:
-    with loaded:
-        assert list(loaded.links) == ["entered", "walk"]
-        seen = loaded.maps["l.bss"].fd.fileno()
+def attached(bpf: DynamicCollection) -> None:
+    with bpf:
+        assert len(bpf.links) == 2
+        assert [p.name for p in bpf.progs if bpf.links.has(p.name)] == ["entered", "walk"]
         os.getppid()
-        first = int.from_bytes(lookup(seen, bytes(4), 4) or b"", "little")
-        assert first > 0
-        with create_iterator(loaded.links["walk"]):
+        assert bpf.bss.seen > 0
+        with create_iterator(bpf.links.walk):
             pass
-        with attach_all(loaded) as links:
-            assert [item.program for item in links.attached] == ["entered", "walk", "raw"]
+        attached, _ = attach_all(bpf)
+        assert [item.name for item in attached] == ["entered", "walk", "raw"]
+        assert len(bpf.links) == 3
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("form", Form)
 def test_in_the_kernel(form: Form) -> None:
-    attached(kernel.run(loader(form)))
+    attached(load_by_loader(loader(form)))
 
 
 @pytest.mark.kernel
 def test_directly() -> None:
-    attached(direct.run(loader(Form.TABLE).trace))
+    attached(load_directly(loader(Form.TABLE)))

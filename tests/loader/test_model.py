@@ -100,8 +100,9 @@ def code_of(
     insns: list[Insn] = []
     refs = []
     for use in source.uses:
-        refs.append(ExternRef(len(insns), use.symbol))
-        if use.is_call and known[use.symbol].extern.kind is ExternKind.KFUNC:
+        is_call = use.is_call and known[use.symbol].extern.kind is ExternKind.KFUNC
+        refs.append(ExternRef(len(insns), use.symbol, is_call))
+        if is_call:
             insns.append(Insn(i.OP_CALL, 0, CallKind.SUBPROGRAM, imm=-1))
         else:
             insns += [Insn(i.OP_LD_IMM64, use.register), Insn(0)]

@@ -15,10 +15,10 @@ from lskel.loader import records
 from lskel.loader.blob import RegionKind
 from lskel.loader.model import Form
 from lskel.loader.records import Code
-from lskel.replay import kernel
 from lskel.replay.compare import differences
 from lskel.replay.options import Options
-from lskel.replay.simulator.run import run, simulate
+from lskel.replay.simulator.run import run
+from lskel.replay.simulator.simulate import simulate
 from lskel.runtime.elements import lookup
 from lskel.runtime.loader import run_loader
 from lskel.runtime.syscall import BpfError
@@ -26,6 +26,7 @@ from lskel.trace import BtfFind
 from tests.build.clang import compile_bpf
 from tests.loader.replays import EXTERNS
 from tests.loader.test_unrolled import maps_and_programs
+from tests.loads import load_by_loader
 
 TEXT = 'int value = 1; SEC("socket") int p(void *c) { return value; }'
 
@@ -40,10 +41,10 @@ def test_a_thousand_maps_and_programs() -> None:
     """bpftool's loader is rejected from 33 programs on, an unrolled one has 64 maps at most."""
     loader = table(maps_and_programs(1000, 1000))
     assert len(loader.insns) // 8 <= 256 + 2 * 2000
-    with kernel.run(loader) as loaded:
-        assert len(loaded.maps) == len(loaded.programs) == 1000
-        ids = loaded.programs["p999"].info().map_ids
-        assert ids == (loaded.maps["m999"].info().id,)
+    with load_by_loader(loader) as bpf:
+        assert len(bpf.maps) == len(bpf.progs) == 1000
+        ids = bpf.progs["p999"].info().map_ids
+        assert ids == (bpf.maps["m999"].info().id,)
 
 
 def test_text_is_the_same_for_all() -> None:
@@ -113,10 +114,10 @@ def test_large_values_are_copied_in_parts() -> None:
     size = 3 * 4096 + 100
     loader = table(f'char big[{size}] = {{1}}; SEC("socket") int p(void *c) {{ return big[5]; }}')
     value = bytes(n % 251 for n in range(size))
-    with kernel.run(loader, Options(initial={"test.data": value})) as loaded:
-        assert lookup(loaded.maps["test.data"].fd.fileno(), bytes(4), size) == value
-    with kernel.run(loader) as loaded:
-        kept = lookup(loaded.maps["test.data"].fd.fileno(), bytes(4), size)
+    with load_by_loader(loader, Options(initial={"test.data": value})) as bpf:
+        assert lookup(bpf.maps["test.data"].fileno(), bytes(4), size) == value
+    with load_by_loader(loader) as bpf:
+        kept = lookup(bpf.maps["test.data"].fileno(), bytes(4), size)
         assert kept == b"\1" + bytes(size - 1)
 
 
@@ -152,7 +153,7 @@ def test_kernels_without_bpf_loop(monkeypatch: pytest.MonkeyPatch) -> None:
             raise BpfError(Cmd.PROG_LOAD, errno.EINVAL)
         return run_loader(insns, blob, ctx, btf, *rest)
 
-    monkeypatch.setattr("lskel.replay.kernel.run_loader", old)
-    with kernel.run(table(TEXT)) as loaded:
-        assert list(loaded.programs) == ["p"]
+    monkeypatch.setattr("lskel.runtime.image.run_loader", old)
+    with load_by_loader(table(TEXT)) as bpf:
+        assert [program.name for program in bpf.progs if program.loaded] == ["p"]
     assert tried == [True, False]

@@ -11,19 +11,19 @@ from lskel.bpf import context
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.layouts import MAP_CREATE, PROG_LOAD
+from lskel.describe.labels import label
 from lskel.errors import UsageError
 from lskel.loader.blob import RegionKind
 from lskel.loader.generate import generate
 from lskel.loader.model import Form, Loader
 from lskel.loader.records import SIZE, Code
 from lskel.replay.compare import describe
-from lskel.replay.context import build_context
 from lskel.replay.options import Options
-from lskel.replay.prepare import Prepared
-from lskel.replay.report import failure
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.record import Aside, FdArray, FdRef, FoundType, Record
-from lskel.replay.simulator.run import Replay, simulate
+from lskel.replay.simulator.simulate import Replay, simulate
+from lskel.runtime.failure import failure
+from lskel.runtime.request import MapRequest, ProgramRequest, Request, build_context
 from lskel.trace import BtfLoad, Close, MapCreate, MemberIndex, ProgLoad, TypeSize
 from tests.build.elf import RETURN_0
 from tests.loader.replays import is_open, issue, kernel_of, loader_of, of, play
@@ -110,7 +110,7 @@ def test_programs_are_switched_off() -> None:
 def test_what_cannot_be_loaded_cannot_be_switched_on() -> None:
     loader = loader_of('SEC("?no such") int p(void *c) { return 0; }')
     assert play(loader, kernel_of(loader)).value == 0
-    with pytest.raises(UsageError, match="'p' cannot be switched on"):
+    with pytest.raises(UsageError, match="'p' cannot be loaded: no loader was generated"):
         play(loader, kernel_of(loader), Options(autoload={"p": True}))
 
 
@@ -183,10 +183,14 @@ def play_with(
     loader: Loader, kernel: SimulatedKernel, given: Iterable[str], inputs: tuple[int, ...] = ()
 ) -> tuple[Replay, dict[str, int]]:
     """A replay with maps of these names that exist already, and their fds."""
-    trace = loader.trace
+    trace, maps = loader.trace, len(loader.trace.maps)
     fds = {name: GIVEN[name](kernel) for name in given}
-    loads = tuple(program.autoload for program in trace.programs)
-    ctx = build_context(trace, Prepared(trace, loads, inputs), lambda _: 0)
+    request = Request(
+        tuple(MapRequest(made.name, made.type) for made in map(trace.map_create, range(maps))),
+        tuple(ProgramRequest(p.name, 0, p.autoload, p.autoload) for p in trace.programs),
+        inputs,
+    )
+    ctx = build_context(request, trace.order, lambda _: 0)
     for name, fd in fds.items():
         at = context.map_fd(map_slot(loader, name))
         ctx[at : at + 4] = fd.to_bytes(4, trace.order)
@@ -296,7 +300,9 @@ def test_where_btf_is_needed_that_is_said(source: str, needed_by: str) -> None:
     done, _ = play_with(loader, kernel, [], (0,) * len(loader.trace.inputs))
     assert (done.value, done.failed_op(loader)) == (-errno.EINVAL, 0)
     assert len(done.records) == 1 and not done.open_fds
-    assert f"which {needed_by} needs: EINVAL" in str(failure(loader.trace, 0, errno.EINVAL))
+    assert f"which {needed_by} needs: EINVAL" in str(
+        failure(0, label(loader.trace, load), errno.EINVAL)
+    )
 
 
 ENUM_KEY = """

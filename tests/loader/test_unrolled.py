@@ -11,8 +11,8 @@ import pytest
 
 import lskel
 from lskel.loader.blob import RegionKind
-from lskel.replay import kernel
 from tests.build.clang import compile_bpf, example
+from tests.loads import load_by_loader
 
 
 def maps_and_programs(maps: int, programs: int) -> bytes:
@@ -61,9 +61,9 @@ def test_jumps_too_long() -> None:
 def test_more_programs_than_bpftools_loader_can_hold() -> None:
     """bpftool keeps 32 program fds on a stack of 512 bytes; here they are in the blob."""
     loader = lskel.generate(lskel.open_object(maps_and_programs(60, 100)), "unrolled")
-    with kernel.run(loader) as loaded:
-        assert len(loaded.programs) == 100 and len(loaded.maps) == 60
-        assert {p.info().name for p in loaded.programs.values()} == {f"p{n}" for n in range(100)}
+    with load_by_loader(loader) as bpf:
+        assert len(bpf.progs) == 100 and len(bpf.maps) == 60
+        assert {p.info().name for p in bpf.progs} == {f"p{n}" for n in range(100)}
 
 
 def test_regions_do_not_overlap_and_cover_the_blob() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from lskel.loader.blob import MAX_SIZE
 from lskel.loader.bundle import BLOB, DESCRIPTION, INSNS, dump, load
 from lskel.loader.model import Bytes, Form, Loader
 from lskel.loader.verify import in_form, regenerated
-from lskel.replay import kernel
+from lskel.replay.kernel import LoaderKernel
+from lskel.replay.load import open_loader
 from lskel.replay.options import Options
-from lskel.replay.trust import check_bytes, check_trace, judged
+from lskel.replay.trust import check_bytes, check_request, check_trace, judged
 from lskel.runtime.loader import run_loader
 from lskel.runtime.syscall import BpfError
 from lskel.skeleton.generate import Language, SkeletonOptions, render
@@ -25,6 +27,7 @@ from tests import corpus
 from tests.build.clang import EXAMPLES, compile_bpf
 from tests.loader.forged import Members, by_another_version, forge, longer_blob, resize_in_blob
 from tests.loader.replays import EXTERNS
+from tests.loads import load_by_loader
 
 SOURCE = """
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 10);
@@ -148,13 +151,12 @@ LIES = {
 def test_each_lie_is_found(lie: Callable[[Members], None]) -> None:
     loader = forged(lie)
     assert loader.compared is Bytes.DIFFERENT
-    for door in (kernel.run, kernel.rehearse):
-        with pytest.raises(BadBundle, match=r"not what the description generates \(--trust-bytes"):
-            door(loader)
+    with pytest.raises(BadBundle, match=r"not what the description generates \(--trust-bytes"):
+        open_loader(loader)
     with pytest.raises(BadBundle, match="not what the description generates"):
         render(loader, Language.PYTHON, SkeletonOptions())
     with pytest.raises(BadBundle, match="--replay direct would make the calls of the description"):
-        check_trace(loader)
+        open_loader(loader, direct=True)
 
 
 def test_what_stays_unnamed_is_refused() -> None:
@@ -217,9 +219,30 @@ class TestAnotherVersion:
         assert judged(loader).compared is Bytes.DIFFERENT
 
     @pytest.mark.kernel
+    def test_what_is_set_afterwards_is_compared_as_well(self) -> None:
+        """When it is opened only the options are known."""
+        asked = []
+        for lie in (longer_blob, LIES["blob"]):
+            loader = forged(by_another_version, lie)
+            bpf = lskel.load(loader, trust_bytes=True)
+            bpf.maps["other"].max_entries = 30
+            with bpf, ExitStack() as held:
+                asked.append((loader, bpf.request(held, held)))
+        check_request(*asked[0])
+        with pytest.raises(BadBundle, match="not what the description generates"):
+            check_request(*asked[1])
+
+        kernel = LoaderKernel(forged(by_another_version, LIES["blob"]))
+        with (
+            lskel.load(kernel.loader, kernel=kernel, trust_bytes=True) as bpf,
+            pytest.raises(BadBundle, match="not what the description generates"),
+        ):
+            bpf.load()
+
+    @pytest.mark.kernel
     def test_it_loads(self) -> None:
-        with kernel.run(forged(by_another_version, longer_blob)) as loaded:
-            assert list(loaded.maps) == ["table", "other"]
+        with load_by_loader(forged(by_another_version, longer_blob)) as bpf:
+            assert [made.name for made in bpf.maps] == ["table", "other"]
 
 
 class TestNoOtherBytes:
@@ -242,23 +265,25 @@ class TestNoOtherBytes:
                 raise BpfError(Cmd.PROG_LOAD, errno.EINVAL)
             return run_loader(insns, *rest)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(kernel, "run_loader", without_loops)
-        with kernel.run(load(bundle())) as loaded:
-            assert loaded.loader is not None
-            assert loaded.loader.form is Form.UNROLLED
-            assert loaded.loader.insns == tried[1]
+        monkeypatch.setattr("lskel.runtime.image.run_loader", without_loops)
+        made = load(bundle())
+        kernel = LoaderKernel(made)
+        with open_loader(made, kernel=kernel).load() as bpf:
+            assert bpf.loaded and bpf.progs.prog.loaded
+            assert kernel.loader.form is Form.UNROLLED
+            assert kernel.loader.insns == tried[1]
         for changes in ([longer_blob], [longer_blob, by_another_version]):
             tried.clear()
             with pytest.raises(ReplayError, match="no other form is generated"):
-                kernel.run(forged(*changes), TRUSTING)
+                load_by_loader(forged(*changes), TRUSTING)
             assert len(tried) == 1
 
     @pytest.mark.kernel
     @FORMS
     def test_trusted_bytes_run_as_they_are(self, form: Form) -> None:
-        with kernel.run(forged(LIES["blob"], form=form), TRUSTING) as loaded:
-            assert loaded.maps["table"].info().max_entries == 20
-            assert loaded.maps["other"].info().max_entries == 10
+        with load_by_loader(forged(LIES["blob"], form=form), TRUSTING) as bpf:
+            assert bpf.maps["table"].info().max_entries == 20
+            assert bpf.maps["other"].info().max_entries == 10
 
     @pytest.mark.kernel
     @pytest.mark.parametrize("changes", [[], [by_another_version]], ids=["this", "another"])
@@ -268,6 +293,6 @@ class TestNoOtherBytes:
         """What failed is not told by the description, nor is the log of other calls shown."""
         loader = forged(lambda members: resize_in_blob(members, "table", 0), *changes)
         with pytest.raises(ReplayError) as caught:
-            kernel.run(loader, TRUSTING)
-        assert caught.value.what == "test: the loader returned EINVAL"
-        assert (caught.value.op, caught.value.log) == (None, ())
+            load_by_loader(loader, TRUSTING)
+        assert str(caught.value) == "test: the loader returned EINVAL"
+        assert (caught.value.op, caught.value.label, caught.value.log) == (None, None, ())

@@ -67,7 +67,7 @@ def test_metadata(dist: Dist) -> None:
     assert isinstance(described, bytes)
     assert described.strip() == (ROOT / "README.md").read_bytes().strip()
     needed = [line for line in found.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert {line.split(">")[0] for line in needed} == {"pyelftools", "click", "rich", "jinja2"}
+    assert {line.split(">")[0] for line in needed} == {"click", "rich", "jinja2"}
     assert "Programming Language :: Python :: 3.10" in found.get_all("Classifier", [])
 
 

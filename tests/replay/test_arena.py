@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import mmap
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,24 +18,16 @@ from lskel.btf.btf import Btf
 from lskel.btf.kinds import Kind
 from lskel.errors import BadObject, NoPermission, NotSupported, ReplayError, UsageError
 from lskel.loader.model import Loader
-from lskel.replay import direct, kernel
-from lskel.replay.loaded import Loaded
-from lskel.replay.options import DEFAULTS, Options
+from lskel.replay.options import Options
 from lskel.runtime import arena as arenas
-from lskel.runtime.memory import MappedFd, map_memory
+from lskel.runtime.memory import map_memory
 from lskel.runtime.syscall import BpfError, KernelError
 from tests.build.clang import compile_bpf
 from tests.conftest import lacking
+from tests.loads import Load, both, load_by_loader
 from tests.runtime.programs import create_map, kernel_btf, run_program
 
 pytestmark = pytest.mark.kernel
-
-Load = Callable[..., Loaded]
-LOADS: list[Load] = [
-    kernel.run,
-    lambda loader, options=DEFAULTS: direct.run(loader.trace, options),
-]
-both = pytest.mark.parametrize("load", LOADS, ids=["kernel", "direct"])
 
 ARENA = """
 #define __arena __attribute__((address_space(1)))
@@ -97,13 +90,12 @@ def _nothing_left_mapped(_arenas_are_known: None) -> Iterator[None]:
     assert not mapped()
 
 
-def variable(loaded: Loaded, name: str, count: int = 1) -> tuple[int, ...]:
-    """The value of a variable of `count` longs."""
-    assert loaded.trace.btf is not None
-    btf = Btf(loaded.trace.btf)
+def places(loader: Loader) -> dict[str, int]:
+    """Where the variables lie, as BTF says."""
+    assert loader.trace.btf is not None
+    btf = Btf(loader.trace.btf)
     datasec = btf.get(btf.find(".addr_space.1", t.Datasec) or t.VOID, t.Datasec)
-    (place,) = (v.offset for v in datasec.vars if btf.get(v.type, t.Var).name == name)
-    return struct.unpack_from(f"={count}q", loaded.maps["arena"].memory, place)
+    return {btf.get(v.type, t.Var).name: v.offset for v in datasec.vars}
 
 
 def loader_of(source: str = SOURCE, **defines: object) -> Loader:
@@ -113,41 +105,45 @@ def loader_of(source: str = SOURCE, **defines: object) -> Loader:
 
 @both
 def test_variables_and_pages(load: Load) -> None:
-    with load(loader_of()) as loaded:
-        arena = loaded.maps["arena"]
+    loader = loader_of()
+    at = places(loader)
+    with load(loader) as bpf:
+        arena = bpf.maps["arena"]
         memory = arena.memory
-        assert isinstance(arena.fd, MappedFd)
-        start = arena.fd.address
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         assert mapped() == [f"{start:x}-{start + 10 * mmap.PAGESIZE:x}"]
         assert (arena.info().type, arena.info().max_entries) == (33, 10)
         assert memory.nbytes == 10 * mmap.PAGESIZE and not memory.readonly
-        assert variable(loaded, "table", 4) == (1, 2, 3, 4)
-        assert variable(loaded, "hidden") == (9,) and variable(loaded, "zero") == (0,)
-        work = loaded.programs["work"]
+        assert list(bpf.arena.table) == [1, 2, 3, 4]
+        assert bpf.arena.hidden == 9 and bpf.arena.zero == 0
+        work = bpf.progs["work"]
         assert work.info().btf_id
-        assert run_program(work.fd) == 2
-        assert variable(loaded, "calls") == (16,) and variable(loaded, "hidden") == (10,)
-        assert variable(loaded, "table", 4) == (1, 2, 7, 4) and variable(loaded, "zero") == (-1,)
+        assert run_program(work) == 2
+        assert bpf.arena.calls == 16 and bpf.arena.hidden == 10
+        assert list(bpf.arena.table) == [1, 2, 7, 4] and bpf.arena.zero == -1
+        for name in ("calls", "hidden", "zero", "link", "page"):
+            assert struct.unpack_from("=q", memory, at[name]) == (getattr(bpf.arena, name),)
+        assert struct.unpack_from("=4q", memory, at["table"]) == (1, 2, 7, 4)
         # Programs store addresses of this process; the first page holds the variables.
-        (link,), (page,) = variable(loaded, "link"), variable(loaded, "page")
+        link, page = bpf.arena.link, bpf.arena.page
         assert struct.unpack_from("=q", memory, link - start) == (2,)
         assert start < page <= start + 8 * mmap.PAGESIZE and page % mmap.PAGESIZE == 0
         assert bytes(memory[page - start :][:8]) == bytes((0, 0, 0, 0, 0, 1, 0, 0))
         # What is written here is read there.
         memory[page - start + 5] = 41
         struct.pack_into("=q", memory, link - start, 1234)
-        assert run_program(work.fd) == 1234
+        assert run_program(work) == 1234
         assert memory[page - start + 5] == 42
 
 
 @both
 def test_close_unmaps(load: Load) -> None:
-    loaded = load(loader_of())
-    memory = loaded.maps["arena"].memory
+    bpf = load(loader_of())
+    memory = bpf.maps["arena"].memory
     part = memory[8:16]
     assert len(mapped()) == 1
-    loaded.close()
-    loaded.close()
+    bpf.close()
+    bpf.close()
     with pytest.raises(ValueError, match="released"):
         memory[0]
     # Nobody is left with an address where there is nothing.
@@ -159,32 +155,32 @@ def test_close_unmaps(load: Load) -> None:
 @both
 def test_at_an_address_of_its_own(load: Load) -> None:
     loader = loader_of(MORE=ULONG.format(hex(AT)))
-    with load(loader) as loaded:
-        assert loaded.maps["arena"].info().map_extra == AT
+    with load(loader) as bpf:
+        assert bpf.maps["arena"].info().map_extra == AT
         assert mapped() == [f"{AT:x}-{AT + 10 * mmap.PAGESIZE:x}"]
-        assert run_program(loaded.programs["work"].fd) == 2
-        assert AT < variable(loaded, "link")[0] < AT + mmap.PAGESIZE
+        assert run_program(bpf.progs["work"]) == 2
+        assert AT < bpf.arena.link < AT + mmap.PAGESIZE
         # Another one does not take its place.
         with pytest.raises(ReplayError, match="mmap of map 'arena' at 0x100000000000: EEXIST"):
             load(loader)
-        assert run_program(loaded.programs["work"].fd) == 2
+        assert run_program(bpf.progs["work"]) == 2
     load(loader).close()
 
 
 @both
 def test_size_that_is_asked_for(load: Load) -> None:
-    with load(loader_of(), Options(max_entries={"arena": 3})) as loaded:
-        assert loaded.maps["arena"].info().max_entries == 3
-        assert loaded.maps["arena"].memory.nbytes == 3 * mmap.PAGESIZE
-        assert run_program(loaded.programs["work"].fd) == 2
+    with load(loader_of(), Options(max_entries={"arena": 3})) as bpf:
+        assert bpf.maps["arena"].info().max_entries == 3
+        assert bpf.maps["arena"].memory.nbytes == 3 * mmap.PAGESIZE
+        assert run_program(bpf.progs["work"]) == 2
 
 
 @both
 def test_without_variables(load: Load) -> None:
     source = ARENA + 'SEC("syscall") int p(void *c) { asm volatile(""::"r"(&arena)); return 3; }'
-    with load(loader_of(source, PAGES=1 << 20, FLAGS="(BPF_F_MMAPABLE | 1 << 17)")) as loaded:
-        assert loaded.maps["arena"].memory.nbytes == 1 << 32
-        assert run_program(loaded.programs["p"].fd) == 3
+    with load(loader_of(source, PAGES=1 << 20, FLAGS="(BPF_F_MMAPABLE | 1 << 17)")) as bpf:
+        assert bpf.maps["arena"].memory.nbytes == 1 << 32
+        assert run_program(bpf.progs["p"]) == 3
 
 
 @both
@@ -236,7 +232,7 @@ def test_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(arenas, "bpf", refuse)
     with pytest.raises(NoPermission, match="BPF_MAP_CREATE of map 'arena': EPERM"):
-        kernel.run(loader_of())
+        load_by_loader(loader_of())
 
 
 def test_addresses_in_variables() -> None:
@@ -259,43 +255,35 @@ def test_variables_without_one_arena() -> None:
             loader_of(source + use)
 
 
-def test_memory_of_other_maps() -> None:
-    with (
-        kernel.run(loader_of("int x;" + 'SEC("socket") int p(void *c) { return x; }')) as loaded,
-        pytest.raises(UsageError, match=r"map 'test.bss' is not mapped into this process"),
-    ):
-        _ = loaded.maps["test.bss"].memory
-
-
 @both
 def test_pinned(load: Load, bpffs: Path) -> None:
     options = Options(pin_root=bpffs)
     pinned = "__uint(pinning, LIBBPF_PIN_BY_NAME);"
     with load(loader_of(MORE=pinned), options) as one:
-        assert run_program(one.programs["work"].fd) == 2
+        assert run_program(one.progs["work"]) == 2
         with load(loader_of(MORE=pinned), options) as other:
             assert other.maps["arena"].info() == one.maps["arena"].info()
             with pytest.raises(UsageError, match="is not mapped"):
                 _ = other.maps["arena"].memory
-            assert run_program(other.programs["work"].fd) == 2
+            assert run_program(other.progs["work"]) == 2
         # Its variables were not written anew.
-        assert variable(one, "calls") == (7 + 9 + 10,)
+        assert one.arena.calls == 7 + 9 + 10
     (bpffs / "arena").unlink()
     loader = loader_of(MORE=pinned + ULONG.format(hex(AT)))
     with load(loader, options) as one:
-        assert run_program(one.programs["work"].fd) == 2
+        assert run_program(one.progs["work"]) == 2
         number = one.maps["arena"].info().id
     with load(loader, options) as other:
         assert other.maps["arena"].info().id == number
-        assert variable(other, "calls") == (7 + 9,)
-        assert run_program(other.programs["work"].fd) == 2
+        assert other.arena.calls == 7 + 9
+        assert run_program(other.progs["work"]) == 2
 
 
 def test_bundle_keeps_arenas(tmp_path: Path) -> None:
     loader_of().save(tmp_path / "test.lskel")
-    with kernel.run(Loader.load(tmp_path / "test.lskel")) as loaded:
-        assert run_program(loaded.programs["work"].fd) == 2
-        assert variable(loaded, "calls") == (16,)
+    with load_by_loader(Loader.load(tmp_path / "test.lskel")) as bpf:
+        assert run_program(bpf.progs["work"]) == 2
+        assert bpf.arena.calls == 16
 
 
 def test_map_memory_of_an_array() -> None:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,25 @@ import lskel
 from lskel.bpf.enums import MapType, ProgType
 from lskel.errors import NoPermission, UsageError
 from lskel.loader.model import Loader
-from lskel.replay import direct, kernel
-from lskel.replay.given import kept, with_given
-from lskel.replay.loaded import Loaded
+from lskel.replay.kernel import LoaderKernel
+from lskel.replay.load import open_loader
 from lskel.replay.options import Options
-from lskel.replay.pin import pin_all
-from lskel.replay.prepare import prepare
-from lskel.replay.this_machine import ThisMachine
 from lskel.runtime import pins
 from lskel.runtime.bpffs import is_on_bpffs
 from lskel.runtime.elements import lookup, update
+from lskel.runtime.image import Image
 from lskel.runtime.objects import map_info, obj_get, obj_pin
+from lskel.runtime.request import LoadedFds, Request
 from lskel.runtime.syscall import BpfError
 from tests import corpus
 from tests.build.clang import compile_bpf
 from tests.conftest import Run
+from tests.loads import Load, both, load_by_loader, load_directly
 from tests.runtime.programs import create_map, load_program, returns, run_program
 
 pytestmark = pytest.mark.kernel
 
-Load = Callable[[Loader, Options], Loaded]
-LOADS: list[Load] = [kernel.run, lambda loader, options: direct.run(loader.trace, options)]
-both = pytest.mark.parametrize("load", LOADS, ids=["kernel", "direct"])
+LOADS = (load_by_loader, load_directly)
 
 KEY = bytes(4)
 SOURCE = """
@@ -81,13 +77,13 @@ def test_second_load_shares_maps(load: Load, bpffs: Path) -> None:
                 assert one.maps[name].info() == other.maps[name].info()
             for name in ("own", "test.data"):
                 assert one.maps[name].info().id != other.maps[name].info().id
-            for loaded in (one, other, one):
-                assert run_program(loaded.programs["count"].fd) == 0
-            assert lookup(one.maps["first"].fd.fileno(), KEY, 8) == (15).to_bytes(8, "little")
+            for bpf in (one, other, one):
+                assert run_program(bpf.progs["count"]) == 0
+            assert lookup(one.maps["first"].fileno(), KEY, 8) == (15).to_bytes(8, "little")
     # They outlive their loads; what was not pinned does not.
     with load(loader_of(), options) as third:
-        assert run_program(third.programs["count"].fd) == 0
-        assert lookup(third.maps["first"].fd.fileno(), KEY, 8) == (20).to_bytes(8, "little")
+        assert run_program(third.progs["count"]) == 0
+        assert lookup(third.maps["first"].fileno(), KEY, 8) == (20).to_bytes(8, "little")
 
 
 @both
@@ -95,11 +91,11 @@ def test_pins_that_are_there_and_pins_that_are_not(load: Load, bpffs: Path) -> N
     with create_map(MapType.ARRAY, 4, 8, 10) as mine:
         update(mine.fileno(), KEY, b"contents")
         obj_pin(mine.fileno(), bpffs / "first")
-        with load(loader_of(), Options(pin_root=bpffs)) as loaded:
-            assert loaded.maps["first"].info() == map_info(mine.fileno())
-            assert lookup(loaded.maps["first"].fd.fileno(), KEY, 8) == b"contents"
+        with load(loader_of(), Options(pin_root=bpffs)) as bpf:
+            assert bpf.maps["first"].info() == map_info(mine.fileno())
+            assert lookup(bpf.maps["first"].fileno(), KEY, 8) == b"contents"
             with obj_get(bpffs / "second") as second:
-                assert loaded.maps["second"].info() == map_info(second.fileno())
+                assert bpf.maps["second"].info() == map_info(second.fileno())
 
 
 # Attributes of a map that is pinned as "first", and what makes it another one than the object's.
@@ -154,8 +150,8 @@ def test_sizes_that_are_asked_for_count(load: Load, bpffs: Path) -> None:
         obj_pin(other.fileno(), bpffs / "first")
         number = map_info(other.fileno()).id
     options = Options(pin_root=bpffs, max_entries={"first": 11, "second": 7})
-    with load(loader_of(), options) as loaded:
-        assert loaded.maps["first"].info().id == number
+    with load(loader_of(), options) as bpf:
+        assert bpf.maps["first"].info().id == number
     with pytest.raises(UsageError, match="'second' cannot be the pinned one: max_entries 20"):
         load(loader_of(), Options(pin_root=bpffs, max_entries={"first": 11}))
 
@@ -203,8 +199,8 @@ def test_failed_load_leaves_no_pins(load: Load, bpffs: Path) -> None:
     with pytest.raises(lskel.ReplayError, match="program 'bad'"):
         load(loader_of(BAD), Options(pin_root=bpffs / "new"))
     assert not names(bpffs)
-    with load(loader_of(), Options(pin_root=bpffs)) as loaded:
-        before = loaded.maps["first"].info()
+    with load(loader_of(), Options(pin_root=bpffs)) as bpf:
+        before = bpf.maps["first"].info()
         with pytest.raises(lskel.ReplayError, match="program 'bad'"):
             load(loader_of(BAD), Options(pin_root=bpffs))
         with obj_get(bpffs / "first") as still:
@@ -212,33 +208,38 @@ def test_failed_load_leaves_no_pins(load: Load, bpffs: Path) -> None:
 
 
 def test_somebody_else_pins_meanwhile(bpffs: Path) -> None:
-    options = Options(pin_root=bpffs)
-    trace = loader_of().trace
-    with ThisMachine() as machine, ExitStack() as stack:
-        prepared = with_given(prepare(trace, options, machine), options, stack)
-        assert not prepared.given
-        loaded = direct.replay(prepared)
-        with create_map(MapType.HASH, 4, 8, 20, flags=1) as other:
-            obj_pin(other.fileno(), bpffs / "second")
-        with pytest.raises(UsageError, match=r"cannot pin 'second': File exists .*try again"):
-            kept(loaded, prepared, options)
-        assert names(bpffs) == {"second"}
-        assert all(made.fd.closed for made in loaded.maps.values())
-        assert all(program.fd.closed for program in loaded.programs.values())
+    loader = loader_of()
+    made: list[LoadedFds] = []
+
+    class Meanwhile(LoaderKernel):
+        def load(self, image: Image, request: Request) -> LoadedFds:
+            assert all(asked.fd is None for asked in request.maps)
+            made.append(super().load(image, request))
+            with create_map(MapType.HASH, 4, 8, 20, flags=1) as other:
+                obj_pin(other.fileno(), bpffs / "second")
+            return made[0]
+
+    bpf = open_loader(loader, Options(pin_root=bpffs), kernel=Meanwhile(loader))
+    with pytest.raises(UsageError, match=r"cannot pin 'second': File exists .*try again"):
+        bpf.load()
+    assert names(bpffs) == {"second"}
+    (fds,) = made
+    assert all(fd is not None and fd.closed for fd in (*fds.maps, *fds.programs))
+    assert not bpf.loaded
 
 
 def test_pinning_everything_where_some_maps_are_already(bpffs: Path) -> None:
     everything = {"first", "second", "own", "test_data", "count"}
-    with kernel.run(loader_of(), Options(pin_root=bpffs)) as loaded:
-        assert {path.name for path in pin_all(loaded, bpffs)} == everything == names(bpffs)
+    with load_by_loader(loader_of(), Options(pin_root=bpffs)) as bpf:
+        assert {Path(path).name for path in bpf.pin(bpffs)} == everything == names(bpffs)
     # "own" is taken by now; maps that others share keep their pins.
     for name in ("count", "test_data"):
         (bpffs / name).unlink()
     with (
-        kernel.run(loader_of(), Options(pin_root=bpffs)) as loaded,
+        load_by_loader(loader_of(), Options(pin_root=bpffs)) as bpf,
         pytest.raises(UsageError, match="cannot pin 'own': File exists"),
     ):
-        pin_all(loaded, bpffs)
+        bpf.pin(bpffs)
     assert names(bpffs) == {"first", "second", "own"}
 
 
@@ -248,24 +249,20 @@ def test_no_permission(bpffs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pins, "obj_get", refuse)
     with pytest.raises(NoPermission, match="first: cannot open the pin of map 'first': Operation"):
-        kernel.run(loader_of(), Options(pin_root=bpffs))
+        load_by_loader(loader_of(), Options(pin_root=bpffs))
 
 
 def test_low_fds_closed(bpffs: Path, tmp_path: Path) -> None:
     """An fd of 0 would ask the loader for a new map."""
     script = (
         "import os, sys, lskel\n"
-        "from pathlib import Path\n"
-        "from lskel.replay import direct, kernel\n"
-        "from lskel.replay.options import Options\n"
         "loader = lskel.generate(lskel.open_object(sys.argv[1]))\n"
-        "options = Options(pin_root=Path(sys.argv[2]))\n"
         "for fd in (0, 1, 2): os.close(fd)\n"
         "ids = set()\n"
-        "for run in (kernel.run, kernel.run, lambda l, o: direct.run(l.trace, o)):\n"
-        "    with run(loader, options) as loaded:\n"
-        "        ids.add(loaded.maps['first'].info().id)\n"
-        "        if loaded.maps['first'].fd.fileno() < 3: os._exit(2)\n"
+        "for direct in (False, False, True):\n"
+        "    with lskel.load(loader, pin_root=sys.argv[2], direct=direct) as bpf:\n"
+        "        ids.add(bpf.maps['first'].info().id)\n"
+        "        if bpf.maps['first'].fileno() < 3: os._exit(2)\n"
         "os._exit(0 if len(ids) == 1 else 3)\n"
     )
     path = tmp_path / "test.o"
@@ -310,8 +307,8 @@ def test_shared_with_libbpf(
     if order == "bpftool first":
         reused, theirs = by_bpftool()
         assert not reused and names(bpffs) == {"first", "second"}
-    with load(loader_of(), Options(pin_root=bpffs)) as loaded:
-        ours = {loaded.maps[name].info().id for name in ("first", "second")}
+    with load(loader_of(), Options(pin_root=bpffs)) as bpf:
+        ours = {bpf.maps[name].info().id for name in ("first", "second")}
         if order == "lskel first":
             reused, theirs = by_bpftool()
             assert reused == {"first'", "second'"}
@@ -337,20 +334,20 @@ def test_corpus_with_libbpf(
             program.unlink()
         return said
 
-    with load(loader, Options(pin_root=bpffs)) as loaded:
-        number = loaded.maps[shared].info().id
+    with load(loader, Options(pin_root=bpffs)) as bpf:
+        number = bpf.maps[shared].info().id
         assert names(bpffs) == {"programs", shared}
         assert f"reused pinned map at '/sys/fs/bpf/{shared}'" in by_bpftool()
     (bpffs / shared).unlink()
     assert f"pinned map '/sys/fs/bpf/{shared}'" in by_bpftool()
-    with load(loader, Options(pin_root=bpffs)) as loaded, obj_get(bpffs / shared) as there:
-        assert loaded.maps[shared].info() == map_info(there.fileno())
-        assert loaded.maps[shared].info().id != number
+    with load(loader, Options(pin_root=bpffs)) as bpf, obj_get(bpffs / shared) as there:
+        assert bpf.maps[shared].info() == map_info(there.fileno())
+        assert bpf.maps[shared].info().id != number
 
 
 def test_bundle_keeps_pins(bpffs: Path, tmp_path: Path) -> None:
     loader_of().save(tmp_path / "test.lskel")
     loader = Loader.load(tmp_path / "test.lskel")
-    with kernel.run(loader, Options(pin_root=bpffs)) as loaded:
+    with load_by_loader(loader, Options(pin_root=bpffs)) as bpf:
         assert names(bpffs) == {"first", "second"}
-        assert os.fstat(loaded.maps["first"].fd.fileno())
+        assert os.fstat(bpf.maps["first"].fileno())

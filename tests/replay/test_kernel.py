@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,20 +12,16 @@ import pytest
 import lskel
 from lskel.errors import ReplayError, UsageError
 from lskel.loader.model import Loader
-from lskel.replay import direct, kernel
-from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.elements import lookup, update
 from lskel.runtime.syscall import BpfError
+from lskel.skeleton.live import DynamicCollection
 from lskel.trace import ProgLoad
 from tests.build.clang import compile_bpf, example
+from tests.loads import Load, both, load_by_loader, load_directly
 
 pytestmark = pytest.mark.kernel
-
-Run = Callable[..., Loaded]
-REPLAYS: list[Run] = [kernel.run, lambda loader, *options: direct.run(loader.trace, *options)]
-both = pytest.mark.parametrize("run", REPLAYS, ids=["kernel", "direct"])
 
 SOURCE = """
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 10);
@@ -50,45 +45,45 @@ def loader_of(source: str, name: str = "test") -> Loader:
     return lskel.generate(lskel.open_object(compile_bpf(source), name=name))
 
 
-def first(loaded: Loaded, name: str) -> bytes | None:
-    info = loaded.maps[name].info()
-    return lookup(loaded.maps[name].fd.fileno(), bytes(4), info.value_size)
+def first(bpf: DynamicCollection, name: str) -> bytes | None:
+    info = bpf.maps[name].info()
+    return lookup(bpf.maps[name].fileno(), bytes(4), info.value_size)
 
 
 @both
-def test_values(run: Run) -> None:
-    with run(loader_of(SOURCE)) as loaded:
-        assert first(loaded, "test.rodata") == (42).to_bytes(4, "little")
-        assert first(loaded, "test.data") == (7).to_bytes(4, "little")
-        assert first(loaded, "test.bss") == bytes(24)
-        assert loaded.maps["perf"].info().max_entries == len(possible_cpus())
-        outer = loaded.maps["outer"].fd.fileno()
+def test_values(load: Load) -> None:
+    with load(loader_of(SOURCE)) as bpf:
+        assert first(bpf, "test.rodata") == (42).to_bytes(4, "little")
+        assert first(bpf, "test.data") == (7).to_bytes(4, "little")
+        assert first(bpf, "test.bss") == bytes(24)
+        assert bpf.maps["perf"].info().max_entries == len(possible_cpus())
+        outer = bpf.maps["outer"].fileno()
         inner_id = lookup(outer, (2).to_bytes(4, "little"), 4)
-        assert inner_id == loaded.maps["in1"].info().id.to_bytes(4, "little")
+        assert inner_id == bpf.maps["in1"].info().id.to_bytes(4, "little")
         with pytest.raises(BpfError, match="EPERM"):  # frozen
-            update(loaded.maps["test.rodata"].fd.fileno(), bytes(4), bytes(4))
+            update(bpf.maps["test.rodata"].fileno(), bytes(4), bytes(4))
 
 
 @both
-def test_overrides(run: Run) -> None:
+def test_overrides(load: Load) -> None:
     loader = loader_of(SOURCE)
     options = Options(
         max_entries={"table": 1234},
         initial={"test.rodata": b"abcd", "test.bss": bytes(range(24))},
     )
-    with run(loader, options) as loaded:
-        assert loaded.maps["table"].info().max_entries == 1234
-        assert first(loaded, "test.rodata") == b"abcd"
-        assert first(loaded, "test.data") == (7).to_bytes(4, "little")
-        assert first(loaded, "test.bss") == bytes(range(24))
+    with load(loader, options) as bpf:
+        assert bpf.maps["table"].info().max_entries == 1234
+        assert first(bpf, "test.rodata") == b"abcd"
+        assert first(bpf, "test.data") == (7).to_bytes(4, "little")
+        assert first(bpf, "test.bss") == bytes(range(24))
     # A loader is not used up: the next run has its own data again.
-    with run(loader) as loaded:
-        assert loaded.maps["table"].info().max_entries == 10
-        assert first(loaded, "test.bss") == bytes(24)
+    with load(loader) as bpf:
+        assert bpf.maps["table"].info().max_entries == 10
+        assert first(bpf, "test.bss") == bytes(24)
 
 
 @both
-def test_wrong_overrides(run: Run) -> None:
+def test_wrong_overrides(load: Load) -> None:
     loader = loader_of(SOURCE)
     for options, message in (
         (Options(max_entries={"nope": 1}), "no map 'nope'"),
@@ -100,7 +95,7 @@ def test_wrong_overrides(run: Run) -> None:
         (Options(kconfig={"CONFIG_HZ": "1"}), "asks for no configuration values"),
     ):
         with pytest.raises(UsageError, match=message):
-            run(loader, options)
+            load(loader, options)
 
 
 REJECTED = {
@@ -124,18 +119,19 @@ REJECTED = {
         "struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 1);"
         ' __uint(key_size, 4); __uint(value_size, 4); } outer SEC(".maps");'
         'SEC("socket") int p(void *c) { int k = 0; return bpf_map_lookup_elem(&outer, &k) != 0; }',
-        r"BPF_MAP_CREATE of map 'outer': E\w+: .*its inner map is not defined",
+        r"BPF_MAP_CREATE of map of maps 'outer': E\w+: .*its inner map is not defined",
     ),
 }
 
 
 @both
 @pytest.mark.parametrize("case", REJECTED)
-def test_rejections_are_explained(run: Run, case: str) -> None:
+def test_rejections_are_explained(load: Load, case: str) -> None:
     source, message = REJECTED[case]
     with pytest.raises(ReplayError, match=message) as caught:
-        run(loader_of(source))
+        load(loader_of(source))
     assert caught.value.errno > 0 and caught.value.op is not None
+    assert f"{caught.value.label}: {caught.value.why}" == caught.value.what
     if case == "program":
         assert any("invalid mem access" in line for line in caught.value.log)
 
@@ -144,12 +140,10 @@ def test_low_fds_closed() -> None:
     """A process without standard streams loads as well: no fd that is made is 0."""
     script = (
         "import os, sys, lskel\n"
-        "from lskel.replay import kernel\n"
-        "loader = lskel.generate(lskel.open_object(sys.argv[1]))\n"
+        "bpf = lskel.load(sys.argv[1])\n"
         "for fd in (0, 1, 2): os.close(fd)\n"
-        "with kernel.run(loader) as loaded:\n"
-        "    fds = [m.fd.fileno() for m in loaded.maps.values()]\n"
-        "    fds += [p.fd.fileno() for p in loaded.programs.values()]\n"
+        "with bpf.load():\n"
+        "    fds = [made.fileno() for made in (*bpf.maps, *bpf.progs)]\n"
         "    ok = all(fd > 2 for fd in fds) and len(set(fds)) == len(fds) == 4\n"
         "os._exit(0 if ok else 3)\n"
     )
@@ -159,14 +153,14 @@ def test_low_fds_closed() -> None:
 
 def test_other_byte_order() -> None:
     loader = lskel.generate(lskel.open_object(compile_bpf(SOURCE, big_endian=True)))
-    for run in REPLAYS:
+    for load in (load_by_loader, load_directly):
         with pytest.raises(UsageError, match="for big-endian machines, this one is little-endian"):
-            run(loader)
+            load(loader)
 
 
 def test_same_ids_as_bpftool_sees() -> None:
-    with kernel.run(loader_of(SOURCE)) as loaded:
-        program = loaded.programs["prog"].info()
+    with load_by_loader(loader_of(SOURCE)) as bpf:
+        program = bpf.progs["prog"].info()
         listing = subprocess.run(
             ["bpftool", "prog", "show", "id", str(program.id)],
             env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"},
@@ -178,37 +172,37 @@ def test_same_ids_as_bpftool_sees() -> None:
 
 
 @both
-def test_sizes_that_no_map_can_have(run: Run) -> None:
+def test_sizes_that_no_map_can_have(load: Load) -> None:
     for entries in (-1, 0, 1 << 32):
         with pytest.raises(UsageError, match=f"map 'table' cannot have {entries} entries"):
-            run(loader_of(SOURCE), Options(max_entries={"table": entries}))
+            load(loader_of(SOURCE), Options(max_entries={"table": entries}))
 
 
 @both
-def test_rings_are_rounded_for_this_machine(run: Run) -> None:
+def test_rings_are_rounded_for_this_machine(load: Load) -> None:
     source = (
         "struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); }"
         ' ring SEC(".maps"); SEC("socket") int p(void *c)'
         "{ return bpf_ringbuf_query(&ring, 0); }"
     )
-    with run(loader_of(source), Options(max_entries={"ring": 5000})) as loaded:
-        assert loaded.maps["ring"].info().max_entries == 8192
+    with load(loader_of(source), Options(max_entries={"ring": 5000})) as bpf:
+        assert bpf.maps["ring"].info().max_entries == 8192
 
 
 @both
-def test_log_of_another_operation_is_not_shown(run: Run) -> None:
+def test_log_of_another_operation_is_not_shown(load: Load) -> None:
     """A program that is refused before the verifier runs has no log, whatever BTF's says."""
     loader = loader_of(SOURCE)
     ops = tuple(
         replace(op, flags=1 << 30) if isinstance(op, ProgLoad) else op for op in loader.trace.ops
     )
     with pytest.raises(ReplayError) as caught:
-        run(lskel.generate(replace(loader.trace, ops=ops)))
+        load(lskel.generate(replace(loader.trace, ops=ops)))
     assert caught.value.log == () and "type_id" not in str(caught.value)
 
 
 @both
-def test_failed_core_relocation_is_named(run: Run) -> None:
+def test_failed_core_relocation_is_named(load: Load) -> None:
     source = """
     struct task_struct { int no_such_field_here; } __attribute__((preserve_access_index));
     SEC("raw_tp/sys_enter") int p(void *ctx)
@@ -220,5 +214,5 @@ def test_failed_core_relocation_is_named(run: Run) -> None:
     }
     """
     with pytest.raises(ReplayError, match="a CO-RE relocation failed: this kernel lacks") as caught:
-        run(loader_of(source))
+        load(loader_of(source))
     assert caught.value.op is not None

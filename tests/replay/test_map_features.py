@@ -14,20 +14,15 @@ import pytest
 
 import lskel
 from lskel.btf.kinds import Kind
-from lskel.loader.model import Loader
-from lskel.replay import direct, kernel
-from lskel.replay.loaded import Loaded
-from lskel.replay.pin import pin_all
+from lskel.errors import ReadOnly
 from lskel.runtime.elements import lookup
+from lskel.skeleton.live import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.conftest import Run, lacking
+from tests.loads import Load, both
 from tests.runtime.programs import kernel_btf, run_program
 
 pytestmark = pytest.mark.kernel
-
-Load = Callable[[Loader], Loaded]
-LOADS: list[Load] = [kernel.run, lambda loader: direct.run(loader.trace)]
-both = pytest.mark.parametrize("load", LOADS, ids=["kernel", "direct"])
 
 # Debian's headers are older than the kernel's fields and kfuncs.
 HEAD = """
@@ -150,6 +145,7 @@ struct leaf { struct bpf_rb_node link; int value; };
 #define PRIVATE SEC(".data.tree") __attribute__((visibility("hidden"), aligned(8)))
 PRIVATE struct bpf_spin_lock lock;
 PRIVATE struct bpf_rb_root root __contains(leaf, link);
+PRIVATE int added;
 extern int bpf_rbtree_add_impl(struct bpf_rb_root *root, struct bpf_rb_node *node,
                                _Bool (less)(struct bpf_rb_node *, const struct bpf_rb_node *),
                                void *meta, __u64 offset) __kfunc;
@@ -168,6 +164,7 @@ static int add(int value)
     leaf->value = value;
     bpf_spin_lock(&lock);
     bpf_rbtree_add_impl(&root, &leaf->link, less, 0, 0);
+    added++;
     bpf_spin_unlock(&lock);
     return 0;
 }
@@ -233,10 +230,10 @@ SEC("syscall") int use(void *ctx)
 """
 
 
-def value(loaded: Loaded, name: str, size: int = 4, *, skip: int = 0, key: int = 0) -> int:
+def value(bpf: DynamicCollection, name: str, size: int = 4, *, skip: int = 0, key: int = 0) -> int:
     """A number in an element of a map, after `skip` bytes."""
-    made = loaded.maps[name]
-    found = lookup(made.fd.fileno(), key.to_bytes(4, "little"), made.info().value_size)
+    made = bpf.maps[name]
+    found = lookup(made.fileno(), key.to_bytes(4, "little"), made.info().value_size)
     assert found is not None
     return int.from_bytes(found[skip : skip + size], "little", signed=True)
 
@@ -250,48 +247,54 @@ def eventually(what: Callable[[], bool]) -> bool:
     return False
 
 
-def check_lock(loaded: Loaded) -> None:
-    run_program(loaded.programs["use"].fd)
-    assert value(loaded, "locked", skip=4) == 6
+def check_lock(bpf: DynamicCollection) -> None:
+    run_program(bpf.progs["use"])
+    assert value(bpf, "locked", skip=4) == 6
 
 
-def check_timer(loaded: Loaded) -> None:
-    assert eventually(lambda: value(loaded, "timers", skip=16) == 1)
+def check_timer(bpf: DynamicCollection) -> None:
+    assert eventually(lambda: value(bpf, "timers", skip=16) == 1)
 
 
-def check_work_queue(loaded: Loaded) -> None:
-    assert eventually(lambda: value(loaded, "queues", skip=16) == 1)
+def check_work_queue(bpf: DynamicCollection) -> None:
+    assert eventually(lambda: value(bpf, "queues", skip=16) == 1)
 
 
-def check_kptr(loaded: Loaded) -> None:
-    assert value(loaded, "test.bss") == 0
-    run_program(loaded.programs["use"].fd)
-    assert value(loaded, "test.bss") > 0
+def check_kptr(bpf: DynamicCollection) -> None:
+    assert value(bpf, "test.bss") == 0
+    run_program(bpf.progs["use"])
+    assert value(bpf, "test.bss") > 0
 
 
-def check_list(loaded: Loaded) -> None:
-    assert value(loaded, "test.bss") == 42
+def check_list(bpf: DynamicCollection) -> None:
+    assert value(bpf, "test.bss") == 42
 
 
-def check_tree(loaded: Loaded) -> None:
-    assert value(loaded, "test.bss") == 3
+def check_tree(bpf: DynamicCollection) -> None:
+    assert value(bpf, "test.bss") == 3
+    # The kernel shares no memory that has a lock or a tree in it: such variables are read.
+    assert bpf.data_tree.added == 3
+    run_program(bpf.progs["use"])
+    assert bpf.data_tree.added == 6
+    with pytest.raises(ReadOnly, match="the kernel shares no memory that has locks"):
+        bpf.data_tree.added = 0
 
 
-def check_bloom(loaded: Loaded) -> None:
-    assert loaded.maps["bloom"].info().map_extra == 7
-    assert sorted((value(loaded, "test.bss"), value(loaded, "test.bss", skip=4))) == [-2, 0]
+def check_bloom(bpf: DynamicCollection) -> None:
+    assert bpf.maps["bloom"].info().map_extra == 7
+    assert sorted((value(bpf, "test.bss"), value(bpf, "test.bss", skip=4))) == [-2, 0]
 
 
-def check_mmapable(loaded: Loaded) -> None:
-    with mmap.mmap(loaded.maps["shared"].fd.fileno(), mmap.PAGESIZE) as memory:
+def check_mmapable(bpf: DynamicCollection) -> None:
+    with mmap.mmap(bpf.maps["shared"].fileno(), mmap.PAGESIZE) as memory:
         assert memory[8] == 8
         memory[8] = 30
-        run_program(loaded.programs["use"].fd)
-        assert value(loaded, "shared", 8, key=1) == memory[8] == 38
+        run_program(bpf.progs["use"])
+        assert value(bpf, "shared", 8, key=1) == memory[8] == 38
 
 
-def check_maps_of_maps(loaded: Loaded) -> None:
-    assert value(loaded, "red", 8, key=1) == 11 and value(loaded, "green", 8, key=1) == 0
+def check_maps_of_maps(bpf: DynamicCollection) -> None:
+    assert value(bpf, "red", 8, key=1) == 11 and value(bpf, "green", 8, key=1) == 0
 
 
 FEATURES = {
@@ -318,10 +321,10 @@ def compiled(source: str) -> bytes:
 
 @both
 @features
-def test_used(load: Load, source: str, check: Callable[[Loaded], None]) -> None:
-    with load(lskel.generate(lskel.open_object(compiled(source), name="test"))) as loaded:
-        assert run_program(loaded.programs["use"].fd) == 0
-        check(loaded)
+def test_used(load: Load, source: str, check: Callable[[DynamicCollection], None]) -> None:
+    with load(lskel.generate(lskel.open_object(compiled(source), name="test"))) as bpf:
+        assert run_program(bpf.progs["use"]) == 0
+        check(bpf)
 
 
 # What differs from load to load.
@@ -361,8 +364,8 @@ def test_as_bpftool_loads_it(
     path = tmp_path / "test.o"
     path.write_bytes(compiled(source))
     run("bpftool", "prog", "loadall", path, bpffs / "programs", "pinmaps", bpffs / "theirs")
-    with load(lskel.generate(lskel.open_object(path))) as loaded:
-        pin_all(loaded, bpffs / "ours")
+    with load(lskel.generate(lskel.open_object(path))) as bpf:
+        bpf.pin(bpffs / "ours")
     (bpffs / "ours" / "use").unlink()
     theirs = shown(bpffs / "theirs", run)
     assert shown(bpffs / "ours", run) == theirs

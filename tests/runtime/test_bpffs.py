@@ -15,13 +15,12 @@ from lskel.bpf.enums import MapType
 from lskel.cli import main
 from lskel.errors import UsageError
 from lskel.loader.model import Loader
-from lskel.replay import direct, kernel
 from lskel.replay.options import Options
-from lskel.replay.pin import pin_all
 from lskel.runtime.maps.array import ArrayMap
 from lskel.runtime.objects import obj_get, obj_pin
 from lskel.runtime.syscall import BpfError
 from tests.build.clang import compile_bpf
+from tests.loads import load_by_loader, load_directly
 from tests.runtime.programs import create_map
 from tests.skeleton.modules import compiled, skeleton_class
 
@@ -34,6 +33,11 @@ struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, i
 SEC("socket") int reads(void *c) { int k = 0; return bpf_map_lookup_elem(&shared, &k) != 0; }
 """
 REPLACES = 'SEC("?freplace") int reads(void *c) { return 0; }'
+
+
+def unpinned() -> Loader:
+    """SOURCE, whose map is its own."""
+    return compiled(SOURCE.replace("__uint(pinning, LIBBPF_PIN_BY_NAME);", ""))
 
 
 def pinned(place: Path) -> Path:
@@ -92,11 +96,11 @@ def by_open(place: Path, *, trust: bool) -> None:
 
 
 def by_kernel(place: Path, *, trust: bool) -> None:
-    kernel.run(compiled(SOURCE), Options(pin_root=place, trust_pins=trust)).close()
+    load_by_loader(compiled(SOURCE), Options(pin_root=place, trust_pins=trust)).close()
 
 
 def by_direct(place: Path, *, trust: bool) -> None:
-    direct.run(compiled(SOURCE).trace, Options(pin_root=place, trust_pins=trust)).close()
+    load_directly(compiled(SOURCE), Options(pin_root=place, trust_pins=trust)).close()
 
 
 def by_skeleton(place: Path, *, trust: bool) -> None:
@@ -127,14 +131,12 @@ def by_pin(place: Path, *, trust: bool) -> None:
 
 
 def by_pin_all(place: Path, *, trust: bool) -> None:
-    with kernel.run(compiled(SOURCE.replace("__uint(pinning, LIBBPF_PIN_BY_NAME);", ""))) as loaded:
-        pin_all(loaded, place, trust_pins=trust)
+    with load_by_loader(unpinned(), Options(trust_pins=trust)) as bpf:
+        bpf.pin(place)
 
 
 def by_methods(place: Path, *, trust: bool) -> None:
-    with skeleton_class(
-        compiled(SOURCE.replace("__uint(pinning, LIBBPF_PIN_BY_NAME);", ""))
-    )() as s:
+    with skeleton_class(unpinned())() as s:
         s.load()
         if not trust:
             with pytest.raises(UsageError):
@@ -226,9 +228,9 @@ def test_directories_are_for_us_alone_whatever_the_umask(bpffs: Path) -> None:
 
 
 def test_programs_named_by_pins(bpffs: Path) -> None:
-    with kernel.run(compiled(SOURCE.replace("__uint(pinning, LIBBPF_PIN_BY_NAME);", ""))) as main_:
+    with load_by_loader(unpinned()) as bpf:
         pin = bpffs / "reads"
-        obj_pin(main_.programs["reads"].fd.fileno(), pin)
+        obj_pin(bpf.progs["reads"].fileno(), pin)
         os.chown(pin, SOMEBODY, 0)
         loader = replacing()
         for trust, said in ((False, "belongs to user"), (True, "no function 'reads_not'")):
@@ -236,7 +238,7 @@ def test_programs_named_by_pins(bpffs: Path) -> None:
                 targets={"reads": f"{pin}:reads_not"}, autoload={"reads": True}, trust_pins=trust
             )
             with pytest.raises(lskel.LskelError, match=said):
-                kernel.run(loader, options)
+                load_by_loader(loader, options)
             with skeleton_class(loader)() as skel, pytest.raises(lskel.LskelError, match=said):
                 skel.progs.reads.autoload = True
                 skel.progs.reads.target = f"{pin}:reads_not"

@@ -156,7 +156,7 @@ def test_object(run: Run, order: str, tmp_path: Path) -> None:
     )
     address = {item.name: item.address for item in listed(run, path)}
     with ElfFile(path) as elf:
-        assert (elf.bits, elf.mark) == (64, {"little": "<", "big": ">"}[order])
+        assert (elf.bits, elf.order) == (64, order)
         for name in ("first", "second"):
             assert elf.function_offset(name) == text + address[name]
 
@@ -271,8 +271,12 @@ def test_not_elf(tmp_path: Path) -> None:
     for content, said in (
         (b"", "the file is empty"),
         (b"#!/bin/sh\n", "not an ELF file (a script: give the program that runs it)"),
-        (b"\x7fELF\x03\x01" + bytes(10), "neither 32- nor 64-bit ELF of a known byte order"),
-        (b"\x7fELF\x02", "neither 32- nor 64-bit ELF of a known byte order"),
+        (b"\x7fELF\x03\x01" + bytes(10), "neither a 32- nor a 64-bit ELF file"),
+        (b"\x7fELF\x01\x03" + bytes(10), "byte order 03 in the ELF header is unknown"),
+        (
+            b"\x7fELF\x02",
+            "the ELF header: 0x0+0x10 is outside the file of 0x5 bytes (truncated file?)",
+        ),
     ):
         path.write_bytes(content)
         with pytest.raises(BadInput) as caught:

@@ -7,11 +7,11 @@ import errno
 import pytest
 
 import lskel
-from lskel.replay import kernel
 from lskel.runtime import loader as module
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import LOAD_ATTEMPTS
 from tests.build.clang import example
+from tests.loads import load_by_loader
 
 pytestmark = pytest.mark.kernel
 
@@ -36,7 +36,7 @@ def test_a_signal_makes_it_run_again(
     loader = lskel.generate(lskel.open_object(example("hello")), form)
     if times == LOAD_ATTEMPTS:
         with pytest.raises(lskel.ReplayError, match=r"EAGAIN|before its first call"):
-            kernel.run(loader)
+            load_by_loader(loader)
         return
-    with kernel.run(loader) as loaded:
-        assert loaded.programs["hello"].info().id
+    with load_by_loader(loader) as bpf:
+        assert bpf.progs["hello"].info().id

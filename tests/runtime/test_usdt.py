@@ -11,25 +11,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 import lskel
 from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.elf.format import Machine
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError
-from lskel.object.sections import parse_section
-from lskel.replay import kernel
-from lskel.replay.loaded import Loaded
-from lskel.replay.options import Options
 from lskel.runtime.attach import usdt
 from lskel.runtime.attach.elf_symbols import ElfFile
 from lskel.runtime.attach.stapsdt import find_probes
 from lskel.runtime.attach.uprobe import THIS_PROCESS
 from lskel.runtime.attach.usdt import IPS_MAP, SPECS_MAP, UsdtProgram
 from lskel.runtime.attach.usdt_arguments import (
-    EM_AARCH64,
-    EM_X86_64,
     SPEC_SIZE,
     Argument,
     Where,
@@ -37,12 +32,16 @@ from lskel.runtime.attach.usdt_arguments import (
     parse_arguments,
 )
 from lskel.runtime.elements import items, lookup
-from lskel.runtime.objects import map_info
+from lskel.runtime.objects import Fd, map_info
 from lskel.runtime.program import ProgramDefinition
+from lskel.skeleton.live import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.build.gcc import compile_c
 from tests.conftest import Run
 from tests.runtime.programs import counts_in, create_map, load_program
+
+if TYPE_CHECKING:
+    from lskel.runtime.attach.link import Link
 
 pytestmark = [
     pytest.mark.kernel,
@@ -183,23 +182,23 @@ def process(binary: Path) -> Iterator[Process]:
 class Made:
     """The program that is loaded, with its maps."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self._loaded = loaded
-        self.links: list[object] = []
-        (made,) = loaded.trace.programs
-        spec = parse_section(made.section)
-        self.program: Any = self.over(
-            UsdtProgram(ProgramDefinition(made.name, spec.kind, spec.target, spec.prog_type, 0))
-        )
+    def __init__(self, bpf: DynamicCollection) -> None:
+        self._bpf = bpf
+        (self.program,) = bpf.progs
+        self.program.fileno()  # which loads it
 
-    def over(self, program: UsdtProgram, fd: Any = None) -> UsdtProgram:
-        program.maps = {name: item.fd for name, item in self._loaded.maps.items()}  # type: ignore[misc]
-        (own,) = self._loaded.programs.values()
-        program.bind(fd or own.fd, lambda _, link: self.links.append(link))
+    @property
+    def links(self) -> list[Link]:
+        return list(self._bpf.links)
+
+    def over(self, program: UsdtProgram, fd: Fd) -> UsdtProgram:
+        """Another program, with the maps of this one."""
+        program.maps = self.program.maps
+        program.bind(fd, self._bpf.links.add)
         return program
 
     def map(self, name: str) -> dict[bytes, bytes]:
-        fd = self._loaded.maps[name].fd.fileno()
+        fd = self._bpf.maps[name].fileno()
         return dict(items(fd, map_info(fd)))
 
     def taken(self) -> int:
@@ -207,11 +206,9 @@ class Made:
         return sum(any(value) for value in self.map(SPECS_MAP).values())
 
     def seen(self) -> Seen:
-        ((name, data),) = (
-            (name, item.fd) for name, item in self._loaded.maps.items() if name.endswith(".bss")
-        )
-        value = lookup(data.fileno(), bytes(4), map_info(data.fileno()).value_size)
-        assert value is not None, name
+        bss = self._bpf.maps.bss
+        value = lookup(bss.fileno(), bytes(4), bss.info().value_size)
+        assert value is not None
         numbers = struct.unpack_from("=16q", value)
         return Seen(numbers[0], numbers[1], numbers[2], [*numbers[3:15]], numbers[15])
 
@@ -220,9 +217,8 @@ class Made:
 def loaded(target: str, *flags: str, **options: Any) -> Iterator[Made]:
     source = PROGRAMS.replace("%s", target) if target else PROGRAMS.replace("/%s", "")
     data = compile_bpf(source, "-nohead", "-D__TARGET_ARCH_x86", "-D__x86_64__", *flags)
-    loader = lskel.generate(lskel.open_object(data, name="usdt"))
-    with kernel.run(loader, Options(**options)) as made:
-        yield Made(made)
+    with lskel.load(data, name="usdt", **options) as bpf:
+        yield Made(bpf)
 
 
 @pytest.fixture
@@ -345,7 +341,7 @@ RBP, RBX, R10, R8, RAX, RCX, RDX, RSI, RDI, RIP, RSP = (
     ],
 )
 def test_argument_on_x86_64(text: str, expected: Argument) -> None:
-    assert parse_arguments(text, EM_X86_64) == (expected,)
+    assert parse_arguments(text, Machine.EM_X86_64) == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -362,21 +358,21 @@ def test_argument_on_x86_64(text: str, expected: Argument) -> None:
     ],
 )
 def test_argument_on_aarch64(text: str, expected: Argument) -> None:
-    assert parse_arguments(text, EM_AARCH64) == (expected,)
+    assert parse_arguments(text, Machine.EM_AARCH64) == (expected,)
 
 
 def test_arguments() -> None:
     """Between them is space, which on arm64 is in them, too."""
-    assert parse_arguments("", EM_X86_64) == parse_arguments(":", EM_X86_64) == ()
+    assert parse_arguments("", Machine.EM_X86_64) == parse_arguments(":", Machine.EM_X86_64) == ()
     for machine, parts in (
-        (EM_X86_64, ("-4@$1", "8@%rax", "1@-3(%rbp)", "2@%cx")),
-        (EM_AARCH64, ("-4@[sp, 96]", "8@x3", "8@[x1]", "4@12")),
+        (Machine.EM_X86_64, ("-4@$1", "8@%rax", "1@-3(%rbp)", "2@%cx")),
+        (Machine.EM_AARCH64, ("-4@[sp, 96]", "8@x3", "8@[x1]", "4@12")),
     ):
         single = [parse_arguments(part, machine)[0] for part in parts]
         for chosen in itertools.permutations(range(4)):
             text = " ".join(parts[number] for number in chosen)
             assert parse_arguments(text, machine) == tuple(single[number] for number in chosen)
-    assert len(parse_arguments(" ".join(["8@%rax"] * 12), EM_X86_64)) == 12
+    assert len(parse_arguments(" ".join(["8@%rax"] * 12), Machine.EM_X86_64)) == 12
 
 
 @pytest.mark.parametrize(
@@ -389,18 +385,18 @@ def test_arguments() -> None:
 )
 def test_arguments_that_cannot_be_read(text: str) -> None:
     with pytest.raises(NotSupported, match=re.escape(f"argument 1 of the probe, '{text}'")):
-        parse_arguments(f"-4@$1 {text}", EM_X86_64)
+        parse_arguments(f"-4@$1 {text}", Machine.EM_X86_64)
 
 
 def test_arguments_of_others() -> None:
     with pytest.raises(NotSupported, match="at most 12"):
-        parse_arguments(" ".join(["8@%rax"] * 13), EM_X86_64)
+        parse_arguments(" ".join(["8@%rax"] * 13), Machine.EM_X86_64)
     with pytest.raises(NotSupported, match="only x86-64 and arm64"):
         parse_arguments("8@%rax", 243)
     assert parse_arguments("", 243) == ()
     for text in ("8@x31", "8@[sp, x0]", "8@%rax", "8@[sp, 96", "8@xzr"):
         with pytest.raises(NotSupported, match="argument 0"):
-            parse_arguments(text, EM_AARCH64)
+            parse_arguments(text, Machine.EM_AARCH64)
 
 
 def test_layout(tmp_path: Path) -> None:
@@ -431,7 +427,7 @@ def test_layout(tmp_path: Path) -> None:
     """
     path = compile_c(source, tmp_path / "layout")
     expected = subprocess.run([path], capture_output=True, check=True).stdout
-    ours = encode_spec(parse_arguments("-4@$-9 1@8(%rax)", EM_X86_64), 1 << 63 | 5)
+    ours = encode_spec(parse_arguments("-4@$-9 1@8(%rax)", Machine.EM_X86_64), 1 << 63 | 5)
     # The last 6 bytes are padding.
     assert len(ours) == len(expected) == SPEC_SIZE
     assert ours[:-6] == expected[:-6]

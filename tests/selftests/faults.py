@@ -18,7 +18,8 @@ from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName
 from lskel.replay.simulator.record import Aside, FdRef, Record
-from lskel.replay.simulator.run import Replay, run, simulate
+from lskel.replay.simulator.run import run
+from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.cpus import possible_cpus
 from tests.selftests.reference import generated_by_bpftool, tool
 

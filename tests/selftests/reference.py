@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lskel.bpf import insn as i
 from lskel.bpf.insn import Pseudo
 from lskel.bpf.layouts import PROG_INFO
-from lskel.runtime.objects import Fd, _info, _number, map_info, prog_info
-from lskel.runtime.syscall import address_of
+from lskel.runtime.objects import _info, _number, map_info, prog_info
+from lskel.runtime.syscall import address_of, bpf
 from tests import corpus
 
 PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
@@ -38,6 +39,12 @@ def generated_by_bpftool() -> dict[Path, str]:
     return {p.source: p.path.read_text() for p in corpus.light_skeletons() if p.ok}
 
 
+class Open(Protocol):
+    """What has an fd: one of its own, a map, a program."""
+
+    def fileno(self) -> int: ...
+
+
 class MapFacts(NamedTuple):
     """What two loads of one map must agree on."""
 
@@ -53,7 +60,7 @@ class MapFacts(NamedTuple):
     value_type: int
 
 
-def map_facts(fd: Fd) -> MapFacts:
+def map_facts(fd: Open) -> MapFacts:
     """The facts of a loaded map."""
     info = map_info(fd.fileno())
     return MapFacts(
@@ -82,7 +89,7 @@ class ProgramFacts(NamedTuple):
     line_info: str
 
 
-def program_facts(fd: Fd, maps: list[Fd]) -> ProgramFacts:
+def program_facts(fd: Open, maps: Sequence[Open]) -> ProgramFacts:
     """The facts of a loaded program, whose object has these maps."""
     info = prog_info(fd.fileno(), xlated=True)
     assert len(info.xlated) == info.xlated_len
@@ -90,11 +97,11 @@ def program_facts(fd: Fd, maps: list[Fd]) -> ProgramFacts:
     tables = []
     for table in ("func_info", "line_info"):
         count, size = (
-            _number(sizes, PROG_INFO, f"{field}") for field in (f"nr_{table}", f"{table}_rec_size")
+            _number(sizes, PROG_INFO, field) for field in (f"nr_{table}", f"{table}_rec_size")
         )
         records = bytearray(count * size)
         fields = {f"nr_{table}": count, f"{table}_rec_size": size, table: address_of(records)}
-        _info(fd.fileno(), PROG_INFO, **fields)
+        _info(fd.fileno(), PROG_INFO, bpf, **fields)
         tables.append(_lines(records, size))
     numbers = {map_info(fd.fileno()).id: number for number, fd in enumerate(maps)}
     insns = _lines(_comparable(info.xlated, numbers), i.SIZE)

@@ -18,15 +18,15 @@ from typing import NamedTuple
 
 import lskel
 from lskel.bpf import context
-from lskel.describe.phrases import phrase
+from lskel.describe.labels import label
 from lskel.loader.header import parse_header
 from lskel.loader.model import Loader
-from lskel.replay import kernel
 from lskel.runtime.loader import run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import read_situation
 from lskel.runtime.syscall import BpfError, errno_name
 from tests import corpus
+from tests.loads import load_by_loader
 from tests.selftests.reference import tool
 from tests.selftests.test_generate import outcome
 from tests.selftests.test_load import failure
@@ -93,13 +93,13 @@ def _close(ctx: bytearray, offset: int) -> None:
 
 def _load_by_lskel(loader: Loader) -> Load:
     try:
-        failed = failure(kernel.run, loader)
+        failed = failure(load_by_loader, loader)
     except lskel.LskelError as error:
         return Load(str(error), "not tried")
     if failed is None:
         return _LOADED
     op, number = failed
-    what = "the loader program" if op is None else phrase(loader.trace, loader.trace.ops[op])
+    what = "the loader program" if op is None else str(label(loader.trace, loader.trace.ops[op]))
     return Load(what, errno_name(number))
 
 

@@ -10,13 +10,13 @@ import pytest
 import lskel
 from lskel.bpf.enums import Cmd
 from lskel.loader.model import Form, Loader
-from lskel.replay import kernel
 from lskel.replay.compare import differences
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.run import run
 from lskel.trace import AttachFd
 from tests import corpus
 from tests.loader.verified import processed
+from tests.loads import load_by_loader
 from tests.selftests.test_load import HANDS, SLOW
 from tests.selftests.types import typed
 
@@ -59,7 +59,7 @@ def test_same_calls(hand: int) -> None:
 def outcome(loader: Loader) -> str:
     """Empty where everything loads."""
     try:
-        kernel.run(loader).close()
+        load_by_loader(loader).close()
     except lskel.LskelError as error:
         return str(error)
     return ""

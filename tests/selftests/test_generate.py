@@ -11,8 +11,8 @@ import pytest
 
 import lskel
 from lskel.bpf.enums import ProgType
-from lskel.replay import kernel
 from tests import corpus
+from tests.loads import load_by_loader
 from tests.selftests.reference import generated_by_bpftool
 from tests.selftests.types import TYPES, typed
 
@@ -115,7 +115,7 @@ def test_typed_ones_load() -> None:
     for stem in TYPES:
         path = next(path for path in outcomes() if path.stem == stem)
         try:
-            kernel.run(lskel.generate(typed(path))).close()
+            load_by_loader(lskel.generate(typed(path))).close()
         except lskel.LskelError as error:
             failed[stem] = str(error)
     assert not failed

@@ -16,14 +16,14 @@ from lskel.bpf import context
 from lskel.errors import ReplayError
 from lskel.loader.header import parse_header
 from lskel.loader.model import Loader
-from lskel.replay import direct, kernel
-from lskel.replay.loaded import Loaded
 from lskel.replay.options import Options
 from lskel.runtime.loader import run_loader
 from lskel.runtime.objects import Fd
+from lskel.skeleton.live import DynamicCollection
 from lskel.trace import AttachFd
 from tests import corpus
 from tests.conftest import open_fds
+from tests.loads import load_by_loader, load_directly
 from tests.selftests.reference import (
     MapFacts,
     ProgramFacts,
@@ -47,15 +47,15 @@ SLOW = frozenset({"loop3", "strobemeta_bpf_loop", "xdp_synproxy_kern"})
 Fds = tuple[list[Fd], list[Fd]]
 
 
-Run = Callable[[Loader], Loaded]
+Run = Callable[[Loader], DynamicCollection]
 
 
 def runs(bpffs: Path) -> tuple[Run, Run]:
     """A run in the kernel, and one by direct calls; each pins in a directory of its own."""
     ours, others = (Options(pin_root=bpffs / name) for name in ("kernel", "direct"))
     return (
-        lambda loader: kernel.run(loader, ours),
-        lambda loader: direct.run(loader.trace, others),
+        lambda loader: load_by_loader(loader, ours),
+        lambda loader: load_directly(loader, others),
     )
 
 
@@ -87,10 +87,10 @@ def by_bpftool(path: Path, ours: Loader) -> Iterator[Fds | None]:
         )
 
 
-def compare(ours: Loaded, theirs: Fds) -> str:
+def compare(ours: DynamicCollection, theirs: Fds) -> str:
     """The first difference."""
     maps, programs = theirs
-    mine = [made.fd for made in ours.maps.values()], [p.fd for p in ours.programs.values()]
+    mine = list(ours.maps), [program for program in ours.progs if program.loaded]
     pairs: list[tuple[MapFacts | ProgramFacts, MapFacts | ProgramFacts]] = [
         (map_facts(a), map_facts(b)) for a, b in zip(mine[0], maps, strict=True)
     ]
@@ -148,8 +148,8 @@ def test_as_bpftool(hand: int, bpffs: Path) -> None:
                 continue
             for run in (in_kernel, directly):
                 try:
-                    with run(loader) as loaded:
-                        if difference := compare(loaded, theirs):
+                    with run(loader) as bpf:
+                        if difference := compare(bpf, theirs):
                             wrong.append(f"{path.name}: {difference}")
                 except ReplayError as error:
                     wrong.append(f"{path.name}: {error}")

@@ -19,7 +19,8 @@ from lskel.replay.options import Options
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.record import Aside, Record
-from lskel.replay.simulator.run import Replay, run, simulate
+from lskel.replay.simulator.run import run
+from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.kconfig import encode_values, this_machine
 from lskel.syscalls import call_of

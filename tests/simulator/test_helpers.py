@@ -22,7 +22,7 @@ from lskel.replay.simulator.interpreter.fault import SimulatorFault
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName, KernelImage
 from lskel.replay.simulator.record import Aside
-from lskel.replay.simulator.run import Replay, simulate
+from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.replay.simulator.syscall.attrs import SIZE
 from lskel.replay.simulator.syscall.errnos import Errno
 from lskel.runtime.loader import run_loader

@@ -21,7 +21,8 @@ from lskel.replay.simulator.interpreter.fault import BudgetSpent, SimulatorFault
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
-from lskel.replay.simulator.run import Replay, run, simulate
+from lskel.replay.simulator.run import run
+from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.replay.simulator.syscall.errnos import Errno
 from lskel.replay.simulator.syscall.fds import Object
 from lskel.replay.simulator.syscall.maps import Map

@@ -153,7 +153,7 @@ def loader(naming: Naming) -> Loader:
                     bytes(8),
                     Ref(0),
                     *(NO_RECORDS, NO_RECORDS, NO_RECORDS),
-                    (ExternReloc(0, Ref(1)),),
+                    (ExternReloc(0, Ref(1), is_call=False),),
                     *(None, None, None),
                     slot,
                 )

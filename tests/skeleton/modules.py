@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+
+import pytest
 
 import lskel
 from lskel.loader.model import Loader
@@ -33,6 +36,21 @@ def skeleton_class(loader: Loader, **options: Any) -> Any:
         and value.__module__ == module.__name__
         and "maps" in vars(value).get("__annotations__", {})
     )
+
+
+def by_module(loader: Loader, **options: Any) -> Any:
+    """The collection of a generated module."""
+    return skeleton_class(loader, **options)()
+
+
+def by_load(loader: Loader) -> Any:
+    """The same, without a module."""
+    return lskel.load(loader)
+
+
+# What is true of a collection is so through both doors.
+doors = pytest.mark.parametrize("door", [by_module, by_load], ids=["module", "load"])
+Door = Callable[[Loader], Any]
 
 
 def compiled(source: str, name: str = "test", form: str = "auto") -> Loader:

@@ -11,13 +11,13 @@ import pytest
 import lskel
 from lskel.errors import LskelError
 from lskel.loader.model import Loader
-from lskel.replay import kernel
+from lskel.runtime.maps.data import DataMap
 from lskel.runtime.objects import map_info, prog_info
 from tests import corpus
 from tests.selftests.test_generate import UNLOADABLE
 from tests.selftests.test_load import HANDS, SLOW
 from tests.selftests.types import typed
-from tests.skeleton.modules import skeleton_class
+from tests.skeleton.modules import Door, by_load, by_module
 
 pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("corpus_tools")]
 
@@ -42,28 +42,25 @@ def facts(programs: Any, maps: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-def by_loader(loader: Loader) -> Any:
-    """The facts; None where the kernel refuses, or a choice is needed."""
-    try:
-        with kernel.run(loader) as loaded:
-            return facts(
-                {name: program.info() for name, program in loaded.programs.items()},
-                {name: made.info() for name, made in loaded.maps.items()},
-            )
-    except LskelError as error:
-        return type(error)
-
-
-def by_skeleton(loader: Loader) -> Any:
-    with skeleton_class(loader)() as skel:
+def by_door(door: Door, loader: Loader) -> Any:
+    """The facts, and the variables by map; an error's class where the kernel refuses."""
+    with door(loader) as bpf:
         try:
-            skel.load()
+            bpf.load()
         except LskelError as error:
             return type(error)
-        return facts(
-            {p.name: prog_info(p.fileno()) for p in skel.progs if p.loaded},
-            {m.name: map_info(m.fileno()) for m in skel.maps},
+        values = {m.name: m.value.asdict() for m in bpf.maps if isinstance(m, DataMap)}
+        return (
+            facts(
+                {p.name: prog_info(p.fileno()) for p in bpf.progs if p.loaded},
+                {m.name: map_info(m.fileno()) for m in bpf.maps},
+            ),
+            values,
         )
+
+
+def directly(loader: Loader) -> Any:
+    return lskel.load(loader, direct=True)
 
 
 @pytest.mark.kernel
@@ -73,7 +70,15 @@ def test_loads_the_same(hand: int, bpffs: Path) -> None:
     for path, loader in loaders(hand):
         if path.stem in SLOW or any(made.is_pinned for made in loader.trace.maps):
             continue
-        expected = by_loader(loader)
-        assert by_skeleton(loader) == expected, path.stem
-        loaded += isinstance(expected, tuple)
+        expected = by_door(directly, loader)
+        assert by_door(by_load, loader) == expected, path.stem
+        module = by_door(by_module, loader)
+        if isinstance(expected, tuple):
+            loaded += 1
+            # Modules have no static variables.
+            for name, variables in module[1].items():
+                assert variables.items() <= expected[1][name].items(), path.stem
+            assert module[1].keys() == expected[1].keys()
+            module, expected = module[0], expected[0]
+        assert module == expected, path.stem
     assert loaded >= 10

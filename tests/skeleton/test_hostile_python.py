@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import lskel
 from lskel.loader.model import Loader
-from lskel.runtime import skeleton as runtime
 from lskel.skeleton import python, python_types
 from lskel.skeleton.python import generate_python
 from lskel.skeleton.python_source import attribute, docstring, identifier, literal, tuple_of
@@ -95,29 +94,13 @@ def test_scopes_are_linear() -> None:
     assert scope.claim(identifier("taken")) == "taken_2"
 
 
-def test_tables_have_what_the_runtime_has() -> None:
-    def own(*instances: object) -> set[str]:
-        return {
-            name
-            for instance in instances
-            for name in dir(instance)
-            if attribute(name) == name  # dunders and keywords are no names anyway
-        }
-
-    assert own(runtime.Maps(), runtime.Programs()) == python._NAMESPACE
-    assert own(runtime.Links()) == python._LINKS
-    image = runtime.Image("x", sys.byteorder, b"", b"", b"", b"", 0, ())
-    parts = (runtime.Maps(), runtime.Programs(), runtime.Links())
-    assert own(runtime.Skeleton(image, *parts)) == python._SKELETON
-
-
 @pytest.mark.parametrize("embed", [True, False])
 def test_the_names_of_a_module_are_known(embed: bool) -> None:
     made = hostile.loader(tame)
     names = defined(ast.parse(generate_python(made, "Tame", embed=embed)), deep=False)
     types = tuple(map(tame, ROLES))
     own = {name for name in names if name.startswith(("Tame", *types))}
-    values = python_types._VALUES | {"__all__"}
+    values = python_types.TAKEN | {"__all__"}
     assert {"Tame", "TameMaps", tame("pair")} <= own
     assert names - own - values <= python._taken(made.trace)
 
@@ -274,7 +257,7 @@ def test_links_are_found_by_the_name_of_their_program() -> None:
 def test_the_name_of_a_class() -> None:
     # "ArrayOf" has no class of its own, but one for its maps, which is the runtime's.
     made = hostile.loader(lambda role: "array-of" if role == "object" else tame(role))
-    assert "class ArrayOf(Skeleton)" in generate_python(made, embed=False)
+    assert "class ArrayOf(Collection)" in generate_python(made, embed=False)
     for given_name in ("Größe", "ﬁ", "a b", "", "None", "A" * 1000, "__x__", "Maps", '"'):
         with pytest.raises(lskel.UsageError, match="cannot name a class"):
             generate_python(made, given_name)

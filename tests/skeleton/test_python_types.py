@@ -6,7 +6,8 @@ import keyword
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from ctypes import sizeof
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,19 @@ import lskel
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import IntEncoding, TypeId, VarLinkage
-from lskel.btf.value import Decoder, EnumValue
-from lskel.elf import Elf
+from lskel.elf.object import Elf
 from lskel.errors import BadObject
 from lskel.object.model import MapKind
-from lskel.replay import kernel
 from lskel.runtime import values
 from lskel.runtime.elements import lookup, update
-from lskel.skeleton import python_types
+from lskel.skeleton import types
+from lskel.skeleton.classes import TypeClasses
 from lskel.skeleton.python_source import identifier
-from lskel.skeleton.python_types import TypeWriter
+from lskel.skeleton.python_types import TAKEN, TypeWriter
 from lskel.skeleton.source import source
+from lskel.skeleton.types import ClassOf, StructClass, Types
 from tests import corpus
+from tests.btf.decoder import Decoder, EnumValue
 from tests.btf.samples import everything
 from tests.build.btf import BtfBuilder
 from tests.build.clang import compile_bpf
@@ -57,7 +59,31 @@ def btf_of(source: str) -> Btf:
     return Btf(elf.content(section))
 
 
-def text_of(writer: TypeWriter, extra: str = "") -> str:
+class Written:
+    """Types that are declared, and written."""
+
+    def __init__(self, btf: Btf, taken: Iterable[str] = ()) -> None:
+        self.types = Types(btf, {*TAKEN, *taken})
+        self._writer = TypeWriter(self.types.names)
+
+    def type_expression(self, type_id: TypeId) -> str:
+        return self._writer.expression(self.types.type(type_id))
+
+    def annotation(self, type_id: TypeId) -> str:
+        return self._writer.annotation(self.types.type(type_id))
+
+    def section(self, name: str, size: int, class_name: str) -> str:
+        return self.types.section(name, size, class_name).cls
+
+    def source(self) -> Sequence[str]:
+        return self._writer.definitions(self.types)
+
+    def imports(self) -> Sequence[str]:
+        self.source()
+        return self._writer.imports()
+
+
+def text_of(writer: Written, extra: str = "") -> str:
     """A module of all that was written."""
     names = "".join(f"    {name},\n" for name in writer.imports())
     head = "from __future__ import annotations\n\nfrom enum import IntEnum\n\n"
@@ -65,16 +91,33 @@ def text_of(writer: TypeWriter, extra: str = "") -> str:
     return head + imports + "\n\n".join(writer.source()) + extra
 
 
-def made_by(writer: TypeWriter) -> dict[str, Any]:
-    """The classes, by name."""
+def made_by(writer: Written) -> dict[str, Any]:
+    """The classes, by name; those that are made without text are the same."""
     namespace: dict[str, Any] = {}
     exec(text_of(writer), namespace)
+    classes = TypeClasses(writer.types)
+    for made in writer.types.classes:
+        cls, live = namespace[made.name], classes.value(ClassOf(made.name))
+        if isinstance(made, StructClass):
+            assert sizeof(live) == sizeof(cls) == made.size
+            assert layout_of(live) == layout_of(cls)
+        else:
+            assert [*live.__members__.items()] == [*cls.__members__.items()]
     return namespace
+
+
+def layout_of(cls: Any) -> list[tuple[str, Any]]:
+    """Where the members of a class lie, and what they are called."""
+    places = ((name, getattr(cls, name)) for name in cls._members_)
+    return [
+        (name, (f.offset, f.width) if isinstance(f, values.Bits) else (f.offset, f.size))
+        for name, f in places
+    ]
 
 
 def ctype_of(btf: Btf, type_id: TypeId) -> Any:
     """The type for `codec`."""
-    writer = TypeWriter(btf)
+    writer = Written(btf)
     expression = writer.type_expression(type_id)
     return eval(expression, made_by(writer))
 
@@ -154,7 +197,7 @@ def test_the_same_bytes_as_c(
 
     variables = (f"{group.kind} t{n} v{n};" for n, (group, _) in enumerate(programs))
     btf = btf_of(declared + "\n".join(variables))
-    writer = TypeWriter(btf)
+    writer = Written(btf)
     for number, (group, rows) in enumerate(programs):
         kind: Any = t.Struct if group.kind == "struct" else t.Union
         type_id = btf.require(f"t{number}", kind)
@@ -293,12 +336,12 @@ def loaded_rich() -> Any:
     obj = lskel.open_object(compile_bpf(RICH.replace(" in,", " in_,").replace("&in,", "&in_,")))
     assert obj.btf is not None
     data = next(m for m in obj.maps if m.kind is MapKind.BSS)
-    writer = TypeWriter(obj.btf)
+    writer = Written(obj.btf)
     name = writer.section(".bss", data.value_size, "Bss")
     cls = made_by(writer)[name]
-    with kernel.run(lskel.generate(obj)) as loaded:
-        fd = loaded.maps[data.name].fd.fileno()
-        yield lambda: _Section(cls, fd), loaded.programs["copy"].fd
+    with lskel.load(obj).load() as bpf:
+        fd = bpf.maps[data.name].fileno()
+        yield lambda: _Section(cls, fd), bpf.progs["copy"]
 
 
 def test_everything_that_btf_has() -> None:
@@ -329,7 +372,7 @@ def test_names_and_annotations() -> None:
     source = NAMES + 'SEC("socket") int use(void *ctx) { return hidden++; }'
     btf = lskel.open_object(compile_bpf(source)).btf
     assert btf is not None
-    writer = TypeWriter(btf, taken=["point"])
+    writer = Written(btf, taken=["point"])
     assert writer.section(".data", 4, "outer") == "outer"
     assert writer.section(".bss", 4096, "Bss") == "Bss"
     assert writer.section(".nothing", 8, "Bss") == "Bss_2"
@@ -360,11 +403,9 @@ def test_names_and_annotations() -> None:
 def test_taken_names_are_all_that_classes_have() -> None:
     names = {name for cls in (values.Struct, values.Union) for name in (*dir(cls), *dir(type(cls)))}
     for name in names | {"_fields_", "_anonymous_"}:
-        assert identifier(name, python_types._MEMBERS_TAKEN) not in names, name
+        assert identifier(name, types._MEMBERS_TAKEN) not in names, name
     labels = {*dir(int), *dir(IntEnum), "name", "value", "mro", *keyword.kwlist}
-    namespace = {
-        python_types._label(name, source("made")): n for n, name in enumerate(sorted(labels))
-    }
+    namespace = {types._label(name, source("made")): n for n, name in enumerate(sorted(labels))}
     made = IntEnum("made", namespace)  # type: ignore[misc]
     assert len(made) == len(labels)
     assert not labels & namespace.keys()
@@ -391,7 +432,7 @@ def test_type_checkers_know_the_members(run: Run, tmp_path: Path) -> None:
         "struct Corner { int x, y; };"
         "struct Point { int x, y; int near[2]; char name[8]; struct Corner corner; } point;"
     )
-    writer = TypeWriter(btf)
+    writer = Written(btf)
     writer.type_expression(btf.require("Point", t.Struct))
     path = tmp_path / "made.py"
     path.write_text(text_of(writer))
@@ -446,7 +487,7 @@ def test_what_has_no_values(text: str, make: Callable[[BtfBuilder], int]) -> Non
     builder = BtfBuilder()
     type_id = TypeId(make(builder))
     with pytest.raises(BadObject, match=text):
-        TypeWriter(Btf(builder.bytes(sys.byteorder))).type_expression(type_id)
+        Written(Btf(builder.bytes(sys.byteorder))).type_expression(type_id)
 
 
 def test_extern_variables_are_members_and_static_ones_are_not() -> None:
@@ -455,7 +496,7 @@ def test_extern_variables_are_members_and_static_ones_are_not() -> None:
     static = builder.add_var("static", u32, VarLinkage.STATIC)
     extern = builder.add_var("CONFIG_HZ", u32, VarLinkage.GLOBAL_EXTERN)
     builder.add_datasec(".kconfig", 8, [(static, 0, 4), (extern, 4, 4)])
-    writer = TypeWriter(Btf(builder.bytes(sys.byteorder)))
+    writer = Written(Btf(builder.bytes(sys.byteorder)))
     writer.section(".kconfig", 8, "Kconfig")
     kconfig = made_by(writer)["Kconfig"].from_buffer_copy(b"\1\0\0\0" + b"\1" * 4)
     assert kconfig.asdict() == {"CONFIG_HZ": 0x01010101}
@@ -474,7 +515,7 @@ def test_all_types_of_the_selftests() -> None:
             continue  # tests/selftests says which and why
         if obj.btf is None:
             continue
-        writer = TypeWriter(obj.btf)
+        writer = Written(obj.btf)
         sizes: dict[str, int] = {}
         for made in obj.maps:
             for type_id in filter(None, (made.key_type, made.value_type)):

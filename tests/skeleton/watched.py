@@ -91,7 +91,7 @@ def _events_of(text: str, names: list[str]) -> list[Event]:
     (cls,) = (
         node.name
         for node in tree.body
-        if isinstance(node, ast.ClassDef) and [ast.unparse(b) for b in node.bases] == ["Skeleton"]
+        if isinstance(node, ast.ClassDef) and [ast.unparse(b) for b in node.bases] == ["Collection"]
     )
     # From bytes, so that an encoding that they name is taken.
     code = compile(text.encode(), "generated.py", "exec")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lskel.errors import LskelError, ReplayError
 from lskel.loader import bundle
 from lskel.loader.model import Loader
-from lskel.replay import direct
+from tests.loads import load_directly
 
 # The end of a log; those of programs that are too complex have many thousands.
 _LINES = 2000
@@ -25,7 +25,7 @@ class Refusal(NamedTuple):
 def refusal(loader: Loader) -> Refusal:
     """Load by direct system calls, and let go."""
     try:
-        direct.run(loader.trace).close()
+        load_directly(loader).close()
     except ReplayError as error:
         return Refusal(str(error), error.log[-_LINES:])
     except LskelError as error:

@@ -12,11 +12,10 @@ import re
 import sys
 from pathlib import Path
 
+import lskel
 from lskel.bpf import context
 from lskel.errors import LskelError
-from lskel.loader import bundle
 from lskel.loader.header import parse_header
-from lskel.replay import kernel
 from lskel.runtime.loader import run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import errno_name
@@ -72,7 +71,8 @@ def by_bpftool(header: str) -> str:
 def by_lskel(path: str) -> str:
     """Run the loader in a bundle."""
     try:
-        kernel.run(bundle.load(path)).close()
+        with lskel.load(path) as bpf:
+            bpf.load()
     except LskelError as error:
         return str(error)
     return ""

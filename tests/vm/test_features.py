@@ -19,8 +19,8 @@ import lskel
 from lskel.loader.model import Form
 from tests import corpus
 from tests.build.clang import compile_bpf
-from tests.live import tcp_congestion
 from tests.loader.verified import processed
+from tests.replay import tcp_congestion
 from tests.vm import features
 from tests.vm.job import Job
 from tests.vm.machine import Machine

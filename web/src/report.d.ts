@@ -259,8 +259,11 @@ export interface LoaderProgram {
 /**
  * An instruction: `insn` is the index of its first slot, `raw` its 8 or 16 bytes.
  *
- * `label` names what starts here, `source` is the line that starts here; `core` are its CO-RE
- * relocations, `note` what it refers to, in words.
+ * Of what a loader keeps in tables, it is an element: `insn` is its number.
+ *
+ * `label` names what starts here: a function, an operation. `source` is the line that starts here.
+ * `core` are its CO-RE relocations. `note` says in words what it refers to, `marks` as data. Each
+ * is empty (None) where there is none.
  */
 export interface Row {
   insn: number;
@@ -300,8 +303,8 @@ export interface CoreRelo {
  *
  * `kind`: a `map` is its fd, a `value` an address in a map's value, a `subprogram` is called or
  * its address taken. `name` is the map's, function's or symbol's, or the field or type of the
- * kernel. `map` is an index in `Report.maps`, `op` the operation that makes or finds
- * it, `insn` the instruction of this listing where a subprogram begins.
+ * kernel. `map` is the number of the map, `op` the operation that makes or finds it, `insn` the
+ * instruction of this listing where a subprogram begins.
  */
 export interface Mark {
   kind: "map" | "value" | "subprogram" | "kfunc" | "ksym" | "core";

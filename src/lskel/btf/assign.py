@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
+from lskel.btf.integers import bool_refusal, integer_refusal
 from lskel.btf.layout import bitfield
 from lskel.btf.types import TypeId
 from lskel.cursor import mark
-from lskel.errors import NotFound, UsageError, at
+from lskel.errors import OutOfRange, UsageError, WrongValue, at, unknown
 
 _STEP = re.compile(r"\.?(?P<member>[A-Za-z_]\w*)|\[(?P<index>\d+)\]", re.ASCII)
 _TRUTH = {"true": 1, "y": 1, "false": 0, "n": 0}
@@ -32,7 +33,8 @@ def assign(btf: Btf, section: TypeId, memory: bytearray, path: str, text: str) -
     `memory` is the DATASEC's content. Integers are decimal, 0x, 0o or 0b, `true` and `false`, or an
     enumerator's name; arrays of char take text; other arrays of scalars take numbers with commas.
 
-    NotFound where `path` names nothing, UsageError where the text is no value of its type.
+    UnknownName where `path` names nothing; OutOfRange or WrongValue where the text is not a value
+    of its type.
     """
     with at(path):
         place = _place(btf, section, path)
@@ -61,7 +63,7 @@ def _variable(btf: Btf, section: TypeId, name: str) -> Place:
             if var.name == name:
                 return Place(8 * info.offset, 8 * btf.size_of(var.type), var.type)
             names.append(var.name)
-    raise NotFound("there is no such variable", hint=f"there is: {', '.join(names) or 'none'}")
+    raise unknown("variable", name, names)
 
 
 def _member(btf: Btf, place: Place, name: str) -> Place:
@@ -70,8 +72,7 @@ def _member(btf: Btf, place: Place, name: str) -> Place:
         raise UsageError(f"'{name}' is asked of what is no struct or union")
     inside = _find_member(btf, place.type, name)
     if inside is None:
-        known = ", ".join(member.name for member in found.members if member.name)
-        raise NotFound(f"there is no member '{name}'", hint=f"there is: {known}")
+        raise unknown("member", name, (member.name for member in found.members if member.name))
     return inside._replace(bit=place.bit + inside.bit)
 
 
@@ -102,7 +103,7 @@ def _element(btf: Btf, place: Place, index: int) -> Place:
     if not isinstance(found, t.Array):
         raise UsageError(f"[{index}] is asked of what is no array")
     if index >= found.nelems:
-        raise UsageError(f"[{index}] is past the array's {found.nelems} elements")
+        raise OutOfRange(f"[{index}] is past the array's {found.nelems} elements")
     width = 8 * btf.size_of(found.type)
     return Place(place.bit + index * width, width, found.type)
 
@@ -118,7 +119,7 @@ def _write(btf: Btf, memory: bytearray, place: Place, text: str) -> None:
                 return
             parts = text.split(",")
             if len(parts) != found.nelems:
-                raise UsageError(f"an array of {found.nelems} takes as many values, with commas")
+                raise WrongValue(f"expected {found.nelems} elements, got {len(parts)}")
             for index, part in enumerate(parts):
                 _write(btf, memory, _element(btf, place, index), part)
         case t.Float() if size in _FLOATS:
@@ -127,7 +128,7 @@ def _write(btf: Btf, memory: bytearray, place: Place, text: str) -> None:
                     mark(btf.order) + _FLOATS[size], float(text)
                 )
             except (ValueError, OverflowError) as error:
-                raise UsageError(f"'{text}' is no number of {size} bytes") from error
+                raise WrongValue(f"'{text}' is not a number of {size} bytes") from error
         case t.Int() | t.Enum() | t.Ptr():
             _write_bits(btf, memory, place, _integer(found, text))
         case _:
@@ -137,7 +138,7 @@ def _write(btf: Btf, memory: bytearray, place: Place, text: str) -> None:
 def _characters(text: str, size: int) -> bytes:
     content = text.encode()
     if len(content) >= size:
-        raise UsageError(f"text of {len(content)} bytes does not fit {size} with its NUL")
+        raise WrongValue(f"{len(content)} bytes do not fit into {size} with a NUL after them")
     return content.ljust(size, b"\0")
 
 
@@ -153,7 +154,7 @@ def _integer(found: t.Int | t.Enum | t.Ptr, text: str) -> int:
         return int(text, 0)
     except ValueError:
         hint = f"there is: {', '.join(dict(found.values))}" if isinstance(found, t.Enum) else ""
-        raise UsageError(f"'{text}' is no number", hint=hint) from None
+        raise WrongValue(f"'{text}' is not a number", hint=hint) from None
 
 
 def _write_bits(btf: Btf, memory: bytearray, place: Place, value: int) -> None:
@@ -164,7 +165,9 @@ def _write_bits(btf: Btf, memory: bytearray, place: Place, value: int) -> None:
     limit = 2 if is_bool else 1 << width
     low, high = (-(limit >> 1), limit >> 1) if signed and not is_bool else (0, limit)
     if not low <= value < high:
-        raise UsageError(f"{value} is not in the range {low} to {high - 1} of its type")
+        if is_bool:
+            raise bool_refusal(value)
+        raise integer_refusal(f"{'s' if signed else 'u'}{width}", value, width, signed=signed)
     start, end = place.bit // 8, -(-(place.bit + width) // 8)
     room = 8 * (end - start)
     inside = place.bit % 8

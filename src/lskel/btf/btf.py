@@ -15,6 +15,7 @@ from lskel.cursor import ByteOrder, Strings, mark
 from lskel.errors import BadObject, NotFound
 
 MAGIC = 0xEB9F
+VERSION = 1
 HEADER = "HBBIIIII"
 HEADER_SIZE = 24
 POINTER_SIZE = 8
@@ -68,7 +69,7 @@ class Btf:
         )
         if magic != MAGIC:
             raise BadObject(f"BTF: magic is {magic:#06x}, not {MAGIC:#06x}")
-        if version != 1:
+        if version != VERSION:
             raise BadObject(f"BTF: version {version} is unknown")
         if hdr_len < HEADER_SIZE or hdr_len > len(raw):
             raise BadObject(f"BTF: header length {hdr_len} is out of range")

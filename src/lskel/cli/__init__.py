@@ -45,7 +45,7 @@ COMMANDS = {
 _DEBUG = "LSKEL_DEBUG"
 
 # What it is made with; their versions are told with its own.
-_USES = ("click", "jinja2", "pyelftools", "rich")
+_USES = ("click", "jinja2", "rich")
 
 
 class _Commands(click.Group):

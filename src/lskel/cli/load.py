@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,38 +19,28 @@ from lskel.cli.common import (
 )
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, run_options, warn_of_form
+from lskel.cli.running import for_one, load_loader, run_options, warn_of_form
 from lskel.cli.sources import among, default_name, to_run
 from lskel.cli.status import Status
 from lskel.cli.terminal import Progress, line, note, print_json, progress, show_error
 from lskel.errors import LskelError, UsageError, at
 from lskel.loader.model import Loader
-from lskel.replay import direct, kernel
-from lskel.replay.loaded import Loaded
 from lskel.replay.options import PIN_ROOT, Options
-from lskel.replay.pin import pin_all
-from lskel.replay.trust import check_bytes, check_trace
+from lskel.replay.trust import check_bytes
+from lskel.runtime.collection import Collection
 
 SIMULATOR = "simulator"
 
 
-def _direct(loader: Loader, options: Options) -> Loaded:
-    check_trace(loader)
-    return direct.run(loader.trace, options)
-
-
-_REPLAYS: dict[str, Callable[[Loader, Options], Loaded]] = {
-    "kernel": kernel.run,
-    "direct": _direct,
-}
+KERNEL, DIRECT = "kernel", "direct"
 
 
 @click.command("load")
 @sources_argument
 @click.option(
     "--replay",
-    type=click.Choice([*_REPLAYS, SIMULATOR]),
-    default="kernel",
+    type=click.Choice([KERNEL, DIRECT, SIMULATOR]),
+    default=KERNEL,
     show_default=True,
     help="Run the loader program, make its system calls one by one, or only simulate them.",
 )
@@ -139,16 +129,14 @@ class _How(NamedTuple):
         self.bar.now(f"loading {source}")
         if self.replay == SIMULATOR:
             return {"object": source, **_simulated(loader, options, source)}
-        with (
-            among(source, self.sources),
-            self.failures.explained(loader),
-            _REPLAYS[self.replay](loader, options) as loaded,
-        ):
-            report = _report(self.replay, loaded)
-            warn_of_form(source, loader, loaded, self.bar)
-            if (directory := place.directory()) is not None:
-                pin_all(loaded, directory, trust_pins=options.trust_pins)
-            return {"object": source, **report}
+        with among(source, self.sources), self.failures.explained(loader):
+            bpf, ran = load_loader(loader, options, direct=self.replay == DIRECT)
+            with bpf:
+                report = _report(self.replay, bpf, ran)
+                warn_of_form(source, loader, ran, self.bar)
+                if (directory := place.directory()) is not None:
+                    bpf.pin(directory)
+                return {"object": source, **report}
 
 
 class _Place(NamedTuple):
@@ -206,15 +194,14 @@ def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
     }
 
 
-def _report(replay: str, loaded: Loaded) -> dict[str, Any]:
-    ran = loaded.loader
+def _report(replay: str, bpf: Collection, ran: Loader | None) -> dict[str, Any]:
     return {
         "form": None if ran is None else ran.form.value,
         "replay": replay,
         "loader": None if ran is None else {"insns": len(ran.insns) // 8, "blob": len(ran.blob)},
         "maps": [
             {"name": m.name, "id": info.id, "type": enum_name(MapType, info.type)}
-            for m, info in ((m, m.info()) for m in loaded.maps.values())
+            for m, info in ((m, m.info()) for m in bpf.maps)
         ],
         "programs": [
             {
@@ -223,7 +210,7 @@ def _report(replay: str, loaded: Loaded) -> dict[str, Any]:
                 "type": enum_name(ProgType, info.type),
                 "tag": info.tag,
             }
-            for p, info in ((p, p.info()) for p in loaded.programs.values())
+            for p, info in ((p, p.info()) for p in bpf.progs if p.loaded)
         ],
     }
 

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import gc
 import signal
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from lskel.btf.value import Value, format_value, to_json
 from lskel.cli import offers
 from lskel.cli.common import json_option, only_for_one, pairs, sources_argument
+from lskel.cli.contents import Buffers, Contents, Event, contents
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, run_options, warn_of_form
+from lskel.cli.running import for_one, load_loader, run_options, warn_of_form
 from lskel.cli.sources import among, labels, to_run
 from lskel.cli.status import Status, Terminated
 from lskel.cli.terminal import line, note, print_json, progress, show_error
+from lskel.cli.values import as_json, as_text
 from lskel.errors import LskelError, NoPermission
-from lskel.live.attach import Links, attach_all
-from lskel.live.contents import Contents, contents
-from lskel.live.events import Buffers, Event, Events
 from lskel.loader.model import Loader
-from lskel.replay import kernel
-from lskel.replay.loaded import Loaded
+from lskel.replay.attach import Attached, NotAttached, attach_all
 from lskel.replay.options import Options
 from lskel.replay.strace import lines
 from lskel.replay.strace import to_json as to_json_record
+from lskel.runtime.collection import Collection
+from lskel.runtime.events import Events
 
 if TYPE_CHECKING:
-    from lskel.replay.simulator.run import Replay
+    from lskel.replay.simulator.simulate import Replay
 
 MAX_ENTRIES = 20
 # Read at the end; other processes may go on filling a buffer that is shared.
@@ -105,40 +103,41 @@ def command(
     by_name += ["--attach"] if attach else []
     failures.check_log_file(sources)
     only_for_one("run", [*generation.for_one, *for_one(options), *by_name], sources)
-    types, places = pairs(event_types, "MAP=TYPE"), pairs(attach, _PLACE)
+    types, targets = pairs(event_types, "MAP=TYPE"), pairs(attach, _PLACE)
     out = (_Json if as_json else _Text)(labels(sources))
     gc.enable()  # events may come for days
     # Services and time-outs end a process so; they want the maps as well.
     signal.signal(signal.SIGTERM, _terminated)
     with ExitStack() as stack:
+        how = Loading(generation, options, failures, stack, types)
         try:
-            running = _load(sources, generation, options, failures, stack, shown=not as_json)
+            running = _load(sources, how, shown=not as_json)
         except NoPermission as error:
             note(f"lskel: {error}; replaying in the simulator instead")
             _simulate(sources, generation, options, out)
             return Status.OK
         if len(running) < len(sources):
             return Status.FAILURE
-        buffers = [stack.enter_context(Buffers(loaded, types)) for loaded, _ in running]
-        events = stack.enter_context(Events(*buffers))
-        attached = stack.enter_context(ExitStack())
-        links = []
-        for source, (loaded, chosen) in zip(sources, running, strict=True):
+        buffers = [Buffers(bpf, types) for bpf in running]
+        numbers = {made: number for number, one in enumerate(buffers) for made in one.types}
+        events = stack.enter_context(Events(numbers))
+        attached = []
+        for source, bpf in zip(sources, running, strict=True):
             with among(source, sources):
-                links.append(attached.enter_context(attach_all(loaded, places, chosen.targets)))
+                attached.append(attach_all(bpf, targets))
         try:
-            for number, (loaded, _) in enumerate(running):
-                out.started(number, loaded, links[number], buffers[number])
-            end = None if duration is None else time.monotonic() + duration
-            for event in events.until(end):
-                out.event(event)
+            for number, bpf in enumerate(running):
+                out.started(number, bpf, *attached[number], buffers[number])
+            for made, raw in events.events(duration):
+                out.event(numbers[made], buffers[numbers[made]].event(made, raw))
         except KeyboardInterrupt:
             pass
-        attached.close()
-        for event in islice(events.available(), _LAST_EVENTS):
-            out.event(event)
-        for number, (loaded, _) in enumerate(running):
-            out.finished(number, list(contents(loaded, entries)), buffers[number].lost)
+        for bpf in reversed(running):
+            bpf.detach()
+        for made, raw in islice(events.consume(), _LAST_EVENTS):
+            out.event(numbers[made], buffers[numbers[made]].event(made, raw))
+        for number, bpf in enumerate(running):
+            out.finished(number, list(contents(bpf, entries)), buffers[number].lost)
     return Status.OK
 
 
@@ -146,25 +145,28 @@ def _terminated(*_: object) -> None:
     raise Terminated
 
 
-def _load(
-    sources: Sequence[str],
-    generation: Generation,
-    options: Options,
-    failures: Failures,
-    stack: ExitStack,
-    *,
-    shown: bool,
-) -> list[tuple[Loaded, Options]]:
+class Loading(NamedTuple):
+    """How objects are loaded; `stack` closes them."""
+
+    generation: Generation
+    options: Options
+    failures: Failures
+    stack: ExitStack
+    event_types: Mapping[str, str]
+
+
+def _load(sources: Sequence[str], how: Loading, *, shown: bool) -> list[Collection]:
     """Load all; those that fail are reported and missing then. NoPermission where nothing may."""
     running = []
     with progress(len(sources), shown=shown) as bar:
         for source in sources:
             bar.now(f"loading {source}")
             try:
-                loader, chosen = to_run(source, generation, options)
-                with among(source, sources), failures.explained(loader):
-                    running.append((stack.enter_context(kernel.run(loader, chosen)), chosen))
-                warn_of_form(source, loader, running[-1][0], bar)
+                loader, options = to_run(source, how.generation, how.options)
+                with among(source, sources), how.failures.explained(loader):
+                    bpf, ran = load_loader(loader, options, event_types=how.event_types)
+                running.append(how.stack.enter_context(bpf))
+                warn_of_form(source, loader, ran, bar)
             except NoPermission:
                 raise
             except LskelError as error:
@@ -192,24 +194,32 @@ class _Text:
     def __init__(self, labels: Sequence[str]) -> None:
         self._prefixes = [f"{label}: " if len(labels) > 1 else "" for label in labels]
 
-    def started(self, number: int, loaded: Loaded, links: Links, buffers: Buffers) -> None:
+    def started(
+        self,
+        number: int,
+        bpf: Collection,
+        attached: Sequence[Attached],
+        skipped: Sequence[NotAttached],
+        buffers: Buffers,
+    ) -> None:
         prefix = self._prefixes[number]
-        line(f"{prefix}loaded {len(loaded.programs)} programs, {len(loaded.maps)} maps")
-        for item in links.attached:
-            line(f"{prefix}attached {item.program} to {item.target}")
-        for skipped in links.skipped:
-            line(f"{prefix}not attached {skipped.program}: {skipped.reason}")
-        if buffers.maps:
-            line(f"{prefix}events from {', '.join(buffers.maps)}; Ctrl-C ends")
+        programs = sum(program.loaded for program in bpf.progs)
+        line(f"{prefix}loaded {programs} programs, {len(bpf.maps)} maps")
+        for item in attached:
+            line(f"{prefix}attached {item.name} to {item.target}")
+        for left in skipped:
+            line(f"{prefix}not attached {left.name}: {left.reason}")
+        if buffers.types:
+            names = ", ".join(made.name for made in buffers.types)
+            line(f"{prefix}events from {names}; Ctrl-C ends")
 
     def simulated(self, number: int, loader: Loader, replay: Replay) -> None:
         for record in replay.records:
             for text in lines(record, loader.trace.order):
                 line(f"{self._prefixes[number]}{text}")
 
-    def event(self, event: Event) -> None:
-        text = event.raw.hex(" ") if event.value is None else format_value(event.value)
-        line(f"{self._prefixes[event.source]}{event.map}: {text}")
+    def event(self, number: int, event: Event) -> None:
+        line(f"{self._prefixes[number]}{event.map}: {as_text(event.value)}")
 
     def finished(self, number: int, maps: list[Contents], lost: Mapping[str, int]) -> None:
         prefix = self._prefixes[number]
@@ -220,7 +230,7 @@ class _Text:
         for shown in maps:
             line(f"{prefix}map {shown.map}:")
             for key, value in shown.entries:
-                line(f"  {_text(key)}: {_text(value)}")
+                line(f"  {as_text(key)}: {as_text(value)}")
             if shown.more:
                 line("  ...")
 
@@ -231,24 +241,31 @@ class _Json:
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels = labels
 
-    def started(self, number: int, loaded: Loaded, links: Links, buffers: Buffers) -> None:
+    def started(
+        self,
+        number: int,
+        bpf: Collection,
+        attached: Sequence[Attached],
+        skipped: Sequence[NotAttached],
+        buffers: Buffers,
+    ) -> None:
         self.line(
             number,
             loaded={
-                "maps": list(loaded.maps),
-                "programs": list(loaded.programs),
-                "attached": [{"program": a.program, "target": a.target} for a in links.attached],
-                "not_attached": [{"program": s.program, "reason": s.reason} for s in links.skipped],
-                "events": list(buffers.maps),
+                "maps": [made.name for made in bpf.maps],
+                "programs": [program.name for program in bpf.progs if program.loaded],
+                "attached": [{"program": a.name, "target": a.target} for a in attached],
+                "not_attached": [{"program": s.name, "reason": s.reason} for s in skipped],
+                "events": [made.name for made in buffers.types],
             },
         )
 
     def simulated(self, number: int, loader: Loader, replay: Replay) -> None:
         self.line(number, simulated=[to_json_record(record) for record in replay.records])
 
-    def event(self, event: Event) -> None:
-        value = {"raw": event.raw.hex()} if event.value is None else {"value": to_json(event.value)}
-        self.line(event.source, event={"map": event.map, **value})
+    def event(self, number: int, event: Event) -> None:
+        form = "raw" if isinstance(event.value, bytes) else "value"
+        self.line(number, event={"map": event.map, form: as_json(event.value)})
 
     def finished(self, number: int, maps: list[Contents], lost: Mapping[str, int]) -> None:
         self.line(
@@ -257,7 +274,7 @@ class _Json:
             maps=[
                 {
                     "map": shown.map,
-                    "entries": [{"key": _json(k), "value": _json(v)} for k, v in shown.entries],
+                    "entries": [{"key": as_json(k), "value": as_json(v)} for k, v in shown.entries],
                     "more": shown.more,
                 }
                 for shown in maps
@@ -266,11 +283,3 @@ class _Json:
 
     def line(self, number: int, **item: Any) -> None:
         print_json({"object": self._labels[number], **item}, indent=None)
-
-
-def _text(value: Value | bytes) -> str:
-    return value.hex(" ") if isinstance(value, bytes) else format_value(value)
-
-
-def _json(value: Value | bytes) -> Any:
-    return value.hex() if isinstance(value, bytes) else to_json(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from lskel.replay.options import PIN_ROOT, Options
 
 if TYPE_CHECKING:
     from lskel.loader.model import Loader
-    from lskel.replay.loaded import Loaded
+    from lskel.runtime.collection import Collection
 
 _KCONFIG = "NAME=VALUE"
 _TARGET = "PROGRAM=TARGET"
@@ -63,9 +64,26 @@ def for_one(options: Options) -> tuple[str, ...]:
     return tuple(option for option, values in given.items() if values)
 
 
-def warn_of_form(source: str, loader: Loader, loaded: Loaded, bar: Progress) -> None:
+def load_loader(
+    loader: Loader,
+    options: Options,
+    *,
+    direct: bool = False,
+    event_types: Mapping[str, str] | None = None,
+) -> tuple[Collection, Loader | None]:
+    """A collection that is loaded, and the loader that ran: none where calls are made directly."""
+    from lskel.replay.kernel import LoaderKernel
+    from lskel.replay.load import open_loader
+
+    kernel = None if direct else LoaderKernel(loader, trust_bytes=options.trust_bytes)
+    bpf = open_loader(loader, options, kernel=kernel, direct=direct, event_types=event_types)
+    bpf.load()
+    return bpf, None if kernel is None else kernel.loader
+
+
+def warn_of_form(source: str, loader: Loader, ran: Loader | None, bar: Progress) -> None:
     """A warning where a loader of another form ran than was asked for."""
-    if loaded.loader is None or loaded.loader.form is loader.form:
+    if ran is None or ran.form is loader.form:
         return
     with bar.aside():
         what = f"this kernel does not take the {loader.form.value} form, so it was unrolled"

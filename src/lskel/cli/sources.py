@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lskel.cli.generation import DEFAULT_FORM, Generation
 from lskel.cli.terminal import show_warning
 from lskel.cursor import ByteOrder
+from lskel.elf.format import MAGIC as ELF_MAGIC
 from lskel.errors import LskelError, UsageError, at
 from lskel.input import read_input, read_standard_input
 from lskel.loader.archive import MAGIC
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
     from lskel.replay.options import Options
     from lskel.replay.simulator.faults import Faults
     from lskel.replay.simulator.names import Names
-    from lskel.replay.simulator.run import Replay
+    from lskel.replay.simulator.simulate import Replay
 
 STDIN = "-"
-
-_ELF_MAGIC = b"\x7fELF"
 
 
 def read(source: str) -> bytes:
@@ -102,7 +101,7 @@ def kind_of(data: bytes) -> Kind:
     """What these bytes look like; an object where they look like nothing else."""
     if data.startswith(MAGIC):
         return Kind.BUNDLE
-    if data.startswith(_ELF_MAGIC):
+    if data.startswith(ELF_MAGIC):
         return Kind.OBJECT
     from lskel.loader.header import is_header
 
@@ -123,7 +122,7 @@ def simulate(
     from lskel.replay.options import DEFAULTS
     from lskel.replay.simulator.kernel import SimulatedKernel
     from lskel.replay.simulator.run import run
-    from lskel.replay.simulator.run import simulate as replay
+    from lskel.replay.simulator.simulate import simulate as replay
 
     def kernel(order: ByteOrder) -> SimulatedKernel:
         return SimulatedKernel(order, names=names, faults=faults, cpus=os.cpu_count() or 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from typing import NamedTuple
 
 from lskel.bpf.flags import ProgFlag
@@ -29,10 +30,14 @@ Source = Object | Trace | Loader
 
 
 class MapName(NamedTuple):
-    """A map that code refers to by index; `value_type` is a BTF id, 0 for none."""
+    """A map that code refers to by index; `value_type` is a BTF id, 0 for none.
+
+    `op` is the operation that makes it, None where there is none.
+    """
 
     name: str
     value_type: TypeId
+    op: int | None
 
 
 class Code(NamedTuple):
@@ -41,7 +46,8 @@ class Code(NamedTuple):
     `spec` is what its section's name says; `type`, `attach_type` (None: not given) and `sleepable`
     are what the kernel gets. `externs` are those that the code refers to, by instruction. `insns`
     is empty where there is no code. `problem` says why that is so, or why the program cannot be
-    loaded.
+    loaded. Where a trace loads it, `op` is the operation that does, `finds` are those that find the
+    externs, by instruction.
     """
 
     name: str
@@ -56,6 +62,8 @@ class Code(NamedTuple):
     line_info: Records = Records(LINE_INFO_SIZE)
     core_relos: Records = Records(CORE_RELO_SIZE)
     externs: Mapping[int, Extern] = {}
+    op: int | None = None
+    finds: Mapping[int, int] = {}
 
 
 class Image(NamedTuple):
@@ -75,7 +83,7 @@ class Image(NamedTuple):
 def read_image(source: Source) -> Image:
     """The code in `source`; BadObject where the BTF of a trace is broken."""
     if isinstance(source, Object):
-        return _of_object(source)
+        return object_image(source, _trace(source))
     return _of_trace(undescribed(source).trace if isinstance(source, Loader) else source)
 
 
@@ -86,7 +94,7 @@ def _of_trace(trace: Trace) -> Image:
         trace.order,
         btf,
         tuple(
-            MapName(made.name, TypeId(create.value_type))
+            MapName(made.name, TypeId(create.value_type), made.op)
             for made, create in zip(trace.maps, maps, strict=True)
         ),
         tuple(_traced(trace, slot, btf) for slot in range(len(trace.programs))),
@@ -122,25 +130,38 @@ def _loaded(code: Code, trace: Trace, slot: int, btf: Btf | None) -> Code:
         line_info=load.line_info,
         core_relos=load.core_relos,
         externs=used_externs(trace, load, btf),
+        op=trace.programs[slot].op,
+        finds={reloc.insn: reloc.find.op for reloc in load.externs},
     )
 
 
-def _of_object(obj: Object) -> Image:
-    problem = ""
-    trace: Trace | None = None
+def _trace(obj: Object) -> Trace | None:
     try:
-        trace = obj.trace()
+        return obj.trace()
     except LskelError:
+        return None
+
+
+def object_image(obj: Object, trace: Trace | None) -> Image:
+    """The code in an object that has this trace, or none."""
+    problem = ""
+    if trace is None:
         switched_off = tuple(replace(program, autoload=False) for program in obj.programs)
         problem = _problem(replace(obj, programs=switched_off))
     return Image(
         obj.order,
         obj.btf,
-        tuple(MapName(a_map.name, a_map.value_type) for _, a_map in _numbered(obj)),
+        tuple(_maps(obj, trace)),
         tuple(_programs(obj, trace)),
         inputs(trace) if trace is not None else (),
         problem,
     )
+
+
+def _maps(obj: Object, trace: Trace | None) -> Iterator[MapName]:
+    made = [] if trace is None else [a_map.op for a_map in trace.maps]
+    for (_, a_map), op in zip_longest(_numbered(obj), made):
+        yield MapName(a_map.name, a_map.value_type, op)
 
 
 def _numbered(obj: Object) -> list[tuple[int, Map]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.bpf.disasm import Line, Names, disassemble
 from lskel.bpf.enums import ProgType
-from lskel.bpf.insn import Pseudo
+from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.bpf.names import enum_name
 from lskel.cursor import ByteOrder
 from lskel.describe.core import CoreRelo, CoreRelos
@@ -17,19 +17,36 @@ from lskel.describe.image import Code, Image, Source, read_image
 from lskel.describe.records import Functions, Lines, SourceLine
 from lskel.describe.variables import variable_at, variables
 from lskel.errors import NotFound, at
-from lskel.object.model import Extern
+from lskel.object.model import Extern, ExternKind
 
-_BY_INDEX = (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
+MarkKind = Literal["map", "value", "subprogram", "kfunc", "ksym", "core"]
+_MAPS: dict[int, MarkKind] = {Pseudo.MAP_IDX: "map", Pseudo.MAP_IDX_VALUE: "value"}
+
+
+class Mark(NamedTuple):
+    """What an instruction refers to, by a relocation.
+
+    `kind`: a `map` is its fd, a `value` an address in a map's value, a `subprogram` is called or
+    its address taken. `name` is the map's, function's or symbol's, or the field or type of the
+    kernel. `map` is the number of the map, `op` the operation that makes or finds it, `insn` the
+    instruction of this listing where a subprogram begins.
+    """
+
+    kind: MarkKind
+    name: str
+    map: int | None = None
+    op: int | None = None
+    insn: int | None = None
 
 
 class Row(NamedTuple):
-    """One instruction: `insn` is the index of its first slot, `raw` its 8 or 16 bytes.
+    """An instruction: `insn` is the index of its first slot, `raw` its 8 or 16 bytes.
 
     Of what a loader keeps in tables, it is an element: `insn` is its number.
 
     `label` names what starts here: a function, an operation. `source` is the line that starts here.
-    `core` are its CO-RE relocations. `note` says what it refers to. Each is empty (None) where
-    there is none.
+    `core` are its CO-RE relocations. `note` says in words what it refers to, `marks` as data. Each
+    is empty (None) where there is none.
     """
 
     insn: int
@@ -39,6 +56,7 @@ class Row(NamedTuple):
     source: SourceLine | None = None
     core: tuple[CoreRelo, ...] = ()
     note: str = ""
+    marks: tuple[Mark, ...] = ()
 
 
 class Listing(NamedTuple):
@@ -92,6 +110,14 @@ def _listing(code: Code, rows: tuple[Row, ...], problem: str) -> Listing:
     return Listing(code.name, code.spec.name, kind, rows, problem)
 
 
+class _Refers(NamedTuple):
+    """An instruction, and what it refers to."""
+
+    text: str
+    note: str = ""
+    mark: Mark | None = None
+
+
 class _Annotator:
     """Tells what the instructions of one program are about."""
 
@@ -107,33 +133,52 @@ class _Annotator:
         """All instructions."""
         names = Names(map=self._map, subprogram=self._functions.at)
         for line in disassemble(self._code.insns, self._image.order, names):
-            extern = self._code.externs.get(line.index)
-            text, note = self._extern(line, extern) if extern else (line.text, self._variable(line))
+            refers = self._refers(line)
+            core = self._core.at(line.index)
+            marks = [] if refers.mark is None else [refers.mark]
+            marks += (Mark("core", f"{relo.kind} {relo.target}") for relo in core)
             yield Row(
                 line.index,
                 line.raw,
-                text,
+                refers.text,
                 self._functions.at(line.index) or "",
                 self._lines.at(line.index),
-                self._core.at(line.index),
-                note,
+                core,
+                refers.note,
+                tuple(marks),
             )
 
     def _map(self, pseudo: Pseudo, number: int) -> str | None:
         maps = self._image.maps
-        return maps[number].name if pseudo in _BY_INDEX and 0 <= number < len(maps) else None
+        return maps[number].name if pseudo in _MAPS and 0 <= number < len(maps) else None
 
-    def _variable(self, line: Line) -> str:
+    def _refers(self, line: Line) -> _Refers:
+        insn = i.read(line.raw, 0, self._image.order)
+        extern = self._code.externs.get(line.index)
+        if extern is not None:
+            return self._extern(line.index, insn, extern)
+        if insn.op == i.OP_CALL and insn.src == CallKind.SUBPROGRAM:
+            return self._subprogram(line, line.index + 1 + insn.imm)
         if len(line.raw) != 2 * i.SIZE:
-            return ""
-        insn = i.read(line.raw, 0, self._image.order)
-        if insn.src != Pseudo.MAP_IDX_VALUE or not 0 <= insn.imm < len(self._image.maps):
-            return ""
-        offset = i.read(line.raw, 1, self._image.order).imm
-        return variable_at(self._variables(insn.imm), offset)
+            return _Refers(line.text)
+        if insn.src == Pseudo.FUNC:
+            return self._subprogram(line, line.index + 1 + insn.imm)
+        if insn.src not in _MAPS or not 0 <= insn.imm < len(self._image.maps):
+            return _Refers(line.text)
+        note = ""
+        if insn.src == Pseudo.MAP_IDX_VALUE:
+            offset = i.read(line.raw, 1, self._image.order).imm
+            note = variable_at(self._variables(insn.imm), offset)
+        name, _, op = self._image.maps[insn.imm]
+        return _Refers(line.text, note, Mark(_MAPS[insn.src], name, insn.imm, op))
 
-    def _extern(self, line: Line, extern: Extern) -> tuple[str, str]:
+    def _subprogram(self, line: Line, insn: int) -> _Refers:
+        mark = Mark("subprogram", self._functions.at(insn) or "", insn=insn)
+        return _Refers(line.text, mark=mark)
+
+    def _extern(self, index: int, insn: Insn, extern: Extern) -> _Refers:
         # The numbers that the kernel gets, by which `Names` tell such symbols, are not known yet.
-        insn = i.read(line.raw, 0, self._image.order)
         text = f"r{insn.dst} = &{extern.name}" if i.is_wide(insn) else f"call {extern.name}"
-        return text, f"{'weak ' if extern.is_weak else ''}{extern.kind.value}"
+        note = f"{'weak ' if extern.is_weak else ''}{extern.kind.value}"
+        kind: MarkKind = "kfunc" if extern.kind is ExternKind.KFUNC else "ksym"
+        return _Refers(text, note, Mark(kind, extern.name, op=self._code.finds.get(index)))

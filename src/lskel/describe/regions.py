@@ -12,9 +12,8 @@ from lskel.bpf import insn as i
 from lskel.bpf.layouts import Layout
 from lskel.bpf.limits import MAX_USED_MAPS
 from lskel.describe.asks import input_words
-from lskel.loader import records
 from lskel.loader.blob import Region, RegionKind
-from lskel.loader.lower import FD_SIZE, INSN_IMM, NO_SINGLE_OP
+from lskel.loader.lower import FD_SIZE, INSN_IMM
 from lskel.loader.model import Form, Loader, context_size
 from lskel.trace import (
     BtfLoad,
@@ -54,14 +53,6 @@ _CONTENTS = {
 _INSN_FIELDS = {0: "", INSN_IMM: " imm"}
 _HEADER = {0: "sz", 4: "flags", 8: "log_level", 12: "log_size", 16: "log_buf"}
 _MAP_FIELDS = {0: "map_fd", 4: "max_entries", 8: "initial_value"}
-_RECORD_FIELDS = {
-    records.CODE: "code",
-    records.ARG: "arg",
-    records.LENGTH: "size",
-    records.A: "a",
-    records.B: "b",
-    records.C: "c",
-}
 
 
 def contents(loader: Loader) -> dict[str, int]:
@@ -153,13 +144,10 @@ class BlobMap:
         # Data that operations share begin at one place.
         self._owned = {(r.offset, r.op): r for r in reversed(self._regions)}
         # Slots of fd_array count from here, those that lie elsewhere as well.
-        self._fd_array = self._start(RegionKind.FD_ARRAY)
+        arrays = (r.offset for r in self._regions if r.kind is RegionKind.FD_ARRAY)
+        self._fd_array = next(arrays, 0)
         maps = len(self._trace.maps)
         self._kfuncs = MAX_USED_MAPS if loader.form is Form.UNROLLED else max(maps, 1)
-        self._records = self._start(RegionKind.RECORDS)
-
-    def _start(self, kind: RegionKind) -> int:
-        return next((r.offset for r in self._regions if r.kind is kind), 0)
 
     def _holding(self, offset: int, op: int) -> Region | None:
         """The region that begins last before a place and holds it; rather one of `op`."""
@@ -185,17 +173,6 @@ class BlobMap:
         if region is None:
             return RegionKind.PADDING.value
         return _whole(region) if whole and offset == region.offset else self._part(region, offset)
-
-    def element(self, offset: int, *, whole: bool) -> str:
-        """What of an element of a table would lie at a place if it were the first."""
-        region = self._holding(offset, NO_SINGLE_OP)
-        if region is None:
-            return RegionKind.PADDING.value
-        kind = region.kind
-        if whole or kind is not RegionKind.RECORDS:
-            return f"{kind.value}[i]"
-        inside = offset - self._records
-        return f"{kind.value}[i].{_RECORD_FIELDS.get(inside, inside)}"
 
     def spans(self, region: Region) -> Iterator[Span]:
         """The parts of a region that have names: fields of an attr, slots of an array of fds.

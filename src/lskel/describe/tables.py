@@ -29,7 +29,7 @@ _CONDITIONS = {
 def tables(loader: Loader, blob: BlobMap) -> Iterator[Row]:
     """The records by operation; nothing for a loader that has none."""
     labelled: Region | None = None
-    for region, number, raw, text in steps(loader, blob):
+    for region, (number, raw, text) in steps(loader, blob):
         label = ""
         if region is not labelled:
             label = f"records of {heading(loader.trace, region.op, region.field)}"
@@ -38,22 +38,22 @@ def tables(loader: Loader, blob: BlobMap) -> Iterator[Row]:
 
 
 class Step(NamedTuple):
-    """A record: the region that it is in, its number among all, its bytes, and what it does."""
+    """A record of a table loader's op table, in words; `number` counts all of them."""
 
-    region: Region
     number: int
     raw: bytes
     text: str
 
 
-def steps(loader: Loader, blob: BlobMap) -> Iterator[Step]:
-    """The records of a loader, in order."""
+def steps(loader: Loader, blob: BlobMap) -> Iterator[tuple[Region, Step]]:
+    """The records of a loader, in order, and the regions that they are in."""
     # A region holds the records of an operation, one after the other.
     number = 0
     for region in sorted(r for r in loader.regions if r.kind is RegionKind.RECORDS):
         for place in _places(region.offset, region.size, records.SIZE):
             raw = loader.blob[place : place + records.SIZE]
-            yield Step(region, number, raw, _Words(loader, blob, region.op, number, raw).text())
+            text = _Words(loader, blob, region.op, number, raw).text()
+            yield region, Step(number, raw, text)
             number += 1
 
 

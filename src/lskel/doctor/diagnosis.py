@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
 from lskel.catalog.attach_kinds import attach_kind_row
-from lskel.describe.phrases import phrase
 from lskel.doctor.finding import (
     NETWORK_RIGHTS,
     TRACING_RIGHTS,
@@ -21,16 +19,18 @@ from lskel.doctor.finding import (
     unknown,
     yes,
 )
-from lskel.doctor.lenient import Lenient
-from lskel.errors import LskelError, NoPermission, NotFound, ReplayError, UsageError
-from lskel.object.sections import parse_section
+from lskel.doctor.lenient import LenientKernel
+from lskel.errors import LskelError, NoPermission, NotFound, ReplayError, printable
 from lskel.replay.direct import Calls
-from lskel.replay.given import with_given
-from lskel.replay.options import Options
-from lskel.replay.prepare import Prepared, prepare
-from lskel.replay.this_machine import ThisMachine
-from lskel.runtime.kconfig import encode_values
+from lskel.replay.options import Options, apply
+from lskel.replay.prepared import Prepared, prepared
+from lskel.runtime.inputs import no_target
+from lskel.runtime.kernel import RUNNING
+from lskel.runtime.maps.base import Map
+from lskel.runtime.maps.kconfig import KconfigMap
+from lskel.runtime.objects import Fd
 from lskel.runtime.signals import uninterrupted
+from lskel.skeleton.live import collection_of
 from lskel.trace import (
     AttachBtfId,
     AttachFd,
@@ -49,7 +49,6 @@ from lskel.trace import (
     Ref,
     Trace,
     inputs_of,
-    maps_in_code,
     references,
 )
 from lskel.verifier.explain import explain_failure
@@ -92,8 +91,8 @@ def diagnose(trace: Trace, options: Options, error: LskelError) -> Iterator[Item
         for program in trace.programs:
             yield Item(What.PROGRAM, program.name, why)
         return
-    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
-        diagnosis = _Diagnosis(trace, options, machine, stack)
+    with ExitStack() as stack:
+        diagnosis = _Diagnosis(trace, options, stack)
         diagnosis.walk()
     yield from diagnosis.items()
 
@@ -101,14 +100,12 @@ def diagnose(trace: Trace, options: Options, error: LskelError) -> Iterator[Item
 class _Diagnosis:
     """Makes the calls of a trace, goes on where they fail, and leaves out what they needed."""
 
-    def __init__(
-        self, trace: Trace, options: Options, machine: ThisMachine, stack: ExitStack
-    ) -> None:
+    def __init__(self, trace: Trace, options: Options, stack: ExitStack) -> None:
         self._trace = trace
         self._options = options
-        self._machine = machine
         self._stack = stack
-        self._lenient = Lenient(machine)
+        self._kernel = LenientKernel()
+        self._bpf = collection_of(trace, kernel=self._kernel)
         # By the numbers of operations; the others by those of programs and maps.
         self._failed: dict[int, Item] = {}
         self._untargeted: dict[int, Finding] = {}
@@ -120,7 +117,6 @@ class _Diagnosis:
     def walk(self) -> None:
         """Find out everything."""
         self._check_kconfig()
-        self._give_maps()
         calls = Calls(self._prepared, self._stack)
         for number, op in enumerate(self._prepared.trace.ops):
             if self._prepared.skips(number) or isinstance(op, Close):
@@ -149,59 +145,40 @@ class _Diagnosis:
                 yield self._programs.get(slot, Item(What.PROGRAM, program.name, yes()))
 
     def _check_kconfig(self) -> None:
-        wanted = self._trace.kconfig
-        if wanted is None or self._trace.maps[wanted.slot].name in self._options.initial:
-            return
-        try:
-            encode_values(
-                wanted.vars,
-                wanted.size,
-                self._machine.kconfig,
-                self._trace.order,
-                self._options.kconfig,
-            )
-        except NotFound as error:
-            self._others.append(Item(What.KCONFIG, "", no(error.what, error.hint)))
+        for made in self._bpf.maps:
+            if isinstance(made, KconfigMap):
+                try:
+                    made.changed_value(RUNNING, self._trace.order)
+                except NotFound as error:
+                    self._others.append(Item(What.KCONFIG, "", no(error.what, error.hint)))
 
     def _prepare(self) -> Prepared:
-        """With the programs left out that nobody gives a target, which they need."""
-        trace, options = self._trace, self._options
-        needing = {k.slot for k in trace.inputs if isinstance(k, AttachFd | AttachBtfId)}
-        for slot in sorted(needing):
-            program = trace.programs[slot]
-            wanted = options.autoload.get(program.name, program.autoload)
-            if not wanted or program.name in options.targets:
-                continue
-            alone = {p.name: p is program for p in trace.programs}
-            try:
-                prepare(trace, replace(options, autoload=alone), self._lenient)
-            except UsageError as error:
-                self._untargeted[slot] = no(error.what, error.hint)
-        left_out = {trace.programs[slot].name: False for slot in self._untargeted}
-        autoload = {**options.autoload, **left_out}
-        return prepare(trace, replace(options, autoload=autoload), self._lenient)
+        """With the programs left out that nobody gives a target, which they need.
 
-    def _give_maps(self) -> None:
-        """Maps that are there before: pinned ones, and arenas; each may fail for itself."""
-        trace = self._prepared.trace
-        arenas = {arena.slot: arena for arena in trace.arenas}
-        for slot, made in enumerate(trace.maps):
-            if not made.is_pinned and slot not in arenas:
-                continue
-            only = replace(
-                trace,
-                maps=tuple(m._replace(is_pinned=m.is_pinned and m is made) for m in trace.maps),
-                arenas=(arenas[slot],) if slot in arenas else (),
-            )
-            try:
-                found = with_given(replace(self._prepared, trace=only), self._options, self._stack)
-            except LskelError as error:
-                finding = refused(error, rights=NETWORK_RIGHTS)
-                self._maps[slot] = self._failed[made.op] = Item(
-                    What.MAP, made.name, finding, made.op
-                )
-            else:
-                self._prepared = replace(found, trace=trace)
+        And with the maps that are there before, each of which may fail for itself.
+        """
+        apply(self._options, self._bpf, self._trace)
+        asked = {k.slot for k in self._trace.inputs if isinstance(k, AttachFd | AttachBtfId)}
+        for slot, program in enumerate(self._bpf.progs):
+            if slot in asked and program.autoload and program.target is None:
+                error = no_target(program)
+                self._untargeted[slot] = no(error.what, error.hint)
+                program.autoload = False
+        request = self._bpf.request(self._stack, self._stack, given=self._given)
+        return prepared(self._trace, request)
+
+    def _given(self, made: Map) -> Fd | None:
+        """A map that is there before, with why it cannot be."""
+        bpf = self._bpf
+        # Not by `index`: maps that are mappings compare what is in them.
+        slot = next(slot for slot, item in enumerate(bpf.maps) if item is made)
+        try:
+            return made.given(self._kernel, bpf.pin_root, trust_pins=bpf.trust_pins)
+        except LskelError as error:
+            op = self._trace.maps[slot].op
+            finding = refused(error, rights=NETWORK_RIGHTS)
+            self._maps[slot] = self._failed[op] = Item(What.MAP, made.name, finding, op)
+            return None
 
     def _in_the_way(self, op: Op) -> Finding | None:
         """Why an operation cannot be tried: something that it needs is not there."""
@@ -220,20 +197,16 @@ class _Diagnosis:
         kind = self._trace.inputs[number]
         key: object = kind
         if isinstance(kind, AttachFd | AttachBtfId):
-            program = self._trace.programs[kind.slot]
-            spec = parse_section(program.section)
-            key = (spec.name, self._options.targets.get(program.name))
-        error = self._lenient.lacks.get(key)
+            key = self._trace.programs[kind.slot].name
+        error = self._kernel.lacks.get(key)
         return kind if error is None else refused(error)
 
     def _refused(self, op: Op, error: ReplayError) -> Finding:
         row = attach_kind_row("", op.type, 0) if isinstance(op, ProgLoad) else None
         is_tracing = row is not None and not row.network
         finding = refused(error, rights=TRACING_RIGHTS if is_tracing else NETWORK_RIGHTS)
-        said = finding.said.removeprefix(f"{self._trace.name}: ")
         if not isinstance(op, BtfFind | KsymFind):  # who looked for it is worth knowing
-            said = said.removeprefix(f"{phrase(self._trace, op)}: ")
-        finding = finding._replace(said=said)
+            finding = finding._replace(said=printable(error.why))
         if isinstance(op, ProgLoad) and finding.answer is Answer.NO and error.log:
             advice = explain_failure(error, self._trace).suggestion
             finding = finding._replace(remedy=advice or finding.remedy)
@@ -281,4 +254,4 @@ def _refs(trace: Trace, op: Op) -> Iterator[int]:
     """Numbers of the operations whose results an operation takes."""
     yield from (reference.ref.op for reference in references(op))
     if isinstance(op, ProgLoad):
-        yield from (trace.maps[slot].op for slot in maps_in_code(op, trace.order))
+        yield from (trace.maps[slot].op for slot in trace.maps_in_code(op))

@@ -1,15 +1,22 @@
-"""The machine as a target that goes on where something is missing, and remembers what."""
+"""The running kernel as one that goes on where something is missing, and remembers what."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from lskel.bpf.inputs import MemberIndex, TypeSize
 from lskel.errors import LskelError
-from lskel.object.sections import SectionSpec
-from lskel.replay.this_machine import ThisMachine
 from lskel.runtime.attach_point import AttachPoint
-from lskel.runtime.kconfig import Config, Source
-from lskel.trace import MemberIndex, TypeSize
+from lskel.runtime.inputs import RunningTypes
+from lskel.runtime.kconfig import Config, Source, this_machine
+from lskel.runtime.kernel import RunningKernel
+from lskel.runtime.program import ProgramDefinition
+
+if TYPE_CHECKING:
+    from lskel.runtime.kernel import KernelTypes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,51 +43,49 @@ class _Guessing:
         return self.known.has_syscall_wrapper
 
 
-@dataclass(frozen=True, slots=True)
-class Lenient:
-    """Answers as the machine does, and 0 where it has no answer: then `lacks` has the error.
+class LenientKernel(RunningKernel):
+    """Answers as the running kernel does, and 0 where it has no answer: then `lacks` has the error.
 
-    By what was asked for: a `TypeSize`, a `MemberIndex`, or the name of a section and a target.
+    By what was asked for: a `TypeSize`, a `MemberIndex`, or the name of a program.
     """
 
-    machine: ThisMachine
-    lacks: dict[object, LskelError] = field(default_factory=dict)
-
-    @property
-    def cpus(self) -> int:
-        """Number of possible CPUs."""
-        return self.machine.cpus
-
-    @property
-    def page_size(self) -> int:
-        """In bytes."""
-        return self.machine.page_size
+    def __init__(self) -> None:
+        self.lacks: dict[object, LskelError] = {}
+        self._types = RunningTypes()
 
     @property
     def kconfig(self) -> Source:
         """Values that are missing are 0."""
-        return _Guessing(self.machine.kconfig)
+        return _Guessing(this_machine())
+
+    @property
+    def types(self) -> KernelTypes:
+        """Types, those that are missing as well."""
+        return self
 
     def type_size(self, type_: str) -> int:
         """Bytes of a struct of the kernel."""
-        try:
-            return self.machine.type_size(type_)
-        except LskelError as error:
-            self.lacks[TypeSize(type_)] = error
-            return 0
+        with self._noted(TypeSize(type_)):
+            return self._types.type_size(type_)
+        return 0
 
     def member_index(self, type_: str, member: str) -> int:
         """The number of a member in a struct of the kernel."""
-        try:
-            return self.machine.member_index(type_, member)
-        except LskelError as error:
-            self.lacks[MemberIndex(type_, member)] = error
-            return 0
+        with self._noted(MemberIndex(type_, member)):
+            return self._types.member_index(type_, member)
+        return 0
 
-    def attach_point(self, spec: SectionSpec, target: str) -> AttachPoint:
+    def attach_point(
+        self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
+    ) -> AttachPoint:
         """What a program attaches to."""
+        with self._noted(program.name):
+            return self._types.attach_point(program, target, held, trust_pins=trust_pins)
+        return AttachPoint(0, 0)
+
+    @contextmanager
+    def _noted(self, asked: object) -> Iterator[None]:
         try:
-            return self.machine.attach_point(spec, target)
+            yield
         except LskelError as error:
-            self.lacks[spec.name, target] = error
-            return AttachPoint(0, 0)
+            self.lacks[asked] = error

@@ -10,6 +10,7 @@ from lskel.bpf.asm import Assembler
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.insn import Insn
+from lskel.btf.build import BtfBuilder
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.kinds import Kind
 from lskel.btf.types import FuncLinkage
@@ -144,7 +145,7 @@ def _signed(word: int) -> int:
     return word - (1 << 32) if word >> 31 else word
 
 
-def _functions(btf: tiny.Btf, *names: str) -> list[int]:
+def _functions(btf: BtfBuilder, *names: str) -> list[int]:
     """BTF ids of functions `int NAME(void)`."""
     proto = btf.add(Kind.FUNC_PROTO, "", 0, btf.add_int())
     return [btf.add(Kind.FUNC, name, FuncLinkage.STATIC, proto) for name in names]
@@ -163,7 +164,7 @@ def _bpf_loop() -> Finding:
     start = len(asm)
     asm.mov_imm(0, 0)
     asm.exit()
-    btf = tiny.Btf()
+    btf = tiny.btf_builder()
     main, round_ = _functions(btf, "main", "round")
     with tiny.load_described(
         ProgType.SYSCALL,
@@ -177,7 +178,7 @@ def _bpf_loop() -> Finding:
 
 def _core() -> Finding:
     """The kernel puts the offset of a member in place of the 0 that it has in our struct."""
-    btf = tiny.Btf()
+    btf = tiny.btf_builder()
     (main,) = _functions(btf, "main")
     struct = btf.add(Kind.STRUCT, _STRUCT, 1, 4, btf.string(_MEMBER), 1, 0)
     relo = (0, struct, btf.string("0:0"), _CORE_FIELD_BYTE_OFFSET)

@@ -31,10 +31,10 @@ def _make(row: MapTypeRow) -> None:
         if row.type in MAPS_OF_MAPS:
             fields["inner_map_fd"] = stack.enter_context(tiny.array()).fileno()
         if row.btf is MapBtf.REQUIRED:
-            btf = tiny.Btf()
+            btf = tiny.btf_builder()
             number = btf.add_int()
             sizes[1] = sizes[0]
-            fields["btf_fd"] = stack.enter_context(btf.load()).fileno()
+            fields["btf_fd"] = stack.enter_context(tiny.load_btf(btf)).fileno()
             fields["btf_key_type_id"] = fields["btf_value_type_id"] = number
         tiny.create_map(row.type, *sizes, **fields).close()
 

@@ -10,8 +10,7 @@ from lskel.doctor.finding import Answer, Line, fact, refused, yes
 from lskel.doctor.needs import needs
 from lskel.errors import LskelError, NoPermission, ReplayError, UsageError
 from lskel.loader.model import Bytes, Form, Loader
-from lskel.replay import direct as replay_direct
-from lskel.replay import kernel
+from lskel.replay.load import open_loader
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.trust import check_bytes, check_trace, judged
 from lskel.runtime.loader import check_byte_order
@@ -70,10 +69,7 @@ def examine_object(
     needed = needs(trace, options.pin_root, direct=direct)
     try:
         _check_pins(trace, options)
-        if direct:
-            replay_direct.rehearse(trace, options)
-        else:
-            kernel.rehearse(loader, options)
+        open_loader(loader, options, direct=direct).rehearse()
     except LskelError as error:
         # Of other bytes than the trace generates, the trace tells nothing.
         is_told = judged(loader).compared is not Bytes.DIFFERENT

@@ -41,7 +41,7 @@ def replace_function() -> Link:
     start = len(asm)
     asm.mov_imm(0, 1)
     asm.exit()
-    btf = tiny.Btf()
+    btf = tiny.btf_builder()
     number = btf.add_int()
     proto = btf.add(Kind.FUNC_PROTO, "", 0, number)
     main = btf.add(Kind.FUNC, "main", FuncLinkage.GLOBAL, proto)
@@ -99,9 +99,11 @@ def register_ops() -> Link:
 
 
 def _ops_map(kernel: KernelBtf, flags: int) -> Fd:
-    btf = tiny.Btf()
+    btf = tiny.btf_builder()
     btf.add_int()
-    with btf.load() as types:  # an object's, which the kernel insists on and makes no use of
+    with tiny.load_btf(
+        btf
+    ) as types:  # an object's, which the kernel insists on and makes no use of
         return tiny.create_map(
             MapType.STRUCT_OPS,
             4,

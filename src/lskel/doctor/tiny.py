@@ -10,7 +10,7 @@ from lskel.bpf.asm import Assembler
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
-from lskel.btf.kinds import Kind
+from lskel.btf.build import BtfBuilder
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import address_of, bpf, host_attr
 
@@ -61,10 +61,22 @@ def load_program(prog_type: ProgType, code: bytes, **fields: int) -> Fd:
     return Fd(bpf(Cmd.PROG_LOAD, attr))
 
 
+def btf_builder() -> BtfBuilder:
+    """BTF of this machine's byte order, to be put together."""
+    return BtfBuilder(sys.byteorder)
+
+
+def load_btf(types: BtfBuilder) -> Fd:
+    """BPF_BTF_LOAD; BpfError where the kernel refuses."""
+    raw = types.raw()
+    attr = host_attr(BTF_LOAD, "btf_log_level", btf=address_of(raw), btf_size=len(raw))
+    return Fd(bpf(Cmd.BTF_LOAD, attr))
+
+
 def load_described(
     prog_type: ProgType,
     code: bytes,
-    types: Btf,
+    types: BtfBuilder,
     functions: Sequence[tuple[int, int]],
     core_relos: bytes = b"",
     *,
@@ -85,7 +97,7 @@ def load_described(
             "core_relo_cnt": len(core_relos) // _CORE_RELO_SIZE,
             "core_relo_rec_size": _CORE_RELO_SIZE,
         }
-    with types.load() as btf:
+    with load_btf(types) as btf:
         return load_program(
             prog_type,
             code,
@@ -120,44 +132,3 @@ def returns(value: int) -> bytes:
 
 def _word(value: int) -> bytes:
     return value.to_bytes(_WORD, sys.byteorder)
-
-
-class Btf:
-    """BTF put together type by type; ids begin at 1 (Documentation/bpf/btf.rst)."""
-
-    def __init__(self) -> None:
-        self._types: list[bytes] = []
-        self._strings = bytearray(1)
-
-    def string(self, text: str) -> int:
-        """The offset of a string."""
-        if not text:
-            return 0
-        self._strings += text.encode() + b"\0"
-        return len(self._strings) - len(text.encode()) - 1
-
-    def add(
-        self, kind: Kind, name: str, number: int, size_or_type: int, *words: int, flag: int = 0
-    ) -> int:
-        """A type: `number` is the vlen or linkage, `words` what follows; its id."""
-        info = flag << 31 | kind << 24 | number
-        fields = (self.string(name), info, size_or_type, *words)
-        self._types.append(b"".join(map(_word, fields)))
-        return len(self._types)
-
-    def add_int(self) -> int:
-        """`int`."""
-        return self.add(Kind.INT, "int", 0, 4, 1 << 24 | 32)
-
-    def raw(self) -> bytes:
-        """The bytes."""
-        types = b"".join(self._types)
-        header = 0xEB9F.to_bytes(2, sys.byteorder) + bytes((1, 0))
-        sizes = (24, 0, len(types), len(types), len(self._strings))
-        return header + b"".join(map(_word, sizes)) + types + bytes(self._strings)
-
-    def load(self) -> Fd:
-        """BPF_BTF_LOAD; BpfError where the kernel refuses."""
-        raw = self.raw()
-        attr = host_attr(BTF_LOAD, "btf_log_level", btf=address_of(raw), btf_size=len(raw))
-        return Fd(bpf(Cmd.BTF_LOAD, attr))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from lskel.btf.btf import Btf
+from lskel.btf.build import BtfBuilder
 from lskel.btf.kinds import Kind
 from lskel.doctor import tiny
 from lskel.doctor.finding import Finding, Probe, fact, no, refused, yes
@@ -49,36 +50,36 @@ def _split() -> Finding:
     return fact("there is none to be read")
 
 
-def _float(btf: tiny.Btf) -> None:
+def _float(btf: BtfBuilder) -> None:
     btf.add(Kind.FLOAT, "double", 0, 8)
 
 
-def _decl_tag(btf: tiny.Btf) -> None:
+def _decl_tag(btf: BtfBuilder) -> None:
     number = btf.add_int()
     struct = btf.add(Kind.STRUCT, "s", 1, 4, btf.string("m"), number, 0)
     btf.add(Kind.DECL_TAG, "tag", 0, struct, 0xFFFFFFFF)
 
 
-def _type_tag(btf: tiny.Btf) -> None:
+def _type_tag(btf: BtfBuilder) -> None:
     tag = btf.add(Kind.TYPE_TAG, "tag", 0, btf.add_int())
     btf.add(Kind.PTR, "", 0, tag)
 
 
-def _enum64(btf: tiny.Btf) -> None:
+def _enum64(btf: BtfBuilder) -> None:
     btf.add(Kind.ENUM64, "e", 1, 8, btf.string("value"), 1, 1)
 
 
-def _global_function(btf: tiny.Btf) -> None:
+def _global_function(btf: BtfBuilder) -> None:
     proto = btf.add(Kind.FUNC_PROTO, "", 0, btf.add_int())
     btf.add(Kind.FUNC, "f", 1, proto)
 
 
-def _takes(kind: str, make: Callable[[tiny.Btf], None]) -> Probe:
+def _takes(kind: str, make: Callable[[BtfBuilder], None]) -> Probe:
     def run() -> Finding:
-        btf = tiny.Btf()
+        btf = tiny.btf_builder()
         make(btf)
         try:
-            btf.load().close()
+            tiny.load_btf(btf).close()
         except LskelError as error:
             return no(error.what, _WITHOUT)
         return yes()

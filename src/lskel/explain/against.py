@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.cursor import ByteOrder
+from lskel.describe.listing import Row
 from lskel.describe.regions import contents
 from lskel.describe.summary import MapSummary, ProgramSummary
 from lskel.explain.report import (
@@ -19,7 +20,6 @@ from lskel.explain.report import (
     Listing,
     Meta,
     ProgramChange,
-    Row,
     SizeChange,
     Status,
 )
@@ -27,7 +27,7 @@ from lskel.loader.model import Loader
 from lskel.replay.align import align
 from lskel.replay.compare import aligned, changed, describe, sides
 from lskel.replay.simulator.record import FdArray, FdRef, Record
-from lskel.replay.simulator.run import Replay
+from lskel.replay.simulator.simulate import Replay
 from lskel.replay.strace import result_text
 from lskel.trace import MapUpdate, Trace
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from bisect import bisect_right
+from itertools import pairwise
 from typing import NamedTuple
 
 from lskel._version import __version__
-from lskel.describe.image import read_image
-from lskel.describe.loader_listing import LoaderCode, loader_code
+from lskel.describe.image import object_image, read_image
+from lskel.describe.loader_listing import loader_rows
 from lskel.describe.regions import BlobMap, context_layout
 from lskel.describe.summary import Summary, summarize
-from lskel.describe.tables import steps
+from lskel.describe.tables import Step, steps
 from lskel.explain.against import Side, compare
 from lskel.explain.blob import explain_blob
 from lskel.explain.code import explain_code
@@ -24,18 +24,17 @@ from lskel.explain.report import (
     Op,
     Region,
     Report,
-    Row,
     SourceKind,
-    Step,
 )
 from lskel.explain.simulation import Simulated, explain_simulation
 from lskel.explain.sizes import explain_sizes
 from lskel.loader.header import LightSkeleton
 from lskel.loader.model import Loader
-from lskel.loader.verify import undescribed
+from lskel.loader.notes import Notes
+from lskel.loader.verify import notes_of, undescribed
 from lskel.object.model import Object
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.simulator.run import simulate
+from lskel.replay.simulator.simulate import simulate
 from lskel.replay.trust import check_trace
 
 
@@ -92,7 +91,6 @@ def explain(given: Given, request: Request = _PLAIN) -> Report:
 
 def _explain(given: Given, options: Options) -> tuple[Report, Side]:
     summary = summarize(given.source)
-    image = read_image(given.source)
     # Code refers to maps by this order.
     maps = tuple(sorted(summary.maps, key=lambda a_map: not a_map.autocreate))
     blob, regions, ops = None, tuple[Region, ...](), tuple[Op, ...]()
@@ -104,7 +102,11 @@ def _explain(given: Given, options: Options) -> tuple[Report, Side]:
         simulated = explain_simulation(given.loader, options, regions)
         parts = _parts(loader, given.loader.context_size)
         ops = explain_ops(loader.trace, regions, simulated.calls, parts.steps, parts.insns)
-    trace = None if loader is None else loader.trace
+    image = (
+        object_image(given.source, None if loader is None else loader.trace)
+        if isinstance(given.source, Object)
+        else read_image(given.source)
+    )
     sizes = explain_sizes(regions, ops, maps, summary.programs, summary.sections)
     report = Report(
         version=VERSION,
@@ -119,7 +121,7 @@ def _explain(given: Given, options: Options) -> tuple[Report, Side]:
         blob=blob,
         loader=None if parts is None else parts.program,
         ops=ops,
-        listings=tuple(explain_code(image, trace, regions)),
+        listings=tuple(explain_code(image, regions)),
         sizes=tuple(sizes),
         simulation=None if simulated is None else simulated.summary,
         measurement=None,
@@ -148,11 +150,10 @@ class _Parts(NamedTuple):
 
 
 def _parts(loader: Loader, context_size: int) -> _Parts:
-    blob = BlobMap(loader)
-    code = loader_code(loader, blob)
+    blob, notes = BlobMap(loader), notes_of(loader)
     by_op: dict[int, list[Step]] = {}
-    for step in steps(loader, blob):
-        by_op.setdefault(step.region.op, []).append(Step(step.number, step.raw, step.text))
+    for region, step in steps(loader, blob):
+        by_op.setdefault(region.op, []).append(step)
     others = [step for op, found in by_op.items() if op < 0 for step in found]
     program = LoaderProgram(
         len(loader.insns) // 8,
@@ -160,18 +161,19 @@ def _parts(loader: Loader, context_size: int) -> _Parts:
         tuple(context_layout(loader.trace)),
         len(loader.btf),
         len(loader.func_info),
-        tuple(Row(*row, ()) for row in code.rows),
+        loader_rows(loader, blob, notes),
         tuple(others),
     )
-    return _Parts(program, by_op, _ranges(code))
+    return _Parts(program, by_op, _ranges(notes, len(loader.insns) // 8))
 
 
-def _ranges(code: LoaderCode) -> dict[int, tuple[int, int]]:
+def _ranges(notes: Notes | None, end: int) -> dict[int, tuple[int, int]]:
     """From where an operation begins to where the next does, or something else."""
-    last = code.rows[-1] if code.rows else None
-    end = 0 if last is None else last.insn + len(last.raw) // 8
-    labelled = [*(row.insn for row in code.rows if row.label), end]
-    return {op: (insn, labelled[bisect_right(labelled, insn)]) for op, insn in code.begins.items()}
+    begins = {} if notes is None else notes.begins
+    places = pairwise([*begins, end])
+    return {
+        op: place for op, place in zip(begins.values(), places, strict=False) if isinstance(op, int)
+    }
 
 
 # -- comparing --------------------------------------------------------------------------------

@@ -9,14 +9,15 @@ import time
 
 from lskel.bpf.enums import Cmd, MapType
 from lskel.bpf.layouts import MAP_CREATE
-from lskel.errors import NoPermission, NotFound, NotSupported, ReplayError
+from lskel.errors import NoPermission, NotFound, NotSupported, ReplayError, at
 from lskel.explain.report import Measurement, OpTime
 from lskel.explain.simulation import stopped
-from lskel.replay.direct import rehearse
-from lskel.replay.options import Options
+from lskel.replay.direct import CallByCall
+from lskel.replay.options import Options, apply
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError, bpf, host_attr
+from lskel.skeleton.live import collection_of
 from lskel.trace import Trace
 
 # So many replays, or fewer where they take longer than this together (in ns).
@@ -37,7 +38,10 @@ def measure(trace: Trace, options: Options) -> Measurement:
     while failure is None and len(runs) < REPEATS and (not runs or time.monotonic_ns() < end):
         spent: dict[int, int] = {}
         try:
-            rehearse(trace, options, spent.__setitem__)
+            bpf = collection_of(trace, kernel=CallByCall(trace, spent.__setitem__))
+            with at(trace.name):
+                apply(options, bpf, trace)
+            bpf.rehearse()
         except NoPermission:
             raise
         except (ReplayError, NotFound, NotSupported) as error:

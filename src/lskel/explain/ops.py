@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from lskel.bpf import insn as i
 from lskel.describe.asks import inputs
-from lskel.describe.phrases import phrase
+from lskel.describe.labels import label
 from lskel.describe.regions import operation
-from lskel.explain.report import Call, Op, Region, Step, Use
+from lskel.describe.tables import Step
+from lskel.explain.report import Call, Op, Region, Use
 from lskel.trace import (
     MAKES,
     Guard,
@@ -18,7 +18,6 @@ from lskel.trace import (
     Subject,
     Trace,
     inputs_of,
-    maps_in_code,
     references,
 )
 from lskel.trace import Op as TraceOp
@@ -49,7 +48,7 @@ def explain_ops(
             number,
             type(op).__name__,
             operation(trace, number),
-            phrase(trace, op),
+            str(label(trace, op)),
             _map(trace, op),
             _program(trace, op),
             MAKES[type(op)],
@@ -72,15 +71,14 @@ def _uses(trace: Trace, op: TraceOp) -> Iterator[Use]:
         if takes.role != "extern":  # there may be many of one symbol
             yield Use(ref.op, takes.role, 1)
     if isinstance(op, ProgLoad):
-        slots = Counter(maps_in_code(op, trace.order))
+        slots = Counter(trace.maps_in_code(op))
         made = Counter({trace.maps[slot].op: times for slot, times in slots.items()})
         yield from (Use(number, "map in code", made[number]) for number in sorted(made))
         finds = Counter(extern.find.op for extern in op.externs)
         # A symbol is used in one way; its first use says which.
-        insns = {extern.find.op: extern.insn for extern in reversed(op.externs)}
+        is_call = {extern.find.op: extern.is_call for extern in reversed(op.externs)}
         for number in sorted(finds):
-            is_call = i.read(op.insns, insns[number], trace.order).op == i.OP_CALL
-            yield Use(number, "kfunc" if is_call else "ksym", finds[number])
+            yield Use(number, "kfunc" if is_call[number] else "ksym", finds[number])
 
 
 def _map(trace: Trace, op: TraceOp) -> int | None:

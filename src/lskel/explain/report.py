@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from lskel.cursor import ByteOrder
-from lskel.describe.core import CoreRelo
-from lskel.describe.records import SourceLine
+from lskel.describe.listing import Row
 from lskel.describe.regions import Span
 from lskel.describe.summary import (
     BtfSummary,
@@ -23,6 +22,7 @@ from lskel.describe.summary import (
     ProgramSummary,
     SectionSummary,
 )
+from lskel.describe.tables import Step
 from lskel.trace import Makes
 
 # The number that changes when a field goes or gets another meaning.
@@ -42,7 +42,6 @@ Role = Literal[
     "ksym",
     "closes",
 ]
-MarkKind = Literal["map", "value", "subprogram", "kfunc", "ksym", "core"]
 Status = Literal["same", "changed", "only a", "only b"]
 
 
@@ -98,14 +97,6 @@ class Call(NamedTuple):
     fields: tuple[Field, ...]
     result: str
     failed: bool
-
-
-class Step(NamedTuple):
-    """A record of a table loader's op table, in words; `number` counts all of them."""
-
-    number: int
-    raw: bytes
-    text: str
 
 
 class Op(NamedTuple):
@@ -192,39 +183,6 @@ class Blob(NamedTuple):
     regions: tuple[Region, ...]
     content: tuple[Stretch, ...]
     strings: tuple[Text, ...]
-
-
-class Mark(NamedTuple):
-    """What an instruction refers to, by a relocation.
-
-    `kind`: a `map` is its fd, a `value` an address in a map's value, a `subprogram` is called or
-    its address taken. `name` is the map's, function's or symbol's, or the field or type of the
-    kernel. `map` is an index in `Report.maps`, `op` the operation that makes or finds
-    it, `insn` the instruction of this listing where a subprogram begins.
-    """
-
-    kind: MarkKind
-    name: str
-    map: int | None
-    op: int | None
-    insn: int | None
-
-
-class Row(NamedTuple):
-    """An instruction: `insn` is the index of its first slot, `raw` its 8 or 16 bytes.
-
-    `label` names what starts here, `source` is the line that starts here; `core` are its CO-RE
-    relocations, `note` what it refers to, in words.
-    """
-
-    insn: int
-    raw: bytes
-    text: str
-    label: str
-    source: SourceLine | None
-    core: tuple[CoreRelo, ...]
-    note: str
-    marks: tuple[Mark, ...]
 
 
 class Listing(NamedTuple):

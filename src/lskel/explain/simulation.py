@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from lskel.describe.labels import label
 from lskel.errors import LskelError, NotFound, ReplayError, UsageError
 from lskel.explain.report import Call, Failure, Field, Region, Simulation
 from lskel.loader.model import Bytes, Loader
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.report import failure
 from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, Record, Value
-from lskel.replay.simulator.run import Replay, run
+from lskel.replay.simulator.run import run
+from lskel.replay.simulator.simulate import Replay
 from lskel.replay.strace import is_set, result_text, value_text
+from lskel.runtime.failure import before_first, failure, returned
 from lskel.runtime.syscall import errno_name
 from lskel.trace import Close, Trace
 from lskel.verifier.explain import explain_failure
@@ -54,14 +56,15 @@ def explain_simulation(loader: Loader, options: Options, regions: tuple[Region, 
 def _failure(loader: Loader, replay: Replay) -> Failure | None:
     if replay.value == 0:
         return None
-    trace, number = loader.trace, replay.failed_op(loader)
+    trace, number, code = loader.trace, replay.failed_op(loader), -replay.value
     if loader.compared is Bytes.DIFFERENT:
-        what = f"{trace.name}: the loader returned {errno_name(-replay.value)}"
-        return stopped(ReplayError(what, errno=-replay.value), trace)
-    if number is None or number >= len(trace.ops):
-        what = f"{trace.name}: the loader failed before its first call"
-        return stopped(ReplayError(what, errno=-replay.value), trace)
-    return stopped(failure(trace, number, -replay.value), trace)
+        error = returned(code)
+    elif number is None or number >= len(trace.ops):
+        error = before_first(code)
+    else:
+        error = failure(number, label(trace, trace.ops[number]), code)
+    error.places.append(trace.name)
+    return stopped(error, trace)
 
 
 def stopped(error: LskelError, trace: Trace) -> Failure:

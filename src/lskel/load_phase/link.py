@@ -106,7 +106,7 @@ class Linker:
                 )
             for site in part.sites:
                 _patch_site(code, base + site.insn, site, starts[site.target], self._order)
-            externs += (ExternRef(base + ref.insn, ref.extern) for ref in part.externs)
+            externs += (ref._replace(insn=base + ref.insn) for ref in part.externs)
         return Linked(
             bytes(code),
             _join(bases, "func_info", self._order),

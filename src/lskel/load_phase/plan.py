@@ -335,7 +335,9 @@ class _Builder:
             replace(
                 op,
                 insns=_marked(linked, self.obj.externs, self.obj.order),
-                externs=tuple(ExternReloc(ref.insn, finds[ref.extern]) for ref in linked.externs),
+                externs=tuple(
+                    ExternReloc(ref.insn, finds[ref.extern], ref.is_call) for ref in linked.externs
+                ),
             )
         )
         for number, find in finds.items():
@@ -442,7 +444,7 @@ def _marked(linked: Linked, externs: Sequence[Extern], order: ByteOrder) -> byte
     code = bytearray(linked.insns)
     for ref in linked.externs:
         insn = i.read(code, ref.insn, order)
-        if insn.op == i.OP_CALL:
+        if ref.is_call:
             src: int = CallKind.KFUNC
         else:
             src = Pseudo.IMM64 if externs[ref.extern].is_typeless else Pseudo.BTF_ID

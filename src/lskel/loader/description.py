@@ -7,12 +7,13 @@ description may come from anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from reprlib import Repr
 from typing import Any
 
 from lskel import budget
+from lskel.bpf.insn import OP_CALL, find
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
@@ -50,7 +51,6 @@ from lskel.trace import (
     Trace,
     TypeSize,
     inputs_of,
-    maps_in_code,
     references,
 )
 
@@ -84,6 +84,8 @@ _RECORDS: dict[str, type[Any]] = {
         StructOpsMap,
     )
 }
+# Not stored: what the code says (`_with_calls`).
+_IN_CODE = {"is_call": False}
 _SHORT = Repr()
 _SHORT.maxother = _SHORT.maxstring = 60
 _LIST, _LIST_END, _OR_NONE = "tuple[", ", ...]", " | None"
@@ -143,7 +145,8 @@ class _Encoder:
         if isinstance(value, Enum) and not isinstance(value, int):
             return value.value
         if hasattr(value, "_fields"):
-            return {name: self.encode(getattr(value, name)) for name in value._fields}
+            names = (name for name in value._fields if name not in _IN_CODE)
+            return {name: self.encode(getattr(value, name)) for name in names}
         if isinstance(value, tuple):
             return [self.encode(item) for item in value]
         if is_dataclass(value):
@@ -248,9 +251,12 @@ class _Decoder:
 
     def record(self, item: dict[str, Any], cls: type[Any]) -> Any:
         """A record by its fields' annotations."""
-        values = {}
+        values: dict[str, Any] = {}
         annotations: dict[str, Any] = cls.__annotations__
         for name, annotation in annotations.items():
+            if name in _IN_CODE:
+                values[name] = _IN_CODE[name]
+                continue
             # A NamedTuple wraps its annotations.
             wanted: str = getattr(annotation, "__forward_arg__", annotation)
             try:
@@ -268,7 +274,7 @@ class _Decoder:
             op: Op = self.record(item, _OPS[name])
         except BadBundle as error:
             raise BadBundle(f"operation {number}: {error}") from error
-        return op
+        return _with_calls(op) if isinstance(op, ProgLoad) and op.externs else op
 
     def place(self, offset: Any, size: Any) -> slice:
         """Where bytes of the blob are."""
@@ -302,6 +308,13 @@ class _Decoder:
             if op != -1:
                 _number(op, ops)
             return Region(offset, size, RegionKind(kind), op, self.decode(field, "str"))
+
+
+def _with_calls(op: ProgLoad) -> ProgLoad:
+    """The op, whose externs say which of them are called."""
+    calls = frozenset(find(op.insns, OP_CALL))
+    externs = (extern._replace(is_call=extern.insn in calls) for extern in op.externs)
+    return replace(op, externs=tuple(externs))
 
 
 def _alternative(value: Any, wanted: str) -> str:
@@ -383,7 +396,7 @@ def _check_trace(trace: Trace) -> None:
 
 def _check_code(trace: Trace) -> None:
     for number, op in enumerate(trace.ops):
-        for slot in maps_in_code(op, trace.order) if isinstance(op, ProgLoad) else ():
+        for slot in trace.maps_in_code(op) if isinstance(op, ProgLoad) else ():
             if not 0 <= slot < len(trace.maps):
                 raise BadBundle(f"operation {number}: its code refers to map {slot}")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lskel.errors import UsageError
 from lskel.loader.model import Form, Loader
+from lskel.loader.notes import Notes
 from lskel.trace import Trace
 
 if TYPE_CHECKING:
@@ -44,11 +45,18 @@ def generate(
     except ValueError:
         known = ", ".join([*(f.value for f in Form), AUTO])
         raise UsageError(f"there is no loader form '{form}'", hint=f"there is: {known}") from None
+    return generate_form(trace, chosen, debug=debug)
+
+
+def generate_form(
+    trace: Trace, form: Form, *, debug: bool = False, notes: Notes | None = None
+) -> Loader:
+    """As `generate`; what the instructions touch goes to `notes`."""
     # Each generator is imported when it is wanted: `lskel gen` is mostly imports.
-    if chosen is Form.TABLE:
+    if form is Form.TABLE:
         from lskel.loader.table.generate import tabulate
 
-        return tabulate(trace, debug=debug)
+        return tabulate(trace, debug=debug, notes=notes)
     from lskel.loader.unrolled import unroll
 
-    return unroll(trace, debug=debug)
+    return unroll(trace, debug=debug, notes=notes)

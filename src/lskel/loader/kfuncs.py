@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lskel.bpf import insn as i
 from lskel.trace import ProgLoad, Trace
 
 
@@ -11,10 +10,6 @@ def number_kfuncs(trace: Trace) -> dict[int, int]:
     numbered: dict[int, int] = {}
     for op in trace.ops:
         if isinstance(op, ProgLoad):
-            used = dict.fromkeys(
-                extern.find.op
-                for extern in op.externs
-                if i.read(op.insns, extern.insn, trace.order).op == i.OP_CALL
-            )
+            used = dict.fromkeys(extern.find.op for extern in op.externs if extern.is_call)
             numbered.update((find, number) for number, find in enumerate(used))
     return numbered

@@ -336,9 +336,8 @@ class Lowering:
     def relocate(self, insns: bytes, extern: ExternReloc, insn: int) -> Iterator[Record]:
         """Fill in the instruction at blob + insn."""
         find, found = self.trace.ops[extern.find.op], self.found[extern.find.op]
-        code = i.read(insns, extern.insn, self.order)
         low, high = insn + INSN_IMM, insn + i.SIZE + INSN_IMM
-        if code.op == i.OP_CALL:
+        if extern.is_call:
             yield Record(Code.COPY, a=insn, b=self.kfunc_calls[extern.find.op])
             yield Record(Code.COPY, a=low, b=found)
         elif isinstance(find, KsymFind):
@@ -349,6 +348,7 @@ class Lowering:
             yield Record(Code.COPY, a=low, b=found)
             yield Record(Code.COPY, a=high, b=self.fd(extern.find))
             if isinstance(find, BtfFind) and find.is_weak:
+                code = i.read(insns, extern.insn, self.order)
                 plain = code._replace(src=i.Pseudo.IMM64).encode(self.order)[:INSN_IMM]
                 yield Record(Code.SKIP_IF, Condition.NOT_ZERO, b=found, c=1)
                 yield Record(Code.SET, a=insn, c=int.from_bytes(plain, self.order))

@@ -18,6 +18,10 @@ class Form(Enum):
     UNROLLED = "unrolled"
 
 
+# The release of Linux that runs a form: BPF_PROG_TYPE_SYSCALL is of 5.14, bpf_loop of 5.17.
+NEEDS = {Form.TABLE: "5.17", Form.UNROLLED: "5.14"}
+
+
 class Bytes(Enum):
     """How a loader's bytes compare with those that its trace generates (loader/verify.py)."""
 

@@ -29,6 +29,7 @@ from lskel.loader.blob import MAX_SIZE, Blob, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
 from lskel.loader.lower import FD_SIZE, NO_SINGLE_OP, FdSlots, Lowering
 from lskel.loader.model import Form, Loader, context_size
+from lskel.loader.notes import Area, Emitter, Notes, Touch
 from lskel.loader.records import JUMPS, Code, Condition, Record
 from lskel.trace import Trace
 
@@ -39,7 +40,7 @@ _SIGN = 1 << 31
 R0, R1, R2, R3, R4, R5, CTX, RESULT, BLOB, _R9, _FP = range(11)
 
 
-def unroll(trace: Trace, *, debug: bool = False) -> Loader:
+def unroll(trace: Trace, *, debug: bool = False, notes: Notes | None = None) -> Loader:
     """Generate the unrolled loader of a trace; LimitExceeded names the ceiling it hits.
 
     With `debug` it prints the results of calls and lookups by bpf_trace_printk.
@@ -67,7 +68,7 @@ def unroll(trace: Trace, *, debug: bool = False) -> Loader:
     return Loader(
         form=Form.UNROLLED,
         trace=trace,
-        insns=_Unroller(low, debug).program(),
+        insns=_Unroller(low, debug, notes).program(),
         blob=bytes(blob.data),
         regions=tuple(blob.regions),
         status=status,
@@ -97,25 +98,29 @@ def _kfunc_slots(trace: Trace, blob: Blob, fd_array: int) -> dict[int, int]:
     }
 
 
-class _Unroller:
+class _Unroller(Emitter):
     """Emits the code of each record; the next one's place is a label."""
 
-    def __init__(self, low: Lowering, debug: bool) -> None:
+    def __init__(self, low: Lowering, debug: bool, notes: Notes | None) -> None:
+        super().__init__(Assembler(low.trace.order), notes)
         self.low = low
         self.trace = low.trace
         self.debug = debug
         self.op = NO_SINGLE_OP
-        self.asm = Assembler(low.trace.order)
         self.labels = 0
 
     def program(self) -> bytes:
         """All of it."""
+        self.touch(Area.CONTEXT, 0, accesses=False)
         self.asm.mov(CTX, R1)
+        self.touch(Area.BLOB, 0, accesses=False)
         self.asm.map_value(BLOB, 0, 0)
         targets = self.skip_targets()
         for index, (op, record) in enumerate(self.low.steps):
             if index in targets:
                 self.asm.label(f"record {index}")
+            if not index or op != self.op:
+                self.begin(op)
             self.op = op
             _EMITTERS[record.code](self, record, index)
         if len(self.low.steps) in targets:
@@ -154,15 +159,22 @@ class _Unroller:
         self.asm.mov(reg, BLOB)
         if place:
             self.asm.alu_imm(i.ADD, reg, place)
+        if self.notes is not None:
+            self.notes.touches[len(self.asm) - 1] = Touch(Area.BLOB, place, False)
 
     def reach(self, place: int, scratch: int) -> tuple[int, int]:
-        """A base register and displacement for a place; may change `scratch`."""
+        """A base register and displacement for the next access; may change `scratch`."""
         if place >= CONTEXT:
+            if self.notes is not None:
+                self.touch(Area.CONTEXT, place - CONTEXT, accesses=True)
             return CTX, place - CONTEXT
-        if place <= MAX_JUMP:
-            return BLOB, place
-        self.address(scratch, place)
-        return scratch, 0
+        base, displacement = BLOB, place
+        if place > MAX_JUMP:
+            self.address(scratch, place)
+            base, displacement = scratch, 0
+        if self.notes is not None:
+            self.touch(Area.BLOB, place, accesses=True)
+        return base, displacement
 
     def load(self, size: int, reg: int, place: int) -> None:
         """reg = *(place)"""
@@ -193,9 +205,10 @@ class _Unroller:
 
     def hand_over(self) -> None:
         """All went well: the fds go to the caller, the result is 0."""
+        self.begin("hand over")
         for offset, place in self.low.results():
             self.load(4, R0, place)
-            self.asm.store(4, CTX, offset, R0)
+            self.store(4, CONTEXT + offset, R0)
         self.asm.mov_imm(R0, 0)
         self.asm.exit()
 
@@ -204,6 +217,7 @@ class _Unroller:
         if not self.asm.is_wanted("fail"):
             return  # the verifier takes no code that cannot be reached
         self.asm.label("fail")
+        self.begin("failure")
         for place in self.low.fds.values():
             label = self.new_label()
             self.load(4, R1, place)
@@ -282,7 +296,7 @@ class _Unroller:
         self.load(8, R3, record.b)
         self.address(R1, record.a)
         self.asm.mov_imm(R2, record.size)
-        self.asm.load(4, R0, CTX, context.FLAGS)
+        self.load(4, R0, CONTEXT + context.FLAGS)
         self.asm.jump_if(i.JSET, R0, context.F_KERNEL, kernel)
         self.asm.call("copy_from_user")
         self.asm.jump(copied)

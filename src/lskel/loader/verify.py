@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from lskel.errors import BadBundle, LskelError
 from lskel.loader.blob import Region, RegionKind
-from lskel.loader.generate import generate
+from lskel.loader.generate import generate, generate_form
 from lskel.loader.lower import NO_SINGLE_OP
 from lskel.loader.model import Bytes, Form, Loader
+from lskel.loader.notes import Notes
 from lskel.trace import Trace
 
 
@@ -27,14 +28,23 @@ def compare(loader: Loader, *, context_size: object, same_version: bool) -> Byte
     return Bytes.DIFFERENT if same_version else Bytes.ANOTHER_VERSION
 
 
-def regenerated(loader: Loader) -> Loader | None:
+def regenerated(loader: Loader, notes: Notes | None = None) -> Loader | None:
     """What the trace of a loader generates; None where it generates nothing."""
     # Only loaders that print (--debug) have messages.
     debug = any(r.op == NO_SINGLE_OP and r.field == "message" for r in loader.regions)
     try:
-        return generate(loader.trace, loader.form, debug=debug)
+        return generate_form(loader.trace, loader.form, debug=debug, notes=notes)
     except LskelError:
         return None
+
+
+def notes_of(loader: Loader) -> Notes | None:
+    """What its instructions touch; None where they are not those that its trace generates."""
+    if loader.compared is not Bytes.SAME:
+        return None
+    notes = Notes()
+    regenerated(loader, notes)
+    return notes
 
 
 def in_form(loader: Loader, form: Form) -> Loader:

@@ -12,7 +12,9 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
-from lskel.elf import Elf, Section, SectionType
+from lskel.elf.format import SectionType
+from lskel.elf.object import Elf
+from lskel.elf.reader import Section
 from lskel.errors import BadObject, LimitExceeded, NotSupported, at
 from lskel.object.model import Map, MapKind
 

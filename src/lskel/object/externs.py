@@ -14,7 +14,8 @@ from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_SIZE, Btf
 from lskel.btf.edit import BtfEditor
-from lskel.elf import Bind, Elf
+from lskel.elf.format import Bind
+from lskel.elf.object import Elf
 from lskel.errors import BadObject, at
 from lskel.object.data import internal_name
 from lskel.object.model import Extern, ExternKind, Map, MapKind

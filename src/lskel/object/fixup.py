@@ -7,7 +7,8 @@ from collections.abc import Collection
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.edit import BtfEditor
-from lskel.elf import Bind, Elf, SymbolType
+from lskel.elf.format import Bind, SymbolType
+from lskel.elf.object import Elf
 from lskel.errors import BadObject, at
 from lskel.object.data import MAX_VALUE_SIZE
 from lskel.object.externs import KCONFIG, KSYMS, fix_up_externs

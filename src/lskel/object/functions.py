@@ -8,7 +8,9 @@ from typing import NamedTuple
 from lskel.bpf import insn as i
 from lskel.bpf.limits import MAX_INSNS
 from lskel.btf.ext import BtfExt, Records
-from lskel.elf import Bind, Elf, Section, Symbol, SymbolType
+from lskel.elf.format import Bind, SymbolType
+from lskel.elf.object import Elf, Symbol
+from lskel.elf.reader import Section
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.model import Function, Relocation
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from lskel import budget
 from lskel.catalog.entries import entries_on
 from lskel.catalog.map_types import MAPS_OF_MAPS
-from lskel.elf import Elf, Symbol, SymbolType
+from lskel.elf.format import SymbolType
+from lskel.elf.object import Elf, Symbol
 from lskel.errors import BadObject, at
 from lskel.object.maps import PAGE_SIZE
 from lskel.object.model import Map, MapKind, Slot

@@ -18,7 +18,8 @@ from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.types import TypeId
 from lskel.catalog.entries import entries_on
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS
-from lskel.elf import Elf, Section
+from lskel.elf.object import Elf
+from lskel.elf.reader import Section
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.model import Map, MapKind, Pinning, Slot
 

@@ -54,10 +54,11 @@ class FuncRef(NamedTuple):
 
 
 class ExternRef(NamedTuple):
-    """A call of, or ld_imm64 of, extern number `extern`."""
+    """A call of extern number `extern`, or a ld_imm64 of it."""
 
     insn: int
     extern: int
+    is_call: bool
 
 
 Relocation = MapRef | DataRef | CallRef | FuncRef | ExternRef

@@ -8,7 +8,8 @@ from pathlib import Path
 from lskel.bpf.attr import NAME_LENGTH
 from lskel.btf.btf import Btf
 from lskel.btf.ext import BtfExt, parse_ext
-from lskel.elf import Bind, Elf, Visibility
+from lskel.elf.format import Bind, Visibility
+from lskel.elf.object import Elf
 from lskel.errors import BadObject, LskelError, at, printable
 from lskel.input import read_input
 from lskel.object.data import parse_data, with_arena_data

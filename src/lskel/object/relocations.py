@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType
 from lskel.bpf.insn import CallKind, Insn
-from lskel.elf import SHN_LORESERVE, Bind, Elf, Rel, Section, SectionType, Symbol, SymbolType
+from lskel.elf.format import SHN_LORESERVE, Bind, SectionType, SymbolType
+from lskel.elf.object import Elf, Rel, Symbol
+from lskel.elf.reader import Section
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.data import ARENA, data_kind
 from lskel.object.externs import KCONFIG
@@ -113,11 +115,12 @@ class Resolver:
         extern = self._externs.get(symbol.number)
         if extern is None:
             raise BadObject("unresolved extern")
-        if insn.op == i.OP_CALL and extern.kind is not ExternKind.KFUNC:
+        is_call = insn.op == i.OP_CALL
+        if is_call and extern.kind is not ExternKind.KFUNC:
             raise BadObject(f"a {extern.kind.value} is called, which is no function")
         if extern.kconfig is not None:
             return DataRef(local, self._maps[KCONFIG, 0], extern.kconfig.offset)
-        return ExternRef(local, self._numbers[symbol.number])
+        return ExternRef(local, self._numbers[symbol.number], is_call)
 
     def _section(self, symbol: Symbol) -> Section:
         if not 0 < symbol.section < min(len(self._elf.sections), SHN_LORESERVE):

@@ -9,7 +9,9 @@ from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.layout import bitfield
 from lskel.btf.names import essential_name
-from lskel.elf import Elf, Section, Symbol, SymbolType
+from lskel.elf.format import SymbolType
+from lskel.elf.object import Elf, Symbol
+from lskel.elf.reader import Section
 from lskel.errors import BadObject, LimitExceeded, NotSupported, at
 from lskel.object.functions import TEXT
 from lskel.object.model import Map, MapKind

@@ -1,5 +1,1 @@
-"""Replaying: running a loader in the kernel, or a trace's calls one by one."""
-
-from lskel.replay import direct, kernel
-
-__all__ = ["direct", "kernel"]
+"""Replaying: running a loader in the kernel, a trace's calls one by one, or in a simulator."""

@@ -12,17 +12,16 @@ from typing import TypeVar
 
 from lskel.bpf.attr import store
 from lskel.bpf.enums import Cmd
+from lskel.describe.labels import label
 from lskel.replay.externs import FdSlots, resolve
-from lskel.replay.given import kept, prepare_here
-from lskel.replay.loaded import Loaded, loaded
-from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.prepare import Prepared
-from lskel.replay.report import failure
-from lskel.replay.this_machine import ThisMachine
-from lskel.runtime.failure import split_log
+from lskel.replay.prepared import Prepared, prepared
+from lskel.runtime.failure import failure, split_log
+from lskel.runtime.image import Image
 from lskel.runtime.kallsyms import symbol_address
+from lskel.runtime.kernel import RunningKernel
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.objects import Fd
+from lskel.runtime.request import LoadedFds, Request
 from lskel.runtime.syscall import BpfError, KernelError, address_of, bpf
 from lskel.syscalls import (
     Call,
@@ -57,53 +56,39 @@ def _nobody(number: int, spent: int) -> None:
     """Who observes where nobody does."""
 
 
-def run(trace: Trace, options: Options = DEFAULTS) -> Loaded:
-    """Load everything by a system call an operation; takes what `kernel.run` takes.
+class CallByCall(RunningKernel):
+    """Loads a trace by a system call an operation, without a loader program.
 
     These are the calls of the trace. The bytes of a bundle may make others, which
-    `lskel.replay.trust.check_trace` tells.
-
-    ReplayError names the failing operation, with the verifier's log; all fds are closed then.
+    `lskel.replay.trust.check_trace` tells. `observe` is told of each operation that succeeded.
     """
-    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
-        prepared = prepare_here(trace, options, machine, stack)
-        result = replay(prepared)
-        stack.pop_all()
-        return kept(result, prepared, options)
 
+    def __init__(self, trace: Trace, observe: Observer = _nobody) -> None:
+        self._trace = trace
+        self._observe = observe
 
-def rehearse(trace: Trace, options: Options = DEFAULTS, observe: Observer = _nobody) -> None:
-    """Load everything as `run` does, with its errors, and let it go: nothing stays, no pin is made.
-
-    `observe` is told of each operation that succeeded.
-    """
-    with ThisMachine(trust_pins=options.trust_pins) as machine, ExitStack() as stack:
-        prepared = prepare_here(trace, options, machine, stack)
-        replay(prepared, observe).close()
-
-
-def replay(prepared: Prepared, observe: Observer = _nobody) -> Loaded:
-    """Make the calls. Given maps stay the caller's where that fails."""
-    trace = prepared.trace
-    with ExitStack() as stack:
-        calls = Calls(prepared, stack)
-        for number, op in enumerate(trace.ops):
-            if not prepared.skips(number):
-                calls.spent = 0
-                calls.issue(number, op)
-                observe(number, calls.spent)
-        stack.pop_all()
-    results = {made.op for made in trace.maps} | {program.op for program in trace.programs}
-    results |= {link.op for link in trace.links}
-    for number, fd in calls.fds.items():
-        if number not in results:
-            fd.close()
-    return loaded(
-        trace,
-        [calls.fds[made.op] for made in trace.maps],
-        [None if p.op is None else calls.fds.get(p.op) for p in trace.programs],
-        [calls.fds.get(link.op) for link in trace.links],
-    )
+    def load(self, image: Image, request: Request) -> LoadedFds:
+        """Make the calls; ReplayError names the one that failed, with the verifier's log."""
+        made = prepared(self._trace, request)
+        trace = made.trace
+        with ExitStack() as stack:
+            calls = Calls(made, stack)
+            for number, op in enumerate(trace.ops):
+                if not made.skips(number):
+                    calls.spent = 0
+                    calls.issue(number, op)
+                    self._observe(number, calls.spent)
+            stack.pop_all()
+        results = {item.op for item in trace.maps} | {program.op for program in trace.programs}
+        results |= {link.op for link in trace.links}
+        for number, fd in calls.fds.items():
+            if number not in results:
+                fd.close()
+        return LoadedFds(
+            tuple(calls.fds[item.op] for item in trace.maps),
+            tuple(None if p.op is None else calls.fds.get(p.op) for p in trace.programs),
+            tuple(calls.fds.get(link.op) for link in trace.links),
+        )
 
 
 class Calls:
@@ -147,7 +132,7 @@ class Calls:
                 self.timed(self.fds[op.ref.op].close)
         except KernelError as error:
             log = self.logged(op, call) if call is not None and call.log is not None else ()
-            raise failure(self.trace, number, error.errno, log) from error
+            raise failure(number, label(self.trace, op), error.errno, log) from error
 
     def call(self, op: Op, call: Call) -> int | None:
         """What a call returns; None for BTF that the kernel rejects and nothing needs."""

@@ -39,7 +39,7 @@ def resolve(
     for extern in op.externs:
         number = extern.find.op
         insn = i.read(code, extern.insn, trace.order)
-        if insn.op == i.OP_CALL:
+        if extern.is_call:
             new = insn._replace(imm=found[number], off=slots.index(fds.get(number, 0)))
             i.write(code, extern.insn, new, trace.order)
             continue

@@ -1,10 +1,20 @@
-"""What whoever loads a trace may ask for."""
+"""What whoever loads an object may ask for, and asking a collection for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from lskel.btf.assign import assign
+from lskel.btf.btf import Btf
+from lskel.btf.types import TypeId
+from lskel.errors import UnknownName, UsageError, WrongValue, unknown
+from lskel.runtime.collection import Collection
+from lskel.runtime.maps.data import Variables
+from lskel.runtime.maps.kconfig import KconfigMap
+from lskel.skeleton.model import variables_name
+from lskel.trace import Trace
 
 PIN_ROOT = Path("/sys/fs/bpf")
 
@@ -29,10 +39,65 @@ class Options:
     variables: Mapping[str, str] = field(default_factory=dict)
     autoload: Mapping[str, bool] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
-    kconfig: Mapping[str, str] = field(default_factory=dict)
+    kconfig: Mapping[str, str | int] = field(default_factory=dict)
     pin_root: Path = PIN_ROOT
     trust_pins: bool = False
     trust_bytes: bool = False
 
 
 DEFAULTS = Options()
+
+
+def apply(options: Options, bpf: Collection, trace: Trace) -> None:
+    """Set a collection of this trace, as its attributes do, with their errors."""
+    bpf.pin_root = str(options.pin_root)
+    bpf.trust_pins = options.trust_pins
+    for name, entries in options.max_entries.items():
+        bpf.maps[name].max_entries = entries
+    for name, content in options.initial.items():
+        memory = bpf.maps[name].initial
+        if len(content) != len(memory):
+            raise WrongValue(f"map '{name}' has {len(memory)} bytes, not {len(content)}")
+        memory[:] = content
+    for name, is_loaded in options.autoload.items():
+        bpf.progs[name].autoload = is_loaded
+    for name, target in options.targets.items():
+        bpf.progs[name].target = target
+    if options.kconfig:
+        _kconfig(bpf).configured.update(options.kconfig)
+    for name, text in options.variables.items():
+        _assign(bpf, trace, name, text)
+
+
+def _kconfig(bpf: Collection) -> KconfigMap[object]:  # type: ignore[type-var]
+    for made in bpf.maps:
+        if isinstance(made, KconfigMap):
+            return made
+    raise UsageError("it asks for no configuration values")
+
+
+def _assign(bpf: Collection, trace: Trace, name: str, text: str) -> None:
+    """Set SECTION.PATH of a map of variables."""
+    sections = {
+        variables_name(made.section): slot
+        for slot, made in enumerate(trace.maps)
+        if trace.initial_value(slot) is not None
+    }
+    section, _, path = name.partition(".")
+    if section not in sections:
+        raise unknown("section of variables", section, sections)
+    slot = sections[section]
+    made = list(bpf.maps)[slot]
+    if isinstance(made, KconfigMap):
+        made.configured[path] = text
+        return
+    type_id = TypeId(trace.map_create(slot).value_type)
+    if trace.btf is None or not type_id:
+        raise UsageError(f"map '{made.name}' has no BTF that names its variables")
+    try:
+        assign(Btf(trace.btf), type_id, made.initial, path, text)
+    except UnknownName as error:
+        other = made.elsewhere(path) if isinstance(made, Variables) else ""
+        if other:
+            error.hint = f"it is in {other}"
+        raise

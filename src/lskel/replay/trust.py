@@ -12,6 +12,7 @@ from lskel.errors import BadBundle
 from lskel.loader.model import Bytes, Loader
 from lskel.loader.verify import regenerated
 from lskel.replay.options import DEFAULTS, Options
+from lskel.runtime.request import Request
 
 _WHAT = "the bytes are not what the description generates"
 # What whoever shows a loader that has been judged says first.
@@ -55,6 +56,20 @@ def check_bytes(loader: Loader, options: Options = DEFAULTS) -> None:
         raise BadBundle(
             f"{loader.trace.name}: {_WHAT}", hint="--trust-bytes runs them all the same"
         )
+
+
+def check_request(loader: Loader, request: Request) -> None:
+    """BadBundle where another version wrote the bytes, and they make other calls for this request.
+
+    `check_bytes` has seen the options only, not what was set since.
+    """
+    if loader.compared is Bytes.SAME:
+        return
+    from lskel.replay.simulator.loader_bytes import bare_request
+
+    ours = regenerated(loader)
+    if ours is None or bare_request(ours, request) != bare_request(loader, request):
+        raise BadBundle(_WHAT, hint="--trust-bytes runs them all the same")
 
 
 def check_carried(loader: Loader, *, trust: bool) -> None:

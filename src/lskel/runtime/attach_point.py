@@ -7,12 +7,17 @@ from contextlib import ExitStack
 
 from lskel.btf.btf import Btf
 from lskel.btf.kinds import Kind
+from lskel.catalog.attach_kinds import BY_NAME
 from lskel.errors import NotFound, UsageError, at
 from lskel.named import NamedTuple
 from lskel.runtime import objects
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lskel.runtime.program import ProgramDefinition
 
 _ID = "id:"
 # Ids have 32 bits.
@@ -27,6 +32,13 @@ class AttachPoint(NamedTuple):
 
     fd: int
     btf_id: int
+
+
+def btf_name(program: ProgramDefinition, target: str) -> tuple[str, Kind]:
+    """The name, and the kind, by which a program's target is found in the kernel's BTF."""
+    row = BY_NAME.get(program.kind)
+    assert row is not None and row.btf_target is not None
+    return row.btf_target.prefix + target.rpartition(":")[2], row.btf_target.kind
 
 
 def is_in_program(target: str) -> bool:

@@ -3,7 +3,7 @@
 The kernel reads as many bytes from a key and a value as the map says, wherever they begin: every
 key must be `key_size` bytes, every value `value_size` (for per-CPU maps `percpu_size`). These
 functions do not know the map, so they cannot check that. A map without keys (a queue, a stack, a
-bloom filter) has the key b"". Refusals are BpfErrors.
+bloom filter) has the key b"". Refusals are BpfErrors. `bpf` is the kernel that has the map.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import BATCH
 from lskel.catalog.map_types import PER_CPU, Elements, of_elements
-from lskel.errors import LskelError
+from lskel.errors import LskelError, WrongValue
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.syscall import ENOTSUPP, BpfError, address_of, bpf, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from lskel.runtime.objects import Bpf
 
     class Shape(Protocol):
         """What must be known of a map to read it: of a `MapInfo`, or a `MapDefinition`."""
@@ -72,17 +74,17 @@ _MAX_ROUNDS = 64
 _WALKED = 64
 
 
-def lookup(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | None:
+def lookup(fd: int, key: bytes, value_size: int, flags: int = 0, *, bpf: Bpf = bpf) -> bytes | None:
     """The value of a key, None where the map has none. `flags`: BPF_F_LOCK (4)."""
-    return _read(Cmd.MAP_LOOKUP_ELEM, fd, key, value_size, flags)
+    return _read(Cmd.MAP_LOOKUP_ELEM, fd, key, value_size, flags, bpf)
 
 
-def lookup_and_delete(fd: int, key: bytes, value_size: int) -> bytes | None:
+def lookup_and_delete(fd: int, key: bytes, value_size: int, *, bpf: Bpf = bpf) -> bytes | None:
     """Take a value out, None where the map has none. Queues and stacks; hashes from 5.14."""
-    return _read(Cmd.MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value_size, 0)
+    return _read(Cmd.MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value_size, 0, bpf)
 
 
-def _read(cmd: Cmd, fd: int, key: bytes, value_size: int, flags: int) -> bytes | None:
+def _read(cmd: Cmd, fd: int, key: bytes, value_size: int, flags: int, bpf: Bpf) -> bytes | None:
     value = bytearray(value_size)
     try:
         bpf(cmd, _elem(fd, key, address_of(value), flags))
@@ -93,12 +95,12 @@ def _read(cmd: Cmd, fd: int, key: bytes, value_size: int, flags: int) -> bytes |
     return bytes(value)
 
 
-def update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
+def update(fd: int, key: bytes, value: bytes, flags: int = 0, *, bpf: Bpf = bpf) -> None:
     """Set a value. `flags`: 0, BPF_NOEXIST (1) or BPF_EXIST (2), and BPF_F_LOCK (4)."""
     bpf(Cmd.MAP_UPDATE_ELEM, _elem(fd, key, address_of(value), flags))
 
 
-def has(fd: int, value: bytes) -> bool:
+def has(fd: int, value: bytes, *, bpf: Bpf = bpf) -> bool:
     """Whether a bloom filter may have a value."""
     try:
         bpf(Cmd.MAP_LOOKUP_ELEM, _elem(fd, b"", address_of(value)))
@@ -109,7 +111,7 @@ def has(fd: int, value: bytes) -> bool:
     return True
 
 
-def delete(fd: int, key: bytes) -> bool:
+def delete(fd: int, key: bytes, *, bpf: Bpf = bpf) -> bool:
     """Remove a key; False where the map does not have it."""
     try:
         bpf(Cmd.MAP_DELETE_ELEM, _elem(fd, key))
@@ -120,7 +122,7 @@ def delete(fd: int, key: bytes) -> bool:
     return True
 
 
-def next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
+def next_key(fd: int, key: bytes | None, key_size: int, *, bpf: Bpf = bpf) -> bytes | None:
     """The key after `key`, None after the last; the first where `key` is None or not there."""
     found = bytearray(key_size)
     try:
@@ -132,7 +134,7 @@ def next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
     return bytes(found)
 
 
-def freeze(fd: int) -> None:
+def freeze(fd: int, *, bpf: Bpf = bpf) -> None:
     """No more writes through bpf(2), for good; programs may still write. Kernel 5.2."""
     bpf(Cmd.MAP_FREEZE, _elem(fd, b""))
 
@@ -141,13 +143,13 @@ def _elem(fd: int, key: bytes, value: int = 0, flags: int = 0) -> bytearray:
     return bytearray(_ELEM.pack(fd, address_of(key), value, flags))
 
 
-def items(fd: int, info: Shape) -> Iterator[Entry]:
+def items(fd: int, info: Shape, *, bpf: Bpf = bpf) -> Iterator[Entry]:
     """Every key with its value; `info` is the map's. Per-CPU values come as `split_percpu` takes.
 
     Keys that stay in the map come once each, whoever else deletes or adds meanwhile; the caller
     may delete as it goes. LskelError where the map changes faster than it can be read.
     """
-    for keys, values, count in chunks(fd, info):
+    for keys, values, count in chunks(fd, info, bpf=bpf):
         yield from zip(
             _split(keys, info.key_size, count),
             _split(values, stored_size(info), count),
@@ -155,7 +157,7 @@ def items(fd: int, info: Shape) -> Iterator[Entry]:
         )
 
 
-def chunks(fd: int, info: Shape, *, take: bool = False) -> Iterator[Chunk]:
+def chunks(fd: int, info: Shape, *, take: bool = False, bpf: Bpf = bpf) -> Iterator[Chunk]:
     """Like `items`, as many elements at once as the kernel hands out. With `take` they are removed.
 
     What is taken is what was removed: each element in one step, where the map has batches, which
@@ -167,7 +169,7 @@ def chunks(fd: int, info: Shape, *, take: bool = False) -> Iterator[Chunk]:
     if info.type in _BATCH_TYPES or by_key:
         room = max(1, _BATCH_MEMORY // (key_size + value_size))
         cmd = Cmd.MAP_LOOKUP_AND_DELETE_BATCH if take else Cmd.MAP_LOOKUP_BATCH
-        batches = _batches(cmd, fd, key_size, value_size, min(room, info.max_entries))
+        batches = _batches(cmd, fd, key_size, value_size, min(room, info.max_entries), bpf)
         try:
             first = next(batches, None)
         except BpfError as error:
@@ -175,12 +177,12 @@ def chunks(fd: int, info: Shape, *, take: bool = False) -> Iterator[Chunk]:
                 raise
         else:
             found = batches if first is None else chain((first,), batches)
-            yield from _once(found, fd, key_size, value_size) if by_key else found
+            yield from _once(found, fd, key_size, value_size, bpf) if by_key else found
             return
-    walk = _walk(fd, key_size, value_size)
+    walk = _walk(fd, key_size, value_size, bpf)
     while some := [*islice(walk, _WALKED)]:
         if take:
-            some = [entry for entry in some if delete(fd, entry[0])]
+            some = [entry for entry in some if delete(fd, entry[0], bpf=bpf)]
         yield _chunk(some)
 
 
@@ -189,7 +191,9 @@ def _chunk(entries: Collection[Entry]) -> Chunk:
     return keys, values, len(entries)
 
 
-def _once(batches: Iterable[Chunk], fd: int, key_size: int, value_size: int) -> Iterator[Chunk]:
+def _once(
+    batches: Iterable[Chunk], fd: int, key_size: int, value_size: int, bpf: Bpf
+) -> Iterator[Chunk]:
     """Without what came before: the kernel starts again when the last key of a batch is gone.
 
     Since that may be so each time, what is left is read one by one then.
@@ -203,23 +207,23 @@ def _once(batches: Iterable[Chunk], fd: int, key_size: int, value_size: int) -> 
             yield keys, values, count
             continue
         yield _chunk(fresh.items())
-        rest = (entry for entry in _walk(fd, key_size, value_size) if entry[0] not in seen)
+        rest = (entry for entry in _walk(fd, key_size, value_size, bpf) if entry[0] not in seen)
         while some := [*islice(rest, _WALKED)]:
             yield _chunk(some)
         return
 
 
-def _walk(fd: int, key_size: int, value_size: int) -> Iterator[Entry]:
+def _walk(fd: int, key_size: int, value_size: int, bpf: Bpf) -> Iterator[Entry]:
     # The kernel starts again from the first key when the one it is asked about is gone.
     seen: set[bytes] = set()
     repeats = 0
-    key = next_key(fd, None, key_size)
+    key = next_key(fd, None, key_size, bpf=bpf)
     while key is not None:
         fresh = key not in seen
         seen.add(key)
-        value = lookup(fd, key, value_size) if fresh else None
+        value = lookup(fd, key, value_size, bpf=bpf) if fresh else None
         # Asked before the caller gets a chance to delete the key.
-        following = next_key(fd, key, key_size)
+        following = next_key(fd, key, key_size, bpf=bpf)
         if value is not None:
             yield key, value
         repeats += not fresh
@@ -228,18 +232,22 @@ def _walk(fd: int, key_size: int, value_size: int) -> Iterator[Entry]:
         key = following
 
 
-def lookup_batch(fd: int, key_size: int, value_size: int, count: int) -> Iterator[list[Entry]]:
+def lookup_batch(
+    fd: int, key_size: int, value_size: int, count: int, *, bpf: Bpf = bpf
+) -> Iterator[list[Entry]]:
     """All elements, in lists of at most `count`, or more where one hash bucket holds more.
 
     BpfError with EINVAL, EOPNOTSUPP or ENOTSUPP where kernel or map have no batches: arrays and
     hashes have them from 5.6, per-CPU arrays from 5.13. Tries, and maps of maps other than
     hashes, may repeat elements while others delete.
     """
-    for keys, values, found in _batches(Cmd.MAP_LOOKUP_BATCH, fd, key_size, value_size, count):
+    for keys, values, found in _batches(Cmd.MAP_LOOKUP_BATCH, fd, key_size, value_size, count, bpf):
         yield [*zip(_split(keys, key_size, found), _split(values, value_size, found), strict=True)]
 
 
-def _batches(cmd: Cmd, fd: int, key_size: int, value_size: int, count: int) -> Iterator[Chunk]:
+def _batches(
+    cmd: Cmd, fd: int, key_size: int, value_size: int, count: int, bpf: Bpf
+) -> Iterator[Chunk]:
     """The buffers are used again for the next chunk."""
     token = bytearray(max(key_size, _MIN_TOKEN))
     started = ended = False
@@ -271,14 +279,16 @@ def _batches(cmd: Cmd, fd: int, key_size: int, value_size: int, count: int) -> I
             yield keys, values, found
 
 
-def update_batch(fd: int, info: Shape, keys: Buffer, values: Buffer, flags: int = 0) -> None:
+def update_batch(
+    fd: int, info: Shape, keys: Buffer, values: Buffer, flags: int = 0, *, bpf: Bpf = bpf
+) -> None:
     """Set elements whose keys and values lie one behind the other, of the sizes that `info` says.
 
     In batches (Linux 5.6, per-CPU arrays 5.13), or one by one where kernel or map have none. When
     it is refused (BpfError), elements before the refused one are set.
     """
     try:
-        _write(Cmd.MAP_UPDATE_BATCH, fd, info, keys, values, flags)
+        _write(Cmd.MAP_UPDATE_BATCH, fd, info, keys, values, flags, bpf)
     except BpfError as error:
         if error.errno not in BATCH_UNKNOWN:
             raise
@@ -288,24 +298,26 @@ def update_batch(fd: int, info: Shape, keys: Buffer, values: Buffer, flags: int 
             _split(values, stored_size(info), count),
             strict=True,
         ):
-            update(fd, key, value, flags)
+            update(fd, key, value, flags, bpf=bpf)
 
 
-def delete_batch(fd: int, info: Shape, keys: Buffer) -> int:
+def delete_batch(fd: int, info: Shape, keys: Buffer, *, bpf: Bpf = bpf) -> int:
     """Remove keys, which lie one behind the other; how many of them were there. As `update_batch`.
 
     A missing key ends the kernel's batch, so each costs a system call.
     """
     count = len(keys) // info.key_size
     try:
-        return count - _write(Cmd.MAP_DELETE_BATCH, fd, info, keys, b"", 0)
+        return count - _write(Cmd.MAP_DELETE_BATCH, fd, info, keys, b"", 0, bpf)
     except BpfError as error:
         if error.errno not in BATCH_UNKNOWN:
             raise
-    return sum(delete(fd, key) for key in _split(keys, info.key_size, count))
+    return sum(delete(fd, key, bpf=bpf) for key in _split(keys, info.key_size, count))
 
 
-def _write(cmd: Cmd, fd: int, info: Shape, keys: Buffer, values: Buffer, flags: int) -> int:
+def _write(
+    cmd: Cmd, fd: int, info: Shape, keys: Buffer, values: Buffer, flags: int, bpf: Bpf
+) -> int:
     """A batch that only writes, to its end; how many keys were left out, for they are not there."""
     key_size, value_size = info.key_size, stored_size(info)
     count = len(keys) // key_size
@@ -358,19 +370,23 @@ def join_percpu(values: Sequence[bytes]) -> bytes:
     """The opposite of `split_percpu`; ValueError unless there is one value per possible CPU."""
     cpus = len(possible_cpus())
     if len(values) != cpus or len(set(map(len, values))) > 1:
-        raise ValueError(f"{cpus} values of one size are needed, one for each possible CPU")
+        raise WrongValue(f"{cpus} values of one size are needed, one for each possible CPU")
     return b"".join(value.ljust(_round8(len(value)), b"\0") for value in values)
 
 
-def lookup_percpu(fd: int, key: bytes, value_size: int) -> tuple[bytes, ...] | None:
+def lookup_percpu(
+    fd: int, key: bytes, value_size: int, *, bpf: Bpf = bpf
+) -> tuple[bytes, ...] | None:
     """The values of all possible CPUs, in order of CPU; None where the map has no such key."""
-    memory = lookup(fd, key, percpu_size(value_size))
+    memory = lookup(fd, key, percpu_size(value_size), bpf=bpf)
     return None if memory is None else split_percpu(memory, value_size)
 
 
-def update_percpu(fd: int, key: bytes, values: Sequence[bytes], flags: int = 0) -> None:
+def update_percpu(
+    fd: int, key: bytes, values: Sequence[bytes], flags: int = 0, *, bpf: Bpf = bpf
+) -> None:
     """Set the values of all possible CPUs; ValueError unless there is one for each."""
-    update(fd, key, join_percpu(values), flags)
+    update(fd, key, join_percpu(values), flags, bpf=bpf)
 
 
 def _round8(size: int) -> int:

@@ -1,4 +1,4 @@
-"""Saying why loading failed: the operation as a phrase, an errno, a hint, and a log's gist."""
+"""Why loading failed: the operation, an errno, a hint, and the gist of a log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import re
 from lskel.errors import ReplayError, remedy
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import errno_name
+from lskel.tasks import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lskel.tasks import Label
 
 # Lines that end a verifier's log and say nothing of the cause.
 _STATISTICS = ("processed ", "verification time", "stack depth", "peak_states", "max_states")
@@ -22,46 +27,57 @@ CORE_POISON = f"unknown#{0xBAD2310}"
 _CORE_HINT = "a CO-RE relocation failed: this kernel lacks a type, field or enumerator it names"
 
 _LACKS = "neither this kernel nor its loaded modules have it"
-# What to do about an errno of an operation; operations by how their phrases begin.
+_NO_INNER_MAP = "its inner map is not defined: add __array(values, struct { ... }) to it"
+# What to do about an errno of an operation.
 _HINTS = {
-    ("looking up kernel symbol", errno.EPERM): (
-        "the kernel hides addresses: sysctl kernel.kptr_restrict"
-    ),
-    ("looking up", errno.ENOENT): _LACKS,
-    ("BPF_MAP_CREATE", errno.E2BIG): (
+    (Task.FIND_SYMBOL, errno.EPERM): "the kernel hides addresses: sysctl kernel.kptr_restrict",
+    (Task.FIND_SYMBOL, errno.ENOENT): _LACKS,
+    (Task.FIND_TYPE, errno.ENOENT): _LACKS,
+    (Task.MAP_CREATE, errno.E2BIG): (
         "the map is too large, or this kernel does not know a field of it"
     ),
-    ("BPF_MAP_CREATE", errno.ENOMEM): "the map does not fit into memory: lower its max_entries",
-    ("BPF_MAP_CREATE", errno.EINVAL): (
+    (Task.MAP_CREATE, errno.ENOMEM): "the map does not fit into memory: lower its max_entries",
+    (Task.MAP_CREATE, errno.EINVAL): (
         "this kernel refuses the map's type, flags, sizes, or the BTF types of key and value"
     ),
-    ("BPF_BTF_LOAD", errno.EINVAL): "this kernel rejects the object's BTF",
-    ("BPF_BTF_LOAD", errno.E2BIG): "this kernel does not know a part of the object's BTF",
-    ("BPF_PROG_LOAD", errno.E2BIG): "the program is too large or too complex for the verifier",
+    (Task.BTF_LOAD, errno.EINVAL): "this kernel rejects the object's BTF",
+    (Task.BTF_LOAD, errno.E2BIG): "this kernel does not know a part of the object's BTF",
+    (Task.PROG_LOAD, errno.E2BIG): "the program is too large or too complex for the verifier",
 }
 
 
-def failure(
-    name: str, number: int, phrase: str, code: int, log: tuple[str, ...] = ()
-) -> ReplayError:
-    """The error of operation `number` of object `name`, which got errno `code` (positive).
-
-    `phrase` says what the operation was: "BPF_PROG_LOAD of program 'on_open'".
-    """
-    what = f"{name}: {phrase}: {errno_name(code)}: {os.strerror(code)}"
+def failure(number: int, label: Label, code: int, log: tuple[str, ...] = ()) -> ReplayError:
+    """The error of operation `number`, which got errno `code` (positive)."""
+    why = f"{errno_name(code)}: {os.strerror(code)}"
     gist = summary(log)
     if gist:
-        what += f": {gist}"
-    return ReplayError(what, errno=code, op=number, log=log, hint=_hint(phrase, code, gist))
+        why += f": {gist}"
+    else:
+        log = ()  # the verifier had nothing against it
+    hint = _hint(label.task, code, gist)
+    what = f"{label}: {why}"
+    return ReplayError(what, errno=code, op=number, label=label, why=why, log=log, hint=hint)
 
 
-def _hint(phrase: str, code: int, gist: str) -> str:
+def _hint(task: Task, code: int, gist: str) -> str:
     if CORE_POISON in gist:
         return _CORE_HINT
-    for (start, number), hint in _HINTS.items():
-        if number == code and phrase.startswith(start):
-            return hint
-    return why_refused() if code == errno.EPERM else remedy(code)
+    if task is Task.OUTER_MAP_CREATE and code != errno.EPERM:
+        return _NO_INNER_MAP
+    hint = _HINTS.get((task, code))
+    if hint is None:
+        hint = why_refused() if code == errno.EPERM else remedy(code)
+    return hint
+
+
+def returned(code: int) -> ReplayError:
+    """The error of a loader that returned errno `code`, and does not tell at which operation."""
+    return ReplayError(f"the loader returned {errno_name(code)}", errno=code)
+
+
+def before_first(code: int) -> ReplayError:
+    """The error of a loader that failed with errno `code` before it began an operation."""
+    return ReplayError("the loader failed before its first call", errno=code)
 
 
 def split_log(raw: bytes | bytearray) -> tuple[str, ...]:

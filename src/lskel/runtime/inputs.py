@@ -1,92 +1,110 @@
-"""Numbers that a loader is handed because only the target knows them: of types, of targets."""
+"""The numbers that only the target knows, asked of its kernel."""
 
 from __future__ import annotations
 
-from lskel.btf.kinds import Kind
+from lskel.bpf.enums import ProgType
+from lskel.bpf.inputs import AttachBtfId, MemberIndex, TypeSize
 from lskel.errors import UsageError, at
 from lskel.named import NamedTuple
 from lskel.runtime import kernel_struct
-from lskel.runtime.attach_point import AttachPoint, in_kernel, in_program, is_in_program
+from lskel.runtime.attach_point import btf_name, in_kernel, in_program, is_in_program
 from lskel.runtime.kernel_btf import KernelBtf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import ExitStack
 
-    from lskel.runtime.skeleton import Skeleton
+    from lskel.bpf.inputs import AttachFd
+    from lskel.runtime.attach_point import AttachPoint
+    from lskel.runtime.kernel import Kernel, KernelTypes
+    from lskel.runtime.program import Program, ProgramDefinition
 
 
-class TypeSize(NamedTuple):
-    """Bytes of the kernel's struct `type`; NotSupported where it has none."""
+class InputOf(NamedTuple):
+    """An input of a loader, and the programs that take it, by slot; none where maps do."""
 
-    type: str
-
-    def __call__(self, skeleton: Skeleton, held: ExitStack) -> int:
-        return kernel_struct.type_size(KernelBtf(), self.type)
+    kind: TypeSize | MemberIndex | AttachFd | AttachBtfId
+    programs: tuple[int, ...] = ()
 
 
-class MemberIndex(NamedTuple):
-    """The number of a member of the kernel's struct `type`, for the programs of these slots.
+class RunningTypes:
+    """The types of the running kernel. BTF is read when something of it is asked for."""
 
-    NotSupported where there is none and one of the programs is loaded.
-    """
+    def __init__(self) -> None:
+        self._kernel = KernelBtf()
 
-    type: str
-    member: str
-    slots: tuple[int, ...]
+    def type_size(self, type_: str) -> int:
+        """Bytes of a struct; NotSupported where there is none."""
+        return kernel_struct.type_size(self._kernel, type_)
 
-    def __call__(self, skeleton: Skeleton, held: ExitStack) -> int:
-        programs = list(skeleton.progs)
-        if not any(programs[slot].autoload for slot in self.slots):
-            return 0
-        return kernel_struct.member_index(KernelBtf(), self.type, self.member)
+    def member_index(self, type_: str, member: str) -> int:
+        """The number of a member in a struct; NotSupported where there is none."""
+        return kernel_struct.member_index(self._kernel, type_, member)
 
-
-class AttachFd(NamedTuple):
-    """The fd of the program or BTF that holds what program `slot` attaches to.
-
-    Types of the kernel are found by the name `prefix` + target, among those of `kind`; `is_program`
-    says that the target is a function of a BPF program, whatever it looks like.
-    """
-
-    slot: int
-    prefix: str
-    kind: int
-    is_program: bool
-
-    def __call__(self, skeleton: Skeleton, held: ExitStack) -> int:
-        point = _point(self, skeleton, held)
-        return 0 if point is None else point.fd
+    def attach_point(
+        self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
+    ) -> AttachPoint:
+        """A function, hook or tracepoint of the kernel, or a function of a BPF program."""
+        if program.type == ProgType.EXT or is_in_program(target):
+            return in_program(target, program.target, held, trust_pins=trust_pins)
+        return in_kernel(*btf_name(program, target), self._kernel, held)
 
 
-class AttachBtfId(NamedTuple):
-    """The BTF id, in what `AttachFd` is, of what program `slot` attaches to."""
+class Inputs:
+    """The inputs of a loader."""
 
-    slot: int
-    prefix: str
-    kind: int
-    is_program: bool
+    def __init__(self, *inputs: InputOf) -> None:
+        self.inputs = inputs
 
-    def __call__(self, skeleton: Skeleton, held: ExitStack) -> int:
-        point = _point(self, skeleton, held)
-        return 0 if point is None else point.btf_id
+    def targets(self) -> set[int]:
+        """The programs whose targets are asked for, by slot."""
+        kinds = (item.kind for item in self.inputs)
+        return {k.slot for k in kinds if not isinstance(k, (TypeSize, MemberIndex))}
+
+    def values(
+        self, programs: Sequence[Program], kernel: Kernel, held: ExitStack, *, trust_pins: bool
+    ) -> tuple[int, ...]:
+        """The numbers; 0 for those of which no program that takes them is loaded.
+
+        `held` keeps fds until the load. NotSupported or NotFound where the kernel has no such
+        thing; UsageError where nobody said what a program attaches to.
+        """
+        types = kernel.types or RunningTypes()
+        points = {
+            slot: _point(programs[slot], types, held, trust_pins=trust_pins)
+            for slot in sorted(self.targets())
+            if programs[slot].autoload
+        }
+
+        def value(asked: InputOf) -> int:
+            kind = asked.kind
+            if asked.programs and not any(programs[slot].autoload for slot in asked.programs):
+                return 0
+            if isinstance(kind, TypeSize):
+                return types.type_size(kind.type)
+            if isinstance(kind, MemberIndex):
+                return types.member_index(kind.type, kind.member)
+            point = points[kind.slot]
+            return point.btf_id if isinstance(kind, AttachBtfId) else point.fd
+
+        return tuple(value(asked) for asked in self.inputs)
 
 
 def _point(
-    wanted: AttachFd | AttachBtfId, skeleton: Skeleton, held: ExitStack
-) -> AttachPoint | None:
-    program = list(skeleton.progs)[wanted.slot]
-    if not program.autoload:
-        return None
+    program: Program, types: KernelTypes, held: ExitStack, *, trust_pins: bool
+) -> AttachPoint:
     with at(f"program '{program.name}'"):
-        target = program.target
-        if target is None:
-            raise UsageError(
-                f"its section's name '{program.definition.kind}' does not say what it attaches to",
-                hint="set its `target` before load(), or its `autoload` to False",
-            )
-        if wanted.is_program or is_in_program(target):
-            function, trust = program.definition.target, skeleton.trust_pins
-            return in_program(target, function, held, trust_pins=trust)
-        name = wanted.prefix + target.rpartition(":")[2]
-        return in_kernel(name, Kind(wanted.kind), KernelBtf(), held)
+        if program.target is None:
+            raise no_target(program)
+        return types.attach_point(program.definition, program.target, held, trust_pins=trust_pins)
+
+
+def no_target(program: Program) -> UsageError:
+    """The error for a program of which nobody said what it attaches to."""
+    lacks = "which program that is in" if program.definition.target else "what it attaches to"
+    return UsageError(
+        f"section name '{program.definition.section}' does not say {lacks}",
+        hint=f"say it: --target {program.name}=TARGET, in Python its `target`; or leave it out: "
+        f"--no-autoload {program.name}, in Python its `autoload`",
+    )

@@ -24,12 +24,15 @@ from lskel.bpf.layouts import (
 )
 from lskel.errors import Closed, at
 from lskel.named import NamedTuple
-from lskel.runtime.bpffs import check_pin
 from lskel.runtime.syscall import BpfError, address_of, bpf, calling, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Callable
+    from typing import Protocol, TypeAlias
+
+    # bpf(2) of some kernel, as `lskel.runtime.syscall.bpf` is that of the running one.
+    Bpf: TypeAlias = Callable[[int, bytearray], int]
 
     class Closable(Protocol):
         """What can be closed; `closed` before anything of it is gone."""
@@ -182,9 +185,9 @@ _LINK_NAMES = {
 }
 
 
-def map_info(fd: int) -> MapInfo:
+def map_info(fd: int, *, bpf: Bpf = bpf) -> MapInfo:
     """What the kernel says of a map."""
-    info = _info(fd, MAP_INFO)
+    info = _info(fd, MAP_INFO, bpf)
     return MapInfo(
         id=_number(info, MAP_INFO, "id"),
         type=_number(info, MAP_INFO, "type"),
@@ -202,14 +205,15 @@ def map_info(fd: int) -> MapInfo:
     )
 
 
-def prog_info(fd: int, *, xlated: bool = False) -> ProgInfo:
+def prog_info(fd: int, *, xlated: bool = False, bpf: Bpf = bpf) -> ProgInfo:
     """What the kernel says of a program, with its translated instructions if `xlated`."""
-    sizes = _info(fd, PROG_INFO)
+    sizes = _info(fd, PROG_INFO, bpf)
     ids = bytearray(4 * _number(sizes, PROG_INFO, "nr_map_ids"))
     code = bytearray(_number(sizes, PROG_INFO, "xlated_prog_len") if xlated else 0)
     info = _info(
         fd,
         PROG_INFO,
+        bpf,
         nr_map_ids=len(ids) // 4,
         map_ids=address_of(ids),
         xlated_prog_len=len(code),
@@ -283,11 +287,11 @@ def _link_name(fd: int, link_type: int, known: int) -> str:
     if known < sum(LINK_INFO[length]):
         return ""
     name = bytearray(_NAME_ROOM)
-    _info(fd, LINK_INFO, **{pointer: address_of(name), length: len(name)})
+    _info(fd, LINK_INFO, bpf, **{pointer: address_of(name), length: len(name)})
     return _name(name)
 
 
-def _info(fd: int, layout: Layout, **request: int) -> bytearray:
+def _info(fd: int, layout: Layout, bpf: Bpf = bpf, **request: int) -> bytearray:
     """The info struct, as much of it as the kernel knows."""
     size = max(offset + size for offset, size in layout.values())
     info = encode(layout, size, sys.byteorder, **request)
@@ -415,6 +419,8 @@ def obj_get(path: str | os.PathLike[str], *, trust_pins: bool = False) -> Fd:
 
 
 def _check(cmd: Cmd, path: str) -> None:
+    from lskel.runtime.bpffs import check_pin
+
     try:
         check_pin(path)
     except OSError as error:

@@ -9,8 +9,10 @@ from lskel.bpf.enums import Cmd, ProgType
 from lskel.bpf.layouts import TEST
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
+from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.objects import Fd, ProgInfo, obj_pin, prog_info
-from lskel.runtime.syscall import address_of, bpf, host_attr
+from lskel.runtime.request import ProgramRequest
+from lskel.runtime.syscall import address_of, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lskel.runtime.attach.link import Link
+    from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import Map
+
+
+def _nothing() -> None:
+    """What needs nothing."""
 
 
 # A program may add headers to its packet.
@@ -39,6 +46,11 @@ class ProgramDefinition(NamedTuple):
     type: int
     attach_type: int
     autoload: bool = True
+
+    @property
+    def section(self) -> str:
+        """Its section's name, without a leading ``?``."""
+        return f"{self.kind}/{self.target}" if self.target else self.kind
 
 
 class RunResult(NamedTuple):
@@ -63,6 +75,10 @@ class Program:
         self.definition = definition
         self.target: str | None = None
         self.maps: Mapping[str, Map] = {}
+        # Where it is, or will be.
+        self.kernel: Kernel = RUNNING
+        # Called where the program must be in the kernel.
+        self.needed: Callable[[], None] = _nothing
         self._autoload = definition.autoload
         self._fd: Fd | None = None
         self._keep: Callable[[str, Link], None] | None = None
@@ -83,9 +99,16 @@ class Program:
             raise UsageError(f"program '{self.name}' is loaded already")
         if wanted and self.definition.type == ProgType.UNSPEC:
             raise UsageError(
-                f"program '{self.name}' cannot be loaded: no loader was generated for it"
+                f"program '{self.name}' cannot be loaded: no loader was generated for it",
+                hint=f"generate with --autoload {self.name} to see why",
             )
         self._autoload = wanted
+
+    def request(self) -> ProgramRequest:
+        """What is asked of a load."""
+        definition = self.definition
+        loads, by_default = self._autoload, definition.autoload
+        return ProgramRequest(self.name, definition.type, loads, by_default)
 
     @property
     def loaded(self) -> bool:
@@ -93,19 +116,23 @@ class Program:
         return self._fd is not None and not self._fd.closed
 
     def fileno(self) -> int:
-        """Its fd; UsageError where it is not loaded."""
+        """Its fd; its collection is loaded for it. UsageError where it is not loaded, or closed."""
         if self._fd is None:
-            raise UsageError(f"program '{self.name}' is not loaded", hint="load() comes first")
+            self.needed()
+        if self._fd is None:
+            hint = "" if self._autoload else "set its `autoload` to True before load()"
+            raise UsageError(f"program '{self.name}' is not loaded", hint=hint)
         if self._fd.closed:
             raise UsageError(f"program '{self.name}' is closed")
         return self._fd.fileno()
 
     def info(self) -> ProgInfo:
         """What the kernel says of it."""
-        return prog_info(self.fileno())
+        return prog_info(self.fileno(), bpf=self.kernel.bpf)
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
         """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
+        check_running(self.kernel, "has no pins")
         obj_pin(self.fileno(), path, trust_pins=trust_pins)
 
     def run(self, data: bytes = b"", ctx: bytes = b"", *, repeat: int = 1) -> RunResult:
@@ -127,8 +154,9 @@ class Program:
                 fields |= {"ctx_size_out": len(ctx), "ctx_out": address_of(context)}
         if repeat != 1:
             fields["repeat"] = repeat
+        check_running(self.kernel, "runs no programs but loaders")
         attr = host_attr(TEST, "batch_size", prog_fd=self.fileno(), **fields)
-        bpf(Cmd.PROG_RUN, attr)
+        self.kernel.bpf(Cmd.PROG_RUN, attr)
 
         def number(field: str) -> int:
             return load(attr, TEST, field, sys.byteorder)
@@ -153,10 +181,20 @@ class Program:
             f"program '{self.name}' of section '{self.definition.kind}' does not attach by itself"
         )
 
+    def placed(self, kernel: Kernel) -> None:
+        """It is to be loaded in this kernel."""
+        self.kernel = kernel
+        if not kernel.is_running:
+            self.attach = self._not_running  # type: ignore[method-assign]
+
     def bind(self, fd: Fd, keep: Callable[[str, Link], None]) -> None:
         """It was loaded: `fd` is its own; `keep` is told the program's name and each new link."""
         self._fd = fd
         self._keep = keep
+
+    def _not_running(self, *_: object, **__: object) -> Link:
+        check_running(self.kernel, "attaches nothing")
+        raise AssertionError
 
     def close(self) -> None:
         """Give the fd back; links stay."""

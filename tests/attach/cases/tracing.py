@@ -9,17 +9,17 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from lskel.replay.loaded import Loaded
 from lskel.runtime.attach.iterator import IteratorProgram, read_iterator
 from lskel.runtime.attach.kprobe import KprobeMultiProgram, KprobeProgram
 from lskel.runtime.attach.perf_event import PerfEventProgram, PerfType, SoftwareEvent
 from lskel.runtime.attach.raw_tracepoint import RawTracepointProgram
 from lskel.runtime.attach.tracepoint import TracepointProgram
 from lskel.runtime.attach.tracing import TracingProgram
+from lskel.runtime.collection import Collection
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 from tests.attach.cases.case import Case, Lack
-from tests.attach.scenes import Scene
+from tests.attach.scenes import Scene, Setting
 from tests.attach.tracefs import mounted_tracefs
 
 if TYPE_CHECKING:
@@ -51,11 +51,9 @@ def _attach_itself(program: Program) -> Link:
     return program.attach()
 
 
-def _on(
-    event: Callable[[], object], attach: Callable[[Any], Link]
-) -> Callable[[Loaded], contextlib.AbstractContextManager[Scene]]:
+def _on(event: Callable[[], object], attach: Callable[[Any], Link]) -> Setting:
     @contextlib.contextmanager
-    def setting(_: Loaded) -> Iterator[Scene]:
+    def setting(_: Collection) -> Iterator[Scene]:
         with mounted_tracefs():
             yield Scene(attach, event)
 
@@ -63,7 +61,7 @@ def _on(
 
 
 @contextlib.contextmanager
-def _reading(_: Loaded) -> Iterator[Scene]:
+def _reading(_: Collection) -> Iterator[Scene]:
     """Someone reads from the link, as long as there is one."""
     links: list[Fd] = []
 

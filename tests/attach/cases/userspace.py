@@ -8,11 +8,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from lskel.replay.loaded import Loaded
 from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.elf_symbols import ElfFile
 from lskel.runtime.attach.uprobe import THIS_PROCESS, UprobeMultiProgram, UprobeProgram
 from lskel.runtime.attach.usdt import UsdtProgram
+from lskel.runtime.collection import Collection
 from tests.attach.cases.case import Case, Lack
 from tests.attach.scenes import Scene, Setting
 
@@ -46,33 +46,21 @@ def _many_by_offset(program: UprobeMultiProgram) -> Link:
     return program.attach(LIBRARY, offsets, cookies=[COOKIE, 1])
 
 
-def _on(attach: Callable[[Any], Link]) -> Setting:
-    @contextlib.contextmanager
-    def setting(_: Loaded) -> Iterator[Scene]:
-        yield Scene(attach, os.getloadavg)
-
-    return setting
-
-
 def _collect() -> None:
     """Have Python collect garbage; environment and options that change what it does stay out."""
     subprocess.run([PYTHON, "-I", "-c", "import gc; gc.collect(1)"], check=True)
 
 
-def _on_python(attach: Callable[[Any], Link]) -> Setting:
+def _on(event: Callable[[], object], attach: Callable[[Any], Link]) -> Setting:
     @contextlib.contextmanager
-    def setting(loaded: Loaded) -> Iterator[Scene]:
-        def with_maps(program: Any) -> Link:
-            program.maps = {name: item.fd for name, item in loaded.maps.items()}
-            return attach(program)
-
-        yield Scene(with_maps, _collect)
+    def setting(_: Collection) -> Iterator[Scene]:
+        yield Scene(attach, event)
 
     return setting
 
 
 def _uprobe(name: str, program: str, attach: Callable[[Any], Link] = _attach_itself) -> Case:
-    return Case(name, "userspace", program, UprobeProgram, _on(attach))
+    return Case(name, "userspace", program, UprobeProgram, _on(os.getloadavg, attach))
 
 
 def _multi(
@@ -81,11 +69,13 @@ def _multi(
     attach: Callable[[Any], Link] = _attach_itself,
     lack: Lack = _NO_MULTI,
 ) -> Case:
-    return Case(name, "userspace", program, UprobeMultiProgram, _on(attach), lack=lack)
+    setting = _on(os.getloadavg, attach)
+    return Case(name, "userspace", program, UprobeMultiProgram, setting, lack=lack)
 
 
 def _usdt(name: str, program: str, attach: Callable[[Any], Link]) -> Case:
-    return Case(name, "userspace_usdt", program, UsdtProgram, _on_python(attach), linked_since=None)
+    setting = _on(_collect, attach)
+    return Case(name, "userspace_usdt", program, UsdtProgram, setting, linked_since=None)
 
 
 CASES: tuple[Case, ...] = (

@@ -8,11 +8,10 @@ from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import lskel
-from lskel.replay import kernel
-from lskel.replay.loaded import Loaded
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.objects import Fd
 from lskel.runtime.values import Struct, layout, text, u32, u64
+from lskel.skeleton.live import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.runtime.programs import run_program
 
@@ -98,33 +97,32 @@ M = TypeVar("M", bound=Map)
 class Buffers:
     """The object, loaded."""
 
-    def __init__(self, loaded: Loaded, cleanup: ExitStack) -> None:
-        self._loaded = loaded
+    def __init__(self, bpf: DynamicCollection, cleanup: ExitStack) -> None:
+        self._bpf = bpf
         self._cleanup = cleanup
 
     def map(self, name: str, cls: type[M], event: type | None = None) -> M:
         """One of its maps, closed with the others."""
-        loaded = self._loaded.maps[name]
+        loaded = self._bpf.maps[name]
         info = loaded.info()
         sizes = (info.key_size, info.value_size, info.max_entries)
         made = cls(MapDefinition(name, info.type, *sizes), event)  # type: ignore[call-arg]
-        made.bind(Fd(os.dup(loaded.fd.fileno())))
+        made.bind(Fd(os.dup(loaded.fileno())))
         self._cleanup.callback(made.close)
         return made
 
     def run(self, program: str, *numbers: int, cpu: int | None = None) -> list[int]:
         """Run a raw_tp program with each number; what it returned."""
-        prog = self._loaded.programs[program].fd
+        prog = self._bpf.progs[program]
         return [run_program(prog, n.to_bytes(8, "little"), cpu=cpu) for n in numbers]
 
     def drain(self) -> int:
         """Have a program drain the user ring buffer into `ring`; how many records it took."""
-        return run_program(self._loaded.programs["drain"].fd, packet=bytes(64))
+        return run_program(self._bpf.progs["drain"], packet=bytes(64))
 
 
 @contextmanager
 def buffers() -> Iterator[Buffers]:
     """The object, loaded anew."""
-    loader = lskel.generate(lskel.open_object(compile_bpf(SOURCE), name="buffers"))
-    with kernel.run(loader) as loaded, ExitStack() as cleanup:
-        yield Buffers(loaded, cleanup)
+    with lskel.load(compile_bpf(SOURCE), name="buffers") as bpf, ExitStack() as cleanup:
+        yield Buffers(bpf, cleanup)

@@ -18,7 +18,6 @@ from lskel.bpf.asm import Assembler
 from lskel.bpf.enums import AttachType, Cmd, MapType, ProgType
 from lskel.bpf.layouts import MAP_CREATE
 from lskel.errors import NotFound, NotSupported
-from lskel.replay import kernel
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.kinds import map_class
 from lskel.runtime.maps.redirect import CpuQueue, Device
@@ -80,7 +79,7 @@ def test_maps_of_maps(map_type: MapType, types: tuple[Any, ...]) -> None:
         with pytest.raises(KeyError):
             outer[1]
         for wrong in ("no fd", None, True):
-            with pytest.raises(TypeError, match="map 'lskel_test': value: an fd"):
+            with pytest.raises(TypeError, match="map 'lskel_test': value: expected an fd"):
                 outer[1] = wrong
         del outer[2]
         with pytest.raises(KeyError):
@@ -170,7 +169,7 @@ def test_devices() -> None:
                 assert 0 not in made
                 with pytest.raises(NotFound, match="no network interface 'nowhere'"):
                     made[0] = "nowhere"
-                with pytest.raises(TypeError, match="value: a program is wanted"):
+                with pytest.raises(TypeError, match="value: expected a program"):
                     made[0] = made[2]
                 del made[1]
                 assert set(made) == {2, 3}
@@ -226,10 +225,8 @@ STORAGE(cgroups, 32); // CGRP_STORAGE, which older headers do not have
 
 @contextmanager
 def storage(name: str) -> Iterator[LocalStorage[Task]]:
-    loader = lskel.generate(lskel.open_object(compile_bpf(STORAGE), name="storage"))
-    with kernel.run(loader) as loaded:
-        fd = loaded.maps[name].fd.fileno()
-        made: LocalStorage[Task] = LocalStorage.open(map_info(fd).id, Task)
+    with lskel.load(compile_bpf(STORAGE), name="storage") as bpf:
+        made: LocalStorage[Task] = LocalStorage.open(bpf.maps[name].info().id, Task)
         try:
             yield made
         finally:

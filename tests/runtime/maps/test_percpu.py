@@ -83,8 +83,8 @@ def test_programs_write_the_values_of_their_cpu() -> None:
     [
         ([1] * (CPUS + 1), ValueError, f"{CPUS} values of one size are needed"),
         ([], ValueError, f"{CPUS} values"),
-        (5, TypeError, "'int' object is not iterable"),
-        (b"12", TypeError, f"a list of {CPUS} values is wanted, not bytes"),
+        (5, TypeError, f"expected a list of {CPUS} values, got int"),
+        (b"12", TypeError, f"expected a list of {CPUS} values, got bytes"),
         (["a"] * CPUS, TypeError, "u32 is an integer"),
         ([1 << 32] * CPUS, OverflowError, "u32 goes from 0"),
     ],

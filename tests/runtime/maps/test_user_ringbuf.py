@@ -106,7 +106,7 @@ def test_what_is_no_such_value(bpf: Buffers, user: UserRingBufferMap[Any]) -> No
         user.send(7)
     with pytest.raises(OverflowError, match=r"map 'user': value: .*does not fit"):
         user.send((1 << 32, 0, 0))
-    with pytest.raises(TypeError, match="bytes are wanted"):
+    with pytest.raises(TypeError, match="map 'user': value: expected bytes, got str"):
         bpf.map("user", UserRingBufferMap).send("text")
     bpf.map("user", UserRingBufferMap, u64).send(5)
     assert bpf.drain() == 1

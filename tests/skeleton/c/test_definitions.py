@@ -23,7 +23,7 @@ from lskel.btf.kinds import Kind
 from lskel.btf.order import Need, in_order
 from lskel.btf.types import IntEncoding, TypeId, VarLinkage
 from lskel.cursor import ByteOrder
-from lskel.elf import Elf
+from lskel.elf.object import Elf
 from lskel.errors import BadObject, LimitExceeded, LskelError, UsageError
 from lskel.skeleton.c_definitions import CTypes
 from tests.btf.samples import LIMIT_MS, ORDERS, damaged, everything

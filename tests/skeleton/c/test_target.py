@@ -15,7 +15,7 @@ from lskel.btf.types import Typedef
 from lskel.runtime.kconfig import this_machine
 from tests.build.clang import compile_bpf
 from tests.conftest import lacking
-from tests.live.tcp_congestion import SIZE, connection
+from tests.replay.tcp_congestion import SIZE, connection
 from tests.skeleton.c.headers import HEADER, STRICT, build, by_bpftool, light, problems, run
 
 pytestmark = pytest.mark.kernel

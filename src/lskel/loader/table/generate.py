@@ -22,6 +22,7 @@ from lskel.loader.blob import Blob, Region, RegionKind
 from lskel.loader.kfuncs import number_kfuncs
 from lskel.loader.lower import FD_SIZE, NO_SINGLE_OP, FdSlots, Lowering, Step
 from lskel.loader.model import Form, Loader, context_size
+from lskel.loader.notes import Notes
 from lskel.loader.records import Code, Condition, Record
 from lskel.loader.table.walker import Plan, walker
 from lskel.trace import Trace
@@ -33,7 +34,7 @@ CLOSING = "closing"
 MESSAGE = b"lskel: record %u: %ld\0"
 
 
-def tabulate(trace: Trace, *, debug: bool = False) -> Loader:
+def tabulate(trace: Trace, *, debug: bool = False, notes: Notes | None = None) -> Loader:
     """Generate the table loader of a trace; LimitExceeded names the ceiling it hits.
 
     With `debug` it prints the result of each record that can fail by bpf_trace_printk.
@@ -93,6 +94,7 @@ def tabulate(trace: Trace, *, debug: bool = False) -> Loader:
             message_size=len(MESSAGE),
         ),
         trace.order,
+        notes,
     )
     return Loader(
         form=Form.TABLE,

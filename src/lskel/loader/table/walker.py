@@ -20,10 +20,12 @@ from typing import NamedTuple
 from lskel.bpf import context
 from lskel.bpf import insn as i
 from lskel.bpf.asm import MAX_JUMP, Assembler
+from lskel.btf.build import BtfBuilder
 from lskel.btf.kinds import Kind
 from lskel.btf.types import FuncLinkage
 from lskel.cursor import ByteOrder
 from lskel.loader import records
+from lskel.loader.notes import Area, Emitter, Notes
 from lskel.loader.records import Code
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP = range(11)
@@ -62,41 +64,88 @@ class Walker(NamedTuple):
     func_info: bytes
 
 
-def walker(plan: Plan, order: ByteOrder) -> Walker:
+def walker(plan: Plan, order: ByteOrder, notes: Notes | None) -> Walker:
     """The program for these numbers."""
     asm = Assembler(order)
-    text = _Text(asm, plan)
+    text = _Text(asm, plan, notes)
     starts = []
-    for function in FUNCTIONS.values():
+    for name, function in FUNCTIONS.items():
         starts.append(len(asm))
+        text.begin(name)
         function(text)
-    btf = _btf(len(starts), order)
-    func_info = b"".join(
-        start.to_bytes(4, order) + (_FIRST_FUNC + number).to_bytes(4, order)
-        for number, start in enumerate(starts)
-    )
-    return Walker(asm.assemble(), btf, func_info)
+    # The least BTF: each function is an int (void); the kernel wants names.
+    btf = BtfBuilder(order)
+    proto = btf.add(Kind.FUNC_PROTO, "", 0, btf.add_int())
+    func_info = b""
+    for number, start in enumerate(starts):
+        function_id = btf.add(Kind.FUNC, f"f{number}", FuncLinkage.STATIC, proto)
+        func_info += start.to_bytes(4, order) + function_id.to_bytes(4, order)
+    return Walker(asm.assemble(), btf.raw(), func_info)
 
 
-class _Text:
-    def __init__(self, asm: Assembler, plan: Plan) -> None:
-        self.asm = asm
+class _Text(Emitter):
+    def __init__(self, asm: Assembler, plan: Plan, notes: Notes | None) -> None:
+        super().__init__(asm, notes)
         self.plan = plan
+
+    # -- accesses -------------------------------------------------------------------------------
+
+    def blob(self) -> None:
+        """r8 = blob"""
+        self.touch(Area.BLOB, 0, accesses=False)
+        self.asm.map_value(BLOB, 0, 0)
+
+    def address(self, reg: int, place: int) -> None:
+        """reg = blob + place"""
+        self.asm.mov(reg, BLOB)
+        self.touch(Area.BLOB, place, accesses=False)
+        self.asm.alu_imm(i.ADD, reg, place)
+
+    def load(self, size: int, reg: int, place: int) -> None:
+        """reg = *(blob + place)"""
+        self.touch(Area.BLOB, place, accesses=True)
+        self.asm.load(size, reg, BLOB, place)
+
+    def store(self, size: int, place: int, reg: int) -> None:
+        """*(blob + place) = reg"""
+        self.touch(Area.BLOB, place, accesses=True)
+        self.asm.store(size, BLOB, place, reg)
+
+    def load_field(self, size: int, reg: int, field: int) -> None:
+        """reg = a field of the record"""
+        self.touch(Area.RECORD, field, accesses=True)
+        self.asm.load(size, reg, RECORD, field)
+
+    def load_b(self, size: int, reg: int) -> None:
+        """reg = *(blob + b)"""
+        self.touch(Area.POINTED, records.B, accesses=True)
+        self.asm.load(size, reg, PLACE_B, 0)
+
+    def store_b(self, size: int, reg: int) -> None:
+        """*(blob + b) = reg"""
+        self.touch(Area.POINTED, records.B, accesses=True)
+        self.asm.store(size, PLACE_B, 0, reg)
+
+    def store_a(self, size: int, reg: int) -> None:
+        """*(blob + a) = reg"""
+        self.touch(Area.POINTED, records.A, accesses=True)
+        self.asm.store(size, R1, 0, reg)
 
     # -- main -----------------------------------------------------------------------------------
 
     def main(self) -> None:
         """r6 = context, r8 = blob"""
         asm, plan = self.asm, self.plan
+        self.touch(Area.CONTEXT, 0, accesses=False)
         asm.mov(CTX, R1)
-        asm.map_value(BLOB, 0, 0)
+        self.blob()
         self.copy_context()
         asm.mov_imm(R1, plan.record_count)
         asm.function(R2, "walk")
         asm.mov_imm(R3, 0)
         asm.mov_imm(R4, 0)
         asm.call("loop")
-        asm.load(8, RESULT, BLOB, plan.error)
+        self.load(8, RESULT, plan.error)
         asm.jump_if(i.JNE, RESULT, 0, "end")
         self.hand_over()
         asm.label("end")
@@ -109,27 +158,29 @@ class _Text:
         If that fails, only the records that follow a failure are walked.
         """
         asm, plan = self.asm, self.plan
-        asm.mov(R1, BLOB)
-        asm.alu_imm(i.ADD, R1, plan.context)
+        self.address(R1, plan.context)
         asm.mov_imm(R2, plan.context_size)
+        self.touch(Area.CONTEXT, 0, accesses=False)
         asm.mov(R3, CTX)
         asm.call("probe_read_kernel")
-        asm.store(8, BLOB, plan.error, R0)
+        self.store(8, plan.error, R0)
         asm.alu_imm(i.ARSH, R0, 63)
         asm.alu_imm(i.AND, R0, plan.closing)
-        asm.store(4, BLOB, plan.pc, R0)
+        self.store(4, plan.pc, R0)
 
     def hand_over(self) -> None:
         """The fds go to the context. (Behind very many slots of kfuncs they are out of reach.)"""
-        asm, plan = self.asm, self.plan
-        for offset, place in plan.results:
+        if self.plan.results:
+            self.begin("hand over")
+        for offset, place in self.plan.results:
             if place <= MAX_JUMP:
-                asm.load(4, R0, BLOB, place)
+                self.load(4, R0, place)
             else:
-                asm.mov(R1, BLOB)
-                asm.alu_imm(i.ADD, R1, place)
-                asm.load(4, R0, R1, 0)
-            asm.store(4, CTX, offset, R0)
+                self.address(R1, place)
+                self.touch(Area.BLOB, place, accesses=True)
+                self.asm.load(4, R0, R1, 0)
+            self.touch(Area.CONTEXT, offset, accesses=True)
+            self.asm.store(4, CTX, offset, R0)
 
     # -- the callback -----------------------------------------------------------------------------
 
@@ -146,10 +197,12 @@ class _Text:
         for code in emitters:
             asm.jump_if(i.JEQ, CODE, code, code.name)
         asm.label("bad")
+        self.begin("bad record")
         asm.mov_imm(RESULT, -EFAULT)
         self.judge()
         for code, emit in emitters.items():
             asm.label(code.name)
+            self.begin(code.name)
             emit(self)
         self.settle()
         asm.label("next")
@@ -159,43 +212,46 @@ class _Text:
     def fetch(self) -> None:
         """Read the record at pc, and step on; behind the last do nothing."""
         asm, plan = self.asm, self.plan
-        asm.map_value(BLOB, 0, 0)
-        asm.load(4, RECORD, BLOB, plan.pc)
+        self.blob()
+        self.load(4, RECORD, plan.pc)
         asm.jump_if(i.JGE, RECORD, plan.record_count, "next")
         asm.mov(R1, RECORD)
         asm.alu_imm(i.ADD, R1, 1)
-        asm.store(4, BLOB, plan.pc, R1)
+        self.store(4, plan.pc, R1)
         asm.alu_imm(i.LSH, RECORD, 4)
         asm.alu_imm(i.ADD, RECORD, plan.records)
+        self.touch(Area.RECORD, 0, accesses=False)
         asm.alu_reg(i.ADD, RECORD, BLOB)
         self.place(R1, records.A)
         self.place(PLACE_B, records.B)
-        asm.load(2, R2, RECORD, records.LENGTH)
+        self.load_field(2, R2, records.LENGTH)
         asm.alu_imm(i.AND, R2, plan.window - 1)
         asm.alu_imm(i.ADD, R2, 1)
-        asm.load(4, R3, RECORD, records.C)
-        asm.load(1, R4, RECORD, records.ARG)
-        asm.load(1, CODE, RECORD, records.CODE)
+        self.load_field(4, R3, records.C)
+        self.load_field(1, R4, records.ARG)
+        self.load_field(1, CODE, records.CODE)
 
     def place(self, reg: int, field: int) -> None:
         """reg = blob + a field of the record"""
-        self.asm.load(4, reg, RECORD, field)
+        self.load_field(4, reg, field)
         self.asm.jump_if(i.JGT, reg, self.plan.limit, "bad")
+        self.touch(Area.POINTED, field, accesses=False)
         self.asm.alu_reg(i.ADD, reg, BLOB)
 
     def settle(self) -> None:
         """If r3 is negative: error = r7, and pc = that of the records that follow a failure."""
         asm, plan = self.asm, self.plan
         asm.label("settle")
+        self.begin("settle")
         asm.alu_imm(i.ARSH, R3, 63)
         asm.alu_reg(i.AND, RESULT, R3)
-        asm.store(8, BLOB, plan.error, RESULT)
-        asm.load(4, R1, BLOB, plan.pc)
+        self.store(8, plan.error, RESULT)
+        self.load(4, R1, plan.pc)
         asm.mov_imm(R2, plan.closing)
         asm.alu_reg(i.SUB, R2, R1)
         asm.alu_reg(i.AND, R2, R3)
         asm.alu_reg(i.ADD, R1, R2)
-        asm.store(4, BLOB, plan.pc, R1)
+        self.store(4, plan.pc, R1)
 
     def judge(self) -> None:
         """A negative r7 is a failure."""
@@ -207,9 +263,8 @@ class _Text:
         asm, plan = self.asm, self.plan
         asm.mov(RESULT, R0)
         if plan.message is not None:
-            asm.load(4, R3, BLOB, plan.pc)
-            asm.mov(R1, BLOB)
-            asm.alu_imm(i.ADD, R1, plan.message)
+            self.load(4, R3, plan.pc)
+            self.address(R1, plan.message)
             asm.mov_imm(R2, plan.message_size)
             asm.mov(R4, RESULT)
             asm.call("trace_printk")
@@ -217,22 +272,22 @@ class _Text:
     # -- records ----------------------------------------------------------------------------------
 
     def copy(self) -> None:
-        self.asm.load(4, R0, PLACE_B, 0)
-        self.asm.store(4, R1, 0, R0)
+        self.load_b(4, R0)
+        self.store_a(4, R0)
         self.asm.jump("next")
 
     def set(self) -> None:
-        self.asm.store(4, R1, 0, R3)
+        self.store_a(4, R3)
         self.asm.jump("next")
 
     def point(self) -> None:
-        self.asm.store(8, R1, 0, PLACE_B)
+        self.store_a(8, PLACE_B)
         self.asm.jump("next")
 
     def skip_if(self) -> None:
         """pc += c * (arg >> n & 1), where n is 0, 1, 2 of a number that is 0, negative, positive"""
         asm, plan = self.asm, self.plan
-        asm.load(4, R0, PLACE_B, 0)
+        self.load_b(4, R0)
         asm.alu_imm(i.LSH, R0, 32)
         asm.alu_imm(i.ARSH, R0, 32)
         asm.mov(R1, R0)
@@ -244,27 +299,29 @@ class _Text:
         asm.alu_reg(i.RSH, R4, R0)
         asm.alu_imm(i.AND, R4, 1)
         asm.alu_reg(i.MUL, R4, R3)
-        asm.load(4, R1, BLOB, plan.pc)
+        self.load(4, R1, plan.pc)
         asm.alu_reg(i.ADD, R1, R4)
-        asm.store(4, BLOB, plan.pc, R1)
+        self.store(4, plan.pc, R1)
         asm.jump("next")
 
     def call(self) -> None:
         asm = self.asm
         asm.mov(R3, R2)
+        self.touch(Area.POINTED, records.A, accesses=False)
         asm.mov(R2, R1)
         asm.mov(R1, R4)
         asm.call("sys_bpf")
         self.result()
-        asm.load(4, R3, RECORD, records.C)
+        self.load_field(4, R3, records.C)
         asm.alu_reg(i.ADD, R3, RESULT)
-        asm.store(4, PLACE_B, 0, RESULT)
+        self.store_b(4, RESULT)
         asm.jump("settle")
 
     def close(self) -> None:
         asm = self.asm
-        asm.load(4, R1, PLACE_B, 0)
+        self.load_b(4, R1)
         asm.call("sys_close")
+        self.touch(Area.POINTED, records.B, accesses=True)
         asm.store_imm(4, PLACE_B, 0, 0)
         asm.jump("next")
 
@@ -275,7 +332,7 @@ class _Text:
         asm.call("btf_find_by_name_kind")
         self.result()
         self.check_found("found")
-        asm.store(8, PLACE_B, 0, RESULT)
+        self.store_b(8, RESULT)
         self.judge()
 
     def ksym(self) -> None:
@@ -288,13 +345,13 @@ class _Text:
         self.result()
         self.check_found("known")
         asm.load(8, R0, FP, -8)
-        asm.store(8, PLACE_B, 0, R0)
+        self.store_b(8, R0)
         self.judge()
 
     def check_found(self, label: str) -> None:
         """The errno c is none, and r7 = 0; others are failures. A c of 0 changes nothing."""
         asm = self.asm
-        asm.load(4, R3, RECORD, records.C)
+        self.load_field(4, R3, records.C)
         asm.alu_reg(i.ADD, R3, RESULT)
         asm.jump_if(i.JNE, R3, 0, label)
         asm.mov_imm(RESULT, 0)
@@ -302,9 +359,9 @@ class _Text:
 
     def value(self) -> None:
         asm = self.asm
-        asm.load(8, R0, PLACE_B, 0)
+        self.load_b(8, R0)
         asm.alu_reg(i.ADD, R3, R0)
-        asm.load(4, R0, BLOB, self.plan.context + context.FLAGS)
+        self.load(4, R0, self.plan.context + context.FLAGS)
         asm.jump_if(i.JSET, R0, context.F_KERNEL, "of the kernel")
         asm.call("copy_from_user")
         asm.jump("copied")
@@ -329,29 +386,3 @@ _EMITTERS: dict[Code, Callable[[_Text], None]] = {
     Code.SET: _Text.set,
     Code.COPY: _Text.copy,
 }
-
-# -- BTF: int (void) and one function of it for each of the program's -----------------------------
-
-_INT, _PROTO, _FIRST_FUNC = 1, 2, 3
-_BTF_MAGIC, _BTF_VERSION, _HEADER_SIZE = 0xEB9F, 1, 24
-
-
-def _btf(functions: int, order: ByteOrder) -> bytes:
-    """The least BTF that describes so many functions; the kernel wants names."""
-    names = ["int", *(f"f{number}" for number in range(functions))]
-    strings = b"\0" + b"".join(name.encode() + b"\0" for name in names)
-
-    def word(value: int) -> bytes:
-        return value.to_bytes(4, order)
-
-    def type_(name: str, kind: Kind, info: int, last: int) -> bytes:
-        offset = strings.index(b"\0" + name.encode() + b"\0") + 1 if name else 0
-        return word(offset) + word(kind << 24 | info) + word(last)
-
-    types = type_("int", Kind.INT, 0, 4) + word(1 << 24 | 32)
-    types += type_("", Kind.FUNC_PROTO, 0, _INT)
-    for name in names[1:]:
-        types += type_(name, Kind.FUNC, FuncLinkage.STATIC, _PROTO)
-    header = _BTF_MAGIC.to_bytes(2, order) + bytes((_BTF_VERSION, 0)) + word(_HEADER_SIZE)
-    header += word(0) + word(len(types)) + word(len(types)) + word(len(strings))
-    return header + types + strings

@@ -27,7 +27,7 @@ from lskel.replay.simulator.syscall.attrs import (
 )
 from lskel.replay.simulator.syscall.describe import describe
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
-from lskel.replay.simulator.syscall.fds import MAX_FDS, FdTable
+from lskel.replay.simulator.syscall.fds import FIRST_FD, MAX_FDS, FdTable
 from lskel.replay.simulator.syscall.space import Domain, Space
 from lskel.replay.simulator.syscall.state import Call, State
 
@@ -36,6 +36,7 @@ _COMMANDS: dict[Cmd, Callable[[State, Call], int]] = {
     Cmd.MAP_LOOKUP_ELEM: maps.lookup,
     Cmd.MAP_UPDATE_ELEM: maps.update,
     Cmd.MAP_DELETE_ELEM: maps.delete,
+    Cmd.MAP_LOOKUP_AND_DELETE_ELEM: maps.lookup_and_delete,
     Cmd.MAP_GET_NEXT_KEY: maps.next_key,
     Cmd.MAP_FREEZE: maps.freeze,
     Cmd.MAP_GET_FD_BY_ID: maps.by_id,
@@ -79,7 +80,7 @@ class Answer(NamedTuple):
 
 
 class SimulatedKernel:
-    """A kernel with one process in it, which has fds from 3 on, and memory.
+    """A kernel with one process in it, which has memory, and fds from `first_fd` on.
 
     `order` is its byte order, `names` what its BTF and symbols hold, `cpus` its number of possible
     CPUs. `records` grows by one for each call, of which `observers` are told; `printed` by one for
@@ -93,11 +94,14 @@ class SimulatedKernel:
         names: Names | None = None,
         faults: Faults | None = None,
         cpus: int = 1,
+        first_fd: int = FIRST_FD,
     ) -> None:
         self.faults = faults or Faults()
         self.memory = Memory(order)
         limit = MAX_FDS if self.faults.max_fds is None else self.faults.max_fds
-        self.state = State(order, Space(self.memory), FdTable(limit), names or AnyName(), cpus)
+        self.state = State(
+            order, Space(self.memory), FdTable(limit, first_fd), names or AnyName(), cpus
+        )
         self.records: list[Record] = []
         self.observers: list[Callable[[Record], None]] = []
         self.printed: list[str] = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,14 +13,16 @@ from lskel.cursor import ByteOrder
 from lskel.describe.listing import Listing, bare_rows, check_programs
 from lskel.errors import LskelError
 from lskel.loader.model import Loader
-from lskel.object.sections import SectionSpec
 from lskel.replay import strace
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.simulator.computer import SimulatedMachine
 from lskel.replay.simulator.kernel import SimulatedKernel
+from lskel.replay.simulator.local import SimulatedMachine
 from lskel.replay.simulator.record import Code, Record
-from lskel.replay.simulator.run import run
+from lskel.replay.simulator.run import run, run_request
+from lskel.replay.simulator.simulate import Replay
 from lskel.runtime.attach_point import AttachPoint
+from lskel.runtime.program import ProgramDefinition
+from lskel.runtime.request import Request
 from lskel.trace import AttachBtfId, AttachFd
 
 
@@ -54,18 +57,34 @@ def bare_run(loader: Loader, options: Options = DEFAULTS) -> BareRun:
     targets = {trace.programs[slot].name: "any" for slot in asking}
     options = replace(options, targets={**targets, **options.targets})
     kernel = SimulatedKernel(trace.order)
+    machine = _AnyTarget(kernel)
+    return _watched(
+        kernel, trace.name, lambda: run(loader, options, kernel=kernel, machine=machine)
+    )
+
+
+def bare_request(loader: Loader, request: Request) -> BareRun:
+    """Run a loader for a request; maps that were there before are made, too."""
+    made = request._replace(maps=tuple(item._replace(fd=None) for item in request.maps))
+    kernel = SimulatedKernel(loader.trace.order)
+    return _watched(kernel, loader.trace.name, lambda: run_request(loader, made, kernel))
+
+
+def _watched(kernel: SimulatedKernel, name: str, replay: Callable[[], Replay]) -> BareRun:
     problem, context = "", b""
     try:
-        replayed = run(loader, options, kernel=kernel, target=_AnyTarget(kernel))
+        replayed = replay()
         context = replayed.context
-        replayed.check(trace.name)
+        replayed.check(name)
     except LskelError as error:
         problem = str(error)
     return BareRun(tuple(kernel.records), problem, context, tuple(kernel.printed))
 
 
 class _AnyTarget(SimulatedMachine):
-    def attach_point(self, spec: SectionSpec, target: str) -> AttachPoint:
+    def attach_point(
+        self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
+    ) -> AttachPoint:
         return AttachPoint(fd=0, btf_id=1)
 
 

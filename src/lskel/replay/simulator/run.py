@@ -1,118 +1,18 @@
-"""Replay in the simulator: any loader, lskel's or another's, without a kernel."""
+"""Replay in the simulator: a loader of lskel, without a kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 
 from lskel import budget as limits
-from lskel.bpf.context import NO_OP
-from lskel.bpf.enums import MapType
-from lskel.bpf.insn import Pseudo
-from lskel.catalog.map_types import BY_TYPE
-from lskel.cursor import ByteOrder
-from lskel.errors import NotFound, ReplayError
 from lskel.loader.model import Bytes, Loader
-from lskel.replay.context import build_context
-from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.prepare import prepare
-from lskel.replay.simulator.addresses import Addresses
-from lskel.replay.simulator.computer import SimulatedMachine
+from lskel.replay.options import DEFAULTS, Options, apply
 from lskel.replay.simulator.faults import Faults
-from lskel.replay.simulator.helpers import Env, helpers
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.machine import Machine, Resolve
-from lskel.replay.simulator.record import FdRef, Record
-from lskel.replay.simulator.syscall.maps import Map
-from lskel.replay.simulator.syscall.storage import Array
-from lskel.replay.target import Target
-from lskel.runtime.syscall import errno_name
-
-_KEY = bytes(4)
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """What a loader did. `value` is what it returned: 0, or minus an errno.
-
-    `context` and `blob` are as it left them, `records` the calls of this run, `printed` what it
-    wrote by trace_printk. `ops` are the operations that were under way at each record, None before
-    the first; it is empty where the loader does not tell. The kernel keeps the objects and the fds.
-    """
-
-    value: int
-    context: bytes
-    blob: bytes
-    records: tuple[Record, ...]
-    printed: tuple[str, ...]
-    kernel: SimulatedKernel
-    ops: tuple[int | None, ...] = ()
-
-    @property
-    def open_fds(self) -> Mapping[int, FdRef]:
-        """What each open fd stands for, as the process has them now."""
-        return self.kernel.open_fds
-
-    def check(self, name: str) -> None:
-        """ReplayError where the loader `name` returned an error."""
-        if self.value < 0:
-            what = f"{name}: the loader returned {errno_name(-self.value)}"
-            raise ReplayError(what, errno=-self.value)
-
-    def failed_op(self, loader: Loader) -> int | None:
-        """The operation of the trace at which `loader`, whose replay this is, gave up."""
-        if self.value == 0:
-            return None
-        return _under_way(self.blob, loader.status, loader.trace.order)
-
-
-def _under_way(blob: bytes | bytearray, status: int, order: ByteOrder) -> int | None:
-    number = int.from_bytes(blob[status : status + 4], order)
-    return None if number == NO_OP else number
-
-
-def simulate(
-    insns: bytes,
-    blob: bytes,
-    context: bytes,
-    order: ByteOrder,
-    *,
-    kernel: SimulatedKernel | None = None,
-    budget: int = limits.INSTRUCTIONS,
-    status: int | None = None,
-) -> Replay:
-    """Run a SYSCALL program with a context and one map, whose value is `blob`.
-
-    `status` is where in the blob a loader of lskel keeps the number of the operation under way.
-    Addresses in the context are the process's: what lies there was put there by
-    `kernel.map_user`. SimulatorFault where the program does what the verifier would not allow;
-    the kernel's record then tells how far it came.
-    """
-    kernel = kernel or SimulatedKernel(order)
-    first, printed = len(kernel.records), len(kernel.printed)
-    value, ctx = bytearray(blob), bytearray(context)
-    with _mapped(kernel, ctx) as (addresses, address):
-        blob_map = _blob_map(kernel, value)
-        machine = Machine(
-            insns,
-            kernel.memory,
-            helpers(Env(kernel, addresses)),
-            resolve=_resolve(addresses, blob_map, value),
-            budget=budget,
-        )
-        # What BPF_PROG_RUN gives back is 32 bits.
-        with _followed(kernel, value, status) as ops:
-            returned = machine.run(address) & 0xFFFFFFFF
-    return Replay(
-        value=returned - (1 << 32) if returned >> 31 else returned,
-        context=bytes(ctx),
-        blob=bytes(value),
-        records=tuple(kernel.records[first:]),
-        printed=tuple(kernel.printed[printed:]),
-        kernel=kernel,
-        ops=tuple(ops),
-    )
+from lskel.replay.simulator.local import SimulatedMachine
+from lskel.replay.simulator.simulate import Replay, simulate
+from lskel.runtime.request import Request, build_context
+from lskel.skeleton.live import collection_of
 
 
 def run(
@@ -121,91 +21,43 @@ def run(
     *,
     faults: Faults | None = None,
     kernel: SimulatedKernel | None = None,
-    target: Target | None = None,
+    machine: SimulatedMachine | None = None,
     budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
-    """Run a loader of lskel; options are those of `lskel.replay.kernel.run`, with its errors.
+    """Run a loader of lskel; options are those of `lskel.load`, with its errors.
 
-    `faults` is for the kernel that is made where none is given; `target` is asked in place of it.
-    Pins are neither read nor made.
+    `faults` is for the kernel that is made where none is given; `machine` is asked in place of its
+    own. Pins are neither read nor made.
     """
     trace = loader.trace
     kernel = kernel or SimulatedKernel(trace.order, faults=faults)
-    prepared = prepare(trace, options, target or SimulatedMachine(kernel))
+    bpf = collection_of(trace, loader, machine or SimulatedMachine(kernel))
+    with ExitStack() as held:
+        apply(options, bpf, trace)
+        request = bpf.request(held, held)
+    return run_request(loader, request, kernel, budget=budget)
 
-    def address_of(value: bytes) -> int:
+
+def run_request(
+    loader: Loader,
+    request: Request,
+    kernel: SimulatedKernel,
+    *,
+    budget: int = limits.INSTRUCTIONS,
+) -> Replay:
+    """Run a loader of lskel for a request whose maps are all to be made."""
+    order = loader.trace.order
+
+    def address_of(value: bytes | bytearray) -> int:
         return kernel.map_user("initial value", bytearray(value)).base
 
-    context = bytes(build_context(trace, prepared, address_of))
+    context = bytes(build_context(request, order, address_of))
     return simulate(
         loader.insns,
         loader.blob,
         context,
-        trace.order,
+        order,
         kernel=kernel,
         budget=budget,
         status=None if loader.compared is Bytes.DIFFERENT else loader.status,
     )
-
-
-@contextmanager
-def _followed(
-    kernel: SimulatedKernel, blob: bytearray, status: int | None
-) -> Iterator[list[int | None]]:
-    """Collects the operation under way at each call."""
-    ops: list[int | None] = []
-    if status is None:
-        yield ops
-        return
-
-    def observe(_: Record) -> None:
-        ops.append(_under_way(blob, status, kernel.order))
-
-    kernel.observers.append(observe)
-    try:
-        yield ops
-    finally:
-        kernel.observers.remove(observe)
-
-
-@contextmanager
-def _mapped(kernel: SimulatedKernel, context: bytearray) -> Iterator[tuple[Addresses, int]]:
-    """The addresses of a run, and that of the context; all are taken away afterwards."""
-    addresses = Addresses(kernel.memory)
-    region = kernel.memory.map("context", context)
-    try:
-        yield addresses, region.base
-    finally:
-        kernel.memory.unmap(region)
-        addresses.close()
-
-
-def _blob_map(kernel: SimulatedKernel, blob: bytearray) -> Map:
-    storage = Array(1, kernel.order, len(blob), kernel.state.elements)
-    storage.elements[0] = blob
-    return Map(
-        row=BY_TYPE[MapType.ARRAY],
-        key_size=len(_KEY),
-        value_size=len(blob),
-        max_entries=1,
-        flags=0,
-        name="__loader.map",
-        element_size=len(blob),
-        storage=storage,
-    )
-
-
-def _resolve(addresses: Addresses, blob_map: Map, blob: bytearray) -> Resolve:
-    """The one map is at index 0 of fd_array; there are no fds in the code, and no kernel types."""
-
-    def resolve(pseudo: Pseudo, number: int, offset: int) -> int:
-        if number == 0 and pseudo is Pseudo.MAP_IDX:
-            return addresses.of_map(blob_map)
-        if number == 0 and pseudo is Pseudo.MAP_IDX_VALUE and offset < len(blob):
-            return addresses.of_element(blob_map, _KEY, blob) + offset
-        raise NotFound(
-            f"{pseudo.name} {number}, offset {offset}, is outside the loader's one map, "
-            f"of {len(blob)} bytes"
-        )
-
-    return resolve

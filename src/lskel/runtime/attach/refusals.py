@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import KernelError
 
 
@@ -22,6 +21,9 @@ def explained(hints: Mapping[int, str]) -> Iterator[None]:
     except KernelError as error:
         if not error.hint:
             known = hints.get(error.errno, "")
-            lacks = error.errno == errno.EPERM and not (known and os.geteuid() == 0)
-            error.hint = why_refused() if lacks else known
+            if error.errno == errno.EPERM and not (known and os.geteuid() == 0):
+                from lskel.runtime.permissions import why_refused
+
+                known = why_refused()
+            error.hint = known
         raise

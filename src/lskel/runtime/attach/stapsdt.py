@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 
+from lskel.cursor import mark
 from lskel.errors import BadInput, NotFound
 from lskel.named import NamedTuple
 
@@ -71,7 +72,7 @@ class _Note(NamedTuple):
 
 
 def _notes(elf: ElfFile) -> Iterator[_Note]:
-    header = struct.Struct(elf.mark + _HEADER)
+    header = struct.Struct(mark(elf.order) + _HEADER)
     for section in elf.sections:
         if section.name != _SECTION:
             continue
@@ -89,7 +90,7 @@ def _notes(elf: ElfFile) -> Iterator[_Note]:
 
 
 def _note(elf: ElfFile, data: bytes) -> _Note:
-    addresses = struct.Struct(elf.mark + ("3Q" if elf.bits == 64 else "3I"))
+    addresses = struct.Struct(mark(elf.order) + ("3Q" if elf.bits == 64 else "3I"))
     strings = data[addresses.size :].split(b"\0")
     # Three strings, each with its end.
     if len(data) < addresses.size or len(strings) < 4:

@@ -12,7 +12,6 @@ from lskel.errors import NotFound, UsageError, at
 from lskel.named import NamedTuple
 from lskel.runtime import perf
 from lskel.runtime.attach.binaries import find_binary
-from lskel.runtime.attach.elf_symbols import ElfFile
 from lskel.runtime.attach.given import target_of
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
@@ -26,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeAlias
+
+    from lskel.runtime.attach.elf_symbols import ElfFile
 
     Binary: TypeAlias = str | os.PathLike[str]
 
@@ -104,7 +105,7 @@ def attach_uprobe(
         if symbol:
             if returns and offset:
                 raise UsageError("a function's return has no offset")
-            with ElfFile(path) as elf:
+            with _elf_file(path) as elf:
                 start = elf.function_offset(symbol)
         elif not os.path.exists(path):  # noqa: PTH110 - pathlib is slow to import
             raise NotFound("there is no such file")
@@ -259,7 +260,7 @@ class UprobeMultiProgram(_OfUserSpace):
 
 def _offsets(path: str, places: str | Sequence[str] | Sequence[int]) -> Sequence[int]:
     if isinstance(places, str):
-        with at(path), ElfFile(path) as elf:
+        with at(path), _elf_file(path) as elf:
             found = elf.functions(_matcher(places))
         if not found:
             raise NotFound(f"{path}: there is no function '{places}'")
@@ -269,8 +270,15 @@ def _offsets(path: str, places: str | Sequence[str] | Sequence[int]) -> Sequence
         return [place for place in places if isinstance(place, int)]
     if len(names) != len(places):
         raise UsageError("places are either names or offsets, not both")
-    with at(path), ElfFile(path) as elf:
+    with at(path), _elf_file(path) as elf:
         return elf.function_offsets(names)
+
+
+def _elf_file(path: str) -> ElfFile:
+    # Offsets do without it, and skeletons start sooner.
+    from lskel.runtime.attach.elf_symbols import ElfFile
+
+    return ElfFile(path)
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:

@@ -16,9 +16,7 @@ from lskel.bpf.enums import AttachType
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError, at
 from lskel.named import NamedTuple
 from lskel.runtime.attach.binaries import find_binary
-from lskel.runtime.attach.elf_symbols import ElfFile
 from lskel.runtime.attach.given import target_of
-from lskel.runtime.attach.stapsdt import find_probes
 from lskel.runtime.attach.uprobe import ALL_PROCESSES, attach_uprobe, attach_uprobe_multi
 from lskel.runtime.attach.usdt_arguments import SPEC_SIZE, encode_spec, is_free, parse_arguments
 from lskel.runtime.elements import delete, lookup, update
@@ -93,10 +91,15 @@ def attach_usdt(
     UsageError where the maps are missing, LskelError where they are full, KernelError where the
     kernel refuses.
     """
+    from lskel.runtime.attach.elf_symbols import ElfFile
+    from lskel.runtime.attach.stapsdt import find_probes
+
     path = find_binary(binary)
     with at(path), ElfFile(path) as elf:
         probes = find_probes(elf, provider, name)
-        places = [encode_spec(parse_arguments(p.arguments, elf.machine), cookie) for p in probes]
+        places = [
+            encode_spec(parse_arguments(p.arguments, elf.header.machine), cookie) for p in probes
+        ]
     with at(f"probe {provider}:{name}"), ExitStack() as stack:
         specs = _Specs(maps, stack)
         numbers = [specs.number(spec) for spec in places]

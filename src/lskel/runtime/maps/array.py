@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from operator import index as as_index
 
 from lskel.bpf.flags import MapFlag
-from lskel.errors import UsageError, at
+from lskel.errors import NoElement, UsageError, WrongType, at
 from lskel.runtime.maps.live import Live, stride
 from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.maps.views import Items, Values
@@ -28,12 +28,6 @@ else:
 INDEX: Any = u32
 
 
-class NoElement(IndexError, KeyError):
-    """There is no element of that number. A KeyError as well, which mappings promise."""
-
-    __str__ = Exception.__str__
-
-
 class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
     """An array: a mapping from the numbers 0 to `max_entries` - 1 to values, none of which can go.
 
@@ -42,7 +36,6 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
 
     def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
         super().__init__(definition, INDEX, value)
-        self._type = value
         self._mapped: MappedFd | None = None
 
     def _encoded_key(self, key: int) -> bytes:
@@ -52,7 +45,7 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
         try:
             number = as_index(key)
         except TypeError as error:
-            raise self._named(error, "index") from None
+            raise self._named(WrongType(str(error)), "index") from None
         if not 0 <= number < self.max_entries:
             raise NoElement(
                 f"map '{self.name}' has {self.max_entries} elements, none is [{number}]"
@@ -117,7 +110,7 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
         if self._mapped is None:
             with at(f"map '{self.name}'"):
                 self._mapped = map_memory(fd, stride(self._value.size) * self.max_entries)
-        return Live(self.name, self._type, self._value, self._mapped.memory)
+        return Live(self.name, self.value_type, self._value, self._mapped.memory)
 
     def close(self) -> None:
         """Unmap, and give the fd back. Live structs that somebody keeps keep their memory."""
@@ -134,7 +127,7 @@ class SparseArray(ArrayMap[V]):
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            raise self._named(TypeError("elements may be empty, so there are no slices"), "index")
+            raise self._named(WrongType("elements may be empty, so there are no slices"), "index")
         return super().__getitem__(index)
 
     def __delitem__(self, index: int) -> None:

@@ -1,21 +1,24 @@
-"""What all maps of a skeleton have in common: size before they are created, fd and pin after."""
+"""What all maps have in common: size before they are created, fd and pin after."""
 
 from __future__ import annotations
 
-import mmap
 import os
 
 from lskel.catalog.entries import entries_on
 from lskel.errors import UsageError
 from lskel.named import NamedTuple
-from lskel.runtime.cpus import possible_cpus
+from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.objects import Fd, MapInfo, map_info, obj_pin
+from lskel.runtime.request import MapRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import Any
 
-    from lskel.runtime.skeleton import Skeleton
+    from lskel.cursor import ByteOrder
+    from lskel.runtime.collection import Collection
+    from lskel.runtime.kernel import Kernel
 
 
 class MapDefinition(NamedTuple):
@@ -47,6 +50,10 @@ def definition_of(info: MapInfo, name: str | None = None) -> MapDefinition:
     )
 
 
+def _nothing() -> None:
+    """What needs nothing."""
+
+
 class Map:
     """A map, before and after it is created. Shapes that hold elements are subclasses."""
 
@@ -55,6 +62,12 @@ class Map:
 
     def __init__(self, definition: MapDefinition) -> None:
         self.definition = definition
+        # Called where the map must be in the kernel.
+        self.needed: Callable[[], None] = _nothing
+        # Where it is, or will be.
+        self.kernel: Kernel = RUNNING
+        # The maps of its collection.
+        self.siblings: Iterable[Map] = ()
         self._max_entries = definition.max_entries
         self._fd: Fd | None = None
 
@@ -76,46 +89,62 @@ class Map:
             raise UsageError(f"map '{self.name}' cannot have {entries} entries")
         self._max_entries = entries
 
-    def wanted_entries(self) -> int:
-        """The size to be created with, which may depend on the machine."""
-        return entries_on(
-            self.definition.type, self._max_entries, mmap.PAGESIZE, len(possible_cpus())
-        )
+    def created(self, kernel: Kernel) -> MapDefinition:
+        """The definition that it is created with: its size may depend on the machine."""
+        entries = entries_on(self.definition.type, self._max_entries, kernel.page_size, kernel.cpus)
+        return self.definition._replace(max_entries=entries)
 
-    def changed_value(self) -> bytes | bytearray | None:
+    def request(self, kernel: Kernel, order: ByteOrder) -> MapRequest:
+        """What is asked of a load, but for the map itself; `order` is that of the object."""
+        entries = self.created(kernel).max_entries
+        is_same = entries == self.definition.max_entries
+        value = self.changed_value(kernel, order)
+        return MapRequest(self.name, self.definition.type, 0 if is_same else entries, value)
+
+    def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray | None:
         """The value of global data, where it was changed; None for other maps."""
         return None
 
-    def given(self, pin_root: str, *, trust_pins: bool) -> Fd | None:
+    @property
+    def initial(self) -> bytearray:
+        """The initial value of global data, which may be written before load().
+
+        UsageError for other maps.
+        """
+        raise UsageError(f"map '{self.name}' is not global data: it has no initial value")
+
+    def given(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
         """The map itself, where it is there before the others: shared by a pin of its name."""
         if not self.definition.pinned:
             return None
         from lskel.runtime.pins import open_pin
 
-        wanted = self.definition._replace(max_entries=self.wanted_entries())
-        return open_pin(wanted, pin_root, trust_pins=trust_pins)
+        return open_pin(self.created(kernel), pin_root, trust_pins=trust_pins)
 
     def listen(self) -> None:
         """Begin to receive events, as skeletons do before they attach; nothing for other maps."""
 
-    def register(self, skeleton: Skeleton) -> None:
-        """Register struct_ops; UsageError for other maps."""
+    def register(self, owner: Collection) -> None:
+        """Register struct_ops with the programs of a collection; UsageError for other maps."""
         raise UsageError(f"map '{self.name}' is nothing to attach")
 
     def fileno(self) -> int:
-        """Its fd; UsageError where it does not exist (yet, or any more)."""
+        """Its fd; its collection is loaded for it. UsageError where it is closed."""
         if self._fd is None:
-            raise UsageError(f"map '{self.name}' is not loaded", hint="load() comes first")
+            self.needed()
+        if self._fd is None:
+            raise UsageError(f"map '{self.name}' is not loaded")
         if self._fd.closed:
             raise UsageError(f"map '{self.name}' is closed")
         return self._fd.fileno()
 
     def info(self) -> MapInfo:
         """What the kernel says of it."""
-        return map_info(self.fileno())
+        return map_info(self.fileno(), bpf=self.kernel.bpf)
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
         """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
+        check_running(self.kernel, "has no pins")
         obj_pin(self.fileno(), path, trust_pins=trust_pins)
 
     def unpin(self, path: str | os.PathLike[str]) -> None:

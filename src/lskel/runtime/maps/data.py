@@ -7,14 +7,17 @@ from lskel.errors import UsageError
 from lskel.named import Generic
 from lskel.runtime.elements import lookup
 from lskel.runtime.maps.base import Map
-from lskel.runtime.memory import MappedFd, map_memory
-from lskel.runtime.values import frozen
+from lskel.runtime.syscall import ENOTSUPP, KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from lskel.cursor import ByteOrder
+    from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import MapDefinition
+    from lskel.runtime.memory import MappedFd
     from lskel.runtime.objects import Fd
     from lskel.runtime.values import Struct
 
@@ -24,31 +27,85 @@ else:
 
 
 _KEY = bytes(4)
-_SET_BEFORE = "constants are set before load()"
+SET_BEFORE = "constants are set before load()"
+_NOT_SHARED = "the kernel shares no memory that has locks, lists, trees or timers in it"
 
 
-class DataMap(Map, Generic[V]):
+class Variables(Map, Generic[V]):
+    """A map whose bytes are global variables: `value` has them as attributes.
+
+    `type` is the class of the variables, or a function that makes it when it is first asked for.
+    """
+
+    def __init__(
+        self, definition: MapDefinition, type_: type[V] | Callable[[], type[V]], initial: bytes
+    ) -> None:
+        super().__init__(definition)
+        self._type = type_
+        self._memory = bytearray(initial)
+        self._value: Any = None
+
+    @property
+    def variables(self) -> type[V]:
+        """The class of the variables."""
+        if not isinstance(self._type, type):
+            self._type = self._type()
+        found: Any = self._type
+        found.elsewhere_ = staticmethod(self.elsewhere)
+        found.noun_ = "variable"
+        return found  # type: ignore[no-any-return]
+
+    def elsewhere(self, name: str) -> str:
+        """Which other map of the collection has a variable of this name; empty where none has."""
+        others = (made for made in self.siblings if isinstance(made, Variables))
+        return next((made.name for made in others if name in made.variables._members_), "")
+
+    @property
+    def initial(self) -> bytearray:
+        """All initial values, which may be written before load()."""
+        if self._fd is not None:
+            raise UsageError(f"map '{self.name}' is loaded", hint=SET_BEFORE)
+        return self._memory
+
+
+class DataMap(Variables[V]):
     """A section of global variables; `value` has them as attributes.
 
     Before load() these are the initial values, which may be set. Afterwards they are the memory
-    that the programs use, but for constants (.rodata, .kconfig), which can be read only.
+    that the programs use. Constants (.rodata, .kconfig) can be read only, as can what the kernel
+    does not share, because it manages a part of it: that is read anew each time.
     """
 
-    def __init__(self, definition: MapDefinition, variables: type[V], initial: bytes) -> None:
-        super().__init__(definition)
-        self.variables = variables
-        self._initial = initial
-        self._memory = bytearray(initial)
+    def __init__(
+        self, definition: MapDefinition, type_: type[V] | Callable[[], type[V]], initial: bytes
+    ) -> None:
+        super().__init__(definition, type_, initial)
+        self._unchanged = initial
         self._mapped: MappedFd | None = None
-        self._value: Any = variables.from_buffer(self._memory)
 
     @property
     def value(self) -> V:
         """The variables; UsageError after close()."""
-        if self._value is None:
+        if self._value is not None:
+            found: V = self._value
+            return found
+        made = self._view()
+        if self._fd is None or self._mapped is not None or self.is_constant:
+            self._value = made
+        return made
+
+    def _view(self) -> V:
+        if self._fd is None:
+            return self.variables.from_buffer(self._memory)
+        if self._fd.closed:
             raise UsageError(f"the variables of '{self.name}' are closed")
-        found: V = self._value
-        return found
+        if self._mapped is not None:
+            return self.variables.from_buffer(self._mapped.memory)
+        from lskel.runtime.values.frozen import frozen
+
+        size = len(self._unchanged)
+        now = lookup(self._fd.fileno(), _KEY, size, bpf=self.kernel.bpf) or b""
+        return frozen(self.variables, now, SET_BEFORE if self.is_constant else _NOT_SHARED)
 
     @property
     def max_entries(self) -> int:
@@ -64,24 +121,30 @@ class DataMap(Map, Generic[V]):
         """Whether the variables cannot change once they are loaded."""
         return bool(self.definition.flags & MapFlag.RDONLY_PROG)
 
-    def changed_value(self) -> bytes | bytearray | None:
+    def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray | None:
         """The initial value, where it is not the object's."""
-        return self._memory if self._memory != self._initial else None
+        return self._memory if self._memory != self._unchanged else None
 
     def bind(self, fd: Fd) -> None:
         """It was created: the variables are those that programs see, from now on."""
         super().bind(fd)
-        size = len(self._initial)
-        if self.is_constant:
-            now = lookup(fd.fileno(), _KEY, size) or b""
-            self._value = frozen(self.variables, now, _SET_BEFORE)
-        else:
-            self._mapped = map_memory(fd.fileno(), size)
-            self._value = self.variables.from_buffer(self._mapped.memory)
+        self._value = None
+        if not self.is_constant:
+            self._mapped = _mapped(self.kernel, fd, len(self._unchanged))
 
     def close(self) -> None:
         """Unmap, and give the fd back; variables can no longer be used."""
+        super().close()
         self._value = None
         if self._mapped is not None:
             self._mapped.close()
-        super().close()
+
+
+def _mapped(kernel: Kernel, fd: Fd, size: int) -> MappedFd | None:
+    """The memory of a map; None where the kernel shares none, because it manages a part of it."""
+    try:
+        return kernel.map_memory(fd.fileno(), size)
+    except KernelError as error:
+        if error.errno != ENOTSUPP:
+            raise
+        return None

@@ -48,7 +48,7 @@ RESERVED = 0.0005
 
 
 class EventMap(Map, Generic[V]):
-    """A map that programs send events through, decoded as a type, or bytes where none is given.
+    """A map that programs send events through, of type `event_type`; bytes where none is given.
 
     An event counts as read when it is handed out, so that a loop may be left and another begun.
     One that is shorter than the type raises BadInput, and counts as read; of one that is longer
@@ -61,12 +61,14 @@ class EventMap(Map, Generic[V]):
         # Another thread may close the map while this one opens its buffer.
         self._lock = RLock()
         self._decode: Callable[[bytes], V] | None = None
+        self.event_type: type[V] | Codec[V] | None = None
         if event is not None:
             self.decode_as(event)
 
     def decode_as(self, event: type[E] | Codec[E]) -> EventMap[E]:
         """Decode events as another type from now on; `bytes` gives them as they are."""
         typed: Any = self
+        typed.event_type = None if event is bytes else event
         typed._decode = None if event is bytes else self._decoder(codec_of(event))
         return typed  # type: ignore[no-any-return]
 

@@ -7,7 +7,7 @@ import sys
 
 from lskel.bpf.enums import Cmd, MapType
 from lskel.bpf.names import enum_name
-from lskel.errors import NotSupported
+from lskel.errors import NotSupported, OutOfRange, WrongType
 from lskel.runtime.maps.typed import TypedMap
 from lskel.runtime.syscall import ENOTSUPP, BpfError
 from lskel.runtime.values import Codec
@@ -39,12 +39,12 @@ _NOT_TOLD = (errno.EOPNOTSUPP, errno.ENOSPC, ENOTSUPP)
 
 
 def fd_of(value: object) -> int:
-    """The fd of a `Handle`; TypeError or OverflowError where it is none."""
+    """The fd of a `Handle`; WrongType or OutOfRange where it is none."""
     number = value if isinstance(value, int) else getattr(value, "fileno", lambda: None)()
     if not isinstance(number, int) or isinstance(number, bool):
-        raise TypeError(f"an fd, or what has a fileno(), is wanted, not {type(value).__name__}")
+        raise WrongType(f"expected an fd, or what has a fileno(), got {type(value).__name__}")
     if not 0 <= number < _FD_LIMIT:
-        raise OverflowError(f"{number} is no fd")
+        raise OutOfRange(f"{number} is not an fd")
     return number
 
 

@@ -6,6 +6,7 @@ import errno
 from collections.abc import MutableMapping
 
 from lskel.bpf.flags import ElementFlag
+from lskel.errors import NoElement
 from lskel.runtime import elements
 from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.maps.views import Items, Values
@@ -76,7 +77,7 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
         if found is not None:
             return self._value.decode(found)
         if default is _NO_DEFAULT:
-            raise KeyError(key)
+            raise self._missing(key)
         return default
 
     def popitem(self) -> tuple[K, V]:
@@ -85,7 +86,7 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
             found = self._taken(key)
             if found is not None:
                 return self._key.decode(key), self._value.decode(found)
-        raise KeyError(f"map '{self.name}' is empty")
+        raise NoElement(f"map '{self.name}' is empty")
 
     def _taken(self, key: bytes) -> bytes | None:
         try:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-
 from lskel.runtime.kconfig import encode_values, this_machine
 from lskel.runtime.maps.data import DataMap
-from lskel.runtime.values import frozen
+from lskel.runtime.values.frozen import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeVar
 
     from lskel.bpf.kconfig import KconfigVar
+    from lskel.cursor import ByteOrder
+    from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import MapDefinition
     from lskel.runtime.values import Struct
 
@@ -21,7 +22,7 @@ else:
     V = object
 
 
-_ELSEWHERE = "the kernel's configuration says it; skel.maps.kconfig.configured goes before that"
+_ELSEWHERE = "the kernel's configuration says it; maps.kconfig.configured goes before that"
 
 
 class KconfigMap(DataMap[V]):
@@ -34,22 +35,28 @@ class KconfigMap(DataMap[V]):
     def __init__(
         self,
         definition: MapDefinition,
-        variables: type[V],
+        type_: type[V] | Callable[[], type[V]],
         size: int,
-        wanted: tuple[KconfigVar, ...],
+        asked: tuple[KconfigVar, ...],
     ) -> None:
-        super().__init__(definition, variables, bytes(size))
+        super().__init__(definition, type_, bytes(size))
         self.configured: dict[str, str | int] = {}
-        self._value = frozen(variables, self._initial, _ELSEWHERE)
-        self._wanted = wanted
+        self._asked = asked
 
-    def changed_value(self) -> bytes:
-        """The values here and now; NotFound names those that this kernel does not say."""
-        given = {name: _text(value) for name, value in self.configured.items()}
-        self._encoded = encode_values(
-            self._wanted, len(self._initial), this_machine(), sys.byteorder, given
-        )
-        return self._encoded
+    def _view(self) -> V:
+        if self._fd is None:
+            return frozen(self.variables, self._memory, _ELSEWHERE)
+        return super()._view()
+
+    def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray:
+        """The values of that kernel, unless all of them were written; NotFound names those that it
+        does not have.
+        """
+        if self._memory != self._unchanged:
+            return self._memory
+        values = {name: _text(value) for name, value in self.configured.items()}
+        source = kernel.kconfig or this_machine()
+        return encode_values(self._asked, len(self._memory), source, order, values)
 
 
 def _text(value: str | int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lskel.errors import NoElement
 from lskel.named import Generic
 from lskel.runtime.values import Array, Struct, Union
 
@@ -49,7 +50,7 @@ class Live(Generic[V]):
 
     def _start(self, index: int) -> int:
         if not 0 <= index < len(self):
-            raise IndexError(f"map '{self._name}' has {len(self)} elements, none is [{index}]")
+            raise NoElement(f"map '{self._name}' has {len(self)} elements, none is [{index}]")
         return index * self._stride
 
     def __getitem__(self, index: int) -> V:

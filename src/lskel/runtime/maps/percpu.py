@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from lskel.errors import WrongType
 from lskel.named import Generic
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.elements import join_percpu, percpu_size
@@ -30,8 +31,8 @@ def per_cpu(one: Codec[V]) -> Codec[list[V]]:
     stride = size // cpus
 
     def encode(values: Any) -> bytes:
-        if isinstance(values, (str, bytes, dict)):
-            raise TypeError(f"a list of {cpus} values is wanted, not {type(values).__name__}")
+        if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__iter__"):
+            raise WrongType(f"expected a list of {cpus} values, got {type(values).__name__}")
         return join_percpu([one.encode(value) for value in values])
 
     if one.code:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lskel.bpf.flags import ElementFlag
+from lskel.errors import NoElement
 from lskel.runtime import elements
 from lskel.runtime.maps.typed import TypedMap
 
@@ -48,7 +49,7 @@ class Queue(TypedMap[V]):
 
     def _decoded(self, found: bytes | None) -> V:
         if found is None:
-            raise IndexError(f"map '{self.name}' is empty")
+            raise NoElement(f"map '{self.name}' is empty")
         return self._value.decode(found)
 
     def __bool__(self) -> bool:

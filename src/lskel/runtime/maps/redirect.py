@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from lskel.errors import OutOfRange, WrongType, WrongValue
 from lskel.named import NamedTuple
 from lskel.runtime.maps.array import INDEX, SparseArray
 from lskel.runtime.maps.handles import fd_of
@@ -46,12 +47,12 @@ def _target(size: int, made: Callable[[int, int], T], number_of: Callable[[Any],
 
     def encode(value: Any) -> bytes:
         if isinstance(value, (Device, CpuQueue)) and value.prog_id:
-            raise TypeError("a program is wanted, or its fd; what was read has its id")
+            raise WrongType("expected a program or its fd; what was read has its id")
         first, program = value if isinstance(value, tuple) else (value, 0)
         number = number_of(first)
         if size == _WITHOUT_PROGRAM:
             if program:
-                raise ValueError("its values have no room for a program")
+                raise WrongValue("its values have no room for a program")
             return struct.pack("=I", number)
         return struct.pack("=Ii", number, fd_of(program))
 
@@ -70,9 +71,9 @@ def _devices(size: int) -> Codec[Device]:
 
 def _queue_size(size: Any) -> int:
     if not isinstance(size, int):
-        raise TypeError(f"how many packets may wait is an integer, not {type(size).__name__}")
+        raise WrongType(f"how many packets may wait is an integer, not {type(size).__name__}")
     if not 0 < size < 1 << 32:
-        raise OverflowError(f"{size} packets cannot wait")
+        raise OutOfRange(f"{size} packets cannot wait")
     return size
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+
 from lskel.runtime import kernel_struct
+from lskel.runtime.attach.refusals import explained
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.maps.base import Map
 from lskel.runtime.struct_ops import register
+from lskel.runtime.syscall import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lskel.bpf.struct_ops import StructOps
+    from lskel.runtime.collection import Collection
     from lskel.runtime.maps.base import MapDefinition
-    from lskel.runtime.skeleton import Skeleton
 
 
 class StructOpsMap(Map):
@@ -26,8 +30,15 @@ class StructOpsMap(Map):
         self.ops = ops
         self._by_link = by_link
 
-    def register(self, skeleton: Skeleton) -> None:
-        """Register it with the programs of a skeleton, which keeps the link."""
-        programs = {p.name: p.fileno() for p in skeleton.progs if p.loaded}
-        value = kernel_struct.value(KernelBtf(), self.ops, programs)
-        skeleton.links.add(self.name, register(self.fileno(), value, by_link=self._by_link))
+    def register(self, owner: Collection) -> None:
+        """Register it with the programs of a collection, which keeps the link."""
+        programs = {p.name: p.fileno() for p in owner.progs if p.loaded}
+        with explained({}):
+            value = kernel_struct.value(KernelBtf(), self.ops, programs)
+            try:
+                link = register(self.fileno(), value, by_link=self._by_link)
+            except KernelError as error:
+                if error.errno != errno.EPERM:
+                    error.hint = f"leave it out: --no-autoload {self.name}"
+                raise
+        owner.links.add(self.name, link)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from lskel.errors import UsageError
+from lskel.errors import UsageError, WrongValue
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import codec_of
 from lskel.runtime.values import Codec
@@ -63,8 +63,11 @@ class LpmTrie(HashMap[K, V]):
 def _network(wanted: Any, size: int) -> bytes:
     from ipaddress import ip_network
 
-    network = ip_network(wanted)
+    try:
+        network = ip_network(wanted)
+    except ValueError as error:
+        raise WrongValue(str(error)) from None
     packed = network.network_address.packed
     if len(packed) != size:
-        raise ValueError(f"{network} has {len(packed)} bytes, the map's keys have {size}")
+        raise WrongValue(f"{network} has {len(packed)} bytes, the map's keys have {size}")
     return network.prefixlen.to_bytes(_LENGTH, sys.byteorder) + packed

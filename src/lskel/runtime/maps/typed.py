@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
-from lskel.errors import UsageError, at
+from lskel.errors import LskelError, NoElement, UsageError, at
 from lskel.named import Generic
 from lskel.runtime import elements
 from lskel.runtime.maps.base import Map, MapDefinition, definition_of
@@ -31,8 +31,6 @@ else:
 
 # So many elements are written at once.
 _BATCH = 1 << 12
-# What a codec raises for a value that is none of its type.
-_NO_VALUE = (TypeError, ValueError, OverflowError)
 # Hashes and queues, and tries, say so that they are full.
 _FULL = (errno.E2BIG, errno.ENOSPC)
 
@@ -52,7 +50,7 @@ def _definition(fd: Fd) -> MapDefinition:
 
 
 class TypedMap(Map, Generic[V]):
-    """A map whose values have a type. It has no keys, unless it is a `KeyedMap`."""
+    """A map whose values have a type, `value_type`. It has no keys, unless it is a `KeyedMap`."""
 
     _key: Codec[Any] = raw(0)
     # Types of map that it is for besides that which it stands for in kinds.py.
@@ -60,6 +58,7 @@ class TypedMap(Map, Generic[V]):
 
     def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
         super().__init__(definition)
+        self.value_type = value
         self._value = self._value_codec(value)
 
     def _value_codec(self, value: type[V] | Codec[V]) -> Codec[V]:
@@ -117,18 +116,22 @@ class TypedMap(Map, Generic[V]):
     def _encoded_value(self, value: V) -> bytes:
         try:
             return self._value.encode(value)
-        except _NO_VALUE as error:
+        except LskelError as error:
             raise self._named(error, "value") from None
 
-    def _named(self, error: Exception, what: str) -> Exception:
-        error.args = (f"map '{self.name}': {what}: {error}",)
+    def _named(self, error: LskelError, what: str) -> LskelError:
+        error.places[:0] = (f"map '{self.name}'", what)
         return error
+
+    def _missing(self, key: object) -> NoElement:
+        return NoElement(f"map '{self.name}' has no element {key!r}")
 
     def _call(self, function: Callable[Concatenate[int, P], R], *args: P.args, **kw: P.kwargs) -> R:
         """What a function of `elements` returns; its errors name the map."""
         fd = self.fileno()
+        call: Any = function
         try:
-            return function(fd, *args, **kw)
+            return call(fd, *args, bpf=self.kernel.bpf, **kw)  # type: ignore[no-any-return]
         except BpfError as error:
             error.places.insert(0, f"map '{self.name}'")
             if error.errno in _FULL:
@@ -139,12 +142,13 @@ class TypedMap(Map, Generic[V]):
 
 
 class KeyedMap(TypedMap[V], Generic[K, V]):
-    """A map that is read and written by key."""
+    """A map that is read and written by key, of type `key_type`."""
 
     def __init__(
         self, definition: MapDefinition, key: type[K] | Codec[K], value: type[V] | Codec[V]
     ) -> None:
         super().__init__(definition, value)
+        self.key_type = key
         self._key = self._key_codec(key)
 
     def _key_codec(self, key: type[K] | Codec[K]) -> Codec[K]:
@@ -155,13 +159,13 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
     def _encoded_key(self, key: K) -> bytes:
         try:
             return self._key.encode(key)
-        except _NO_VALUE as error:
+        except LskelError as error:
             raise self._named(error, "key") from None
 
     def __getitem__(self, key: K) -> V:
         found = self._call(elements.lookup, self._encoded_key(key), self._value.size)
         if found is None:
-            raise KeyError(key)
+            raise self._missing(key)
         return self._value.decode(found)
 
     def __setitem__(self, key: K, value: V) -> None:
@@ -172,12 +176,12 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
 
     def _remove(self, key: K) -> None:
         if not self._call(elements.delete, self._encoded_key(key)):
-            raise KeyError(key)
+            raise self._missing(key)
 
     def __contains__(self, key: object) -> bool:
         try:
             encoded = self._key.encode(key)
-        except _NO_VALUE:
+        except LskelError:
             return False  # a map has no keys that cannot be
         return self._call(elements.lookup, encoded, self._value.size) is not None
 
@@ -193,7 +197,8 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
     def _chunks(self, *, take: bool = False) -> Iterator[elements.Chunk]:
         fd = self.fileno()
         with at(f"map '{self.name}'"):
-            yield from elements.chunks(fd, self.definition, take=take)
+            chunks = elements.chunks(fd, self.definition, take=take, bpf=self.kernel.bpf)
+            yield from chunks
 
     def _pairs(self, *, take: bool = False) -> Iterator[Iterator[tuple[K, V]]]:
         keys_of, values_of = self._key.decode_many, self._value.decode_many
@@ -238,5 +243,5 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
     def _encoded_many(self, of: Codec[R], values: tuple[R, ...], what: str) -> bytes:
         try:
             return of.encode_many(values)
-        except _NO_VALUE as error:
+        except LskelError as error:
             raise self._named(error, what) from None

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from struct import Struct
 from time import monotonic, sleep
 
-from lskel.errors import UsageError
+from lskel.errors import UsageError, at
 from lskel.named import Generic
 from lskel.runtime.fence import fence
 from lskel.runtime.maps.base import Map, MapDefinition
@@ -53,11 +53,8 @@ class UserRingBufferMap(Map, Generic[V]):
         Where it is full: BlockingIOError, or TimeoutError after `timeout` seconds of waiting for
         a program to drain it.
         """
-        try:
+        with at(f"map '{self.name}'", "value"):
             data = self._encode(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            error.args = (f"map '{self.name}': value: {error}",)
-            raise
         if self._producer is None:
             self._producer = _Producer(self.fileno(), self.info().max_entries)
         if len(data) > self._producer.most:

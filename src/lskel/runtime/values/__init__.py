@@ -12,7 +12,6 @@ from lskel.runtime.values.arrays import text as text
 from lskel.runtime.values.codec import Codec as Codec
 from lskel.runtime.values.codec import codec as codec
 from lskel.runtime.values.codec import raw as raw
-from lskel.runtime.values.frozen import frozen as frozen
 from lskel.runtime.values.scalars import boolean as boolean
 from lskel.runtime.values.scalars import enum as enum
 from lskel.runtime.values.scalars import f32 as f32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 
+from lskel.errors import LskelError, WrongType, WrongValue
 from lskel.runtime.values.codec import Codec, as_bytes, codec, memory, register, shown, under
 from lskel.runtime.values.scalars import s8, s128, u8
 
@@ -71,13 +72,13 @@ class Array(_Array[E]):
             places = range(*index.indices(len(self)))
             values = tuple(value)
             if len(values) != len(places):
-                raise ValueError(f"{len(places)} elements are wanted, not {len(values)}")
+                raise WrongValue(f"expected {len(places)} elements, got {len(values)}")
             for place, item in zip(places, values, strict=True):
                 self[place] = item
             return
         try:
             self._store(index, value)
-        except (OverflowError, TypeError, ValueError) as error:
+        except LskelError as error:
             under(f"[{index}]", error)
             raise
 
@@ -123,6 +124,10 @@ class _Converted(Array[E]):
         place[:] = codec(self._type_).encode(value)
 
 
+def _no_elements(length: int, value: object) -> WrongType:
+    return WrongType(f"expected {length} elements in order, got {type(value).__name__}")
+
+
 def _encoder(cls: type[Array[Any]]) -> Callable[[Any], bytes]:
     length, element = cls._length_, codec(cls._type_)
     is_bytes = cls._type_ in (u8, s8)
@@ -134,11 +139,14 @@ def _encoder(cls: type[Array[Any]]) -> Callable[[Any], bytes]:
         if is_bytes and isinstance(value, (bytes, bytearray, memoryview)):
             items: Any = value
         elif isinstance(value, (str, bytes, dict, set, frozenset)):
-            raise TypeError(f"{length} elements in order are wanted, not {type(value).__name__}")
+            raise _no_elements(length, value)
         else:
-            items = tuple(value)
+            try:
+                items = tuple(value)
+            except TypeError:
+                raise _no_elements(length, value) from None
         if len(items) != length:
-            raise ValueError(f"{length} elements are wanted, not {len(items)}")
+            raise WrongValue(f"expected {length} elements, got {len(items)}")
         if items is value and is_bytes:
             return as_bytes(value)
         if pack is not None:
@@ -150,7 +158,7 @@ def _encoder(cls: type[Array[Any]]) -> Callable[[Any], bytes]:
         for index, item in enumerate(items):
             try:
                 parts.append(element.encode(item))
-            except (OverflowError, TypeError, ValueError) as error:
+            except LskelError as error:
                 under(f"[{index}]", error)
                 raise
         return b"".join(parts)
@@ -183,7 +191,7 @@ def text(length: int) -> CType:
         def encode(value: Any) -> bytes:
             data = as_bytes(value)
             if len(data) > length:
-                raise ValueError(f"{length} bytes have room, not {len(data)}")
+                raise WrongValue(f"{len(data)} bytes do not fit into {length}")
             return data.ljust(length, b"\0")
 
         register(found, Codec(length, encode, lambda data: bytes(data).partition(b"\0")[0]))

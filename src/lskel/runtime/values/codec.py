@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from lskel.errors import LskelError, WrongType, WrongValue
 from lskel.named import Generic
 
 TYPE_CHECKING = False
@@ -21,8 +22,8 @@ else:
 class Codec(Generic[T]):
     """`encode` makes `size` bytes of a value, `decode` a value of `size` bytes.
 
-    `encode` takes whatever may be assigned to a field of the type. It raises TypeError for what is
-    no such value, OverflowError for a number that does not fit, ValueError for the wrong number of
+    `encode` takes whatever may be assigned to a field of the type. It raises WrongType for what is
+    no such value, OutOfRange for a number that does not fit, WrongValue for the wrong number of
     elements or bytes. `code` is how module `struct` knows the type, "" where it does not.
     """
 
@@ -81,7 +82,7 @@ def codec(ctype: type[T]) -> Codec[T]:
     if found is None:
         make: Callable[[], Codec[Any]] | None = getattr(ctype, "codec_", None)
         if make is None:
-            raise TypeError(f"{ctype!r} is no type of a value")
+            raise WrongType(f"{ctype!r} is no type of a value")
         found = _codecs[ctype] = make()
     return found
 
@@ -97,18 +98,18 @@ def raw(size: int) -> Codec[bytes]:
     def encode(value: Any) -> bytes:
         data = as_bytes(value)
         if len(data) != size:
-            raise ValueError(f"{size} bytes are wanted, not {len(data)}")
+            raise WrongValue(f"expected {size} bytes, got {len(data)}")
         return data
 
     return Codec(size, encode, bytes)
 
 
 def as_bytes(value: object) -> bytes:
-    """A copy of bytes, bytearray or memoryview; TypeError for anything else."""
+    """A copy of bytes, bytearray or memoryview; WrongType for anything else."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     hint = ": encode() it" if isinstance(value, str) else ""
-    raise TypeError(f"bytes are wanted, not {type(value).__name__}{hint}")
+    raise WrongType(f"expected bytes, got {type(value).__name__}{hint}")
 
 
 def memory(value: Any) -> memoryview:
@@ -116,9 +117,9 @@ def memory(value: Any) -> memoryview:
     return memoryview(value).cast("B")
 
 
-def under(name: str, error: Exception) -> None:
+def under(name: str, error: LskelError) -> None:
     """Put the name of what holds the refused value in front of the error's text."""
-    error.args = (f"{name}: {error}",)
+    error.places.insert(0, name)
 
 
 def shown(ctype: CType, value: object) -> str:

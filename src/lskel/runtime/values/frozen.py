@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lskel.errors import UsageError
+from lskel.errors import ReadOnly
 from lskel.runtime.values.arrays import Array
 from lskel.runtime.values.structs import Composite
 
@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from lskel.runtime.values.codec import Buffer
 
     C = TypeVar("C", bound=Composite)
-
-
-class ReadOnly(UsageError, AttributeError):
-    """A member was assigned that cannot change any more."""
 
 
 _frozen: dict[tuple[type[Any], str], type[Any]] = {}

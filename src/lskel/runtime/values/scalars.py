@@ -6,6 +6,8 @@ import ctypes
 import struct
 import sys
 
+from lskel.btf.integers import bool_refusal, integer_refusal
+from lskel.errors import OutOfRange, WrongType
 from lskel.runtime.values.codec import Codec, codec, register
 
 TYPE_CHECKING = False
@@ -29,25 +31,15 @@ def _int_codec(name: str, code: str) -> Codec[int]:
         try:
             return pack(value)
         except struct.error:
-            raise refusal(name, value, bits, signed) from None
+            raise integer_refusal(name, value, bits, signed=signed) from None
 
     return Codec(form.size, encode, lambda data: unpack(data)[0], code)
 
 
-def refusal(name: str, value: object, bits: int, signed: bool) -> OverflowError | TypeError:
-    """Why `value` is no integer of so many bits."""
-    if not isinstance(value, int):
-        return TypeError(f"{name} is an integer, not {type(value).__name__}")
-    low = -(1 << bits - 1) if signed else 0
-    return OverflowError(f"{name} goes from {low} to {low + (1 << bits) - 1}: {value} does not fit")
-
-
 def truth(value: Any) -> bool:
     """C's bool of True, False, 0 or 1."""
-    if not isinstance(value, int):
-        raise TypeError(f"bool is True or False, not {type(value).__name__}")
-    if value not in (0, 1):
-        raise OverflowError(f"bool is True or False, not {value}")
+    if not isinstance(value, int) or value not in (0, 1):
+        raise bool_refusal(value)
     return bool(value)
 
 
@@ -59,9 +51,9 @@ def _float_codec(name: str, code: str) -> Codec[float]:
         try:
             return pack(value)
         except struct.error:
-            raise TypeError(f"{name} is a number, not {type(value).__name__}") from None
+            raise WrongType(f"{name} is a number, not {type(value).__name__}") from None
         except OverflowError:
-            raise OverflowError(f"{value} does not fit into {name}") from None
+            raise OutOfRange(f"{value} does not fit into {name}") from None
 
     return Codec(form.size, encode, lambda data: unpack(data)[0], code)
 
@@ -113,7 +105,7 @@ class s128(ctypes.Array):  # type: ignore[type-arg]
                 number: int = value.__index__()
                 return number.to_bytes(16, sys.byteorder, signed=signed)
             except (AttributeError, OverflowError):
-                raise refusal(name, value, 128, signed) from None
+                raise integer_refusal(name, value, 128, signed=signed) from None
 
         return Codec(16, encode, lambda data: int.from_bytes(data, sys.byteorder, signed=signed))
 
@@ -138,7 +130,7 @@ def enum(names: type[IntEnum], ctype: CType) -> CType:
             member = members.get(value)
             return repr(value) if member is None else f"{names.__name__}.{member.name}"
 
-        namespace = {"_type_": ctype._type_, "shown_": staticmethod(shown)}
+        namespace = {"_type_": ctype._type_, "shown_": staticmethod(shown), "names_": members}
         found = _enums[names, ctype] = type(names.__name__, (ctypes._SimpleCData,), namespace)
         register(found, codec(ctype))
     return found

@@ -6,9 +6,11 @@ import ctypes
 import sys
 from itertools import count
 
+from lskel.btf.integers import integer_refusal
+from lskel.errors import LskelError, UnknownName, UsageError, WrongType, WrongValue, unknown
 from lskel.runtime.values.arrays import Array, is_text
 from lskel.runtime.values.codec import Codec, codec, memory, shown, under
-from lskel.runtime.values.scalars import boolean, refusal, truth, u8
+from lskel.runtime.values.scalars import boolean, truth, u8
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,10 +82,10 @@ class Bits:
     def _checked(self, value: Any) -> int:
         name = f"{'s' if self._signed else 'u'}{self.width}"
         if not hasattr(value, "__index__"):
-            raise refusal(name, value, self.width, self._signed)
+            raise integer_refusal(name, value, self.width, signed=self._signed)
         number: int = value.__index__()
         if not -self._sign <= number <= self._mask - self._sign:
-            raise refusal(name, number, self.width, self._signed)
+            raise integer_refusal(name, number, self.width, signed=self._signed)
         return number
 
     def moved(self, offset: int) -> Bits:
@@ -105,15 +107,17 @@ class Composite:
     _members_: ClassVar[dict[str, CType]] = {}
     _puts_: ClassVar[dict[str, Callable[[Any, Any], None]]] = {}
     _most_: ClassVar[int | None] = None
-    # Where names are that somebody may look for here, for the error.
-    elsewhere_: ClassVar[dict[str, str]] = {}
+    # Where a name is that somebody may look for here, for the error; "" where it is not known.
+    elsewhere_: ClassVar[Callable[[str], str]] = lambda _: ""
+    # What its members are called.
+    noun_: ClassVar[str] = "member"
 
     def __init__(self, /, *values: Any, **named: Any) -> None:
         if len(values) > (len(self._members_) if self._most_ is None else self._most_):
-            raise TypeError(f"{type(self).__name__} is made of fewer than {len(values)} values")
+            raise WrongValue(f"{type(self).__name__} is made of fewer than {len(values)} values")
         for name, value in zip(self._members_, values, strict=False):
             if name in named:
-                raise TypeError(f"{type(self).__name__}.{name} is given twice")
+                raise UsageError(f"{type(self).__name__}.{name} is given twice")
             setattr(self, name, value)
         for name, value in named.items():
             setattr(self, name, value)
@@ -126,21 +130,20 @@ class Composite:
                 raise self._unknown(name)
             try:
                 put(self, value)
-            except (OverflowError, TypeError, ValueError) as error:
+            except LskelError as error:
                 under(f"{type(self).__name__}.{name}", error)
                 raise
 
         def __getattr__(self, name):
             raise self._unknown(name)
 
-    def _unknown(self, name: str) -> AttributeError:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, self._members_)
-        hint = f" (there is {', '.join(close)})" if close else ""
-        if name in self.elsewhere_:
-            hint = f" (it is in {self.elsewhere_[name]})"
-        return AttributeError(f"{type(self).__name__} has no member '{name}'{hint}")
+    def _unknown(self, name: str) -> UnknownName:
+        cls = type(self)
+        error = unknown(cls.noun_, name, self._members_)
+        error.places.append(cls.__name__)
+        if place := cls.elsewhere_(name):
+            error.hint = f"it is in {place}"
+        return error
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Composite) and other._members_ is self._members_:
@@ -169,7 +172,7 @@ class Composite:
                 return bytes(cls(**value))  # type: ignore[call-overload, no-any-return]
             if isinstance(value, (tuple, list)):
                 return bytes(cls(*value))  # type: ignore[call-overload, no-any-return]
-            raise TypeError(f"{cls.__name__}, dict or tuple is wanted, not {type(value).__name__}")
+            raise WrongType(f"expected {cls.__name__}, dict or tuple, got {type(value).__name__}")
 
         return Codec(ctypes.sizeof(cls), encode, cls.from_buffer_copy)  # type: ignore[arg-type, attr-defined]
 

@@ -28,6 +28,7 @@ SHAPES: dict[Cmd, Shape] = {
     Cmd.MAP_CREATE: Shape(layouts.MAP_CREATE, "excl_prog_hash_size"),
     Cmd.MAP_LOOKUP_ELEM: Shape(layouts.MAP_ELEM, "flags"),
     Cmd.MAP_UPDATE_ELEM: Shape(layouts.MAP_ELEM, "flags"),
+    Cmd.MAP_LOOKUP_AND_DELETE_ELEM: Shape(layouts.MAP_ELEM, "flags"),
     Cmd.MAP_DELETE_ELEM: Shape(layouts.MAP_ELEM, "key"),
     Cmd.MAP_GET_NEXT_KEY: Shape(layouts.MAP_ELEM, "next_key"),
     Cmd.MAP_FREEZE: Shape(layouts.MAP_ELEM, "map_fd"),

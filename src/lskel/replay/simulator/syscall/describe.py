@@ -168,6 +168,9 @@ _FIELDS: dict[Cmd, Mapping[str, Describe]] = {
         excl_prog_hash=_sized("excl_prog_hash_size"),
     ),
     Cmd.MAP_LOOKUP_ELEM: _fields("map_fd key value flags", map_fd=_fd, key=_key, value=_pointer),
+    Cmd.MAP_LOOKUP_AND_DELETE_ELEM: _fields(
+        "map_fd key value flags", map_fd=_fd, key=_key, value=_pointer
+    ),
     Cmd.MAP_UPDATE_ELEM: _fields("map_fd key value flags", map_fd=_fd, key=_key, value=_value),
     Cmd.MAP_DELETE_ELEM: _fields("map_fd key", map_fd=_fd, key=_key),
     Cmd.MAP_GET_NEXT_KEY: _fields("map_fd key next_key", map_fd=_fd, key=_key, next_key=_pointer),

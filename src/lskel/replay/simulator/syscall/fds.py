@@ -36,10 +36,11 @@ _T = TypeVar("_T", bound=Object)
 
 
 class FdTable:
-    """Numbers to files; a new file gets the lowest free number."""
+    """Numbers to files; a new file gets the lowest free number from `first` on."""
 
-    def __init__(self, limit: int = MAX_FDS) -> None:
+    def __init__(self, limit: int = MAX_FDS, first: int = FIRST_FD) -> None:
         self.limit = limit
+        self._first = first
         self._files: dict[int, File] = {}
 
     def __len__(self) -> int:
@@ -54,7 +55,7 @@ class FdTable:
         """The new fd; Refusal EMFILE where the limit is reached."""
         if len(self._files) >= self.limit:
             raise Refusal(Errno.EMFILE)
-        fd = FIRST_FD
+        fd = self._first
         while fd in self._files:
             fd += 1
         self._files[fd] = file

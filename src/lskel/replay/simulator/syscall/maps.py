@@ -344,9 +344,22 @@ def lookup(state: State, call: Call) -> int:
     if found.type is MapType.BLOOM_FILTER:
         wanted = state.space.read(attr["value"], found.element_size, call.domain)
     element = found.storage.lookup(key, wanted)
-    value = element.id.to_bytes(4, state.order) if isinstance(element, Object) else bytes(element)
-    state.space.write(attr["value"], value, call.domain)
+    _hand_out(state, call, element)
     return 0
+
+
+def lookup_and_delete(state: State, call: Call) -> int:
+    """BPF_MAP_LOOKUP_AND_DELETE_ELEM: writes the value that it removes."""
+    check(call.attr["flags"] == 0)
+    found, file = _map(state, call)
+    check(file.readable and file.writable and not found.frozen, Errno.EPERM)
+    _hand_out(state, call, found.storage.take_out(_key(state, call, found.key_size)))
+    return 0
+
+
+def _hand_out(state: State, call: Call, element: Element) -> None:
+    value = element.id.to_bytes(4, state.order) if isinstance(element, Object) else bytes(element)
+    state.space.write(call.attr["value"], value, call.domain)
 
 
 def update(state: State, call: Call) -> int:

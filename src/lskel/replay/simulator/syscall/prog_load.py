@@ -274,9 +274,8 @@ class _Loader:
             return
         assert self.btf is not None
         check(len(records) <= i.count(self.code))
-        rows = unpack_table(
-            f"IIII{records.size - LINE_INFO_SIZE}x", records.data, self.state.order, "line_info"
-        )
+        form = f"IIII{records.size - LINE_INFO_SIZE}x"
+        rows = list(unpack_table(form, records.data, self.state.order, "line_info"))
         offsets = [row[0] for row in rows]
         check(all(sooner < later for sooner, later in pairwise(offsets)))
         check(offsets[-1] < i.count(self.code) and set(starts) <= set(offsets))

@@ -41,6 +41,10 @@ class Storage:
         """Remove an element."""
         raise self._refuse("delete")
 
+    def take_out(self, key: bytes) -> Element:
+        """Look up and remove an element in one step."""
+        raise self._refuse("take_out")
+
     def next_key(self, key: bytes | None) -> bytes:
         """The key after this one, or the first; Refusal ENOENT after the last."""
         raise self._refuse("next_key")
@@ -211,8 +215,12 @@ class Hash(Storage):
             del self.elements[next(iter(self.elements))]
 
     def delete(self, key: bytes) -> None:
-        if self.elements.pop(key, None) is None:
-            raise Refusal(Errno.ENOENT)
+        self.take_out(key)
+
+    def take_out(self, key: bytes) -> Element:
+        element = self.lookup(key, b"")
+        del self.elements[key]
+        return element
 
     def next_key(self, key: bytes | None) -> bytes:
         keys = list(self.elements)
@@ -285,6 +293,10 @@ class Queue(Storage):
     def lookup(self, key: bytes, value: bytes) -> Element:
         check(bool(self.elements), Errno.ENOENT)
         return self.elements[-1 if self.last_in else 0]
+
+    def take_out(self, key: bytes) -> Element:
+        check(bool(self.elements), Errno.ENOENT)
+        return self.elements.pop() if self.last_in else self.elements.popleft()
 
     def update(self, key: bytes, take: Take, flags: int) -> None:
         check(flags in (0, ElementFlag.EXIST))

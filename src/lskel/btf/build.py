@@ -1,0 +1,62 @@
+"""Writing BTF, type by type (Documentation/bpf/btf.rst of the kernel)."""
+
+from __future__ import annotations
+
+import struct
+
+from lskel.btf.btf import HEADER, HEADER_SIZE, MAGIC, VERSION
+from lskel.btf.kinds import Kind
+from lskel.btf.types import IntEncoding, TypeId, VarLinkage
+from lskel.cursor import ByteOrder, mark
+
+
+class BtfBuilder:
+    """BTF under construction; ids begin at 1, or go on from those of the BTF that is edited."""
+
+    def __init__(self, order: ByteOrder) -> None:
+        self._mark = mark(order)
+        start = (MAGIC, VERSION, 0, HEADER_SIZE, 0, 0, 0, 0)
+        self._header = bytearray(struct.pack(self._mark + HEADER, *start))
+        self._types = bytearray()
+        self._strings = bytearray(1)
+        self._next = 1
+        self._offsets: dict[str, int] = {"": 0}
+
+    def add(self, kind: Kind, name: str, vlen: int, size_or_type: int, *words: int) -> TypeId:
+        """Append a type: `vlen` is the linkage of a FUNC, `words` are what follows the header."""
+        fields = (self.string(name), kind << 24 | vlen, size_or_type, *words)
+        self._types += struct.pack(f"{self._mark}{len(fields)}I", *fields)
+        self._next += 1
+        return TypeId(self._next - 1)
+
+    def add_int(
+        self, name: str = "int", size: int = 4, encoding: IntEncoding = IntEncoding.SIGNED
+    ) -> TypeId:
+        """Append an INT of `size` bytes."""
+        return self.add(Kind.INT, name, 0, size, encoding << 24 | size * 8)
+
+    def add_var(self, name: str, type_id: TypeId, linkage: VarLinkage) -> TypeId:
+        """Append a VAR."""
+        return self.add(Kind.VAR, name, 0, type_id, linkage)
+
+    def string(self, text: str) -> int:
+        """The offset of a string, which is added where there is none like it."""
+        if text not in self._offsets:
+            self._offsets[text] = self._place(text)
+        return self._offsets[text]
+
+    def _place(self, text: str) -> int:
+        """Where the strings have a text already, or now."""
+        wanted = b"\0" + text.encode() + b"\0"
+        known = self._strings.find(wanted)
+        if known >= 0:
+            return known + 1
+        self._strings += wanted[1:]
+        return len(self._strings) - len(wanted) + 1
+
+    def raw(self) -> bytes:
+        """The bytes: header, types, strings."""
+        fields = list(struct.unpack_from(self._mark + HEADER, self._header))
+        fields[4:] = [0, len(self._types), len(self._types), len(self._strings)]
+        struct.pack_into(self._mark + HEADER, self._header, 0, *fields)
+        return bytes(self._header + self._types + self._strings)

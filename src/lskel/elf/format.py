@@ -1,0 +1,131 @@
+"""The formats of ELF: records of both classes, and the numbers in them.
+
+Source: the gABI (System V ABI, chapters 4 and 5).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from lskel.named import NamedTuple
+
+MAGIC = b"\x7fELF"
+IDENT_SIZE = 16
+
+SHN_UNDEF = 0
+SHN_LORESERVE = 0xFF00
+SHN_XINDEX = 0xFFFF
+SHF_EXECINSTR = 4
+PT_LOAD = 1
+
+
+class FileType(IntEnum):
+    """e_type."""
+
+    ET_NONE = 0
+    ET_REL = 1
+    ET_EXEC = 2
+    ET_DYN = 3
+    ET_CORE = 4
+
+
+class Machine(IntEnum):
+    """e_machine, of machines that Linux runs on."""
+
+    EM_NONE = 0
+    EM_SPARC = 2
+    EM_386 = 3
+    EM_68K = 4
+    EM_MIPS = 8
+    EM_PARISC = 15
+    EM_PPC = 20
+    EM_PPC64 = 21
+    EM_S390 = 22
+    EM_ARM = 40
+    EM_SPARCV9 = 43
+    EM_X86_64 = 62
+    EM_AARCH64 = 183
+    EM_RISCV = 243
+    EM_BPF = 247
+    EM_LOONGARCH = 258
+
+
+class SectionType(IntEnum):
+    """sh_type: SHT_*."""
+
+    NULL = 0
+    PROGBITS = 1
+    SYMTAB = 2
+    STRTAB = 3
+    RELA = 4
+    NOTE = 7
+    NOBITS = 8
+    REL = 9
+    DYNSYM = 11
+    GNU_VERSYM = 0x6FFFFFFF
+
+
+class Bind(IntEnum):
+    """The upper half of st_info: STB_*."""
+
+    LOCAL = 0
+    GLOBAL = 1
+    WEAK = 2
+
+
+class SymbolType(IntEnum):
+    """The lower half of st_info: STT_*."""
+
+    NOTYPE = 0
+    OBJECT = 1
+    FUNC = 2
+    SECTION = 3
+    GNU_IFUNC = 10
+
+
+class Visibility(IntEnum):
+    """st_other: STV_*."""
+
+    DEFAULT = 0
+    INTERNAL = 1
+    HIDDEN = 2
+    PROTECTED = 3
+
+
+class Record(NamedTuple):
+    """A record for the struct module; `fields` where its order is not that of 64 bits.
+
+    They are the places of the fields that a record of 64 bits has, in the order that it has.
+    """
+
+    format: str
+    fields: tuple[int, ...] = ()
+
+
+class ElfClass(NamedTuple):
+    """What differs between 32 and 64 bits."""
+
+    bits: int
+    header: Record
+    segment: Record
+    section: Record
+    symbol: Record
+
+
+#: By the byte EI_CLASS.
+CLASSES = {
+    1: ElfClass(
+        32,
+        Record("HHIIIIIHHHHHH"),
+        Record("8I", (0, 6, 1, 2, 3, 4, 5, 7)),
+        Record("10I"),
+        Record("IIIBBH", (0, 3, 4, 5, 1, 2)),
+    ),
+    2: ElfClass(
+        64,
+        Record("HHIQQQIHHHHHH"),
+        Record("IIQQQQQQ"),
+        Record("IIQQQQIIQQ"),
+        Record("IBBHQQ"),
+    ),
+}

@@ -1,0 +1,126 @@
+"""BPF objects as ELF files: ELF64, relocatable, with one symbol table and REL sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from functools import cached_property
+from typing import NamedTuple
+
+from lskel import budget
+from lskel.elf.format import (
+    SHN_UNDEF,
+    Bind,
+    FileType,
+    Machine,
+    Record,
+    SectionType,
+    SymbolType,
+)
+from lskel.elf.reader import ElfReader, Section
+from lskel.errors import BadObject
+
+_REL = Record("QQ")
+
+
+class Symbol(NamedTuple):
+    """A symbol; `section` is a section index or one of the reserved numbers."""
+
+    number: int
+    name: str
+    type: int
+    bind: int
+    visibility: int
+    section: int
+    value: int
+    size: int
+
+    @property
+    def is_extern(self) -> bool:
+        """Undefined here, to be resolved by name."""
+        return (
+            self.section == SHN_UNDEF
+            and self.bind in (Bind.GLOBAL, Bind.WEAK)
+            and self.type == SymbolType.NOTYPE
+            and bool(self.name)
+        )
+
+
+class Rel(NamedTuple):
+    """A relocation without addend: where in its section, against which symbol, what type."""
+
+    offset: int
+    symbol: int
+    type: int
+
+
+class Elf(ElfReader):
+    """An ELF64 object for BPF. BadObject where the file is none or a table leaves it."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(
+            data,
+            "expected a BPF object, as `clang -target bpf -c` writes, or an lskel bundle",
+            budget.NAME,
+        )
+        if self.bits != 64:
+            raise BadObject("not an ELF64 file", hint="BPF objects are 64-bit")
+        header = self.header
+        if header.type != FileType.ET_REL:
+            found = _named(FileType, header.type)
+            raise BadObject(f"ELF type is {found}, not a relocatable object")
+        if header.machine not in (Machine.EM_BPF, Machine.EM_NONE):
+            raise BadObject(
+                f"ELF machine is {_named(Machine, header.machine)}, not BPF",
+                hint="compile with `-target bpf`",
+            )
+        if not self.sections:
+            raise BadObject("the file has no section headers", hint="stripped object file?")
+
+    @cached_property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """The symbol table; BadObject where there is none or more than one."""
+        tables = [s for s in self.sections if s.type == SectionType.SYMTAB]
+        if len(tables) != 1:
+            raise BadObject(
+                f"the file has {len(tables)} symbol tables, not one", hint="stripped object file?"
+            )
+        (table,) = tables
+        rows = self.symbol_rows(table)
+        names = self.symbol_names(table)
+        return tuple(
+            Symbol(index, names[name], info & 0xF, info >> 4, other & 3, section, value, size)
+            for index, (name, info, other, section, value, size) in enumerate(rows)
+        )
+
+    def tables_of(self, section: Section) -> tuple[Section, ...]:
+        """The REL sections of a section, in the order of the file."""
+        return self._tables.get(section.number, ())
+
+    @cached_property
+    def _tables(self) -> dict[int, tuple[Section, ...]]:
+        found: dict[int, list[Section]] = {}
+        for section in self.sections:
+            if section.type == SectionType.REL:
+                found.setdefault(section.info, []).append(section)
+        return {number: tuple(tables) for number, tables in found.items()}
+
+    def relocations(self, section: Section) -> Iterator[tuple[Rel, Symbol]]:
+        """The entries of a REL section, in order, each with its symbol."""
+        rows = self._entries(section, _REL)
+        symbols = self.symbols
+        for number, (offset, info) in enumerate(rows):
+            symbol = info >> 32
+            if symbol >= len(symbols):
+                raise BadObject(
+                    f"section {section.name}: relocation {number}: there is no symbol {symbol}"
+                )
+            yield Rel(offset, symbol, info & 0xFFFFFFFF), symbols[symbol]
+
+
+def _named(numbers: type[IntEnum], number: int) -> str:
+    """A number of ELF, with its name where it is known."""
+    try:
+        return f"{numbers(number).name} ({number})"
+    except ValueError:
+        return str(number)

@@ -1,1 +1,0 @@
-"""A loaded object at work: attached, its events read, its maps shown."""

@@ -1,0 +1,111 @@
+"""Attaching all of a collection: to what is said, else where section names say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lskel.bpf.enums import ProgType
+from lskel.bpf.names import enum_name
+from lskel.catalog.attach_kinds import AttachTarget, attach_kind_row
+from lskel.errors import UsageError, at
+from lskel.runtime.collection import Collection
+from lskel.runtime.maps.struct_ops import StructOpsMap
+from lskel.runtime.program import Program
+
+if TYPE_CHECKING:
+    from lskel.runtime.attach.link import Link
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A program, or a struct_ops map, and what it is attached to."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotAttached:
+    """A program that stays loaded only, and why."""
+
+    name: str
+    reason: str
+
+
+def attach_all(
+    bpf: Collection, targets: Mapping[str, str] | None = None
+) -> tuple[tuple[Attached, ...], tuple[NotAttached, ...]]:
+    """Attach every program that can be, and register struct_ops; what was, and what was not.
+
+    `targets`, by program name, say what a program attaches to: an interface, the path of a cgroup
+    or network namespace, a function (see `AttachTarget`). All or nothing: errors as those of
+    `Collection.attach`.
+    """
+    before = len(bpf.links)
+    attached: list[Attached] = []
+    try:
+        for name, target in (targets or {}).items():
+            program = bpf.progs[name]
+            with at(f"program '{name}'"):
+                attached.append(Attached(name, attach_to(program, target)))
+        bpf.attach()
+    except BaseException:
+        bpf.links.close(keep=before)
+        raise
+    skipped: list[NotAttached] = []
+    for program in bpf.progs:
+        if program.name in (targets or {}):
+            continue
+        if bpf.links.has(program.name):
+            attached.append(Attached(program.name, _section(program)))
+        # Those of struct_ops are attached by their maps.
+        elif not program.loaded or program.definition.type != ProgType.STRUCT_OPS:
+            skipped.append(NotAttached(program.name, _reason(program)))
+    for made in bpf.maps:
+        if isinstance(made, StructOpsMap):
+            attached.append(Attached(made.name, f"struct_ops/{made.ops.type}"))
+    return tuple(attached), tuple(skipped)
+
+
+def attach_to(program: Program, target: str) -> str:
+    """Attach a program to what one name says; what it is attached to, in words.
+
+    UsageError where its kind attaches to nothing that has a name.
+    """
+    kind = _target(program)
+    if kind is None:
+        raise UsageError(f"a program of type {_type(program)} attaches to nothing that has a name")
+    if kind.in_section:
+        program.definition = program.definition._replace(target=target)
+        program.attach()
+    else:
+        attach: Callable[[str], Link] = program.attach  # type: ignore[assignment]
+        attach(target)
+    return f"{program.definition.kind or _type(program)} on {target}"
+
+
+def _section(program: Program) -> str:
+    kind = program.definition.kind
+    return program.definition.section if program.target is None else f"{kind}/{program.target}"
+
+
+def _reason(program: Program) -> str:
+    if not program.loaded:
+        by_default = "" if program.definition.autoload else " by default"
+        return f"not loaded: left out{by_default}"
+    target = _target(program)
+    if target is None:
+        return f"programs of type {_type(program)} do not attach by themselves"
+    return f"needs {target.what}: --attach PROGRAM={target.metavar}"
+
+
+def _target(program: Program) -> AttachTarget | None:
+    made = program.definition
+    row = attach_kind_row(made.kind, made.type, made.attach_type)
+    return None if row is None else row.target
+
+
+def _type(program: Program) -> str:
+    return enum_name(ProgType, program.definition.type)

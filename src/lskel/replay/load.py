@@ -1,0 +1,119 @@
+"""Opening what a user has as a collection: `lskel.load`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lskel.errors import at
+from lskel.input import read_input
+from lskel.loader.archive import MAGIC
+from lskel.loader.generate import AUTO, generate
+from lskel.loader.model import Form, Loader
+from lskel.object.model import Object
+from lskel.object.open import default_name, open_object
+from lskel.replay.direct import CallByCall
+from lskel.replay.kernel import LoaderKernel
+from lskel.replay.options import DEFAULTS, PIN_ROOT, Options, apply
+from lskel.replay.trust import check_bytes, check_trace
+from lskel.skeleton.live import DynamicCollection, collection_of
+
+if TYPE_CHECKING:
+    from lskel.runtime.kernel import Kernel
+
+    Source = str | os.PathLike[str] | bytes | Object | Loader
+
+
+def load(
+    source: Source,
+    *,
+    name: str | None = None,
+    form: Form | str = AUTO,
+    kernel: Kernel | None = None,
+    direct: bool = False,
+    event_types: Mapping[str, str] | None = None,
+    max_entries: Mapping[str, int] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    autoload: Mapping[str, bool] | None = None,
+    targets: Mapping[str, str] | None = None,
+    kconfig: Mapping[str, str | int] | None = None,
+    pin_root: str | os.PathLike[str] = PIN_ROOT,
+    trust_pins: bool = False,
+    trust_bytes: bool = False,
+) -> DynamicCollection:
+    """Open an object or a bundle (a path, bytes, `Object` or `Loader`) as a collection.
+
+    It is open, so that more can be set, and goes into the kernel by `load`, `attach`, or the first
+    thing that needs it; `Collection` says more. A ``with`` block closes it.
+
+    `name` is the object's, in place of its file's; `form` that of the loader which is generated for
+    it (`lskel.generate`). `kernel` is where it is loaded in place of the running one: a
+    `SimulatedKernel`, for one. `direct` makes the system calls one by one in place of running a
+    loader program, which works from Linux 5.10 on. `event_types` names the BTF type of the events
+    of a ring or perf buffer. The others are what `Options` has by the same name.
+
+    UsageError, NotFound or BadInput where the source, or what is asked, is not in order; errors of
+    the kernel come when it is loaded.
+    """
+    loader = _loader(source, name, form)
+    texts = {path: _text(value) for path, value in (variables or {}).items()}
+    options = Options(
+        max_entries=max_entries or {},
+        variables=texts,
+        autoload=autoload or {},
+        targets=targets or {},
+        kconfig=kconfig or {},
+        pin_root=Path(pin_root),
+        trust_pins=trust_pins,
+        trust_bytes=trust_bytes,
+    )
+    return open_loader(loader, options, kernel=kernel, direct=direct, event_types=event_types)
+
+
+def open_loader(
+    loader: Loader,
+    options: Options = DEFAULTS,
+    *,
+    kernel: Kernel | None = None,
+    direct: bool = False,
+    event_types: Mapping[str, str] | None = None,
+) -> DynamicCollection:
+    """The collection of a loader with these options; BadBundle where its bytes may not run."""
+    trace = loader.trace
+    with at(trace.name):
+        if direct:
+            check_trace(loader)
+            bpf = collection_of(trace, None, kernel or CallByCall(trace), event_types)
+        else:
+            check_bytes(loader, options)
+            bpf = collection_of(
+                trace,
+                loader,
+                kernel or LoaderKernel(loader, trust_bytes=options.trust_bytes),
+                event_types,
+            )
+        apply(options, bpf, trace)
+    return bpf
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _loader(source: Source, name: str | None, form: Form | str) -> Loader:
+    if isinstance(source, Loader):
+        return source
+    if isinstance(source, Object):
+        return generate(source, form)
+    if isinstance(source, bytes):
+        return _of_bytes(source, name, form)
+    with at(os.fspath(source)):
+        return _of_bytes(read_input(source), name or default_name(source), form)
+
+
+def _of_bytes(data: bytes, name: str | None, form: Form | str) -> Loader:
+    if data.startswith(MAGIC):
+        return Loader.load(data)
+    return generate(open_object(data, name), form)

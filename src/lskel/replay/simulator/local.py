@@ -1,0 +1,260 @@
+"""A simulated kernel in place of the running one: for collections in tests, without root.
+
+Loaders run in it, and maps keep what is written. Its programs are kept, not run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from lskel.bpf.attr import encode, load, object_name, store
+from lskel.bpf.enums import Cmd
+from lskel.bpf.layouts import INFO, MAP_ELEM, MAP_INFO, PROG_INFO, Layout
+from lskel.errors import NotFound, NotSupported
+from lskel.replay.simulator.faults import Faults
+from lskel.replay.simulator.kernel import SimulatedKernel
+from lskel.replay.simulator.names import VMLINUX, KernelImage, Names
+from lskel.replay.simulator.simulate import simulate
+from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
+from lskel.replay.simulator.syscall.maps import Map
+from lskel.replay.simulator.syscall.programs import Program
+from lskel.replay.simulator.syscall.storage import Array
+from lskel.runtime import kernel_struct
+from lskel.runtime.attach_point import AttachPoint, btf_name
+from lskel.runtime.cpus import possible_cpus
+from lskel.runtime.failure import before_first, failure
+from lskel.runtime.image import Image
+from lskel.runtime.kconfig import FixedSource, Source, version_code
+from lskel.runtime.loader import check_byte_order
+from lskel.runtime.memory import MappedFd
+from lskel.runtime.objects import Fd
+from lskel.runtime.program import ProgramDefinition
+from lskel.runtime.request import LoadedFds, Request, build_context, by_slot, expected_fds
+from lskel.runtime.syscall import BpfError
+
+if TYPE_CHECKING:
+    from lskel.runtime.kernel import KernelTypes
+
+# The kernel that the simulator follows.
+_VERSION = version_code(6, 18, 0)
+# What structs of a kernel that knows every name look like.
+_SOME_SIZE, _SOME_INDEX, _SOME_FD = 64, 0, 0
+# No fd of this process: what is done with one of the simulated kernel's elsewhere is EBADF.
+FIRST_FD = 1 << 30
+_FD_SIZE = 4
+# The pointers of the commands on elements, and whether the kernel writes there.
+_POINTERS = {
+    Cmd.MAP_LOOKUP_ELEM: (("key", False), ("value", True)),
+    Cmd.MAP_LOOKUP_AND_DELETE_ELEM: (("key", False), ("value", True)),
+    Cmd.MAP_UPDATE_ELEM: (("key", False), ("value", False)),
+    Cmd.MAP_DELETE_ELEM: (("key", False),),
+    Cmd.MAP_GET_NEXT_KEY: (("key", False), ("next_key", True)),
+    Cmd.MAP_FREEZE: (),
+}
+
+
+class SimulatedFd(Fd):
+    """An fd of a simulated kernel."""
+
+    __slots__ = ("_kernel",)
+
+    def __init__(self, kernel: SimulatedKernel, fd: int) -> None:
+        super().__init__(fd)
+        self._kernel = kernel
+
+    def close(self) -> None:
+        """Give the fd back; does nothing the second time."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._kernel.fds.close(fd)
+
+
+class _SharedMemory(MappedFd):
+    """The bytes of an element, for as long as it is not closed."""
+
+    def close(self) -> None:
+        self._fd = -1
+        self.memory.release()
+
+
+class SimulatedMachine:
+    """A machine whose kernel is simulated: ``lskel.load(obj, kernel=SimulatedMachine())``.
+
+    It answers as Linux 6.18 does to root, has no verifier and attaches nothing. `names` are what
+    its BTF and symbols hold: any name, where they are not given; what is not known of these is 0,
+    or some number. `faults` are calls that fail. `kernel` keeps the record of all calls.
+    """
+
+    is_running = False
+
+    def __init__(
+        self,
+        kernel: SimulatedKernel | None = None,
+        *,
+        names: Names | None = None,
+        faults: Faults | None = None,
+    ) -> None:
+        self.kernel = kernel or SimulatedKernel(
+            sys.byteorder,
+            names=names,
+            faults=faults,
+            cpus=len(possible_cpus()),  # the values of per-CPU maps are made for this machine
+            first_fd=FIRST_FD,
+        )
+        self._state = self.kernel.state
+
+    @property
+    def cpus(self) -> int:
+        """Number of possible CPUs."""
+        return self._state.cpus
+
+    @property
+    def page_size(self) -> int:
+        """In bytes."""
+        return PAGE_SIZE
+
+    @property
+    def kconfig(self) -> Source:
+        """A configuration in which everything is 0 that nobody sets."""
+        return FixedSource(kernel_version=_VERSION, unknown_is_zero=True)
+
+    @property
+    def types(self) -> KernelTypes:
+        """Its types: this machine answers for them itself."""
+        return self
+
+    def type_size(self, type_: str) -> int:
+        """Bytes of a struct."""
+        names = self._state.names
+        if isinstance(names, KernelImage):
+            return kernel_struct.type_size(names, type_)
+        return _SOME_SIZE
+
+    def member_index(self, type_: str, member: str) -> int:
+        """The number of a member in a struct."""
+        names = self._state.names
+        if isinstance(names, KernelImage):
+            return kernel_struct.member_index(names, type_, member)
+        return _SOME_INDEX
+
+    def attach_point(
+        self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
+    ) -> AttachPoint:
+        """A type of the kernel; there are no other programs."""
+        name, kind = btf_name(program, target)
+        found = self._state.names.type(name, kind)
+        if found is None:
+            raise NotFound(f"there is no {kind.name.lower()} '{name}'")
+        if found.module == VMLINUX:
+            return AttachPoint(_SOME_FD, found.type_id)
+        return AttachPoint(self._state.open_module(found.module, 0), found.type_id)
+
+    def load(self, image: Image, request: Request) -> LoadedFds:
+        """Run the loader; ReplayError names the operation that was refused."""
+        check_byte_order(image.name, image.order)
+
+        def address_of(value: bytes | bytearray) -> int:
+            return self.kernel.map_user("initial value", bytearray(value)).base
+
+        replayed = simulate(
+            image.insns,
+            image.blob,
+            bytes(build_context(request, image.order, address_of)),
+            image.order,
+            kernel=self.kernel,
+            status=image.status,
+        )
+        if replayed.value:
+            number = replayed.ops[-1] if replayed.ops else None
+            code = -replayed.value
+            raise (
+                before_first(code)
+                if number is None
+                else failure(number, image.labels[number], code)
+            )
+        context = replayed.context
+        offsets = (item.offset for item in expected_fds(request))
+        numbers = (int.from_bytes(context[at : at + _FD_SIZE], sys.byteorder) for at in offsets)
+        return by_slot(request, tuple(SimulatedFd(self.kernel, number) for number in numbers))
+
+    def bpf(self, cmd: int, attr: bytearray) -> int:
+        """The commands on elements, and OBJ_GET_INFO_BY_FD; BpfError EINVAL for others."""
+        if cmd == Cmd.OBJ_GET_INFO_BY_FD:
+            return self._info(attr)
+        if cmd not in _POINTERS:
+            raise BpfError(cmd, errno.EINVAL)
+        file = self.kernel.fds.file(load(attr, MAP_ELEM, "map_fd", sys.byteorder))
+        if file is None or not isinstance(file.object, Map):
+            raise BpfError(cmd, errno.EBADF if file is None else errno.EINVAL)
+        sizes = {"value": file.object.element_size}
+        with self._reachable(Cmd(cmd), attr, sizes, file.object.key_size) as address:
+            ret = self.kernel.bpf(cmd, address, len(attr))
+        if ret < 0:
+            raise BpfError(cmd, -ret)
+        return ret
+
+    @contextmanager
+    def _reachable(
+        self, cmd: Cmd, attr: bytearray, sizes: dict[str, int], key_size: int
+    ) -> Iterator[int]:
+        """The address of a copy of `attr` whose pointers are to memory of the kernel's process."""
+        memory, copy, regions = self.kernel.memory, bytearray(attr), []
+        for field, is_written in _POINTERS[cmd]:
+            address, size = load(attr, MAP_ELEM, field, sys.byteorder), sizes.get(field, key_size)
+            if address:
+                data = bytearray(ctypes.string_at(address, size))
+                region = self.kernel.map_user(field, data)
+                store(copy, MAP_ELEM, field, region.base, sys.byteorder)
+                regions.append((region, address if is_written else 0))
+        regions.append((self.kernel.map_user("attr", copy), 0))
+        try:
+            yield regions[-1][0].base
+        finally:
+            for region, address in regions:
+                memory.unmap(region)
+                if address:
+                    ctypes.memmove(address, bytes(region.data), len(region.data))
+
+    def _info(self, attr: bytearray) -> int:
+        file = self.kernel.fds.file(load(attr, INFO, "bpf_fd", sys.byteorder))
+        if file is None or not isinstance(file.object, Map | Program):
+            raise BpfError(Cmd.OBJ_GET_INFO_BY_FD, errno.EBADF if file is None else errno.EINVAL)
+        size = load(attr, INFO, "info_len", sys.byteorder)
+        layout, fields = _info_of(file.object)
+        info = bytes(encode(layout, size, sys.byteorder, **fields))
+        ctypes.memmove(load(attr, INFO, "info", sys.byteorder), info, size)
+        return 0
+
+    def map_memory(self, fd: int, size: int) -> MappedFd:
+        """The bytes of the only element of an array."""
+        file = self.kernel.fds.file(fd)
+        storage = file.object.storage if file and isinstance(file.object, Map) else None
+        if not isinstance(storage, Array) or storage.entries != 1:
+            raise NotSupported("a simulated kernel shares the memory of global variables only")
+        element = storage.lookup(bytes(4), b"")
+        assert isinstance(element, bytearray)
+        return _SharedMemory(fd, 0, memoryview(element))
+
+
+def _info_of(made: Map | Program) -> tuple[Layout, dict[str, int | bytes]]:
+    common: dict[str, int | bytes] = {
+        "id": made.id,
+        "type": made.type,
+        "name": object_name(made.name),
+    }
+    if isinstance(made, Program):
+        return PROG_INFO, common
+    return MAP_INFO, common | {
+        "key_size": made.key_size,
+        "value_size": made.value_size,
+        "max_entries": made.max_entries,
+        "map_flags": made.flags,
+        "btf_key_type_id": made.key_type,
+        "btf_value_type_id": made.value_type,
+        "map_extra": made.extra,
+    }

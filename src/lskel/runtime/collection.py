@@ -1,0 +1,369 @@
+"""A collection: the maps, programs, links and variables of an object, from open to close.
+
+`lskel.load` makes one at run time; a generated module has one as a class, with names and types.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+
+from lskel.bpf.enums import MapType
+from lskel.errors import ReadOnly, UnknownName, UsageError, at, unknown
+from lskel.named import Generic
+from lskel.runtime.kernel import RUNNING, check_running
+from lskel.runtime.loader import check_byte_order, low_fds_taken
+from lskel.runtime.maps.base import Map
+from lskel.runtime.program import Program
+from lskel.runtime.request import Request
+from lskel.runtime.signals import uninterrupted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from lskel.runtime.attach.link import Link
+    from lskel.runtime.image import Image
+    from lskel.runtime.kernel import Kernel
+    from lskel.runtime.objects import Fd
+    from lskel.runtime.request import LoadedFds
+
+    T = TypeVar("T")
+else:
+    T = object
+
+
+class Namespace(Generic[T]):
+    """Things by name, as attributes, in the object's order; by the object's own name with []."""
+
+    _kind = "name"
+
+    def __init__(self, /, **things: T) -> None:
+        vars(self).update(things)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(vars(self).values())
+
+    def __len__(self) -> int:
+        return len(vars(self))
+
+    def __getitem__(self, name: str) -> T:
+        for thing in self:
+            if getattr(thing, "name", "") == name:
+                return thing
+        raise self._unknown(name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(getattr(thing, "name", "") == name for thing in self)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            raise self._unknown(name)
+
+        def __setattr__(self, name, value):
+            if name not in vars(self):
+                raise self._unknown(name)
+            raise ReadOnly(f"{self._kind} '{name}' cannot be replaced", hint="set what is in it")
+
+    def _unknown(self, name: str) -> UnknownName:
+        return unknown(self._kind, name, (getattr(thing, "name", "") for thing in self))
+
+
+class Maps(Namespace[Map]):
+    """The maps of a skeleton."""
+
+    _kind = "map"
+
+
+class Programs(Namespace[Program]):
+    """The programs of a skeleton."""
+
+    _kind = "program"
+
+
+class Links:
+    """The links of a skeleton: as an attribute, the last one of a program or map.
+
+    `owners` are the names of programs and maps by their attributes.
+    """
+
+    __slots__ = ("_links", "_owners")
+
+    def __init__(self, /, **owners: str) -> None:
+        self._owners = owners
+        self._links: list[tuple[str, Link]] = []
+
+    def __iter__(self) -> Iterator[Link]:
+        return (link for _, link in self._links)
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            wanted = self._owners.get(name, name)
+            for owner, link in reversed(self._links):
+                if owner == wanted:
+                    return link
+            raise UnknownName(f"'{name}' is not attached")
+
+    def has(self, name: str) -> bool:
+        """Whether a program or struct_ops map is attached."""
+        return any(owner == name and not link.closed for owner, link in self._links)
+
+    def add(self, name: str, link: Link) -> None:
+        """Keep a link until the skeleton closes."""
+        self._links.append((name, link))
+
+    def close(self, keep: int = 0) -> None:
+        """Detach, the last first, all but the first `keep`; goes on where something fails."""
+        with ExitStack() as stack:
+            for _, link in self._links[keep:]:
+                stack.callback(link.close)
+            del self._links[keep:]
+
+
+class Collection:
+    """An object: its maps, programs, links and global variables; a context manager.
+
+    It begins *open*: sizes, initial values of variables, what is loaded, and targets can be set.
+    `load`, or the first thing that needs the kernel (attaching, a map's elements, its fd), creates
+    the maps and loads the programs; from then on the variables are those that the programs see.
+    `close`, or the end of a ``with`` block, detaches and closes everything; what is pinned stays.
+
+    `pin_root` is the directory of a bpffs for maps that are shared by name; with `trust_pins`
+    others may write there. `kernel` is where it is loaded: the running one, unless another is
+    given.
+    """
+
+    __slots__ = (
+        *("maps", "progs", "links", "pin_root", "trust_pins"),
+        *("_image", "_kernel", "_loaded", "_closed", "__dict__", "__weakref__"),
+    )
+    _SETTABLE = frozenset(("pin_root", "trust_pins"))
+    if TYPE_CHECKING:
+        maps: Maps
+        progs: Programs
+        links: Links
+
+    def __init__(
+        self, image: Image, maps: Maps, progs: Programs, links: Links, kernel: Kernel | None = None
+    ) -> None:
+        put = object.__setattr__
+        for name, value in (("maps", maps), ("progs", progs), ("links", links)):
+            put(self, name, value)
+        self.pin_root = "/sys/fs/bpf"
+        self.trust_pins = False
+        self._image = image
+        self._kernel = RUNNING if kernel is None else kernel
+        self._loaded = False
+        self._closed = False
+        by_name = {made.name: made for made in maps}
+        for program in progs:
+            program.maps = by_name
+            program.placed(self._kernel)
+            program.needed = self._need
+        for made in maps:
+            made.kernel = self._kernel
+            made.siblings = maps
+            made.needed = self._need
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name, value):
+            if name[0] != "_" and name not in self._SETTABLE:
+                if hasattr(type(self), name):
+                    raise ReadOnly(f"{name} cannot be replaced", hint="set what is in it")
+                what = f"{type(self).__name__} has nothing called '{name}' to set"
+                raise UnknownName(what)
+            object.__setattr__(self, name, value)
+
+        def __getattr__(self, name):
+            if name in Collection.__slots__:
+                raise AttributeError(name)
+            sections = (a for a, m in vars(self.maps).items() if type(m).variables is not None)
+            raise unknown("section of variables", name, sections)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether maps and programs are in the kernel."""
+        return self._loaded and not self._closed
+
+    # -- load -----------------------------------------------------------------------------------
+
+    def load(self: S) -> S:
+        """Create the maps and load the programs; the collection itself. Linux 5.14.
+
+        All or nothing. UsageError where it was loaded before, or what was set does not fit;
+        NoPermission; ReplayError names the operation that the kernel refused, with the verifier's
+        log in `log`; BadInput where the loader hands back other fds than those of this object.
+        """
+        self._put_into_kernel(pins=True)
+        return self
+
+    def rehearse(self) -> None:
+        """Load as `load` does, with its errors, and close; no pin is made."""
+        with self:
+            self._put_into_kernel(pins=False)
+
+    def _put_into_kernel(self, *, pins: bool) -> None:
+        name = self._image.name
+        if self._loaded or self._closed:
+            state = "closed" if self._closed else "loaded already"
+            raise UsageError(f"'{name}' is {state}", hint="open another one")
+        if self._kernel.is_running:
+            check_byte_order(name, self._image.order)
+        with at(name), uninterrupted(), ExitStack() as undo:
+            with ExitStack() as held:
+                request = self.request(undo, held)
+                made = self._kernel.load(self._image, request)
+            undo.callback(self.close)
+            self._loaded = True
+            self._take(made)
+            if pins:
+                self._pin()
+            undo.pop_all()
+
+    def _need(self) -> None:
+        """Be loaded, for something that needs the kernel."""
+        if not self.loaded:
+            self.load()
+
+    def request(
+        self, undo: ExitStack, held: ExitStack, given: Callable[[Map], Fd | None] | None = None
+    ) -> Request:
+        """What was set, with what the kernel is asked beforehand.
+
+        `undo` closes maps that are there before, which `given` finds; `held` what is needed during
+        the load only. UsageError, NotFound or NotSupported where it does not fit, or the kernel
+        lacks it.
+        """
+        self._check_targets()
+        kernel, programs = self._kernel, list(self.progs)
+        inputs = self._image.inputs
+        maps = []
+        with low_fds_taken():
+            for made in self.maps:
+                fd = (given or self._given)(made)
+                if fd is not None:
+                    undo.enter_context(fd)
+                maps.append(made.request(kernel, self._image.order)._replace(fd=fd))
+        return Request(
+            tuple(maps),
+            tuple(program.request() for program in programs),
+            ()
+            if inputs is None
+            else inputs.values(programs, kernel, held, trust_pins=self.trust_pins),
+            self._image.links,
+        )
+
+    def _given(self, made: Map) -> Fd | None:
+        """A map that is there before."""
+        if not self._kernel.is_running:
+            return None
+        return made.given(self._kernel, self.pin_root, trust_pins=self.trust_pins)
+
+    def _check_targets(self) -> None:
+        """UsageError for a target that the program cannot be told."""
+        inputs = self._image.inputs
+        asked = set() if inputs is None else inputs.targets()
+        for slot, program in enumerate(self.progs):
+            if program.target is not None and slot not in asked:
+                raise UsageError(
+                    f"program '{program.name}' takes no target: section name "
+                    f"'{program.definition.section}' says what it attaches to",
+                    hint="only where a section's name names no target, one can be given",
+                )
+
+    def _take(self, made: LoadedFds) -> None:
+        """Own what was loaded."""
+        for new, fd in zip(self.maps, made.maps, strict=True):
+            new.bind(fd)
+        for program, program_fd in zip(self.progs, made.programs, strict=True):
+            if program_fd is not None:
+                program.bind(program_fd, self.links.add)
+        for name, link in zip(self._image.links, made.links, strict=True):
+            if link is not None:
+                self.links.add(name, link)
+
+    def _pin(self) -> None:
+        shared = {made.name: made.fileno() for made in self.maps if made.definition.pinned}
+        if shared and self._kernel.is_running:
+            from lskel.runtime.pins import SHARE_AGAIN, pin_fds
+
+            pin_fds(shared, self.pin_root, SHARE_AGAIN, trust_pins=self.trust_pins)
+
+    def pin(self, directory: str | os.PathLike[str]) -> tuple[str, ...]:
+        """Pin all maps and programs as DIRECTORY/NAME, all or none; the paths.
+
+        Makes the directory where it is missing. UsageError where it is not on a bpffs, or a name is
+        taken; where others can write to it, unless `trust_pins`.
+        """
+        from lskel.runtime.pins import NEW_PIN, pin_fds
+
+        check_running(self._kernel, "has no pins")
+        fds = {made.name: made.fileno() for made in self.maps}
+        fds |= {program.name: program.fileno() for program in self.progs if program.loaded}
+        return pin_fds(fds, os.fspath(directory), NEW_PIN, trust_pins=self.trust_pins)
+
+    # -- attach ---------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Attach all programs that say where they belong, and register struct_ops; loads first.
+
+        All or nothing; what is attached already stays. Programs that need to be told where are left
+        to their own `attach`.
+        """
+        self._need()
+        before = len(self.links)
+        for made in self.maps:
+            made.listen()
+        try:
+            for program in self.progs:
+                if (
+                    program.loaded
+                    and program.attaches_itself()
+                    and not self.links.has(program.name)
+                ):
+                    with at(self._image.name, f"program '{program.name}'"):
+                        program.attach()
+            for made in self.maps:
+                if made.definition.type == MapType.STRUCT_OPS and not self.links.has(made.name):
+                    with at(self._image.name, f"map '{made.name}'"):
+                        made.register(self)
+        except BaseException:
+            self.links.close(keep=before)
+            raise
+
+    def detach(self) -> None:
+        """Close all links; `attach` attaches again."""
+        self.links.close()
+
+    # -- close ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Detach, and give everything back; what was pinned stays. Does nothing the second time."""
+        self._closed = True
+        with ExitStack() as stack:
+            for made in self.maps:
+                stack.callback(made.close)
+            for program in self.progs:
+                stack.callback(program.close)
+            stack.callback(self.links.close)
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "loaded" if self._loaded else "open"
+        return f"<{type(self).__name__} {self._image.name}: {state}>"
+
+
+if TYPE_CHECKING:
+    S = TypeVar("S", bound=Collection)

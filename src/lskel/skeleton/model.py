@@ -1,0 +1,356 @@
+"""What a collection of an object's maps and programs is, as data: names, classes, arguments.
+
+`python` writes it as a module, `live` makes the collection itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lskel.bpf.enums import ProgType
+from lskel.bpf.flags import MapFlag
+from lskel.bpf.kconfig import KconfigVar
+from lskel.bpf.struct_ops import StructOps
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
+from lskel.btf.types import TypeId
+from lskel.catalog.map_types import BUFFERS, map_type_row
+from lskel.errors import BadInput, NotFound, unknown
+from lskel.object.sections import parse_section
+from lskel.runtime.attach.kinds import class_path as program_class
+from lskel.runtime.collection import Collection, Links, Maps, Programs
+from lskel.runtime.inputs import InputOf
+from lskel.runtime.maps.base import MapDefinition
+from lskel.runtime.maps.kinds import class_path
+from lskel.runtime.program import ProgramDefinition
+from lskel.skeleton.python_source import attribute, identifier
+from lskel.skeleton.source import Scope, Source
+from lskel.skeleton.types import Types, ValueType
+from lskel.trace import Input, MapCreate, MapUpdate, MemberIndex, Trace, TypeSize
+
+_USER_MAPS = ".maps"
+_ARENA_DATA = ".addr_space.1"
+_EVENT_TYPE = "event"
+# A program that is loaded only.
+_PLAIN_PROGRAM = "lskel.runtime.program:Program"
+# Attributes that the classes have already.
+_RESERVED = {cls: frozenset(dir(cls)) for cls in (Maps, Programs, Links, Collection)}
+# Sizes of keys and values without BTF that are taken for numbers.
+RAW_NUMBERS = (1, 2, 4, 8)
+
+
+class Raw(NamedTuple):
+    """Bytes of which nothing is known but how many they are; a number where `size` is one's."""
+
+    size: int
+
+
+class Section(NamedTuple):
+    """The class of the variables of a section of `size` bytes."""
+
+    name: str
+    size: int
+
+    @property
+    def words(self) -> str:
+        """What the name of the class ends with."""
+        return "".join(map(str.title, identifier(variables_name(self.name)).split("_")))
+
+
+class Initial(NamedTuple):
+    """`content`, with zeros up to `size` bytes."""
+
+    content: bytes
+    size: int
+
+
+class ConfigValues(NamedTuple):
+    """The values of the kernel's configuration in a map."""
+
+    variables: tuple[KconfigVar, ...]
+
+
+class ByLink(NamedTuple):
+    """Whether struct_ops are registered by a link."""
+
+    by_link: bool
+
+
+Argument = ValueType | Raw | Section | Initial | int | ConfigValues | StructOps | ByLink
+
+
+@dataclass(frozen=True, slots=True)
+class MapModel:
+    """A map: its attribute, the path of its class, and what that is made with.
+
+    `doc` says what the variables in it are, where there are any.
+    """
+
+    attr: Source
+    path: str
+    definition: MapDefinition
+    arguments: tuple[Argument, ...] = ()
+    doc: str = ""
+
+    @property
+    def section(self) -> Section | None:
+        """The variables in it."""
+        return next((arg for arg in self.arguments if isinstance(arg, Section)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramModel:
+    """A program: its attribute, and the path of its class."""
+
+    attr: Source
+    path: str
+    definition: ProgramDefinition
+
+
+class Model:
+    """The maps, programs, links and variables of a trace.
+
+    `event_types` names, by ring or perf buffer, the BTF type of its events; NotFound where such a
+    map or type is not there. `links` are the names of what can be attached, by the attribute of
+    their link; `variables` the maps of variables, by the attribute of the collection.
+    """
+
+    def __init__(
+        self, trace: Trace, event_types: Mapping[str, str] | None = None, taken: Iterable[str] = ()
+    ) -> None:
+        self.trace = trace
+        self._btf = Btf(trace.btf) if trace.btf is not None else None
+        self.types = Types(self._btf, taken) if self._btf is not None else None
+        self._events = dict(event_types or {})
+        self._declarations: dict[TypeId, dict[str, TypeId]] = {}
+        self._definitions = dict(self._map_definitions())
+        self._map_names = Scope()
+        self.maps = tuple(self._maps())
+        if self._events:
+            raise unknown("ring or perf buffer", next(iter(self._events)), self._buffers())
+        names = Scope()
+        self.programs = tuple(self._program(slot, names) for slot in range(len(trace.programs)))
+        self.inputs = tuple(self._inputs())
+
+    # -- maps -----------------------------------------------------------------------------------
+
+    def _maps(self) -> Iterator[MapModel]:
+        trace = self.trace
+        arenas = {arena.slot: arena.initial for arena in trace.arenas}
+        ops = {item.slot: item.ops for item in trace.struct_ops}
+        for slot, made in enumerate(trace.maps):
+            create = trace.map_create(slot)
+            number = trace.initial_value(slot)
+            definition = _definition(create, pinned=made.is_pinned)
+            if slot in ops:
+                yield self._special(
+                    made.name,
+                    "struct_ops:StructOpsMap",
+                    definition,
+                    (ops[slot], ByLink(bool(create.flags & MapFlag.LINK))),
+                )
+            elif slot in arenas:
+                yield self._arena(made.name, definition, arenas[slot])
+            elif number is not None:
+                yield self._data(slot, made.section, definition, number)
+            else:
+                yield self._user_map(made.name, create, definition)
+
+    def _attr(self, name: str) -> Source:
+        """The attribute of a map of this name, which no other map has."""
+        return self._map_names.claim(attribute(name, _RESERVED[Maps]))
+
+    def _special(
+        self,
+        name: str,
+        cls: str,
+        definition: MapDefinition,
+        arguments: tuple[Argument, ...],
+        doc: str = "",
+    ) -> MapModel:
+        path = f"lskel.runtime.maps.{cls}"
+        return MapModel(self._attr(name), path, definition, arguments, doc)
+
+    def _data(self, slot: int, section: str, definition: MapDefinition, number: int) -> MapModel:
+        kconfig, name = self.trace.kconfig, variables_name(section)
+        if kconfig is not None and kconfig.slot == slot:
+            variables = Section(section, kconfig.size)
+            arguments = (variables, kconfig.size, ConfigValues(kconfig.vars))
+            doc = "Values of the kernel configuration."
+            return self._special(name, "kconfig:KconfigMap", definition, arguments, doc)
+        write = self.trace.ops[number]
+        assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
+        return self._special(
+            name,
+            "data:DataMap",
+            definition,
+            (Section(section, write.size), Initial(write.value, write.size)),
+            f"The variables of {section}.",
+        )
+
+    def _arena(self, name: str, definition: MapDefinition, initial: bytes) -> MapModel:
+        size = len(initial)
+        variables = Section(_ARENA_DATA, size)
+        arguments = (variables, Initial(initial, size)) if initial else ()
+        doc = f"The variables of the arena {name}."
+        return self._special(name, "arena:ArenaMap", definition, arguments, doc)
+
+    def _user_map(self, name: str, create: MapCreate, definition: MapDefinition) -> MapModel:
+        if create.type in BUFFERS:
+            event = self._event(name)
+            arguments: tuple[Argument, ...] = () if event is None else (event,)
+        else:
+            arguments = tuple(self._element_types(name, create))
+        return MapModel(self._attr(name), class_path(create.type), definition, arguments)
+
+    def _element_types(self, name: str, create: MapCreate) -> Iterator[ValueType | Raw]:
+        """What the class of a map takes: the types of its keys and values."""
+        sizes = {"key": create.key_size, "value": create.value_size}
+        ids = {"key": create.key_type, "value": create.value_type}
+        row = map_type_row(create.type)
+        for parameter in row.takes if row is not None else ():
+            # The kernel is not told the types of some maps; the object knows them.
+            type_id = TypeId(ids[parameter]) or self._declared(name, parameter)
+            size = sizes[parameter]
+            assert isinstance(size, int)
+            known = self._btf is not None and type_id and self._btf.size_of(type_id) == size
+            yield self.types.type(type_id) if known and self.types is not None else Raw(size)
+
+    def _declared(self, name: str, member: str) -> TypeId:
+        """The type that a map's definition gives for its key or value; void where it gives none."""
+        definition = self._definitions.get(name, t.VOID)
+        if definition not in self._declarations:
+            self._declarations[definition] = dict(self._pointers(definition))
+        return self._declarations[definition].get(member, t.VOID)
+
+    def _map_definitions(self) -> Iterator[tuple[str, TypeId]]:
+        """The maps that are defined by BTF, the first of a name last, and their structs."""
+        btf = self._btf
+        section = btf.find(_USER_MAPS, t.Datasec) if btf is not None else None
+        if btf is None or section is None:
+            return
+        for info in reversed(btf.get(section, t.Datasec).vars):
+            var = btf[info.type]
+            if isinstance(var, t.Var):
+                yield var.name, btf.resolve(var.type)
+
+    def _pointers(self, definition: TypeId) -> Iterator[tuple[str, TypeId]]:
+        """The members of a struct that are pointers, and what they point to."""
+        struct = None if self._btf is None else self._btf[definition]
+        for member in reversed(struct.members) if isinstance(struct, t.Struct) else ():
+            assert self._btf is not None
+            pointer = self._btf[self._btf.resolve(member.type)]
+            if isinstance(pointer, t.Ptr):
+                yield member.name, pointer.type
+
+    def _buffers(self) -> list[str]:
+        types = [self.trace.map_create(slot).type for slot in range(len(self.trace.maps))]
+        pairs = zip(self.trace.maps, types, strict=True)
+        return [made.name for made, map_type in pairs if map_type in BUFFERS]
+
+    def _event(self, map_name: str) -> ValueType | None:
+        """The type of a buffer's events: as given, or a type of the map's name or "event"."""
+        given = self._events.pop(map_name, None)
+        names = [given] if given else [map_name, map_name.removesuffix("s"), _EVENT_TYPE]
+        for name in names:
+            found = self._find(name.removeprefix("struct ").strip())
+            if found is None or self.types is None:
+                continue
+            try:
+                return self.types.type(found)
+            except BadInput:  # of a type that merely is called so there need not be values
+                if given:
+                    raise
+        if given:
+            raise NotFound(f"BTF has no type '{given}' for events of map '{map_name}'")
+        return None
+
+    def _find(self, name: str) -> TypeId | None:
+        if self._btf is None:
+            return None
+        kinds = (t.Struct, t.Union, t.Typedef, t.Enum, t.Int)
+        found = (self._btf.find(name, kind) for kind in kinds)
+        return next((type_id for type_id in found if type_id is not None), None)
+
+    # -- programs -------------------------------------------------------------------------------
+
+    def _program(self, slot: int, names: Scope) -> ProgramModel:
+        made = self.trace.programs[slot]
+        op = self.trace.prog_load(slot)
+        spec = parse_section(made.section)
+        prog_type = op.type if op is not None else ProgType.UNSPEC
+        attach_type = op.expected_attach_type if op is not None else 0
+        definition = ProgramDefinition(
+            made.name,
+            spec.kind or spec.name,
+            spec.target,
+            int(prog_type),
+            int(attach_type) if isinstance(attach_type, int) else 0,
+            made.autoload,
+        )
+        attr = names.claim(attribute(made.name, _RESERVED[Programs]))
+        return ProgramModel(attr, program_path(self.trace, slot), definition)
+
+    def _inputs(self) -> Iterator[InputOf]:
+        for number, kind in enumerate(self.trace.inputs):
+            if isinstance(kind, TypeSize):
+                slots: tuple[int, ...] = ()
+            elif isinstance(kind, MemberIndex):
+                slots = tuple(self._users(Input(number)))
+            else:
+                slots = (kind.slot,)
+            yield InputOf(kind, slots)
+
+    def _users(self, value: Input) -> Iterator[int]:
+        """The programs that are loaded for a member of this number."""
+        for slot in range(len(self.trace.programs)):
+            op = self.trace.prog_load(slot)
+            if op is not None and op.expected_attach_type == value:
+                yield slot
+
+    # -- the collection -------------------------------------------------------------------------
+
+    def variables(self) -> dict[Source, MapModel]:
+        """The maps of variables, by the attribute of the collection."""
+        names = Scope()
+        reserved = _RESERVED[Collection]
+        return {names.claim(attribute(m.attr, reserved)): m for m in self.maps if m.section}
+
+    def links(self) -> dict[Source, str]:
+        """The names of what can be attached, by the attribute of their link."""
+        trace, names = self.trace, Scope()
+        found = [(program.attr, program.definition.name) for program in self.programs]
+        found += [(self.maps[i.slot].attr, trace.maps[i.slot].name) for i in trace.struct_ops]
+        return {names.claim(attribute(attr, _RESERVED[Links])): name for attr, name in found}
+
+
+def program_path(trace: Trace, slot: int) -> str:
+    """The path of a program's class."""
+    op = trace.prog_load(slot)
+    kind = parse_section(trace.programs[slot].section).kind
+    if op is None:
+        return _PLAIN_PROGRAM
+    attach_type = op.expected_attach_type
+    number = attach_type if isinstance(attach_type, int) else 0
+    return program_class(kind, op.type, number) or _PLAIN_PROGRAM
+
+
+def variables_name(section: str) -> str:
+    """What the variables of a section are called: "rodata", "data_mine"."""
+    return section.removeprefix(".").replace(".", "_")
+
+
+def _definition(create: MapCreate, *, pinned: bool) -> MapDefinition:
+    size = create.value_size if not isinstance(create.value_size, Input) else 0
+    return MapDefinition(
+        create.name,
+        int(create.type),
+        create.key_size,
+        size,
+        create.max_entries,
+        create.flags,
+        create.map_extra,
+        pinned,
+    )

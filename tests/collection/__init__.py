@@ -1,0 +1,1 @@
+"""Tests of lskel.load, and of what every door to a collection has in common."""
