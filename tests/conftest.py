@@ -54,6 +54,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         lacking(kernel_refusal())
 
 
+def pytest_collection_finish() -> None:
+    """The tests stay to the end; no collection of garbage has to look at them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def open_fds() -> dict[int, str]:
     """The open fds of this process, and what they are."""
     found = {}

@@ -21,18 +21,8 @@ from lskel import generate, open_object
 from lskel.cli import COMMANDS
 from tests.build.btf import BtfBuilder
 from tests.build.clang import EXAMPLES, compile_bpf, example
-
-LSKEL = [sys.executable, "-m", "lskel"]
-
-
-def lskel(*args: str | Path, status: int = 0, stdin: bytes = b"") -> tuple[str, str]:
-    """Run lskel; its standard output and error."""
-    done = subprocess.run(
-        [*LSKEL, *map(str, args)], input=stdin, capture_output=True, check=False, timeout=120
-    )
-    assert done.returncode == status, done.stderr.decode()
-    assert b"Traceback" not in done.stderr
-    return done.stdout.decode(errors="replace"), done.stderr.decode()
+from tests.cli.in_process import lskel
+from tests.cli.terminals import LSKEL
 
 
 def test_help() -> None:

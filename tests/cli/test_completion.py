@@ -12,8 +12,8 @@ import pytest
 
 from lskel.cli import COMMANDS
 from tests.build.clang import EXAMPLES, example
+from tests.cli.in_process import lskel
 from tests.cli.shells import BASH, ZSH, Shell, type_lines
-from tests.cli.test_commands import lskel
 from tests.conftest import lacking
 
 ROOT = Path(__file__).parents[2]
@@ -125,14 +125,7 @@ def test_files_of_packages(desk: Path) -> None:
 
 def test_all_examples_are_offered_as_files() -> None:
     assert len(list(EXAMPLES.glob("*.bpf.o"))) > 3
-    out = subprocess.run(
-        [sys.executable, "-m", "lskel"],
-        env={**os.environ, "_LSKEL_COMPLETE": f"lskel inspect {EXAMPLES}/"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert out == f"file\t{EXAMPLES}/\t\n"
+    assert answer(f"lskel inspect {EXAMPLES}/") == f"file\t{EXAMPLES}/\t\n"
 
 
 HOSTILE = ROOT / "tests" / "hostile" / "inputs" / "inj-completion.bpf.o"
@@ -180,14 +173,15 @@ def test_fish_gets_no_such_names(desk: Path) -> None:
     assert fish("lskel disasm bad.o --program ", desk) == {}
 
 
+def answer(line: str) -> str:
+    """What a shell is told when this much of a line is typed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("_LSKEL_COMPLETE", line)
+        return lskel()[0]
+
+
 def offered(source: Path) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", "lskel"],
-        env={**os.environ, "_LSKEL_COMPLETE": f"lskel disasm {source} --program "},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    return answer(f"lskel disasm {source} --program ")
 
 
 def test_names_that_are_no_words_are_not_offered(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from lskel.loader.generate import generate
 from lskel.object.open import open_object
 from tests.build.clang import compile_bpf, example
 from tests.build.elf import one_program
+from tests.cli.terminals import LSKEL
 from tests.describe.samples import LOADABLE
 
-LSKEL = [sys.executable, "-m", "lskel"]
 INSN = re.compile(r" *(\d+): ")
 
 

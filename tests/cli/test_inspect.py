@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from lskel.loader.generate import generate
 from lskel.object.open import open_object
 from tests.build.clang import compile_bpf, example
 from tests.build.elf import one_program
+from tests.cli.terminals import LSKEL
 from tests.describe.samples import ASKING, LOADABLE, UNLOADABLE
-
-LSKEL = [sys.executable, "-m", "lskel"]
 
 
 @pytest.fixture

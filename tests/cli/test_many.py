@@ -15,8 +15,8 @@ import pytest
 from lskel.runtime.info import prog_info
 from lskel.runtime.objects import obj_get
 from tests.build.clang import compile_bpf, example
+from tests.cli.in_process import lskel
 from tests.cli.terminals import LSKEL
-from tests.cli.test_commands import lskel
 
 GOOD = ("hello", "syscount")
 REFUSED = 'SEC("socket") int bad(struct __sk_buff *s) { return *(int *)(long)s->len; }'

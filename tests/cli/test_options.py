@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lskel.cli.status import FAILURES, Status
 from lskel.loader.model import Loader
 from tests import corpus
 from tests.build.clang import compile_bpf, example
+from tests.cli.terminals import LSKEL
 
 SAMPLE = """
 extern int CONFIG_HZ __kconfig;
@@ -444,7 +444,7 @@ def test_a_process_says_it_in_a_line(sample: Path) -> None:
         (["trace", sample, "--pin-root", "x"], 2),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "lskel", *map(str, args)],
+            [*LSKEL, *map(str, args)],
             capture_output=True,
             text=True,
             check=False,

@@ -23,6 +23,7 @@ from lskel.runtime import image
 from lskel.runtime.loader import Result, run_loader
 from lskel.runtime.loader_fds import LoaderFd
 from lskel.runtime.syscall import BpfError
+from tests.cli.in_process import run
 from tests.loader.forged import by_another_version, forge, longer_blob, resize_in_blob
 from tests.loader.test_verify import bundle
 
@@ -64,21 +65,9 @@ def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "x.lskel"
 
 
-def both_streams(*args: str) -> tuple[int, str]:
-    """The status, and what is printed, as it comes."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lskel", *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
-
-
 @pytest.mark.parametrize("command", SHOWING, ids=" ".join)
 def test_it_is_said_first(forged: str, command: list[str]) -> None:
-    status, text = both_streams(command[0], forged, *command[1:])
+    status, text, _ = run(command[0], forged, *command[1:], together=True)
     assert text.splitlines()[0].startswith(f"lskel: warning: {forged}: {SAYS}; ")
     assert status == (1 if command[0] in REFUSING else 0), text
     assert not Path("x_lskel.py").exists()
@@ -90,7 +79,7 @@ def test_of_a_true_one_nothing_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("x.lskel").write_bytes(bundle())
-    _, text = both_streams(command[0], "x.lskel", *command[1:])
+    _, text, _ = run(command[0], "x.lskel", *command[1:], together=True)
     assert "warning" not in text
     assert SAYS not in text
 

@@ -17,7 +17,8 @@ from lskel.errors import ReplayError
 from lskel.trace import BtfLoad
 from lskel.verifier.logs import find_logs
 from tests.build.clang import example
-from tests.cli.test_commands import LSKEL, lskel
+from tests.cli.in_process import lskel
+from tests.cli.terminals import LSKEL
 from tests.verifier.broken import broken
 from tests.verifier.test_logs import LOGS
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,46 +14,38 @@ from lskel.explain.build import Request, explain
 from lskel.explain.page import page, to_json
 from lskel.replay.options import Options
 from tests.build.clang import compile_bpf, example
+from tests.cli.in_process import lskel
+from tests.cli.terminals import LSKEL
 from tests.conftest import Run
 from tests.explain.samples import UNTYPED, given
-
-LSKEL = [sys.executable, "-m", "lskel"]
-
-
-def lskel(*arguments: str | Path, status: int = 0, **options: object) -> tuple[bytes, str]:
-    """Standard output and error of a command."""
-    done = subprocess.run(
-        [*LSKEL, *map(str, arguments)],
-        capture_output=True,
-        check=False,
-        **options,  # type: ignore[call-overload]
-    )
-    assert done.returncode == status, done.stderr
-    return done.stdout, done.stderr.decode()
 
 
 def test_page_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
     expected = page(explain(given(example("hello"))))
     out, err = lskel("explain", example("hello"), "-o", tmp_path / "h.html")
-    assert (out, err) == (b"", "")
+    assert (out, err) == ("", "")
     assert (tmp_path / "h.html").read_bytes() == expected
     assert [path.name for path in tmp_path.iterdir()] == ["h.html"]
-    assert lskel("explain", example("hello"), "-o", "-")[0] == expected
+    assert lskel("explain", example("hello"), "-o", "-")[0].encode() == expected
 
 
-def test_page_has_the_name_of_the_object_where_nobody_says(tmp_path: Path) -> None:
-    lskel("explain", example("hello"), cwd=tmp_path)
+def test_page_has_the_name_of_the_object_where_nobody_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lskel("explain", example("hello"))
     assert [path.name for path in tmp_path.iterdir()] == ["hello.html"]
-    lskel("explain", "-", input=example("hello").read_bytes(), cwd=tmp_path)
+    lskel("explain", "-", stdin=example("hello").read_bytes())
     assert (tmp_path / "stdin.html").is_file()
 
 
-def test_json(tmp_path: Path) -> None:
-    out, _ = lskel("explain", example("hello"), "--json", cwd=tmp_path)
+def test_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, _ = lskel("explain", example("hello"), "--json")
     assert json.loads(out) == json.loads(to_json(explain(given(example("hello")))))
     assert list(tmp_path.iterdir()) == []
     lskel("explain", example("hello"), "--json", "-o", tmp_path / "h.json")
-    assert (tmp_path / "h.json").read_bytes() == out
+    assert (tmp_path / "h.json").read_text() == out
 
 
 def test_options_of_generation_and_of_runs() -> None:
@@ -123,9 +114,12 @@ def test_what_cannot_be_generated_is_a_page_all_the_same(tmp_path: Path) -> None
     ],
     ids=["elf", "missing", "unwritable", "itself", "pins", "other", "variable"],
 )
-def test_refusals(arguments: list[str | Path], message: str, tmp_path: Path) -> None:
+def test_refusals(
+    arguments: list[str | Path], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     before = example("hello").read_bytes()
-    _, err = lskel("explain", *arguments, status=1, cwd=tmp_path)
+    _, err = lskel("explain", *arguments, status=1)
     assert message in err and err.startswith("lskel: ") and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     assert example("hello").read_bytes() == before
@@ -139,8 +133,9 @@ def test_the_other_is_not_written_over(tmp_path: Path) -> None:
     assert other.read_bytes() == example("syscount").read_bytes()
 
 
-def test_a_page_that_was_not_named_is_told(tmp_path: Path) -> None:
-    _, err = lskel("explain", example("hello"), cwd=tmp_path)
+def test_a_page_that_was_not_named_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, err = lskel("explain", example("hello"))
     assert err == "written to hello.html\n"
 
 

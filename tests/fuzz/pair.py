@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import traceback
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from lskel.cli import main
+from tests.cli.in_process import captured
 from tests.fuzz.bundle import damaged_bundle
 from tests.fuzz.commands import COMMANDS, INPUT, OTHER, OUTPUT
 from tests.fuzz.elf import damaged_elf
@@ -89,19 +89,6 @@ def of_input(
     words += [word for option in options for word in option]
     files = {name: data, "other": other} if OTHER in how.words else {name: data}
     return Pair(command, tuple(words), files)
-
-
-@contextmanager
-def captured() -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
-    """What the block writes to standard output and standard error."""
-    before = sys.stdin, sys.stdout, sys.stderr
-    out, err = io.BytesIO(), io.BytesIO()
-    ours = [io.TextIOWrapper(stream, "utf-8") for stream in (io.BytesIO(), out, err)]
-    sys.stdin, sys.stdout, sys.stderr = ours
-    try:
-        yield out, err
-    finally:
-        sys.stdin, sys.stdout, sys.stderr = before
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from typing import Any
 
 import lskel
 from lskel.cli import main
+from tests.cli.in_process import captured
 from tests.fuzz import pair as pairs
 from tests.fuzz.commands import COMMANDS
 from tests.fuzz.pair import Pair, Verdict
@@ -178,7 +179,7 @@ def _import_all() -> None:
         for name, command in COMMANDS.items():
             data = log if Kind.LOG in command.kinds else example
             pair = pairs.of_input(name, data, "in", log)
-            with pairs.placed(pair), pairs.captured():
+            with pairs.placed(pair), captured():
                 main(list(pair.words))
         os.chdir(home)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,17 +11,13 @@ from lskel.loader.bundle import BLOB, INSNS, dump, load
 from lskel.loader.generate import generate
 from lskel.loader.model import Bytes
 from lskel.skeleton.generate import Language
+from tests.cli.in_process import lskel
 from tests.loader.forged import forge
 
 INPUTS = Path(__file__).parent / "inputs"
 # bad: one instruction that no kernel takes. mismatch: prints EVIL. swap: of a larger object.
 NAMES = ("bad", "mismatch", "swap")
 each = pytest.mark.parametrize("name", NAMES)
-
-
-def lskel(*args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lskel", *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def path_of(name: str) -> str:
@@ -58,10 +52,9 @@ def test_each_part_by_itself(member: str) -> None:
     ids=" ".join,
 )
 def test_refused(name: str, command: list[str]) -> None:
-    done = lskel(command[0], path_of(name), *command[1:])
-    assert done.returncode == 1
-    assert done.stdout == ""
-    warning, error = done.stderr.splitlines()
+    out, err = lskel(command[0], path_of(name), *command[1:], status=1)
+    assert out == ""
+    warning, error = err.splitlines()
     assert warning.startswith(f"lskel: warning: {path_of(name)}: ")
     assert ": the bytes are not what the description generates" in error
 
@@ -70,18 +63,16 @@ def test_refused(name: str, command: list[str]) -> None:
 @pytest.mark.parametrize("language", [Language.PYTHON, Language.C], ids=lambda item: item.value)
 def test_no_skeletons(name: str, language: Language, tmp_path: Path) -> None:
     target = tmp_path / "out"
-    done = lskel("gen", path_of(name), "--lang", language.value, "-o", str(target))
-    assert done.returncode == 1
-    assert "the bytes are not what the description generates" in done.stderr
+    _, err = lskel("gen", path_of(name), "--lang", language.value, "-o", target, status=1)
+    assert "the bytes are not what the description generates" in err
     assert not target.exists()
 
 
 @pytest.mark.kernel
 def test_bytes_that_the_kernel_refuses_are_not_replaced() -> None:
-    done = lskel("load", path_of("bad"), "--trust-bytes")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "the kernel refuses the loader program: bpf(BPF_PROG_LOAD): EINVAL" in done.stderr
+    out, err = lskel("load", path_of("bad"), "--trust-bytes", status=1)
+    assert out == ""
+    assert "the kernel refuses the loader program: bpf(BPF_PROG_LOAD): EINVAL" in err
 
 
 @pytest.mark.parametrize(
@@ -96,16 +87,14 @@ def test_bytes_that_the_kernel_refuses_are_not_replaced() -> None:
 )
 def test_what_is_shown_is_of_the_bytes(command: list[str], shown: str) -> None:
     """They load a program of 16 instructions; that of the description has 6."""
-    done = lskel(command[0], path_of("mismatch"), *command[1:])
-    assert done.returncode == 0
-    assert "the bytes are not what the description generates" in done.stderr
-    assert shown in done.stdout
-    assert not re.search(r"\b6 insns", done.stdout)
+    out, err = lskel(command[0], path_of("mismatch"), *command[1:])
+    assert "the bytes are not what the description generates" in err
+    assert shown in out
+    assert not re.search(r"\b6 insns", out)
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("name", ["mismatch", "bad"])
 def test_doctor(name: str) -> None:
-    done = lskel("doctor", path_of(name))
-    assert done.returncode == 1
-    assert "-> --trust-bytes runs them all the same" in done.stdout
+    out, _ = lskel("doctor", path_of(name), status=1)
+    assert "-> --trust-bytes runs them all the same" in out

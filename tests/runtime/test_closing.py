@@ -72,7 +72,9 @@ def closed_under_readers(
     begun.wait()
     time.sleep(0.002)
     close()
-    time.sleep(0.05)
+    until = time.monotonic() + 0.05
+    for thread in threads:
+        thread.join(max(0, until - time.monotonic()))
     over.set()
     for thread in threads:
         thread.join()

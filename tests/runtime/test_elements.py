@@ -78,7 +78,7 @@ def hash_map() -> Iterator[Fd]:
 def test_the_attr_of_an_element_is_as_the_layout_says() -> None:
     key = b"key!"
     expected = host_attr(MAP_ELEM, "flags", map_fd=7, key=address_of(key), value=9, flags=4)
-    assert elements._elem(7, key, 9, 4) == expected
+    assert one_element._elem(7, key, 9, 4) == expected
     assert MAP_ELEM["next_key"] == MAP_ELEM["value"]
 
 

@@ -213,7 +213,7 @@ def test_a_kernel_that_knows_no_names_is_not_asked(monkeypatch: pytest.MonkeyPat
         load_program(ProgType.RAW_TRACEPOINT, returns(0)) as prog,
         attach_raw_tracepoint(prog.fileno(), "sched_process_exit") as link,
     ):
-        shorter = objects._info(link.fileno(), LINK_LAYOUT)[: offset + size - 1]
+        shorter = objects.read_info(link.fileno(), LINK_LAYOUT)[: offset + size - 1]
         monkeypatch.setattr(objects, "_info", lambda *_: shorter)
         assert link_info(link.fileno()).name == ""
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from lskel.bpf import insn as i
+from lskel.bpf.insn import Pseudo
+from lskel.bpf.layouts import PROG_INFO
 from lskel.runtime.info import map_info, prog_info
+from lskel.runtime.objects import number_in, read_info
+from lskel.runtime.syscall import address_of, bpf
 from tests import corpus
 
 PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
@@ -74,25 +79,49 @@ def map_facts(fd: Open) -> MapFacts:
 
 
 class ProgramFacts(NamedTuple):
-    """What two loads of one program must agree on; `xlated` is bpftool's dump of it."""
+    """What two loads of one program must agree on; instructions and records are a line each."""
 
     name: str
     type: int
     tag: str
     attach_btf_id: int
-    xlated: str
+    insns: str
+    func_info: str
+    line_info: str
 
 
-def program_facts(fd: Open, maps: Sequence[Open], *, dump: bool) -> ProgramFacts:
+def program_facts(fd: Open, maps: Sequence[Open]) -> ProgramFacts:
     """The facts of a loaded program, whose object has these maps."""
-    info = prog_info(fd.fileno())
-    xlated = _dump(info.id, maps) if dump else str(info.xlated_len)
-    return ProgramFacts(info.name, info.type, info.tag, info.attach_btf_id, xlated)
-
-
-def _dump(program_id: int, maps: Sequence[Open]) -> str:
+    info = prog_info(fd.fileno(), xlated=True)
+    assert len(info.xlated) == info.xlated_len
+    sizes = read_info(fd.fileno(), PROG_INFO)
+    tables = []
+    for table in ("func_info", "line_info"):
+        count, size = (
+            number_in(sizes, PROG_INFO, field) for field in (f"nr_{table}", f"{table}_rec_size")
+        )
+        records = bytearray(count * size)
+        fields = {f"nr_{table}": count, f"{table}_rec_size": size, table: address_of(records)}
+        read_info(fd.fileno(), PROG_INFO, bpf, **fields)
+        tables.append(_lines(records, size))
     numbers = {map_info(fd.fileno()).id: number for number, fd in enumerate(maps)}
-    text = tool("bpftool", "prog", "dump", "xlated", "id", str(program_id))
-    text = re.sub(r"map\[id:(\d+)\]", lambda m: f"map[{numbers[int(m.group(1))]}]", text)
-    # Addresses of this boot, and what is made from them: tags of subprograms count map addresses.
-    return re.sub(r"#0x[0-9a-f]+|0xffff[0-9a-f]{12}|bpf_prog_[0-9a-f]{16}_", "ADDRESS", text)
+    insns = _lines(_comparable(info.xlated, numbers), i.SIZE)
+    return ProgramFacts(info.name, info.type, info.tag, info.attach_btf_id, insns, *tables)
+
+
+def _comparable(xlated: bytes, numbers: dict[int, int]) -> bytearray:
+    """The code with maps by their number, and without addresses that the kernel gave a load."""
+    code = bytearray(xlated)
+    for at in i.find(xlated, i.OP_LD_IMM64):
+        insn, high = (i.read(xlated, slot, sys.byteorder) for slot in (at, at + 1))
+        if insn.src in (Pseudo.MAP_FD, Pseudo.MAP_VALUE):
+            i.set_imm(code, at, numbers[insn.imm], sys.byteorder)
+        elif insn.src == Pseudo.IMM64 and high.imm >> 16 == -1:
+            i.set_imm(code, at, 0, sys.byteorder)
+            i.set_imm(code, at + 1, 0, sys.byteorder)
+    return code
+
+
+def _lines(data: bytes | bytearray, size: int) -> str:
+    pieces = (data[start : start + size].hex() for start in range(0, len(data), size or 1))
+    return "\n".join(pieces)

@@ -3,7 +3,7 @@
     python -m tests.selftests.table > docs/selftests.md
 
 Loads every object twice, by bpftool's loader and by lskel's: minutes, as root. `--no-load` leaves
-that part out. LSKEL_ALL=1 loads the objects that the verifier takes long for, too.
+that part out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests import corpus
 from tests.loads import load_by_loader
 from tests.selftests.reference import tool
 from tests.selftests.test_generate import outcome
-from tests.selftests.test_load import SLOW, failure
+from tests.selftests.test_load import failure
 from tests.selftests.types import typed
 
 _WIDTH = 110
@@ -61,7 +61,7 @@ def outcomes(*, loads: bool) -> Iterator[Outcome]:
         path = product.source
         error = outcome(path)
         by_bpftool = by_lskel = None
-        if loads and (path.stem not in SLOW or os.environ.get("LSKEL_ALL")):
+        if loads:
             by_bpftool = _load_by_bpftool(product.path.read_text()) if product.ok else None
             by_lskel = None if error else _load_by_lskel(lskel.generate(typed(path)))
         yield Outcome(path, product, error, by_bpftool, by_lskel)
@@ -223,12 +223,6 @@ def _loaded(found: Sequence[Outcome]) -> Iterator[str]:
         yield "Objects that only lskel generates a loader for:"
         yield ""
         yield from _table(("object", "lskel"), [(o.path.stem, _result(o.by_lskel)) for o in alone])
-    skipped = [o for o in found if not o.error and o.by_lskel is None]
-    if skipped:
-        yield ""
-        yield "Not loaded, because the verifier takes long for them: " + (
-            ", ".join(o.path.stem for o in skipped) + "."
-        )
 
 
 def _count(found: Iterable[Outcome], field: int) -> str:

@@ -13,7 +13,7 @@ from lskel.verifier.causes import CAUSES
 from lskel.verifier.explain import explain
 from lskel.verifier.render import render
 from tests.build.clang import compile_bpf
-from tests.cli.test_commands import LSKEL
+from tests.cli.terminals import LSKEL
 from tests.verifier.broken import Broken, broken
 from tests.verifier.expected import check
 from tests.verifier.refusals import refusal
