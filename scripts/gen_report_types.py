@@ -24,6 +24,10 @@ export type Hex = string;
 _PLAIN = {int: "number", float: "number", str: "string", bool: "boolean", bytes: "Hex"}
 
 
+# Skeletons do without `typing`, so lskel.cursor has this for type checkers only.
+_FOR_TYPE_CHECKERS = {"ByteOrder": Literal["little", "big"]}
+
+
 def declarations(root: type) -> str:
     """The interfaces of a named tuple and of all that it is made of, those first that it names."""
     found: dict[str, str] = {}
@@ -35,7 +39,7 @@ def _declare(cls: type, found: dict[str, str]) -> None:
     if cls.__name__ in found:
         return
     found[cls.__name__] = ""  # its place, also for types that contain themselves
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, localns=_FOR_TYPE_CHECKERS)
     fields = [f"  {name}: {_type(hints[name], found)};" for name in cls._fields]  # type: ignore[attr-defined]
     text = [*_comment(cls), f"export interface {cls.__name__} {{", *fields, "}", ""]
     found[cls.__name__] = "\n".join(text)

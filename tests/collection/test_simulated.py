@@ -13,7 +13,7 @@ from lskel.errors import NotSupported, ReplayError, UsageError
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.runtime.syscall import BpfError
-from tests.skeleton.modules import compiled, skeleton_class
+from tests.skeleton.modules import compiled, module_of, skeleton_class
 
 SOURCE = """
 struct point { int x, y; };
@@ -96,6 +96,20 @@ def test_what_fails() -> None:
         bpf.load()
     assert caught.value.label is not None and caught.value.label.name == "points"
     assert not machine.kernel.open_fds
+
+
+def test_a_module_that_carries_its_own_runtime() -> None:
+    """Its errors are its own: what it is given raises none of another lskel's."""
+    module = module_of(compiled(SOURCE), embed=True)
+    with module.Test(kernel=lskel.SimulatedMachine()) as bpf:
+        bpf.maps.points[1] = (2, 3)
+        assert bpf.maps.points[1].y == 3 and bpf.maps.points.get(5) is None
+        with pytest.raises(module.NoElement):
+            del bpf.maps.points[5]
+        assert len(bpf.maps.points) == 1 and bpf.maps.points.info().max_entries == 4
+    machine = lskel.SimulatedMachine(faults=Faults(calls={1: 12}))
+    with module.Test(kernel=machine) as bpf, pytest.raises(module.ReplayError, match="ENOMEM"):
+        bpf.load()
 
 
 def test_what_it_cannot_do() -> None:

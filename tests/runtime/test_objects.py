@@ -214,7 +214,7 @@ def test_a_kernel_that_knows_no_names_is_not_asked(monkeypatch: pytest.MonkeyPat
         attach_raw_tracepoint(prog.fileno(), "sched_process_exit") as link,
     ):
         shorter = objects.read_info(link.fileno(), LINK_LAYOUT)[: offset + size - 1]
-        monkeypatch.setattr(objects, "_info", lambda *_: shorter)
+        monkeypatch.setattr("lskel.runtime.info.read_info", lambda *_: shorter)
         assert link_info(link.fileno()).name == ""
 
 

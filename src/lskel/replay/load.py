@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lskel.errors import at
+from lskel.errors import UsageError, WrongType, at
 from lskel.input import read_input
 from lskel.loader.archive import MAGIC
 from lskel.loader.generate import AUTO, generate
@@ -30,7 +30,7 @@ def load(
     source: Source,
     *,
     name: str | None = None,
-    form: Form | str = AUTO,
+    form: Form | str | None = None,
     kernel: Kernel | None = None,
     direct: bool = False,
     event_types: Mapping[str, str] | None = None,
@@ -49,16 +49,18 @@ def load(
     thing that needs it; `Collection` says more. A ``with`` block closes it.
 
     `name` is the object's, in place of its file's; `form` that of the loader which is generated for
-    it (`lskel.generate`). `kernel` is where it is loaded in place of the running one: a
-    `SimulatedMachine`, for one. `direct` makes the system calls one by one in place of running a
+    it: what loads fastest, where it is None (`lskel.generate`). `kernel` is where it is loaded in
+    place of the running one: a `SimulatedMachine`, for one. `direct` makes the system calls one by one in place of running a
     loader program, which works from Linux 5.10 on. `event_types` names the BTF type of the events
     of a ring or perf buffer. The others are what `Options` has by the same name.
 
     UsageError, NotFound or BadInput where the source, or what is asked, is not in order; errors of
     the kernel come when it is loaded.
     """
+    if direct and kernel is not None:
+        raise UsageError("`direct` is for the running kernel: leave out `kernel`")
     loader = _loader(source, name, form)
-    texts = {path: _text(value) for path, value in (variables or {}).items()}
+    texts = {path: _text(path, value) for path, value in (variables or {}).items()}
     options = Options(
         max_entries=max_entries or {},
         variables=texts,
@@ -98,22 +100,38 @@ def open_loader(
     return bpf
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+def _text(path: str, value: Any) -> str:
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise WrongType(
+        f"variables: {path}: expected text or a number, got {type(value).__name__}",
+        hint=f"assign it to the collection: bpf.{path} = ...",
+    )
 
 
-def _loader(source: Source, name: str | None, form: Form | str) -> Loader:
+def _loader(source: Source, name: str | None, form: Form | str | None) -> Loader:
     if isinstance(source, Loader):
+        _check_unused("a loader", name, form)
         return source
     if isinstance(source, Object):
-        return generate(source, form)
+        _check_unused("an object that is open", name, None)
+        return generate(source, form or AUTO)
     if isinstance(source, bytes):
         return _of_bytes(source, name, form)
     with at(os.fspath(source)):
-        return _of_bytes(read_input(source), name or default_name(source), form)
+        data = read_input(source)
+        is_object = not data.startswith(MAGIC)
+        return _of_bytes(data, name or default_name(source) if is_object else name, form)
 
 
-def _of_bytes(data: bytes, name: str | None, form: Form | str) -> Loader:
+def _of_bytes(data: bytes, name: str | None, form: Form | str | None) -> Loader:
     if data.startswith(MAGIC):
+        _check_unused("a bundle", name, form)
         return Loader.load(data)
-    return generate(open_object(data, name), form)
+    return generate(open_object(data, name), form or AUTO)
+
+
+def _check_unused(what: str, name: str | None, form: Form | str | None) -> None:
+    given = [key for key, value in (("name", name), ("form", form)) if value is not None]
+    if given:
+        raise UsageError(f"{' and '.join(given)} cannot change {what}, which has its own")

@@ -167,8 +167,7 @@ class Collection:
             program.placed(self._kernel)
             program.needed = self._need
         for made in maps:
-            made.kernel = self._kernel
-            made.siblings = maps
+            made.placed(self._kernel, maps)
             made.needed = self._need
 
     if not TYPE_CHECKING:
@@ -214,8 +213,7 @@ class Collection:
         if self._loaded or self._closed:
             state = "closed" if self._closed else "loaded already"
             raise UsageError(f"'{name}' is {state}", hint="open another one")
-        if self._kernel.is_running:
-            check_byte_order(name, self._image.order)
+        check_byte_order(name, self._image.order)
         with at(name), uninterrupted(), ExitStack() as undo:
             with ExitStack() as held:
                 request = self.request(undo, held)

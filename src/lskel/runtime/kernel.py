@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lskel.errors import NotSupported
-from lskel.runtime.syscall import bpf
+from lskel.runtime.syscall import BpfError, bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lskel.runtime.image import Image
     from lskel.runtime.kconfig import Source
     from lskel.runtime.memory import MappedFd
+    from lskel.runtime.objects import Bpf
     from lskel.runtime.program import ProgramDefinition
     from lskel.runtime.request import LoadedFds, Request
 
@@ -61,7 +62,10 @@ if TYPE_CHECKING:
             """Load what is asked: all or nothing. ReplayError names what was refused."""
 
         def bpf(self, cmd: int, attr: bytearray) -> int:
-            """bpf(2): what it returns, or BpfError; its pointers are to memory of this process."""
+            """bpf(2): what it returns, or minus the errno (or BpfError).
+
+            Its pointers are to memory of this process.
+            """
 
         def map_memory(self, fd: int, size: int) -> MappedFd:
             """The memory of an array with one element, which its programs share."""
@@ -110,6 +114,18 @@ class RunningKernel:
 
 
 RUNNING = RunningKernel()
+
+
+def bpf_of(kernel: Kernel) -> Bpf:
+    """The bpf(2) of a kernel, which raises BpfError."""
+
+    def checked(cmd: int, attr: bytearray) -> int:
+        result = kernel.bpf(cmd, attr)
+        if result < 0:
+            raise BpfError(cmd, -result)
+        return result
+
+    return kernel.bpf if kernel.is_running else checked
 
 
 def check_running(kernel: Kernel, what: str) -> None:

@@ -7,26 +7,17 @@ import sys
 
 from lskel.bpf import context
 from lskel.runtime.failure import before_first, failure, returned, split_log
-from lskel.runtime.request import build_context
-from lskel.runtime.syscall import address_of
 from lskel.tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeAlias
-
     from lskel.errors import ReplayError
-    from lskel.runtime.image import Image
+    from lskel.runtime.image import Image, Run
     from lskel.runtime.loader import Result
     from lskel.runtime.request import Request
 
-    Run: TypeAlias = Callable[[Image, bytearray, Request], Result]
-
 # The sizes of the buffer for a log, until it fits: the last is the most that old kernels take.
 _LOG_SIZES = (1 << 20, (1 << 24) - 1)
-# The verifier says something for people at this level.
-_LOG_LEVEL = 1
 _NUMBER_SIZE = 4
 # How the kernel's log of a BTF begins (btf_verifier_log_hdr in kernel/bpf/btf.c).
 _BTF_LOG = b"magic: 0x"
@@ -58,15 +49,8 @@ def _log(image: Image, request: Request, run: Run, *, is_btf: bool) -> tuple[str
     """
     log = bytearray()
     for size in _LOG_SIZES:
-        ctx = build_context(request, sys.byteorder, address_of)
         log = bytearray(size)
-        for offset, value, width in (
-            (context.LOG_LEVEL, _LOG_LEVEL, 4),
-            (context.LOG_SIZE, len(log), 4),
-            (context.LOG_BUF, address_of(log), 8),
-        ):
-            ctx[offset : offset + width] = value.to_bytes(width, sys.byteorder)
-        result = run(image, ctx, request)
+        result = run(image, request, log)
         if result.value == 0:  # it loads now: what stood in the way has gone
             for fd in result.fds:
                 fd.close()

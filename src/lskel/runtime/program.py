@@ -7,9 +7,9 @@ import sys
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, ProgType
 from lskel.bpf.layouts import TEST
-from lskel.errors import UsageError
+from lskel.errors import ReadOnly, UsageError
 from lskel.named import NamedTuple
-from lskel.runtime.kernel import RUNNING, check_running
+from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import ProgramRequest
 from lskel.runtime.syscall import address_of, host_attr
@@ -97,7 +97,7 @@ class Program:
     @autoload.setter
     def autoload(self, wanted: bool) -> None:
         if self._fd is not None:
-            raise UsageError(f"program '{self.name}' is loaded already")
+            raise ReadOnly(f"program '{self.name}' is loaded already", hint="set it before load()")
         if wanted and self.definition.type == ProgType.UNSPEC:
             raise UsageError(
                 f"program '{self.name}' cannot be loaded: no loader was generated for it",
@@ -131,7 +131,7 @@ class Program:
         """What the kernel says of it."""
         from lskel.runtime.info import prog_info
 
-        return prog_info(self.fileno(), bpf=self.kernel.bpf)
+        return prog_info(self.fileno(), bpf=bpf_of(self.kernel))
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
         """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
@@ -159,7 +159,7 @@ class Program:
             fields["repeat"] = repeat
         check_running(self.kernel, "runs no programs but loaders")
         attr = host_attr(TEST, "batch_size", prog_fd=self.fileno(), **fields)
-        self.kernel.bpf(Cmd.PROG_RUN, attr)
+        bpf_of(self.kernel)(Cmd.PROG_RUN, attr)
 
         def number(field: str) -> int:
             return load(attr, TEST, field, sys.byteorder)

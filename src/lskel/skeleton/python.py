@@ -137,7 +137,6 @@ class _Generator:
             texts=texts,
             packages=tuple(name for name in texts if is_package(name)),
             root=root,
-            tasks=source("{}.tasks", root if embed else source("lskel")),
             imports={dotted(name): _listed(self._imports[name]) for name in modules},
             exported=sorted(self._exported),
             types=types,
@@ -306,7 +305,10 @@ _FILTERS: dict[str, Callable[..., Source]] = {
     "verbatim": verbatim,
 }
 # What users of a skeleton may want to catch.
-_ERRORS = ("LskelError", "NoPermission", "NotFound", "NotSupported", "ReplayError", "UsageError")
+_ERRORS = (
+    *("LskelError", "NoElement", "NoPermission", "NotFound", "NotSupported", "OutOfRange"),
+    *("ReadOnly", "ReplayError", "UnknownName", "UsageError", "WrongType", "WrongValue"),
+)
 # What every skeleton imports.
 _ALWAYS = {
     "runtime.collection": ("Collection", "Links", "Maps", "Programs"),

@@ -27,15 +27,13 @@ from lskel.replay.simulator.syscall.storage import Array
 from lskel.runtime import kernel_struct
 from lskel.runtime.attach_point import AttachPoint, btf_name
 from lskel.runtime.cpus import possible_cpus
-from lskel.runtime.failure import before_first, failure
 from lskel.runtime.image import Image
 from lskel.runtime.kconfig import FixedSource, Source, version_code
-from lskel.runtime.loader import check_byte_order
+from lskel.runtime.loader import Result
 from lskel.runtime.memory import MappedFd
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import ProgramDefinition
-from lskel.runtime.request import LoadedFds, Request, build_context, by_slot, expected_fds
-from lskel.runtime.syscall import BpfError
+from lskel.runtime.request import LoadedFds, Request, build_context, expected_fds
 
 if TYPE_CHECKING:
     from lskel.runtime.kernel import KernelTypes
@@ -156,47 +154,38 @@ class SimulatedMachine:
 
     def load(self, image: Image, request: Request) -> LoadedFds:
         """Run the loader; ReplayError names the operation that was refused."""
-        check_byte_order(image.name, image.order)
+        return image.load(request, self._run)
 
+    def _run(self, image: Image, request: Request, log: bytearray | None) -> Result:
         def address_of(value: bytes | bytearray) -> int:
             return self.kernel.map_user("initial value", bytearray(value)).base
 
-        replayed = simulate(
+        ran = simulate(
             image.insns,
             image.blob,
             bytes(build_context(request, image.order, address_of)),
             image.order,
             kernel=self.kernel,
-            status=image.status,
         )
-        if replayed.value:
-            number = replayed.ops[-1] if replayed.ops else None
-            code = -replayed.value
-            raise (
-                before_first(code)
-                if number is None
-                else failure(number, image.labels()[number], code)
-            )
-        context = replayed.context
+        if ran.value:
+            return Result(ran.value, ran.blob)
         offsets = (item.offset for item in expected_fds(request))
-        numbers = (int.from_bytes(context[at : at + _FD_SIZE], sys.byteorder) for at in offsets)
-        return by_slot(request, tuple(SimulatedFd(self.kernel, number) for number in numbers))
+        numbers = (int.from_bytes(ran.context[at : at + _FD_SIZE], sys.byteorder) for at in offsets)
+        fds = tuple(SimulatedFd(self.kernel, number) for number in numbers)
+        return Result(0, b"", fds)
 
     def bpf(self, cmd: int, attr: bytearray) -> int:
-        """The commands on elements, and OBJ_GET_INFO_BY_FD; BpfError EINVAL for others."""
+        """The commands on elements, and OBJ_GET_INFO_BY_FD; minus EINVAL for others."""
         if cmd == Cmd.OBJ_GET_INFO_BY_FD:
             return self._info(attr)
         if cmd not in _POINTERS:
-            raise BpfError(cmd, errno.EINVAL)
+            return -errno.EINVAL
         file = self.kernel.fds.file(load(attr, MAP_ELEM, "map_fd", sys.byteorder))
         if file is None or not isinstance(file.object, Map):
-            raise BpfError(cmd, errno.EBADF if file is None else errno.EINVAL)
+            return -(errno.EBADF if file is None else errno.EINVAL)
         sizes = {"value": file.object.element_size}
         with self._reachable(Cmd(cmd), attr, sizes, file.object.key_size) as address:
-            ret = self.kernel.bpf(cmd, address, len(attr))
-        if ret < 0:
-            raise BpfError(cmd, -ret)
-        return ret
+            return self.kernel.bpf(cmd, address, len(attr))
 
     @contextmanager
     def _reachable(
@@ -223,7 +212,7 @@ class SimulatedMachine:
     def _info(self, attr: bytearray) -> int:
         file = self.kernel.fds.file(load(attr, INFO, "bpf_fd", sys.byteorder))
         if file is None or not isinstance(file.object, Map | Program):
-            raise BpfError(Cmd.OBJ_GET_INFO_BY_FD, errno.EBADF if file is None else errno.EINVAL)
+            return -(errno.EBADF if file is None else errno.EINVAL)
         size = load(attr, INFO, "info_len", sys.byteorder)
         layout, fields = _info_of(file.object)
         info = bytes(encode(layout, size, sys.byteorder, **fields))

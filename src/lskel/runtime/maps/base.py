@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from lskel.errors import UsageError
+from lskel.errors import ReadOnly, UsageError
 from lskel.named import NamedTuple
-from lskel.runtime.kernel import RUNNING, check_running
+from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import MapRequest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lskel.runtime.collection import Collection
     from lskel.runtime.info import MapInfo
     from lskel.runtime.kernel import Kernel
+    from lskel.runtime.objects import Bpf
 
 
 class MapDefinition(NamedTuple):
@@ -66,6 +67,7 @@ class Map:
         self.needed: Callable[[], None] = _nothing
         # Where it is, or will be.
         self.kernel: Kernel = RUNNING
+        self._bpf: Bpf = RUNNING.bpf
         # The maps of its collection.
         self.siblings: Iterable[Map] = ()
         self._max_entries = definition.max_entries
@@ -84,7 +86,7 @@ class Map:
     @max_entries.setter
     def max_entries(self, entries: int) -> None:
         if self._fd is not None:
-            raise UsageError(f"map '{self.name}' has its size already", hint="set it before load()")
+            raise ReadOnly(f"map '{self.name}' has its size already", hint="set it before load()")
         if not 0 < entries < 1 << 32:
             raise UsageError(f"map '{self.name}' cannot have {entries} entries")
         self._max_entries = entries
@@ -144,7 +146,7 @@ class Map:
         """What the kernel says of it."""
         from lskel.runtime.info import map_info
 
-        return map_info(self.fileno(), bpf=self.kernel.bpf)
+        return map_info(self.fileno(), bpf=self._bpf)
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
         """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
@@ -154,6 +156,12 @@ class Map:
     def unpin(self, path: str | os.PathLike[str]) -> None:
         """Remove a pin; OSError where there is none."""
         os.unlink(path)  # noqa: PTH108 - pathlib is slow to import
+
+    def placed(self, kernel: Kernel, siblings: Iterable[Map]) -> None:
+        """It is to be made in this kernel, as one of these maps."""
+        self.kernel = kernel
+        self._bpf = bpf_of(kernel)
+        self.siblings = siblings
 
     def bind(self, fd: Fd) -> None:
         """It was created: `fd` is its own."""
@@ -165,5 +173,8 @@ class Map:
             self._fd.close()
 
     def __repr__(self) -> str:
-        there = self._fd is not None and not self._fd.closed
-        return f"<{type(self).__name__} {self.name}: {f'fd {self.fileno()}' if there else 'new'}>"
+        if self._fd is None:
+            state = "not created"
+        else:
+            state = "closed" if self._fd.closed else f"fd {self._fd.fileno()}"
+        return f"<{type(self).__name__} {self.name}: {state}>"

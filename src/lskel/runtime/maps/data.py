@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lskel.bpf.flags import MapFlag
-from lskel.errors import UsageError
+from lskel.errors import ReadOnly, UsageError
 from lskel.named import Generic
 from lskel.runtime.maps.base import Map
 from lskel.runtime.one_element import lookup
@@ -64,7 +64,7 @@ class Variables(Map, Generic[V]):
     def initial(self) -> bytearray:
         """All initial values, which may be written before load()."""
         if self._fd is not None:
-            raise UsageError(f"map '{self.name}' is loaded", hint=SET_BEFORE)
+            raise ReadOnly(f"map '{self.name}' is loaded", hint=SET_BEFORE)
         return self._memory
 
 
@@ -104,7 +104,7 @@ class DataMap(Variables[V]):
         from lskel.runtime.values.frozen import frozen
 
         size = len(self._unchanged)
-        now = lookup(self._fd.fileno(), _KEY, size, bpf=self.kernel.bpf) or b""
+        now = lookup(self._fd.fileno(), _KEY, size, bpf=self._bpf) or b""
         return frozen(self.variables, now, SET_BEFORE if self.is_constant else _NOT_SHARED)
 
     @property

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 
 from lskel.errors import at
 from lskel.named import Generic
+from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.typed import codec_of
 from lskel.runtime.objects import duplicate
@@ -140,6 +141,7 @@ class EventMap(Map, Generic[V]):
     def _stream(
         self, consume: Callable[[], Iterator[E]], timeout: float | None, duration: float | None
     ) -> Iterator[E]:
+        check_running(self.kernel, "sends no events")
         reader = self.reader()
         now = monotonic()
         end = inf if duration is None else now + duration

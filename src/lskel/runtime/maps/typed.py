@@ -132,7 +132,7 @@ class TypedMap(Map, Generic[V]):
         fd = self.fileno()
         call: Any = function
         try:
-            return call(fd, *args, bpf=self.kernel.bpf, **kw)  # type: ignore[no-any-return]
+            return call(fd, *args, bpf=self._bpf, **kw)  # type: ignore[no-any-return]
         except BpfError as error:
             error.places.insert(0, f"map '{self.name}'")
             if error.errno in _FULL:
@@ -198,7 +198,7 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
     def _chunks(self, *, take: bool = False) -> Iterator[elements.Chunk]:
         fd = self.fileno()
         with at(f"map '{self.name}'"):
-            chunks = elements.chunks(fd, self.definition, take=take, bpf=self.kernel.bpf)
+            chunks = elements.chunks(fd, self.definition, take=take, bpf=self._bpf)
             yield from chunks
 
     def _pairs(self, *, take: bool = False) -> Iterator[Iterator[tuple[K, V]]]:
