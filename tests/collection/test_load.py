@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,25 @@ def test_arguments_that_cannot_be(arguments: dict[str, Any], text: str) -> None:
     loader = lskel.generate(lskel.open_object(compile_bpf(SOURCE)))
     with pytest.raises((UsageError, WrongType), match=text):
         lskel.load(loader, **arguments)
+
+
+def test_what_was_loaded_is_freed() -> None:
+    """A process may load as often as it likes: classes go with their collection."""
+    loader = lskel.generate(lskel.open_object(example("execsnoop")))
+
+    def once() -> None:
+        with lskel.load(loader, kernel=lskel.SimulatedMachine()) as bpf:
+            bpf.load()
+            assert bpf.bss.asdict() is not None
+            list(bpf.maps)
+
+    def objects() -> int:
+        gc.collect()
+        return len(gc.get_objects())
+
+    once()
+    once()
+    before = objects()
+    for _ in range(10):
+        once()
+    assert objects() - before < 10

@@ -6,7 +6,16 @@ import ctypes
 import struct
 
 from lskel.errors import LskelError, WrongType, WrongValue
-from lskel.runtime.values.codec import Codec, as_bytes, codec, memory, register, shown, under
+from lskel.runtime.values.codec import (
+    Codec,
+    as_bytes,
+    codec,
+    derived,
+    memory,
+    register,
+    shown,
+    under,
+)
 from lskel.runtime.values.scalars import s8, s128, u8
 
 TYPE_CHECKING = False
@@ -166,19 +175,18 @@ def _encoder(cls: type[Array[Any]]) -> Callable[[Any], bytes]:
     return encode
 
 
-_arrays: dict[tuple[CType, int], CType] = {}
 _texts: dict[int, CType] = {}
 
 
 def array(ctype: CType, length: int) -> CType:
     """The class of arrays of `length` elements."""
-    found = _arrays.get((ctype, length))
+    found: CType | None = derived(ctype).get(("array", length))
     if found is None:
         converted = issubclass(ctype, s128) or is_text(ctype)
         base: type = _Converted if converted else Array
         name = f"{ctype.__name__}_{length}"
         found = type(name, (base,), {"_type_": ctype, "_length_": length})
-        _arrays[ctype, length] = found
+        derived(ctype)["array", length] = found
     return found
 
 

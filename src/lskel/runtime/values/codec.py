@@ -69,7 +69,16 @@ class Codec(Generic[T]):
         return b"".join(map(self.encode, values))
 
 
-_codecs: dict[CType, Codec[Any]] = {}
+def derived(cls: Any) -> dict[Any, Any]:
+    """What is derived of a class (codecs, arrays), kept on it so that it is freed with it."""
+    found: dict[Any, Any] | None = getattr(cls, "__dict__", {}).get("_derived_")
+    if found is None:
+        found = {}
+        cls._derived_ = found
+    return found
+
+
+_CODEC = "codec"
 
 
 def codec(ctype: type[T]) -> Codec[T]:
@@ -78,18 +87,18 @@ def codec(ctype: type[T]) -> Codec[T]:
     Scalars become int, bool or float, `char` arrays bytes up to the first NUL, structs, unions and
     other arrays instances of their classes, which own a copy.
     """
-    found = _codecs.get(ctype)
+    found: Codec[T] | None = getattr(ctype, "__dict__", {}).get("_derived_", {}).get(_CODEC)
     if found is None:
         make: Callable[[], Codec[Any]] | None = getattr(ctype, "codec_", None)
         if make is None:
             raise WrongType(f"{ctype!r} is no type of a value")
-        found = _codecs[ctype] = make()
+        found = derived(ctype)[_CODEC] = make()
     return found
 
 
 def register(ctype: CType, made: Codec[Any]) -> None:
     """Tell the codec of a type that has no method `codec_`."""
-    _codecs[ctype] = made
+    derived(ctype)[_CODEC] = made
 
 
 def raw(size: int) -> Codec[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lskel.errors import ReadOnly
 from lskel.runtime.values.arrays import Array
+from lskel.runtime.values.codec import derived
 from lskel.runtime.values.structs import Composite
 
 TYPE_CHECKING = False
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from lskel.runtime.values.codec import Buffer
 
     C = TypeVar("C", bound=Composite)
-
-
-_frozen: dict[tuple[type[Any], str], type[Any]] = {}
 
 
 def frozen(cls: type[C], data: Buffer, hint: str = "") -> C:
@@ -28,7 +26,7 @@ def frozen(cls: type[C], data: Buffer, hint: str = "") -> C:
 
 
 def _frozen_class(cls: type[Any], hint: str) -> type[Any]:
-    found = _frozen.get((cls, hint))
+    found: type[Any] | None = derived(cls).get(("frozen", hint))
     if found is None:
 
         def refuse(self: Any, name: str, value: object = None) -> None:
@@ -38,7 +36,7 @@ def _frozen_class(cls: type[Any], hint: str) -> type[Any]:
         for name, ctype in cls._members_.items():
             if issubclass(ctype, (Array, Composite)):
                 namespace[name] = _reader(getattr(cls, name), hint)
-        found = _frozen[cls, hint] = type(cls.__name__, (cls,), namespace)
+        found = derived(cls)["frozen", hint] = type(cls.__name__, (cls,), namespace)
     return found
 
 

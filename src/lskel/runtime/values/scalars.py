@@ -8,7 +8,7 @@ import sys
 
 from lskel.btf.integers import bool_refusal, integer_refusal
 from lskel.errors import OutOfRange, WrongType
-from lskel.runtime.values.codec import Codec, codec, register
+from lskel.runtime.values.codec import Codec, codec, derived, register
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,12 +117,9 @@ class u128(s128):
     signed = False
 
 
-_enums: dict[tuple[object, CType], CType] = {}
-
-
 def enum(names: type[IntEnum], ctype: CType) -> CType:
     """The type of an enum that is stored like `ctype`: read as int, printed by name."""
-    found = _enums.get((names, ctype))
+    found: CType | None = derived(names).get(ctype)
     if found is None:
         members = names._value2member_map_
 
@@ -131,6 +128,6 @@ def enum(names: type[IntEnum], ctype: CType) -> CType:
             return repr(value) if member is None else f"{names.__name__}.{member.name}"
 
         namespace = {"_type_": ctype._type_, "shown_": staticmethod(shown), "names_": members}
-        found = _enums[names, ctype] = type(names.__name__, (ctypes._SimpleCData,), namespace)
+        found = derived(names)[ctype] = type(names.__name__, (ctypes._SimpleCData,), namespace)
         register(found, codec(ctype))
     return found
