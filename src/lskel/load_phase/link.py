@@ -75,9 +75,11 @@ class Linker:
         self._slots = slots
         self._order: ByteOrder = order
         self._parts: dict[int, _Part] = {}
-        own = sum(map(_size, (*functions, *self._subprograms.values())))
+        # Aliases have their code in common.
+        known = (*functions, *self._subprograms.values())
+        own = {(function.section, function.start): _size(function) for function in known}
         self._copies = budget.Allowance(
-            max(own, budget.SMALL_CODE) * budget.CODE_COPIES,
+            max(sum(own.values()), budget.SMALL_CODE) * budget.CODE_COPIES,
             "bytes of code and debug information in programs with their subprograms",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
@@ -46,7 +47,7 @@ class Layout:
         }
 
     def find(self, section: int, insn: int) -> Place | None:
-        """The function that holds instruction `insn` of a section."""
+        """The function that holds instruction `insn` of a section; the last one of aliases."""
         at_or_before = bisect_right(self._starts.get(section, []), insn) - 1
         if at_or_before < 0:
             return None
@@ -80,9 +81,9 @@ def _place(section: Section, symbol: Symbol) -> Place:
 
 
 def _refuse_overlap(places: list[Place]) -> None:
-    for index in range(1, len(places)):
-        before, place = places[index - 1], places[index]
-        if place.start < before.end:
+    """Two functions may be one code with two names (aliases), but not share a part of it."""
+    for before, place in pairwise(places):
+        if place.start < before.end and (place.start, place.end) != (before.start, before.end):
             raise BadObject(
                 f"section {place.section.name}: functions '{before.symbol.name}' and "
                 f"'{place.symbol.name}' overlap at offset {place.symbol.value:#x}"

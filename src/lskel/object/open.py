@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from lskel.bpf.attr import NAME_LENGTH
@@ -76,9 +77,13 @@ def _read(elf: Elf, name: str) -> Object:
         section = elf.sections[section_index]
         code = elf.content(section)
         spec = parse_section(section.name)
+        function: Function | None = None
         for place in places:
-            relocs = relocations.get((section_index, place.start), ())
-            function = build_function(elf, ext, place, code, relocs)
+            if function is not None and function.start == place.start:
+                function = replace(function, name=place.symbol.name)
+            else:
+                relocs = relocations.get((section_index, place.start), ())
+                function = build_function(elf, ext, place, code, relocs)
             if section.name == TEXT:
                 subprograms.append(function)
             else:
