@@ -71,7 +71,9 @@ class Linker:
         `slots` are the indexes in the trace of the maps that are created, by their index in the
         object.
         """
+        subprograms = tuple(subprograms)
         self._subprograms = {function.start: function for function in subprograms}
+        self._starts = {function.name: function.start for function in reversed(subprograms)}
         self._slots = slots
         self._order: ByteOrder = order
         self._parts: dict[int, _Part] = {}
@@ -83,13 +85,13 @@ class Linker:
             "bytes of code and debug information in programs with their subprograms",
         )
 
-    def link(self, main: Function) -> Linked:
+    def link(self, main: Function, exception_callback: str | None = None) -> Linked:
         """Append to `main` each subprogram that it reaches, once, in the order of first calls.
 
         A subprogram's own callees follow it before the caller's next one does (depth first), as
-        libbpf orders them.
+        libbpf orders them. The exception callback comes last, with its own.
         """
-        parts = self._reached(main)
+        parts = self._reached(main, exception_callback)
         starts: dict[int, int] = {main.start: 0} if main.section == TEXT else {}
         bases = []
         code = bytearray()
@@ -117,7 +119,7 @@ class Linker:
             tuple(externs),
         )
 
-    def _reached(self, main: Function) -> list[_Part]:
+    def _reached(self, main: Function, exception_callback: str | None) -> list[_Part]:
         """The functions in the order of their code, counted before they are copied."""
         self._copies.spend(_size(main))
         first = _prepare(main, self._slots, self._order)
@@ -125,10 +127,13 @@ class Linker:
         # A program that is itself in .text may call itself.
         known = {main.start} if main.section == TEXT else set[int]()
         size = i.count(first.code)
-        pending = [(main, iter(first.callees.items()))]
+        callees = dict(first.callees)
+        if exception_callback is not None:
+            callees.setdefault(self._start_of(exception_callback), 0)
+        pending = [(main, iter(callees.items()))]
         while pending:
-            function, callees = pending[-1]
-            target, insn = next(callees, (None, 0))
+            function, left = pending[-1]
+            target, insn = next(left, (None, 0))
             if target is None:
                 pending.pop()
                 continue
@@ -148,6 +153,14 @@ class Linker:
                 )
             pending.append((part.function, iter(part.callees.items())))
         return parts
+
+    def _start_of(self, callback: str) -> int:
+        if callback not in self._starts:
+            raise BadObject(
+                f"its exception callback '{callback}' is not a function of {TEXT}",
+                hint="define it in the same object, without SEC()",
+            )
+        return self._starts[callback]
 
     def _part(self, caller: Function, target: int, insn: int) -> _Part:
         """The subprogram that `caller` names."""

@@ -144,7 +144,7 @@ def link_program(links: Linker, program: Program) -> Linked:
                 hint=f"say the type: --type {program.name}=TYPE[:ATTACH], or use a name that "
                 'libbpf knows, such as SEC("xdp")',
             )
-        return links.link(program.function)
+        return links.link(program.function, program.exception_callback)
 
 
 def _link_programs(obj: Object) -> list[Linked | None]:

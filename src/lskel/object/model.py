@@ -84,11 +84,15 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An entry-point program; `autoload` says whether the loader loads it."""
+    """An entry-point program; `autoload` says whether the loader loads it.
+
+    `exception_callback` is the name of the subprogram that is called when the program throws.
+    """
 
     function: Function
     spec: SectionSpec
     autoload: bool
+    exception_callback: str | None = None
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from lskel.elf.object import Elf
 from lskel.errors import BadObject, LskelError, at, printable
 from lskel.input import read_input
 from lskel.object.data import parse_data, with_arena_data
+from lskel.object.exceptions import ExceptionCallbacks
 from lskel.object.externs import parse_externs, parse_kconfig
 from lskel.object.fixup import fix_up
 from lskel.object.functions import TEXT, Layout, build_function
@@ -70,6 +71,7 @@ def _read(elf: Elf, name: str) -> Object:
     )
     _refuse_duplicates(maps)
     relocations = Resolver(elf, layout, maps, externs).collect()
+    callbacks = ExceptionCallbacks(btf)
 
     programs: list[Program] = []
     subprograms: list[Function] = []
@@ -87,7 +89,8 @@ def _read(elf: Elf, name: str) -> Object:
             if section.name == TEXT:
                 subprograms.append(function)
             else:
-                programs.append(Program(function, spec, spec.autoload))
+                callback = callbacks.of(function.func_info, elf.order)
+                programs.append(Program(function, spec, spec.autoload, callback))
     return Object(
         name=name,
         order=elf.order,
