@@ -26,7 +26,7 @@ from lskel.runtime.kconfig import encode_values, this_machine
 from lskel.syscalls import call_of
 from lskel.trace import AttachFd, BtfLoad, KsymFind, MapCreate, Op, Trace
 from tests import corpus
-from tests.selftests.reference import generated_by_bpftool
+from tests.selftests.reference import DIFFERENT, generated_by_bpftool
 
 pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("corpus_tools")]
 
@@ -41,9 +41,6 @@ REFUSED = {
     "test_map_in_map": NO_TEMPLATE,
     "test_select_reuseport_kern": NO_TEMPLATE,
 }
-
-# Where lskel differs from bpftool 7.1, and why it is right.
-DIFFERENT: dict[str, str] = {}
 
 
 def kernel() -> SimulatedKernel:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lskel.bpf.attr import NAME_LENGTH
 from lskel.btf.btf import Btf
 from lskel.btf.ext import BtfExt, parse_ext
-from lskel.elf.format import Bind, Visibility
+from lskel.elf.format import Bind
 from lskel.elf.object import Elf
 from lskel.errors import BadObject, LskelError, at, printable
 from lskel.input import read_input
@@ -122,7 +122,7 @@ def _hidden_subprograms(layout: Layout) -> frozenset[str]:
         for place in places
         if place.section.name == TEXT
         and place.symbol.bind != Bind.LOCAL
-        and place.symbol.visibility in (Visibility.HIDDEN, Visibility.INTERNAL)
+        and place.symbol.is_hidden
     )
 
 

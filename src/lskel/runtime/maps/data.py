@@ -28,7 +28,8 @@ else:
 
 _KEY = bytes(4)
 SET_BEFORE = "constants are set before load()"
-_NOT_SHARED = "the kernel shares no memory that has locks, lists, trees or timers in it"
+_HIDDEN = "all variables of {} are static or hidden, so it is not shared with user space"
+_NOT_SHARED = "{}: the kernel shares no memory that has locks, lists, trees or timers in it"
 
 
 class Variables(Map, Generic[V]):
@@ -105,7 +106,18 @@ class DataMap(Variables[V]):
 
         size = len(self._unchanged)
         now = lookup(self._fd.fileno(), _KEY, size, bpf=self._bpf) or b""
-        return frozen(self.variables, now, SET_BEFORE if self.is_constant else _NOT_SHARED)
+        return frozen(self.variables, now, self._why_frozen)
+
+    @property
+    def _why_frozen(self) -> str:
+        if self.is_constant:
+            return SET_BEFORE
+        return (_NOT_SHARED if self._is_shared else _HIDDEN).format(self.name)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether it was made to be mapped; the kernel may still refuse."""
+        return bool(self.definition.flags & MapFlag.MMAPABLE)
 
     @property
     def max_entries(self) -> int:
@@ -133,7 +145,7 @@ class DataMap(Variables[V]):
         """It was created: the variables are those that programs see, from now on."""
         super().bind(fd)
         self._value = None
-        if not self.is_constant:
+        if self._is_shared and not self.is_constant:
             self._mapped = _mapped(self.kernel, fd, len(self._unchanged))
 
     def close(self) -> None:
