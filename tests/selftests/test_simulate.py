@@ -35,6 +35,8 @@ HANDS = 8
 SIZE = 4096
 
 NO_TEMPLATE = "a map of maps without inner definition: whoever loads it must supply one"
+# Of a section of 16 MiB zeros; bpftool's loader carries them and writes them.
+ZEROS = {"test_skeleton": "the kernel makes maps of zeros"}
 # Loaders that cannot succeed in any kernel.
 REFUSED = {
     "bloom_filter_bench": "the size of its values is set by whoever loads it",
@@ -95,7 +97,7 @@ def test_as_bpftool(hand: int) -> None:
         if path.stem in REFUSED:
             continue
         found = [str(difference) for difference in differences(theirs.records, ours.records)]
-        if bool(found) != (path.stem in DIFFERENT):
+        if bool(found) != (path.stem in DIFFERENT | ZEROS):
             wrong.append(f"{path.name}: {found[:3]}")
         compared += 1
     print(f"{compared} objects make the same calls as bpftool's loaders")
@@ -105,7 +107,7 @@ def test_as_bpftool(hand: int) -> None:
 
 def test_lists_are_of_real_objects() -> None:
     names = {path.stem for path in generated_by_bpftool()}
-    assert set(REFUSED) | set(DIFFERENT) <= names
+    assert set(REFUSED) | set(DIFFERENT) | set(ZEROS) <= names
 
 
 def simulated(count: int, form: Form) -> Iterator[tuple[Path, Loader, Replay]]:

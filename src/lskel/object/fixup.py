@@ -86,9 +86,7 @@ def _fix_datasec(
     editor.set_datasec(type_id, section.size, sorted(variables, key=lambda info: info.offset))
 
 
-def _hide_vars(
-    btf: Btf, editor: BtfEditor, datasec: t.Datasec, symbols: dict[str, Symbol]
-) -> None:
+def _hide_vars(btf: Btf, editor: BtfEditor, datasec: t.Datasec, symbols: dict[str, Symbol]) -> None:
     for info in datasec.vars:
         var = btf[info.type]
         if isinstance(var, t.Var) and var.linkage == t.VarLinkage.GLOBAL_ALLOCATED:

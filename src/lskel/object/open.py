@@ -120,9 +120,7 @@ def _hidden_subprograms(layout: Layout) -> frozenset[str]:
         place.symbol.name
         for places in layout.by_section.values()
         for place in places
-        if place.section.name == TEXT
-        and place.symbol.bind != Bind.LOCAL
-        and place.symbol.is_hidden
+        if place.section.name == TEXT and place.symbol.bind != Bind.LOCAL and place.symbol.is_hidden
     )
 
 

@@ -26,6 +26,8 @@ class Prepared:
 
     def skips(self, number: int) -> bool:
         """Whether an operation is left out."""
+        if number in self.trace.unwritten:
+            return True
         guard = self.trace.guards.get(number)
         if guard is None:
             return False

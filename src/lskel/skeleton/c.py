@@ -63,6 +63,7 @@ _FILTERS = {"comment": comment, "literal": string}
 class _Map:
     """A map; `size` bytes of global data where user space maps it into memory.
 
+    A late one gets its values when the loader has run.
     Here and below, `name` is part of identifiers, `member` stands alone.
     """
 
@@ -73,6 +74,7 @@ class _Map:
     per_cpu: bool = False
     ring: int = 0
     size: int = 0
+    is_late: bool = False
     is_readonly: int = 0
     initial: Source = _NOTHING
     variables: list[Variable] = field(default_factory=list)
@@ -297,6 +299,7 @@ class _Header:
             yield _Map(
                 **common,  # type: ignore[arg-type]
                 size=write.size,
+                is_late=number in self._trace.unwritten,
                 is_readonly=int(bool(create.flags & MapFlag.RDONLY_PROG)),
                 initial=string(write.value.rstrip(b"\0")),
             )

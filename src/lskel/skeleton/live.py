@@ -21,6 +21,7 @@ from lskel.skeleton.model import (
     ByLink,
     ConfigValues,
     Initial,
+    Late,
     MapModel,
     Model,
     Raw,
@@ -114,6 +115,8 @@ class _Arguments:
         for argument in made.arguments:
             if isinstance(argument, ByLink):
                 named["by_link"] = argument.by_link
+            elif isinstance(argument, Late):
+                named["late"] = argument.late
             else:
                 arguments.append(self._argument(argument))
         return _class(made.path)(made.definition, *arguments, **named)

@@ -6,7 +6,7 @@ from lskel.bpf.flags import MapFlag
 from lskel.errors import ReadOnly, UsageError
 from lskel.named import Generic
 from lskel.runtime.maps.base import Map
-from lskel.runtime.one_element import lookup
+from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import ENOTSUPP, KernelError
 
 TYPE_CHECKING = False
@@ -35,7 +35,8 @@ _NOT_SHARED = "{}: the kernel shares no memory that has locks, lists, trees or t
 class Variables(Map, Generic[V]):
     """A map whose bytes are global variables: `value` has them as attributes.
 
-    `type` is the class of the variables, or a function that makes it when it is first asked for.
+    `type` is the class of the variables, or a function that makes it when it is first asked for;
+    `initial` the bytes that they begin with.
     """
 
     def __init__(
@@ -43,8 +44,21 @@ class Variables(Map, Generic[V]):
     ) -> None:
         super().__init__(definition)
         self._type = type_
-        self._memory = bytearray(initial)
+        self._content = initial
+        self._made: bytearray | None = None
         self._value: Any = None
+
+    @property
+    def _size(self) -> int:
+        return len(self._content)
+
+    @property
+    def _memory(self) -> bytearray:
+        """The initial values, which are made when they are first asked for."""
+        if self._made is None:
+            self._made = bytearray(self._size)
+            self._made[: len(self._content)] = self._content
+        return self._made
 
     @property
     def variables(self) -> type[V]:
@@ -75,13 +89,20 @@ class DataMap(Variables[V]):
     Before load() these are the initial values, which may be set. Afterwards they are the memory
     that the programs use. Constants (.rodata, .kconfig) can be read only, as can what the kernel
     does not share, because it manages a part of it: that is read anew each time.
+
+    `initial` may end before zeros. The loader has no value for a `late` one: it is of many zeros.
     """
 
     def __init__(
-        self, definition: MapDefinition, type_: type[V] | Callable[[], type[V]], initial: bytes
+        self,
+        definition: MapDefinition,
+        type_: type[V] | Callable[[], type[V]],
+        initial: bytes,
+        *,
+        late: bool = False,
     ) -> None:
         super().__init__(definition, type_, initial)
-        self._unchanged = initial
+        self._late = late
         self._mapped: MappedFd | None = None
 
     @property
@@ -104,8 +125,7 @@ class DataMap(Variables[V]):
             return self.variables.from_buffer(self._mapped.memory)
         from lskel.runtime.values.frozen import frozen
 
-        size = len(self._unchanged)
-        now = lookup(self._fd.fileno(), _KEY, size, bpf=self._bpf) or b""
+        now = lookup(self._fd.fileno(), _KEY, self._size, bpf=self._bpf) or b""
         return frozen(self.variables, now, self._why_frozen)
 
     @property
@@ -137,16 +157,30 @@ class DataMap(Variables[V]):
         """As it is defined: its size does not depend on the machine."""
         return self.definition
 
+    @property
+    def _size(self) -> int:
+        return self.definition.value_size
+
+    @property
+    def _changed(self) -> bytearray | None:
+        """The initial values, where they are not the object's."""
+        made = self._made
+        is_same = made is None or made.rstrip(b"\0") == self._content.rstrip(b"\0")
+        return None if is_same else made
+
     def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray | None:
-        """The initial value, where it is not the object's."""
-        return self._memory if self._memory != self._unchanged else None
+        """The initial value, where it is not the object's, for the loader to write."""
+        return None if self._late else self._changed
 
     def bind(self, fd: Fd) -> None:
         """It was created: the variables are those that programs see, from now on."""
         super().bind(fd)
         self._value = None
+        if self._late and self._changed is not None:
+            update(fd.fileno(), _KEY, self._changed, bpf=self._bpf)
+        self._made = None
         if self._is_shared and not self.is_constant:
-            self._mapped = _mapped(self.kernel, fd, len(self._unchanged))
+            self._mapped = _mapped(self.kernel, fd, self._size)
 
     def close(self) -> None:
         """Unmap, and give the fd back; variables can no longer be used."""
