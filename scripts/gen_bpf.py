@@ -29,10 +29,10 @@ ROOM = Path(__file__).parent.parent / "src" / "lskel" / "bpf"
 # class name: (C enum, prefix to cut, what it is)
 ENUMS = {
     "Cmd": ("bpf_cmd", "BPF_", "Commands of bpf(2)"),
-    "MapType": ("bpf_map_type", "BPF_MAP_TYPE_", "Types of maps"),
-    "ProgType": ("bpf_prog_type", "BPF_PROG_TYPE_", "Types of programs"),
-    "AttachType": ("bpf_attach_type", "BPF_", "What a program expects to be attached to"),
-    "LinkType": ("bpf_link_type", "BPF_LINK_TYPE_", "Types of links"),
+    "MapType": ("bpf_map_type", "BPF_MAP_TYPE_", "Map types"),
+    "ProgType": ("bpf_prog_type", "BPF_PROG_TYPE_", "Program types"),
+    "AttachType": ("bpf_attach_type", "BPF_", "Attach types of programs"),
+    "LinkType": ("bpf_link_type", "BPF_LINK_TYPE_", "Link types"),
 }
 
 # Python name of a struct inside `union bpf_attr`: a member that only this one has.

@@ -9,7 +9,7 @@ import pytest
 import lskel
 from lskel.errors import NotFound, UsageError
 from lskel.replay.options import Options, apply
-from lskel.replay.prepared import prepared
+from lskel.replay.prepared_trace import prepare_trace
 from lskel.skeleton.live import collection_of
 from lskel.trace import MapUpdate, Trace
 from tests.build.clang import compile_bpf
@@ -73,7 +73,7 @@ def assigned(of: Trace, name: str, value: str) -> Trace:
     bpf = collection_of(of)
     apply(Options(variables={name: value}), bpf, of)
     with ExitStack() as stack:
-        return prepared(of, bpf.request(stack, stack)).trace
+        return prepare_trace(of, bpf.request(stack, stack)).trace
 
 
 @pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
@@ -94,11 +94,11 @@ def test_bits_leave_their_neighbours() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "error"),
     [
-        ("v", "1", "there is no section of variables 'v' .there is: data_v, bss"),
-        ("bss.v", "1", "v: there is no variable 'v' .it is in .data.v"),
-        ("data_v.w", "1", "w: there is no variable 'w' .there is: v"),
+        ("v", "1", "no section of variables 'v' .available: data_v, bss"),
+        ("bss.v", "1", "v: no variable 'v' .it is in .data.v"),
+        ("data_v.w", "1", "w: no variable 'w' .available: v"),
         ("data_v.v", "1", "v: it is no number or text .name one of its members"),
-        ("data_v.v.x", "1", "there is no member 'x' .there is: name, inners"),
+        ("data_v.v.x", "1", "no member 'x' .available: name, inners"),
         ("data_v.v.name", "12345678", "v.name: 8 bytes do not fit into 8 with a NUL"),
         ("data_v.v.inners[2].number", "1", r"\[2\] is past the array's 2 elements"),
         ("data_v.v[0]", "1", r"\[0\] is asked of what is no array"),

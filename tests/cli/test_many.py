@@ -93,7 +93,7 @@ def test_pins_of_several(tmp_path: Path, bpffs: Path, refused: Path) -> None:
         "syscount/syscount_bss",
         "syscount/syscount_rodata",
     }
-    assert f"{namesake}: another object is pinned in {bpffs}/hello already" in err
+    assert f"{namesake}: another object is pinned in {bpffs}/hello" in err
     assert f"{example('syscount')}: pinned in {bpffs}/syscount" in out
     with obj_get(str(bpffs / "syscount" / "count_syscall")) as fd:
         assert prog_info(fd.fileno()).name == "count_syscall"

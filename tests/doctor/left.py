@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lskel.doctor.places import cgroup_root
+from lskel.doctor.sandbox import cgroup_root
 from lskel.runtime.attach.tracefs import ROOTS
 from lskel.runtime.objects import Kind, ids
 from tests.conftest import open_fds

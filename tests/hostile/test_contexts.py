@@ -18,7 +18,7 @@ from lskel.bpf import insn as i
 from lskel.bpf.asm import Assembler
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import MAP_CREATE
-from lskel.doctor import tiny
+from lskel.doctor import bpf_objects
 from lskel.errors import BadInput
 from lskel.loader.model import Loader
 from lskel.replay.options import Options
@@ -137,9 +137,9 @@ def test_fds_of_nothing_of_bpf(run: Run, value: int) -> None:
 
 
 def _btf() -> Fd:
-    btf = tiny.btf_builder()
+    btf = bpf_objects.btf_builder()
     btf.add_int()
-    return tiny.load_btf(btf)
+    return bpf_objects.load_btf(btf)
 
 
 @pytest.fixture

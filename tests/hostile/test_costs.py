@@ -28,7 +28,7 @@ from lskel.load_phase import link
 from lskel.loader.generate import generate
 from lskel.loader.model import Form
 from lskel.object import struct_ops
-from lskel.replay.align import Stretch, align
+from lskel.replay.align import AlignedRange, align
 from lskel.skeleton.types import Types
 from lskel.trace import MapUpdate, Ref
 from tests.build.btf import BtfBuilder
@@ -193,9 +193,9 @@ def test_long_replays_that_differ_everywhere_are_not_matched() -> None:
     a = ["a", *["x"] * half, "b"]
     b = ["c", *["x"] * half, "d"]
     assert list(align(a, b)) == [
-        Stretch(True, range(0), range(0)),
-        Stretch(False, range(len(a)), range(len(b))),
-        Stretch(True, range(len(a), len(a)), range(len(b), len(b))),
+        AlignedRange(True, range(0), range(0)),
+        AlignedRange(False, range(len(a)), range(len(b))),
+        AlignedRange(True, range(len(a), len(a)), range(len(b), len(b))),
     ]
 
 

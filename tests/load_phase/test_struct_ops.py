@@ -77,7 +77,7 @@ def test_program_of_the_user() -> None:
         return obj.with_map("first", struct_ops=ops.with_program("two", name))
 
     assert loaded(with_program("g").trace()) == {"f": ("ops", "one"), "g": ("ops", "two")}
-    with pytest.raises(NotFound, match="map 'first': member 'two': there is no program 'nope'"):
+    with pytest.raises(NotFound, match="map 'first': member 'two': no program 'nope'"):
         with_program("nope").trace()
     with pytest.raises(BadObject, match="member 'two': program 'x' is not one for struct_ops"):
         with_program("x").trace()

@@ -25,7 +25,7 @@ from lskel.object.sections import parse_section
 from lskel.replay.compare import describe
 from lskel.replay.options import Options
 from lskel.replay.simulator.names import AnyName
-from lskel.replay.simulator.record import Aside
+from lskel.replay.simulator.record import RecordedHelper
 from tests.btf.samples import ORDERS
 from tests.loader.replays import kernel_of, loaded, play
 
@@ -209,7 +209,7 @@ def test_any_programs(data: st.DataObject, order: ByteOrder) -> None:
     assert [describe(record) for record in done.records] == model.calls
     assert {name: loaded(done, name) for name in model.code} == model.code
     assert set(done.open_fds) == model.open
-    calls = [record.n for record in done.records if record.cmd is not Aside.CLOSE]
+    calls = [record.n for record in done.records if record.cmd is not RecordedHelper.CLOSE]
     if calls:
         faults = {data.draw(st.sampled_from(calls)): ENOMEM}
         kernel = kernel_of(loader, module=modules, missing=missing, calls=faults)

@@ -20,7 +20,13 @@ from lskel.loader.records import SIZE, Code
 from lskel.replay.compare import describe
 from lskel.replay.options import Options
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.record import Aside, FdArray, FdRef, FoundType, Record
+from lskel.replay.simulator.record import (
+    CallRecord,
+    FdRef,
+    FoundType,
+    RecordedFdArray,
+    RecordedHelper,
+)
 from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.failure import failure
 from lskel.runtime.request import MapRequest, ProgramRequest, Request, build_context
@@ -79,7 +85,7 @@ def test_what_is_not_loaded_costs_no_call(big_endian: bool) -> None:
     loader = loader_of(MAPS, big_endian=big_endian)
     done = play(loader, kernel_of(loader, missing=["kfunc"]))
     assert done.value == 0
-    assert not of(done, Aside.BTF_FIND)
+    assert not of(done, RecordedHelper.BTF_FIND)
     assert [record.attr["prog_name"] for record in of(done, Cmd.PROG_LOAD)] == ["on"]
     assert program_fd(loader, done, "off") == 0
     assert program_fd(loader, done, "on") in done.open_fds
@@ -93,7 +99,7 @@ def test_programs_are_switched_on(big_endian: bool) -> None:
     assert done.value == 0
     assert [record.attr["prog_name"] for record in of(done, Cmd.PROG_LOAD)] == ["on", "off"]
     assert {program_fd(loader, done, name) for name in ("on", "off")} <= done.open_fds.keys()
-    assert len(of(done, Aside.BTF_FIND)) == 1
+    assert len(of(done, RecordedHelper.BTF_FIND)) == 1
     done = play(loader, kernel_of(loader, missing=["kfunc"]), options)
     assert done.value == -errno.ENOENT
 
@@ -102,7 +108,7 @@ def test_programs_are_switched_off() -> None:
     loader = loader_of(MAPS)
     done = play(loader, kernel_of(loader), Options(autoload={"on": False}))
     assert done.value == 0
-    assert not of(done, Cmd.PROG_LOAD) and not of(done, Aside.BTF_FIND)
+    assert not of(done, Cmd.PROG_LOAD) and not of(done, RecordedHelper.BTF_FIND)
     assert program_fd(loader, done, "on") == program_fd(loader, done, "off") == 0
     assert "prog" not in {ref.kind for ref in done.open_fds.values()}
 
@@ -137,7 +143,7 @@ def test_slots_of_prog_arrays(autoload: Mapping[str, bool], slots: Mapping[int, 
     assert all(update.n > last for update in updates)
 
 
-def key(update: Record) -> bytes:
+def key(update: CallRecord) -> bytes:
     found = update.attr["key"]
     assert isinstance(found, bytes)
     return found
@@ -213,7 +219,7 @@ def test_given_maps_are_used(name: str, big_endian: bool) -> None:
     assert int.from_bytes(done.context[at : at + 4], loader.trace.order) == fds[name]
     (load,) = of(done, Cmd.PROG_LOAD)
     array = load.attr["fd_array"]
-    assert isinstance(array, FdArray)
+    assert isinstance(array, RecordedFdArray)
     used = {slot: of_fd(fd) for slot, fd in array.used}
     assert used.get(map_slot(loader, name), fds[name]) == fds[name]
     if name == "in1":
@@ -238,7 +244,7 @@ def test_given_maps_stay_the_callers() -> None:
         kernel = kernel_of(loader, calls=calls)
         done, fds = play_with(loader, kernel, ["table", "in1"])
         assert set(fds.values()) == before
-        assert all(is_open(r.attr["fd"]) for r in of(done, Aside.CLOSE))
+        assert all(is_open(r.attr["fd"]) for r in of(done, RecordedHelper.CLOSE))
         if done.value < 0:
             failures += 1
             assert set(done.open_fds) == before
@@ -373,7 +379,7 @@ def test_inputs_of_struct_ops(is_of_module: bool, big_endian: bool) -> None:
     )
     done, _ = play_with(loader, kernel, [], (192, 5))
     assert done.value == 0
-    value_type, program_type = (record.result for record in of(done, Aside.BTF_FIND))
+    value_type, program_type = (record.result for record in of(done, RecordedHelper.BTF_FIND))
     assert isinstance(value_type, FoundType) and isinstance(program_type, FoundType)
     (create,), (load,) = of(done, Cmd.MAP_CREATE), of(done, Cmd.PROG_LOAD)
     assert create.attr["value_size"] == 192

@@ -143,7 +143,7 @@ def test_changes_are_copies(obj: lskel.Object) -> None:
     changed = obj.with_map("typed", max_entries=5).with_program("asleep", autoload=True)
     assert changed.map("typed").max_entries == 5 and obj.map("typed").max_entries == 77
     assert changed.trace().programs[2].autoload and not obj.trace().programs[2].autoload
-    with pytest.raises(lskel.NotFound, match=r"no map 'nope' \(there is: in1, in2"):
+    with pytest.raises(lskel.NotFound, match=r"no map 'nope' \(available: in1, in2"):
         obj.with_map("nope", max_entries=1)
     with pytest.raises(lskel.UsageError, match=r"'maps_exa\.bss' has 40 bytes, not 41"):
         obj.with_map("maps_exa.bss", initial=bytes(41))

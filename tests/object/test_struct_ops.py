@@ -267,7 +267,7 @@ def test_changes() -> None:
         ops.members[0],
         Member("name", b"two\0", False, None),
     )
-    with pytest.raises(NotFound, match=r"struct ops has no member 'off' \(there is: on, name\)"):
+    with pytest.raises(NotFound, match=r"struct ops has no member 'off' \(available: on, name\)"):
         ops.with_program("off", None)
     with pytest.raises(UsageError, match="member 'on': it points to a function"):
         ops.with_value("on", bytes(8))

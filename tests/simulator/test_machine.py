@@ -11,7 +11,7 @@ from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.cursor import ByteOrder
 from lskel.errors import BadInput, LskelError, NotFound
 from lskel.replay.simulator.interpreter.fault import BudgetSpent, SimulatorFault
-from lskel.replay.simulator.machine import MAX_FRAMES, Helper, Machine, Resolve
+from lskel.replay.simulator.machine import MAX_FRAMES, Helper, Interpreter, Resolve
 from lskel.replay.simulator.memory import Memory, MemoryFault
 
 ORDERS: tuple[ByteOrder, ...] = ("little", "big")
@@ -113,7 +113,7 @@ class Setup:
         self.memory = Memory(order)
         self.context = self.memory.map("context", bytearray(CONTEXT_SIZE))
         self.constant = self.memory.map("constants", bytearray(b"constant"), writable=False)
-        self.machine = Machine(
+        self.machine = Interpreter(
             encode(insns, order),
             self.memory,
             helpers or {},
@@ -360,7 +360,7 @@ def test_addresses_are_asked_for_once(pseudo: Pseudo, extra: int) -> None:
 def test_what_cannot_be_resolved_is_no_machine() -> None:
     code = encode([*wide(0, 5, Pseudo.MAP_FD), EXIT], "little")
     with pytest.raises(NotFound, match=r"instruction 0: .*MAP_FD 5"):
-        Machine(code, Memory("little"), {})
+        Interpreter(code, Memory("little"), {})
 
 
 # -- calls ----------------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ def call(kind: CallKind, number: int, off: int = 0) -> Insn:
 def test_helpers_get_arguments_and_return_r0() -> None:
     seen = []
 
-    def helper(machine: Machine, *args: int) -> int:
+    def helper(machine: Interpreter, *args: int) -> int:
         seen.append((machine, args))
         return -2
 
@@ -386,7 +386,7 @@ def test_helpers_get_arguments_and_return_r0() -> None:
 def test_helpers_results_have_64_bits() -> None:
     seen = []
 
-    def helper(_: Machine, *args: int) -> int:
+    def helper(_: Interpreter, *args: int) -> int:
         seen.append(args[0])
         return -2 if len(seen) == 1 else 3 << 64 | 7
 
@@ -397,7 +397,7 @@ def test_helpers_results_have_64_bits() -> None:
 
 def test_kfuncs_go_by_id_and_module() -> None:
     code = encode([call(CallKind.KFUNC, 1234, 3), EXIT], "little")
-    machine = Machine(code, Memory("little"), {}, kfuncs={(1234, 3): lambda *_: 5})
+    machine = Interpreter(code, Memory("little"), {}, kfuncs={(1234, 3): lambda *_: 5})
     assert machine.run(0) == 5
 
 
@@ -415,7 +415,7 @@ def test_calls_keep_only_r6_to_r10(kind: CallKind) -> None:
         EXIT,
     ]
     memory = Memory("little")
-    machine = Machine(
+    machine = Interpreter(
         encode(code, "little"), memory, {1: lambda *_: 0}, kfuncs={(1, 0): lambda *_: 0}
     )
     with pytest.raises(SimulatorFault) as caught:
@@ -497,7 +497,7 @@ def looping(callback: Sequence[Insn]) -> list[Insn]:
     ]
 
 
-def call_five_times(machine: Machine, *args: int) -> int:
+def call_five_times(machine: Interpreter, *args: int) -> int:
     function, data, *_ = args
     return sum(machine.call(function, number, data) for number in range(5))
 
@@ -647,7 +647,7 @@ def test_what_is_not_reached_does_not_matter() -> None:
 @pytest.mark.parametrize("size", [0, 7, 12])
 def test_code_is_whole_instructions(size: int) -> None:
     with pytest.raises(BadInput, match=f"{size} bytes"):
-        Machine(bytes(size), Memory("little"), {})
+        Interpreter(bytes(size), Memory("little"), {})
 
 
 # -- the budget -----------------------------------------------------------------------------------
@@ -672,7 +672,7 @@ def test_the_budget_is_what_may_be_executed_in_each_run() -> None:
 
 
 def test_callbacks_count_too() -> None:
-    def call_for_ever(machine: Machine, *args: int) -> int:
+    def call_for_ever(machine: Interpreter, *args: int) -> int:
         while True:
             machine.call(args[0])
 

@@ -199,7 +199,7 @@ def test_life(embedded: bool, form: str, run: Run) -> None:
             skel.rodata.limits.high = 1
         with pytest.raises(errors.UsageError, match="before load"):
             skel.maps.seen.max_entries = 4
-        with pytest.raises(errors.UsageError, match="loaded already"):
+        with pytest.raises(errors.UsageError, match="already loaded"):
             skel.load()
 
         skel.attach()

@@ -1,4 +1,4 @@
-"""What an object says of a value of the kernel's configuration that it wants (``__kconfig``)."""
+"""Kconfig values as an object declares them (``__kconfig``)."""
 
 from __future__ import annotations
 

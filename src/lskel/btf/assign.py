@@ -20,7 +20,7 @@ _FLOATS = {4: "f", 8: "d"}
 
 
 class Place(NamedTuple):
-    """Where a value lies: the bit it begins at, how many it has, and its type."""
+    """The location of a value: first bit, number of bits, and type."""
 
     bit: int
     width: int
@@ -28,13 +28,13 @@ class Place(NamedTuple):
 
 
 def assign(btf: Btf, section: TypeId, memory: bytearray, path: str, text: str) -> None:
-    """Write a value as text to the variable (or its member, or element) that `path` names.
+    """Write a value, given as text, to the variable, member or element `path`.
 
     `memory` is the DATASEC's content. Integers are decimal, 0x, 0o or 0b, `true` and `false`, or an
-    enumerator's name; arrays of char take text; other arrays of scalars take numbers with commas.
+    enumerator name; arrays of char take text; other arrays of scalars take comma-separated numbers.
 
-    UnknownName where `path` names nothing; OutOfRange or WrongValue where the text is not a value
-    of its type.
+    UnknownName if `path` does not exist; OutOfRange or WrongValue if the text is not a value of its
+    type.
     """
     with at(path):
         place = _place(btf, section, path)
@@ -44,7 +44,7 @@ def assign(btf: Btf, section: TypeId, memory: bytearray, path: str, text: str) -
 def _place(btf: Btf, section: TypeId, path: str) -> Place:
     steps = list(_STEP.finditer(path))
     if not steps or "".join(step[0] for step in steps) != path or not steps[0]["member"]:
-        raise UsageError("a variable's name is needed, with .member and [index] after it")
+        raise UsageError("expected a variable name, optionally with .member and [index]")
     place = _variable(btf, section, steps[0]["member"])
     for step in steps[1:]:
         place = (
@@ -69,7 +69,7 @@ def _variable(btf: Btf, section: TypeId, name: str) -> Place:
 def _member(btf: Btf, place: Place, name: str) -> Place:
     found = btf[btf.resolve(place.type)]
     if not isinstance(found, t.Composite):
-        raise UsageError(f"'{name}' is asked of what is no struct or union")
+        raise UsageError(f"'{name}': not a member of a struct or union")
     inside = _find_member(btf, place.type, name)
     if inside is None:
         raise unknown("member", name, (member.name for member in found.members if member.name))
@@ -77,7 +77,7 @@ def _member(btf: Btf, place: Place, name: str) -> Place:
 
 
 def _find_member(btf: Btf, type_id: TypeId, name: str) -> Place | None:
-    """The first member of a name, also of anonymous structs within, each type searched once."""
+    """The first member of a name, including those of anonymous structs; searches each type once."""
     pending, seen = [(type_id, 0)], set[TypeId]()
     while pending:
         type_id, start = pending.pop()
@@ -101,9 +101,9 @@ def _find_member(btf: Btf, type_id: TypeId, name: str) -> Place | None:
 def _element(btf: Btf, place: Place, index: int) -> Place:
     found = btf[btf.resolve(place.type)]
     if not isinstance(found, t.Array):
-        raise UsageError(f"[{index}] is asked of what is no array")
+        raise UsageError(f"[{index}]: not an element of an array")
     if index >= found.nelems:
-        raise OutOfRange(f"[{index}] is past the array's {found.nelems} elements")
+        raise OutOfRange(f"[{index}] is out of range: the array has {found.nelems} elements")
     width = 8 * btf.size_of(found.type)
     return Place(place.bit + index * width, width, found.type)
 
@@ -132,13 +132,13 @@ def _write(btf: Btf, memory: bytearray, place: Place, text: str) -> None:
         case t.Int() | t.Enum() | t.Ptr():
             _write_bits(btf, memory, place, _integer(found, text))
         case _:
-            raise UsageError("it is no number or text", hint="name one of its members")
+            raise UsageError("it is not a number or text", hint="select one of its members")
 
 
 def _characters(text: str, size: int) -> bytes:
     content = text.encode()
     if len(content) >= size:
-        raise WrongValue(f"{len(content)} bytes do not fit into {size} with a NUL after them")
+        raise WrongValue(f"{len(content)} bytes and a NUL do not fit into {size}")
     return content.ljust(size, b"\0")
 
 
@@ -153,7 +153,7 @@ def _integer(found: t.Int | t.Enum | t.Ptr, text: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        hint = f"there is: {', '.join(dict(found.values))}" if isinstance(found, t.Enum) else ""
+        hint = f"available: {', '.join(dict(found.values))}" if isinstance(found, t.Enum) else ""
         raise WrongValue(f"'{text}' is not a number", hint=hint) from None
 
 

@@ -1,6 +1,6 @@
 """The kinds of BTF as data. Type references are ids into one BTF; id 0 is `void`.
 
-Kinds without fields of their own are plain subclasses: a dataclass takes a millisecond to make.
+Kinds without fields of their own are plain subclasses: creating a dataclass takes 1 ms.
 
 Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h of the kernel.
 """
@@ -18,7 +18,7 @@ VOID = TypeId(0)
 
 
 class FuncLinkage(IntEnum):
-    """Linkage of a FUNC, kept in its vlen bits."""
+    """Linkage of a FUNC, in its vlen bits."""
 
     STATIC = 0
     GLOBAL = 1
@@ -44,7 +44,7 @@ class IntEncoding(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """Base of all kinds; `name` is empty where the type is anonymous."""
+    """Base of all kinds; `name` is empty for anonymous types."""
 
     kind: ClassVar[Kind] = Kind.UNKN
     name: str
@@ -58,7 +58,7 @@ class Void(Type):
 
 @dataclass(frozen=True, slots=True)
 class Int(Type):
-    """An integer of `size` bytes; `bits` and `offset` (in bits) differ from it only in old BTF."""
+    """An integer of `size` bytes; `bits` and `offset` (in bits) are only special in old BTF."""
 
     kind: ClassVar[Kind] = Kind.INT
     size: int
@@ -68,17 +68,17 @@ class Int(Type):
 
     @property
     def signed(self) -> bool:
-        """Whether values are two's complement."""
+        """Whether it is signed."""
         return bool(self.encoding & IntEncoding.SIGNED)
 
     @property
     def is_bool(self) -> bool:
-        """Whether this is C's _Bool."""
+        """Whether it is C's _Bool."""
         return bool(self.encoding & IntEncoding.BOOL)
 
     @property
     def is_text(self) -> bool:
-        """Whether an array of it is text: C's `char`, not its signed and unsigned kin (bytes)."""
+        """Whether an array of it is text: C's `char`, not signed or unsigned char (bytes)."""
         return self.size == 1 and (self.name == "char" or bool(self.encoding & IntEncoding.CHAR))
 
 
@@ -92,7 +92,7 @@ class Float(Type):
 
 @dataclass(frozen=True, slots=True)
 class Ref(Type):
-    """Base of the kinds that only point to another type."""
+    """Base of the kinds that only refer to another type."""
 
     type: TypeId
 
@@ -176,7 +176,7 @@ class Array(Type):
 
 
 class Member(NamedTuple):
-    """A field: `bit_offset` from the start; `bitfield_size` in bits, 0 where it is none."""
+    """A member: `bit_offset` from the start; `bitfield_size` in bits, 0 if not a bit-field."""
 
     name: str
     type: TypeId

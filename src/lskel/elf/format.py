@@ -1,4 +1,4 @@
-"""The formats of ELF: records of both classes, and the numbers in them.
+"""The ELF format: structures of both classes, and their constants.
 
 Source: the gABI (System V ABI, chapters 4 and 5).
 """
@@ -30,7 +30,7 @@ class FileType(IntEnum):
 
 
 class Machine(IntEnum):
-    """e_machine, of machines that Linux runs on."""
+    """e_machine, for machines that Linux supports."""
 
     EM_NONE = 0
     EM_SPARC = 2
@@ -93,9 +93,9 @@ class Visibility(IntEnum):
 
 
 class Record(NamedTuple):
-    """A record for the struct module; `fields` where its order is not that of 64 bits.
+    """A structure for module `struct`; `fields` if its order differs from ELF64.
 
-    They are the places of the fields that a record of 64 bits has, in the order that it has.
+    They are the positions of the ELF64 fields, in ELF64 order.
     """
 
     format: str
@@ -103,7 +103,7 @@ class Record(NamedTuple):
 
 
 class ElfClass(NamedTuple):
-    """What differs between 32 and 64 bits."""
+    """The differences between 32 and 64 bits."""
 
     bits: int
     header: Record
@@ -112,7 +112,7 @@ class ElfClass(NamedTuple):
     symbol: Record
 
 
-#: By the byte EI_CLASS.
+#: By EI_CLASS.
 CLASSES = {
     1: ElfClass(
         32,

@@ -1,4 +1,4 @@
-"""Functions from ELF symbols: entry-point programs and the subprograms of .text."""
+"""Functions from ELF symbols: entry programs, and subprograms in .text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = ".text"
 
 
 class Place(NamedTuple):
-    """Where a function symbol lies: instructions [start, end) of a section."""
+    """The range of a function symbol: instructions [start, end) of a section."""
 
     symbol: Symbol
     section: Section
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 class Layout:
-    """All function symbols of an object, by section and by position."""
+    """All function symbols of an object, by section and position."""
 
     def __init__(self, elf: Elf) -> None:
         by_section: dict[int, list[Place]] = {}
@@ -46,7 +46,7 @@ class Layout:
         }
 
     def find(self, section: int, insn: int) -> Place | None:
-        """The function that holds instruction `insn` of a section."""
+        """The function that contains instruction `insn` of a section."""
         at_or_before = bisect_right(self._starts.get(section, []), insn) - 1
         if at_or_before < 0:
             return None
@@ -64,16 +64,17 @@ def _place(section: Section, symbol: Symbol) -> Place:
             )
         if symbol.value + symbol.size > section.size:
             raise BadObject(
-                f"{symbol.value:#x}+{symbol.size:#x} leaves the section's {section.size:#x} bytes"
+                f"{symbol.value:#x}+{symbol.size:#x} is outside the section of {section.size:#x} "
+                "bytes"
             )
         if symbol.size // i.SIZE > MAX_INSNS:
             raise BadObject(
-                f"{symbol.size // i.SIZE} instructions, the kernel takes at most {MAX_INSNS}"
+                f"{symbol.size // i.SIZE} instructions, the kernel accepts at most {MAX_INSNS}"
             )
         if section.name != TEXT and symbol.bind == Bind.LOCAL:
             raise NotSupported(
                 "a static function outside .text",
-                hint="drop `static` from the program, or SEC() from the subprogram",
+                hint="remove `static` from the program, or SEC() from the subprogram",
             )
     start = symbol.value // i.SIZE
     return Place(symbol, section, start, start + symbol.size // i.SIZE)

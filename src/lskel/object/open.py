@@ -1,4 +1,4 @@
-"""From the bytes of an ELF file to an Object."""
+"""Parsing a BPF ELF file to an Object."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from lskel.object.struct_ops import parse_struct_ops
 def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Object:
     """Read a BPF ELF object from a path, or from its bytes.
 
-    `name` is the object's name, which begins the names of its data maps; by default the file's
-    name up to the first dot, cut to 15 characters, or `object` for bytes. BadObject (which names
-    file, section, symbol and offset) where the bytes break the rules, NotSupported where they
-    hold something that lskel cannot load, UsageError where the file cannot be read.
+    `name` is the object's name, a prefix of its data map names; by default the file name up to the
+    first dot, truncated to 15 characters, or `object` for bytes. BadObject (with file, section,
+    symbol and offset) if the file is invalid, NotSupported if it has something that lskel cannot
+    load, UsageError if the file cannot be read.
     """
     if isinstance(source, bytes):
         return _open(source, name or "object")
@@ -39,9 +39,9 @@ def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None)
 
 
 def default_name(path: str | os.PathLike[str]) -> str:
-    """What an object is called where nobody says: its file's name up to the first dot.
+    """The default name of an object: its file name up to the first dot.
 
-    Escapes stand for what cannot be printed: names get into bundles, and onto terminals.
+    Unprintable characters are escaped: names are written to bundles and terminals.
     """
     return printable(Path(path).name.split(".", 1)[0]) or "object"
 
@@ -150,5 +150,5 @@ def _kernel_version(elf: Elf) -> int:
         return 0
     content = elf.content(section)
     if len(content) != 4:
-        raise BadObject(f"section version: {len(content)} bytes, not 4")
+        raise BadObject(f"section version: expected 4 bytes, got {len(content)}")
     return int.from_bytes(content, elf.order)

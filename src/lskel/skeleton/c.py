@@ -1,4 +1,4 @@
-"""The C skeleton: a header that is used as the one that ``bpftool gen skeleton -L`` writes."""
+"""The C skeleton: a header with the interface of ``bpftool gen skeleton -L``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from lskel.trace import (
 )
 
 _NOTHING = source("")
-# What a descriptor of a value is called in the header's runtime.
+# Names of value descriptors in the header's runtime.
 _KCONFIG_LETTERS = {
     KconfigType.BOOL: source("'b'"),
     KconfigType.TRISTATE: source("'t'"),
@@ -40,14 +40,14 @@ _KCONFIG_LETTERS = {
     KconfigType.INT: source("'i'"),
     KconfigType.STRING: source("'s'"),
 }
-# What a link is told, by the call that makes it.
+# The argument of a link, by the call that creates it.
 _LINK_TARGETS = {
     AttachCall.INTERFACE: source("the interface of this index"),
     AttachCall.CGROUP: source("the cgroup of this fd"),
     AttachCall.NETNS: source("the network namespace of this fd"),
     AttachCall.PERF_EVENT: source("the perf event of this fd (Linux 5.15)"),
 }
-# The members that each skeleton has, and its functions in C++.
+# Members of every skeleton, and its functions in C++.
 _MEMBERS_TEXT = """
 ctx maps progs links inputs loader_links open open_and_load load attach detach destroy
 """
@@ -61,9 +61,9 @@ _FILTERS = {"comment": comment, "literal": string}
 
 @dataclass(frozen=True)
 class _Map:
-    """A map; `size` bytes of global data where user space maps it into memory.
+    """A map; `size` is that of global data, if user space maps it.
 
-    Here and below, `name` is part of identifiers, `member` stands alone.
+    Here and below, `name` is part of identifiers, `member` is an identifier.
     """
 
     slot: int
@@ -80,7 +80,7 @@ class _Map:
 
 @dataclass(frozen=True)
 class _Program:
-    """A program; `attach` is how it is attached where its section says enough."""
+    """A program; `attach` is how it is attached if its section has the target."""
 
     name: Source
     member: Source
@@ -132,12 +132,12 @@ class _KconfigValue:
 
 
 def generate_c(loader: Loader, name: str, standalone: bool = False) -> str:
-    """The text of a C and C++ header that loads and uses what the loader makes.
+    """The text of a C and C++ header with the loader, and functions to use its maps and programs.
 
-    `name` begins all names in it; what cannot stand in one becomes `_`. Without
-    `standalone` the header needs libbpf's `bpf/skel_internal.h` (1.0 or newer), which runs programs
-    without BTF only: there, a loader in table form is made anew in unrolled form, where the object
-    is not too large for that. With `standalone` it needs the C library only.
+    `name` is the prefix of all names in it; invalid characters become `_`. Without `standalone` the
+    header needs libbpf's `bpf/skel_internal.h` (1.0 or newer), which only runs programs without
+    BTF: a loader in table form is regenerated in unrolled form, if the object is not too large.
+    With `standalone` it needs only the C library.
 
     NotSupported for objects with an arena.
     """
@@ -148,7 +148,7 @@ def generate_c(loader: Loader, name: str, standalone: bool = False) -> str:
 
 
 def _unrolled(loader: Loader) -> Loader:
-    # Each generator is imported when it is wanted: `lskel gen` is mostly imports.
+    # Imported on use: imports dominate the run time of `lskel gen`.
     from lskel.loader.unrolled import unroll
 
     try:
@@ -223,7 +223,7 @@ class _Header:
         )
 
     def _context_end(self) -> Source:
-        """C for the end of what the loader gets."""
+        """A C expression for the end of the loader's context."""
         trace = self._trace
         parts = {
             source("loader_links"): trace.links,
@@ -236,7 +236,7 @@ class _Header:
         return source("__builtin_offsetof({0}, {1}) + sizeof((({0} *)0)->{1})", struct, last)
 
     def _user_only(self) -> Source | None:
-        """A literal that says what in the object the kernel cannot find out by itself."""
+        """A literal that tells why the header is for user space only."""
         trace = self._trace
         reasons = {
             source("kconfig values come from files"): trace.kconfig is not None,
@@ -253,7 +253,7 @@ class _Header:
         )
 
     def _fragments(self) -> list[str]:
-        """The parts of the runtime that this header needs, in order."""
+        """The parts of the C runtime that this header needs, in order."""
         trace = self._trace
         kinds = {type(kind) for kind in trace.inputs}
         has_targets = bool(kinds & {AttachFd, AttachBtfId})
@@ -356,7 +356,7 @@ class _Header:
             )
 
     def _kernel_inputs(self) -> Iterable[_KernelInput]:
-        """Inputs that the kernel's BTF tells, each where something that is wanted needs it."""
+        """Inputs from the kernel's BTF, each with the condition that something loaded needs it."""
         for number, kind in enumerate(self._trace.inputs):
             if isinstance(kind, TypeSize | MemberIndex):
                 member = string(kind.member) if isinstance(kind, MemberIndex) else _NOTHING
@@ -412,7 +412,7 @@ def _row(op: ProgLoad | None, spec: SectionSpec) -> AttachKindRow | None:
 
 
 def _how_attached(row: AttachKindRow | None, spec: SectionSpec) -> tuple[str, Source]:
-    """How a program is attached without being told where, and the tracepoint's name in C."""
+    """How a program is attached by its section name, and the tracepoint's name in C."""
     call = None if row is None else row.call
     if call is AttachCall.TRACEPOINT and spec.target:
         return "tracepoint", string(spec.target)
@@ -422,7 +422,7 @@ def _how_attached(row: AttachKindRow | None, spec: SectionSpec) -> tuple[str, So
 
 
 def _linked(row: AttachKindRow | None, spec: SectionSpec) -> tuple[int | None, Source]:
-    """The attach type of a link that is told its target, and what that is."""
+    """The attach type of a link that needs a target, and a description of the target."""
     target = None if row is None or row.call is None else _LINK_TARGETS.get(row.call)
     if row is None or target is None:
         return None, _NOTHING

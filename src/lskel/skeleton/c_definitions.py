@@ -1,4 +1,4 @@
-"""C declarations and definitions of BTF types: what they are called in BTF becomes identifiers."""
+"""C declarations and definitions of BTF types, with their BTF names as identifiers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lskel.skeleton.source import Source, join, source, word
 
 _NOTHING = source("")
 _PACKED = source(" __attribute__((packed))")
-# What gives an enum more bytes than its values need. It makes the enum signed, too.
+# Attributes for an enum larger than its values need. They also make the enum signed.
 _ENUM_MODES = {2: source(" __attribute__((mode(HI)))"), 8: source(" __attribute__((mode(DI)))")}
 
 
 class CTypes(Declarators[Source]):
-    """Writes types of one BTF; BadObject where BTF is broken, LimitExceeded for too many."""
+    """Writes types of one BTF; BadObject if BTF is invalid, LimitExceeded for too many."""
 
     format = staticmethod(source)
     join = staticmethod(join)
@@ -34,8 +34,8 @@ class CTypes(Declarators[Source]):
     def declaration(self, type_id: TypeId, name: str, level: int = 0) -> Source:
         """`name` declared with the type, without a semicolon: ``char name[16]``.
 
-        The bodies of anonymous types are written out, over several lines, which `level` indents.
-        Of a VAR or FUNC it is the type that counts. UsageError where C has no such type.
+        Anonymous types are written with their bodies, on several lines, indented by `level`. For a
+        VAR or FUNC, its type is used. UsageError if C has no such type.
         """
         self._pads = 0
         return self.declare(type_id, self.spell(name), level)
@@ -43,9 +43,9 @@ class CTypes(Declarators[Source]):
     def define(self, type_id: TypeId) -> Source:
         """The C definition of a struct, union, enum, typedef, forward, variable or function.
 
-        Structs come with explicit padding, and `packed` where needed, so that a compiler for a
-        64-bit target puts all members where BTF says they are. The text ends with a semicolon,
-        without a newline. UsageError for what has no definition in C.
+        Structs have explicit padding, and `packed` if needed, so that a compiler for a 64-bit
+        target uses the member offsets of BTF. The text ends with a semicolon, without a newline.
+        UsageError if the definition does not exist in C.
         """
         self._pads = 0
         found = self._btf[type_id]
@@ -125,7 +125,7 @@ class CTypes(Declarators[Source]):
             yield from self._padding(0 if is_union else end, size)
 
     def _member(self, member: t.Member, level: int) -> Source | None:
-        """A member as text; None where C cannot reach it, so that its bytes are padding."""
+        """A member as text; None if C cannot access it, so that its bytes are padding."""
         if member.name:
             return self.declare(member.type, self.spell(member.name), level)
         behind = self._btf.resolve(member.type)
@@ -134,12 +134,12 @@ class CTypes(Declarators[Source]):
             return None
         if behind == self._btf.skip_modifiers(member.type) and not found.name:
             return self.declare(member.type, _NOTHING, level)
-        # Without a tag: a member `struct foo;` is known only to compilers told -fms-extensions.
+        # Without a tag: a member `struct foo;` needs -fms-extensions.
         self.mention(behind)
         return self._body(behind, found, _NOTHING, level)
 
     def _padding(self, start: int, end: int) -> Iterator[Source]:
-        """Members that fill the bits from `start` up to (not including) `end`."""
+        """Members that fill the bits from `start` to `end` (exclusive)."""
         head = min(-start % 8, end - start)
         whole, tail = divmod(end - start - head, 8)
         if head:
@@ -152,13 +152,13 @@ class CTypes(Declarators[Source]):
 
 
 def _values(found: t.Enum) -> list[tuple[str, int]]:
-    # BTF of old compilers calls all enums unsigned and has negative values as 32 bits.
+    # In BTF of old compilers all enums are unsigned, and negative values are 32-bit patterns.
     mask = -1 if found.signed else (1 << 8 * min(found.size, 8)) - 1
     return [(label, value & mask) for label, value in found.values]
 
 
 def _enum_attributes(size: int, numbers: list[int]) -> Source | None:
-    """What gives an enum of these numbers its size in bytes; None where nothing can."""
+    """The attributes for an enum of these numbers and this size in bytes; None if impossible."""
     sign = any(number < 0 for number in numbers)
     bits = max((number ^ -(number < 0)).bit_length() + sign for number in numbers)
     needed = next((bytes_ for bytes_ in (1, 2, 4) if bits <= 8 * bytes_), 8)

@@ -1,4 +1,4 @@
-"""Types of variables, as a C header says them that knows nothing of the object's own headers."""
+"""Types of variables, for a C header that does not include the object's headers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lskel.skeleton.c_definitions import CTypes
 from lskel.skeleton.c_source import Names, is_identifier
 from lskel.skeleton.source import Scope, Source, source, word
 
-# Added to the id of a type that something points to: of those, no more than a name is said.
+# Added to the id of a pointed-to type: only its name is declared.
 _POINTED_TO = 1 << 24
-# Padding is told for machines on which nothing is aligned to more, too; it does no harm elsewhere.
+# Padding is also explicit for machines with smaller alignment; it is harmless elsewhere.
 _LEAST_ALIGN = 4
-# What <linux/types.h> defines: bytes by name.
+# Types of <linux/types.h>: bytes by name.
 _LINUX_TYPES = {
     f"__{name}{bits}": bits // 8
     for name, widths in {
@@ -31,7 +31,7 @@ _LINUX_TYPES = {
     }.items()
     for bits in widths
 }
-# Bytes of C's integers, by the words of their names without sign, in order of the alphabet.
+# Bytes of C integers, by the words of their names without sign, sorted.
 _INTS = {
     "char": 1,
     "short": 2,
@@ -46,15 +46,15 @@ _INTS = {
 }
 _SIGNS = ("signed", "unsigned")
 _FLOATS = {"float", "double", "long double", "_Float16", "__bf16"}
-# How far variables are indented.
+# Indentation of variables.
 _LEVEL = 2
 
 
 class Variable(NamedTuple):
-    """A variable of a data section, `size` bytes at `offset`; `padding` bytes go before it.
+    """A variable of a data section, `size` bytes at `offset`, after `padding` bytes.
 
-    `text` declares it with types that the header defines itself, `user_text` with those of the
-    object's source.
+    `text` declares it with types that the header defines, `user_text` with those of the object's
+    source.
     """
 
     name: Source
@@ -66,7 +66,7 @@ class Variable(NamedTuple):
 
 
 class Types:
-    """The types of an object; the names of those that a header defines begin with `prefix`."""
+    """The types of an object; names that the header defines begin with `prefix`."""
 
     def __init__(
         self, btf: Btf, names: Names, prefix: Source, taken: Iterable[Source] = ()
@@ -74,16 +74,16 @@ class Types:
         self._btf = btf
         self._names = names
         self._walk = Walk(btf)
-        # Variables and labels of enums share their names, in C as in a struct of C++.
+        # Variables and enumerators share a namespace, in C and in a C++ struct.
         self._scope = Scope()
         self._own = _Writer(_View(btf, names, self._scope, prefix, taken))
         self._user = _Writer(_View(btf, names, Scope()))
         self._roots: list[TypeId] = []
 
     def variables(self, section: str) -> list[Variable]:
-        """The variables of a data section that other files may see, in order of their offset.
+        """The global variables of a data section, by offset.
 
-        BadObject where the type of one contains itself, LimitExceeded where types are too many.
+        BadObject if a type contains itself, LimitExceeded for too many types.
         """
         datasec = self._btf.find(section, t.Datasec)
         if datasec is None:
@@ -92,7 +92,7 @@ class Types:
         end = 0
         for info in sorted(self._btf.get(datasec, t.Datasec).vars, key=lambda info: info.offset):
             var = self._btf.get(info.type, t.Var)
-            # Names of one variable lie on each other; C has no more than one of them.
+            # Aliases overlap; C gets one of them.
             if var.linkage == VarLinkage.STATIC or info.offset < end or not info.size:
                 continue
             name = self._scope.claim(self._names.member(var.name))
@@ -107,7 +107,7 @@ class Types:
         return found
 
     def definitions(self) -> list[Source]:
-        """What must be defined before the variables that were asked for, in C's order."""
+        """The definitions that the requested variables need, in C order."""
         own = self._own
         return [
             own.types.define(need.type_id)
@@ -116,9 +116,9 @@ class Types:
         ]
 
     def _declared(self, name: Source, type_id: TypeId, info: t.VarSecinfo) -> tuple[Variable, int]:
-        """The variable, and how its type is aligned."""
+        """The variable, and the alignment of its type."""
         own, user = self._own, self._user
-        # Where C cannot say it, or would put it elsewhere, its bytes are there all the same.
+        # If C cannot express the type or its offset, declare the bytes.
         text = user_text = source("unsigned char {}[{}]", name, info.size)
         align = 1
         with suppress(BadObject, UsageError):
@@ -133,7 +133,7 @@ class Types:
         return Variable(name, info.offset, info.size, 0, text, user_text), align
 
     def _align(self, type_id: TypeId, info: t.VarSecinfo) -> int:
-        """The alignment of a type that C can lay out as BTF says."""
+        """The alignment of a type whose BTF layout C can express."""
         own = self._own
         align = own.layout.align(type_id)
         if own.view.size_of(type_id) != info.size or info.offset % align:
@@ -143,14 +143,14 @@ class Types:
 
 
 class _NoSuchType(UsageError):
-    """C cannot lay the variable out as BTF says."""
+    """C cannot express the layout in BTF."""
 
     def __init__(self) -> None:
-        super().__init__("C cannot lay it out")
+        super().__init__("C cannot express its layout")
 
 
 class _Writer:
-    """What is worked out once for all that is written of a view."""
+    """State shared by all definitions of a view."""
 
     def __init__(self, view: _View) -> None:
         self.view = view
@@ -160,11 +160,11 @@ class _Writer:
 
 
 class _View(Btf):
-    """An object's types without what only its own headers define.
+    """An object's types, independent of its headers.
 
-    Qualifiers are gone, typedefs of scalars and enums are what they stand for. What is pointed to
-    is a name. With a `prefix`, structs get names of their own, and enums are integers; without, the
-    names are those of the source.
+    Qualifiers are removed, typedefs of scalars and enums are resolved. Pointed-to types are only
+    names. With a `prefix`, structs get prefixed names, and enums are integers; without, the names
+    are those of the source.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class _View(Btf):
         return found
 
     def told(self) -> None:
-        """The labels of enums that were met are defined now; C takes them once only."""
+        """Mark the enumerators so far as defined; C allows that only once."""
         for type_id, found in self._fresh.items():
             self._labels.update(label for label, _ in found.values)
             self._shown[type_id] = self._shown[type_id | _POINTED_TO] = _int_of(found)
@@ -248,7 +248,7 @@ class _View(Btf):
         return self._source[self._source.resolve(type_id)]
 
     def _forward(self, name: str, *, is_union: bool) -> t.Type:
-        """A struct or union of which no more is known than its name."""
+        """A forward declaration of a struct or union."""
         if not name or (self._prefix is None and not is_identifier(name)):
             return t.Void("")
         known = self._forwards.get(name)
@@ -284,7 +284,7 @@ class _View(Btf):
 
 
 def _as_it_is(found: t.Composite | t.Enum) -> t.Type:
-    """A type with the name of the object's source, where C can have such a name."""
+    """A type with its name in the source, if that is valid in C."""
     if not is_identifier(found.name):
         raise _NoSuchType
     return found

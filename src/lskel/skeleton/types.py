@@ -1,6 +1,6 @@
-"""BTF types as Python has them, as data: classes with names and members, and what uses them.
+"""BTF types for Python, as data: declarations of classes with names and members, and their uses.
 
-From these declarations `python_types` writes text, and `classes` makes classes.
+`python_types` writes them as source, `classes` creates the classes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lskel.errors import BadObject
 from lskel.skeleton.python_source import attribute, identifier
 from lskel.skeleton.source import Scope, Source, source
 
-# Attributes that structs and unions, or enums, have already; those like `_name_` are not listed.
+# Attributes of structs and unions, or enums; those like `_name_` are not listed.
 _MEMBERS_TAKEN = frozenset(
     (
         *("_objects", "_unknown", "asdict", "codec_", "elsewhere_", "noun_", "shown_", "mro"),
@@ -52,7 +52,7 @@ class ArrayOf(NamedTuple):
 
 
 class EnumOf(NamedTuple):
-    """An enum, by the name of its class, that is stored like a number."""
+    """An enum, by the name of its class, and its storage type."""
 
     cls: Source
     storage: Scalar
@@ -68,7 +68,7 @@ ValueType: TypeAlias = Scalar | Text | ArrayOf | EnumOf | ClassOf
 
 
 class Field(NamedTuple):
-    """A member as `layout` takes it: at a byte, or some bits; without a name, it is anonymous."""
+    """A member, for `layout`: at a byte offset, or a bit-field; without a name if anonymous."""
 
     name: str
     type: ValueType
@@ -76,7 +76,7 @@ class Field(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A member that a class has in Python, those of anonymous ones among them."""
+    """A member of a class in Python, including those of anonymous members."""
 
     name: Source
     type: ValueType
@@ -107,11 +107,11 @@ POINTER = Scalar(source("pointer"))
 
 
 class Types:
-    """Declares the classes of one object's types, each once, when they are first asked for.
+    """Declares the classes of one object's types, each once, on first use.
 
-    Classes have the names of C: tag or typedef, or the path to what has neither. `taken` are names
-    that they must not have. `classes` come after those that they need. BadObject where BTF is
-    broken or the type has no values.
+    Class names are those of C: tag or typedef, or the path to an anonymous type. `taken` are
+    reserved names. `classes` are in order of dependencies. BadObject if BTF is invalid or the type
+    has no values.
     """
 
     def __init__(self, btf: Btf, taken: Iterable[str] = ()) -> None:
@@ -128,7 +128,7 @@ class Types:
                 self._typedefs.setdefault(btf.skip_modifiers(found.type), found.name)
 
     def type(self, type_id: TypeId, path: str = "value") -> ValueType:
-        """The type of a value; `path` names what has no name in C."""
+        """The type of a value; `path` names an anonymous type."""
         type_id = self._btf.resolve(type_id)
         found = self._btf[type_id]
         match found:
@@ -155,15 +155,13 @@ class Types:
             case t.Composite():
                 return ClassOf(self._class(type_id, found, path))
             case _:
-                raise BadObject(
-                    f"BTF: there are no values of {found.kind.name} '{found.name}' [{type_id}]"
-                )
+                raise BadObject(f"BTF: {found.kind.name} '{found.name}' [{type_id}] has no values")
 
     def section(self, name: str, size: int, class_name: str, *, static: bool = False) -> ClassOf:
-        """The class, which is declared, for a section of `size` bytes.
+        """Declare the class for a section of `size` bytes.
 
-        Its members are the variables that the DATASEC `name` has; static ones where they are asked
-        for, as several may have one name.
+        Its members are the variables of DATASEC `name`; static ones only with `static`, as their
+        names may not be unique.
         """
         found = self._variables(name, static=static)
         members = sorted(found, key=lambda member: member.bit_offset)
@@ -182,11 +180,11 @@ class Types:
                 yield t.Member(var.name, var.type, 8 * variable.offset, 0)
 
     def _new_name(self, like: str) -> Source:
-        """A name for a class that nothing else has."""
+        """A unique class name."""
         return self.names.claim(identifier(like))
 
     def _class(self, type_id: TypeId, found: t.Composite | t.Enum, path: str) -> Source:
-        """The name of a type's class, which is declared if it has not been."""
+        """The class name of a type; declares the class on first use."""
         if type_id not in self._declared:
             with self._nesting.inside(type_id):
                 name = self._new_name(found.name or self._typedefs.get(type_id) or path)
@@ -218,13 +216,13 @@ class Types:
                 members += lifted[number]
                 fields.append(self._field(member, "", ""))
         _check_places(self._btf, found, name)
-        # Anonymous structs may have members alike, of which ctypes finds the last.
+        # Anonymous structs may have equal member names; ctypes uses the last.
         members = list({member.name: member for member in members}.values())
         is_union = isinstance(found, t.Union)
         return StructClass(name, is_union, found.size, tuple(fields), tuple(members))
 
     def _lifted(self, member: t.Member, path: str) -> tuple[Member, ...]:
-        """The members of an anonymous struct or union; of anything else it is padding: none."""
+        """The members of an anonymous struct or union; none for other members (padding)."""
         type_id = self._btf.resolve(member.type)
         found = self._btf[type_id]
         if not isinstance(found, t.Composite):
@@ -248,7 +246,7 @@ def _integer(found: t.Int | t.Enum) -> Scalar:
 
 
 def _check_places(btf: Btf, found: t.Composite, name: str) -> None:
-    """BadObject where members overlap or are behind the end."""
+    """BadObject if members overlap or exceed the type."""
     end = 0
     for member in found.members:
         bits = bitfield(btf, member)
@@ -266,6 +264,6 @@ def _enum(found: t.Enum, name: Source) -> EnumClass:
 
 
 def _label(label: str, enum: Source) -> Source:
-    # An enum takes `_NAME__label` for a private name of its own.
+    # An enum class treats `_NAME__label` as a private name.
     is_private = label.startswith(f"_{enum}__")
     return attribute(label.lstrip("_") if is_private else label, _LABELS_TAKEN)

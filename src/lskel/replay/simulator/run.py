@@ -1,4 +1,4 @@
-"""Replay in the simulator: a loader of lskel, without a kernel."""
+"""Replay of an lskel loader in the simulator."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def run(
     machine: SimulatedMachine | None = None,
     budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
-    """Run a loader of lskel; options are those of `lskel.load`, with its errors.
+    """Run an lskel loader; options and their errors are those of `lskel.load`.
 
-    `faults` is for the kernel that is made where none is given; `machine` is asked in place of its
-    own. Pins are neither read nor made.
+    `faults` are for the new kernel that is created if `kernel` is None; `machine` replaces the
+    kernel's default machine. Pins are neither read nor created.
     """
     trace = loader.trace
     kernel = kernel or SimulatedKernel(trace.order, faults=faults)
@@ -45,7 +45,7 @@ def run_request(
     *,
     budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
-    """Run a loader of lskel for a request whose maps are all to be made."""
+    """Run an lskel loader for a request without reused maps."""
     order = loader.trace.order
 
     def address_of(value: bytes | bytearray) -> int:

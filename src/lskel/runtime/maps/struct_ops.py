@@ -1,4 +1,4 @@
-"""struct_ops: tables of functions that the kernel calls, registered by writing their map."""
+"""struct_ops: structs of function pointers for the kernel, registered by writing their map."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class StructOpsMap(Map):
-    """A struct_ops variable. `ops` are its members, which may be replaced until it is attached:
+    """A struct_ops variable. `ops` are its members, replaceable until it is attached:
     ``m.ops = m.ops.with_value("flags", b"...")``. Linux 5.6.
 
-    `by_link` says that it was declared in ``.struct_ops.link`` (Linux 6.4).
+    `by_link`: it is declared in ``.struct_ops.link`` (Linux 6.4).
     """
 
     def __init__(self, definition: MapDefinition, ops: StructOps, *, by_link: bool) -> None:
@@ -31,7 +31,7 @@ class StructOpsMap(Map):
         self._by_link = by_link
 
     def register(self, owner: Collection) -> None:
-        """Register it with the programs of a collection, which keeps the link."""
+        """Register it with the programs of a collection, which owns the link."""
         programs = {p.name: p.fileno() for p in owner.progs if p.loaded}
         with explained({}):
             value = kernel_struct.value(KernelBtf(), self.ops, programs)
@@ -39,6 +39,6 @@ class StructOpsMap(Map):
                 link = register(self.fileno(), value, by_link=self._by_link)
             except KernelError as error:
                 if error.errno != errno.EPERM:
-                    error.hint = f"leave it out: --no-autoload {self.name}"
+                    error.hint = f"disable it: --no-autoload {self.name}"
                 raise
         owner.links.add(self.name, link)
