@@ -101,13 +101,13 @@ def helper_names(btf: Btf) -> list[str]:
 
 def flatten(btf: Btf, type_id: TypeId, base: int = 0) -> Iterator[tuple[str, int, int]]:
     """(name, offset, size) of each field in bytes, through anonymous structs and unions."""
-    composite = btf.get(btf.resolve(type_id), t.Composite)
+    composite = btf.get(btf.resolve(type_id), t.CompositeType)
     for member in composite.members:
         offset = base + member.bit_offset // 8
         inner = btf.resolve(member.type)
-        if not member.name and isinstance(btf[inner], t.Composite):
+        if not member.name and isinstance(btf[inner], t.CompositeType):
             yield from flatten(btf, inner, offset)
-        elif isinstance(btf[inner], t.Composite):
+        elif isinstance(btf[inner], t.CompositeType):
             for name, at, size in flatten(btf, inner, offset):
                 yield f"{member.name}_{name}", at, size
         elif member.name and not member.bitfield_size:
@@ -116,7 +116,7 @@ def flatten(btf: Btf, type_id: TypeId, base: int = 0) -> Iterator[tuple[str, int
 
 def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
     """Field layouts of the structs in `union bpf_attr` and of the info structs."""
-    attr = btf.get(btf.require("bpf_attr", t.Union), t.Union)
+    attr = btf.get(btf.require("bpf_attr", t.UnionType), t.UnionType)
     found: dict[str, list[tuple[str, int, int]]] = {}
     for name, sign in STRUCTS.items():
         for member in attr.members:
@@ -127,7 +127,7 @@ def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
                 found[name] = fields
                 break
     for name, c_name in INFOS.items():
-        found[name] = list(flatten(btf, btf.require(c_name, t.Struct)))
+        found[name] = list(flatten(btf, btf.require(c_name, t.StructType)))
     return found
 
 

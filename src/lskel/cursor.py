@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     ByteOrder = Literal["little", "big"]
-else:  # skeletons avoid `typing`: see lskel.named
+else:  # skeletons avoid `typing`: see lskel.light_typing
     ByteOrder = str
 
 _MARK: dict[ByteOrder, str] = {"little": "<", "big": ">"}

@@ -80,7 +80,7 @@ class Number(NamedTuple):
     part: Part
 
 
-class Given(NamedTuple):
+class InputNumber(NamedTuple):
     """A 32-bit field with an input of the trace."""
 
     field: str
@@ -113,7 +113,7 @@ class Call(NamedTuple):
     layout: Layout
     attr: bytes
     pointers: tuple[Data | FdPointer | FdArray, ...] = ()
-    numbers: tuple[Number | Given, ...] = ()
+    numbers: tuple[Number | InputNumber, ...] = ()
     log: LogFields | None = None
     btf_fields: tuple[str, ...] = ()
     if_module: IfModule | None = None
@@ -149,7 +149,7 @@ def _btf_load(op: BtfLoad, order: ByteOrder) -> Call:
 
 
 def _map_create(op: MapCreate, order: ByteOrder) -> Call:
-    numbers: list[Number | Given] = []
+    numbers: list[Number | InputNumber] = []
     if op.btf is not None:
         numbers.append(Number("btf_fd", op.btf, Part.FD))
     if op.inner is not None:
@@ -182,10 +182,10 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
     )
 
 
-def _constant(field: str, value: int | Input, numbers: list[Number | Given]) -> int:
+def _constant(field: str, value: int | Input, numbers: list[Number | InputNumber]) -> int:
     """The constant for a field; 0 for an input, which is appended to `numbers`."""
     if isinstance(value, Input):
-        numbers.append(Given(field, value))
+        numbers.append(InputNumber(field, value))
         return 0
     return value
 
@@ -218,7 +218,7 @@ def _prog_load(op: ProgLoad, order: ByteOrder) -> Call:
         Data("insns", op.insns, len(op.insns)),
         FdArray("fd_array"),
     ]
-    numbers: list[Number | Given] = []
+    numbers: list[Number | InputNumber] = []
     fields: dict[str, int | bytes] = {
         "prog_type": op.type,
         "expected_attach_type": _constant("expected_attach_type", op.expected_attach_type, numbers),
@@ -244,7 +244,7 @@ def _prog_load(op: ProgLoad, order: ByteOrder) -> Call:
         numbers.append(Number("attach_btf_obj_fd", op.attach_btf, Part.FD))
     for field, value in (("attach_btf_id", op.attach_btf_id), ("attach_prog_fd", op.attach_fd)):
         if value is not None:
-            numbers.append(Given(field, value))
+            numbers.append(InputNumber(field, value))
     return _call(
         Cmd.PROG_LOAD,
         layouts.PROG_LOAD,

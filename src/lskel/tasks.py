@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 
 class Task(Enum):

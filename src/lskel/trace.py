@@ -321,7 +321,7 @@ class LinkResult(NamedTuple):
     op: int
 
 
-class KconfigMap(NamedTuple):
+class KconfigResult(NamedTuple):
     """Map `slot` has these kconfig values of the target, in `size` bytes."""
 
     slot: int
@@ -329,7 +329,7 @@ class KconfigMap(NamedTuple):
     vars: tuple[KconfigVar, ...]
 
 
-class StructOpsMap(NamedTuple):
+class StructOpsResult(NamedTuple):
     """Map `slot` registers `ops` when its element 0 is written (to attach it)."""
 
     slot: int
@@ -361,8 +361,8 @@ class Trace:
     programs: tuple[ProgramResult, ...]
     guards: Mapping[int, Guard] = field(default_factory=dict, repr=False)
     inputs: tuple[InputKind, ...] = ()
-    kconfig: KconfigMap | None = None
-    struct_ops: tuple[StructOpsMap, ...] = ()
+    kconfig: KconfigResult | None = None
+    struct_ops: tuple[StructOpsResult, ...] = ()
     arenas: tuple[Arena, ...] = ()
     links: tuple[LinkResult, ...] = ()
 

@@ -143,7 +143,7 @@ def test_errors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     bad = tmp_path / "bad.o"
     bad.write_bytes(b"\x7fELF junk")
     for path, message in (
-        (bad, f"lskel: {bad}: not an ELF64 file"),
+        (bad, f"lskel: {bad}: the ELF header: 0x0+0x10 is outside the file"),
         (tmp_path / "none.o", f"lskel: {tmp_path / 'none.o'}: No such file or directory"),
     ):
         assert main(["inspect", str(path)]) == 1

@@ -379,7 +379,9 @@ def test_headers_take_no_options(capsys: pytest.CaptureFixture[str], tmp_path: P
         error = fails(capsys, "trace", path, option, said)
         assert f"{path}: {option} cannot change a light skeleton header" in error
     for option, said in (("--kconfig", "A=1"), ("--max-entries", "a=1"), ("--target", "a=b")):
-        assert "cannot be applied to a light skeleton header" in fails(capsys, "trace", path, option, said)
+        assert "cannot be applied to a light skeleton header" in fails(
+            capsys, "trace", path, option, said
+        )
 
 
 # -- --debug -----------------------------------------------------------------------------------

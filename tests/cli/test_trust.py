@@ -185,7 +185,9 @@ class TestLoads:
         for replay in ("kernel", "direct", "simulator"):
             assert main(["load", older, "--replay", replay]) == 0
             warning = capsys.readouterr().err
-            assert warning.startswith(f"lskel: warning: {older}: written by another version of lskel")
+            assert warning.startswith(
+                f"lskel: warning: {older}: written by another version of lskel"
+            )
         assert main(["inspect", older, "--json"]) == 0
         shown = json.loads(capsys.readouterr().out)
         assert shown["loader"]["compared"] == "another version, same calls"

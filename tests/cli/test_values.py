@@ -21,7 +21,7 @@ from lskel.errors import LimitExceeded, LskelError
 from lskel.runtime import values as v
 from lskel.runtime.maps.typed import codec_of
 from lskel.skeleton.classes import TypeClasses
-from lskel.skeleton.types import Types
+from lskel.skeleton.types import TypeDeclarations
 from tests.btf.decoder import decode
 from tests.btf.samples import LIMIT_MS, damaged, everything
 from tests.build.btf import BtfBuilder
@@ -116,7 +116,7 @@ def test_plain() -> None:
 
 
 def _kind(btf: Btf, type_id: TypeId) -> Any:
-    types = Types(btf)
+    types = TypeDeclarations(btf)
     return TypeClasses(types).value(types.type(type_id))
 
 
@@ -146,7 +146,7 @@ def test_values_of_far_more_parts_than_bytes(wrong: Callable[[BtfBuilder], None]
 @given(st.binary(min_size=104, max_size=104))
 def test_as_the_decoder_has_it(data: bytes) -> None:
     btf = Btf(everything().bytes(sys.byteorder))
-    node = btf.require("node", t.Struct)
+    node = btf.require("node", t.StructType)
     kind = _kind(btf, node)
     found = to_plain(kind, v.codec(kind).decode(data))
     assert as_text(found).isprintable()

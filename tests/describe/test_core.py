@@ -77,7 +77,7 @@ def test_targets(type_: str, access: str, kind: int, target: str, order: ByteOrd
         ("outer", "0:0:0:0", BYTE_OFFSET, "<struct outer.a: INT has no members or elements>"),
         ("pointer", "0:0", BYTE_OFFSET, "<struct outer *: PTR has no members or elements>"),
         ("enum", "2", ENUMERATOR_EXISTS, "<enum color: index 2 out of range, it has 2 parts>"),
-        ("int", "0", ENUMERATOR_EXISTS, "<BTF: type [1] 'int' is INT, not ENUM>"),
+        ("int", "0", ENUMERATOR_EXISTS, "<BTF: type [1] 'int' is INT, expected ENUM>"),
         ("outer", "", BYTE_OFFSET, "<access path is not a list of indexes>"),
         ("outer", "0:-1", BYTE_OFFSET, "<access path is not a list of indexes>"),
         ("outer", "0:" + "9" * 5000, BYTE_OFFSET, "<access path is not a list of indexes>"),

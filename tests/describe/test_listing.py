@@ -181,7 +181,7 @@ def test_maps_that_are_not_created() -> None:
         (item,) = listing(obj, [name])
         texts = {row.text.partition(" = ")[2] for row in item.rows if " = map[" in row.text}
         assert texts == maps
-        assert ("a map that is not to be created" in item.problem) == (name == "variables")
+        assert ("a map with autocreate disabled" in item.problem) == (name == "variables")
     assert list(listing(generate(obj), ["kfuncs"])) == list(listing(obj, ["kfuncs"]))
 
 
@@ -238,7 +238,7 @@ def test_broken_btf_is_said_in_place() -> None:
         return Records(size, (0).to_bytes(4, "little") + b"\xff" * (size - 4))
 
     (item,) = listing(changed(trace, func_info=broken(8)))
-    assert item.rows[0].label.startswith("<BTF: there is no type")
+    assert item.rows[0].label.startswith("<BTF: no type")
     (item,) = listing(changed(trace, line_info=broken(16)))
     assert item.rows[0].source is not None
     assert item.rows[0].source.text.startswith("<BTF: the string section")

@@ -26,7 +26,7 @@ from lskel.errors import BadObject
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
 from lskel.loader.model import Loader
-from lskel.object.model import Map, MapKind, Slot
+from lskel.object.model import MapKind, MapSpec, Slot
 from lskel.object.open import open_object
 from lskel.object.sections import parse_section
 from lskel.trace import BtfLoad
@@ -221,7 +221,7 @@ def test_what_the_target_is_asked_for() -> None:
 def test_struct_ops(autocreate: bool) -> None:
     member = Member("func", bytes(8), True, "kfuncs")
     ops = StructOps("tcp_ops", (member, Member("other", bytes(8), True, None)))
-    made = Map("ops", MapKind.STRUCT_OPS, ".struct_ops", 0, MapType.STRUCT_OPS, 4, 0, 1)
+    made = MapSpec("ops", MapKind.STRUCT_OPS, ".struct_ops", 0, MapType.STRUCT_OPS, 4, 0, 1)
     made = replace(made, struct_ops=ops, autocreate=autocreate)
     obj = asking()
     programs = tuple(
@@ -259,7 +259,7 @@ def test_each_program_says_why_it_cannot_be_loaded() -> None:
 def test_what_no_program_can_help() -> None:
     obj = asking().with_map("programs", slots=(Slot(0, "nobody"),))
     summary = summarize(obj)
-    assert "map 'programs': slot 0: 'nobody' is no program" in summary.problem
+    assert "map 'programs': slot 0: 'nobody' is not a program" in summary.problem
     assert [bool(program.problem) for program in summary.programs] == [False, False, False, True]
 
 

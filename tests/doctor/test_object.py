@@ -134,7 +134,7 @@ def test_all_that_is_in_the_way() -> None:
 
 
 def test_what_is_in_the_way_can_be_left_out() -> None:
-    """What doctor found is all that there is: without it the object loads."""
+    """What doctor found is all that available: without it the object loads."""
     wrong = ("wrong", "wrong_too", "calls", "elsewhere")
     obj = lskel.open_object(compile_bpf(MUCH_WRONG.replace("__uint(map_flags, 1 << 30);", "")))
     for name in wrong:

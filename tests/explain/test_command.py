@@ -101,7 +101,7 @@ def test_what_cannot_be_generated_is_a_page_all_the_same(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["/bin/true"], "/bin/true: ELF type is"),
+        (["/bin/true"], "/bin/true: expected a relocatable object"),
         (["nope.o"], "nope.o: No such file"),
         ([example("hello"), "-o", "no/such/place.html"], "no/such/place.html: cannot write"),
         ([example("hello"), "-o", example("hello")], "would overwrite"),

@@ -15,7 +15,7 @@ from lskel.explain.report import Measurement
 from lskel.replay.direct import CallByCall
 from lskel.replay.options import Options
 from lskel.runtime.syscall import BpfError
-from lskel.skeleton.live import collection_of
+from lskel.skeleton.dynamic import collection_of
 from tests.build.clang import compile_bpf, example
 from tests.conftest import Run
 from tests.explain.samples import PINNED, REFUSED, UNTYPED, given

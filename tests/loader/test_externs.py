@@ -270,7 +270,7 @@ def test_others_may_not_be_missing(symbol: str, module: tuple[str, ...]) -> None
 @pytest.mark.parametrize("symbol", WEAK)
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
 def test_weak_ones_may_be_missing_only(symbol: str, number: int) -> None:
-    """Another error of the lookup does not say that there is no such symbol."""
+    """Another error of the lookup is not reported as a missing symbol."""
     loader = loader_of(EXTERNS)
     good = play(loader, kernel_of(loader, module=NAMES))
     (call,) = (record.n for record in good.records if record.attr.get("name") == symbol)

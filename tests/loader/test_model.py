@@ -20,7 +20,7 @@ from lskel.btf.kinds import Kind
 from lskel.btf.types import VOID
 from lskel.cursor import ByteOrder
 from lskel.loader.model import Form
-from lskel.object.model import Extern, ExternKind, ExternRef, Function, Object, Program
+from lskel.object.model import Extern, ExternKind, ExternRef, Function, Object, ProgramSpec
 from lskel.object.sections import parse_section
 from lskel.replay.compare import describe
 from lskel.replay.options import Options
@@ -117,7 +117,7 @@ def object_of(known: Sequence[Symbol], sources: Sequence[Source], order: ByteOrd
     for source in sources:
         code, refs = code_of(source, known, order)
         function = Function(source.name, spec.name, 0, code, tuple(refs), *tables)
-        made.append(Program(function, spec, source.autoload))
+        made.append(ProgramSpec(function, spec, source.autoload))
     externs = tuple(symbol.extern for symbol in known)
     return Object("model", order, "GPL", 0, None, (), tuple(made), (), externs)
 

@@ -116,7 +116,7 @@ def test_programs_are_switched_off() -> None:
 def test_what_cannot_be_loaded_cannot_be_switched_on() -> None:
     loader = loader_of('SEC("?no such") int p(void *c) { return 0; }')
     assert play(loader, kernel_of(loader)).value == 0
-    with pytest.raises(UsageError, match="'p' cannot be loaded: no loader was generated"):
+    with pytest.raises(UsageError, match="'p' cannot be loaded: the loader was generated without it"):
         play(loader, kernel_of(loader), Options(autoload={"p": True}))
 
 
@@ -306,7 +306,7 @@ def test_where_btf_is_needed_that_is_said(source: str, needed_by: str) -> None:
     done, _ = play_with(loader, kernel, [], (0,) * len(loader.trace.inputs))
     assert (done.value, done.failed_op(loader)) == (-errno.EINVAL, 0)
     assert len(done.records) == 1 and not done.open_fds
-    assert f"which {needed_by} needs: EINVAL" in str(
+    assert f"needed by {needed_by}: EINVAL" in str(
         failure(0, label(loader.trace, load), errno.EINVAL)
     )
 

@@ -273,7 +273,7 @@ def test_calls_are_nested_as_deep_as_the_kernel_lets_them() -> None:
     assert compare(chain(MAX_FRAMES - 1), [pack(0)])[0].r0 == 42
     with pytest.raises(Refused, match="too deep"):
         compare(chain(MAX_FRAMES), [pack(0)])
-    with pytest.raises(SimulatorFault, match="8 frames"):
+    with pytest.raises(SimulatorFault, match="8 nested call frames"):
         Interpreter(chain(MAX_FRAMES).code, Memory(ORDER), {}).run(0)
 
 

@@ -299,7 +299,7 @@ def test_overrides() -> None:
         (Options(max_entries={"nothing": 1}), "no map 'nothing'"),
         (Options(initial={"nothing": b""}), "no map 'nothing'"),
         (Options(initial={"table": b""}), "not global data"),
-        (Options(initial={"test.data": b"ab"}), "has 4 bytes, not 2"),
+        (Options(initial={"test.data": b"ab"}), "expected 4 bytes, got 2"),
     ],
 )
 def test_wrong_overrides(changes: Options, message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lskel.named import Distinct
+from lskel.light_typing import Distinct
 
 
 class TypeSize(Distinct):

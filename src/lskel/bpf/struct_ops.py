@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lskel.errors import NotFound, UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 # The map value of `struct X` is the kernel's `struct bpf_struct_ops_X`, with `struct X` as member
 # `data` (include/linux/bpf.h, kernel/bpf/bpf_struct_ops.c).

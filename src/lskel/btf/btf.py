@@ -220,12 +220,12 @@ class Btf:
         for _ in range(MAX_DEPTH):
             type_id = self.resolve(type_id)
             found = self[type_id]
-            if not isinstance(found, t.Array):
+            if not isinstance(found, t.ArrayType):
                 return type_id
             type_id = found.type
         raise BadObject(f"BTF: type [{start}] is an array of more than {MAX_DEPTH} dimensions")
 
-    def _skip(self, type_id: TypeId, classes: tuple[type[t.Ref], ...]) -> TypeId:
+    def _skip(self, type_id: TypeId, classes: tuple[type[t.RefType], ...]) -> TypeId:
         start = type_id
         for _ in range(MAX_DEPTH):
             found = self[type_id]
@@ -240,12 +240,12 @@ class Btf:
         start = type_id
         for _ in range(MAX_DEPTH):
             found = self[type_id]
-            if isinstance(found, t.Int | t.Float | t.Composite | t.Enum | t.Datasec | t.Ptr):
+            if isinstance(found, t.Int | t.Float | t.CompositeType | t.Enum | t.Datasec | t.Ptr):
                 size = POINTER_SIZE if isinstance(found, t.Ptr) else found.size
                 if count * size > MAX_SIZE:
                     raise BadObject(f"BTF: type [{start}] has {count * size} bytes")
                 return count * size
-            if isinstance(found, t.Array):
+            if isinstance(found, t.ArrayType):
                 count *= found.nelems
                 type_id = found.type
             elif isinstance(found, (*t.MODIFIERS, t.Typedef, t.Var)):
@@ -284,13 +284,13 @@ def _int(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
 
 def _array(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
     ((elem, index, nelems),) = btf._tail("III", at, 1)
-    return t.Array(name, TypeId(elem), TypeId(index), nelems)
+    return t.ArrayType(name, TypeId(elem), TypeId(index), nelems)
 
 
-def _members(btf: Btf, info: int, at: int) -> tuple[t.Member, ...]:
+def _members(btf: Btf, info: int, at: int) -> tuple[t.BtfMember, ...]:
     bitfields = info >> 31
     return tuple(
-        t.Member(
+        t.BtfMember(
             btf.name(name_off),
             TypeId(type_id),
             offset & 0xFFFFFF if bitfields else offset,
@@ -301,11 +301,11 @@ def _members(btf: Btf, info: int, at: int) -> tuple[t.Member, ...]:
 
 
 def _struct(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
-    return t.Struct(name, size, _members(btf, info, at))
+    return t.StructType(name, size, _members(btf, info, at))
 
 
 def _union(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
-    return t.Union(name, size, _members(btf, info, at))
+    return t.UnionType(name, size, _members(btf, info, at))
 
 
 def _enum(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
@@ -344,7 +344,7 @@ def _decl_tag(btf: Btf, name: str, info: int, type_id: int, at: int) -> Type:
     return t.DeclTag(name, TypeId(type_id), component, bool(info >> 31))
 
 
-def _ref(cls: type[t.Ref]) -> _Decoder:
+def _ref(cls: type[t.RefType]) -> _Decoder:
     return lambda btf, name, info, type_id, at: cls(name, TypeId(type_id))
 
 

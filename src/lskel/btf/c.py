@@ -15,7 +15,7 @@ from lskel.btf.kinds import Kind
 from lskel.btf.layout import Nesting
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject, LskelError, at
-from lskel.named import Generic
+from lskel.light_typing import Generic
 
 _QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
 _TAGS = {Kind.STRUCT: "struct", Kind.UNION: "union", Kind.ENUM: "enum", Kind.ENUM64: "enum"}
@@ -54,7 +54,7 @@ class Declarators(Generic[Text]):
         """A name from BTF, or a keyword; empty for an empty name."""
         raise NotImplementedError
 
-    def nameless(self, type_id: TypeId, found: t.Composite | t.Enum, level: int) -> Text:
+    def nameless(self, type_id: TypeId, found: t.CompositeType | t.Enum, level: int) -> Text:
         """An anonymous struct, union or enum."""
         raise NotImplementedError
 
@@ -90,7 +90,7 @@ class Declarators(Generic[Text]):
                     inner = self.format("*{}", self.join(" ", words))
                     qualifiers.clear()
                     type_id = found.type
-                case t.Array():
+                case t.ArrayType():
                     inner = self.format("{}[{}]", self._bracketed(inner), found.nelems)
                     type_id = found.type
                 case t.FuncProto():
@@ -123,7 +123,7 @@ class Declarators(Generic[Text]):
 
     def _base(self, type_id: TypeId, found: t.Type, level: int) -> Text:
         match found:
-            case t.Composite() | t.Enum():
+            case t.CompositeType() | t.Enum():
                 if not found.name:
                     return self.nameless(type_id, found, level)
                 return self.format("{} {}", self.tag(found.kind), self.spell(found.name))
@@ -154,7 +154,7 @@ class _TypeNames(Declarators[str]):
     def spell(self, name: str) -> str:
         return name
 
-    def nameless(self, type_id: TypeId, found: t.Composite | t.Enum, level: int) -> str:
+    def nameless(self, type_id: TypeId, found: t.CompositeType | t.Enum, level: int) -> str:
         return f"{self.tag(found.kind)} {{...}}"
 
     def unknown(self, type_id: TypeId, found: t.Type) -> str:

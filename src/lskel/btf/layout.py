@@ -18,7 +18,7 @@ from lskel.errors import BadObject, LskelError
 MAX_ALIGN = 16
 
 
-class Bits(NamedTuple):
+class BitField(NamedTuple):
     """The position of a bit-field, in bits from the start of the struct, counted as in BTF.
 
     Bit 0 is the lowest bit of the first byte on little endian, the highest on big endian.
@@ -28,7 +28,7 @@ class Bits(NamedTuple):
     width: int
 
 
-def bitfield(btf: Btf, member: t.Member) -> Bits | None:
+def bitfield(btf: Btf, member: t.BtfMember) -> BitField | None:
     """The position of a bit-field member, None for other members.
 
     Supports the encoding before Linux 4.20, in which the width is that of the integer type.
@@ -36,13 +36,13 @@ def bitfield(btf: Btf, member: t.Member) -> Bits | None:
     """
     behind = btf[btf.resolve(member.type)]
     if member.bitfield_size:
-        place = Bits(member.bit_offset, member.bitfield_size)
+        place = BitField(member.bit_offset, member.bitfield_size)
     elif isinstance(behind, t.Int) and (behind.offset or behind.bits != 8 * behind.size):
-        place = Bits(member.bit_offset + behind.offset, behind.bits)
+        place = BitField(member.bit_offset + behind.offset, behind.bits)
     elif member.bit_offset % 8 == 0:
         return None
     else:
-        place = Bits(member.bit_offset, 8 * btf.size_of(member.type))
+        place = BitField(member.bit_offset, 8 * btf.size_of(member.type))
     if not isinstance(behind, t.Int | t.Enum) or not 0 < place.width <= 8 * behind.size:
         raise BadObject(
             f"BTF: member '{member.name}' of {place.width} bits at bit {place.offset} "
@@ -82,7 +82,7 @@ class Nesting:
             self._open.discard(key)
 
 
-class Layout:
+class TypeLayout:
     """Alignment of the types of one `btf`; each struct is computed once."""
 
     def __init__(self, btf: Btf) -> None:
@@ -93,7 +93,7 @@ class Layout:
     def align(self, type_id: TypeId) -> int:
         """Alignment in bytes in C without attributes other than `packed`."""
         element = self._btf.element(type_id)
-        if isinstance(self._btf[element], t.Composite):
+        if isinstance(self._btf[element], t.CompositeType):
             return self._composite(element)[0]
         size = self._btf.size_of(element)
         return min(size & -size, MAX_ALIGN) or 1
@@ -102,7 +102,7 @@ class Layout:
         """Whether a STRUCT or UNION needs `packed` for the member offsets in BTF."""
         return self._composite(type_id)[1]
 
-    def natural(self, end: int, member: t.Member, *, packed: bool) -> int:
+    def natural(self, end: int, member: t.BtfMember, *, packed: bool) -> int:
         """The bit offset that a compiler chooses for a member after `end` used bits."""
         bits = bitfield(self._btf, member)
         if bits is None:
@@ -114,11 +114,11 @@ class Layout:
         known = self._known.get(type_id)
         if known is None:
             with self._nesting.inside(type_id):
-                known = self._work_out(self._btf.get(type_id, t.Composite))
+                known = self._work_out(self._btf.get(type_id, t.CompositeType))
             self._known[type_id] = known
         return known
 
-    def _work_out(self, found: t.Composite) -> tuple[int, bool]:
+    def _work_out(self, found: t.CompositeType) -> tuple[int, bool]:
         aligns = [self.align(member.type) for member in found.members]
         widest = max(aligns, default=1)
         natural = found.size % widest == 0 and all(
@@ -127,7 +127,7 @@ class Layout:
         )
         return (widest, False) if natural else (1, True)
 
-    def _is_natural(self, member: t.Member, align: int) -> bool:
+    def _is_natural(self, member: t.BtfMember, align: int) -> bool:
         bits = bitfield(self._btf, member)
         if bits is None:
             return member.bit_offset % (8 * align) == 0

@@ -54,14 +54,14 @@ class Walk:
     def _expand(self, need: Need) -> None:
         found = self._btf[need.type_id]
         match found:
-            case t.Composite() if found.name and not need.complete:
+            case t.CompositeType() if found.name and not need.complete:
                 if Need(need.type_id, complete=True) not in self.needs:
                     self.needs[need] = None
                 return
-            case t.Composite():
+            case t.CompositeType():
                 for member in found.members:
                     self.visit(member.type, complete=True)
-            case t.Array():
+            case t.ArrayType():
                 self.visit(found.type, complete=True)
             case t.Datasec():
                 for variable in found.vars:
@@ -72,7 +72,7 @@ class Walk:
                 self.visit(found.type, complete=False)
                 for param in found.params:
                     self.visit(param.type, complete=False)
-            case t.Ref():
+            case t.RefType():
                 self.visit(found.type, complete=need.complete)
-        if found.name and isinstance(found, t.Composite | t.Enum | t.Typedef | t.Fwd):
+        if found.name and isinstance(found, t.CompositeType | t.Enum | t.Typedef | t.Fwd):
             self.needs[Need(need.type_id, complete=True)] = None

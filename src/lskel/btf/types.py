@@ -91,41 +91,41 @@ class Float(Type):
 
 
 @dataclass(frozen=True, slots=True)
-class Ref(Type):
+class RefType(Type):
     """Base of the kinds that only refer to another type."""
 
     type: TypeId
 
 
-class Ptr(Ref):
+class Ptr(RefType):
     """A pointer; eight bytes wide in BPF."""
 
     __slots__ = ()
     kind = Kind.PTR
 
 
-class Typedef(Ref):
+class Typedef(RefType):
     """A typedef."""
 
     __slots__ = ()
     kind = Kind.TYPEDEF
 
 
-class Volatile(Ref):
+class Volatile(RefType):
     """`volatile`."""
 
     __slots__ = ()
     kind = Kind.VOLATILE
 
 
-class Const(Ref):
+class Const(RefType):
     """`const`."""
 
     __slots__ = ()
     kind = Kind.CONST
 
 
-class Restrict(Ref):
+class Restrict(RefType):
     """`restrict`."""
 
     __slots__ = ()
@@ -133,7 +133,7 @@ class Restrict(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class TypeTag(Ref):
+class TypeTag(RefType):
     """`__attribute__((btf_type_tag(name)))`; kind_flag: an arbitrary attribute (6.15)."""
 
     kind: ClassVar[Kind] = Kind.TYPE_TAG
@@ -141,7 +141,7 @@ class TypeTag(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class DeclTag(Ref):
+class DeclTag(RefType):
     """`__attribute__((btf_decl_tag(name)))`; component -1 is the declaration itself."""
 
     kind: ClassVar[Kind] = Kind.DECL_TAG
@@ -150,7 +150,7 @@ class DeclTag(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class Func(Ref):
+class Func(RefType):
     """A function; `type` is its FUNC_PROTO."""
 
     kind: ClassVar[Kind] = Kind.FUNC
@@ -158,7 +158,7 @@ class Func(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class Var(Ref):
+class Var(RefType):
     """A variable."""
 
     kind: ClassVar[Kind] = Kind.VAR
@@ -166,7 +166,7 @@ class Var(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class Array(Type):
+class ArrayType(Type):
     """`nelems` elements of `type`."""
 
     kind: ClassVar[Kind] = Kind.ARRAY
@@ -175,7 +175,7 @@ class Array(Type):
     nelems: int
 
 
-class Member(NamedTuple):
+class BtfMember(NamedTuple):
     """A member: `bit_offset` from the start; `bitfield_size` in bits, 0 if not a bit-field."""
 
     name: str
@@ -185,21 +185,21 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Composite(Type):
+class CompositeType(Type):
     """Base of STRUCT and UNION."""
 
     size: int
-    members: tuple[Member, ...]
+    members: tuple[BtfMember, ...]
 
 
-class Struct(Composite):
+class StructType(CompositeType):
     """A struct of `size` bytes."""
 
     __slots__ = ()
     kind = Kind.STRUCT
 
 
-class Union(Composite):
+class UnionType(CompositeType):
     """A union of `size` bytes."""
 
     __slots__ = ()

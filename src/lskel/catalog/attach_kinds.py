@@ -11,7 +11,7 @@ from enum import Enum
 
 from lskel.bpf.enums import AttachType, ProgType
 from lskel.btf.kinds import Kind
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 
 class BtfTarget(NamedTuple):

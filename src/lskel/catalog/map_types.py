@@ -10,7 +10,7 @@ from enum import Enum
 
 from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 
 class Elements(Enum):

@@ -111,7 +111,7 @@ def command(
         event_types=pairs(event_types, "MAP=TYPE"),
         trust_bytes=trust_bytes,
     )
-    how = _Generator(language, options, generation)
+    how = _OutputGenerator(language, options, generation)
     if not into_directory:
         if len(objects) > 1:
             raise UsageError(f"{len(objects)} objects cannot go to one file", hint="use -o DIR/")
@@ -128,7 +128,7 @@ def _is_directory(output: str) -> bool:
         return False
 
 
-class _Generator(NamedTuple):
+class _OutputGenerator(NamedTuple):
     """What to generate from an object."""
 
     language: Language
@@ -159,7 +159,7 @@ def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, An
     }
 
 
-def _generate_one(source: str, output: str, how: _Generator, as_json: bool) -> int:
+def _generate_one(source: str, output: str, how: _OutputGenerator, as_json: bool) -> int:
     loader, content = how.make(source)
     if output == STDIN:
         print_file(content)
@@ -175,7 +175,7 @@ class _Task(NamedTuple):
 
     source: str
     target: Path
-    how: _Generator
+    how: _OutputGenerator
 
     def run(self) -> dict[str, Any]:
         """The report; with `error` if the object failed."""
@@ -189,7 +189,7 @@ class _Task(NamedTuple):
 
 
 def _generate_many(
-    objects: tuple[str, ...], directory: Path, how: _Generator, as_json: bool
+    objects: tuple[str, ...], directory: Path, how: _OutputGenerator, as_json: bool
 ) -> int:
     with at(str(directory)):
         try:

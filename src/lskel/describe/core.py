@@ -96,11 +96,11 @@ def _field(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
         text += f"[{indexes[0]}]"
     for index in indexes[1:]:
         found = btf[btf.resolve(type_id)]
-        if isinstance(found, t.Composite):
+        if isinstance(found, t.CompositeType):
             member = _pick(found.members, index, text)
             text += f".{member.name}" if member.name else ""
             type_id = member.type
-        elif isinstance(found, t.Array):
+        elif isinstance(found, t.ArrayType):
             text += f"[{index}]"
             type_id = found.type
         else:

@@ -22,7 +22,7 @@ from lskel.load_phase.link import Linked, Linker
 from lskel.load_phase.plan import link_program, linker
 from lskel.loader.model import Loader
 from lskel.loader.verify import undescribed
-from lskel.object.model import Extern, Map, Object
+from lskel.object.model import Extern, MapSpec, Object
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.trace import Input, Trace
 
@@ -164,7 +164,7 @@ def _maps(obj: Object, trace: Trace | None) -> Iterator[MapName]:
         yield MapName(a_map.name, a_map.value_type, op)
 
 
-def _numbered(obj: Object) -> list[tuple[int, Map]]:
+def _numbered(obj: Object) -> list[tuple[int, MapSpec]]:
     """The maps with the indexes that code uses: maps that are not created come last."""
     return sorted(enumerate(obj.maps), key=lambda item: not item[1].autocreate)
 

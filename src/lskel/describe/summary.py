@@ -26,7 +26,7 @@ from lskel.load_phase.btf_use import needed_by
 from lskel.loader.model import Bytes, Loader
 from lskel.loader.verify import undescribed
 from lskel.object.externs import DUMMY
-from lskel.object.model import Extern, ExternKind, Map, Object, Pinning
+from lskel.object.model import Extern, ExternKind, MapSpec, Object, Pinning
 from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, ProgLoad, Ref, Trace
 
 
@@ -246,7 +246,7 @@ def _type(btf: Btf | None, type_id: int) -> str:
     return type_words(btf, TypeId(type_id)) if btf is not None and type_id != VOID else ""
 
 
-def _map(a_map: Map, btf: Btf | None) -> MapSummary:
+def _map(a_map: MapSpec, btf: Btf | None) -> MapSummary:
     return _bare_map(a_map, btf)._replace(
         section=a_map.section,
         pinning=a_map.pinning.name.lower(),
@@ -301,7 +301,7 @@ def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
         )
 
 
-def _bare_map(made: Map | MapCreate, btf: Btf | None) -> MapSummary:
+def _bare_map(made: MapSpec | MapCreate, btf: Btf | None) -> MapSummary:
     """The attributes with which the map is created."""
     return MapSummary(
         name=made.name,

@@ -30,7 +30,7 @@ from lskel.runtime.maps.base import Map
 from lskel.runtime.maps.kconfig import KconfigMap
 from lskel.runtime.objects import Fd
 from lskel.runtime.signals import uninterrupted
-from lskel.skeleton.live import collection_of
+from lskel.skeleton.dynamic import collection_of
 from lskel.trace import (
     AttachBtfId,
     AttachFd,
@@ -140,7 +140,7 @@ class _Diagnosis:
             if slot in self._untargeted:
                 yield DiagnosisItem(PartKind.PROGRAM, program.name, self._untargeted[slot])
             elif not self._prepared.loads[slot]:
-                yield DiagnosisItem(PartKind.PROGRAM, program.name, fact("left out"))
+                yield DiagnosisItem(PartKind.PROGRAM, program.name, fact("autoload disabled"))
             else:
                 yield self._programs.get(slot, DiagnosisItem(PartKind.PROGRAM, program.name, yes()))
 
@@ -166,16 +166,16 @@ class _Diagnosis:
                 error = no_target(program)
                 self._untargeted[slot] = no(error.what, error.hint)
                 program.autoload = False
-        request = self._bpf.request(self._stack, self._stack, given=self._given)
+        request = self._bpf.request(self._stack, self._stack, reused=self._reused)
         return prepare_trace(self._trace, request)
 
-    def _given(self, made: Map) -> Fd | None:
+    def _reused(self, made: Map) -> Fd | None:
         """The fd of a reused map; a failure is recorded."""
         bpf = self._bpf
         # Not by `index`: maps that are mappings compare by content.
         slot = next(slot for slot, item in enumerate(bpf.maps) if item is made)
         try:
-            return made.given(self._kernel, bpf.pin_root, trust_pins=bpf.trust_pins)
+            return made.open_reused(self._kernel, bpf.pin_root, trust_pins=bpf.trust_pins)
         except LskelError as error:
             op = self._trace.maps[slot].op
             finding = refused(error, rights=NETWORK_RIGHTS)

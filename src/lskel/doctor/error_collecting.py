@@ -11,7 +11,7 @@ from lskel.bpf.inputs import MemberIndex, TypeSize
 from lskel.errors import LskelError
 from lskel.runtime.attach_point import AttachPoint
 from lskel.runtime.inputs import RunningTypes
-from lskel.runtime.kconfig import Config, Source, this_machine
+from lskel.runtime.kconfig import Config, KconfigSource, this_machine
 from lskel.runtime.kernel import RunningKernel
 from lskel.runtime.program import ProgramDefinition
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class _LenientConfig:
     """A kernel configuration in which missing values are 0."""
 
-    known: Source
+    known: KconfigSource
     unknown_is_zero: bool = True
 
     @property
@@ -54,7 +54,7 @@ class ErrorCollectingKernel(RunningKernel):
         self._types = RunningTypes()
 
     @property
-    def kconfig(self) -> Source:
+    def kconfig(self) -> KconfigSource:
         """Missing values are 0."""
         return _LenientConfig(this_machine())
 

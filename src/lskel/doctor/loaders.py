@@ -21,7 +21,7 @@ from lskel.loader.generate import generate
 from lskel.loader.model import Form, context_size
 from lskel.runtime.loader import run_loader
 from lskel.runtime.loader_fds import LoaderFd
-from lskel.runtime.objects import Kind as ObjectKind
+from lskel.runtime.objects import ObjectKind
 from lskel.runtime.syscall import address_of
 from lskel.trace import MapCreate, MapResult, ProgLoad, ProgramResult, Trace
 

@@ -97,7 +97,7 @@ def _all_well(trace: Trace, loads: list[bool]) -> Iterator[DiagnosisItem]:
         yield DiagnosisItem(PartKind.MAP, made.name, yes())
     for program, is_loaded in zip(trace.programs, loads, strict=True):
         yield DiagnosisItem(
-            PartKind.PROGRAM, program.name, yes() if is_loaded else fact("left out")
+            PartKind.PROGRAM, program.name, yes() if is_loaded else fact("autoload disabled")
         )
 
 

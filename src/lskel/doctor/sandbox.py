@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from lskel.bpf.flags import NetlinkFlag
 from lskel.doctor.child import fork
 from lskel.errors import LskelError
-from lskel.runtime.attach.netlink import Request, Rtnetlink, attribute, nested
+from lskel.runtime.attach.netlink import NetlinkRequest, Rtnetlink, attribute, nested
 from lskel.runtime.files import read_text
 from lskel.runtime.objects import Fd
 from lskel.runtime.signals import uninterrupted
@@ -109,7 +109,7 @@ def make_pair(kind: str, name: str) -> None:
     body += attribute(_IFLA_IFNAME, name.encode() + b"\0")
     body += nested(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, kind.encode()))
     with Rtnetlink() as netlink:
-        netlink.ask(Request.NEWLINK, body, NetlinkFlag.CREATE | NetlinkFlag.EXCL)
+        netlink.ask(NetlinkRequest.NEWLINK, body, NetlinkFlag.CREATE | NetlinkFlag.EXCL)
 
 
 @contextmanager

@@ -13,8 +13,7 @@ from lskel.doctor.finding import Finding, Probe, fact, no, refused, yes
 from lskel.errors import LskelError
 from lskel.runtime.info import btf_info
 from lskel.runtime.kernel_btf import VMLINUX, KernelBtf
-from lskel.runtime.objects import Kind as Object
-from lskel.runtime.objects import by_id, ids
+from lskel.runtime.objects import ObjectKind, by_id, ids
 from lskel.runtime.permissions import Capability
 from lskel.runtime.syscall import BpfError
 
@@ -37,8 +36,8 @@ def _modules() -> Finding:
 def _split() -> Finding:
     """Read the BTF of one module as split BTF on top of vmlinux."""
     try:
-        for number in ids(Object.BTF):
-            with by_id(Object.BTF, number) as fd:
+        for number in ids(ObjectKind.BTF):
+            with by_id(ObjectKind.BTF, number) as fd:
                 info = btf_info(fd.fileno())
                 if info.kernel and info.name != "vmlinux":
                     raw = btf_info(fd.fileno(), data=True).data

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 MAGIC = b"\x7fELF"
 IDENT_SIZE = 16
@@ -29,7 +29,7 @@ class FileType(IntEnum):
     ET_CORE = 4
 
 
-class Machine(IntEnum):
+class ElfMachine(IntEnum):
     """e_machine, for machines that Linux supports."""
 
     EM_NONE = 0
@@ -92,7 +92,7 @@ class Visibility(IntEnum):
     PROTECTED = 3
 
 
-class Record(NamedTuple):
+class ElfRecord(NamedTuple):
     """A structure for module `struct`; `fields` if its order differs from ELF64.
 
     They are the positions of the ELF64 fields, in ELF64 order.
@@ -106,26 +106,26 @@ class ElfClass(NamedTuple):
     """The differences between 32 and 64 bits."""
 
     bits: int
-    header: Record
-    segment: Record
-    section: Record
-    symbol: Record
+    header: ElfRecord
+    segment: ElfRecord
+    section: ElfRecord
+    symbol: ElfRecord
 
 
 #: By EI_CLASS.
 CLASSES = {
     1: ElfClass(
         32,
-        Record("HHIIIIIHHHHHH"),
-        Record("8I", (0, 6, 1, 2, 3, 4, 5, 7)),
-        Record("10I"),
-        Record("IIIBBH", (0, 3, 4, 5, 1, 2)),
+        ElfRecord("HHIIIIIHHHHHH"),
+        ElfRecord("8I", (0, 6, 1, 2, 3, 4, 5, 7)),
+        ElfRecord("10I"),
+        ElfRecord("IIIBBH", (0, 3, 4, 5, 1, 2)),
     ),
     2: ElfClass(
         64,
-        Record("HHIQQQIHHHHHH"),
-        Record("IIQQQQQQ"),
-        Record("IIQQQQIIQQ"),
-        Record("IBBHQQ"),
+        ElfRecord("HHIQQQIHHHHHH"),
+        ElfRecord("IIQQQQQQ"),
+        ElfRecord("IIQQQQIIQQ"),
+        ElfRecord("IBBHQQ"),
     ),
 }

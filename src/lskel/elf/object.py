@@ -11,16 +11,16 @@ from lskel import budget
 from lskel.elf.format import (
     SHN_UNDEF,
     Bind,
+    ElfMachine,
+    ElfRecord,
     FileType,
-    Machine,
-    Record,
     SectionType,
     SymbolType,
 )
 from lskel.elf.reader import ElfReader, Section
 from lskel.errors import BadObject
 
-_REL = Record("QQ")
+_REL = ElfRecord("QQ")
 
 
 class Symbol(NamedTuple):
@@ -69,9 +69,9 @@ class Elf(ElfReader):
         if header.type != FileType.ET_REL:
             found = _named(FileType, header.type)
             raise BadObject(f"expected a relocatable object, got ELF type {found}")
-        if header.machine not in (Machine.EM_BPF, Machine.EM_NONE):
+        if header.machine not in (ElfMachine.EM_BPF, ElfMachine.EM_NONE):
             raise BadObject(
-                f"expected ELF machine BPF, got {_named(Machine, header.machine)}",
+                f"expected ELF machine BPF, got {_named(ElfMachine, header.machine)}",
                 hint="compile with `-target bpf`",
             )
         if not self.sections:

@@ -17,11 +17,11 @@ from lskel.elf.format import (
     MAGIC,
     SHF_EXECINSTR,
     SHN_XINDEX,
-    Record,
+    ElfRecord,
     SectionType,
 )
 from lskel.errors import BadObject
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,20 +160,20 @@ class ElfReader:
         """The symbols of a table: st_name, st_info, st_other, st_shndx, st_value, st_size."""
         return self._entries(table, self._class.symbol)
 
-    def _entries(self, table: Section, record: Record) -> Iterator[Row]:
+    def _entries(self, table: Section, record: ElfRecord) -> Iterator[Row]:
         """The records of a section."""
         _same_size(f"section {table.name}: entries", table.entsize, self._size(record))
         return self._rows(record, self.content(table), f"section {table.name}")
 
-    def _table(self, record: Record, offset: int, count: int, what: str) -> Iterator[Row]:
+    def _table(self, record: ElfRecord, offset: int, count: int, what: str) -> Iterator[Row]:
         """`count` records at an offset in the file."""
         return self._rows(record, self._slice(offset, count * self._size(record), what), what)
 
-    def _rows(self, record: Record, data: bytes, what: str) -> Iterator[Row]:
+    def _rows(self, record: ElfRecord, data: bytes, what: str) -> Iterator[Row]:
         rows = unpack_table(record.format, data, self.order, what)
         return map(itemgetter(*record.fields), rows) if record.fields else rows
 
-    def _size(self, record: Record) -> int:
+    def _size(self, record: ElfRecord) -> int:
         return struct.calcsize(mark(self.order) + record.format)
 
     def _slice(self, offset: int, size: int, what: str) -> bytes:

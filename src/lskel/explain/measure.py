@@ -17,7 +17,7 @@ from lskel.replay.options import Options, apply
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError, bpf, host_attr
-from lskel.skeleton.live import collection_of
+from lskel.skeleton.dynamic import collection_of
 from lskel.trace import Trace
 
 # The number of replays; fewer if together they take longer than this (in ns).

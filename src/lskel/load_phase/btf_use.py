@@ -6,7 +6,7 @@ from lskel.bpf.enums import ProgType
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.catalog.map_types import MapBtf, map_type_row
-from lskel.object.model import Map, Object
+from lskel.object.model import MapSpec, Object
 
 # Fields that the kernel identifies by their type (btf_get_field_type in kernel/bpf/btf.c, Linux
 # 6.18).
@@ -53,14 +53,14 @@ def needed_by(obj: Object) -> str:
     return ""
 
 
-def map_needs_btf(a_map: Map, btf: Btf) -> bool:
+def map_needs_btf(a_map: MapSpec, btf: Btf) -> bool:
     """Whether the map requires the types of its key and value."""
     row = map_type_row(a_map.type)
     is_needed = row is not None and row.btf in (MapBtf.REQUIRED, MapBtf.KERNEL_VALUE)
     return is_needed or _has_special_fields(btf, a_map.value_type)
 
 
-def map_may_lack_btf(a_map: Map, btf: Btf) -> bool:
+def map_may_lack_btf(a_map: MapSpec, btf: Btf) -> bool:
     """Whether kernels may refuse the map with its types, but accept it without."""
     row = map_type_row(a_map.type)
     if map_needs_btf(a_map, btf) or (row is not None and row.btf is MapBtf.ANY):
@@ -80,9 +80,9 @@ def _has_special_fields(btf: Btf, type_id: t.TypeId) -> bool:
             continue
         seen.add(type_id)
         found = btf[type_id]
-        if isinstance(found, t.Array):
+        if isinstance(found, t.ArrayType):
             pending.append(found.type)
-        elif isinstance(found, t.Struct):
+        elif isinstance(found, t.StructType):
             if found.name in _SPECIAL_STRUCTS:
                 return True
             pending += [member.type for member in found.members]

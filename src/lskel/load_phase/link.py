@@ -29,7 +29,7 @@ class Linked(NamedTuple):
     externs: tuple[ExternRef, ...]
 
 
-class _Site(NamedTuple):
+class _SubprogramSite(NamedTuple):
     """An instruction that refers to a subprogram: a call, or a load of its address."""
 
     insn: int
@@ -46,7 +46,7 @@ class _Part(NamedTuple):
 
     function: Function
     code: bytes
-    sites: tuple[_Site, ...]
+    sites: tuple[_SubprogramSite, ...]
     callees: dict[int, int]
     externs: tuple[ExternRef, ...]
     uncreated: int | None
@@ -183,10 +183,10 @@ def _prepare(function: Function, slots: Mapping[int, int], order: ByteOrder) -> 
     return _Part(function, bytes(code), sites, callees, tuple(externs), None)
 
 
-def _sites(function: Function, order: ByteOrder) -> tuple[_Site, ...]:
+def _sites(function: Function, order: ByteOrder) -> tuple[_SubprogramSite, ...]:
     """The instructions that refer to subprograms, ascending."""
     found = [
-        _Site(ref.insn, ref.target, isinstance(ref, CallRef))
+        _SubprogramSite(ref.insn, ref.target, isinstance(ref, CallRef))
         for ref in function.relocations
         if isinstance(ref, CallRef | FuncRef)
     ]
@@ -201,11 +201,13 @@ def _sites(function: Function, order: ByteOrder) -> tuple[_Site, ...]:
                     f"{index} calls within its section",
                     hint=f"subprograms must be in {TEXT}: declare them without SEC()",
                 )
-            found.append(_Site(index, function.start + index + insn.imm + 1, True))
+            found.append(_SubprogramSite(index, function.start + index + insn.imm + 1, True))
     return tuple(sorted(found, key=lambda site: site.insn))
 
 
-def _patch_site(code: bytearray, at_insn: int, site: _Site, base: int, order: ByteOrder) -> None:
+def _patch_site(
+    code: bytearray, at_insn: int, site: _SubprogramSite, base: int, order: ByteOrder
+) -> None:
     distance = base - at_insn - 1
     if site.is_call:
         i.set_imm(code, at_insn, distance, order)

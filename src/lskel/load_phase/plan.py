@@ -24,11 +24,11 @@ from lskel.load_phase.link import Linked, Linker
 from lskel.object.model import (
     Extern,
     ExternKind,
-    Map,
     MapKind,
+    MapSpec,
     Object,
     Pinning,
-    Program,
+    ProgramSpec,
 )
 from lskel.trace import (
     Arena,
@@ -41,7 +41,7 @@ from lskel.trace import (
     Guard,
     Input,
     InputKind,
-    KconfigMap,
+    KconfigResult,
     KsymFind,
     LinkCreate,
     LinkResult,
@@ -55,7 +55,7 @@ from lskel.trace import (
     ProgramResult,
     RawTracepointOpen,
     Ref,
-    StructOpsMap,
+    StructOpsResult,
     Subject,
     Trace,
     TypeSize,
@@ -114,12 +114,12 @@ def _with_struct_ops(obj: Object) -> Object:
     )
 
 
-def _switched(program: Program, *, is_used: bool) -> Program:
+def _switched(program: ProgramSpec, *, is_used: bool) -> ProgramSpec:
     """A struct_ops program; the caller may have disabled autoload."""
     return program if is_used and program.spec.autoload else replace(program, autoload=is_used)
 
 
-def _struct_ops_members(obj: Object) -> Iterator[tuple[Map, Member, str]]:
+def _struct_ops_members(obj: Object) -> Iterator[tuple[MapSpec, Member, str]]:
     """Members that point to programs; first those of created maps."""
     for a_map in sorted(obj.maps, key=lambda a_map: not a_map.autocreate):
         for member in a_map.struct_ops.members if a_map.struct_ops else ():
@@ -134,7 +134,7 @@ def linker(obj: Object) -> Linker:
     return Linker((p.function for p in obj.programs), obj.subprograms, slots, obj.order)
 
 
-def link_program(links: Linker, program: Program) -> Linked:
+def link_program(links: Linker, program: ProgramSpec) -> Linked:
     """The program's code; NotSupported if its type is unknown, BadObject as `Linker`."""
     with at(f"program '{program.name}'"):
         spec = program.spec
@@ -199,7 +199,7 @@ class _Builder:
         """Create the maps in order, and write their values as soon as possible."""
         numbers = {a_map.name: slot for slot, a_map in enumerate(self.created)}
         # By the last map that their values need.
-        unfilled: dict[int, list[tuple[int, Map]]] = {}
+        unfilled: dict[int, list[tuple[int, MapSpec]]] = {}
         for slot, a_map in enumerate(self.created):
             with at(f"section {a_map.section}", f"map '{a_map.name}'"):
                 self.create(a_map, slot)
@@ -210,7 +210,7 @@ class _Builder:
             for item in unfilled.get(slot, ()):
                 self.fill(*item)
 
-    def create(self, a_map: Map, slot: int) -> None:
+    def create(self, a_map: MapSpec, slot: int) -> None:
         with self.guarded(Subject.MAP, slot):
             ref, parts = self.make(a_map, slot)
             self.map_refs[a_map.name] = ref
@@ -221,7 +221,7 @@ class _Builder:
                 if a_map.is_frozen:
                     self.add(MapFreeze(ref))
 
-    def make(self, a_map: Map, slot: int) -> tuple[Ref, list[Ref]]:
+    def make(self, a_map: MapSpec, slot: int) -> tuple[Ref, list[Ref]]:
         """Create a map; the operations that create temporary fds for it are returned, too."""
         if a_map.struct_ops is not None:
             name = VALUE_PREFIX + a_map.struct_ops.type
@@ -237,7 +237,7 @@ class _Builder:
             return self.add(replace(self.map_create(a_map, slot), inner=inner)), [inner]
         return self.add(self.map_create(a_map, slot)), []
 
-    def map_create(self, a_map: Map, slot: int | None) -> MapCreate:
+    def map_create(self, a_map: MapSpec, slot: int | None) -> MapCreate:
         # The kernel refuses a key type without a value type.
         btf = self.obj.btf
         typed = btf is not None and a_map.type not in WITHOUT_BTF and a_map.value_type != VOID
@@ -259,7 +259,7 @@ class _Builder:
             slot=slot,
         )
 
-    def fill(self, slot: int, outer: Map) -> None:
+    def fill(self, slot: int, outer: MapSpec) -> None:
         """Set the initial slots of a map of maps."""
         with self.guarded(Subject.MAP, slot):
             for key, name in outer.slots:
@@ -307,7 +307,7 @@ class _Builder:
                 with self.guarded(Subject.PROGRAM, slot):
                     self.program_refs[program.name] = self.load(program, result, slot)
 
-    def load(self, program: Program, linked: Linked, slot: int) -> Ref:
+    def load(self, program: ProgramSpec, linked: Linked, slot: int) -> Ref:
         spec = program.spec
         op = ProgLoad(
             name=program.name,
@@ -348,7 +348,7 @@ class _Builder:
             self.add(Close(op.attach_btf))
         return loaded
 
-    def with_target(self, op: ProgLoad, program: Program, slot: int) -> ProgLoad:
+    def with_target(self, op: ProgLoad, program: ProgramSpec, slot: int) -> ProgLoad:
         """The operation with its attach target: from the kernel's BTF, or from the caller."""
         spec = program.spec
         if program.name in self.struct_ops:
@@ -407,14 +407,14 @@ class _Builder:
             inputs=tuple(self.inputs),
             kconfig=next(
                 (
-                    KconfigMap(slot, a_map.value_size, tuple(kconfig))
+                    KconfigResult(slot, a_map.value_size, tuple(kconfig))
                     for slot, a_map in numbered
                     if a_map.kind is MapKind.KCONFIG
                 ),
                 None,
             ),
             struct_ops=tuple(
-                StructOpsMap(slot, a_map.struct_ops)
+                StructOpsResult(slot, a_map.struct_ops)
                 for slot, a_map in numbered
                 if a_map.struct_ops is not None
             ),
@@ -426,7 +426,7 @@ class _Builder:
             links=tuple(self.links),
         )
 
-    def program_result(self, program: Program) -> ProgramResult:
+    def program_result(self, program: ProgramSpec) -> ProgramResult:
         ref = self.program_refs.get(program.name)
         number = None if ref is None else ref.op
         return ProgramResult(program.name, program.spec.name, number, program.autoload)

@@ -53,7 +53,7 @@ class _Entry(NamedTuple):
     offset: int
 
 
-class _Member(NamedTuple):
+class _ZipMember(NamedTuple):
     """A member: its name, its entry, and the range of its data."""
 
     name: bytes
@@ -81,7 +81,7 @@ def _damaged(what: str) -> BadBundle:
     return BadBundle(f"corrupt bundle: {what}")
 
 
-def _members(content: bytes) -> list[_Member]:
+def _members(content: bytes) -> list[_ZipMember]:
     """All members, in the order of their data."""
     first, entries = _directory(content)
     found = sorted(entries, key=lambda member: member.entry.offset)
@@ -99,7 +99,7 @@ def _members(content: bytes) -> list[_Member]:
     return found
 
 
-def _directory(content: bytes) -> tuple[int, list[_Member]]:
+def _directory(content: bytes) -> tuple[int, list[_ZipMember]]:
     """The offset of the central directory, and its members."""
     end = content.rfind(_END_MAGIC, max(0, len(content) - _END.size - _MAX_COMMENT))
     if end < 0:
@@ -134,7 +134,7 @@ def _check_extra(extra: bytes) -> None:
         at += _EXTRA.size + size
 
 
-def _member(content: bytes, name: bytes, entry: _Entry, end: int) -> _Member:
+def _member(content: bytes, name: bytes, entry: _Entry, end: int) -> _ZipMember:
     """The member of an entry; all members end before the central directory."""
     if entry.flags & ~_KNOWN_FLAGS:
         raise _damaged(f"unknown member flags {entry.flags:#x} (encrypted?)")
@@ -151,10 +151,10 @@ def _member(content: bytes, name: bytes, entry: _Entry, end: int) -> _Member:
         raise _damaged(f"the sizes at {entry.offset:#x} differ from the central directory")
     if start + entry.compressed > end:
         raise _damaged(f"the member at {entry.offset:#x} overlaps the central directory")
-    return _Member(name, entry, start, start + entry.compressed)
+    return _ZipMember(name, entry, start, start + entry.compressed)
 
 
-def _read(content: bytes, member: _Member | None, name: str, limit: int) -> bytes:
+def _read(content: bytes, member: _ZipMember | None, name: str, limit: int) -> bytes:
     if member is None:
         raise _damaged(f"member {name} is missing")
     size, method = member.entry.size, member.entry.method

@@ -31,7 +31,7 @@ from lskel.trace import (
     Guard,
     Input,
     InputKind,
-    KconfigMap,
+    KconfigResult,
     KsymFind,
     LinkCreate,
     LinkResult,
@@ -45,7 +45,7 @@ from lskel.trace import (
     ProgramResult,
     RawTracepointOpen,
     Ref,
-    StructOpsMap,
+    StructOpsResult,
     Subject,
     Trace,
     TypeSize,
@@ -73,14 +73,14 @@ _RECORDS: dict[str, type[Any]] = {
         Arena,
         ExternReloc,
         Guard,
-        KconfigMap,
+        KconfigResult,
         KconfigVar,
         LinkResult,
         MapResult,
         Member,
         ProgramResult,
         StructOps,
-        StructOpsMap,
+        StructOpsResult,
     )
 }
 # Not stored, but derived from the code (`_with_calls`).
@@ -188,8 +188,8 @@ def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
         inputs=tuple(
             read.record(item, _INPUTS[item.pop("input")]) for item in description["inputs"]
         ),
-        kconfig=part("kconfig", "KconfigMap | None"),
-        struct_ops=part("struct_ops", "tuple[StructOpsMap, ...]"),
+        kconfig=part("kconfig", "KconfigResult | None"),
+        struct_ops=part("struct_ops", "tuple[StructOpsResult, ...]"),
         arenas=part("arenas", "tuple[Arena, ...]"),
         links=part("links", "tuple[LinkResult, ...]"),
     )
@@ -217,7 +217,7 @@ class _Decoder:
 
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
-        self.referenced = budget.Allowance(budget.REFERENCED, "referenced bytes")
+        self.referenced = budget.Allowance(budget.REFERENCED, "bytes of references")
         self.regions = budget.Allowance(budget.REFERENCED, "bytes of regions")
         self.readers: dict[str, Callable[[Any], Any]] = {
             "str": _text,

@@ -26,7 +26,7 @@ from lskel.bpf import insn as i
 from lskel.bpf.insn import CallKind, Insn
 from lskel.loader.blob import Blob, Region, RegionKind
 from lskel.loader.records import ANY_ERRNO, Code, Condition, Record
-from lskel.syscalls import Call, Data, FdArray, FdPointer, Given, Part, call_of
+from lskel.syscalls import Call, Data, FdArray, FdPointer, InputNumber, Part, call_of
 from lskel.trace import (
     BtfFind,
     BtfLoad,
@@ -273,7 +273,7 @@ class Lowering:
     def fill(self, number: int, op: Op, call: Call) -> Iterator[Record]:
         """Run-time fields of the attr: fds, ids, sizes and overridden values."""
         for value in call.numbers:
-            if isinstance(value, Given):
+            if isinstance(value, InputNumber):
                 source = self.input(value.input.number)
             else:
                 is_id = value.part is Part.BTF_ID

@@ -57,7 +57,7 @@ def in_form(loader: Loader, form: Form) -> Loader:
     if loader.compared is not Bytes.SAME:
         raise BadBundle(
             f"{loader.trace.name}: cannot convert the {loader.form.value} form to {form.value}: "
-            "the bytes are not what the description generates",
+            "the bytes do not match the description",
             hint="generate it from the object",
         )
     return generate(loader.trace, form)

@@ -16,7 +16,7 @@ from lskel.elf.format import SectionType
 from lskel.elf.object import Elf
 from lskel.elf.reader import Section
 from lskel.errors import BadObject, LimitExceeded, NotSupported, at
-from lskel.object.model import Map, MapKind
+from lskel.object.model import MapKind, MapSpec
 
 # The kernel refuses larger array elements (array_map_alloc_check in kernel/bpf/arraymap.c).
 MAX_VALUE_SIZE = 0x7FFFFFFF
@@ -55,7 +55,7 @@ def internal_name(object_name_: str, section: str) -> str:
     return object_name(object_name_[: max(room, 0)] + section).decode()
 
 
-def with_arena_data(elf: Elf, maps: tuple[Map, ...]) -> tuple[Map, ...]:
+def with_arena_data(elf: Elf, maps: tuple[MapSpec, ...]) -> tuple[MapSpec, ...]:
     """The maps, with the initial values of variables in the arena."""
     section = elf.section(ARENA)
     if section is None or not section.size:
@@ -78,7 +78,7 @@ def with_arena_data(elf: Elf, maps: tuple[Map, ...]) -> tuple[Map, ...]:
     return tuple(filled if a_map is arenas[0] else a_map for a_map in maps)
 
 
-def parse_data(elf: Elf, btf: Btf | None, name: str) -> tuple[Map, ...]:
+def parse_data(elf: Elf, btf: Btf | None, name: str) -> tuple[MapSpec, ...]:
     """One map per data section, in file order."""
     maps = []
     for section in elf.sections:
@@ -89,7 +89,7 @@ def parse_data(elf: Elf, btf: Btf | None, name: str) -> tuple[Map, ...]:
     return tuple(maps)
 
 
-def _data_map(elf: Elf, btf: Btf | None, name: str, section: Section, kind: MapKind) -> Map:
+def _data_map(elf: Elf, btf: Btf | None, name: str, section: Section, kind: MapKind) -> MapSpec:
     if section.size > MAX_VALUE_SIZE:
         raise LimitExceeded(
             f"{section.size} bytes of global data, the kernel accepts at most {MAX_VALUE_SIZE}",
@@ -98,7 +98,7 @@ def _data_map(elf: Elf, btf: Btf | None, name: str, section: Section, kind: MapK
         )
     # Sections of string literals, such as .rodata.str1.1, have no DATASEC.
     datasec = btf.find(section.name, t.Datasec) if btf else None
-    return Map(
+    return MapSpec(
         name=internal_name(name, section.name),
         kind=kind,
         section=section.name,

@@ -18,7 +18,7 @@ from lskel.elf.format import Bind
 from lskel.elf.object import Elf
 from lskel.errors import BadObject, at
 from lskel.object.data import internal_name
-from lskel.object.model import Extern, ExternKind, Map, MapKind
+from lskel.object.model import Extern, ExternKind, MapKind, MapSpec
 
 KSYMS = ".ksyms"
 KCONFIG = ".kconfig"
@@ -47,14 +47,14 @@ def parse_externs(elf: Elf, btf: Btf | None) -> dict[int, Extern]:
     return found
 
 
-def parse_kconfig(btf: Btf | None, externs: Iterable[Extern], name: str) -> tuple[Map, ...]:
+def parse_kconfig(btf: Btf | None, externs: Iterable[Extern], name: str) -> tuple[MapSpec, ...]:
     """The map of the kconfig values, if any; they are set on the target."""
     values = [extern.kconfig for extern in externs if extern.kconfig]
     if not values:
         return ()
     size = max(value.offset + value.size for value in values)
     return (
-        Map(
+        MapSpec(
             name=internal_name(name, KCONFIG),
             kind=MapKind.KCONFIG,
             section=KCONFIG,
@@ -182,7 +182,7 @@ def _kconfig_layout(btf: Btf, datasec: t.Datasec) -> list[tuple[KconfigVar, t.Va
 def _kconfig_type(btf: Btf, type_id: t.TypeId) -> tuple[KconfigType, int, bool]:
     """The type of a value, the size of one element, and whether that is signed."""
     found = btf[btf.resolve(type_id)]
-    if isinstance(found, t.Array) and found.nelems:
+    if isinstance(found, t.ArrayType) and found.nelems:
         kind, size, is_signed = _kconfig_type(btf, found.type)
         if kind is KconfigType.CHAR:
             return KconfigType.STRING, size, is_signed

@@ -17,7 +17,7 @@ from lskel.object.model import Function, Relocation
 TEXT = ".text"
 
 
-class Place(NamedTuple):
+class FunctionRange(NamedTuple):
     """The range of a function symbol: instructions [start, end) of a section."""
 
     symbol: Symbol
@@ -26,11 +26,11 @@ class Place(NamedTuple):
     end: int
 
 
-class Layout:
+class FunctionLayout:
     """All function symbols of an object, by section and position."""
 
     def __init__(self, elf: Elf) -> None:
-        by_section: dict[int, list[Place]] = {}
+        by_section: dict[int, list[FunctionRange]] = {}
         for symbol in elf.symbols:
             if symbol.type == SymbolType.FUNC and symbol.section < len(elf.sections):
                 section = elf.sections[symbol.section]
@@ -45,7 +45,7 @@ class Layout:
             index: [place.start for place in places] for index, places in self.by_section.items()
         }
 
-    def find(self, section: int, insn: int) -> Place | None:
+    def find(self, section: int, insn: int) -> FunctionRange | None:
         """The function that contains instruction `insn` of a section."""
         at_or_before = bisect_right(self._starts.get(section, []), insn) - 1
         if at_or_before < 0:
@@ -54,7 +54,7 @@ class Layout:
         return place if insn < place.end else None
 
 
-def _place(section: Section, symbol: Symbol) -> Place:
+def _place(section: Section, symbol: Symbol) -> FunctionRange:
     with at(f"section {section.name}", f"function '{symbol.name}'"):
         if not symbol.name:
             raise BadObject(f"the symbol at {symbol.value:#x} has no name")
@@ -77,10 +77,10 @@ def _place(section: Section, symbol: Symbol) -> Place:
                 hint="remove `static` from the program, or SEC() from the subprogram",
             )
     start = symbol.value // i.SIZE
-    return Place(symbol, section, start, start + symbol.size // i.SIZE)
+    return FunctionRange(symbol, section, start, start + symbol.size // i.SIZE)
 
 
-def _refuse_overlap(places: list[Place]) -> None:
+def _refuse_overlap(places: list[FunctionRange]) -> None:
     for index in range(1, len(places)):
         before, place = places[index - 1], places[index]
         if place.start < before.end:
@@ -91,7 +91,7 @@ def _refuse_overlap(places: list[Place]) -> None:
 
 
 def build_function(
-    elf: Elf, ext: BtfExt, place: Place, code: bytes, relocations: tuple[Relocation, ...]
+    elf: Elf, ext: BtfExt, place: FunctionRange, code: bytes, relocations: tuple[Relocation, ...]
 ) -> Function:
     """The function at `place`; `code` is its whole section's."""
     name = place.section.name

@@ -13,7 +13,7 @@ from lskel.catalog.map_types import MAPS_OF_MAPS
 from lskel.elf.format import SymbolType
 from lskel.elf.object import Elf, Symbol
 from lskel.errors import BadObject, at
-from lskel.object.model import Map, MapKind, Slot
+from lskel.object.model import MapKind, MapSpec, Slot
 
 SECTION = "maps"
 
@@ -31,7 +31,7 @@ _FIELDS: dict[int, tuple[str, ...]] = {
 _HEAD = ("type", "key_size", "value_size", "max_entries")
 
 
-def parse_legacy_maps(elf: Elf) -> tuple[Map, ...]:
+def parse_legacy_maps(elf: Elf) -> tuple[MapSpec, ...]:
     """The maps of section `maps`, in the order of their offsets."""
     section = elf.section(SECTION)
     if section is None or not section.size:
@@ -76,9 +76,9 @@ def _read(elf: Elf, content: bytes, symbol: Symbol, size: int) -> dict[str, int]
     return dict(zip(names, words, strict=True))
 
 
-def _legacy_map(symbol: Symbol, values: dict[str, int]) -> Map:
+def _legacy_map(symbol: Symbol, values: dict[str, int]) -> MapSpec:
     entries = values["max_entries"]
-    return Map(
+    return MapSpec(
         name=symbol.name,
         kind=MapKind.LEGACY,
         section=SECTION,
@@ -92,10 +92,10 @@ def _legacy_map(symbol: Symbol, values: dict[str, int]) -> Map:
     )
 
 
-def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...]:
+def _link_inner(maps: list[MapSpec], fields: list[dict[str, int]]) -> tuple[MapSpec, ...]:
     """Set the inner map and slots of maps of maps: by index (samples) or by id (iproute2)."""
     linked = []
-    by_id: dict[int, list[tuple[Map, int]]] = {}
+    by_id: dict[int, list[tuple[MapSpec, int]]] = {}
     for candidate, other in zip(maps, fields, strict=True):
         if other.get("id"):
             by_id.setdefault(other["id"], []).append((candidate, other["inner_idx"]))

@@ -21,7 +21,7 @@ from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS
 from lskel.elf.object import Elf
 from lskel.elf.reader import Section
 from lskel.errors import BadObject, NotSupported, at
-from lskel.object.model import Map, MapKind, Pinning, Slot
+from lskel.object.model import MapKind, MapSpec, Pinning, Slot
 
 SECTION = ".maps"
 # Ring buffers are a power of two of pages; this is the smallest page size.
@@ -47,7 +47,7 @@ class _Definition:
         self.numbers[name] = size
 
 
-def parse_maps(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
+def parse_maps(elf: Elf, btf: Btf | None) -> tuple[MapSpec, ...]:
     """The BTF-defined maps, in the order of their offsets in .maps."""
     section = elf.section(SECTION)
     if section is None or not section.size:
@@ -67,7 +67,7 @@ def parse_maps(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
 
 def _parse_map(
     btf: Btf, info: t.VarSecinfo, section: Section, known: dict[TypeId, _Definition]
-) -> tuple[Map, _Definition, int]:
+) -> tuple[MapSpec, _Definition, int]:
     """A map with its definition and size; `known` are the parsed definitions by struct."""
     var = btf.get(info.type, t.Var)
     with at(f"map '{var.name}'"):
@@ -80,7 +80,7 @@ def _parse_map(
         if var.linkage != t.VarLinkage.GLOBAL_ALLOCATED:
             raise BadObject("the variable is not global", hint="is it declared `static`?")
         struct_id = btf.resolve(var.type)
-        struct = btf.get(struct_id, t.Struct)
+        struct = btf.get(struct_id, t.StructType)
         if struct.size > info.size:
             raise BadObject(f"the struct has {struct.size} bytes, the variable {info.size}")
         definition = known.get(struct_id)
@@ -96,7 +96,7 @@ def _parse_map(
         return user_map, definition, info.size
 
 
-def _parse_struct(btf: Btf, struct: t.Struct, *, is_inner: bool) -> _Definition:
+def _parse_struct(btf: Btf, struct: t.StructType, *, is_inner: bool) -> _Definition:
     definition = _Definition(btf, is_inner)
     for number, member in enumerate(struct.members):
         with at(f"field '{member.name}'"):
@@ -111,17 +111,17 @@ def _parse_struct(btf: Btf, struct: t.Struct, *, is_inner: bool) -> _Definition:
     return definition
 
 
-def _number(definition: _Definition, member: t.Member) -> int:
+def _number(definition: _Definition, member: t.BtfMember) -> int:
     btf = definition.btf
     declared = btf[btf.resolve(member.type)]
     if isinstance(declared, t.Enum) and len(declared.values) == 1:  # __ulong(name, n)
         return declared.values[0][1]
     pointer = btf.get(btf.resolve(member.type), t.Ptr)
-    array = btf.get(btf.resolve(pointer.type), t.Array)
+    array = btf.get(btf.resolve(pointer.type), t.ArrayType)
     return array.nelems
 
 
-def _parse_number(definition: _Definition, member: t.Member) -> None:
+def _parse_number(definition: _Definition, member: t.BtfMember) -> None:
     number = _number(definition, member)
     limit = 64 if member.name == "map_extra" else 32
     if not 0 <= number < 1 << limit:
@@ -129,11 +129,11 @@ def _parse_number(definition: _Definition, member: t.Member) -> None:
     definition.numbers[member.name] = number
 
 
-def _parse_size(definition: _Definition, member: t.Member) -> None:
+def _parse_size(definition: _Definition, member: t.BtfMember) -> None:
     definition.set_size(member.name, _number(definition, member))
 
 
-def _parse_pinning(definition: _Definition, member: t.Member) -> None:
+def _parse_pinning(definition: _Definition, member: t.BtfMember) -> None:
     value = _number(definition, member)
     if definition.is_inner:
         raise NotSupported("an inner map cannot be pinned")
@@ -142,17 +142,17 @@ def _parse_pinning(definition: _Definition, member: t.Member) -> None:
     definition.numbers[member.name] = value
 
 
-def _parse_key(definition: _Definition, member: t.Member) -> None:
+def _parse_key(definition: _Definition, member: t.BtfMember) -> None:
     definition.key_type = _pointee(definition, member)
     definition.set_size("key_size", definition.btf.size_of(definition.key_type))
 
 
-def _parse_value(definition: _Definition, member: t.Member) -> None:
+def _parse_value(definition: _Definition, member: t.BtfMember) -> None:
     definition.value_type = _pointee(definition, member)
     definition.set_size("value_size", definition.btf.size_of(definition.value_type))
 
 
-def _pointee(definition: _Definition, member: t.Member) -> TypeId:
+def _pointee(definition: _Definition, member: t.BtfMember) -> TypeId:
     btf = definition.btf
     type_id = btf.get(member.type, t.Ptr).type
     found = btf[btf.resolve(type_id)]
@@ -162,7 +162,7 @@ def _pointee(definition: _Definition, member: t.Member) -> TypeId:
     return type_id
 
 
-def _parse_values(definition: _Definition, member: t.Member) -> None:
+def _parse_values(definition: _Definition, member: t.BtfMember) -> None:
     btf, map_type = definition.btf, definition.numbers.get("type", 0)
     if definition.is_inner:
         raise NotSupported("only one level of map nesting is supported")
@@ -170,7 +170,7 @@ def _parse_values(definition: _Definition, member: t.Member) -> None:
         raise NotSupported("only maps of maps and prog arrays have initial values")
     definition.set_size("value_size", FD_SIZE)
     definition.values_offset = member.bit_offset // 8
-    array = btf.get(btf.resolve(member.type), t.Array)
+    array = btf.get(btf.resolve(member.type), t.ArrayType)
     if array.nelems:
         raise BadObject(
             f"expected an array without elements, got {array.nelems}", hint="use __array()"
@@ -180,10 +180,10 @@ def _parse_values(definition: _Definition, member: t.Member) -> None:
     if map_type == MapType.PROG_ARRAY:
         btf.get(target, t.FuncProto)
     else:
-        definition.inner = _parse_struct(btf, btf.get(target, t.Struct), is_inner=True)
+        definition.inner = _parse_struct(btf, btf.get(target, t.StructType), is_inner=True)
 
 
-_FIELDS: dict[str, Callable[[_Definition, t.Member], None]] = {
+_FIELDS: dict[str, Callable[[_Definition, t.BtfMember], None]] = {
     "type": _parse_number,
     "max_entries": _parse_number,
     "map_flags": _parse_number,
@@ -198,11 +198,11 @@ _FIELDS: dict[str, Callable[[_Definition, t.Member], None]] = {
 }
 
 
-def _to_map(name: str, offset: int, definition: _Definition) -> Map:
+def _to_map(name: str, offset: int, definition: _Definition) -> MapSpec:
     numbers = definition.numbers
     map_type = numbers["type"]
     max_entries = numbers.get("max_entries", 0)
-    return Map(
+    return MapSpec(
         name=name,
         kind=MapKind.USER,
         section=SECTION,
@@ -221,8 +221,8 @@ def _to_map(name: str, offset: int, definition: _Definition) -> Map:
 
 
 def _with_slots(
-    elf: Elf, section: Section, parsed: list[tuple[Map, _Definition, int]]
-) -> tuple[Map, ...]:
+    elf: Elf, section: Section, parsed: list[tuple[MapSpec, _Definition, int]]
+) -> tuple[MapSpec, ...]:
     """Initial values of maps of maps and prog arrays: relocations against .maps."""
     slots: dict[str, dict[int, Slot]] = {}
     starts = [owner.offset for owner, _, _ in parsed]
@@ -247,7 +247,7 @@ def _with_slots(
     )
 
 
-def _slot_place(parsed: list[tuple[Map, _Definition, int]], offset: int) -> tuple[Map, int]:
+def _slot_place(parsed: list[tuple[MapSpec, _Definition, int]], offset: int) -> tuple[MapSpec, int]:
     """The map and the slot at `offset`; `parsed` is the map that starts before, if any."""
     owners = [
         (owner, definition)

@@ -83,7 +83,7 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ProgramSpec:
     """An entry program; `autoload`: whether the loader loads it by default."""
 
     function: Function
@@ -123,7 +123,7 @@ class Slot(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
+class MapSpec:
     """A map to create. Sizes are in bytes; `type` is a MapType, or a number newer than lskel.
 
     `section` and `offset` are its location in the ELF file. With `max_entries` 0 the number is
@@ -148,7 +148,7 @@ class Map:
     key_type: TypeId = VOID
     value_type: TypeId = VOID
     pinning: Pinning = Pinning.NONE
-    inner: Map | None = None
+    inner: MapSpec | None = None
     slots: tuple[Slot, ...] = ()
     initial: bytes | None = None
     struct_ops: StructOps | None = None
@@ -188,7 +188,7 @@ class Extern(NamedTuple):
     kconfig: KconfigVar | None = None
 
 
-_Named = TypeVar("_Named", Program, Map)
+_Named = TypeVar("_Named", ProgramSpec, MapSpec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,17 +203,17 @@ class Object:
     license: str
     kernel_version: int
     btf: Btf | None
-    maps: tuple[Map, ...]
-    programs: tuple[Program, ...]
+    maps: tuple[MapSpec, ...]
+    programs: tuple[ProgramSpec, ...]
     subprograms: tuple[Function, ...]
     externs: tuple[Extern, ...]
     sections: tuple[tuple[str, int], ...] = field(default=(), repr=False)
 
-    def map(self, name: str) -> Map:
+    def map(self, name: str) -> MapSpec:
         """The map of this name; NotFound lists the available ones."""
         return _named(self.maps, name, "map")
 
-    def program(self, name: str) -> Program:
+    def program(self, name: str) -> ProgramSpec:
         """The program of this name; NotFound lists the available ones."""
         return _named(self.programs, name, "program")
 
@@ -233,7 +233,7 @@ class Object:
                 raise UsageError(f"map '{name}' is not global data: it has no initial value")
             size = old.value_size if old.is_global_data else len(old.initial)
             if len(new.initial) != size:
-                raise UsageError(f"map '{name}' has {size} bytes, got {len(new.initial)}")
+                raise UsageError(f"map '{name}': expected {size} bytes, got {len(new.initial)}")
         return replace(self, maps=_swap(self.maps, old, new))
 
     def with_program(self, name: str, **changes: Any) -> Object:

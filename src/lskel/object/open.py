@@ -15,10 +15,10 @@ from lskel.input import read_input
 from lskel.object.data import parse_data, with_arena_data
 from lskel.object.externs import parse_externs, parse_kconfig
 from lskel.object.fixup import fix_up
-from lskel.object.functions import TEXT, Layout, build_function
+from lskel.object.functions import TEXT, FunctionLayout, build_function
 from lskel.object.legacy import parse_legacy_maps
 from lskel.object.maps import parse_maps
-from lskel.object.model import Function, Map, Object, Program
+from lskel.object.model import Function, MapSpec, Object, ProgramSpec
 from lskel.object.relocations import Resolver
 from lskel.object.sections import parse_section
 from lskel.object.struct_ops import parse_struct_ops
@@ -56,7 +56,7 @@ def _open(data: bytes, name: str) -> Object:
 
 
 def _read(elf: Elf, name: str) -> Object:
-    layout = Layout(elf)
+    layout = FunctionLayout(elf)
     raw_btf = _btf(elf)
     btf = fix_up(elf, raw_btf, _hidden_subprograms(layout)) if raw_btf else None
     ext = _btf_ext(elf, btf)
@@ -70,7 +70,7 @@ def _read(elf: Elf, name: str) -> Object:
     _refuse_duplicates(maps)
     relocations = Resolver(elf, layout, maps, externs).collect()
 
-    programs: list[Program] = []
+    programs: list[ProgramSpec] = []
     subprograms: list[Function] = []
     for section_index, places in layout.by_section.items():
         section = elf.sections[section_index]
@@ -82,7 +82,7 @@ def _read(elf: Elf, name: str) -> Object:
             if section.name == TEXT:
                 subprograms.append(function)
             else:
-                programs.append(Program(function, spec, spec.autoload))
+                programs.append(ProgramSpec(function, spec, spec.autoload))
     return Object(
         name=name,
         order=elf.order,
@@ -97,8 +97,8 @@ def _read(elf: Elf, name: str) -> Object:
     )
 
 
-def _refuse_duplicates(maps: tuple[Map, ...]) -> None:
-    seen: dict[str, Map] = {}
+def _refuse_duplicates(maps: tuple[MapSpec, ...]) -> None:
+    seen: dict[str, MapSpec] = {}
     for a_map in maps:
         other = seen.setdefault(a_map.name, a_map)
         if other is not a_map:
@@ -107,7 +107,7 @@ def _refuse_duplicates(maps: tuple[Map, ...]) -> None:
             )
 
 
-def _hidden_subprograms(layout: Layout) -> frozenset[str]:
+def _hidden_subprograms(layout: FunctionLayout) -> frozenset[str]:
     return frozenset(
         place.symbol.name
         for places in layout.by_section.values()

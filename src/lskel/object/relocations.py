@@ -13,7 +13,7 @@ from lskel.elf.reader import Section
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.data import ARENA, data_kind
 from lskel.object.externs import KCONFIG
-from lskel.object.functions import TEXT, Layout, Place
+from lskel.object.functions import TEXT, FunctionLayout, FunctionRange
 from lskel.object.legacy import SECTION as LEGACY_MAPS
 from lskel.object.maps import SECTION as MAPS
 from lskel.object.model import (
@@ -23,8 +23,8 @@ from lskel.object.model import (
     ExternKind,
     ExternRef,
     FuncRef,
-    Map,
     MapRef,
+    MapSpec,
     Relocation,
 )
 
@@ -35,7 +35,11 @@ class Resolver:
     """Resolves relocations against the maps and externs of one object."""
 
     def __init__(
-        self, elf: Elf, layout: Layout, maps: Sequence[Map], externs: Mapping[int, Extern]
+        self,
+        elf: Elf,
+        layout: FunctionLayout,
+        maps: Sequence[MapSpec],
+        externs: Mapping[int, Extern],
     ) -> None:
         """`externs` are by symbol index."""
         self._elf = elf
@@ -81,7 +85,7 @@ class Resolver:
             return self._elf.sections[symbol.section].name
         return symbol.name
 
-    def _resolve(self, code: bytes, place: Place, rel: Rel, symbol: Symbol) -> Relocation:
+    def _resolve(self, code: bytes, place: FunctionRange, rel: Rel, symbol: Symbol) -> Relocation:
         index = rel.offset // i.SIZE
         insn = i.read(code, index, self._elf.order)
         local = index - place.start

@@ -14,7 +14,7 @@ from lskel.elf.object import Elf, Symbol
 from lskel.elf.reader import Section
 from lskel.errors import BadObject, LimitExceeded, NotSupported, at
 from lskel.object.functions import TEXT
-from lskel.object.model import Map, MapKind
+from lskel.object.model import MapKind, MapSpec
 from lskel.object.sections import parse_section
 
 _NAMES = frozenset({".struct_ops", ".struct_ops.link"})
@@ -26,7 +26,7 @@ _KEY_SIZE = 4
 MAX_MEMBERS = 64
 
 
-def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
+def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[MapSpec, ...]:
     """One map per variable, in file order of sections, then by offset.
 
     BadObject and NotSupported name section, map and member.
@@ -41,7 +41,7 @@ def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
     return tuple(maps)
 
 
-def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
+def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[MapSpec]:
     datasec_id = btf.find(section.name, t.Datasec) if btf else None
     if btf is None or datasec_id is None:
         raise BadObject("its variables are not in BTF", hint="compile with -g")
@@ -52,7 +52,7 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
         var = btf.get(info.type, t.Var)
         with at(f"map '{var.name}'"):
             struct = btf[btf.resolve(var.type)]
-            if not isinstance(struct, t.Struct) or not struct.name:
+            if not isinstance(struct, t.StructType) or not struct.name:
                 raise BadObject("the variable is not a named struct")
             if len(struct.members) > MAX_MEMBERS:
                 raise LimitExceeded(
@@ -68,7 +68,7 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
                 for member in struct.members
             )
         maps.append(
-            Map(
+            MapSpec(
                 name=var.name,
                 kind=MapKind.STRUCT_OPS,
                 section=section.name,
@@ -100,7 +100,7 @@ def _pointers(elf: Elf, section: Section) -> dict[int, Symbol]:
 
 
 def _parse_member(
-    elf: Elf, btf: Btf, member: t.Member, start: int, content: bytes, pointers: dict[int, Symbol]
+    elf: Elf, btf: Btf, member: t.BtfMember, start: int, content: bytes, pointers: dict[int, Symbol]
 ) -> Member:
     """A member of the struct at `start`; removes its target from `pointers`."""
     with at(f"member '{member.name}'"):

@@ -28,7 +28,7 @@ from lskel.syscalls import (
     Data,
     FdArray,
     FdPointer,
-    Given,
+    InputNumber,
     LogFields,
     Number,
     Part,
@@ -189,8 +189,8 @@ class Calls:
             fill_log(attr, call, call.log, log)
         return self.timed(lambda: bpf(call.cmd, attr))
 
-    def number(self, value: Number | Given) -> int:
-        if isinstance(value, Given):
+    def number(self, value: Number | InputNumber) -> int:
+        if isinstance(value, InputNumber):
             return self.inputs[value.input.number]
         if value.part is Part.BTF_ID:
             return self.found[value.ref.op]

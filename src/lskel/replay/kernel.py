@@ -10,7 +10,7 @@ from lskel.runtime.image import Image, is_unknown_form, run_image
 from lskel.runtime.kernel import RunningKernel
 from lskel.runtime.request import LoadedFds, Request
 from lskel.runtime.syscall import BpfError
-from lskel.skeleton.live import with_loader
+from lskel.skeleton.dynamic import with_loader
 
 _DIRECTLY = "; or try --replay direct, in Python direct=True"
 _NO_OTHER_FORM = "; not unrolled: the bytes do not match the description"
@@ -41,9 +41,9 @@ class LoaderKernel(RunningKernel):
             if is_same and loader.form is Form.TABLE and is_unknown_form(error):
                 self.loader = in_form(loader, Form.UNROLLED)
                 return self.load(with_loader(image, self.loader), request)
-            from lskel.runtime.refused import loader_refused
+            from lskel.runtime.loader_refusal import loader_refusal
 
-            refused = loader_refused(image.needs, error)
+            refused = loader_refusal(image.needs, error)
             if not isinstance(refused, NoPermission) and refused.hint != error.hint:
                 refused.hint += _DIRECTLY if is_same else _NO_OTHER_FORM
             raise refused from error

@@ -18,7 +18,7 @@ from lskel.replay.direct import CallByCall
 from lskel.replay.kernel import LoaderKernel
 from lskel.replay.options import DEFAULTS, PIN_ROOT, Options, apply
 from lskel.replay.trust import check_bytes, check_trace
-from lskel.skeleton.live import DynamicCollection, collection_of
+from lskel.skeleton.dynamic import DynamicCollection, collection_of
 
 if TYPE_CHECKING:
     from lskel.runtime.kernel import Kernel

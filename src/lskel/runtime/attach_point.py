@@ -9,7 +9,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.kinds import Kind
 from lskel.catalog.attach_kinds import BY_NAME
 from lskel.errors import NotFound, UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime import objects
 from lskel.runtime.info import btf_info, prog_info
 from lskel.runtime.kernel_btf import KernelBtf
@@ -82,7 +82,7 @@ def in_program(
         info = prog_info(program.fileno())
         if not info.btf_id:
             raise NotFound(f"program {info.id} '{info.name}' has no BTF")
-        with objects.by_id(objects.Kind.BTF, info.btf_id) as btf:
+        with objects.by_id(objects.ObjectKind.BTF, info.btf_id) as btf:
             raw = btf_info(btf.fileno(), data=True).data
         type_id = Btf(raw).find_kind(function, Kind.FUNC)
         if type_id is None:
@@ -95,7 +95,7 @@ def _program(name: str, *, is_id: bool, trust_pins: bool) -> Fd:
         if is_id:
             if not (name.isdecimal() and len(name) <= _ID_DIGITS):
                 raise UsageError(f"'{name}' is not an id")
-            return objects.by_id(objects.Kind.PROG, int(name))
+            return objects.by_id(objects.ObjectKind.PROG, int(name))
         return objects.obj_get(name, trust_pins=trust_pins)
     except BpfError as error:
         if error.errno != errno.ENOENT:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from lskel.bpf.enums import MapType
 from lskel.errors import ReadOnly, UnknownName, UsageError, at, unknown
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.loader import check_byte_order, low_fds_taken
 from lskel.runtime.maps.base import Map
@@ -233,11 +233,11 @@ class Collection:
             self.load()
 
     def request(
-        self, undo: ExitStack, held: ExitStack, given: Callable[[Map], Fd | None] | None = None
+        self, undo: ExitStack, held: ExitStack, reused: Callable[[Map], Fd | None] | None = None
     ) -> Request:
         """The request for the load: the settings, and what is looked up in the kernel first.
 
-        `undo` closes reused maps, which `given` opens; `held` holds what only the load needs.
+        `undo` closes reused maps, which `reused` opens; `held` holds what only the load needs.
         UsageError, NotFound or NotSupported if a setting does not fit, or the kernel lacks
         something.
         """
@@ -247,7 +247,7 @@ class Collection:
         maps = []
         with low_fds_taken():
             for made in self.maps:
-                fd = (given or self._given)(made)
+                fd = (reused or self._reused)(made)
                 if fd is not None:
                     undo.enter_context(fd)
                 maps.append(made.request(kernel, self._image.order)._replace(fd=fd))
@@ -260,11 +260,11 @@ class Collection:
             self._image.links,
         )
 
-    def _given(self, made: Map) -> Fd | None:
+    def _reused(self, made: Map) -> Fd | None:
         """The fd of a reused map; None for a new one."""
         if not self._kernel.is_running:
             return None
-        return made.given(self._kernel, self.pin_root, trust_pins=self.trust_pins)
+        return made.open_reused(self._kernel, self.pin_root, trust_pins=self.trust_pins)
 
     def _check_targets(self) -> None:
         """UsageError for a target that the program cannot have."""

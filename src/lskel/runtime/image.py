@@ -7,7 +7,7 @@ import sys
 
 from lskel.bpf import context
 from lskel.bpf.enums import Cmd
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.loader import run_loader
 from lskel.runtime.request import build_context, by_slot, expected_fds
 from lskel.runtime.syscall import BpfError, address_of
@@ -62,9 +62,9 @@ class Image(NamedTuple):
         try:
             return run_image(self, request, run)
         except BpfError as error:
-            from lskel.runtime.refused import loader_refused
+            from lskel.runtime.loader_refusal import loader_refusal
 
-            raise loader_refused(self.needs, error) from error
+            raise loader_refusal(self.needs, error) from error
 
 
 def is_unknown_form(error: BpfError) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.bpf.enums import LinkType
 from lskel.bpf.layouts import BTF_INFO, LINK_INFO, MAP_INFO, PROG_INFO
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.objects import field_in, number_in, read_info, text_in
 from lskel.runtime.syscall import address_of, bpf
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lskel.bpf.enums import ProgType
 from lskel.bpf.inputs import AttachBtfId, MemberIndex, TypeSize
 from lskel.errors import UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime import kernel_struct
 from lskel.runtime.attach_point import btf_name, in_kernel, in_program, is_in_program
 from lskel.runtime.kernel_btf import KernelBtf

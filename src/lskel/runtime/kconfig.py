@@ -65,7 +65,7 @@ class Config(NamedTuple):
     looked_at: tuple[str, ...] = ()
 
 
-class Source(Protocol):
+class KconfigSource(Protocol):
     """A machine that kconfig values come from. None means unknown.
 
     An attribute is read when a variable needs it, and may be slow or fail. With `unknown_is_zero`
@@ -94,7 +94,7 @@ class Source(Protocol):
 
 
 class FixedSource(NamedTuple):
-    """A `Source` with constant values: another machine, or a simulated one."""
+    """A `KconfigSource` with constant values: another machine, or a simulated one."""
 
     config: Config = Config()
     kernel_version: int | None = None
@@ -103,7 +103,7 @@ class FixedSource(NamedTuple):
     unknown_is_zero: bool = False
 
 
-def this_machine() -> Source:
+def this_machine() -> KconfigSource:
     """The running kernel (Linux); each value is determined on first use."""
     return _ThisMachine()
 
@@ -111,7 +111,7 @@ def this_machine() -> Source:
 def encode_values(
     variables: Sequence[KconfigVar],
     size: int,
-    source: Source,
+    source: KconfigSource,
     order: ByteOrder,
     overrides: Mapping[str, str] = {},
 ) -> bytes:
@@ -236,7 +236,7 @@ class _ThisMachine:
             return False
 
 
-_FINDERS: dict[str, Callable[[Source], int | None]] = {
+_FINDERS: dict[str, Callable[[KconfigSource], int | None]] = {
     _KERNEL_VERSION: lambda source: source.kernel_version,
     "LINUX_HAS_BPF_COOKIE": lambda source: source.has_bpf_cookie,
     "LINUX_HAS_SYSCALL_WRAPPER": lambda source: source.has_syscall_wrapper,
@@ -283,7 +283,7 @@ def _check(var: KconfigVar, size: int) -> None:
         )
 
 
-def _check_unknown(unknown: Sequence[KconfigVar], source: Source) -> None:
+def _check_unknown(unknown: Sequence[KconfigVar], source: KconfigSource) -> None:
     # Read the configuration only if one of its variables is unknown: reading it is slow.
     def is_needed(var: KconfigVar) -> bool:
         unread = var.name.startswith(_CONFIG) and source.config.values is None
@@ -299,7 +299,7 @@ def _check_unknown(unknown: Sequence[KconfigVar], source: Source) -> None:
     raise NotFound(what, hint=_HINT)
 
 
-def _text(var: KconfigVar, source: Source, overrides: Mapping[str, str]) -> str | None:
+def _text(var: KconfigVar, source: KconfigSource, overrides: Mapping[str, str]) -> str | None:
     """The value as text, as in a configuration file."""
     if var.name in overrides:
         return _override(var, overrides[var.name])

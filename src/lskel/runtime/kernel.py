@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lskel.runtime.attach_point import AttachPoint
     from lskel.runtime.image import Image
-    from lskel.runtime.kconfig import Source
+    from lskel.runtime.kconfig import KconfigSource
     from lskel.runtime.memory import MappedFd
     from lskel.runtime.objects import Bpf
     from lskel.runtime.program import ProgramDefinition
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
             """In bytes."""
 
         @property
-        def kconfig(self) -> Source | None: ...
+        def kconfig(self) -> KconfigSource | None: ...
 
         @property
         def types(self) -> KernelTypes | None: ...
@@ -89,7 +89,7 @@ class RunningKernel:
         return os.sysconf("SC_PAGE_SIZE")
 
     @property
-    def kconfig(self) -> Source | None:
+    def kconfig(self) -> KconfigSource | None:
         """None: `lskel.runtime.kconfig` reads its configuration."""
         return None
 

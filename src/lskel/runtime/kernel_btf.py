@@ -8,9 +8,9 @@ from functools import cache
 from lskel.bpf.enums import Cmd
 from lskel.btf.btf import Btf
 from lskel.btf.kinds import Kind
-from lskel.btf.types import Struct, TypeId
+from lskel.btf.types import StructType, TypeId
 from lskel.errors import NotFound
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime import objects
 from lskel.runtime.files import read_bytes
 from lskel.runtime.info import btf_info
@@ -68,9 +68,9 @@ class KernelBtf:
             raise
 
     def _find_in_modules(self, name: str, kind: Kind) -> Found:
-        for number in ids(objects.Kind.BTF):
+        for number in ids(objects.ObjectKind.BTF):
             try:
-                fd = by_id(objects.Kind.BTF, number)
+                fd = by_id(objects.ObjectKind.BTF, number)
             except BpfError as error:
                 if error.errno == errno.ENOENT:
                     continue  # unloaded meanwhile
@@ -95,4 +95,4 @@ class KernelBtf:
             return None
         if found.module is not None:
             found.module.close()
-        return KernelStruct(found.btf, found.btf.get(found.type_id, Struct))
+        return KernelStruct(found.btf, found.btf.get(found.type_id, StructType))

@@ -19,7 +19,7 @@ class KernelStruct(NamedTuple):
     """A struct of the kernel, and the BTF that has it: vmlinux or a module."""
 
     btf: Btf
-    struct: t.Struct
+    struct: t.StructType
 
 
 class Kernel(Protocol):
@@ -55,7 +55,7 @@ def value(kernel: Kernel, ops: StructOps, programs: Mapping[str, int]) -> bytes:
     if data is None:
         raise NotSupported(f"this kernel's struct {VALUE_PREFIX}{ops.type} has no member 'data'")
     btf = outer.btf
-    inner = btf.get(btf.resolve(data.type), t.Struct)
+    inner = btf.get(btf.resolve(data.type), t.StructType)
     # Anonymous members all match the first one, as with libbpf.
     members = {member.name: member for member in reversed(inner.members)}
     content = bytearray(outer.struct.size)
@@ -90,7 +90,7 @@ def _member_value(member: Member, programs: Mapping[str, int], btf: Btf) -> byte
     return member.value
 
 
-def _check(btf: Btf, known: t.Member, member: Member) -> None:
+def _check(btf: Btf, known: t.BtfMember, member: Member) -> None:
     """The kernel's member must have the size and kind of the object's."""
     found = btf[btf.resolve(known.type)]
     is_pointer = isinstance(found, t.Ptr)

@@ -12,9 +12,9 @@ from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
 from lskel.errors import UsageError
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.loader_fds import LoaderIds, take_fds
-from lskel.runtime.objects import Fd, Kind, identity
+from lskel.runtime.objects import Fd, ObjectKind, identity
 from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import LOAD_ATTEMPTS, address_of, bpf, host_attr
 
@@ -60,7 +60,7 @@ def run_loader(
     """
     with low_fds_taken(), _blob_map(blob) as blob_map:
         with _load_program(insns, blob_map, btf, func_info) as program:
-            ids = LoaderIds(_id(blob_map, Kind.MAP), _id(program, Kind.PROG))
+            ids = LoaderIds(_id(blob_map, ObjectKind.MAP), _id(program, ObjectKind.PROG))
             value = _run(program, context, blob_map, blob)
         if value == 0:
             return Result(0, b"", take_fds(context, wanted, ids))
@@ -136,7 +136,7 @@ def _load_btf(btf: bytes) -> Fd:
     return Fd(bpf(Cmd.BTF_LOAD, attr))
 
 
-def _id(fd: Fd, kind: Kind) -> int:
+def _id(fd: Fd, kind: ObjectKind) -> int:
     return identity(fd.fileno(), kind).id
 
 

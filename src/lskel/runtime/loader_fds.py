@@ -12,8 +12,8 @@ from lskel.bpf.attr import object_name
 from lskel.bpf.enums import LinkType, MapType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.errors import BadInput, at
-from lskel.named import NamedTuple
-from lskel.runtime.objects import Fd, Kind, identity, kind_of
+from lskel.light_typing import NamedTuple
+from lskel.runtime.objects import Fd, ObjectKind, identity, kind_of
 from lskel.runtime.syscall import BpfError
 
 TYPE_CHECKING = False
@@ -27,10 +27,10 @@ _FD_SIZE = 4
 # Ids are allocated in ascending order, and restart at 1 after the last (idr_alloc_cyclic in
 # kernel/bpf/syscall.c).
 _IDS = 1 << 31
-_KINDS: dict[Kind, tuple[str, type[IntEnum]]] = {
-    Kind.MAP: ("map", MapType),
-    Kind.PROG: ("program", ProgType),
-    Kind.LINK: ("link", LinkType),
+_KINDS: dict[ObjectKind, tuple[str, type[IntEnum]]] = {
+    ObjectKind.MAP: ("map", MapType),
+    ObjectKind.PROG: ("program", ProgType),
+    ObjectKind.LINK: ("link", LinkType),
 }
 _HINT = "the loader does not match its description: do not run it"
 
@@ -42,7 +42,7 @@ class LoaderFd(NamedTuple):
     name, which must come first.
     """
 
-    kind: Kind
+    kind: ObjectKind
     offset: int
     name: str
     type: int = 0
@@ -95,7 +95,7 @@ class _Taking:
         except BadInput as error:
             self.wrong = self.wrong or error
         else:
-            if found.kind is Kind.PROG:
+            if found.kind is ObjectKind.PROG:
                 self._programs[expected.name] = found.id
         return fd
 
@@ -125,13 +125,15 @@ class _Taking:
 
     def _is_new(self, found: Identity) -> bool:
         """Whether it was created after the loader; for a link, whether its program was."""
-        if found.kind is Kind.MAP:
+        if found.kind is ObjectKind.MAP:
             return _is_after(found.id, self._loader.map)
         return _is_after(found.program or found.id, self._loader.program)
 
     def _matches(self, found: Identity, expected: LoaderFd) -> bool:
-        if expected.kind is Kind.LINK:
-            return found.kind is Kind.LINK and found.program == self._programs.get(expected.name)
+        if expected.kind is ObjectKind.LINK:
+            return found.kind is ObjectKind.LINK and found.program == self._programs.get(
+                expected.name
+            )
         is_kind = (found.kind, found.type) == (expected.kind, expected.type)
         return is_kind and found.name == object_name(expected.name).decode()
 

@@ -7,7 +7,7 @@ import sys
 from functools import cache
 
 from lskel.errors import NotSupported
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 
 class Machine(NamedTuple):

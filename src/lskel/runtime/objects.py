@@ -22,7 +22,7 @@ from lskel.bpf.layouts import (
     Layout,
 )
 from lskel.errors import Closed, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.syscall import BpfError, address_of, bpf, calling, host_attr
 
 TYPE_CHECKING = False
@@ -124,7 +124,7 @@ def text_in(field: bytearray) -> str:
     return field.partition(b"\0")[0].decode(errors="replace")
 
 
-class Kind(Enum):
+class ObjectKind(Enum):
     """Kinds of objects with ids: the commands for the next id, and for an fd by id."""
 
     PROG = (Cmd.PROG_GET_NEXT_ID, Cmd.PROG_GET_FD_BY_ID)
@@ -136,23 +136,23 @@ class Kind(Enum):
 class Identity(NamedTuple):
     """What identifies an object: `program` is the program id of a link; links have no name."""
 
-    kind: Kind
+    kind: ObjectKind
     id: int
     type: int
     name: str
     program: int
 
 
-_IDENTITY = {Kind.MAP: MAP_INFO, Kind.PROG: PROG_INFO, Kind.LINK: LINK_INFO}
+_IDENTITY = {ObjectKind.MAP: MAP_INFO, ObjectKind.PROG: PROG_INFO, ObjectKind.LINK: LINK_INFO}
 # Only the file name distinguishes maps, programs and links; their infos look alike.
 _FILES = {
-    "anon_inode:bpf-map": Kind.MAP,
-    "anon_inode:bpf-prog": Kind.PROG,
-    "anon_inode:bpf_link": Kind.LINK,
+    "anon_inode:bpf-map": ObjectKind.MAP,
+    "anon_inode:bpf-prog": ObjectKind.PROG,
+    "anon_inode:bpf_link": ObjectKind.LINK,
 }
 
 
-def kind_of(fd: int) -> Kind | None:
+def kind_of(fd: int) -> ObjectKind | None:
     """The kind of object of an fd; None if it is not a map, program or link, or without /proc."""
     try:
         return _FILES.get(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
@@ -160,7 +160,7 @@ def kind_of(fd: int) -> Kind | None:
         return None
 
 
-def identity(fd: int, kind: Kind) -> Identity:
+def identity(fd: int, kind: ObjectKind) -> Identity:
     """The identity of a map, program or link; BpfError if `fd` is not a BPF object.
 
     `fd` must be of that kind: their infos look alike.
@@ -176,7 +176,7 @@ def identity(fd: int, kind: Kind) -> Identity:
     )
 
 
-def ids(kind: Kind) -> Iterator[int]:
+def ids(kind: ObjectKind) -> Iterator[int]:
     """Ids of all objects of a kind, ascending. An object may be gone before it is opened."""
     command, _ = kind.value
     current = 0
@@ -192,7 +192,7 @@ def ids(kind: Kind) -> Iterator[int]:
         yield current
 
 
-def by_id(kind: Kind, number: int) -> Fd:
+def by_id(kind: ObjectKind, number: int) -> Fd:
     """An object by its id; BpfError with ENOENT if it does not exist."""
     _, command = kind.value
     return Fd(bpf(command, host_attr(GET_ID, "open_flags", start_id=number)))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from enum import IntEnum
 
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.files import read_text
 
 # The uid_map of the initial user namespace.

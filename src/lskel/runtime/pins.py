@@ -13,7 +13,7 @@ from lskel.catalog.map_types import Elements, of_elements
 from lskel.errors import NoPermission, UsageError, at
 from lskel.runtime.bpffs import is_on_bpffs
 from lskel.runtime.info import map_info
-from lskel.runtime.objects import Fd, Kind, kind_of, obj_get, obj_pin
+from lskel.runtime.objects import Fd, ObjectKind, kind_of, obj_get, obj_pin
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError
 
@@ -187,4 +187,4 @@ def _differences(wanted: MapDefinition, there: MapInfo) -> str:
 
 def is_map(fd: int) -> bool:
     """Whether the fd of a pin is a map."""
-    return kind_of(fd) in (Kind.MAP, None)  # without /proc only the attributes are compared
+    return kind_of(fd) in (ObjectKind.MAP, None)  # without /proc only the attributes are compared

@@ -8,7 +8,7 @@ from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, ProgType
 from lskel.bpf.layouts import TEST
 from lskel.errors import ReadOnly, UsageError
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import ProgramRequest

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lskel.bpf import context
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.loader_fds import LoaderFd
-from lskel.runtime.objects import Kind
+from lskel.runtime.objects import ObjectKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,15 +105,15 @@ def expected_fds(request: Request) -> Iterator[LoaderFd]:
     maps, programs, inputs = len(request.maps), len(request.programs), len(request.inputs)
     for slot, made in enumerate(request.maps):
         if made.fd is None:
-            yield LoaderFd(Kind.MAP, context.map_fd(slot), made.name, made.type)
+            yield LoaderFd(ObjectKind.MAP, context.map_fd(slot), made.name, made.type)
     loaded = {program.name for program in request.programs if program.loads}
     for slot, program in enumerate(request.programs):
         if program.loads:
             offset = context.program_fd(maps, slot)
-            yield LoaderFd(Kind.PROG, offset, program.name, program.type)
+            yield LoaderFd(ObjectKind.PROG, offset, program.name, program.type)
     for number, name in enumerate(request.links):
         if name in loaded:
-            yield LoaderFd(Kind.LINK, context.link_fd(maps, programs, inputs, number), name)
+            yield LoaderFd(ObjectKind.LINK, context.link_fd(maps, programs, inputs, number), name)
 
 
 def by_slot(request: Request, made: tuple[Fd, ...]) -> LoadedFds:

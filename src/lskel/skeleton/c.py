@@ -15,8 +15,8 @@ from lskel.catalog.map_types import RING_BUFFERS
 from lskel.errors import LimitExceeded, NotSupported, at
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import SectionSpec, parse_section
-from lskel.skeleton.c_source import Names, comment, string
-from lskel.skeleton.c_types import Types, Variable
+from lskel.skeleton.c_source import MemberNames, comment, string
+from lskel.skeleton.c_types import CTypeDefinitions, Variable
 from lskel.skeleton.source import Scope, Source, join, source, template, word
 from lskel.trace import (
     AttachBtfId,
@@ -60,7 +60,7 @@ _FILTERS = {"comment": comment, "literal": string}
 
 
 @dataclass(frozen=True)
-class _Map:
+class _CMap:
     """A map; `size` is that of global data, if user space maps it.
 
     Here and below, `name` is part of identifiers, `member` is an identifier.
@@ -79,7 +79,7 @@ class _Map:
 
 
 @dataclass(frozen=True)
-class _Program:
+class _CProgram:
     """A program; `attach` is how it is attached if its section has the target."""
 
     name: Source
@@ -95,7 +95,7 @@ class _Program:
 
 
 @dataclass(frozen=True)
-class _Member:
+class _CMember:
     name: Source
     offset: int
     size: int
@@ -110,7 +110,7 @@ class _StructOps:
     type: Source
     by_link: int
     values: Source
-    members: list[_Member]
+    members: list[_CMember]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def generate_c(loader: Loader, name: str, standalone: bool = False) -> str:
     if loader.form is Form.TABLE and not standalone:
         loader = _unrolled(loader)
     with at(loader.trace.name):
-        return _Header(loader, Names().member(name), standalone).text()
+        return _Header(loader, MemberNames().member(name), standalone).text()
 
 
 def _unrolled(loader: Loader) -> Loader:
@@ -168,7 +168,7 @@ class _Header:
         self._trace = trace
         self._skel = skel
         self._standalone = standalone
-        self._names = Names()
+        self._names = MemberNames()
         self._links = Scope()
         self._specs = [parse_section(program.section) for program in trace.programs]
         self._maps = list(self._make_maps())
@@ -275,7 +275,7 @@ class _Header:
 
     # -- maps -----------------------------------------------------------------------------------
 
-    def _make_maps(self) -> Iterable[_Map]:
+    def _make_maps(self) -> Iterable[_CMap]:
         names, members = Scope(), Scope()
         for slot, made in enumerate(self._trace.maps):
             create = self._trace.map_create(slot)
@@ -290,25 +290,25 @@ class _Header:
             if number is None or not create.flags & MapFlag.MMAPABLE:
                 per_cpu = create.type == MapType.PERF_EVENT_ARRAY and not create.max_entries
                 ring = create.max_entries if create.type in RING_BUFFERS else 0
-                yield _Map(**common, per_cpu=per_cpu, ring=ring)  # type: ignore[arg-type]
+                yield _CMap(**common, per_cpu=per_cpu, ring=ring)  # type: ignore[arg-type]
                 continue
             write = self._trace.ops[number]
             assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
-            yield _Map(
+            yield _CMap(
                 **common,  # type: ignore[arg-type]
                 size=write.size,
                 is_readonly=int(bool(create.flags & MapFlag.RDONLY_PROG)),
                 initial=string(write.value.rstrip(b"\0")),
             )
 
-    def _make_types(self) -> Types | None:
+    def _make_types(self) -> CTypeDefinitions | None:
         if self._trace.btf is None:
             return None
         taken = [source("{}__{}", self._skel, made.name) for made in self._maps]
         prefix = source("{}__", self._skel)
-        return Types(Btf(self._trace.btf), self._names, prefix, taken)
+        return CTypeDefinitions(Btf(self._trace.btf), self._names, prefix, taken)
 
-    def _with_variables(self, made: _Map) -> _Map:
+    def _with_variables(self, made: _CMap) -> _CMap:
         if self._types is not None:
             section = self._trace.maps[made.slot].section
             made.variables.extend(self._types.variables(section))
@@ -333,7 +333,7 @@ class _Header:
 
     # -- programs -------------------------------------------------------------------------------
 
-    def _make_programs(self) -> Iterable[_Program]:
+    def _make_programs(self) -> Iterable[_CProgram]:
         inputs = self._trace.inputs
         members = Scope()
         for slot, made in enumerate(self._trace.programs):
@@ -342,7 +342,7 @@ class _Header:
             attach, tracepoint = _how_attached(row, spec)
             link_type, link_target = _linked(row, spec)
             name = self._links.claim(word(made.name))
-            yield _Program(
+            yield _CProgram(
                 name=name,
                 member=members.claim(self._names.member(name)),
                 autoload=made.autoload,
@@ -390,7 +390,7 @@ class _Header:
                     struct = source("struct {}", self._skel)
                     place = source("(int)offsetof({}, progs.{}.prog_fd)", struct, prog)
                 size, is_function = len(member.value), int(member.is_function)
-                members.append(_Member(string(member.name), len(values), size, is_function, place))
+                members.append(_CMember(string(member.name), len(values), size, is_function, place))
                 values += member.value
             made = self._maps[item.slot]
             by_link = int(bool(made.create.flags & MapFlag.LINK))

@@ -8,7 +8,7 @@ from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.c import Declarators
-from lskel.btf.layout import Layout, bitfield, round_up
+from lskel.btf.layout import TypeLayout, bitfield, round_up
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject, UsageError
 from lskel.skeleton.c_source import number
@@ -28,7 +28,7 @@ class CTypes(Declarators[Source]):
 
     def __init__(self, btf: Btf) -> None:
         super().__init__(btf, budget.HEADER_MENTIONS)
-        self._layout = Layout(btf)
+        self._layout = TypeLayout(btf)
         self._pads = 0
 
     def declaration(self, type_id: TypeId, name: str, level: int = 0) -> Source:
@@ -51,7 +51,7 @@ class CTypes(Declarators[Source]):
         found = self._btf[type_id]
         name = self.spell(found.name)
         match found:
-            case t.Composite() | t.Enum():
+            case t.CompositeType() | t.Enum():
                 text = self._body(type_id, found, name, 0)
             case t.Typedef():
                 text = source("typedef {}", self.declare(found.type, name))
@@ -70,14 +70,14 @@ class CTypes(Declarators[Source]):
             return name
         return word(name) if name else _NOTHING
 
-    def nameless(self, type_id: TypeId, found: t.Composite | t.Enum, level: int) -> Source:
+    def nameless(self, type_id: TypeId, found: t.CompositeType | t.Enum, level: int) -> Source:
         return self._body(type_id, found, _NOTHING, level)
 
     def unknown(self, type_id: TypeId, found: t.Type) -> Source:
         raise UsageError(f"C has no type for {found.kind.name} '{found.name}' [{type_id}]")
 
     def _body(
-        self, type_id: TypeId, found: t.Composite | t.Enum, name: Source, level: int
+        self, type_id: TypeId, found: t.CompositeType | t.Enum, name: Source, level: int
     ) -> Source:
         head = join(" ", (self.tag(found.kind), name) if name else (self.tag(found.kind),))
         if isinstance(found, t.Enum):
@@ -99,9 +99,9 @@ class CTypes(Declarators[Source]):
         body = join("", [source("{}\t{}\n", indent, line) for line in lines])
         return source("{} {{\n{}{}}}{}", head, body, indent, attributes)
 
-    def _members(self, type_id: TypeId, found: t.Composite, level: int) -> Iterator[Source]:
+    def _members(self, type_id: TypeId, found: t.CompositeType, level: int) -> Iterator[Source]:
         packed = self._layout.is_packed(type_id)
-        is_union = isinstance(found, t.Union)
+        is_union = isinstance(found, t.UnionType)
         end, size = 0, 8 * found.size
         for member in found.members:
             bits = bitfield(self._btf, member)
@@ -124,13 +124,13 @@ class CTypes(Declarators[Source]):
         if size > round_up(end, 8 * self._layout.align(type_id)):
             yield from self._padding(0 if is_union else end, size)
 
-    def _member(self, member: t.Member, level: int) -> Source | None:
+    def _member(self, member: t.BtfMember, level: int) -> Source | None:
         """A member as text; None if C cannot access it, so that its bytes are padding."""
         if member.name:
             return self.declare(member.type, self.spell(member.name), level)
         behind = self._btf.resolve(member.type)
         found = self._btf[behind]
-        if not isinstance(found, t.Composite):
+        if not isinstance(found, t.CompositeType):
             return None
         if behind == self._btf.skip_modifiers(member.type) and not found.name:
             return self.declare(member.type, _NOTHING, level)

@@ -93,7 +93,7 @@ def _is_reserved(name: str) -> bool:
     return name in _C_WORDS or _RESERVED.fullmatch(name) is not None
 
 
-class Names:
+class MemberNames:
     """Names of members. `reserved` are the used names that are reserved in C++ but not in C.
 
     Such a member has a trailing `_` in C++.

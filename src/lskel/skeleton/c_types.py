@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
-from lskel.btf.layout import Layout, round_up
+from lskel.btf.layout import TypeLayout, round_up
 from lskel.btf.order import Walk, in_order
 from lskel.btf.types import TypeId, VarLinkage
 from lskel.errors import BadObject, UsageError, at
 from lskel.skeleton.c_definitions import CTypes
-from lskel.skeleton.c_source import Names, is_identifier
+from lskel.skeleton.c_source import MemberNames, is_identifier
 from lskel.skeleton.source import Scope, Source, source, word
 
 # Added to the id of a pointed-to type: only its name is declared.
@@ -65,11 +65,11 @@ class Variable(NamedTuple):
     user_text: Source
 
 
-class Types:
+class CTypeDefinitions:
     """The types of an object; names that the header defines begin with `prefix`."""
 
     def __init__(
-        self, btf: Btf, names: Names, prefix: Source, taken: Iterable[Source] = ()
+        self, btf: Btf, names: MemberNames, prefix: Source, taken: Iterable[Source] = ()
     ) -> None:
         self._btf = btf
         self._names = names
@@ -112,7 +112,7 @@ class Types:
         return [
             own.types.define(need.type_id)
             for need in in_order(own.view, self._roots)
-            if isinstance(own.view[need.type_id], t.Composite | t.Fwd)
+            if isinstance(own.view[need.type_id], t.CompositeType | t.Fwd)
         ]
 
     def _declared(self, name: Source, type_id: TypeId, info: t.VarSecinfo) -> tuple[Variable, int]:
@@ -155,7 +155,7 @@ class _Writer:
     def __init__(self, view: _View) -> None:
         self.view = view
         self.walk = Walk(view)
-        self.layout = Layout(view)
+        self.layout = TypeLayout(view)
         self.types = CTypes(view)
 
 
@@ -170,7 +170,7 @@ class _View(Btf):
     def __init__(
         self,
         btf: Btf,
-        names: Names,
+        names: MemberNames,
         scope: Scope,
         prefix: Source | None = None,
         taken: Iterable[Source] = (),
@@ -214,15 +214,15 @@ class _View(Btf):
                 return _int(found)
             case t.Float() if found.name not in _FLOATS:
                 raise _NoSuchType
-            case t.Array():
+            case t.ArrayType():
                 return self._array(found, flag)
             case t.FuncProto() if flag:
                 return t.Void("")
             case t.Fwd():
                 return self._forward(found.name, is_union=found.is_union)
-            case t.Composite() if flag:
-                return self._forward(found.name, is_union=isinstance(found, t.Union))
-            case t.Composite():
+            case t.CompositeType() if flag:
+                return self._forward(found.name, is_union=isinstance(found, t.UnionType))
+            case t.CompositeType():
                 return self._composite(type_id, found)
             case t.Enum() if flag:
                 return self[type_id]
@@ -233,16 +233,16 @@ class _View(Btf):
     def _typedef(self, found: t.Typedef, flag: int) -> t.Type:
         behind = self._behind(found.type)
         is_linux = isinstance(behind, t.Int) and _LINUX_TYPES.get(found.name) == behind.size
-        is_known = self._prefix is None and isinstance(behind, t.Composite | t.Enum)
+        is_known = self._prefix is None and isinstance(behind, t.CompositeType | t.Enum)
         if is_linux or (is_known and not flag and is_identifier(found.name)):
             return found
         return t.TypeTag("", TypeId(found.type | flag))
 
-    def _array(self, found: t.Array, flag: int) -> t.Type:
+    def _array(self, found: t.ArrayType, flag: int) -> t.Type:
         element = self._source[self._source.element(found.type)]
-        if flag and isinstance(element, t.Composite | t.Fwd | t.FuncProto):
+        if flag and isinstance(element, t.CompositeType | t.Fwd | t.FuncProto):
             return t.Void("")
-        return t.Array("", TypeId(found.type | flag), found.index_type, found.nelems)
+        return t.ArrayType("", TypeId(found.type | flag), found.index_type, found.nelems)
 
     def _behind(self, type_id: TypeId) -> t.Type:
         return self._source[self._source.resolve(type_id)]
@@ -257,7 +257,7 @@ class _View(Btf):
             self._forwards[name] = known
         return known if known.is_union == is_union else t.Void("")
 
-    def _composite(self, type_id: TypeId, found: t.Composite) -> t.Type:
+    def _composite(self, type_id: TypeId, found: t.CompositeType) -> t.Type:
         name = found.name
         if name and self._prefix is None:
             return _as_it_is(found)
@@ -283,7 +283,7 @@ class _View(Btf):
         return type(found)("", found.size, found.signed, values)
 
 
-def _as_it_is(found: t.Composite | t.Enum) -> t.Type:
+def _as_it_is(found: t.CompositeType | t.Enum) -> t.Type:
     """A type with its name in the source, if that is valid in C."""
     if not is_identifier(found.name):
         raise _NoSuchType

@@ -14,7 +14,7 @@ from lskel.skeleton.types import (
     Scalar,
     StructClass,
     Text,
-    Types,
+    TypeDeclarations,
     ValueType,
 )
 
@@ -22,7 +22,7 @@ from lskel.skeleton.types import (
 class TypeClasses:
     """Creates the classes of declared types on demand."""
 
-    def __init__(self, types: Types) -> None:
+    def __init__(self, types: TypeDeclarations) -> None:
         self._types = types
         self._made: dict[str, Any] = {}
 

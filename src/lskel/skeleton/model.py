@@ -27,7 +27,7 @@ from lskel.runtime.maps.kinds import class_path
 from lskel.runtime.program import ProgramDefinition
 from lskel.skeleton.python_source import attribute, identifier
 from lskel.skeleton.source import Scope, Source
-from lskel.skeleton.types import Types, ValueType
+from lskel.skeleton.types import TypeDeclarations, ValueType
 from lskel.trace import Input, MapCreate, MapUpdate, MemberIndex, Trace, TypeSize
 
 _USER_MAPS = ".maps"
@@ -47,7 +47,7 @@ class Raw(NamedTuple):
     size: int
 
 
-class Section(NamedTuple):
+class SectionClass(NamedTuple):
     """The class of the variables of a section of `size` bytes."""
 
     name: str
@@ -78,7 +78,7 @@ class ByLink(NamedTuple):
     by_link: bool
 
 
-Argument = ValueType | Raw | Section | Initial | int | ConfigValues | StructOps | ByLink
+Argument = ValueType | Raw | SectionClass | Initial | int | ConfigValues | StructOps | ByLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,9 @@ class MapModel:
     doc: str = ""
 
     @property
-    def section(self) -> Section | None:
+    def section(self) -> SectionClass | None:
         """The variables in it."""
-        return next((arg for arg in self.arguments if isinstance(arg, Section)), None)
+        return next((arg for arg in self.arguments if isinstance(arg, SectionClass)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Model:
     ) -> None:
         self.trace = trace
         self._btf = Btf(trace.btf) if trace.btf is not None else None
-        self.types = Types(self._btf, taken) if self._btf is not None else None
+        self.types = TypeDeclarations(self._btf, taken) if self._btf is not None else None
         self._events = dict(event_types or {})
         self._declarations: dict[TypeId, dict[str, TypeId]] = {}
         self._definitions = dict(self._map_definitions())
@@ -176,7 +176,7 @@ class Model:
     def _data(self, slot: int, section: str, definition: MapDefinition, number: int) -> MapModel:
         kconfig, name = self.trace.kconfig, variables_name(section)
         if kconfig is not None and kconfig.slot == slot:
-            variables = Section(section, kconfig.size)
+            variables = SectionClass(section, kconfig.size)
             arguments = (variables, kconfig.size, ConfigValues(kconfig.vars))
             doc = "Kconfig values."
             return self._special(name, "kconfig:KconfigMap", definition, arguments, doc)
@@ -186,13 +186,13 @@ class Model:
             name,
             "data:DataMap",
             definition,
-            (Section(section, write.size), Initial(write.value, write.size)),
+            (SectionClass(section, write.size), Initial(write.value, write.size)),
             f"The variables of {section}.",
         )
 
     def _arena(self, name: str, definition: MapDefinition, initial: bytes) -> MapModel:
         size = len(initial)
-        variables = Section(_ARENA_DATA, size)
+        variables = SectionClass(_ARENA_DATA, size)
         arguments = (variables, Initial(initial, size)) if initial else ()
         doc = f"The variables of the arena {name}."
         return self._special(name, "arena:ArenaMap", definition, arguments, doc)
@@ -239,7 +239,7 @@ class Model:
     def _pointers(self, definition: TypeId) -> Iterator[tuple[str, TypeId]]:
         """The pointer members of a struct, and the types that they point to."""
         struct = None if self._btf is None else self._btf[definition]
-        for member in reversed(struct.members) if isinstance(struct, t.Struct) else ():
+        for member in reversed(struct.members) if isinstance(struct, t.StructType) else ():
             assert self._btf is not None
             pointer = self._btf[self._btf.resolve(member.type)]
             if isinstance(pointer, t.Ptr):
@@ -270,7 +270,7 @@ class Model:
     def _find(self, name: str) -> TypeId | None:
         if self._btf is None:
             return None
-        kinds = (t.Struct, t.Union, t.Typedef, t.Enum, t.Int)
+        kinds = (t.StructType, t.UnionType, t.Typedef, t.Enum, t.Int)
         found = (self._btf.find(name, kind) for kind in kinds)
         return next((type_id for type_id in found if type_id is not None), None)
 

@@ -32,7 +32,7 @@ from lskel.skeleton.model import (
     Model,
     ProgramModel,
     Raw,
-    Section,
+    SectionClass,
     program_path,
 )
 from lskel.skeleton.python_source import (
@@ -56,7 +56,7 @@ _LINE = 92
 
 
 @dataclass(frozen=True, slots=True)
-class _Map:
+class _PythonMap:
     """A map in the source: its attribute, type, and constructor expression.
 
     `section` is the class of the variables in it, if any; `doc` describes them.
@@ -70,7 +70,7 @@ class _Map:
 
 
 @dataclass(frozen=True, slots=True)
-class _Program:
+class _PythonProgram:
     attr: Source
     cls: Source
     create: Source
@@ -92,10 +92,10 @@ def generate_python(
     UsageError if `name` is not an identifier; NotFound if a map or type in `event_types` does not
     exist.
     """
-    return _Generator(loader, name, event_types or {}).text(embed=embed)
+    return _ModuleWriter(loader, name, event_types or {}).text(embed=embed)
 
 
-class _Generator:
+class _ModuleWriter:
     def __init__(self, loader: Loader, name: str | None, event_types: Mapping[str, str]) -> None:
         self._loader = loader
         self._trace = loader.trace
@@ -167,14 +167,14 @@ class _Generator:
 
     # -- maps -----------------------------------------------------------------------------------
 
-    def _map(self, made: MapModel) -> _Map:
+    def _map(self, made: MapModel) -> _PythonMap:
         cls = self._class_of(made.path)
         definition = _definition(made.definition)
         section: Source | None = None
         arguments, annotations = [definition], []
         for argument in made.arguments:
             match argument:
-                case Section():
+                case SectionClass():
                     section = self._section(argument)
                     arguments.append(section)
                     annotations.append(section)
@@ -199,7 +199,7 @@ class _Generator:
             annotations.append(self._default_type(made.path))
         annotation = source("{}[{}]", cls, join(", ", annotations)) if annotations else cls
         create = source("{}({})", cls, join(", ", arguments))
-        return _Map(made.attr, annotation, create, section, made.doc)
+        return _PythonMap(made.attr, annotation, create, section, made.doc)
 
     def _default_type(self, path: str) -> Source:
         """The type argument of a generic class if its type is unknown."""
@@ -208,7 +208,7 @@ class _Generator:
             self._import("runtime.values", name)
         return identifier(name)
 
-    def _section(self, section: Section) -> Source:
+    def _section(self, section: SectionClass) -> Source:
         """The name of the class for a section's variables; `Struct` without BTF."""
         if self._types is None:
             self._import("runtime.values", "Struct")
@@ -256,7 +256,7 @@ class _Generator:
 
     # -- programs -------------------------------------------------------------------------------
 
-    def _program(self, program: ProgramModel) -> _Program:
+    def _program(self, program: ProgramModel) -> _PythonProgram:
         cls = self._class_of(program.path)
         for module, enum in _enums(program.path.partition(":")[0]):
             self._import(module, enum)
@@ -268,7 +268,7 @@ class _Generator:
             *(literal(made.type), literal(made.attach_type)),
             source("") if made.autoload else source(", autoload=False"),
         )
-        return _Program(program.attr, cls, source("{}({})", cls, definition))
+        return _PythonProgram(program.attr, cls, source("{}({})", cls, definition))
 
     def _input(self, asked: InputOf) -> Source:
         kind = asked.kind
@@ -277,7 +277,9 @@ class _Generator:
         arguments = join(", ", [literal(item) for item in kind])
         return source("InputOf({}({}), {})", cls, arguments, literal(asked.programs))
 
-    def _summary(self, maps: list[_Map], programs: list[_Program]) -> list[tuple[str, list[str]]]:
+    def _summary(
+        self, maps: list[_PythonMap], programs: list[_PythonProgram]
+    ) -> list[tuple[str, list[str]]]:
         trace = self._trace
         rows = [
             f"{m.attr}: {enum_name(MapType, trace.map_create(slot).type)}"

@@ -20,7 +20,7 @@ from lskel.skeleton.types import (
     Scalar,
     StructClass,
     Text,
-    Types,
+    TypeDeclarations,
     ValueType,
 )
 
@@ -70,7 +70,7 @@ class TypeWriter:
         """The type of a value, for type checkers: ``int``, ``stats``, ``Array[int]``."""
         return self._annotation(kind, (), [])
 
-    def definitions(self, types: Types) -> list[Source]:
+    def definitions(self, types: TypeDeclarations) -> list[Source]:
         """All declared classes, in order; with `has_enums` they need `IntEnum`."""
         texts: list[Source] = []
         for made in types.classes:

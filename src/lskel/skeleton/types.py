@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
-from lskel.btf.layout import Bits, Nesting, bitfield
+from lskel.btf.layout import BitField, Nesting, bitfield
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject
 from lskel.skeleton.python_source import attribute, identifier
@@ -20,7 +20,7 @@ from lskel.skeleton.source import Scope, Source, source
 # Attributes of structs and unions, or enums; those like `_name_` are not listed.
 _MEMBERS_TAKEN = frozenset(
     (
-        *("_objects", "_unknown", "asdict", "codec_", "elsewhere_", "noun_", "shown_", "mro"),
+        *("_objects", "_unknown", "asdict", "codec_", "elsewhere_", "noun_", "format_", "mro"),
         *("from_address", "from_buffer", "from_buffer_copy", "from_param", "in_dll"),
     )
 )
@@ -72,10 +72,10 @@ class Field(NamedTuple):
 
     name: str
     type: ValueType
-    place: int | Bits
+    place: int | BitField
 
 
-class Member(NamedTuple):
+class ClassMember(NamedTuple):
     """A member of a class in Python, including those of anonymous members."""
 
     name: Source
@@ -89,7 +89,7 @@ class StructClass(NamedTuple):
     is_union: bool
     size: int
     fields: tuple[Field, ...]
-    members: tuple[Member, ...]
+    members: tuple[ClassMember, ...]
 
 
 class EnumClass(NamedTuple):
@@ -106,7 +106,7 @@ BOOLEAN = Scalar(source("boolean"))
 POINTER = Scalar(source("pointer"))
 
 
-class Types:
+class TypeDeclarations:
     """Declares the classes of one object's types, each once, on first use.
 
     Class names are those of C: tag or typedef, or the path to an anonymous type. `taken` are
@@ -119,7 +119,7 @@ class Types:
         self.names = Scope(taken)
         self._btf = btf
         self._declared: dict[TypeId, Source] = {}
-        self._members: dict[TypeId, tuple[Member, ...]] = {}
+        self._members: dict[TypeId, tuple[ClassMember, ...]] = {}
         self._nesting = Nesting()
         self._lifts = budget.Allowance(budget.LIFTED, "members of anonymous structs")
         self._typedefs: dict[TypeId, str] = {}
@@ -146,13 +146,13 @@ class Types:
                 return FLOATS[found.size]
             case t.Float():
                 return ArrayOf(UNSIGNED[1], found.size)
-            case t.Array():
+            case t.ArrayType():
                 element = self._btf[self._btf.resolve(found.type)]
                 if isinstance(element, t.Int) and element.is_text:
                     return Text(found.nelems)
                 with self._nesting.inside(type_id):
                     return ArrayOf(self.type(found.type, path), found.nelems)
-            case t.Composite():
+            case t.CompositeType():
                 return ClassOf(self._class(type_id, found, path))
             case _:
                 raise BadObject(f"BTF: {found.kind.name} '{found.name}' [{type_id}] has no values")
@@ -166,10 +166,10 @@ class Types:
         found = self._variables(name, static=static)
         members = sorted(found, key=lambda member: member.bit_offset)
         python = self._new_name(class_name)
-        self.classes.append(self._struct(t.Struct(name, size, tuple(members)), python))
+        self.classes.append(self._struct(t.StructType(name, size, tuple(members)), python))
         return ClassOf(python)
 
-    def _variables(self, section: str, *, static: bool) -> Iterator[t.Member]:
+    def _variables(self, section: str, *, static: bool) -> Iterator[t.BtfMember]:
         type_id = self._btf.find(section, t.Datasec)
         for variable in self._btf.get(type_id, t.Datasec).vars if type_id else ():
             var = self._btf[variable.type]
@@ -177,13 +177,13 @@ class Types:
             is_value = isinstance(var, t.Var) and self._btf.resolve(var.type) != t.VOID
             is_shown = static or (isinstance(var, t.Var) and var.linkage != t.VarLinkage.STATIC)
             if isinstance(var, t.Var) and is_value and is_shown:
-                yield t.Member(var.name, var.type, 8 * variable.offset, 0)
+                yield t.BtfMember(var.name, var.type, 8 * variable.offset, 0)
 
     def _new_name(self, like: str) -> Source:
         """A unique class name."""
         return self.names.claim(identifier(like))
 
-    def _class(self, type_id: TypeId, found: t.Composite | t.Enum, path: str) -> Source:
+    def _class(self, type_id: TypeId, found: t.CompositeType | t.Enum, path: str) -> Source:
         """The class name of a type; declares the class on first use."""
         if type_id not in self._declared:
             with self._nesting.inside(type_id):
@@ -197,20 +197,20 @@ class Types:
             self._declared[type_id] = name
         return self._declared[type_id]
 
-    def _struct(self, found: t.Composite, name: Source) -> StructClass:
+    def _struct(self, found: t.CompositeType, name: Source) -> StructClass:
         lifted = {
             number: self._lifted(member, f"{name}_{number}")
             for number, member in enumerate(found.members)
             if not member.name
         }
         names = Scope({member.name for members in lifted.values() for member in members})
-        members: list[Member] = []
+        members: list[ClassMember] = []
         fields: list[Field] = []
         for number, member in enumerate(found.members):
             if number not in lifted:
                 python = names.claim(identifier(member.name, _MEMBERS_TAKEN))
                 field = self._field(member, python, f"{name}_{python}")
-                members.append(Member(python, field.type))
+                members.append(ClassMember(python, field.type))
                 fields.append(field)
             elif lifted[number]:
                 members += lifted[number]
@@ -218,25 +218,25 @@ class Types:
         _check_places(self._btf, found, name)
         # Anonymous structs may have equal member names; ctypes uses the last.
         members = list({member.name: member for member in members}.values())
-        is_union = isinstance(found, t.Union)
+        is_union = isinstance(found, t.UnionType)
         return StructClass(name, is_union, found.size, tuple(fields), tuple(members))
 
-    def _lifted(self, member: t.Member, path: str) -> tuple[Member, ...]:
+    def _lifted(self, member: t.BtfMember, path: str) -> tuple[ClassMember, ...]:
         """The members of an anonymous struct or union; none for other members (padding)."""
         type_id = self._btf.resolve(member.type)
         found = self._btf[type_id]
-        if not isinstance(found, t.Composite):
+        if not isinstance(found, t.CompositeType):
             return ()
         self._class(type_id, found, path)
         members = self._members[type_id]
         self._lifts.spend(1 + len(members))
         return members
 
-    def _field(self, member: t.Member, name: str, path: str) -> Field:
+    def _field(self, member: t.BtfMember, name: str, path: str) -> Field:
         bits = bitfield(self._btf, member)
         behind = self._btf[self._btf.resolve(member.type)]
         if bits is None and isinstance(behind, t.Int) and behind.size == 16:
-            bits = Bits(member.bit_offset, 128)
+            bits = BitField(member.bit_offset, 128)
         kind = self.type(member.type, path)
         return Field(name, kind, member.bit_offset // 8 if bits is None else bits)
 
@@ -245,13 +245,13 @@ def _integer(found: t.Int | t.Enum) -> Scalar:
     return (SIGNED if found.signed else UNSIGNED)[found.size]
 
 
-def _check_places(btf: Btf, found: t.Composite, name: str) -> None:
+def _check_places(btf: Btf, found: t.CompositeType, name: str) -> None:
     """BadObject if members overlap or exceed the type."""
     end = 0
     for member in found.members:
         bits = bitfield(btf, member)
         start, width = bits or (member.bit_offset, 8 * btf.size_of(member.type))
-        is_union = isinstance(found, t.Union)
+        is_union = isinstance(found, t.UnionType)
         if (start if is_union and not bits else start < end) or start + width > 8 * found.size:
             raise BadObject(f"BTF: member '{member.name}' of '{name}' cannot be at bit {start}")
         end = 0 if is_union else start + width

@@ -42,7 +42,7 @@ STACK = "fp"
 BYTES = "bytes"
 
 _S64_MAX = (1 << 63) - 1
-# A bound larger than this is no useful bound.
+# Larger bounds are not useful.
 _HUGE = 1 << 60
 # No number of the kernel is longer.
 _DIGITS = 24

@@ -28,7 +28,7 @@ from lskel.runtime import kernel_struct
 from lskel.runtime.attach_point import AttachPoint, btf_name
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.image import Image
-from lskel.runtime.kconfig import FixedSource, Source, version_code
+from lskel.runtime.kconfig import FixedSource, KconfigSource, version_code
 from lskel.runtime.loader import Result
 from lskel.runtime.memory import MappedFd
 from lskel.runtime.objects import Fd
@@ -117,7 +117,7 @@ class SimulatedMachine:
         return PAGE_SIZE
 
     @property
-    def kconfig(self) -> Source:
+    def kconfig(self) -> KconfigSource:
         """A kernel configuration in which unset values are 0."""
         return FixedSource(kernel_version=_VERSION, unknown_is_zero=True)
 

@@ -146,7 +146,7 @@ class Interpreter:
                 str(error), place=self._place(index), registers=registers, region=region
             ) from error
         raise BudgetSpent(
-            f"still running after the limit of {self.budget} instructions",
+            f"still running after {self.budget} instructions",
             self.budget,
             place=self._place(index),
             registers=registers,

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from lskel.btf.btf import MAX_TYPES, Btf
 from lskel.btf.kinds import Kind
-from lskel.btf.types import Struct, TypeId
+from lskel.btf.types import StructType, TypeId
 from lskel.runtime.kernel_struct import KernelStruct
 
 VMLINUX = "vmlinux"
@@ -84,7 +84,7 @@ class KernelImage:
         for btf in (self.vmlinux, *self.modules.values()):
             type_id = btf.find_kind(name, Kind.STRUCT)
             if type_id is not None:
-                return KernelStruct(btf, btf.get(type_id, Struct))
+                return KernelStruct(btf, btf.get(type_id, StructType))
         return None
 
     def address(self, symbol: str) -> int | None:
@@ -96,7 +96,7 @@ class KernelImage:
         if not 0 < type_id < len(self.vmlinux):
             return None
         found = self.vmlinux[TypeId(type_id)]
-        if not isinstance(found, Struct) or not found.name.startswith(_STRUCT_OPS_PREFIX):
+        if not isinstance(found, StructType) or not found.name.startswith(_STRUCT_OPS_PREFIX):
             return None
         return found.size
 

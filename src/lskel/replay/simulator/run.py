@@ -12,7 +12,7 @@ from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.local import SimulatedMachine
 from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.request import Request, build_context
-from lskel.skeleton.live import collection_of
+from lskel.skeleton.dynamic import collection_of
 
 
 def run(

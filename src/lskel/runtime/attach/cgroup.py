@@ -7,17 +7,17 @@ import errno
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import AttachFlag
 from lskel.errors import at
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.opened import opened
 from lskel.runtime.attach.order import order
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target_fd import target_fd
 from lskel.runtime.objects import Fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.runtime.attach.opened import Target
     from lskel.runtime.attach.order import Neighbour
+    from lskel.runtime.attach.target_fd import Target
 
 
 _HINTS = {
@@ -50,7 +50,7 @@ def attach_cgroup(
         flags |= AttachFlag.PREORDER
     place = f"cgroup {cgroup}" if not isinstance(cgroup, int) else f"cgroup of fd {cgroup}"
     fields = {"cgroup_relative_fd": relative} if flags else {}
-    with opened(cgroup, "cgroup") as fd, at(place), explained(_HINTS):
+    with target_fd(cgroup, "cgroup") as fd, at(place), with_hints(_HINTS):
         return link_create(prog_fd, fd, attach_type, flags, **fields)
 
 

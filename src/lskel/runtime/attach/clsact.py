@@ -11,17 +11,17 @@ from enum import IntEnum
 
 from lskel.bpf.flags import NetlinkFlag
 from lskel.errors import LskelError, UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.netlink import (
     NetlinkError,
-    Request,
+    NetlinkRequest,
     Rtnetlink,
     attribute,
     attributes,
     nested,
 )
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.info import prog_info
 
 _HINTS = {
@@ -111,7 +111,7 @@ class ClsactFilter:
         with netlink:
             if self._own in filters(netlink, self._index, self._direction):
                 place = _place(self._index, self._direction, self.priority, self.handle)
-                netlink.ask(Request.DELTFILTER, place)
+                netlink.ask(NetlinkRequest.DELTFILTER, place)
             if self._made_qdisc and not any(
                 filters(netlink, self._index, direction) for direction in Direction
             ):
@@ -145,7 +145,7 @@ def attach_clsact(
     program = prog_info(prog_fd)
     netlink = Rtnetlink()
     try:
-        with at(f"interface {interface}"), explained(_HINTS):
+        with at(f"interface {interface}"), with_hints(_HINTS):
             made = _make_qdisc(netlink, index)
             if not made:
                 _check_qdisc(netlink, index, direction)
@@ -158,7 +158,7 @@ def attach_clsact(
                 )
                 flags = NetlinkFlag.CREATE | NetlinkFlag.EXCL | NetlinkFlag.ECHO
                 place = _place(index, direction, priority, handle)
-                (answer,) = netlink.ask(Request.NEWTFILTER, place + options, flags)
+                (answer,) = netlink.ask(NetlinkRequest.NEWTFILTER, place + options, flags)
             except BaseException:
                 if made:
                     _delete_qdisc(netlink, index)
@@ -173,14 +173,16 @@ def filters(netlink: Rtnetlink, index: int, direction: Direction) -> list[Filter
     """The filters of an interface; none if it, or its clsact qdisc, is gone."""
     # Of all priorities and protocols. Each priority starts with an entry with handle 0.
     body = _TCMSG.pack(0, index, 0, _CLSACT_MAJOR | direction, 0)
-    return [_filter(answer) for answer in netlink.dump(Request.GETTFILTER, body)]
+    return [_filter(answer) for answer in netlink.dump(NetlinkRequest.GETTFILTER, body)]
 
 
 def _make_qdisc(netlink: Rtnetlink, index: int) -> bool:
     """Create the qdisc; whether it did not exist."""
     kind = attribute(_TCA_KIND, b"clsact\0")
     try:
-        netlink.ask(Request.NEWQDISC, _qdisc(index) + kind, NetlinkFlag.CREATE | NetlinkFlag.EXCL)
+        netlink.ask(
+            NetlinkRequest.NEWQDISC, _qdisc(index) + kind, NetlinkFlag.CREATE | NetlinkFlag.EXCL
+        )
     except NetlinkError as error:
         if error.errno == errno.EEXIST:
             return False
@@ -190,7 +192,7 @@ def _make_qdisc(netlink: Rtnetlink, index: int) -> bool:
 
 def _check_qdisc(netlink: Rtnetlink, index: int, direction: Direction) -> None:
     """Refuse EGRESS on an "ingress" qdisc: it accepts the filter, but runs it on other packets."""
-    (answer,) = netlink.ask(Request.GETQDISC, _qdisc(index), NetlinkFlag.ECHO)
+    (answer,) = netlink.ask(NetlinkRequest.GETQDISC, _qdisc(index), NetlinkFlag.ECHO)
     kind = attributes(answer[_TCMSG.size :])[_TCA_KIND].rstrip(b"\0").decode()
     if kind != "clsact" and direction is not Direction.INGRESS:
         raise LskelError(
@@ -201,7 +203,7 @@ def _check_qdisc(netlink: Rtnetlink, index: int, direction: Direction) -> None:
 
 def _delete_qdisc(netlink: Rtnetlink, index: int) -> None:
     try:
-        netlink.ask(Request.DELQDISC, _qdisc(index))
+        netlink.ask(NetlinkRequest.DELQDISC, _qdisc(index))
     except NetlinkError as error:
         if error.errno not in _GONE:
             raise

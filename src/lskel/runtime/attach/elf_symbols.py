@@ -16,7 +16,7 @@ from lskel.cursor import mark
 from lskel.elf.format import PT_LOAD, SHN_UNDEF, Bind, SectionType, SymbolType
 from lskel.elf.reader import ElfReader
 from lskel.errors import BadInput, LskelError, NotFound, UsageError
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.syscall import KernelError
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ class Segment(NamedTuple):
     size: int
 
 
-class Function(NamedTuple):
+class ElfFunction(NamedTuple):
     """A function: its name without version, and its file offset."""
 
     name: str
@@ -136,13 +136,13 @@ class ElfFile(ElfReader):
             )
         return offset
 
-    def functions(self, matches: Callable[[str], bool]) -> tuple[Function, ...]:
+    def functions(self, matches: Callable[[str], bool]) -> tuple[ElfFunction, ...]:
         """The functions with matching names, ascending by offset; one per offset."""
         found: dict[int, str] = {}
         for symbol in self._symbols():
             if matches(symbol.name) and not symbol.chosen_at_run_time:
                 found.setdefault(self._symbol_offset(symbol), symbol.name)
-        return tuple(Function(name, offset) for offset, name in sorted(found.items()))
+        return tuple(ElfFunction(name, offset) for offset, name in sorted(found.items()))
 
     def _symbols(self, wanted: Collection[str] = ()) -> Iterator[_Symbol]:
         """Function symbols; with `wanted` only candidates for these names, which is much faster."""

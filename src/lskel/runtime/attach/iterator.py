@@ -10,16 +10,16 @@ from enum import IntEnum
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import ITER_CREATE
 from lskel.errors import UsageError
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.opened import opened
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target_fd import target_fd
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import KernelError, address_of, bpf, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.runtime.attach.opened import Target
+    from lskel.runtime.attach.target_fd import Target
     from lskel.runtime.maps.base import Map
 
 _HINTS = {
@@ -77,7 +77,7 @@ def attach_iterator(
     order = CgroupOrder.DESCENDANTS_PRE if order is None else order
     if cgroup is None:
         return _attach(prog_fd, _CGROUP.pack(order, 0, 0))
-    with opened(cgroup, "cgroup") as fd:
+    with target_fd(cgroup, "cgroup") as fd:
         return _attach(prog_fd, _CGROUP.pack(order, fd, 0))
 
 
@@ -86,7 +86,7 @@ def _attach(prog_fd: int, info: bytes) -> Fd:
     padded = info.ljust(_INFO_SIZE, b"\0")
     if info:
         fields = {"iter_info": address_of(padded), "iter_info_len": len(padded)}
-    with explained(_HINTS):
+    with with_hints(_HINTS):
         return link_create(prog_fd, 0, AttachType.TRACE_ITER, **fields)
 
 

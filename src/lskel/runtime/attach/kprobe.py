@@ -9,10 +9,10 @@ from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import KprobeMultiFlag
 from lskel.errors import UsageError, at
 from lskel.runtime import perf
-from lskel.runtime.attach.given import target_of
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target import target_of
 from lskel.runtime.objects import Fd
 from lskel.runtime.offsets import parse_offset
 from lskel.runtime.program import Program
@@ -51,7 +51,7 @@ def attach_kprobe(
     if returns and offset:
         raise UsageError("a return probe takes no offset")
     place = f"{function}+{offset:#x}" if offset else function
-    with at(f"function {place}"), explained(_HINTS):
+    with at(f"function {place}"), with_hints(_HINTS):
         event = perf.open_probe("kprobe", function.encode(), offset, retprobe=int(returns))
         return attach_perf_event(prog_fd, event, cookie)
 
@@ -84,7 +84,7 @@ def attach_kprobe_multi(
     numbers = _numbers(cookies)
     attach_type = AttachType.TRACE_KPROBE_SESSION if session else AttachType.TRACE_KPROBE_MULTI
     place = functions[0] if len(functions) == 1 else f"{len(functions)} functions"
-    with at(place), explained(_MULTI_HINTS):
+    with at(place), with_hints(_MULTI_HINTS):
         return link_create(
             prog_fd,
             0,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_update
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
@@ -26,5 +26,5 @@ class LinkedProgram(Program):
         EINVAL for a program of another type, ENOLINK if the target is gone.
         """
         expected = None if instead_of is None else instead_of.fileno()
-        with explained(_HINTS):
+        with with_hints(_HINTS):
             link_update(link.fileno(), self.fileno(), expected)

@@ -7,9 +7,9 @@ from enum import IntEnum
 
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import NetfilterFlag
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
 
 _HINTS = {
@@ -51,7 +51,7 @@ def attach_netfilter(
     Programs run by `priority`, the lowest first; 0 is that of packet filters. With `defrag` (6.6)
     packets are defragmented first. BpfError if the kernel refuses.
     """
-    with explained(_HINTS):
+    with with_hints(_HINTS):
         return link_create(
             prog_fd,
             0,

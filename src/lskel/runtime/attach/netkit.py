@@ -7,11 +7,11 @@ from enum import IntEnum
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.order import order
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def attach_netkit(
     """
     flags, relative = order(before, after)
     index = interface_index(interface)
-    with at(f"interface {interface}"), explained(_HINTS):
+    with at(f"interface {interface}"), with_hints(_HINTS):
         return link_create(prog_fd, index, AttachType(end), flags, netkit_relative_fd=relative)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import socket
 
 
-class Request(IntEnum):
+class NetlinkRequest(IntEnum):
     """Request types: RTM_*."""
 
     #: For probing a kernel; skeletons do not use it.
@@ -35,7 +35,7 @@ class Request(IntEnum):
 class NetlinkError(KernelError):
     """The kernel refused a request; `reason` is its message, may be empty."""
 
-    def __init__(self, request: Request, number: int, reason: str) -> None:
+    def __init__(self, request: NetlinkRequest, number: int, reason: str) -> None:
         super().__init__(f"rtnetlink(RTM_{request.name})", number)
         self.reason = reason
         if reason:
@@ -94,21 +94,21 @@ class Rtnetlink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ask(self, request: Request, body: bytes, flags: int = 0) -> list[bytes]:
+    def ask(self, request: NetlinkRequest, body: bytes, flags: int = 0) -> list[bytes]:
         """Send a request; with NetlinkFlag.ECHO returns the bodies of the notifications.
 
         NetlinkError if the kernel refuses.
         """
         return self._exchange(request, body, flags | NetlinkFlag.ACK)
 
-    def dump(self, request: Request, body: bytes) -> list[bytes]:
+    def dump(self, request: NetlinkRequest, body: bytes) -> list[bytes]:
         """The bodies of the messages that describe all objects of a kind.
 
         NetlinkError if the kernel refuses.
         """
         return self._exchange(request, body, NetlinkFlag.DUMP)
 
-    def _exchange(self, request: Request, body: bytes, flags: int) -> list[bytes]:
+    def _exchange(self, request: NetlinkRequest, body: bytes, flags: int) -> list[bytes]:
         self._sequence += 1
         header = (_HEADER.size + len(body), request, flags | NetlinkFlag.REQUEST, self._sequence, 0)
         self._socket.send(_HEADER.pack(*header) + body)
@@ -156,7 +156,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         data = data[_padded(length) :]
 
 
-def _check(request: Request, content: bytes, size: int) -> None:
+def _check(request: NetlinkRequest, content: bytes, size: int) -> None:
     """`content` starts with minus an errno or 0; attributes follow after `size` bytes."""
     (number,) = _ERROR.unpack_from(content)
     if number < 0:

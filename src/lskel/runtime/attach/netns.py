@@ -6,15 +6,15 @@ import errno
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.opened import opened
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target_fd import target_fd
 from lskel.runtime.objects import Fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.runtime.attach.opened import Target
+    from lskel.runtime.attach.target_fd import Target
 
 # Per thread: threads of a process may be in different namespaces.
 _OWN = "/proc/thread-self/ns/net"
@@ -33,7 +33,7 @@ def attach_netns(prog_fd: int, netns: Target, attach_type: AttachType) -> Fd:
     path does not exist, BpfError if the kernel refuses.
     """
     place = f"network namespace {netns}" if not isinstance(netns, int) else f"fd {netns}"
-    with opened(netns, "network namespace") as fd, at(place), explained(_HINTS):
+    with target_fd(netns, "network namespace") as fd, at(place), with_hints(_HINTS):
         return link_create(prog_fd, fd, attach_type)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lskel.bpf.flags import AttachFlag
 from lskel.errors import UsageError
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 

@@ -9,8 +9,8 @@ from enum import IntEnum
 
 from lskel.errors import UsageError
 from lskel.runtime import perf
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.perf_link import attach_perf_event
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
@@ -123,7 +123,7 @@ def attach_perf_events(
         )
     if cpus is None:
         cpus = online_cpus() if pid is None else (_ANY_CPU,)
-    with ExitStack() as undo, explained(_HINTS):
+    with ExitStack() as undo, with_hints(_HINTS):
         links = []
         for cpu in cpus:
             event = perf.open_event(

@@ -7,8 +7,8 @@ import errno
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import RAW_TRACEPOINT
 from lskel.errors import NotFound
-from lskel.runtime.attach.given import target_of
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.hints import with_hints
+from lskel.runtime.attach.target import target_of
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
@@ -29,7 +29,7 @@ def raw_tracepoint_open(prog_fd: int, name: bytes = b"", cookie: int = 0) -> Fd:
         prog_fd=prog_fd,
         **({"cookie": cookie} if cookie else {}),
     )
-    with explained(_NO_COOKIE if cookie else {}):
+    with with_hints(_NO_COOKIE if cookie else {}):
         return Fd(bpf(Cmd.RAW_TRACEPOINT_OPEN, attr))
 
 

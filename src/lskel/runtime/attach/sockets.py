@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from enum import Enum
 
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import KernelError
 
@@ -47,7 +47,7 @@ class SocketAttachment:
         sock, self._socket = self._socket, None
         if sock is not None and sock.fileno() >= 0:
             name, _, option = self._hook.value
-            with explained(_HINTS):
+            with with_hints(_HINTS):
                 _set(sock, option, 0, f"SO_DETACH_{name}")
 
     def __enter__(self) -> SocketAttachment:
@@ -63,7 +63,7 @@ def attach_socket(prog_fd: int, sock: socket.socket, hook: SocketHook) -> Socket
     REUSEPORT programs are for the whole reuseport group. KernelError if the kernel refuses.
     """
     name, option, _ = hook.value
-    with explained(_HINTS):
+    with with_hints(_HINTS):
         _set(sock, option, prog_fd, f"SO_ATTACH_{name}")
     return SocketAttachment(sock, hook)
 

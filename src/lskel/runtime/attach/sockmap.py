@@ -7,9 +7,9 @@ import errno
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import PROG_ATTACH
 from lskel.errors import UsageError
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd, duplicate
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 
@@ -67,7 +67,7 @@ def attach_sockmap(prog_fd: int, map_fd: int, attach_type: AttachType) -> Fd | S
 
     BpfError if the kernel refuses: EBUSY if a link has such a program attached.
     """
-    with explained(_HINTS):
+    with with_hints(_HINTS):
         try:
             return link_create(prog_fd, map_fd, attach_type)
         except BpfError as error:
@@ -78,7 +78,7 @@ def attach_sockmap(prog_fd: int, map_fd: int, attach_type: AttachType) -> Fd | S
 
 def attach_without_link(prog_fd: int, map_fd: int, attach_type: AttachType) -> SockmapAttachment:
     """BPF_PROG_ATTACH, which replaces an attached program. Linux 4.14."""
-    with explained(_HINTS):
+    with with_hints(_HINTS):
         bpf(Cmd.PROG_ATTACH, _attr(prog_fd, map_fd, attach_type))
     return SockmapAttachment(duplicate(prog_fd), duplicate(map_fd), attach_type)
 

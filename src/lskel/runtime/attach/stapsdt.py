@@ -9,7 +9,7 @@ import struct
 
 from lskel.cursor import mark
 from lskel.errors import BadInput, NotFound
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _HEADER = "III"
 _CLOSE_NAMES = 3
 
 
-class Probe(NamedTuple):
+class UsdtProbe(NamedTuple):
     """One location of a probe, which may have several.
 
     `offset` is the file offset of its instruction, `address` its link-time address; `semaphore` is
@@ -42,7 +42,7 @@ class Probe(NamedTuple):
     arguments: str
 
 
-def find_probes(elf: ElfFile, provider: str, name: str) -> list[Probe]:
+def find_probes(elf: ElfFile, provider: str, name: str) -> list[UsdtProbe]:
     """All locations of a probe, at least one; NotFound, with similar names, if there are none.
 
     BadInput if the notes are corrupt.
@@ -99,11 +99,11 @@ def _note(elf: ElfFile, data: bytes) -> _Note:
     return _Note(provider, name, arguments, *addresses.unpack_from(data))
 
 
-def _probe(elf: ElfFile, note: _Note) -> Probe:
+def _probe(elf: ElfFile, note: _Note) -> UsdtProbe:
     base = elf.section(_BASE_SECTION)
     moved = base.address - note.base if base is not None and note.base else 0
     address = note.location + moved
-    return Probe(
+    return UsdtProbe(
         note.provider,
         note.name,
         address,

@@ -12,11 +12,11 @@ from enum import Enum
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
 from lskel.runtime.attach.clsact import ClsactFilter, Direction, attach_clsact
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.order import order
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError
 
@@ -58,7 +58,7 @@ def attach_tcx(
     """
     flags, relative = order(before, after)
     index = interface_index(interface)
-    with at(f"interface {interface}"), explained(_HINTS):
+    with at(f"interface {interface}"), with_hints(_HINTS):
         attach_type = _ATTACH_TYPES[direction]
         return link_create(prog_fd, index, attach_type, flags, tcx_relative_fd=relative)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lskel.errors import UsageError, at
 from lskel.runtime import perf
-from lskel.runtime.attach.given import target_of
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.perf_link import attach_perf_event
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target import target_of
 from lskel.runtime.attach.tracefs import read_tracefs
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.objects import Fd
@@ -21,7 +21,7 @@ def attach_tracepoint(prog_fd: int, tracepoint: str, *, cookie: int = 0) -> Fd:
     """
     if not _has_category(tracepoint):
         raise UsageError(f"'{tracepoint}' is not CATEGORY/NAME", hint="such as sched/sched_switch")
-    with at(f"tracepoint {tracepoint}"), explained({}):
+    with at(f"tracepoint {tracepoint}"), with_hints({}):
         number = int(read_tracefs(f"events/{tracepoint}/id", "such tracepoint"))
         # The program runs on every CPU, no matter which one the event is opened for.
         event = perf.open_event(perf.TYPE_TRACEPOINT, number, online_cpus()[0])

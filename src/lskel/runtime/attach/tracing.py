@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 
 from lskel.bpf.enums import AttachType
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
@@ -23,7 +23,7 @@ def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) ->
 
     Linux 5.5; cookies 5.19, for tracepoints (TRACE_RAW_TP) 6.10. BpfError if the kernel refuses.
     """
-    with explained(HINTS):
+    with with_hints(HINTS):
         # Without a cookie, LINK_CREATE works too, but not in every kernel with these attach types;
         # for tracepoints, some kernels ignore the cookie.
         if not cookie or attach_type == AttachType.TRACE_RAW_TP:

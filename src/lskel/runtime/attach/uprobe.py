@@ -9,13 +9,13 @@ import struct
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import UprobeMultiFlag
 from lskel.errors import NotFound, UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime import perf
 from lskel.runtime.attach.binaries import find_binary
-from lskel.runtime.attach.given import target_of
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target import target_of
 from lskel.runtime.objects import Fd
 from lskel.runtime.offsets import parse_offset
 from lskel.runtime.program import Program
@@ -53,7 +53,7 @@ _MULTI_HINTS = {
 }
 
 
-class Place(NamedTuple):
+class UprobeTarget(NamedTuple):
     """The part of a section name after "uprobe/": ``binary:symbol+offset`` or ``binary:offset``."""
 
     binary: str
@@ -61,7 +61,7 @@ class Place(NamedTuple):
     offset: int
 
 
-def parse_place(target: str) -> Place:
+def parse_uprobe_target(target: str) -> UprobeTarget:
     """UsageError for other text. Offsets are decimal or, with 0x, hexadecimal."""
     binary, _, rest = target.partition(":")
     symbol, offset = "", rest
@@ -71,7 +71,7 @@ def parse_place(target: str) -> Place:
     try:
         if not binary or not (symbol or rest[:1].isdigit()):
             raise ValueError
-        return Place(binary, symbol, parse_offset(offset))
+        return UprobeTarget(binary, symbol, parse_offset(offset))
     except ValueError:
         raise UsageError(
             f"'{target}' is not an attach target", hint="BINARY:FUNCTION[+OFFSET] or BINARY:OFFSET"
@@ -110,7 +110,7 @@ def attach_uprobe(
         elif not os.path.exists(path):  # noqa: PTH110 - pathlib is slow to import
             raise NotFound("no such file")
         fields = {"retprobe": int(returns), "ref_ctr_offset": ref_ctr_offset}
-        with explained(_HINTS):
+        with with_hints(_HINTS):
             event = perf.open_probe("uprobe", os.fsencode(path), start + offset, pid, **fields)
             return attach_perf_event(prog_fd, event, cookie)
 
@@ -145,7 +145,7 @@ def attach_uprobe_multi(
         "uprobe_multi_ref_ctr_offsets": _u64s(ref_ctr_offsets),
         "uprobe_multi_cookies": _u64s(cookies),
     }
-    with at(path), explained(_MULTI_HINTS):
+    with at(path), with_hints(_MULTI_HINTS):
         return link_create(
             prog_fd,
             0,
@@ -195,7 +195,7 @@ class UprobeProgram(_OfUserSpace):
             if symbol or offset:
                 raise UsageError("'symbol' and 'offset' need 'binary'")
             target = target_of(self, None, "BINARY:FUNCTION", "uprobe/libc.so.6:malloc")
-            binary, symbol, offset = parse_place(target)
+            binary, symbol, offset = parse_uprobe_target(target)
         elif not symbol and not offset:
             raise UsageError("no attach target in the binary", hint="pass symbol or offset")
         link = attach_uprobe(

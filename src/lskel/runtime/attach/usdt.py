@@ -14,9 +14,9 @@ from functools import cache
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.attach.binaries import find_binary
-from lskel.runtime.attach.given import target_of
+from lskel.runtime.attach.target import target_of
 from lskel.runtime.attach.uprobe import ALL_PROCESSES, attach_uprobe, attach_uprobe_multi
 from lskel.runtime.attach.usdt_arguments import SPEC_SIZE, encode_spec, is_free, parse_arguments
 from lskel.runtime.info import map_info
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
-    from lskel.runtime.attach.stapsdt import Probe
+    from lskel.runtime.attach.stapsdt import UsdtProbe
     from lskel.runtime.attach.uprobe import Binary
 
     class HasFileno(Protocol):
@@ -250,7 +250,7 @@ def _fill_ips(fd: int, addresses: list[int], numbers: list[int], stack: ExitStac
         stack.callback(delete, fd, key)
 
 
-def _addresses(path: str, probes: list[Probe], pid: int) -> list[int]:
+def _addresses(path: str, probes: list[UsdtProbe], pid: int) -> list[int]:
     """The addresses of the probes in the process."""
     if pid == ALL_PROCESSES:
         raise NotSupported(

@@ -10,9 +10,9 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-from lskel.elf.format import Machine
+from lskel.elf.format import ElfMachine
 from lskel.errors import NotSupported
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ _NAME = r"(?P<register>[a-z][a-z0-9]*)"
 
 
 def _syntax(machine: int) -> _Syntax:
-    if machine == Machine.EM_X86_64:
+    if machine == ElfMachine.EM_X86_64:
         operands = {
             Where.CONST: rf"\${_NUMBER}",
             Where.REG: f"%{_NAME}",
             Where.REG_DEREF: rf"{_NUMBER}?\(%{_NAME}\)",
         }
         return _Syntax(_x86_64_registers(), operands)
-    if machine == Machine.EM_AARCH64:
+    if machine == ElfMachine.EM_AARCH64:
         operands = {
             Where.CONST: _NUMBER,
             Where.REG: _NAME,

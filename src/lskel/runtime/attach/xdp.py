@@ -8,10 +8,10 @@ from enum import IntEnum
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import XdpFlag
 from lskel.errors import at
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
 
 _HINTS = {
@@ -42,7 +42,7 @@ def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode = XdpMode.AUTO)
     has a program in this mode.
     """
     index = interface_index(interface)
-    with at(f"interface {interface}"), explained(_HINTS):
+    with at(f"interface {interface}"), with_hints(_HINTS):
         return link_create(prog_fd, index, AttachType.XDP, mode)
 
 

@@ -66,10 +66,10 @@ class ArenaMap(Variables[V]):
             )
         return self._fd.memory
 
-    def given(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
+    def open_reused(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
         """Create or open the arena, and map it: programs that use it load only after that."""
         wanted = self.created(kernel)
-        there = super().given(kernel, pin_root, trust_pins=trust_pins)
+        there = super().open_reused(kernel, pin_root, trust_pins=trust_pins)
         if there is None:
             return create_arena(wanted, bytes(self._memory))
         if (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lskel.errors import ReadOnly, UsageError
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import MapRequest
@@ -119,7 +119,7 @@ class Map:
         """
         raise UsageError(f"map '{self.name}' is not global data: it has no initial value")
 
-    def given(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
+    def open_reused(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
         """The fd of a map that is not created by the loader: reused by a pin of its name."""
         if not self.definition.pinned:
             return None

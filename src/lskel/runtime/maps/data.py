@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.bpf.flags import MapFlag
 from lskel.errors import ReadOnly, UsageError
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map
 from lskel.runtime.one_element import lookup
 from lskel.runtime.syscall import ENOTSUPP, KernelError

@@ -8,7 +8,7 @@ from math import inf
 from time import monotonic, sleep
 
 from lskel.errors import at
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.typed import codec_of
 from lskel.runtime.objects import duplicate

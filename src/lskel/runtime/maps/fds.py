@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from lskel.bpf.enums import MapType
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.maps.array import SparseArray
-from lskel.runtime.maps.handles import Untold, handle
+from lskel.runtime.maps.handles import NotReadable, handle
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.objects import Fd
@@ -25,7 +25,7 @@ else:
     K = object
 
 
-class HandleArray(Untold[int], SparseArray[int]):
+class HandleArray(NotReadable[int], SparseArray[int]):
     """Elements set by fd, or an object with fileno(): perf events (PERF_EVENT_ARRAY), AF_XDP
     sockets (XSKMAP), sockets (SOCKMAP, Linux 4.14; REUSEPORT_SOCKARRAY, 4.19).
 
@@ -36,7 +36,7 @@ class HandleArray(Untold[int], SparseArray[int]):
 
     # For events from programs it is a `PerfBufferMap`.
     _opens = (MapType.PERF_EVENT_ARRAY,)
-    _told_if = "socket cookies are readable if values are __u64"
+    _readable_if = "socket cookies are readable if values are __u64"
 
     def __init__(self, definition: MapDefinition) -> None:
         super().__init__(definition, handle(definition.value_size))
@@ -48,7 +48,7 @@ class HandleArray(Untold[int], SparseArray[int]):
 class CgroupArray(HandleArray):
     """A CGROUP_ARRAY: set by the path of a cgroup (version 2), or an fd. It cannot be read."""
 
-    _told_if = ""
+    _readable_if = ""
 
     def __setitem__(self, index: int, value: Handle | str | os.PathLike[str]) -> None:
         if isinstance(value, (str, os.PathLike)):
@@ -58,10 +58,10 @@ class CgroupArray(HandleArray):
             super().__setitem__(index, value)
 
 
-class SockHash(Untold[int], HashMap[K, int], Generic[K]):
+class SockHash(NotReadable[int], HashMap[K, int], Generic[K]):
     """A SOCKHASH: sockets by any key, set and read as in a SOCKMAP. Linux 4.18."""
 
-    _told_if = HandleArray._told_if
+    _readable_if = HandleArray._readable_if
 
     def __init__(self, definition: MapDefinition, key: type[K] | Codec[K]) -> None:
         KeyedMap.__init__(self, definition, key, handle(definition.value_size))

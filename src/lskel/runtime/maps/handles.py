@@ -60,11 +60,11 @@ def handle(size: int) -> Codec[Any]:
     return Codec(size, encode, decode)
 
 
-class Untold(TypedMap[V]):
+class NotReadable(TypedMap[V]):
     """A map that user space cannot read (NotSupported), except in some cases."""
 
     # When the kernel lets user space read it.
-    _told_if = ""
+    _readable_if = ""
 
     def _call(self, function: Callable[Concatenate[int, P], R], *args: P.args, **kw: P.kwargs) -> R:
         try:
@@ -75,5 +75,5 @@ class Untold(TypedMap[V]):
             kind = enum_name(MapType, self.definition.type)
             raise NotSupported(
                 f"map '{self.name}': the kernel does not let user space read a map of type {kind}",
-                hint=self._told_if,
+                hint=self._readable_if,
             ) from error

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.maps.array import SparseArray
 from lskel.runtime.maps.handles import handle
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import KeyedMap
-from lskel.runtime.objects import Fd, Kind, by_id
+from lskel.runtime.objects import Fd, ObjectKind, by_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class _OfMaps(KeyedMap[K, int], Generic[K]):
 
         BpfError with ENOENT if it is gone meanwhile, with EPERM without CAP_SYS_ADMIN.
         """
-        return by_id(Kind.MAP, self[key])
+        return by_id(ObjectKind.MAP, self[key])
 
 
 class ArrayOfMaps(_OfMaps[int], SparseArray[int]):

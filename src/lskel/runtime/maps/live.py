@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lskel.errors import NoElement
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.values import Array, Struct, Union
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from lskel.errors import WrongType
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.elements import join_percpu, percpu_size
 from lskel.runtime.maps.array import ArrayMap

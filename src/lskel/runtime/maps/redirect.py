@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from lskel.errors import OutOfRange, WrongType, WrongValue
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.maps.array import INDEX, SparseArray
 from lskel.runtime.maps.handles import fd_of
 from lskel.runtime.maps.hash import HashMap

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from lskel.runtime import kernel_struct
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.maps.base import Map
 from lskel.runtime.struct_ops import register
@@ -33,7 +33,7 @@ class StructOpsMap(Map):
     def register(self, owner: Collection) -> None:
         """Register it with the programs of a collection, which owns the link."""
         programs = {p.name: p.fileno() for p in owner.progs if p.loaded}
-        with explained({}):
+        with with_hints({}):
             value = kernel_struct.value(KernelBtf(), self.ops, programs)
             try:
                 link = register(self.fileno(), value, by_link=self._by_link)

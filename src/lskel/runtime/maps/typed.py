@@ -9,10 +9,10 @@ from itertools import chain, islice
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
 from lskel.errors import LskelError, NoElement, UsageError, at
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime import elements, one_element
 from lskel.runtime.maps.base import Map, MapDefinition, definition_of
-from lskel.runtime.objects import Fd, Kind, by_id, obj_get
+from lskel.runtime.objects import Fd, ObjectKind, by_id, obj_get
 from lskel.runtime.syscall import BpfError
 from lskel.runtime.values import Codec, codec, raw
 
@@ -77,7 +77,7 @@ class TypedMap(Map, Generic[V]):
         """
         if isinstance(where, int):
             with at(f"map {where}"):
-                fd = by_id(Kind.MAP, where)
+                fd = by_id(ObjectKind.MAP, where)
         else:
             fd = obj_get(where, trust_pins=trust_pins)
         return cls.of(fd, *types)

@@ -14,7 +14,7 @@ from struct import Struct
 from time import monotonic, sleep
 
 from lskel.errors import UsageError, at
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.fence import fence
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.event_map import MAX_WAIT, RESERVED

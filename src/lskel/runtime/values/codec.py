@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from lskel.errors import LskelError, WrongType, WrongValue
-from lskel.named import Generic
+from lskel.light_typing import Generic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,5 +133,5 @@ def under(name: str, error: LskelError) -> None:
 
 def shown(ctype: CType, value: object) -> str:
     """A value of a type as text."""
-    show: Callable[[object], str] = getattr(ctype, "shown_", repr)
+    show: Callable[[object], str] = getattr(ctype, "format_", repr)
     return show(value)

@@ -84,7 +84,7 @@ class pointer(ctypes._SimpleCData):  # type: ignore[type-arg]
         return _int_codec("pointer", "Q")
 
     @staticmethod
-    def shown_(value: int) -> str:
+    def format_(value: int) -> str:
         """As `shown` wants it."""
         return f"{value:#x}"
 
@@ -127,7 +127,7 @@ def enum(names: type[IntEnum], ctype: CType) -> CType:
             member = members.get(value)
             return repr(value) if member is None else f"{names.__name__}.{member.name}"
 
-        namespace = {"_type_": ctype._type_, "shown_": staticmethod(shown), "names_": members}
+        namespace = {"_type_": ctype._type_, "format_": staticmethod(shown), "names_": members}
         found = derived(names)[ctype] = type(names.__name__, (ctypes._SimpleCData,), namespace)
         register(found, codec(ctype))
     return found

@@ -23,7 +23,7 @@ class InsnReference(NamedTuple):
     """Instruction `insn` refers to a map, to an offset into its value, or to a module's BTF.
 
     `fd` is set where the fd is in the code, at the immediate of slot `at`; else `slot` is an index
-    of fd_array. An fd of 0 means no BTF, and is no reference.
+    of fd_array. An fd of 0 means no BTF and is not a reference.
     """
 
     insn: int

@@ -154,12 +154,12 @@ def _cgroup_key(btf: Btf, attr: Attr) -> None:
     if attr["key_size"] == 8:
         check(isinstance(key, t.Int))
     else:
-        check(isinstance(key, t.Struct) and len(key.members) == 2)
+        check(isinstance(key, t.StructType) and len(key.members) == 2)
 
 
 def _trie_key(btf: Btf, attr: Attr) -> None:
     _key_and_value(btf, attr)
-    check(isinstance(btf[btf.resolve(TypeId(attr["btf_key_type_id"]))], t.Struct))
+    check(isinstance(btf[btf.resolve(TypeId(attr["btf_key_type_id"]))], t.StructType))
 
 
 _TYPES: dict[MapBtf, Callable[[Btf, Attr], None]] = {

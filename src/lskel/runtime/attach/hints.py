@@ -11,7 +11,7 @@ from lskel.runtime.syscall import KernelError
 
 
 @contextmanager
-def explained(hints: Mapping[int, str]) -> Iterator[None]:
+def with_hints(hints: Mapping[int, str]) -> Iterator[None]:
     """Add the hint for its errno to a KernelError from the block.
 
     EPERM always has one: for root that of `hints` if present, else the missing capabilities.

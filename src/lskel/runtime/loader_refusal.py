@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _TOO_OLD = (errno.EINVAL, errno.E2BIG)
 
 
-def loader_refused(needs: str, error: BpfError) -> ReplayError:
+def loader_refusal(needs: str, error: BpfError) -> ReplayError:
     """The error for a kernel that refuses the loader program; `needs` is the release it needs."""
     what = f"the kernel refuses the loader program: {error.what}"
     if error.errno == errno.EPERM:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(target: Target, what: str) -> Iterator[int]:
-    """The fd of a target: a path is opened for the block, an fd is returned unchanged.
+def target_fd(target: Target, what: str) -> Iterator[int]:
+    """The fd of a target: a path is target_fd for the block, an fd is returned unchanged.
 
-    NotFound "no `what` ..." if the path does not exist, KernelError if it cannot be opened.
+    NotFound "no `what` ..." if the path does not exist, KernelError if it cannot be target_fd.
     """
     if isinstance(target, int):
         yield target

@@ -24,7 +24,7 @@ from lskel.skeleton.model import (
     MapModel,
     Model,
     Raw,
-    Section,
+    SectionClass,
 )
 from lskel.skeleton.source import word
 from lskel.skeleton.types import ArrayOf, ClassOf, EnumOf, Scalar, Text
@@ -120,7 +120,7 @@ class _Arguments:
 
     def _argument(self, argument: Argument) -> Any:
         match argument:
-            case Section():
+            case SectionClass():
                 return self._section(argument)
             case Raw():
                 size = argument.size
@@ -136,7 +136,7 @@ class _Arguments:
             case _:
                 return argument
 
-    def _section(self, section: Section) -> type[Any] | Callable[[], type[Any]]:
+    def _section(self, section: SectionClass) -> type[Any] | Callable[[], type[Any]]:
         types, classes = self._types, self._classes
         class_name = self._class_name + section.words
         if types is None or classes is None:
