@@ -44,8 +44,6 @@ HEADER_MENTIONS = 50_000
 # structs, unions of unions of unions).
 VALUE_PARTS = 1 << 16
 VALUE_PARTS_A_BYTE = 64
-# Members of a struct, including those of anonymous members.
-MEMBERS = 1 << 16
 
 # -- bundles ------------------------------------------------------------------------------------
 
@@ -65,6 +63,8 @@ REFERENCED = 256 << 20
 
 # Members of anonymous structs and unions that become members of Python classes, in total.
 LIFTED = 1 << 16
+# Elements of 0 bytes of one array: ctypes keeps something for each.
+EMPTY_ELEMENTS = 1 << 16
 
 # -- one simulated kernel -----------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lskel import budget
-from lskel.errors import UsageError
+from lskel.errors import LskelError, UsageError
 
 _CHUNK = 1 << 20
 # Opening these may have side effects, or reading them may never end.
@@ -69,5 +69,7 @@ def _read(stream: BinaryIO | io.FileIO, begin: bytes = b"") -> bytes:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise UsageError(error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if isinstance(error, LskelError):
+            raise
+        raise UsageError(getattr(error, "strerror", "") or str(error)) from error

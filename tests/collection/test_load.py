@@ -116,7 +116,7 @@ def test_the_calls_one_by_one() -> None:
     [
         ({"name": "other"}, "name cannot change a loader"),
         ({"form": Form.TABLE}, "form cannot change a loader"),
-        ({"direct": True, "kernel": lskel.SimulatedMachine()}, "leave out `kernel`"),
+        ({"direct": True, "kernel": lskel.SimulatedMachine()}, "remove `kernel`"),
         ({"variables": {"rodata.limit": b"3"}}, "rodata.limit: expected text or a number"),
     ],
 )

@@ -40,7 +40,8 @@ struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 2); __typ
 SEC("xdp") int count(void *ctx)
 { int key = limit; seen++; bpf_ringbuf_output(&events, &key, 4, 0);
   bpf_perf_event_output(ctx, &samples, 0, &key, 4);
-  return USE(points) && USE(numbers) && USE(counts) && USE(outer) && !bpf_map_pop_elem(&jobs, &key) && sums[0] && !bpf_tail_call(ctx, &calls, 0); }
+  return USE(points) && USE(numbers) && USE(counts) && USE(outer)
+  && !bpf_map_pop_elem(&jobs, &key) && sums[0] && !bpf_tail_call(ctx, &calls, 0); }
 """
 
 
@@ -64,7 +65,7 @@ def test_maps_and_variables() -> None:
             1: {"x": 2, "y": 3},
             4: {"x": 5, "y": 6},
         }
-        with pytest.raises(BpfError, match="room for 2 entries"):
+        with pytest.raises(BpfError, match="holds 2 entries"):
             points[7] = (8, 9)
         assert points.pop(4).x == 5 and len(points) == 1 and 4 not in points
         bpf.maps.numbers[3] = -1

@@ -45,7 +45,7 @@ SEC("raw_tp/sys_enter") int p(void *c)
 MAPS = 2
 ONE, TWO, PROGRAM = context.map_fd(0), context.map_fd(1), context.program_fd(MAPS, 0)
 LINK = context.link_fd(MAPS, 1, 0, 0)
-REFUSED = "the loader is not what its description says"
+REFUSED = "the loader does not match its description"
 # Where the attr of a map is on the stack.
 _ATTR = -48
 

@@ -207,7 +207,7 @@ def test_what_is_the_same_at_both_ends_is_matched_whatever_its_length() -> None:
 @pytest.mark.parametrize("name", ["long_names", "wide_union", "overlapping_strings"])
 def test_names_that_much_may_share_are_not_long(name: str) -> None:
     with pytest.raises(
-        lskel.BadObject, match=f"the name at offset .* at most {budget.NAME} allowed$"
+        lskel.BadObject, match=f"the name at offset .* at most {budget.NAME} are allowed$"
     ):
         lskel.open_object(BUILDERS[name](20_000))
 

@@ -220,7 +220,9 @@ def test_slots_past_what_an_offset_can_say() -> None:
     trace = loader_of(kfuncs(1)).trace
     # Ahead of the slots past the reserved ones lies the status, of 8 bytes with its padding.
     room = MAX_KFUNC_DESCS + MAX_JUMP + 1 - (SLOTS + 2)
-    with pytest.raises(lskel.LimitExceeded, match="that an instruction's offset can say") as caught:
+    with pytest.raises(
+        lskel.LimitExceeded, match="that an instruction's offset can encode"
+    ) as caught:
         generate(with_kfuncs(trace, room + 1), Form.UNROLLED)
     assert (caught.value.limit, caught.value.actual) == (MAX_JUMP, MAX_JUMP + 1)
 

@@ -170,7 +170,7 @@ def test_what_runs_touches_what_its_note_says(
     loader = generate(open_object(compile_bpf(source, big_endian=big_endian), "notes"), form)
     watch = Watch(loader, taken(loader))
     monkeypatch.setattr(Watched, "watch", watch, raising=False)
-    monkeypatch.setattr(simulate, "Machine", Watched)
+    monkeypatch.setattr(simulate, "Interpreter", Watched)
     values = []
     for options, kernel in runs(loader):
         values.append(simulator.run(loader, options, kernel=kernel).value)

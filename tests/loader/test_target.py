@@ -116,7 +116,7 @@ def test_programs_are_switched_off() -> None:
 def test_what_cannot_be_loaded_cannot_be_switched_on() -> None:
     loader = loader_of('SEC("?no such") int p(void *c) { return 0; }')
     assert play(loader, kernel_of(loader)).value == 0
-    with pytest.raises(UsageError, match="'p' cannot be loaded: the loader was generated without it"):
+    with pytest.raises(UsageError, match=r"'p' cannot be loaded: .* generated without it"):
         play(loader, kernel_of(loader), Options(autoload={"p": True}))
 
 

@@ -163,9 +163,9 @@ def test_what_stays_unnamed_is_refused() -> None:
     def hide(kind: str) -> Callable[[Members], None]:
         return _describe(kind, lambda d: d[kind][:1])
 
-    with pytest.raises(BadBundle, match="makes something that no result names"):
+    with pytest.raises(BadBundle, match="creates an object that is not a result"):
         forged(hide("maps"), _describe("guards", lambda _: []))
-    with pytest.raises(BadBundle, match="makes something that no result names"):
+    with pytest.raises(BadBundle, match="creates an object that is not a result"):
         forged(hide("programs"), _describe("guards", lambda _: []))
 
 
@@ -251,7 +251,7 @@ class TestNoOtherBytes:
         assert in_form(loader, Form.TABLE) is loader
         assert in_form(loader, Form.UNROLLED) == lskel.generate(loader.trace, Form.UNROLLED)
         for changes in ([longer_blob], [longer_blob, by_another_version]):
-            with pytest.raises(BadBundle, match="table form cannot become unrolled"):
+            with pytest.raises(BadBundle, match="cannot convert the table form to unrolled"):
                 in_form(forged(*changes), Form.UNROLLED)
 
     @pytest.mark.kernel

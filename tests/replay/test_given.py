@@ -152,7 +152,7 @@ def test_sizes_that_are_asked_for_count(load: Load, bpffs: Path) -> None:
     options = Options(pin_root=bpffs, max_entries={"first": 11, "second": 7})
     with load(loader_of(), options) as bpf:
         assert bpf.maps["first"].info().id == number
-    with pytest.raises(UsageError, match="'second' cannot be the pinned one: max_entries 20"):
+    with pytest.raises(UsageError, match="'second' differs from the pinned one: max_entries 20"):
         load(loader_of(), Options(pin_root=bpffs, max_entries={"first": 11}))
 
 
@@ -186,7 +186,7 @@ def test_pin_of_something_else(load: Load, bpffs: Path) -> None:
 @both
 def test_no_place_for_pins(load: Load, bpffs: Path, tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "new" / "one"):
-        with pytest.raises(UsageError, match=rf"^test: {root}: not on a bpffs \(mount one"):
+        with pytest.raises(UsageError, match=rf"^test: {root}: not on a bpffs \(mount -t bpf"):
             load(loader_of(BAD), Options(pin_root=root))
     assert list(tmp_path.iterdir()) == [bpffs]
     with pytest.raises(
@@ -224,7 +224,7 @@ def test_somebody_else_pins_meanwhile(bpffs: Path) -> None:
             return made[0]
 
     bpf = open_loader(loader, Options(pin_root=bpffs), kernel=Meanwhile(loader))
-    with pytest.raises(UsageError, match=r"cannot pin 'second': File exists .*try again"):
+    with pytest.raises(UsageError, match=r"cannot pin 'second': File exists .*retry"):
         bpf.load()
     assert names(bpffs) == {"second"}
     (fds,) = made

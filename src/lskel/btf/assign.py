@@ -27,7 +27,7 @@ class ValueLocation(NamedTuple):
     type: TypeId
 
 
-def assign(btf: Btf, section: TypeId, memory: bytearray, path: str, text: str) -> None:
+def assign(btf: Btf, section: TypeId, memory: bytearray | memoryview, path: str, text: str) -> None:
     """Write a value, given as text, to the variable, member or element `path`.
 
     `memory` is the DATASEC's content. Integers are decimal, 0x, 0o or 0b, `true` and `false`, or an
@@ -108,7 +108,7 @@ def _element(btf: Btf, place: ValueLocation, index: int) -> ValueLocation:
     return ValueLocation(place.bit + index * width, width, found.type)
 
 
-def _write(btf: Btf, memory: bytearray, place: ValueLocation, text: str) -> None:
+def _write(btf: Btf, memory: bytearray | memoryview, place: ValueLocation, text: str) -> None:
     found = btf[btf.resolve(place.type)]
     start, size = place.bit // 8, place.width // 8
     match found:
@@ -157,7 +157,7 @@ def _integer(found: t.Int | t.Enum | t.Ptr, text: str) -> int:
         raise WrongValue(f"'{text}' is not a number", hint=hint) from None
 
 
-def _write_bits(btf: Btf, memory: bytearray, place: ValueLocation, value: int) -> None:
+def _write_bits(btf: Btf, memory: bytearray | memoryview, place: ValueLocation, value: int) -> None:
     found = btf[btf.resolve(place.type)]
     signed = isinstance(found, t.Int | t.Enum) and found.signed
     width = 8 * POINTER_SIZE if isinstance(found, t.Ptr) else place.width

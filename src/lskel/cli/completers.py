@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lskel.errors import printable
+from lskel.skeleton.model import variables_name
+from lskel.skeleton.python_source import identifier
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -72,7 +74,7 @@ def autoloadable(summary: Summary) -> Iterable[str]:
 def variables(summary: Summary) -> Iterable[str]:
     """For --set: global variables, with their sections."""
     for made in summary.maps:
-        section = made.section.removeprefix(".").replace(".", "_")
+        section = identifier(variables_name(made.section))
         yield from (f"{section}.{variable.name}" for variable in made.variables)
 
 

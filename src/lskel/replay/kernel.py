@@ -5,7 +5,7 @@ from __future__ import annotations
 from lskel.errors import NoPermission
 from lskel.loader.model import Bytes, Form, Loader
 from lskel.loader.verify import in_form
-from lskel.replay.trust import check_request, with_comparison
+from lskel.replay.trust import check_request
 from lskel.runtime.image import Image, is_unknown_form, run_image
 from lskel.runtime.kernel import RunningKernel
 from lskel.runtime.request import LoadedFds, Request
@@ -32,8 +32,6 @@ class LoaderKernel(RunningKernel):
         loader = self.loader
         if not self._trust_bytes:
             check_request(loader, request)
-        if with_comparison(loader).compared is Bytes.DIFFERENT:
-            image = image._replace(labels=tuple)  # the description does not apply to the bytes
         try:
             return run_image(image, request)
         except BpfError as error:

@@ -11,19 +11,20 @@ from lskel.errors import UsageError, WrongType, at
 from lskel.input import read_input
 from lskel.loader.archive import MAGIC
 from lskel.loader.generate import AUTO, generate
-from lskel.loader.model import Form, Loader
+from lskel.loader.model import Bytes, Form, Loader
 from lskel.object.model import Object
 from lskel.object.open import default_name, open_object
 from lskel.replay.direct import CallByCall
 from lskel.replay.kernel import LoaderKernel
 from lskel.replay.options import DEFAULTS, PIN_ROOT, Options, apply
-from lskel.replay.trust import check_bytes, check_trace
+from lskel.replay.trust import check_bytes, check_trace, with_comparison
+from lskel.runtime.kernel import RunningKernel
 from lskel.skeleton.dynamic import DynamicCollection, collection_of
 
 if TYPE_CHECKING:
     from lskel.runtime.kernel import Kernel
 
-    Source = str | os.PathLike[str] | bytes | Object | Loader
+    Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Object | Loader
 
 
 def load(
@@ -59,6 +60,19 @@ def load(
     """
     if direct and kernel is not None:
         raise UsageError("`direct` needs the running kernel", hint="remove `kernel`")
+    if kernel is not None and (isinstance(kernel, type) or not hasattr(kernel, "load")):
+        raise WrongType(f"kernel: expected a kernel, such as SimulatedMachine(), got {kernel!r}")
+    named = {
+        "max_entries": max_entries,
+        "variables": variables,
+        "autoload": autoload,
+        "targets": targets,
+        "kconfig": kconfig,
+        "event_types": event_types,
+    }
+    for argument, value in named.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise WrongType(f"{argument}: expected a dict by name, got {type(value).__name__}")
     loader = _loader(source, name, form)
     texts = {path: _text(path, value) for path, value in (variables or {}).items()}
     options = Options(
@@ -93,11 +107,19 @@ def open_loader(
             bpf = collection_of(
                 trace,
                 loader,
-                kernel or LoaderKernel(loader, trust_bytes=options.trust_bytes),
+                _checking(kernel, loader, trust_bytes=options.trust_bytes),
                 event_types,
+                labelled=with_comparison(loader).compared is not Bytes.DIFFERENT,
             )
         apply(options, bpf, trace)
     return bpf
+
+
+def _checking(kernel: Kernel | None, loader: Loader, *, trust_bytes: bool) -> Kernel:
+    """The running kernel checks the bytes for what is asked of it when they run."""
+    if kernel is None or type(kernel) is RunningKernel:
+        return LoaderKernel(loader, trust_bytes=trust_bytes)
+    return kernel
 
 
 def _text(path: str, value: Any) -> str:
@@ -116,8 +138,12 @@ def _loader(source: Source, name: str | None, form: Form | str | None) -> Loader
     if isinstance(source, Object):
         _check_unused("an open object", name, None)
         return generate(source, form or AUTO)
-    if isinstance(source, bytes):
-        return _of_bytes(source, name, form)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _of_bytes(bytes(source), name, form)
+    if not isinstance(source, str | os.PathLike):
+        raise WrongType(
+            f"expected a path, bytes, an Object or a Loader, got {type(source).__name__}"
+        )
     with at(os.fspath(source)):
         data = read_input(source)
         is_object = not data.startswith(MAGIC)

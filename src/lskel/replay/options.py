@@ -8,12 +8,12 @@ from pathlib import Path
 
 from lskel.btf.assign import assign
 from lskel.btf.btf import Btf
-from lskel.btf.types import TypeId
+from lskel.btf.types import VOID, Datasec, TypeId
 from lskel.errors import UnknownName, UsageError, WrongValue, unknown
 from lskel.runtime.collection import Collection
-from lskel.runtime.maps.data import Variables
 from lskel.runtime.maps.kconfig import KconfigMap
-from lskel.skeleton.model import variables_name
+from lskel.skeleton.dynamic import DynamicCollection, variables_of
+from lskel.skeleton.model import ARENA_DATA
 from lskel.trace import Trace
 
 PIN_ROOT = Path("/sys/fs/bpf")
@@ -47,7 +47,7 @@ class Options:
 DEFAULTS = Options()
 
 
-def apply(options: Options, bpf: Collection, trace: Trace) -> None:
+def apply(options: Options, bpf: DynamicCollection, trace: Trace) -> None:
     """Apply the options to a collection of this trace; errors as for its attributes."""
     bpf.pin_root = str(options.pin_root)
     bpf.trust_pins = options.trust_pins
@@ -75,28 +75,28 @@ def _kconfig(bpf: Collection) -> KconfigMap[object]:  # type: ignore[type-var]
     raise UsageError("it uses no kconfig values")
 
 
-def _assign(bpf: Collection, trace: Trace, name: str, text: str) -> None:
+def _assign(bpf: DynamicCollection, trace: Trace, name: str, text: str) -> None:
     """Set the variable SECTION.PATH."""
-    sections = {
-        variables_name(made.section): slot
-        for slot, made in enumerate(trace.maps)
-        if trace.initial_value(slot) is not None
-    }
+    sections = variables_of(bpf)
     section, _, path = name.partition(".")
     if section not in sections:
         raise unknown("section of variables", section, sections)
-    slot = sections[section]
-    made = list(bpf.maps)[slot]
+    made = sections[section]
+    slot = next(slot for slot, other in enumerate(bpf.maps) if other is made)
     if isinstance(made, KconfigMap):
         made.configured[path] = text
         return
+    btf = None if trace.btf is None else Btf(trace.btf)
+    # The kernel is not told the type of an arena's variables.
+    is_arena = any(arena.slot == slot for arena in trace.arenas)
     type_id = TypeId(trace.map_create(slot).value_type)
-    if trace.btf is None or not type_id:
+    if btf is not None and is_arena:
+        type_id = btf.find(ARENA_DATA, Datasec) or VOID
+    if btf is None or not type_id:
         raise UsageError(f"map '{made.name}' has no BTF that names its variables")
     try:
-        assign(Btf(trace.btf), type_id, made.initial, path, text)
+        assign(btf, type_id, made.initial, path, text)
     except UnknownName as error:
-        other = made.elsewhere(path) if isinstance(made, Variables) else ""
-        if other:
-            error.hint = f"it is in {other}"
+        if place := made.elsewhere(path):
+            error.hint = f"it is in {place}"
         raise

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from _thread import RLock
 from contextlib import ExitStack
 
 from lskel.bpf.enums import MapType
@@ -69,6 +70,9 @@ class Namespace(Generic[T]):
                 f"{self._kind} '{name}' cannot be replaced", hint="set its content instead"
             )
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {', '.join(vars(self)) or 'none'}>"
+
     def _unknown(self, name: str) -> UnknownName:
         return unknown(self._kind, name, (getattr(thing, "name", "") for thing in self))
 
@@ -98,23 +102,28 @@ class Links:
         self._links: list[tuple[str, Link]] = []
 
     def __iter__(self) -> Iterator[Link]:
-        return (link for _, link in self._links)
+        return (link for _, link in self._open())
 
     def __len__(self) -> int:
-        return len(self._links)
+        return len(self._open())
+
+    def _open(self) -> list[tuple[str, Link]]:
+        """Without those that were closed."""
+        self._links = [(name, link) for name, link in self._links if not link.closed]
+        return self._links
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
             wanted = self._owners.get(name, name)
-            for owner, link in reversed(self._links):
+            for owner, link in reversed(self._open()):
                 if owner == wanted:
                     return link
             raise UnknownName(f"'{name}' is not attached")
 
     def has(self, name: str) -> bool:
         """Whether a program or struct_ops map has a link."""
-        return any(owner == name and not link.closed for owner, link in self._links)
+        return any(owner == name for owner, _ in self._open())
 
     def add(self, name: str, link: Link) -> None:
         """Own a link until the collection closes."""
@@ -143,7 +152,7 @@ class Collection:
 
     __slots__ = (
         *("maps", "progs", "links", "pin_root", "trust_pins"),
-        *("_image", "_kernel", "_loaded", "_closed", "__dict__", "__weakref__"),
+        *("_image", "_kernel", "_loaded", "_closed", "_lock", "__dict__", "__weakref__"),
     )
     _SETTABLE = frozenset(("pin_root", "trust_pins"))
     if TYPE_CHECKING:
@@ -163,11 +172,13 @@ class Collection:
         self._kernel = RUNNING if kernel is None else kernel
         self._loaded = False
         self._closed = False
+        # Two threads may need the kernel at once, or one close what another loads.
+        self._lock = RLock()
         by_name = {made.name: made for made in maps}
         for program in progs:
             program.maps = by_name
-            program.placed(self._kernel)
             program.needed = self._need
+            program.placed(self._kernel)
         for made in maps:
             made.placed(self._kernel, maps)
             made.needed = self._need
@@ -175,7 +186,10 @@ class Collection:
     if not TYPE_CHECKING:
 
         def __setattr__(self, name, value):
-            if name[0] != "_" and name not in self._SETTABLE:
+            if name in self._SETTABLE:
+                if getattr(self, "_loaded", False):
+                    raise ReadOnly(f"{name} cannot change any more", hint="set it before load()")
+            elif not name.startswith("_"):
                 if hasattr(type(self), name):
                     raise ReadOnly(f"{name} cannot be replaced", hint="set its content instead")
                 what = f"{type(self).__name__} has no attribute '{name}' to set"
@@ -207,30 +221,40 @@ class Collection:
 
     def rehearse(self) -> None:
         """Load with the errors of `load`, then close; creates no pins."""
+        self._check_open()
         with self:
             self._put_into_kernel(pins=False)
 
-    def _put_into_kernel(self, *, pins: bool) -> None:
-        name = self._image.name
+    def _check_open(self) -> None:
         if self._loaded or self._closed:
             state = "closed" if self._closed else "already loaded"
-            raise UsageError(f"'{name}' is {state}", hint="open another one")
-        check_byte_order(name, self._image.order)
-        with at(name), uninterrupted(), ExitStack() as undo:
-            with ExitStack() as held:
-                request = self.request(undo, held)
-                made = self._kernel.load(self._image, request)
-            undo.callback(self.close)
-            self._loaded = True
-            self._take(made)
-            if pins:
-                self._pin()
-            undo.pop_all()
+            raise UsageError(f"'{self._image.name}' is {state}", hint="open another one")
+
+    def _put_into_kernel(self, *, pins: bool) -> None:
+        name = self._image.name
+        with self._lock:
+            self._check_open()
+            check_byte_order(name, self._image.order)
+            with at(name), uninterrupted(), ExitStack() as undo:
+                with ExitStack() as held:
+                    request = self.request(undo, held)
+                    made = self._kernel.load(self._image, request)
+                for fd in (*made.maps, *made.programs, *made.links):
+                    if fd is not None:
+                        undo.callback(fd.close)
+                undo.callback(self.close)
+                self._loaded = True
+                self._take(made)
+                if pins:
+                    self._pin()
+                undo.pop_all()
 
     def _need(self) -> None:
         """Load unless loaded, for an operation that needs the kernel."""
         if not self.loaded:
-            self.load()
+            with self._lock:
+                if not self.loaded:
+                    self.load()
 
     def request(
         self, undo: ExitStack, held: ExitStack, reused: Callable[[Map], Fd | None] | None = None
@@ -318,6 +342,10 @@ class Collection:
         """
         self._need()
         check_running(self._kernel, "attaches nothing")
+        with self._lock:
+            self._attach()
+
+    def _attach(self) -> None:
         before = len(self.links)
         for made in self.maps:
             made.listen()
@@ -346,8 +374,8 @@ class Collection:
 
     def close(self) -> None:
         """Detach and close everything; pins stay. A second call does nothing."""
-        self._closed = True
-        with ExitStack() as stack:
+        with self._lock, ExitStack() as stack:
+            self._closed = True
             for made in self.maps:
                 stack.callback(made.close)
             for program in self.progs:

@@ -11,7 +11,7 @@ from lskel.tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.errors import ReplayError
+    from lskel.errors import LskelError, ReplayError
     from lskel.runtime.image import Image, Run
     from lskel.runtime.loader import Result
     from lskel.runtime.request import Request
@@ -50,7 +50,10 @@ def _log(image: Image, request: Request, run: Run, *, is_btf: bool) -> tuple[str
     log = bytearray()
     for size in _LOG_SIZES:
         log = bytearray(size)
-        result = run(image, request, log)
+        try:
+            result = run(image, request, log)
+        except LskelError:
+            return ()  # the first failure is the one to report
         if result.value == 0:  # it loads now: the cause is gone
             for fd in result.fds:
                 fd.close()

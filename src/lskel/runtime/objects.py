@@ -21,14 +21,14 @@ from lskel.bpf.layouts import (
     PROG_INFO,
     Layout,
 )
-from lskel.errors import Closed, at
+from lskel.errors import Closed, WrongType, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime.syscall import BpfError, address_of, bpf, calling, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol, TypeAlias
+    from typing import NoReturn, Protocol, TypeAlias
 
     # bpf(2) of a kernel; `lskel.runtime.syscall.bpf` is that of the running one.
     Bpf: TypeAlias = Callable[[int, bytearray], int]
@@ -77,6 +77,9 @@ class Fd:
 
     def __del__(self) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise WrongType("an fd cannot be copied or pickled: both would close it")
 
     def __repr__(self) -> str:
         return f"Fd({'closed' if self.closed else self._fd})"

@@ -7,11 +7,12 @@ import sys
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, ProgType
 from lskel.bpf.layouts import TEST
-from lskel.errors import ReadOnly, UsageError
+from lskel.errors import ReadOnly, UsageError, WrongType
 from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import ProgramRequest
+from lskel.runtime.settings import Settings
 from lskel.runtime.syscall import address_of, host_attr
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ class RunResult(NamedTuple):
     duration: int
 
 
-class Program:
+class Program(Settings):
     """A program, before and after loading. Attach kinds are subclasses.
 
     `target` is the attach target of programs that need one at load time (freplace, fentry), if the
@@ -74,7 +75,7 @@ class Program:
 
     def __init__(self, definition: ProgramDefinition) -> None:
         self.definition = definition
-        self.target: str | None = None
+        self._target: str | None = None
         self.maps: Mapping[str, Map] = {}
         # The kernel in which it is, or will be, loaded.
         self.kernel: Kernel = RUNNING
@@ -90,6 +91,17 @@ class Program:
         return self.definition.name
 
     @property
+    def target(self) -> str | None:
+        """Its attach target, for those that need one at load time; settable before load()."""
+        return self._target
+
+    @target.setter
+    def target(self, target: str | None) -> None:
+        if self._fd is not None:
+            raise ReadOnly(f"program '{self.name}' is already loaded", hint="set it before load()")
+        self._target = target
+
+    @property
     def autoload(self) -> bool:
         """Whether it is loaded with the others; settable before load()."""
         return self._autoload
@@ -98,6 +110,10 @@ class Program:
     def autoload(self, wanted: bool) -> None:
         if self._fd is not None:
             raise ReadOnly(f"program '{self.name}' is already loaded", hint="set it before load()")
+        if not isinstance(wanted, bool):
+            raise WrongType(
+                f"program '{self.name}': expected True or False, got {type(wanted).__name__}"
+            )
         if wanted and self.definition.type == ProgType.UNSPEC:
             raise UsageError(
                 f"program '{self.name}' cannot be loaded: the loader was generated without it",
@@ -189,6 +205,7 @@ class Program:
         self.kernel = kernel
         if not kernel.is_running:
             self.attach = self._not_running  # type: ignore[method-assign]
+        self._fixed = True
 
     def bind(self, fd: Fd, keep: Callable[[str, Link], None]) -> None:
         """It was loaded and owns `fd`; `keep` is called with its name and each new link."""

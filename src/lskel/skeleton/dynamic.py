@@ -14,6 +14,7 @@ from lskel.runtime import values
 from lskel.runtime.collection import Collection, Links, Maps, Programs
 from lskel.runtime.image import Image
 from lskel.runtime.inputs import Inputs
+from lskel.runtime.maps.data import Variables
 from lskel.skeleton.classes import TypeClasses
 from lskel.skeleton.model import (
     RAW_NUMBERS,
@@ -39,6 +40,8 @@ def collection_of(
     loader: Loader | None = None,
     kernel: Kernel | None = None,
     event_types: Mapping[str, str] | None = None,
+    *,
+    labelled: bool = True,
 ) -> DynamicCollection:
     """The collection of a trace, loaded by its loader or by `kernel`.
 
@@ -47,7 +50,9 @@ def collection_of(
     model = Model(trace, event_types)
     owners = tuple(trace.programs[link.slot].name for link in trace.links)
     inputs = Inputs(*model.inputs) if model.inputs else None
-    image = Image(trace.name, trace.order, partial(labels, trace), inputs, owners)
+    image = Image(
+        trace.name, trace.order, partial(labels, trace) if labelled else tuple, inputs, owners
+    )
     if loader is not None:
         image = with_loader(image, loader)
     class_name = _class_name(trace.name)
@@ -55,9 +60,9 @@ def collection_of(
     maps = Maps(**{made.attr: types.create(made) for made in model.maps})
     progs = Programs(**{p.attr: _class(p.path)(p.definition) for p in model.programs})
     links = Links(**model.links())
-    properties: dict[str, Any] = {
-        attr: _variables(made.attr) for attr, made in model.variables().items()
-    }
+    sections = {attr: made.attr for attr, made in model.variables().items()}
+    properties: dict[str, Any] = {attr: _variables(name) for attr, name in sections.items()}
+    properties |= {"_sections": sections, "__doc__": Collection.__doc__}
     cls = type(class_name, (DynamicCollection,), properties)
     made: DynamicCollection = cls(image, maps, progs, links, kernel)
     return made
@@ -72,6 +77,14 @@ class DynamicCollection(Collection):
         links: Any
 
         def __getattr__(self, name: str) -> Any: ...
+
+    # The attributes of maps of variables, by that of the collection.
+    _sections: Mapping[str, str] = {}
+
+
+def variables_of(bpf: DynamicCollection) -> dict[str, Variables[Any]]:
+    """The maps of variables, by their attributes of the collection: "rodata", "data_mine"."""
+    return {attr: getattr(bpf.maps, name) for attr, name in bpf._sections.items()}
 
 
 def with_loader(image: Image, loader: Loader) -> Image:

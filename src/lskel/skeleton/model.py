@@ -31,7 +31,7 @@ from lskel.skeleton.types import TypeDeclarations, ValueType
 from lskel.trace import Input, MapCreate, MapUpdate, MemberIndex, Trace, TypeSize
 
 _USER_MAPS = ".maps"
-_ARENA_DATA = ".addr_space.1"
+ARENA_DATA = ".addr_space.1"
 _EVENT_TYPE = "event"
 # A program that is only loaded.
 _PLAIN_PROGRAM = "lskel.runtime.program:Program"
@@ -192,7 +192,7 @@ class Model:
 
     def _arena(self, name: str, definition: MapDefinition, initial: bytes) -> MapModel:
         size = len(initial)
-        variables = SectionClass(_ARENA_DATA, size)
+        variables = SectionClass(ARENA_DATA, size)
         arguments = (variables, Initial(initial, size)) if initial else ()
         doc = f"The variables of the arena {name}."
         return self._special(name, "arena:ArenaMap", definition, arguments, doc)

@@ -151,7 +151,11 @@ class TypeDeclarations:
                 if isinstance(element, t.Int) and element.is_text:
                     return Text(found.nelems)
                 with self._nesting.inside(type_id):
-                    return ArrayOf(self.type(found.type, path), found.nelems)
+                    kind = self.type(found.type, path)
+                if self._btf.size_of(found.type) == 0:
+                    # They take no room in the object, but some in this process.
+                    budget.check(found.nelems, budget.EMPTY_ELEMENTS, "array elements of 0 bytes")
+                return ArrayOf(kind, found.nelems)
             case t.CompositeType():
                 return ClassOf(self._class(type_id, found, path))
             case _:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lskel.bpf.attr import encode, load, object_name, store
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import INFO, MAP_ELEM, MAP_INFO, PROG_INFO, Layout
-from lskel.errors import NotFound, NotSupported
+from lskel.errors import NotFound, NotSupported, UsageError
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import VMLINUX, KernelImage, KernelNames
@@ -97,6 +97,7 @@ class SimulatedMachine:
         names: KernelNames | None = None,
         faults: Faults | None = None,
     ) -> None:
+        self._is_own = kernel is None
         self.kernel = kernel or SimulatedKernel(
             sys.byteorder,
             names=names,
@@ -154,6 +155,11 @@ class SimulatedMachine:
 
     def load(self, image: Image, request: Request) -> LoadedFds:
         """Run the loader; ReplayError names the failed operation."""
+        if not self._is_own:
+            raise UsageError(
+                "this simulated kernel is not that of this machine",
+                hint="make the machine without `kernel`",
+            )
         return image.load(request, self._run)
 
     def _run(self, image: Image, request: Request, log: bytearray | None) -> Result:

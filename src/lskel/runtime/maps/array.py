@@ -7,6 +7,7 @@ from operator import index as as_index
 
 from lskel.bpf.flags import MapFlag
 from lskel.errors import NoElement, UsageError, WrongType, at
+from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.live import Live, stride
 from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.maps.views import Items, Values
@@ -105,6 +106,7 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
                 hint="declare it with __uint(map_flags, BPF_F_MMAPABLE)",
             )
         fd = self.fileno()
+        check_running(self.kernel, "shares no elements")
         if self._mapped is None:
             with at(f"map '{self.name}'"):
                 self._mapped = map_memory(fd, stride(self._value.size) * self.max_entries)

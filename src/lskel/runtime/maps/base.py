@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from lskel.errors import ReadOnly, UsageError
+from lskel.errors import ReadOnly, UsageError, WrongType
 from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import MapRequest
+from lskel.runtime.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _nothing() -> None:
     """Nothing to do."""
 
 
-class Map:
+class Map(Settings):
     """A map, before and after creation. Maps with elements are subclasses."""
 
     # The class of the global variables in it, if any.
@@ -89,6 +90,10 @@ class Map:
             raise ReadOnly(
                 f"map '{self.name}' is already created", hint="set max_entries before load()"
             )
+        if not isinstance(entries, int):
+            raise WrongType(
+                f"map '{self.name}': expected a number of entries, got {type(entries).__name__}"
+            )
         if not 0 < entries < 1 << 32:
             raise UsageError(f"map '{self.name}' cannot have {entries} entries")
         self._max_entries = entries
@@ -112,7 +117,7 @@ class Map:
         return None
 
     @property
-    def initial(self) -> bytearray:
+    def initial(self) -> memoryview:
         """The initial value of global data, writable before load().
 
         UsageError for other maps.
@@ -157,6 +162,7 @@ class Map:
 
     def unpin(self, path: str | os.PathLike[str]) -> None:
         """Remove a pin; OSError if it does not exist."""
+        check_running(self.kernel, "has no pins")
         os.unlink(path)  # noqa: PTH108 - pathlib is slow to import
 
     def placed(self, kernel: Kernel, siblings: Iterable[Map]) -> None:
@@ -164,6 +170,7 @@ class Map:
         self.kernel = kernel
         self._bpf = bpf_of(kernel)
         self.siblings = siblings
+        self._fixed = True
 
     def bind(self, fd: Fd) -> None:
         """It was created; it owns `fd`."""

@@ -42,17 +42,19 @@ class Variables(Map, Generic[V]):
     ) -> None:
         super().__init__(definition)
         self._type = type_
+        self._variables: Any = None
         self._memory = bytearray(initial)
         self._value: Any = None
 
     @property
     def variables(self) -> type[V]:
         """The class of the variables."""
-        if not isinstance(self._type, type):
-            self._type = self._type()
-        found: Any = self._type
-        found.elsewhere_ = staticmethod(self.elsewhere)
-        found.noun_ = "variable"
+        if self._variables is None:
+            base = self._type if isinstance(self._type, type) else self._type()
+            # A class of its own: what it says in errors is of this collection.
+            own = {"elsewhere_": staticmethod(self.elsewhere), "noun_": "variable"}
+            self._variables = type(base.__name__, (base,), own)
+        found: Any = self._variables
         return found  # type: ignore[no-any-return]
 
     def elsewhere(self, name: str) -> str:
@@ -61,11 +63,11 @@ class Variables(Map, Generic[V]):
         return next((made.name for made in others if name in made.variables._members_), "")
 
     @property
-    def initial(self) -> bytearray:
-        """All initial values, writable before load()."""
+    def initial(self) -> memoryview:
+        """All initial values, writable before load(); their number is fixed."""
         if self._fd is not None:
             raise ReadOnly(f"map '{self.name}' is loaded", hint=SET_BEFORE)
-        return self._memory
+        return memoryview(self._memory)
 
 
 class DataMap(Variables[V]):

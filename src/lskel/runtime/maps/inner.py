@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lskel.light_typing import Generic
+from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.array import SparseArray
 from lskel.runtime.maps.handles import handle
 from lskel.runtime.maps.hash import HashMap
@@ -31,6 +32,7 @@ class _OfMaps(KeyedMap[K, int], Generic[K]):
 
         BpfError with ENOENT if it is gone meanwhile, with EPERM without CAP_SYS_ADMIN.
         """
+        check_running(self.kernel, "opens no maps by id")
         return by_id(ObjectKind.MAP, self[key])
 
 

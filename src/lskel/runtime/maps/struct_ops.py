@@ -6,6 +6,7 @@ import errno
 
 from lskel.runtime import kernel_struct
 from lskel.runtime.attach.hints import with_hints
+from lskel.runtime.kernel import check_running
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.maps.base import Map
 from lskel.runtime.struct_ops import register
@@ -32,6 +33,7 @@ class StructOpsMap(Map):
 
     def register(self, owner: Collection) -> None:
         """Register it with the programs of a collection, which owns the link."""
+        check_running(self.kernel, "registers nothing")
         programs = {p.name: p.fileno() for p in owner.progs if p.loaded}
         with with_hints({}):
             value = kernel_struct.value(KernelBtf(), self.ops, programs)

@@ -16,6 +16,7 @@ from time import monotonic, sleep
 from lskel.errors import UsageError, at
 from lskel.light_typing import Generic
 from lskel.runtime.fence import fence
+from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.event_map import MAX_WAIT, RESERVED
 from lskel.runtime.maps.typed import codec_of
@@ -55,6 +56,7 @@ class UserRingBufferMap(Map, Generic[V]):
         """
         with at(f"map '{self.name}'", "value"):
             data = self._encode(value)
+        check_running(self.kernel, "takes no records")
         if self._producer is None:
             self._producer = _Producer(self.fileno(), self.info().max_entries)
         if len(data) > self._producer.most:

@@ -69,12 +69,16 @@ class Codec(Generic[T]):
         return b"".join(map(self.encode, values))
 
 
+# Of this runtime: in one process, each generated module may have its own.
+_DERIVED = f"_derived_by_{__name__}"
+
+
 def derived(cls: Any) -> dict[Any, Any]:
     """Objects derived from a class (codecs, arrays), stored on it to be freed with it."""
-    found: dict[Any, Any] | None = getattr(cls, "__dict__", {}).get("_derived_")
+    found: dict[Any, Any] | None = getattr(cls, "__dict__", {}).get(_DERIVED)
     if found is None:
         found = {}
-        cls._derived_ = found
+        setattr(cls, _DERIVED, found)
     return found
 
 
@@ -87,7 +91,7 @@ def codec(ctype: type[T]) -> Codec[T]:
     Scalars become int, bool or float, `char` arrays become bytes up to the first NUL; structs,
     unions and other arrays become instances of their classes, with a copy of the bytes.
     """
-    found: Codec[T] | None = getattr(ctype, "__dict__", {}).get("_derived_", {}).get(_CODEC)
+    found: Codec[T] | None = getattr(ctype, "__dict__", {}).get(_DERIVED, {}).get(_CODEC)
     if found is None:
         make: Callable[[], Codec[Any]] | None = getattr(ctype, "codec_", None)
         if make is None:
