@@ -18,9 +18,10 @@ from lskel.btf.types import VOID
 from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
-from lskel.errors import BadObject, LskelError, NotSupported, at
+from lskel.errors import BadObject, LskelError, at
 from lskel.load_phase.btf_use import for_kernel, map_may_lack_btf, needed_by
 from lskel.load_phase.link import Linked, Linker
+from lskel.load_phase.untyped import is_untyped, untyped
 from lskel.object.model import (
     Extern,
     ExternKind,
@@ -136,18 +137,15 @@ def linker(obj: Object) -> Linker:
 
 def link_program(links: Linker, program: Program) -> Linked:
     """The program's code; NotSupported where nothing says its type, BadObject as of `Linker`."""
+    if is_untyped(program):
+        raise untyped([program])
     with at(f"program '{program.name}'"):
-        spec = program.spec
-        if spec.prog_type == ProgType.UNSPEC:
-            raise NotSupported(
-                f"section name '{spec.name}' gives no program type",
-                hint=f"say the type: --type {program.name}=TYPE[:ATTACH], or use a name that "
-                'libbpf knows, such as SEC("xdp")',
-            )
         return links.link(program.function)
 
 
 def _link_programs(obj: Object) -> list[Linked | None]:
+    if unknown := [program for program in obj.programs if program.autoload and is_untyped(program)]:
+        raise untyped(unknown)
     links = linker(obj)
     linked: list[Linked | None] = []
     for program in obj.programs:
