@@ -197,7 +197,11 @@ def applicable(
 def _open(data: bytes, source: str, generation: Generation) -> Object | Loader:
     """What was read; where a bundle's bytes are not its description's, that is said first."""
     opened = _opened(data, source, generation)
-    if not isinstance(opened, Loader) or opened.compared is Bytes.SAME:
+    if not isinstance(opened, Loader):
+        for remark in opened.remarks:
+            show_warning(source, remark)
+        return opened
+    if opened.compared is Bytes.SAME:
         return opened
     from lskel.replay.trust import REMARKS, judged
 

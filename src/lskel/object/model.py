@@ -195,6 +195,7 @@ _Named = TypeVar("_Named", Program, Map)
 class Object:
     """What a BPF ELF file says. Maps and programs are in libbpf's order.
 
+    `remarks` are sentences on what the file asks for and is not done, or not so.
     Change it before tracing by `with_map` and `with_program`, which return changed copies.
     """
 
@@ -208,6 +209,7 @@ class Object:
     subprograms: tuple[Function, ...]
     externs: tuple[Extern, ...]
     sections: tuple[tuple[str, int], ...] = field(default=(), repr=False)
+    remarks: tuple[str, ...] = ()
 
     def map(self, name: str) -> Map:
         """The map of this name; NotFound names the ones there are."""
