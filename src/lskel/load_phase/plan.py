@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -102,6 +102,7 @@ def _with_struct_ops(obj: Object) -> Object:
             if program.spec.prog_type != ProgType.STRUCT_OPS and a_map.autocreate:
                 raise BadObject(f"program '{name}' is not one for struct_ops")
         users[name] = users.get(name, False) or a_map.autocreate
+    _refuse_unused(obj, users)
     if not users:
         return obj
     return replace(
@@ -113,6 +114,18 @@ def _with_struct_ops(obj: Object) -> Object:
             for program in obj.programs
         ),
     )
+
+
+def _refuse_unused(obj: Object, users: Collection[str]) -> None:
+    """A program of struct_ops says nothing of what it implements: a map's member does."""
+    for program in obj.programs:
+        is_one = program.spec.prog_type == ProgType.STRUCT_OPS
+        if is_one and program.autoload and program.name not in users:
+            raise BadObject(
+                f"program '{program.name}': no struct_ops map uses it",
+                hint='assign it to a member of a variable in SEC(".struct_ops.link"), or leave it '
+                f"out: --no-autoload {program.name}, or a section name that begins with ?",
+            )
 
 
 def _switched(program: Program, *, is_used: bool) -> Program:
