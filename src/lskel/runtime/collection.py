@@ -9,7 +9,7 @@ import os
 from contextlib import ExitStack
 
 from lskel.bpf.enums import MapType
-from lskel.errors import ReadOnly, UnknownName, UsageError, at, unknown
+from lskel.errors import ReadOnly, ReplayError, UnknownName, UsageError, at, unknown
 from lskel.named import Generic
 from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.loader import check_byte_order, low_fds_taken
@@ -217,7 +217,14 @@ class Collection:
         with at(name), uninterrupted(), ExitStack() as undo:
             with ExitStack() as held:
                 request = self.request(undo, held)
-                made = self._kernel.load(self._image, request)
+                try:
+                    made = self._kernel.load(self._image, request)
+                except ReplayError as error:
+                    from lskel.runtime.advice import advise
+
+                    created = [made.created(self._kernel) for made in self.maps]
+                    advise(error, created, self._image.labels())
+                    raise
             undo.callback(self.close)
             self._loaded = True
             self._take(made)

@@ -21,7 +21,7 @@ from lskel.replay.simulator.machine import Machine, Resolve
 from lskel.replay.simulator.record import FdRef, Record
 from lskel.replay.simulator.syscall.maps import Map
 from lskel.replay.simulator.syscall.storage import Array
-from lskel.runtime.syscall import errno_name
+from lskel.runtime.failure import returned
 
 _KEY = bytes(4)
 
@@ -32,7 +32,8 @@ class Replay:
 
     `context` and `blob` are as it left them, `records` the calls of this run, `printed` what it
     wrote by trace_printk. `ops` are the operations that were under way at each record, None before
-    the first; it is empty where the loader does not tell. The kernel keeps the objects and the fds.
+    the first; it is empty where the loader does not tell. `failure` is why it failed, where that is
+    known. The kernel keeps the objects and the fds.
     """
 
     value: int
@@ -42,6 +43,7 @@ class Replay:
     printed: tuple[str, ...]
     kernel: SimulatedKernel
     ops: tuple[int | None, ...] = ()
+    failure: ReplayError | None = None
 
     @property
     def open_fds(self) -> Mapping[int, FdRef]:
@@ -49,10 +51,11 @@ class Replay:
         return self.kernel.open_fds
 
     def check(self, name: str) -> None:
-        """ReplayError where the loader `name` returned an error."""
+        """ReplayError where the loader of `name` returned an error."""
         if self.value < 0:
-            what = f"{name}: the loader returned {errno_name(-self.value)}"
-            raise ReplayError(what, errno=-self.value)
+            error = self.failure or returned(-self.value)
+            error.places = [name]
+            raise error
 
     def failed_op(self, loader: Loader) -> int | None:
         """The operation of the trace at which `loader`, whose replay this is, gave up."""
