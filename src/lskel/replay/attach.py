@@ -43,7 +43,7 @@ def attach_all(
     or network namespace, a function (see `AttachTarget`). All or nothing: errors as those of
     `Collection.attach`.
     """
-    before = len(bpf.links)
+    before = list(bpf.links)
     attached: list[Attached] = []
     try:
         for name, target in (targets or {}).items():

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from lskel.bpf.enums import MapType
 from lskel.errors import ReadOnly, ReplayError, UnknownName, UsageError, at, unknown
@@ -20,7 +20,7 @@ from lskel.runtime.signals import uninterrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
     from lskel.runtime.attach.link import Link
@@ -84,7 +84,7 @@ class Programs(Namespace[Program]):
 
 
 class Links:
-    """The links of a collection: as an attribute, the last one of a program or map.
+    """The links of a collection that are not closed: as an attribute, the last of a program or map.
 
     `owners` are the names of programs and maps by their attributes.
     """
@@ -96,34 +96,43 @@ class Links:
         self._links: list[tuple[str, Link]] = []
 
     def __iter__(self) -> Iterator[Link]:
-        return (link for _, link in self._links)
+        return (link for _, link in self._open())
 
     def __len__(self) -> int:
-        return len(self._links)
+        return len(self._open())
+
+    def _open(self) -> list[tuple[str, Link]]:
+        """Those that are still attached; whoever closed one did not say so here."""
+        return [pair for pair in self._links if not pair[1].closed]
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
             wanted = self._owners.get(name, name)
-            for owner, link in reversed(self._links):
+            for owner, link in reversed(self._open()):
                 if owner == wanted:
                     return link
             raise UnknownName(f"'{name}' is not attached")
 
     def has(self, name: str) -> bool:
         """Whether a program or struct_ops map is attached."""
-        return any(owner == name and not link.closed for owner, link in self._links)
+        return any(owner == name for owner, _ in self._open())
 
     def add(self, name: str, link: Link) -> None:
         """Keep a link until the collection closes."""
         self._links.append((name, link))
+        for pair in [pair for pair in self._links if pair[1].closed]:
+            with suppress(ValueError):  # another thread was faster
+                self._links.remove(pair)
 
-    def close(self, keep: int = 0) -> None:
-        """Detach, the last first, all but the first `keep`; goes on where something fails."""
+    def close(self, keep: Iterable[Link] = ()) -> None:
+        """Detach, the last first, all but those of `keep`; goes on where something fails."""
+        kept = set(map(id, keep))
+        closing = [link for _, link in self._links if id(link) not in kept]
+        self._links = [pair for pair in self._links if id(pair[1]) in kept]
         with ExitStack() as stack:
-            for _, link in self._links[keep:]:
+            for link in closing:
                 stack.callback(link.close)
-            del self._links[keep:]
 
 
 class Collection:
@@ -323,7 +332,7 @@ class Collection:
         to their own `attach`.
         """
         self._need()
-        before = len(self.links)
+        before = list(self.links)
         for made in self.maps:
             made.listen()
         try:
