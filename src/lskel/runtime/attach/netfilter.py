@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import NetfilterFlag
+from lskel.runtime.attach.given import choice
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.refusals import explained
@@ -40,17 +41,20 @@ class NetfilterHook(IntEnum):
 
 def attach_netfilter(
     prog_fd: int,
-    family: NetfilterFamily,
-    hook: NetfilterHook,
+    family: NetfilterFamily | str,
+    hook: NetfilterHook | str,
     *,
     priority: int = 0,
     defrag: bool = False,
 ) -> Fd:
     """Attach to a hook in the network namespace of the calling thread. Linux 6.4.
 
-    Hooks run by `priority`, the lowest first; 0 is that of packet filters. With `defrag` (6.6) the
-    program sees no fragments. BpfError where the kernel refuses.
+    Both may be given by name: "ipv4", "pre_routing". Hooks run by `priority`, the lowest first; 0
+    is that of packet filters. With `defrag` (6.6) the program sees no fragments. BpfError where
+    the kernel refuses.
     """
+    family = choice(NetfilterFamily, family, "protocol family")
+    hook = choice(NetfilterHook, hook, "netfilter hook")
     with explained(_HINTS):
         return link_create(
             prog_fd,
@@ -68,8 +72,8 @@ class NetfilterProgram(LinkedProgram):
 
     def attach(  # type: ignore[override]
         self,
-        family: NetfilterFamily,
-        hook: NetfilterHook,
+        family: NetfilterFamily | str,
+        hook: NetfilterHook | str,
         *,
         priority: int = 0,
         defrag: bool = False,

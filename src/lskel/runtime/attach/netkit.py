@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
+from lskel.runtime.attach.given import choice
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
@@ -37,16 +38,18 @@ class NetkitEnd(IntEnum):
 def attach_netkit(
     prog_fd: int,
     interface: str | int,
-    end: NetkitEnd,
+    end: NetkitEnd | str,
     *,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
 ) -> Fd:
     """Attach to a pair by its primary interface, by name or number. Linux 6.7.
 
-    At the end of the list, or next to the neighbour given (see `order`). NotFound where there is no
-    such interface, BpfError where the kernel refuses: ENXIO if it is not of that kind.
+    `end` may be given by name: "primary", "peer". The program comes last, or next to the neighbour
+    given (see `order`). NotFound where there is no such interface, BpfError where the kernel
+    refuses: ENXIO if it is not of that kind.
     """
+    end = choice(NetkitEnd, end, "end of a netkit pair")
     flags, relative = order(before, after)
     index = interface_index(interface)
     with at(f"interface {interface}"), explained(_HINTS):
@@ -59,7 +62,7 @@ class NetkitProgram(LinkedProgram):
     def attach(  # type: ignore[override]
         self,
         interface: str | int,
-        end: NetkitEnd | None = None,
+        end: NetkitEnd | str | None = None,
         *,
         before: Neighbour | None = None,
         after: Neighbour | None = None,
@@ -72,7 +75,7 @@ class NetkitProgram(LinkedProgram):
             if self.definition.attach_type not in NetkitEnd._value2member_map_:
                 raise UsageError(
                     f"program '{self.name}' does not say which end's packets it is for",
-                    hint='attach(interface, NetkitEnd.PRIMARY), or SEC("netkit/primary")',
+                    hint='attach(interface, "primary"), or SEC("netkit/primary")',
                 )
             end = NetkitEnd(self.definition.attach_type)
         link = attach_netkit(self.fileno(), interface, end, before=before, after=after)

@@ -13,6 +13,7 @@ from enum import Enum
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
 from lskel.runtime.attach.clsact import ClsactFilter, Direction, attach_clsact
+from lskel.runtime.attach.given import choice
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.order import Neighbour
 
 _HINTS = {
-    errno.EINVAL: "before Linux 6.6 there is no tcx: by=TcWay.CLSACT does without",
+    errno.EINVAL: 'before Linux 6.6 there is no tcx: by="clsact" does without',
     errno.ENOENT: "the neighbour is not attached there",
     errno.EEXIST: "the program is attached there already",
 }
@@ -47,7 +48,7 @@ class TcWay(Enum):
 def attach_tcx(
     prog_fd: int,
     interface: str | int,
-    direction: Direction,
+    direction: Direction | str,
     *,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
@@ -57,6 +58,7 @@ def attach_tcx(
     At the end of the list, or next to the neighbour given (see `order`). NotFound where there is no
     such interface, BpfError where the kernel refuses: EINVAL where it has no tcx.
     """
+    direction = choice(Direction, direction, "direction")
     flags, relative = order(before, after)
     index = interface_index(interface)
     with at(f"interface {interface}"), explained(_HINTS):
@@ -70,9 +72,9 @@ class TcProgram(LinkedProgram):
     def attach(  # type: ignore[override]
         self,
         interface: str | int,
-        direction: Direction | None = None,
+        direction: Direction | str | None = None,
         *,
-        by: TcWay | None = None,
+        by: TcWay | str | None = None,
         before: Neighbour | None = None,
         after: Neighbour | None = None,
         priority: int = 0,
@@ -80,9 +82,10 @@ class TcProgram(LinkedProgram):
     ) -> Fd | ClsactFilter:
         """Attach to an interface, by name or number, until the link is closed.
 
-        `direction` may be left out where the section's name says it. By tcx where the kernel has it
-        and else by clsact, unless `by` says which; `before` and `after` are for tcx (see
-        `attach_tcx`), `priority` and `handle` for clsact (see `attach_clsact`). UsageError where
+        `direction` ("ingress", "egress") may be left out where the section's name says it. By tcx
+        where the kernel has it and else by clsact, unless `by` ("tcx", "clsact") says which;
+        `before` and `after` are for tcx (see `attach_tcx`), `priority` and `handle` for clsact (see
+        `attach_clsact`). UnknownName for other names than these; UsageError where
         that does not fit together; else raises what those two do.
         """
         if direction is None:
@@ -90,8 +93,11 @@ class TcProgram(LinkedProgram):
         if direction is None:
             raise UsageError(
                 f"program '{self.name}' does not say which packets it is for",
-                hint='attach(interface, Direction.INGRESS), or SEC("tc/ingress")',
+                hint='attach(interface, "ingress"), or SEC("tc/ingress")',
             )
+        direction = choice(Direction, direction, "direction")
+        if by is not None:
+            by = choice(TcWay, by, "way to attach")
         for_tcx = before is not None or after is not None
         for_clsact = bool(priority or handle)
         if (for_tcx and for_clsact) or (for_tcx and by is TcWay.CLSACT):

@@ -8,6 +8,7 @@ from enum import IntEnum
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import XdpFlag
 from lskel.errors import at
+from lskel.runtime.attach.given import choice
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
@@ -17,7 +18,7 @@ from lskel.runtime.objects import Fd
 _HINTS = {
     errno.EBUSY: "the interface has an XDP program: 'ip link show' says which",
     errno.EEXIST: "a program runs there in another mode, or on an interface above this one",
-    errno.EOPNOTSUPP: "the interface's driver lacks this mode; XdpMode.GENERIC needs no driver",
+    errno.EOPNOTSUPP: 'the driver lacks this mode; "generic" needs no driver',
     errno.EINVAL: "before Linux 5.9 XDP had no links; drivers refuse so, too, as for a large MTU",
 }
 
@@ -35,12 +36,14 @@ class XdpMode(IntEnum):
     OFFLOAD = XdpFlag.HW_MODE
 
 
-def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode = XdpMode.AUTO) -> Fd:
+def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode | str = XdpMode.AUTO) -> Fd:
     """Attach to an interface, by name or number. Linux 5.9.
 
+    `mode` may be given by name: "generic", "native", "offload". UnknownName lists them.
     NotFound where there is no such interface, BpfError where the kernel refuses: EBUSY if it has
     a program in this mode already.
     """
+    mode = choice(XdpMode, mode, "XDP mode")
     index = interface_index(interface)
     with at(f"interface {interface}"), explained(_HINTS):
         return link_create(prog_fd, index, AttachType.XDP, mode)
@@ -49,7 +52,9 @@ def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode = XdpMode.AUTO)
 class XdpProgram(LinkedProgram):
     """A program of ``SEC("xdp")``, whose name does not say on which interface."""
 
-    def attach(self, interface: str | int, mode: XdpMode = XdpMode.AUTO) -> Fd:  # type: ignore[override]
+    def attach(  # type: ignore[override]
+        self, interface: str | int, mode: XdpMode | str = XdpMode.AUTO
+    ) -> Fd:
         """Attach to an interface, by name or number, until the link is closed.
 
         Raises what `attach_xdp` does.
