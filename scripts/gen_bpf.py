@@ -3,10 +3,10 @@
     python scripts/gen_bpf.py [--check] [--headers DIR] [BTF]
 
 BTF defaults to /sys/kernel/btf/vmlinux, DIR to /usr/include. Enums, helpers and layouts come from
-BTF; flags from the headers, since BTF has no macros, and attach types that BTF lacks, since
-section names are known before the running kernel has what they stand for. With --check nothing is written; the exit
-status says whether what the files hold agrees with those: names that both know must have equal
-values (an older kernel lacks some, a newer one has more).
+BTF; flags from the headers, since BTF has no macros, and attach types that BTF lacks, since section
+names stand for them. With --check nothing is written; the exit status says whether what the files
+hold agrees with those: names that both know must have equal values (an older kernel lacks some, a
+newer one has more).
 """
 
 from __future__ import annotations
