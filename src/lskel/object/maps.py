@@ -227,8 +227,8 @@ def _with_slots(
     """Initial values of map-in-maps and prog arrays: relocations against .maps."""
     slots: dict[str, dict[int, Slot]] = {}
     starts = [owner.offset for owner, _, _ in parsed]
-    content = elf.content(section)
     for table in elf.tables_of(section):
+        content = elf.content(section)
         for rel, symbol in elf.relocations(table):
             with at(f"relocation at {rel.offset:#x} against '{symbol.name}'"):
                 before = bisect_right(starts, rel.offset)
