@@ -30,10 +30,10 @@ ROOM = Path(__file__).parent.parent / "src" / "lskel" / "bpf"
 # class name: (C enum, prefix to cut, what it is)
 ENUMS = {
     "Cmd": ("bpf_cmd", "BPF_", "Commands of bpf(2)"),
-    "MapType": ("bpf_map_type", "BPF_MAP_TYPE_", "Types of maps"),
-    "ProgType": ("bpf_prog_type", "BPF_PROG_TYPE_", "Types of programs"),
-    "AttachType": ("bpf_attach_type", "BPF_", "What a program expects to be attached to"),
-    "LinkType": ("bpf_link_type", "BPF_LINK_TYPE_", "Types of links"),
+    "MapType": ("bpf_map_type", "BPF_MAP_TYPE_", "Map types"),
+    "ProgType": ("bpf_prog_type", "BPF_PROG_TYPE_", "Program types"),
+    "AttachType": ("bpf_attach_type", "BPF_", "Attach types of programs"),
+    "LinkType": ("bpf_link_type", "BPF_LINK_TYPE_", "Link types"),
 }
 # Those that the headers' newer kernel may have more of.
 NEWER = ("AttachType",)
@@ -114,13 +114,13 @@ def helper_names(btf: Btf) -> list[str]:
 
 def flatten(btf: Btf, type_id: TypeId, base: int = 0) -> Iterator[tuple[str, int, int]]:
     """(name, offset, size) of each field in bytes, through anonymous structs and unions."""
-    composite = btf.get(btf.resolve(type_id), t.Composite)
+    composite = btf.get(btf.resolve(type_id), t.CompositeType)
     for member in composite.members:
         offset = base + member.bit_offset // 8
         inner = btf.resolve(member.type)
-        if not member.name and isinstance(btf[inner], t.Composite):
+        if not member.name and isinstance(btf[inner], t.CompositeType):
             yield from flatten(btf, inner, offset)
-        elif isinstance(btf[inner], t.Composite):
+        elif isinstance(btf[inner], t.CompositeType):
             for name, at, size in flatten(btf, inner, offset):
                 yield f"{member.name}_{name}", at, size
         elif member.name and not member.bitfield_size:
@@ -129,7 +129,7 @@ def flatten(btf: Btf, type_id: TypeId, base: int = 0) -> Iterator[tuple[str, int
 
 def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
     """Field layouts of the structs in `union bpf_attr` and of the info structs."""
-    attr = btf.get(btf.require("bpf_attr", t.Union), t.Union)
+    attr = btf.get(btf.require("bpf_attr", t.UnionType), t.UnionType)
     found: dict[str, list[tuple[str, int, int]]] = {}
     for name, sign in STRUCTS.items():
         for member in attr.members:
@@ -140,7 +140,7 @@ def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
                 found[name] = fields
                 break
     for name, c_name in INFOS.items():
-        found[name] = list(flatten(btf, btf.require(c_name, t.Struct)))
+        found[name] = list(flatten(btf, btf.require(c_name, t.StructType)))
     return found
 
 

@@ -209,7 +209,7 @@ REFUSED = {
         ReplayError,
         r"test: BPF_MAP_CREATE of map 'arena': EINVAL: .* \(arenas need Linux 6.9, the flag",
     ),
-    "large": ({"PAGES": "(1 << 20) + 1"}, ReplayError, r"E2BIG: .*arenas have up to 4 GiB"),
+    "large": ({"PAGES": "(1 << 20) + 1"}, ReplayError, r"E2BIG: .*an arena has at most 4 GiB"),
     "boundary": (
         {"MORE": ULONG.format(hex(AT - mmap.PAGESIZE))},
         ReplayError,

@@ -63,7 +63,7 @@ def test_attach_events_contents() -> None:
                 ("asleep", "not loaded"),
                 ("classify", "needs an interface"),
                 ("pass", "needs an interface"),
-                ("filter", "programs of type socket_filter do not attach by themselves"),
+                ("filter", "programs of type socket_filter do not auto-attach"),
             ]
             os.getppid()
             found = list(events.events(0.2))
@@ -205,6 +205,6 @@ def test_kinds_that_no_name_is_enough_for() -> None:
     loader = lskel.generate(lskel.open_object(compile_bpf(PLACES), name="places"))
     with (
         load_by_loader(loader, Options(autoload={"on_socket": True})) as bpf,
-        pytest.raises(UsageError, match="type socket_filter attaches to nothing that has a name"),
+        pytest.raises(UsageError, match="type socket_filter have no named attach target"),
     ):
         attach_all(bpf, {"on_socket": "lo"})

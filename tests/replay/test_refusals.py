@@ -71,7 +71,7 @@ def test_sizes(load: Load) -> None:
     sized = UNSET.replace("__uint(key_size, 4);", "__uint(key_size, 4); __uint(max_entries, 9);")
     assert "max_entries" not in refused(load, sized).hint
     odd = sized.replace("__uint(max", "__uint(value_size, 7); __uint(max")
-    assert refused(load, odd).hint.startswith("this kernel refuses the map's type, flags, sizes")
+    assert refused(load, odd).hint.startswith("this kernel rejects the map's type, flags, sizes")
 
 
 def test_sizes_in_the_simulator(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

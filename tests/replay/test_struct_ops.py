@@ -125,7 +125,7 @@ def test_what_does_not_fit() -> None:
     for name, of, says in [
         ("on_f", world.long, "'on_f': it is of another kind"),
         ("on_f", world.data, "'on_f': it is of another kind"),
-        ("flags", world.long, "'flags': it has 8 bytes in this kernel, 4 in the object"),
+        ("flags", world.long, "'flags': 8 bytes in this kernel, 4 in the object"),
         ("flags", world.function, "'flags': it is of another kind"),
         ("name", world.data, "'name': it has 8 bytes"),
     ]:
@@ -221,14 +221,14 @@ def registered(tmp_path: Path, run: Run) -> Iterator[tuple[lskel.Object, int]]:
 def test_value_as_libbpf_has_it(running: KernelBtf, registered: tuple[lskel.Object, int]) -> None:
     """The kernel keeps what it was given, with the programs' ids in the place of their fds."""
     obj, number = registered
-    with by_id(objects.Kind.MAP, number) as fd:
+    with by_id(objects.ObjectKind.MAP, number) as fd:
         info = map_info(fd.fileno())
         kept = one_element.lookup(fd.fileno(), bytes(4), info.value_size)
     assert kept is not None and int.from_bytes(kept[4:8], sys.byteorder) == 1  # INUSE
     ids = {}
-    for program_id in objects.ids(objects.Kind.PROG):
+    for program_id in objects.ids(objects.ObjectKind.PROG):
         try:
-            with by_id(objects.Kind.PROG, program_id) as fd:
+            with by_id(objects.ObjectKind.PROG, program_id) as fd:
                 program = prog_info(fd.fileno())
         except BpfError:
             continue  # somebody else's, which went

@@ -260,7 +260,7 @@ def test_the_name_of_a_class() -> None:
     made = hostile.loader(lambda role: "array-of" if role == "object" else tame(role))
     assert "class ArrayOf(Collection)" in generate_python(made, embed=False)
     for given_name in ("Größe", "ﬁ", "a b", "", "None", "A" * 1000, "__x__", "Maps", '"'):
-        with pytest.raises(lskel.UsageError, match="cannot name a class"):
+        with pytest.raises(lskel.UsageError, match="is not a valid class name"):
             generate_python(made, given_name)
 
 

@@ -1,4 +1,4 @@
-"""What the operations of a trace are called."""
+"""The labels of a trace's operations."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from lskel.trace import (
 
 
 def label(trace: Trace, op: Op) -> Label:
-    """What an operation does, and to what; as text such as "BPF_PROG_LOAD of program 'on_open'"."""
+    """What an operation does to which object; as text: "BPF_PROG_LOAD of program 'on_open'"."""
     return _LABELS[type(op)](trace, op)
 
 
 def labels(trace: Trace) -> tuple[Label, ...]:
-    """Those of all operations, by number."""
+    """The labels of all operations, by number."""
     return tuple(label(trace, op) for op in trace.ops)
 
 
@@ -39,7 +39,7 @@ def _map_create(trace: Trace, op: MapCreate) -> Label:
 
 
 def _about(trace: Trace, op: Op) -> str:
-    """The name of the map or program that an operation is about."""
+    """The name of the map or program of an operation."""
     subject = trace.subject(op)
     return subject.name if isinstance(subject, MapCreate | ProgLoad) else "?"
 

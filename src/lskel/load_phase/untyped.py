@@ -1,4 +1,4 @@
-"""Programs whose section names give no type: the error that says all of them, and what to say."""
+"""Programs without a type: the error that lists them, with the options that set their types."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from lskel.bpf.enums import AttachType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.catalog.attach_kinds import ATTACH_KINDS
 from lskel.errors import NotSupported
-from lskel.object.model import Program
+from lskel.object.model import ProgramSpec
 
 _MANY = 16
 
 
-def is_untyped(program: Program) -> bool:
-    """Whether nobody says the program's type."""
+def is_untyped(program: ProgramSpec) -> bool:
+    """Whether the program has no type."""
     return program.spec.prog_type == ProgType.UNSPEC
 
 
-def untyped(programs: Iterable[Program]) -> NotSupported:
-    """The error for these programs, with one command line that gives them all a type."""
+def untyped(programs: Iterable[ProgramSpec]) -> NotSupported:
+    """The error for these programs, with the options that set all their types."""
     some = list(programs)
     if len(some) == 1:
         section = some[0].spec.name
-        what = f"program '{some[0].name}': section name '{section}' gives no program type"
+        what = f"program '{some[0].name}': section name '{section}' has no known program type"
         sections = {some[0].name: section}
     else:
         names = [f"'{program.name}' ({program.spec.name})" for program in some]
         listed = ", ".join([*names[:_MANY], *["..."][: len(names) > _MANY]])
-        what = f"{len(some)} programs have section names that give no program type: {listed}"
+        what = f"{len(some)} programs have section names with no known program type: {listed}"
         sections = {_pattern(program.spec.name): program.spec.name for program in some}
     options = " ".join(_option(pattern, section) for pattern, section in sections.items())
     return NotSupported(
         what,
-        hint=f'say the type: {options}, or use a name that libbpf 1.8 knows, such as SEC("xdp")',
+        hint=f'set the type: {options}, or use a name that libbpf 1.8 knows, such as SEC("xdp")',
     )
 
 

@@ -1,4 +1,4 @@
-"""What the compiler leaves undone in BTF, done from the ELF symbols, as libbpf does it."""
+"""Completing the compiler's BTF from the ELF symbols, as libbpf does."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lskel.object.maps import SECTION as MAPS
 def fix_up(elf: Elf, btf: Btf, hidden: Collection[str]) -> Btf:
     """BTF with the sizes of DATASECs and the offsets of their variables filled in.
 
-    Global functions named in `hidden` (those of hidden visibility) become static, which asks the
-    verifier to check them in the context of their callers.
+    Global functions in `hidden` (hidden visibility) become static, so that the verifier checks them
+    in the context of their callers.
     """
     editor = BtfEditor(btf)
     fix_up_externs(btf, editor)
@@ -67,9 +67,11 @@ def _fix_datasec(
             )
     section = elf.section(datasec.name)
     if section is None or not section.size:
-        raise BadObject("there is no such ELF section, or it is empty")
+        raise BadObject("no such ELF section, or it is empty")
     if section.size > MAX_VALUE_SIZE:
-        raise BadObject(f"the section has {section.size} bytes, at most {MAX_VALUE_SIZE} allowed")
+        raise BadObject(
+            f"the section has {section.size} bytes, at most {MAX_VALUE_SIZE} are allowed"
+        )
     variables = []
     for info in datasec.vars:
         var = btf.get(info.type, t.Var)

@@ -1,4 +1,4 @@
-"""Functions from ELF symbols: entry-point programs and the subprograms of .text."""
+"""Functions from ELF symbols: entry programs, and subprograms in .text."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lskel.object.model import Function, Relocation
 TEXT = ".text"
 
 
-class Place(NamedTuple):
-    """Where a function symbol lies: instructions [start, end) of a section."""
+class FunctionRange(NamedTuple):
+    """The range of a function symbol: instructions [start, end) of a section."""
 
     symbol: Symbol
     section: Section
@@ -26,11 +26,11 @@ class Place(NamedTuple):
     end: int
 
 
-class Layout:
-    """All function symbols of an object, by section and by position."""
+class FunctionLayout:
+    """All function symbols of an object, by section and position."""
 
     def __init__(self, elf: Elf) -> None:
-        by_section: dict[int, list[Place]] = {}
+        by_section: dict[int, list[FunctionRange]] = {}
         for symbol in elf.symbols:
             if symbol.type == SymbolType.FUNC and symbol.section < len(elf.sections):
                 section = elf.sections[symbol.section]
@@ -45,8 +45,8 @@ class Layout:
             index: [place.start for place in places] for index, places in self.by_section.items()
         }
 
-    def find(self, section: int, insn: int) -> Place | None:
-        """The function that holds instruction `insn` of a section."""
+    def find(self, section: int, insn: int) -> FunctionRange | None:
+        """The function that contains instruction `insn` of a section."""
         at_or_before = bisect_right(self._starts.get(section, []), insn) - 1
         if at_or_before < 0:
             return None
@@ -64,7 +64,7 @@ class Layout:
         return place.symbol.name if place and place.start * i.SIZE == addend else ""
 
 
-def _place(section: Section, symbol: Symbol) -> Place:
+def _place(section: Section, symbol: Symbol) -> FunctionRange:
     with at(f"section {section.name}", f"function '{symbol.name}'"):
         if not symbol.name:
             raise BadObject(f"the symbol at {symbol.value:#x} has no name")
@@ -79,17 +79,18 @@ def _place(section: Section, symbol: Symbol) -> Place:
             )
         if symbol.value + symbol.size > section.size:
             raise BadObject(
-                f"{symbol.value:#x}+{symbol.size:#x} leaves the section's {section.size:#x} bytes"
+                f"{symbol.value:#x}+{symbol.size:#x} is outside the section of {section.size:#x} "
+                "bytes"
             )
         if symbol.size // i.SIZE > MAX_INSNS:
             raise BadObject(
-                f"{symbol.size // i.SIZE} instructions, the kernel takes at most {MAX_INSNS}"
+                f"{symbol.size // i.SIZE} instructions, the kernel accepts at most {MAX_INSNS}"
             )
     start = symbol.value // i.SIZE
-    return Place(symbol, section, start, start + symbol.size // i.SIZE)
+    return FunctionRange(symbol, section, start, start + symbol.size // i.SIZE)
 
 
-def _refuse_overlap(places: list[Place]) -> None:
+def _refuse_overlap(places: list[FunctionRange]) -> None:
     for index in range(1, len(places)):
         before, place = places[index - 1], places[index]
         if place.start < before.end:
@@ -100,7 +101,7 @@ def _refuse_overlap(places: list[Place]) -> None:
 
 
 def build_function(
-    elf: Elf, ext: BtfExt, place: Place, code: bytes, relocations: tuple[Relocation, ...]
+    elf: Elf, ext: BtfExt, place: FunctionRange, code: bytes, relocations: tuple[Relocation, ...]
 ) -> Function:
     """The function at `place`; `code` is its whole section's."""
     name = place.section.name

@@ -1,6 +1,6 @@
-"""Maps of section `maps`: `struct bpf_map_def` of old libbpf, and iproute2's larger one.
+"""Maps of section `maps`: `struct bpf_map_def` of old libbpf, and iproute2's larger variant.
 
-libbpf 1.0 dropped these; objects that use them still exist.
+libbpf 1.0 removed these; some objects still use them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from lskel.catalog.map_types import MAPS_OF_MAPS
 from lskel.elf.format import SymbolType
 from lskel.elf.object import Elf, Symbol
 from lskel.errors import BadObject, at
-from lskel.object.functions import Layout
-from lskel.object.model import Map, MapKind, Pinning, Slot
+from lskel.object.functions import FunctionLayout
+from lskel.object.model import MapKind, MapSpec, Pinning, Slot
 
 SECTION = "maps"
 
-# All begin with type, key size, value size and max_entries. The sizes tell them apart.
-# struct bpf_map_def: 20 bytes with map_flags, 28 with inner_map_idx and numa_node (the kernel's
-# samples). struct bpf_elf_map (iproute2's bpf_elf.h): 36 bytes with flags, id, pinning, inner_id
-# and inner_idx.
+# All begin with type, key size, value size and max_entries. The size distinguishes them. struct
+# bpf_map_def: 20 bytes with map_flags, 28 with inner_map_idx and numa_node (the kernel's samples).
+# struct bpf_elf_map (iproute2's bpf_elf.h): 36 bytes with flags, id, pinning, inner_id and
+# inner_idx.
 _FIELDS: dict[int, tuple[str, ...]] = {
     16: (),
     20: ("flags",),
@@ -47,11 +47,11 @@ class LegacyMaps(NamedTuple):
     `remarks` say what is not done as iproute2 does it.
     """
 
-    maps: tuple[Map, ...] = ()
+    maps: tuple[MapSpec, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
-def parse_legacy_maps(elf: Elf, layout: Layout) -> LegacyMaps:
+def parse_legacy_maps(elf: Elf, layout: FunctionLayout) -> LegacyMaps:
     """What section `maps` defines, and what its ids mean for sections of programs."""
     section = elf.section(SECTION)
     if section is None or not section.size:
@@ -69,12 +69,12 @@ def parse_legacy_maps(elf: Elf, layout: Layout) -> LegacyMaps:
         )
         if not symbols or section.size % len(symbols):
             raise BadObject(
-                f"{section.size} bytes are not equal parts for {len(symbols)} map symbols"
+                f"{section.size} bytes cannot be divided among {len(symbols)} map symbols"
             )
         size = section.size // len(symbols)
         if size not in _FIELDS:
             raise BadObject(
-                f"map definitions of {size} bytes",
+                f"unknown map definition of {size} bytes",
                 hint=f"known sizes: {', '.join(map(str, _FIELDS))}",
             )
         content = elf.content(section)
@@ -100,8 +100,8 @@ def _pin_remark(name: str, value: int) -> str:
 
 
 def _with_tail_calls(
-    elf: Elf, layout: Layout, maps: tuple[Map, ...], ids: Sequence[int]
-) -> tuple[Map, ...]:
+    elf: Elf, layout: FunctionLayout, maps: tuple[MapSpec, ...], ids: Sequence[int]
+) -> tuple[MapSpec, ...]:
     """The maps, with the programs of sections ``ID/KEY`` as values of prog arrays."""
     numbers = {id_: number for number, id_ in reversed(list(enumerate(ids))) if id_}
     slots: dict[int, dict[int, Slot]] = {}
@@ -143,9 +143,9 @@ def _read(elf: Elf, content: bytes, symbol: Symbol, size: int) -> dict[str, int]
     return dict(zip(names, words, strict=True))
 
 
-def _legacy_map(symbol: Symbol, values: dict[str, int]) -> Map:
+def _legacy_map(symbol: Symbol, values: dict[str, int]) -> MapSpec:
     entries = values["max_entries"]
-    return Map(
+    return MapSpec(
         name=symbol.name,
         kind=MapKind.LEGACY,
         section=SECTION,
@@ -160,10 +160,10 @@ def _legacy_map(symbol: Symbol, values: dict[str, int]) -> Map:
     )
 
 
-def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...]:
-    """Give map-in-maps their template and slots: by index (samples) or by id (iproute2)."""
+def _link_inner(maps: list[MapSpec], fields: list[dict[str, int]]) -> tuple[MapSpec, ...]:
+    """Set the inner map and slots of maps of maps: by index (samples) or by id (iproute2)."""
     linked = []
-    by_id: dict[int, list[tuple[Map, int]]] = {}
+    by_id: dict[int, list[tuple[MapSpec, int]]] = {}
     for candidate, other in zip(maps, fields, strict=True):
         if other.get("id"):
             by_id.setdefault(other["id"], []).append((candidate, other["inner_idx"]))
@@ -177,18 +177,18 @@ def _link_inner(maps: list[Map], fields: list[dict[str, int]]) -> tuple[Map, ...
                 inner = by_id.get(values["inner_id"], [])
                 initial_values.spend(len(inner))
                 if not inner:
-                    raise BadObject(f"there is no inner map with id {values['inner_id']}")
+                    raise BadObject(f"no inner map with id {values['inner_id']}")
                 template = inner[0][0]
                 slots = tuple(
                     Slot(index, candidate.name) for candidate, index in inner if index != 0xFFFFFFFF
                 )
             elif "inner_map_idx" not in values:
-                linked.append(outer)  # whoever loads it supplies the inner map
+                linked.append(outer)  # the inner map must be set before loading
                 continue
             else:
                 index = values["inner_map_idx"]
                 if index >= len(maps) or maps[index] is outer:
-                    raise BadObject(f"there is no inner map with index {index}")
+                    raise BadObject(f"no inner map with index {index}")
                 template, slots = maps[index], ()
             linked.append(
                 replace(

@@ -1,4 +1,4 @@
-"""From the bytes of an ELF file to an Object."""
+"""Parsing a BPF ELF file to an Object."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lskel.input import read_input
 from lskel.object.data import parse_data, with_arena_data
 from lskel.object.externs import parse_externs, parse_kconfig
 from lskel.object.fixup import fix_up
-from lskel.object.functions import TEXT, Layout, build_function
+from lskel.object.functions import TEXT, FunctionLayout, build_function
 from lskel.object.legacy import parse_legacy_maps
 from lskel.object.maps import parse_maps
-from lskel.object.model import Function, Object, Program
+from lskel.object.model import Function, Object, ProgramSpec
 from lskel.object.relocations import Resolver
 from lskel.object.sections import parse_section
 from lskel.object.struct_ops import parse_struct_ops
@@ -29,10 +29,10 @@ from lskel.object.tail_calls import with_types
 def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Object:
     """Read a BPF ELF object from a path, or from its bytes.
 
-    `name` is the object's name, which begins the names of its data maps; by default the file's
-    name up to the first dot, cut to 15 characters, or `object` for bytes. BadObject (which names
-    file, section, symbol and offset) where the bytes break the rules, NotSupported where they
-    hold something that lskel cannot load, UsageError where the file cannot be read.
+    `name` is the object's name, a prefix of its data map names; by default the file name up to the
+    first dot, truncated to 15 characters, or `object` for bytes. BadObject (with file, section,
+    symbol and offset) if the file is invalid, NotSupported if it has something that lskel cannot
+    load, UsageError if the file cannot be read.
     """
     if isinstance(source, bytes):
         return _open(source, name or "object")
@@ -41,9 +41,9 @@ def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None)
 
 
 def default_name(path: str | os.PathLike[str]) -> str:
-    """What an object is called where nobody says: its file's name up to the first dot.
+    """The default name of an object: its file name up to the first dot.
 
-    Escapes stand for what cannot be printed: names get into bundles, and onto terminals.
+    Unprintable characters are escaped: names are written to bundles and terminals.
     """
     return printable(Path(path).name.split(".", 1)[0]) or "object"
 
@@ -58,7 +58,7 @@ def _open(data: bytes, name: str) -> Object:
 
 
 def _read(elf: Elf, name: str) -> Object:
-    layout = Layout(elf)
+    layout = FunctionLayout(elf)
     raw_btf = _btf(elf)
     btf = fix_up(elf, raw_btf, _hidden_subprograms(layout)) if raw_btf else None
     ext = _btf_ext(elf, btf)
@@ -73,7 +73,7 @@ def _read(elf: Elf, name: str) -> Object:
     _refuse_duplicates("map", ((a_map.name, a_map.section) for a_map in maps))
     relocations = Resolver(elf, layout, maps, externs).collect()
 
-    programs: list[Program] = []
+    programs: list[ProgramSpec] = []
     subprograms: list[Function] = []
     for section_index, places in layout.by_section.items():
         section = elf.sections[section_index]
@@ -85,7 +85,7 @@ def _read(elf: Elf, name: str) -> Object:
             if section.name == TEXT:
                 subprograms.append(function)
             else:
-                programs.append(Program(function, spec, spec.autoload))
+                programs.append(ProgramSpec(function, spec, spec.autoload))
     _refuse_duplicates("program", ((p.name, p.function.section) for p in programs))
     return Object(
         name=name,
@@ -114,7 +114,7 @@ def _refuse_duplicates(what: str, sections: Iterable[tuple[str, str]]) -> None:
         seen[name] = section
 
 
-def _hidden_subprograms(layout: Layout) -> frozenset[str]:
+def _hidden_subprograms(layout: FunctionLayout) -> frozenset[str]:
     return frozenset(
         place.symbol.name
         for places in layout.by_section.values()
@@ -157,5 +157,5 @@ def _kernel_version(elf: Elf) -> int:
         return 0
     content = elf.content(section)
     if len(content) != 4:
-        raise BadObject(f"section version: {len(content)} bytes, not 4")
+        raise BadObject(f"section version: expected 4 bytes, got {len(content)}")
     return int.from_bytes(content, elf.order)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from lskel.bpf.enums import AttachType, MapType, ProgType
-from lskel.object.model import Map, MapRef, Program
+from lskel.object.model import MapRef, MapSpec, ProgramSpec
 
 # The kernel follows no more (MAX_TAIL_CALL_CNT): what an array's values use may have another array.
 _MAX_CHAIN = 33
@@ -27,7 +27,7 @@ class _Kind(NamedTuple):
     xdp_frags: bool
 
 
-def with_types(maps: Sequence[Map], programs: Sequence[Program]) -> tuple[Program, ...]:
+def with_types(maps: Sequence[MapSpec], programs: Sequence[ProgramSpec]) -> tuple[ProgramSpec, ...]:
     """The programs; those without a type that are values of a prog array get that of its users.
 
     Where nothing says one type, they stay as they are.
@@ -53,14 +53,14 @@ def with_types(maps: Sequence[Map], programs: Sequence[Program]) -> tuple[Progra
     return tuple(typed[program.name] for program in programs)
 
 
-def _give(typed: dict[str, Program], names: Sequence[str], kind: _Kind | None) -> None:
+def _give(typed: dict[str, ProgramSpec], names: Sequence[str], kind: _Kind | None) -> None:
     for name in names:
         spec = typed[name].spec
         if kind is not None and spec.prog_type == ProgType.UNSPEC:
             typed[name] = replace(typed[name], spec=spec._replace(**kind._asdict()))
 
 
-def _kind(program: Program) -> _Kind | None:
+def _kind(program: ProgramSpec) -> _Kind | None:
     """None where there is no type, or it says too little: the kernel wants a target as well."""
     spec = program.spec
     if spec.prog_type == ProgType.UNSPEC or spec.btf_target is not None:

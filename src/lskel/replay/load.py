@@ -1,4 +1,4 @@
-"""Opening what a user has as a collection: `lskel.load`."""
+"""`lskel.load`: opening an object or a bundle as a collection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lskel.replay.direct import CallByCall
 from lskel.replay.kernel import LoaderKernel
 from lskel.replay.options import DEFAULTS, PIN_ROOT, Options, apply
 from lskel.replay.trust import check_bytes, check_trace
-from lskel.skeleton.live import DynamicCollection, collection_of
+from lskel.skeleton.dynamic import DynamicCollection, collection_of
 
 if TYPE_CHECKING:
     from lskel.runtime.kernel import Kernel
@@ -46,20 +46,20 @@ def load(
 ) -> DynamicCollection:
     """Open an object or a bundle (a path, bytes, `Object` or `Loader`) as a collection.
 
-    It is open, so that more can be set, and goes into the kernel by `load`, `attach`, or the first
-    thing that needs it; `Collection` says more. A ``with`` block closes it.
+    The collection is not loaded yet, so it can still be changed. It is loaded by `load`, `attach`,
+    or the first use of the kernel (see `Collection`). A ``with`` block closes it.
 
-    `name` is the object's, in place of its file's; `form` that of the loader which is generated for
-    it: what loads fastest, where it is None (`lskel.generate`). `kernel` is where it is loaded in
-    place of the running one: a `SimulatedMachine`, for one. `direct` makes the system calls one by one in place of running a
-    loader program, which works from Linux 5.10 on. `event_types` names the BTF type of the events
-    of a ring or perf buffer. The others are what `Options` has by the same name.
+    `name` replaces the object's name, which defaults to that of its file. `form` is the form of the
+    generated loader; None: the fastest (`lskel.generate`). `kernel` replaces the running kernel,
+    for example by a `SimulatedMachine`. `direct` makes direct system calls instead of running a
+    loader program, which works since Linux 5.10. `event_types` are the BTF types of the events of
+    ring and perf buffers. The other arguments are those of `Options`.
 
-    UsageError, NotFound or BadInput where the source, or what is asked, is not in order; errors of
-    the kernel come when it is loaded.
+    UsageError, NotFound or BadInput if the source or an argument is invalid; errors of the kernel
+    are raised when the collection is loaded.
     """
     if direct and kernel is not None:
-        raise UsageError("`direct` is for the running kernel: leave out `kernel`")
+        raise UsageError("`direct` needs the running kernel", hint="remove `kernel`")
     loader = _loader(source, name, form)
     texts = {path: _text(path, value) for path, value in (variables or {}).items()}
     options = Options(
@@ -83,7 +83,7 @@ def open_loader(
     direct: bool = False,
     event_types: Mapping[str, str] | None = None,
 ) -> DynamicCollection:
-    """The collection of a loader with these options; BadBundle where its bytes may not run."""
+    """The collection of a loader with these options; BadBundle if its bytes may not run."""
     trace = loader.trace
     with at(trace.name):
         if direct:
@@ -115,7 +115,7 @@ def _loader(source: Source, name: str | None, form: Form | str | None) -> Loader
         _check_unused("a loader", name, form)
         return source
     if isinstance(source, Object):
-        _check_unused("an object that is open", name, None)
+        _check_unused("an open object", name, None)
         return generate(source, form or AUTO)
     if isinstance(source, bytes):
         return _of_bytes(source, name, form)

@@ -1,4 +1,4 @@
-"""What whoever loads an object may ask for, and asking a collection for it."""
+"""Load options, and applying them to a collection."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ PIN_ROOT = Path("/sys/fs/bpf")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Changes to a load, by the names of maps, programs and configuration values.
+    """Changes to a load, by the names of maps, programs and kconfig values.
 
     `max_entries`: sizes of maps. `initial`: whole values of global data. `variables`: values of
     global variables as text, by section and name: ``rodata.target_pid`` (btf/assign.py).
-    `autoload`: whether a program is loaded, whatever its section's name says. `targets`: what a
-    program attaches to, in place of what its section's name says: a function, hook or tracepoint of
-    the kernel, or ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, which is named by
-    its pin's path or its id (``id:42``). `kconfig`: configuration values, as they stand in a
-    kernel's ``.config``. `pin_root`: the directory of a bpffs that holds maps which are pinned by
-    name. `trust_pins`: pins are opened and made where others can write, too.
-    `trust_bytes`: a loader runs though its bytes are not what its trace generates.
+    `autoload`: whether a program is loaded, overriding its section name. `targets`: the attach
+    target of a program, overriding its section name: a kernel function, hook or tracepoint, or
+    ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, given by the path of its pin or
+    its id (``id:42``). `kconfig`: kconfig values, as in a kernel's ``.config``. `pin_root`: the
+    bpffs directory for maps that are pinned by name. `trust_pins`: use pins in directories that
+    others can write to. `trust_bytes`: run a loader whose bytes do not match its trace.
     """
 
     max_entries: Mapping[str, int] = field(default_factory=dict)
@@ -49,7 +48,7 @@ DEFAULTS = Options()
 
 
 def apply(options: Options, bpf: Collection, trace: Trace) -> None:
-    """Set a collection of this trace, as its attributes do, with their errors."""
+    """Apply the options to a collection of this trace; errors as for its attributes."""
     bpf.pin_root = str(options.pin_root)
     bpf.trust_pins = options.trust_pins
     for name, entries in options.max_entries.items():
@@ -57,7 +56,7 @@ def apply(options: Options, bpf: Collection, trace: Trace) -> None:
     for name, content in options.initial.items():
         memory = bpf.maps[name].initial
         if len(content) != len(memory):
-            raise WrongValue(f"map '{name}' has {len(memory)} bytes, not {len(content)}")
+            raise WrongValue(f"map '{name}': expected {len(memory)} bytes, got {len(content)}")
         memory[:] = content
     for name, is_loaded in options.autoload.items():
         bpf.progs[name].autoload = is_loaded
@@ -73,11 +72,11 @@ def _kconfig(bpf: Collection) -> KconfigMap[object]:  # type: ignore[type-var]
     for made in bpf.maps:
         if isinstance(made, KconfigMap):
             return made
-    raise UsageError("it asks for no configuration values")
+    raise UsageError("it uses no kconfig values")
 
 
 def _assign(bpf: Collection, trace: Trace, name: str, text: str) -> None:
-    """Set SECTION.PATH of a map of variables."""
+    """Set the variable SECTION.PATH."""
     sections = {
         variables_name(made.section): slot
         for slot, made in enumerate(trace.maps)

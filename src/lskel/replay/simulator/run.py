@@ -1,4 +1,4 @@
-"""Replay in the simulator: a loader of lskel, without a kernel."""
+"""Replay of an lskel loader in the simulator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.advice import advise
 from lskel.runtime.failure import before_first, failure, returned
 from lskel.runtime.request import Request, build_context
-from lskel.skeleton.live import collection_of
+from lskel.skeleton.dynamic import collection_of
 
 
 def run(
@@ -29,10 +29,10 @@ def run(
     machine: SimulatedMachine | None = None,
     budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
-    """Run a loader of lskel; options are those of `lskel.load`, with its errors.
+    """Run an lskel loader; options and their errors are those of `lskel.load`.
 
-    `faults` is for the kernel that is made where none is given; `machine` is asked in place of its
-    own. Pins are neither read nor made.
+    `faults` are for the new kernel that is created if `kernel` is None; `machine` replaces the
+    kernel's default machine. Pins are neither read nor created.
     """
     trace = loader.trace
     kernel = kernel or SimulatedKernel(trace.order, faults=faults)
@@ -66,7 +66,7 @@ def run_request(
     *,
     budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
-    """Run a loader of lskel for a request whose maps are all to be made."""
+    """Run an lskel loader for a request without reused maps."""
     order = loader.trace.order
 
     def address_of(value: bytes | bytearray) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.bpf.flags import MapFlag
 from lskel.errors import ReadOnly, UsageError
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map
 from lskel.runtime.one_element import lookup
 from lskel.runtime.syscall import ENOTSUPP, KernelError
@@ -28,13 +28,13 @@ else:
 
 _KEY = bytes(4)
 SET_BEFORE = "constants are set before load()"
-_NOT_SHARED = "the kernel shares no memory that has locks, lists, trees or timers in it"
+_NOT_SHARED = "maps with locks, lists, trees or timers cannot be mapped"
 
 
 class Variables(Map, Generic[V]):
-    """A map whose bytes are global variables: `value` has them as attributes.
+    """A map of global variables: attributes of `value`.
 
-    `type` is the class of the variables, or a function that makes it when it is first asked for.
+    `type` is the class of the variables, or a function that creates it on first use.
     """
 
     def __init__(
@@ -56,24 +56,24 @@ class Variables(Map, Generic[V]):
         return found  # type: ignore[no-any-return]
 
     def elsewhere(self, name: str) -> str:
-        """Which other map of the collection has a variable of this name; empty where none has."""
+        """Which other map of the collection has a variable of this name; empty if none."""
         others = (made for made in self.siblings if isinstance(made, Variables))
         return next((made.name for made in others if name in made.variables._members_), "")
 
     @property
     def initial(self) -> bytearray:
-        """All initial values, which may be written before load()."""
+        """All initial values, writable before load()."""
         if self._fd is not None:
             raise ReadOnly(f"map '{self.name}' is loaded", hint=SET_BEFORE)
         return self._memory
 
 
 class DataMap(Variables[V]):
-    """A section of global variables; `value` has them as attributes.
+    """A section of global variables: attributes of `value`.
 
-    Before load() these are the initial values, which may be set. Afterwards they are the memory
-    that the programs use. Constants (.rodata, .kconfig) can be read only, as can what the kernel
-    does not share, because it manages a part of it: that is read anew each time.
+    Before load() these are the initial values, which may be set; after it, the memory that programs
+    use. Constants (.rodata, .kconfig) are read-only then. So are maps that cannot be mapped,
+    because the kernel manages fields in them: they are read by a system call each time.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class DataMap(Variables[V]):
         if self._fd is None:
             return self.variables.from_buffer(self._memory)
         if self._fd.closed:
-            raise UsageError(f"the variables of '{self.name}' are closed")
+            raise UsageError(f"variables of '{self.name}': the map is closed")
         if self._mapped is not None:
             return self.variables.from_buffer(self._mapped.memory)
         from lskel.runtime.values.frozen import frozen
@@ -109,7 +109,7 @@ class DataMap(Variables[V]):
 
     @property
     def max_entries(self) -> int:
-        """One: all variables are one element."""
+        """1: all variables are one element."""
         return 1
 
     @max_entries.setter
@@ -118,26 +118,26 @@ class DataMap(Variables[V]):
 
     @property
     def is_constant(self) -> bool:
-        """Whether the variables cannot change once they are loaded."""
+        """Whether the variables are read-only after load()."""
         return bool(self.definition.flags & MapFlag.RDONLY_PROG)
 
     def created(self, kernel: Kernel) -> MapDefinition:
-        """As it is defined: its size does not depend on the machine."""
+        """As defined: its size does not depend on the machine."""
         return self.definition
 
     def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray | None:
-        """The initial value, where it is not the object's."""
+        """The initial value, if it differs from the object's."""
         return self._memory if self._memory != self._unchanged else None
 
     def bind(self, fd: Fd) -> None:
-        """It was created: the variables are those that programs see, from now on."""
+        """It was created: from now on the variables are those of the programs."""
         super().bind(fd)
         self._value = None
         if not self.is_constant:
             self._mapped = _mapped(self.kernel, fd, len(self._unchanged))
 
     def close(self) -> None:
-        """Unmap, and give the fd back; variables can no longer be used."""
+        """Unmap, and close the fd; variables can no longer be used."""
         super().close()
         self._value = None
         if self._mapped is not None:
@@ -145,7 +145,7 @@ class DataMap(Variables[V]):
 
 
 def _mapped(kernel: Kernel, fd: Fd, size: int) -> MappedFd | None:
-    """The memory of a map; None where the kernel shares none, because it manages a part of it."""
+    """The memory of a map; None if it cannot be mapped, because the kernel manages fields in it."""
     try:
         return kernel.map_memory(fd.fileno(), size)
     except KernelError as error:

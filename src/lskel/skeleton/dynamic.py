@@ -1,4 +1,4 @@
-"""A collection made at run time: the class of a loader without text."""
+"""Collections at run time: the class of a loader, without generated source."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lskel.skeleton.model import (
     MapModel,
     Model,
     Raw,
-    Section,
+    SectionClass,
 )
 from lskel.skeleton.source import word
 from lskel.skeleton.types import ArrayOf, ClassOf, EnumOf, Scalar, Text
@@ -40,9 +40,9 @@ def collection_of(
     kernel: Kernel | None = None,
     event_types: Mapping[str, str] | None = None,
 ) -> DynamicCollection:
-    """The collection of a trace, which its loader, or the kernel that is given, loads.
+    """The collection of a trace, loaded by its loader or by `kernel`.
 
-    `event_types` as those of a skeleton.
+    `event_types` as for a skeleton.
     """
     model = Model(trace, event_types)
     owners = tuple(trace.programs[link.slot].name for link in trace.links)
@@ -64,7 +64,7 @@ def collection_of(
 
 
 class DynamicCollection(Collection):
-    """A collection of which names and types are known at run time only."""
+    """A collection with names and types that are only known at run time."""
 
     if TYPE_CHECKING:
         maps: Any
@@ -75,7 +75,7 @@ class DynamicCollection(Collection):
 
 
 def with_loader(image: Image, loader: Loader) -> Image:
-    """The image with the bytes of a loader."""
+    """The image with a loader's bytes."""
     return image._replace(
         insns=loader.insns,
         blob=loader.blob,
@@ -101,7 +101,7 @@ def _class_name(name: str) -> str:
 
 
 class _Arguments:
-    """Makes maps; the classes of variables when they are first asked for."""
+    """Creates maps, and on first use the classes of variables."""
 
     def __init__(self, model: Model, class_name: str) -> None:
         self._class_name = class_name
@@ -120,7 +120,7 @@ class _Arguments:
 
     def _argument(self, argument: Argument) -> Any:
         match argument:
-            case Section():
+            case SectionClass():
                 return self._section(argument)
             case Raw():
                 size = argument.size
@@ -136,7 +136,7 @@ class _Arguments:
             case _:
                 return argument
 
-    def _section(self, section: Section) -> type[Any] | Callable[[], type[Any]]:
+    def _section(self, section: SectionClass) -> type[Any] | Callable[[], type[Any]]:
         types, classes = self._types, self._classes
         class_name = self._class_name + section.words
         if types is None or classes is None:

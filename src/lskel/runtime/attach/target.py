@@ -1,4 +1,4 @@
-"""What a program attaches to: what the caller says, else what its section's name does."""
+"""The attach target of a program: the caller's, else that of its section name."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def choice(kind: type[E], given: E | str | int, what: str) -> E:
 
 
 def target_of(program: Program, given: str | None, what: str, example: str) -> str:
-    """The target; UsageError where nobody says one.
+    """The target; UsageError if there is none.
 
-    `what` it is, with its article, and a section's name as an `example` are for that error.
+    `what` (with article) and an `example` of a section name are for the error.
     """
     target = given or program.definition.target
     if not target:
         raise UsageError(
-            f"program '{program.name}' does not say {what} to attach to",
-            hint=f'give it to attach(), or SEC("{example}")',
+            f"program '{program.name}' has no attach target: expected {what}",
+            hint=f'pass it to attach(), or use SEC("{example}")',
         )
     return target
