@@ -3,9 +3,10 @@
     python scripts/gen_bpf.py [--check] [--headers DIR] [BTF]
 
 BTF defaults to /sys/kernel/btf/vmlinux, DIR to /usr/include. Enums, helpers and layouts come from
-BTF; flags from the headers, since BTF has no macros. With --check nothing is written; the exit
-status says whether what the files hold agrees with those: names that both know must have equal
-values (an older kernel lacks some, a newer one has more).
+BTF; flags from the headers, since BTF has no macros, and attach types that BTF lacks, since section
+names stand for them. With --check nothing is written; the exit status says whether what the files
+hold agrees with those: names that both know must have equal values (an older kernel lacks some, a
+newer one has more).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ ENUMS = {
     "AttachType": ("bpf_attach_type", "BPF_", "Attach types of programs"),
     "LinkType": ("bpf_link_type", "BPF_LINK_TYPE_", "Link types"),
 }
+# Those that the headers' newer kernel may have more of.
+NEWER = ("AttachType",)
 
 # Python name of a struct inside `union bpf_attr`: a member that only this one has.
 STRUCTS = {
@@ -90,6 +93,16 @@ def enum_values(btf: Btf, name: str, prefix: str) -> list[tuple[str, int]]:
         for key, value in enum.values
         if not key.startswith("__") and not key.startswith("MAX_")
     ]
+
+
+def newer_values(headers: Path, name: str, values: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The enumerators of NEWER that the headers have after those of BTF, by their prefix."""
+    c_name, prefix, _ = ENUMS[name]
+    text = (headers / "linux" / "bpf.h").read_text()
+    match = re.search(rf"^enum {c_name} {{\n(.*?)^}}", text, re.DOTALL | re.MULTILINE)
+    assert match is not None
+    names = re.findall(rf"^\t{prefix}(\w+),$", match[1], re.MULTILINE)
+    return [(key, number) for number, key in enumerate(names) if number > values[-1][1]]
 
 
 def helper_names(btf: Btf) -> list[str]:
@@ -189,11 +202,15 @@ def head(what: str, release: str, source: str = "BTF") -> list[str]:
     ]
 
 
-def render_enums(btf: Btf, release: str) -> str:
+def render_enums(btf: Btf, release: str, headers: Path) -> str:
     lines = [*head("The enums of bpf(2)", release), "from enum import IntEnum"]
     for name, (c_name, prefix, what) in ENUMS.items():
         lines += ["", "", f"class {name}(IntEnum):", f'    """{what}: enum {c_name}."""', ""]
-        lines += [f"    {key} = {value}" for key, value in enum_values(btf, c_name, prefix)]
+        values = enum_values(btf, c_name, prefix)
+        lines += [f"    {key} = {value}" for key, value in values]
+        newer = newer_values(headers, name, values) if name in NEWER else []
+        lines += ["    # From the uapi headers."] if newer else []
+        lines += [f"    {key} = {value}" for key, value in newer]
     return "\n".join(lines) + "\n"
 
 
@@ -267,7 +284,7 @@ def main() -> int:
         return 1 if wrong else 0
     match = re.match(r"\d+\.\d+", os.uname().release)
     release = match.group() if match else "unknown"
-    (ROOM / "enums.py").write_text(render_enums(btf, release))
+    (ROOM / "enums.py").write_text(render_enums(btf, release, args.headers))
     (ROOM / "flags.py").write_text(render_flags(args.headers))
     (ROOM / "helpers.py").write_text(render_helpers(btf, release))
     (ROOM / "layouts.py").write_text(render_layouts(btf, release))

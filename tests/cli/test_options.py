@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -119,8 +120,8 @@ def test_type(
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("typed", "--type: expected PROGRAM=TYPE[:ATTACH], got 'typed'"),
-        ("=xdp", "--type: expected PROGRAM=TYPE[:ATTACH], got '=xdp'"),
+        ("typed", "--type: expected PATTERN=TYPE[:ATTACH], got 'typed'"),
+        ("=xdp", "--type: expected PATTERN=TYPE[:ATTACH], got '=xdp'"),
         ("typed=sk_skbb", "no program type 'sk_skbb' (available: sk_skb, sk_msg)"),
         ("typed=unspec", "no program type 'unspec'"),
         ("typed=42", "no program type '42' (available: socket_filter, kprobe, "),
@@ -146,6 +147,69 @@ def test_bad_types(
     out = tmp_path / "x.lskel"
     assert message in fails(capsys, "gen", sample, "-o", out, "--type", said)
     assert not out.exists()
+
+
+OTHERS = """
+SEC("classifier/in") int in(void *context) { return 0; }
+SEC("classifier/out") int out(void *context) { return 0; }
+SEC("?classifier/off") int off(void *context) { return 0; }
+SEC("xdp_sock") int sock(void *context) { return 0; }
+SEC("socket/http") int http(void *context) { return 0; }
+SEC("from-container") int own(void *context) { return 0; }
+SEC("xdp") int known(void *context) { return 0; }
+"""
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An object with section names of other loaders."""
+    path = tmp_path_factory.mktemp("others") / "others.bpf.o"
+    path.write_bytes(compile_bpf(OTHERS))
+    return path
+
+
+def test_types_by_pattern(capsys: pytest.CaptureFixture[str], others: Path) -> None:
+    given = ("classifier/*=sched_cls", "?ock=xdp", "*=socket_filter", "http=sk_msg")
+    said = [word for text in given for word in ("--type", text)]
+    loaded = programs(capsys, others, *said, "--autoload", "off")
+    assert {name: attr["prog_type"] for name, attr in loaded.items()} == {
+        "in": ProgType.SCHED_CLS,
+        "out": ProgType.SCHED_CLS,
+        "off": ProgType.SCHED_CLS,
+        "sock": ProgType.XDP,
+        "http": ProgType.SK_MSG,
+        "own": ProgType.SOCKET_FILTER,
+        "known": ProgType.XDP,
+    }
+    error = fails(capsys, "trace", others, "--type", "x*=sk_msg")
+    assert "4 programs" in error and "'sock'" not in error
+    error = fails(capsys, "trace", others, "--type", "n*=xdp")
+    assert "no program 'n*' (available: in, out" in error
+    error = fails(capsys, "trace", others, "--type", "know*=sk_msg")
+    assert "program 'known' has type xdp by its section name 'xdp'" in error
+
+
+def test_all_without_a_type_are_said(capsys: pytest.CaptureFixture[str], others: Path) -> None:
+    error = fails(capsys, "load", others)
+    assert (
+        "5 programs have section names with no known program type: 'in' (classifier/in), "
+        "'out' (classifier/out), 'sock' (xdp_sock), 'http' (socket/http), "
+        "'own' (from-container) (set the type: "
+    ) in error
+    line = error.partition("set the type: ")[2].partition(", or use")[0]
+    assert line == (
+        "--type 'classifier/*=sched_cls' --type xdp_sock=xdp:xdp "
+        "--type 'socket/*=socket_filter' --type from-container=TYPE[:ATTACH]"
+    )
+    given = shlex.split(line.replace("TYPE[:ATTACH]", "sched_act"))
+    assert {name: attr["prog_type"] for name, attr in programs(capsys, others, *given).items()} == {
+        "in": ProgType.SCHED_CLS,
+        "out": ProgType.SCHED_CLS,
+        "sock": ProgType.XDP,
+        "http": ProgType.SOCKET_FILTER,
+        "own": ProgType.SCHED_ACT,
+        "known": ProgType.XDP,
+    }
 
 
 def test_type_twice(capsys: pytest.CaptureFixture[str], sample: Path) -> None:
@@ -486,7 +550,7 @@ def test_selftests_without_a_type(
     capsys: pytest.CaptureFixture[str], name: str, types: list[str]
 ) -> None:
     path = selftest(name)
-    assert "has no known program type" in fails(capsys, "trace", path)
+    assert "no known program type" in fails(capsys, "trace", path)
     loaded = programs(capsys, path, *(word for said in types for word in ("--type", said)))
     assert {said.split("=")[0][:15] for said in types} <= set(loaded)
 

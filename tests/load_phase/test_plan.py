@@ -474,7 +474,7 @@ def test_struct_ops() -> None:
     struct_ops_map(build, "first", first)
     struct_ops_map(build, "second", second)
     build.program("start", "?struct_ops/start")
-    build.program("unused", "struct_ops/unused")
+    build.program("unused", "?struct_ops/unused")
     trace = trace_of(build)
     assert told(trace) == [
         "btf",

@@ -84,3 +84,18 @@ def test_program_of_the_user() -> None:
         with_program("nope").trace()
     with pytest.raises(BadObject, match="member 'two': program 'x' is not a struct_ops program"):
         with_program("x").trace()
+
+
+def test_programs_that_no_map_uses() -> None:
+    """As libbpf, which refuses to load it; it is all right where it is not loaded."""
+    source = 'SEC("?.struct_ops") struct ops spare = { .two = g };'
+    with pytest.raises(
+        BadObject, match=r"^program 'f': no struct_ops map uses it .*--no-autoload f"
+    ):
+        object_of(source).trace()
+    obj = object_of(source).with_program("f", autoload=False)
+    assert loaded(obj.trace()) == {}
+    with pytest.raises(BadObject, match="'g': no struct_ops map uses it"):
+        object_of('SEC(".struct_ops") struct ops usual = { .one = f };').with_program(
+            "g", autoload=True
+        ).trace()

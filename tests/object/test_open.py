@@ -200,10 +200,6 @@ WRONG = {
         'struct { __uint(type, 1); __type(value, void); } m SEC(".maps");',
         r"map 'm': field 'value': BTF: type \[0\]: .* has no size",
     ),
-    "static program": (
-        'SEC("tc") static __attribute__((used)) int p(void *c) { return 0; }',
-        r"section tc: function 'p': a static function outside \.text",
-    ),
     "pinning": (
         'struct { __uint(type, 1); __uint(pinning, 7); } m SEC(".maps");',
         r"field 'pinning': expected LIBBPF_PIN_NONE or LIBBPF_PIN_BY_NAME, got 7",

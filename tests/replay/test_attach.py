@@ -11,7 +11,7 @@ import pytest
 
 import lskel
 from lskel.cli.contents import contents
-from lskel.errors import LskelError, NotFound, UsageError
+from lskel.errors import LskelError, NotFound, UnknownName, UsageError
 from lskel.replay.attach import Attached, attach_all
 from lskel.replay.options import Options
 from lskel.runtime.events import Events
@@ -103,6 +103,40 @@ def test_all_or_nothing() -> None:
         with pytest.raises(LskelError, match=r"program 'bad': .*no raw tracepoint no_such_thing"):
             attach_all(bpf)
         assert not len(bpf.links) and bpf.loaded
+
+
+def test_closed_links_are_gone() -> None:
+    """However they were closed: they are neither counted nor kept."""
+    with lskel.load(example("hello")) as bpf:
+        links = [bpf.progs.hello.attach() for _ in range(3)]
+        assert list(bpf.links) == links and bpf.links.hello is links[2]
+        links[2].close()
+        assert list(bpf.links) == links[:2] and bpf.links.hello is links[1]
+        with links[0]:
+            pass
+        assert list(bpf.links) == [links[1]] and bpf.links.has("hello")
+        links[1].close()
+        assert not len(bpf.links) and not bpf.links.has("hello")
+        with pytest.raises(UnknownName, match="'hello' is not attached"):
+            _ = bpf.links.hello
+        for _ in range(1000):
+            bpf.progs.hello.attach().close()
+        assert not len(bpf.links)
+        bpf.attach()
+        assert len(bpf.links) == 1
+
+
+def test_what_was_attached_stays_when_others_fail() -> None:
+    source = (
+        'SEC("raw_tp/sys_enter") int fine(void *c) { return 0; }'
+        'SEC("?raw_tp/no_such_thing") int bad(void *c) { return 0; }'
+    )
+    with lskel.load(compile_bpf(source), autoload={"bad": True}) as bpf:
+        first, second = bpf.progs.fine.attach(), bpf.progs.fine.attach()
+        first.close()
+        with pytest.raises(LskelError, match="no_such_thing"):
+            bpf.attach()
+        assert list(bpf.links) == [second]
 
 
 PLACES = """

@@ -105,8 +105,9 @@ REJECTED = {
         r"BPF_PROG_LOAD of program 'bad': EACCES: .*: R1 invalid mem access 'scalar'",
     ),
     "map": (
-        "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(key_size, 4); __uint(value_size, 4); }"
-        ' empty SEC(".maps"); SEC("socket") int p(void *c)'
+        "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(key_size, 4); __uint(value_size, 4);"
+        ' __uint(max_entries, 1); __uint(map_flags, 1 << 30); } empty SEC(".maps");'
+        ' SEC("socket") int p(void *c)'
         "{ int k = 0; return bpf_map_lookup_elem(&empty, &k) != 0; }",
         r"BPF_MAP_CREATE of map 'empty': EINVAL: .*rejects the map's type, flags, sizes",
     ),

@@ -17,12 +17,17 @@ import pytest
 from lskel.bpf.attr import load
 from lskel.bpf.enums import AttachType, Cmd, LinkType, MapType, ProgType
 from lskel.bpf.layouts import QUERY
-from lskel.errors import LskelError, NotFound, UsageError
+from lskel.errors import LskelError, NotFound, UnknownName, UsageError
 from lskel.runtime.attach.cgroup import CgroupProgram
 from lskel.runtime.attach.clsact import ClsactFilter, Direction
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.netfilter import NetfilterFamily, NetfilterHook, NetfilterProgram
-from lskel.runtime.attach.netkit import NetkitProgram
+from lskel.runtime.attach.netfilter import (
+    NetfilterFamily,
+    NetfilterHook,
+    NetfilterProgram,
+    attach_netfilter,
+)
+from lskel.runtime.attach.netkit import NetkitProgram, attach_netkit
 from lskel.runtime.attach.netns import NetnsProgram
 from lskel.runtime.attach.sockets import SkReuseportProgram, SocketProgram
 from lskel.runtime.attach.sockmap import SockmapProgram, attach_without_link
@@ -122,9 +127,9 @@ def ids(*programs: Program) -> list[int]:
 @pytest.mark.parametrize(
     ("mode", "shown"),
     # As rtnetlink tells it: XDP_ATTACHED_DRV, XDP_ATTACHED_SKB.
-    [(XdpMode.AUTO, 1), (XdpMode.NATIVE, 1), (XdpMode.GENERIC, 2)],
+    [(XdpMode.AUTO, 1), (XdpMode.NATIVE, 1), (XdpMode.GENERIC, 2), ("native", 1), ("Generic", 2)],
 )
-def test_xdp_modes(made: Made, mode: XdpMode, shown: int) -> None:
+def test_xdp_modes(made: Made, mode: XdpMode | str, shown: int) -> None:
     command("ip", "link", "add", "here", "type", "veth", "peer", "name", "there")
     program = xdp(made)
     link = program.attach("here", mode)
@@ -150,8 +155,49 @@ def test_xdp_needs_an_interface_and_a_mode_it_has(made: Made) -> None:
         program.attach("lo", XdpMode.NATIVE)
     assert caught.value.errno == errno.EOPNOTSUPP
     assert str(caught.value).startswith("interface lo: bpf(BPF_LINK_CREATE): ")
-    assert "driver lacks this mode; XdpMode.GENERIC needs no driver" in str(caught.value)
+    assert 'driver lacks this mode; "generic" needs no driver' in str(caught.value)
     assert made.kept == []
+
+
+def test_names_of_modes(made: Made) -> None:
+    """Each error says what there is; nothing is attached."""
+    packets, filters = xdp(made), tc(made)
+    wrong: tuple[tuple[Callable[[], object], str], ...] = (
+        (
+            lambda: packets.attach("lo", "fast"),
+            "no XDP mode 'fast' (available: auto, generic, native, offload)",
+        ),
+        (lambda: packets.attach("lo", "7"), "no XDP mode '7' (available: auto"),
+        (lambda: filters.attach("lo", "out"), "no direction 'out' (available: ingress, egress)"),
+        (
+            lambda: filters.attach("lo", "egress", by="qdisc"),
+            "no way to attach 'qdisc' (available: tcx, clsact)",
+        ),
+        (
+            lambda: attach_netkit(filters.fileno(), "lo", "left"),
+            "no end of a netkit pair 'left' (available: primary, peer)",
+        ),
+        (
+            lambda: attach_netfilter(filters.fileno(), "ipx", "forward"),
+            "no protocol family 'ipx' (available: ipv4, ipv6)",
+        ),
+        (
+            lambda: attach_netfilter(filters.fileno(), "ipv6", "input"),
+            "no netfilter hook 'input' (available: pre_routing, local_in, forward, local_out, ",
+        ),
+    )
+    for attach, says in wrong:
+        with pytest.raises(UnknownName) as caught:
+            attach()
+        assert says in str(caught.value)
+    assert made.kept == []
+
+
+def test_tc_by_name(made: Made) -> None:
+    program = tc(made)
+    with program.attach("lo", "Egress", by="clsact"):
+        shown = command("tc", "filter", "show", "dev", "lo", "egress")
+        assert f"id {program.info().id} " in f"{shown} "
 
 
 def test_xdp_is_one_at_a_time(made: Made) -> None:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("corpus_tools")]
 _TO_BE_LINKED = (
     "not declared in the BTF sections .ksyms or .kconfig .*link the object that defines it"
 )
-_MAPS_TO_BE_LINKED = "DATASEC .maps: variable 'map[12]' has no ELF symbol"
+_MAPS_TO_BE_LINKED = "DATASEC .maps: extern map 'map[12]' is not in this object .link"
 # Objects that nobody can load as they are, with what lskel says of each.
 UNLOADABLE = {
     "linked_funcs1": _TO_BE_LINKED,

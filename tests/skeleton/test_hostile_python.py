@@ -10,6 +10,7 @@ import sys
 import tokenize
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -249,7 +250,7 @@ def test_links_are_found_by_the_name_of_their_program() -> None:
     for name, attr in zip(
         roles.values(), ("close_", "class_", "a_b", "a_b_2", "add_"), strict=True
     ):
-        link: Any = object()
+        link: Any = SimpleNamespace(closed=False)
         links.add(name, link)
         assert getattr(links, attr) is link
 

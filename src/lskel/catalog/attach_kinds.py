@@ -1,8 +1,7 @@
 """Attach kinds, one row each: a ``SEC()`` name and its properties.
 
 Source: Documentation/bpf/libbpf/program_types.rst of the kernel, and the names that libbpf accepts
-(compared in tests/object/test_sections.py). Omitted: names whose attach type Linux 6.18 lacks
-(``fsession``).
+(compared in tests/object/test_sections.py), up to libbpf 1.8.
 """
 
 from __future__ import annotations
@@ -183,6 +182,16 @@ _FENTRY = AttachKindRow(
 )
 _FEXIT = _FENTRY._replace(name="fexit", attach_type=_A.TRACE_FEXIT)
 _FMOD_RET = _FENTRY._replace(name="fmod_ret", attach_type=_A.MODIFY_RETURN, since=(5, 7))
+_FSESSION = _FENTRY._replace(name="fsession", attach_type=_A.TRACE_FSESSION, since=(7, 0))
+# Loaded only: the link that attaches them takes BTF ids of functions.
+_FENTRY_MULTI = _FENTRY._replace(
+    name="fentry.multi",
+    attach_type=_A.TRACE_FENTRY_MULTI,
+    since=(7, 2),
+    python_class="",
+    call=None,
+    btf_target=None,
+)
 _LSM = _FENTRY._replace(
     name="lsm",
     prog_type=_P.LSM,
@@ -295,6 +304,15 @@ def _or_sleepable(
     return (row, row._replace(name=name, sleepable=True, since=since or row.since))
 
 
+def _sleepable_too(
+    rows: tuple[AttachKindRow, ...], since: tuple[int, int]
+) -> tuple[AttachKindRow, ...]:
+    return tuple(one for row in rows for one in _or_sleepable(row, since))
+
+
+# kernel/bpf/verifier.c, can_be_sleepable().
+_SLEEPABLE_TRACEPOINTS = (7, 2)
+
 # No name matches two rows. If only a type is known, the first row of that type counts.
 ATTACH_KINDS: tuple[AttachKindRow, ...] = (
     *_also(_KPROBE, "kretprobe"),
@@ -310,15 +328,24 @@ ATTACH_KINDS: tuple[AttachKindRow, ...] = (
     *_or_sleepable(_UPROBE_MULTI._replace(name="uretprobe.multi")),
     *_or_sleepable(_UPROBE_SESSION),
     *_or_sleepable(_USDT, (6, 0)),
-    *_also(_TP, "tp"),
-    *_also(_RAW_TP, "raw_tp"),
+    *_sleepable_too(_also(_TP, "tp"), _SLEEPABLE_TRACEPOINTS),
+    *_sleepable_too(_also(_RAW_TP, "raw_tp"), _SLEEPABLE_TRACEPOINTS),
     *(_RAW_TP_W._replace(name=name) for name in ("raw_tracepoint.w", "raw_tp.w")),
-    _FENTRY._replace(
-        name="tp_btf", attach_type=_A.TRACE_RAW_TP, config=_BTF, btf_target=_TRACEPOINT
+    *_or_sleepable(
+        _FENTRY._replace(
+            name="tp_btf", attach_type=_A.TRACE_RAW_TP, config=_BTF, btf_target=_TRACEPOINT
+        ),
+        _SLEEPABLE_TRACEPOINTS,
     ),
     *_or_sleepable(_FENTRY, (5, 10)),
     *_or_sleepable(_FMOD_RET, (5, 10)),
     *_or_sleepable(_FEXIT, (5, 10)),
+    *_or_sleepable(_FSESSION),
+    *_or_sleepable(_FENTRY_MULTI),
+    *_or_sleepable(_FENTRY_MULTI._replace(name="fexit.multi", attach_type=_A.TRACE_FEXIT_MULTI)),
+    *_or_sleepable(
+        _FENTRY_MULTI._replace(name="fsession.multi", attach_type=_A.TRACE_FSESSION_MULTI)
+    ),
     _FENTRY._replace(
         name="freplace",
         prog_type=_P.EXT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeVar
 
 import click
@@ -20,7 +21,7 @@ from lskel.object.model import Object
 
 DEFAULT_FORM = Form.TABLE.value
 
-_TYPE = "PROGRAM=TYPE[:ATTACH]"
+_TYPE = "PATTERN=TYPE[:ATTACH]"
 # Their attach target is in the section name; without one they do not load.
 _ATTACHED_BY_NAME = {ProgType.STRUCT_OPS, *(k.prog_type for k in ATTACH_KINDS if k.btf_target)}
 
@@ -35,7 +36,10 @@ class GivenType(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """How to generate a loader; `autoload`: whether programs and struct_ops maps are loaded."""
+    """How to generate a loader; `autoload`: whether programs and struct_ops maps are loaded.
+
+    `types` are by program name, or by a pattern for the names of programs and sections.
+    """
 
     name: str | None = None
     form: str | None = None
@@ -72,13 +76,36 @@ class Generation(NamedTuple):
 
     def applied(self, obj: Object) -> Object:
         """The object with the types, programs and maps of the options."""
-        for name, given in self.types.items():
+        programs = {program.name for program in obj.programs}
+        # A name goes before the patterns that match it.
+        given: dict[str, GivenType] = {}
+        for pattern in sorted(self.types, key=lambda pattern: pattern not in programs):
             with at("--type"):
-                obj = _with_type(obj, name, given)
+                for name in _named(obj, pattern):
+                    given.setdefault(name, self.types[pattern])
+        for name, type_ in given.items():
+            with at("--type"):
+                obj = _with_type(obj, name, type_)
         for name, wanted in self.autoload.items():
             with at("--autoload" if wanted else "--no-autoload"):
                 obj = _with_autoload(obj, name, wanted=wanted)
         return obj
+
+
+def _named(obj: Object, pattern: str) -> list[str]:
+    """The program of this name, or those that the pattern fits; of several, those without a type.
+
+    NotFound where there are none.
+    """
+    found = [program for program in obj.programs if program.name == pattern] or [
+        program
+        for program in obj.programs
+        if fnmatchcase(program.spec.name, pattern) or fnmatchcase(program.name, pattern)
+    ]
+    if not found:
+        obj.program(pattern)
+    untyped = [program for program in found if program.spec.prog_type == ProgType.UNSPEC]
+    return [program.name for program in untyped or found]
 
 
 def _with_type(obj: Object, name: str, given: GivenType) -> Object:
@@ -154,8 +181,9 @@ _TYPES = click.option(
     multiple=True,
     metavar=_TYPE,
     shell_complete=completers.types,
-    help="The type of a program if its section name has none, such as sk_skb or "
-    "sk_skb:sk_skb_stream_verdict.",
+    help="The type of programs whose section names have none, such as sk_skb or "
+    "sk_skb:sk_skb_stream_verdict. PATTERN is a program's name, or matches the names of programs "
+    "or sections: 'classifier/*=sched_cls'.",
 )
 _AUTOLOAD = click.option(
     "--autoload",

@@ -199,7 +199,11 @@ def applicable(
 def _open(data: bytes, source: str, generation: Generation) -> Object | Loader:
     """Open the input; warn if a bundle's bytes do not match its description."""
     opened = _opened(data, source, generation)
-    if not isinstance(opened, Loader) or opened.compared is Bytes.SAME:
+    if not isinstance(opened, Loader):
+        for remark in opened.remarks:
+            show_warning(source, remark)
+        return opened
+    if opened.compared is Bytes.SAME:
         return opened
     from lskel.replay.trust import REMARKS, with_comparison
 

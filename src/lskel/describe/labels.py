@@ -62,7 +62,10 @@ _LABELS: dict[type, Callable[[Trace, Any], Label]] = {
     MapUpdate: lambda trace, op: Label(Task.MAP_UPDATE, _about(trace, op), op.key),
     MapFreeze: lambda trace, op: Label(Task.MAP_FREEZE, _about(trace, op)),
     BtfFind: lambda trace, op: Label(
-        Task.FIND_TYPE, op.name, kind=op.kind.name.lower(), needed_by=_user(trace, op)
+        Task.FIND_TYPE,
+        op.name,
+        kind=("weak " if op.is_weak else "") + op.kind.name.lower(),
+        needed_by=_user(trace, op),
     ),
     KsymFind: lambda trace, op: Label(Task.FIND_SYMBOL, op.name, needed_by=_user(trace, op)),
     ProgLoad: lambda _, op: Label(Task.PROG_LOAD, op.name),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from lskel.describe.labels import label
 from lskel.errors import LskelError, NotFound, ReplayError, UsageError
 from lskel.explain.report import AttrField, BlobRegion, Failure, SimulatedCall, Simulation
-from lskel.loader.model import Bytes, Loader
+from lskel.loader.model import Loader
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.record import (
     CallRecord,
@@ -21,7 +20,6 @@ from lskel.replay.simulator.record import (
 from lskel.replay.simulator.run import run
 from lskel.replay.simulator.simulate import Replay
 from lskel.replay.strace import is_set, result_text, value_text
-from lskel.runtime.failure import before_first, failure, returned
 from lskel.runtime.syscall import errno_name
 from lskel.trace import Close, Trace
 from lskel.verifier.explain import explain_failure
@@ -60,22 +58,12 @@ def explain_simulation(
         )
         mine = others if op is None or cleans else calls.setdefault(op, [])
         mine.append(explained.call(record))
-    summary = Simulation(len(replay.records), tuple(others), _failure(loader, replay))
+    failed = None
+    if replay.failure is not None:
+        replay.failure.places = [loader.trace.name]
+        failed = stopped(replay.failure, loader.trace)
+    summary = Simulation(len(replay.records), tuple(others), failed)
     return Simulated(calls, summary, replay)
-
-
-def _failure(loader: Loader, replay: Replay) -> Failure | None:
-    if replay.value == 0:
-        return None
-    trace, number, code = loader.trace, replay.failed_op(loader), -replay.value
-    if loader.compared is Bytes.DIFFERENT:
-        error = returned(code)
-    elif number is None or number >= len(trace.ops):
-        error = before_first(code)
-    else:
-        error = failure(number, label(trace, trace.ops[number]), code)
-    error.places.append(trace.name)
-    return stopped(error, trace)
 
 
 def stopped(error: LskelError, trace: Trace) -> Failure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,9 +18,10 @@ from lskel.btf.types import VOID
 from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
-from lskel.errors import BadObject, LskelError, NotSupported, at
+from lskel.errors import BadObject, LskelError, at
 from lskel.load_phase.btf_use import for_kernel, map_may_lack_btf, needed_by
 from lskel.load_phase.link import Linked, Linker
+from lskel.load_phase.untyped import is_untyped, untyped
 from lskel.object.model import (
     Extern,
     ExternKind,
@@ -101,6 +102,7 @@ def _with_struct_ops(obj: Object) -> Object:
             if program.spec.prog_type != ProgType.STRUCT_OPS and a_map.autocreate:
                 raise BadObject(f"program '{name}' is not a struct_ops program")
         users[name] = users.get(name, False) or a_map.autocreate
+    _refuse_unused(obj, users)
     if not users:
         return obj
     return replace(
@@ -112,6 +114,18 @@ def _with_struct_ops(obj: Object) -> Object:
             for program in obj.programs
         ),
     )
+
+
+def _refuse_unused(obj: Object, users: Collection[str]) -> None:
+    """A struct_ops program has no attach target unless it is a member of a map."""
+    for program in obj.programs:
+        is_one = program.spec.prog_type == ProgType.STRUCT_OPS
+        if is_one and program.autoload and program.name not in users:
+            raise BadObject(
+                f"program '{program.name}': no struct_ops map uses it",
+                hint='assign it to a member of a variable in SEC(".struct_ops.link"), or disable '
+                f"autoload: --no-autoload {program.name}, or a section name that begins with ?",
+            )
 
 
 def _switched(program: ProgramSpec, *, is_used: bool) -> ProgramSpec:
@@ -136,18 +150,15 @@ def linker(obj: Object) -> Linker:
 
 def link_program(links: Linker, program: ProgramSpec) -> Linked:
     """The program's code; NotSupported if its type is unknown, BadObject as `Linker`."""
+    if is_untyped(program):
+        raise untyped([program])
     with at(f"program '{program.name}'"):
-        spec = program.spec
-        if spec.prog_type == ProgType.UNSPEC:
-            raise NotSupported(
-                f"section name '{spec.name}' has no known program type",
-                hint=f"set the type: --type {program.name}=TYPE[:ATTACH], or use a name that "
-                'libbpf knows, such as SEC("xdp")',
-            )
         return links.link(program.function)
 
 
 def _link_programs(obj: Object) -> list[Linked | None]:
+    if unknown := [program for program in obj.programs if program.autoload and is_untyped(program)]:
+        raise untyped(unknown)
     links = linker(obj)
     linked: list[Linked | None] = []
     for program in obj.programs:

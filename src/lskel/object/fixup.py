@@ -12,6 +12,7 @@ from lskel.elf.object import Elf
 from lskel.errors import BadObject, at
 from lskel.object.data import MAX_VALUE_SIZE
 from lskel.object.externs import KCONFIG, KSYMS, fix_up_externs
+from lskel.object.maps import SECTION as MAPS
 
 
 def fix_up(elf: Elf, btf: Btf, hidden: Collection[str]) -> Btf:
@@ -56,6 +57,14 @@ def _fix_datasec(
     datasec: t.Datasec,
     offsets: dict[str, int],
 ) -> None:
+    for info in datasec.vars:
+        var = btf.get(info.type, t.Var)
+        if var.linkage == t.VarLinkage.GLOBAL_EXTERN:
+            what = "map" if datasec.name == MAPS else "variable"
+            raise BadObject(
+                f"extern {what} '{var.name}' is not in this object",
+                hint="link the object that defines it: bpftool gen object",
+            )
     section = elf.section(datasec.name)
     if section is None or not section.size:
         raise BadObject("no such ELF section, or it is empty")
@@ -68,10 +77,7 @@ def _fix_datasec(
         var = btf.get(info.type, t.Var)
         if var.linkage != t.VarLinkage.STATIC:
             if var.name not in offsets:
-                raise BadObject(
-                    f"variable '{var.name}' has no ELF symbol",
-                    hint="if another object defines it, link the objects (bpftool gen object)",
-                )
+                raise BadObject(f"variable '{var.name}' has no ELF symbol")
             info = info._replace(offset=offsets[var.name])
         if info.offset + info.size > section.size:
             raise BadObject(

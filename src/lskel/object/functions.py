@@ -8,10 +8,10 @@ from typing import NamedTuple
 from lskel.bpf import insn as i
 from lskel.bpf.limits import MAX_INSNS
 from lskel.btf.ext import BtfExt, Records
-from lskel.elf.format import Bind, SymbolType
+from lskel.elf.format import SymbolType
 from lskel.elf.object import Elf, Symbol
 from lskel.elf.reader import Section
-from lskel.errors import BadObject, NotSupported, at
+from lskel.errors import BadObject, at
 from lskel.object.model import Function, Relocation
 
 TEXT = ".text"
@@ -53,12 +53,27 @@ class FunctionLayout:
         place = self.by_section[section][at_or_before]
         return place if insn < place.end else None
 
+    def named(self, symbol: Symbol, addend: int) -> str:
+        """The function that a pointer in data is for; a static one is given by its section.
+
+        Empty where none is, and no other symbol has a name.
+        """
+        if symbol.type != SymbolType.SECTION:
+            return symbol.name
+        place = self.find(symbol.section, addend // i.SIZE)
+        return place.symbol.name if place and place.start * i.SIZE == addend else ""
+
 
 def _place(section: Section, symbol: Symbol) -> FunctionRange:
     with at(f"section {section.name}", f"function '{symbol.name}'"):
         if not symbol.name:
             raise BadObject(f"the symbol at {symbol.value:#x} has no name")
-        if symbol.value % i.SIZE or symbol.size % i.SIZE or not symbol.size:
+        if not symbol.size:
+            raise BadObject(
+                "its symbol has no size, so that it has no end",
+                hint=f"in assembly: `.size {symbol.name}, . - {symbol.name}` after its last line",
+            )
+        if symbol.value % i.SIZE or symbol.size % i.SIZE:
             raise BadObject(
                 f"{symbol.value:#x}+{symbol.size:#x} is not a whole number of instructions"
             )
@@ -70,11 +85,6 @@ def _place(section: Section, symbol: Symbol) -> FunctionRange:
         if symbol.size // i.SIZE > MAX_INSNS:
             raise BadObject(
                 f"{symbol.size // i.SIZE} instructions, the kernel accepts at most {MAX_INSNS}"
-            )
-        if section.name != TEXT and symbol.bind == Bind.LOCAL:
-            raise NotSupported(
-                "a static function outside .text",
-                hint="remove `static` from the program, or SEC() from the subprogram",
             )
     start = symbol.value // i.SIZE
     return FunctionRange(symbol, section, start, start + symbol.size // i.SIZE)

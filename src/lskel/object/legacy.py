@@ -5,15 +5,20 @@ libbpf 1.0 removed these; some objects still use them.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from lskel import budget
+from lskel.bpf.enums import MapType
 from lskel.catalog.entries import ANY_MACHINE, entries_on
 from lskel.catalog.map_types import MAPS_OF_MAPS
 from lskel.elf.format import SymbolType
 from lskel.elf.object import Elf, Symbol
 from lskel.errors import BadObject, at
-from lskel.object.model import MapKind, MapSpec, Slot
+from lskel.object.functions import FunctionLayout
+from lskel.object.model import MapKind, MapSpec, Pinning, Slot
 
 SECTION = "maps"
 
@@ -28,14 +33,29 @@ _FIELDS: dict[int, tuple[str, ...]] = {
     28: ("flags", "inner_map_idx", "numa_node"),
     36: ("flags", "id", "pinning", "inner_id", "inner_idx"),
 }
+# iproute2's names of pins: one object's own, and all that have the name.
+_PIN_OBJECT, _PIN_GLOBAL = 1, 2
+_GLOBAL_PINS = "/sys/fs/bpf/tc/globals"
+# A section whose program is a value of a prog array: the map's id, and the key.
+_TAIL_CALL = re.compile("/".join([r"(0x[0-9a-fA-F]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9})"] * 2))
 _HEAD = ("type", "key_size", "value_size", "max_entries")
 
 
-def parse_legacy_maps(elf: Elf) -> tuple[MapSpec, ...]:
-    """The maps of section `maps`, in the order of their offsets."""
+class LegacyMaps(NamedTuple):
+    """The maps of section `maps`, in the order of their offsets.
+
+    `remarks` say what is not done as iproute2 does it.
+    """
+
+    maps: tuple[MapSpec, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def parse_legacy_maps(elf: Elf, layout: FunctionLayout) -> LegacyMaps:
+    """What section `maps` defines, and what its ids mean for sections of programs."""
     section = elf.section(SECTION)
     if section is None or not section.size:
-        return ()
+        return LegacyMaps()
     with at(f"section {SECTION}"):
         symbols = sorted(
             (
@@ -59,10 +79,57 @@ def parse_legacy_maps(elf: Elf) -> tuple[MapSpec, ...]:
             )
         content = elf.content(section)
         fields = [_read(elf, content, symbol, size) for symbol in symbols]
-        return _link_inner(
+        maps = _link_inner(
             [_legacy_map(symbol, values) for symbol, values in zip(symbols, fields, strict=True)],
             fields,
         )
+    ids = [values.get("id", 0) for values in fields]
+    pins = zip(symbols, (values.get("pinning", 0) for values in fields), strict=True)
+    remarks = tuple(_pin_remark(symbol.name, value) for symbol, value in pins if value)
+    return LegacyMaps(_with_tail_calls(elf, layout, maps, ids), remarks)
+
+
+def _pin_remark(name: str, value: int) -> str:
+    if value == _PIN_GLOBAL:
+        return (
+            f"map '{name}': pinning {value} (PIN_GLOBAL_NS) is a pin of its name in the pin root; "
+            f"that of iproute2 is {_GLOBAL_PINS} (--pin-root)"
+        )
+    own = " (PIN_OBJECT_NS)" if value == _PIN_OBJECT else ""
+    return f"map '{name}': pinning {value}{own} of iproute2 is not done: it is not pinned"
+
+
+def _with_tail_calls(
+    elf: Elf, layout: FunctionLayout, maps: tuple[MapSpec, ...], ids: Sequence[int]
+) -> tuple[MapSpec, ...]:
+    """The maps, with the programs of sections ``ID/KEY`` as values of prog arrays."""
+    numbers = {id_: number for number, id_ in reversed(list(enumerate(ids))) if id_}
+    slots: dict[int, dict[int, Slot]] = {}
+    for index, places in layout.by_section.items():
+        name = elf.sections[index].name
+        match = _TAIL_CALL.fullmatch(name)
+        if match is None or not numbers:
+            continue
+        map_id, key = map(_number, match.groups())
+        number = numbers.get(map_id)
+        if number is None or maps[number].type != MapType.PROG_ARRAY:
+            raise BadObject(f"section {name}: no prog array has id {map_id}")
+        if key >= 1 << 32:
+            raise BadObject(f"section {name}: key {key} does not fit 32 bits")
+        slots.setdefault(number, {})[key] = Slot(key, places[0].symbol.name)
+    return tuple(
+        replace(a_map, slots=tuple(slot for _, slot in sorted(slots[number].items())))
+        if number in slots
+        else a_map
+        for number, a_map in enumerate(maps)
+    )
+
+
+def _number(text: str) -> int:
+    """As C reads it: hexadecimal after 0x, octal after 0."""
+    if text.startswith("0x"):
+        return int(text, 16)
+    return int(text, 8 if text.startswith("0") else 10)
 
 
 def _read(elf: Elf, content: bytes, symbol: Symbol, size: int) -> dict[str, int]:
@@ -89,6 +156,7 @@ def _legacy_map(symbol: Symbol, values: dict[str, int]) -> MapSpec:
         max_entries=entries_on(values["type"], entries, ANY_MACHINE),
         flags=values.get("flags", 0),
         numa_node=values.get("numa_node", 0),
+        pinning=Pinning.BY_NAME if values.get("pinning") == _PIN_GLOBAL else Pinning.NONE,
     )
 
 

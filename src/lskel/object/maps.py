@@ -21,6 +21,7 @@ from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS
 from lskel.elf.object import Elf
 from lskel.elf.reader import Section
 from lskel.errors import BadObject, NotSupported, at
+from lskel.object.functions import FunctionLayout
 from lskel.object.model import MapKind, MapSpec, Pinning, Slot
 
 SECTION = ".maps"
@@ -47,7 +48,7 @@ class _Definition:
         self.numbers[name] = size
 
 
-def parse_maps(elf: Elf, btf: Btf | None) -> tuple[MapSpec, ...]:
+def parse_maps(elf: Elf, btf: Btf | None, layout: FunctionLayout) -> tuple[MapSpec, ...]:
     """The BTF-defined maps, in the order of their offsets in .maps."""
     section = elf.section(SECTION)
     if section is None or not section.size:
@@ -62,7 +63,7 @@ def parse_maps(elf: Elf, btf: Btf | None) -> tuple[MapSpec, ...]:
         parsed = [
             _parse_map(btf, var, section, known) for var in btf.get(datasec_id, t.Datasec).vars
         ]
-        return _with_slots(elf, section, parsed)
+        return _with_slots(elf, layout, section, parsed)
 
 
 def _parse_map(
@@ -221,19 +222,25 @@ def _to_map(name: str, offset: int, definition: _Definition) -> MapSpec:
 
 
 def _with_slots(
-    elf: Elf, section: Section, parsed: list[tuple[MapSpec, _Definition, int]]
+    elf: Elf,
+    layout: FunctionLayout,
+    section: Section,
+    parsed: list[tuple[MapSpec, _Definition, int]],
 ) -> tuple[MapSpec, ...]:
     """Initial values of maps of maps and prog arrays: relocations against .maps."""
     slots: dict[str, dict[int, Slot]] = {}
     starts = [owner.offset for owner, _, _ in parsed]
     for table in elf.tables_of(section):
+        content = elf.content(section)
         for rel, symbol in elf.relocations(table):
             with at(f"relocation at {rel.offset:#x} against '{symbol.name}'"):
                 before = bisect_right(starts, rel.offset)
                 owner, index = _slot_place(parsed[max(before - 1, 0) : before], rel.offset)
-                if not symbol.name:
+                addend = content[rel.offset : rel.offset + POINTER_SIZE]
+                name = layout.named(symbol, int.from_bytes(addend, elf.order))
+                if not name:
                     raise BadObject("its symbol has no name", hint="is the target `static`?")
-                slots.setdefault(owner.name, {})[index] = Slot(index, symbol.name)
+                slots.setdefault(owner.name, {})[index] = Slot(index, name)
     names = {user_map.name for user_map, _, _ in parsed}
     for owner, _, _ in parsed:
         for slot in slots.get(owner.name, {}).values():

@@ -195,6 +195,7 @@ _Named = TypeVar("_Named", ProgramSpec, MapSpec)
 class Object:
     """The content of a BPF ELF file. Maps and programs are in libbpf's order.
 
+    `remarks` are warnings: what the file asks for and lskel does not do.
     To change it before tracing, use `with_map` and `with_program`, which return copies.
     """
 
@@ -208,6 +209,7 @@ class Object:
     subprograms: tuple[Function, ...]
     externs: tuple[Extern, ...]
     sections: tuple[tuple[str, int], ...] = field(default=(), repr=False)
+    remarks: tuple[str, ...] = ()
 
     def map(self, name: str) -> MapSpec:
         """The map of this name; NotFound lists the available ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from lskel.bpf.attr import NAME_LENGTH
@@ -18,10 +19,11 @@ from lskel.object.fixup import fix_up
 from lskel.object.functions import TEXT, FunctionLayout, build_function
 from lskel.object.legacy import parse_legacy_maps
 from lskel.object.maps import parse_maps
-from lskel.object.model import Function, MapSpec, Object, ProgramSpec
+from lskel.object.model import Function, Object, ProgramSpec
 from lskel.object.relocations import Resolver
 from lskel.object.sections import parse_section
 from lskel.object.struct_ops import parse_struct_ops
+from lskel.object.tail_calls import with_types
 
 
 def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Object:
@@ -61,13 +63,14 @@ def _read(elf: Elf, name: str) -> Object:
     btf = fix_up(elf, raw_btf, _hidden_subprograms(layout)) if raw_btf else None
     ext = _btf_ext(elf, btf)
     externs = parse_externs(elf, raw_btf)
+    legacy = parse_legacy_maps(elf, layout)
     maps = (
-        *with_arena_data(elf, parse_legacy_maps(elf) + parse_maps(elf, btf)),
+        *with_arena_data(elf, legacy.maps + parse_maps(elf, btf, layout)),
         *parse_data(elf, btf, name),
         *parse_kconfig(btf, externs.values(), name),
         *parse_struct_ops(elf, btf),
     )
-    _refuse_duplicates(maps)
+    _refuse_duplicates("map", ((a_map.name, a_map.section) for a_map in maps))
     relocations = Resolver(elf, layout, maps, externs).collect()
 
     programs: list[ProgramSpec] = []
@@ -83,6 +86,7 @@ def _read(elf: Elf, name: str) -> Object:
                 subprograms.append(function)
             else:
                 programs.append(ProgramSpec(function, spec, spec.autoload))
+    _refuse_duplicates("program", ((p.name, p.function.section) for p in programs))
     return Object(
         name=name,
         order=elf.order,
@@ -90,21 +94,24 @@ def _read(elf: Elf, name: str) -> Object:
         kernel_version=_kernel_version(elf),
         btf=btf,
         maps=maps,
-        programs=tuple(programs),
+        programs=with_types(maps, programs),
         subprograms=tuple(subprograms),
         externs=tuple(externs.values()),
         sections=tuple((section.name, section.size) for section in elf.sections if section.name),
+        remarks=legacy.remarks,
     )
 
 
-def _refuse_duplicates(maps: tuple[MapSpec, ...]) -> None:
-    seen: dict[str, MapSpec] = {}
-    for a_map in maps:
-        other = seen.setdefault(a_map.name, a_map)
-        if other is not a_map:
-            raise BadObject(
-                f"sections {other.section} and {a_map.section}: two maps '{a_map.name}'"
-            )
+def _refuse_duplicates(what: str, sections: Iterable[tuple[str, str]]) -> None:
+    """BadObject where two maps or programs, given with their sections, have one name.
+
+    Static ones of objects that were linked may have.
+    """
+    seen: dict[str, str] = {}
+    for name, section in sections:
+        if name in seen:
+            raise BadObject(f"sections {seen[name]} and {section}: two {what}s '{name}'")
+        seen[name] = section
 
 
 def _hidden_subprograms(layout: FunctionLayout) -> frozenset[str]:

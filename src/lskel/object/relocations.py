@@ -28,6 +28,8 @@ from lskel.object.model import (
     Relocation,
 )
 
+# Where LLVM puts the targets of `gotox`, of instruction set v4.
+JUMP_TABLES = ".jumptables"
 _RELOCATIONS = (SectionType.REL, SectionType.RELA)
 
 
@@ -113,6 +115,11 @@ class Resolver:
             return MapRef(local, found)
         if section.name == ARENA and self._arena is not None:
             return DataRef(local, self._arena, symbol.value + insn.imm)
+        if section.name == JUMP_TABLES:
+            raise NotSupported(
+                "a jump table: no loader of lskel makes maps of instructions (INSN_ARRAY) yet",
+                hint="compile with -fno-jump-tables, or with -mcpu=v3, which has no such jumps",
+            )
         if data_kind(section) is None:
             raise BadObject(f"section {section.name} has neither maps nor global data")
         return DataRef(local, self._maps[section.name, 0], symbol.value + insn.imm)

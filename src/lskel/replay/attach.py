@@ -43,7 +43,7 @@ def attach_all(
     namespace, a function (see `AttachTarget`). All or nothing: errors as for `Collection.attach`.
     Returns what is attached and what is not.
     """
-    before = len(bpf.links)
+    before = list(bpf.links)
     attached: list[Attached] = []
     try:
         for name, target in (targets or {}).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,10 @@ def _of_bytes(data: bytes, name: str | None, form: Form | str | None) -> Loader:
     if data.startswith(MAGIC):
         _check_unused("a bundle", name, form)
         return Loader.load(data)
-    return generate(open_object(data, name), form or AUTO)
+    opened = open_object(data, name)
+    for remark in opened.remarks:
+        warnings.warn(f"{opened.name}: {remark}", stacklevel=4)
+    return generate(opened, form or AUTO)
 
 
 def _check_unused(what: str, name: str | None, form: Form | str | None) -> None:

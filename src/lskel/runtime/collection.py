@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from _thread import RLock
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from lskel.bpf.enums import MapType
-from lskel.errors import ReadOnly, UnknownName, UsageError, at, unknown
+from lskel.errors import ReadOnly, ReplayError, UnknownName, UsageError, at, unknown
 from lskel.light_typing import Generic
 from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.loader import check_byte_order, low_fds_taken
@@ -21,7 +21,7 @@ from lskel.runtime.signals import uninterrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
     from lskel.runtime.attach.link import Link
@@ -90,7 +90,7 @@ class Programs(Namespace[Program]):
 
 
 class Links:
-    """The links of a collection: an attribute is the latest link of that program or map.
+    """The open links of a collection: an attribute is the latest link of that program or map.
 
     `owners` maps attributes to the names of programs and maps.
     """
@@ -122,19 +122,25 @@ class Links:
             raise UnknownName(f"'{name}' is not attached")
 
     def has(self, name: str) -> bool:
-        """Whether a program or struct_ops map has a link."""
+        """Whether a program or struct_ops map has an open link."""
         return any(owner == name for owner, _ in self._open())
 
     def add(self, name: str, link: Link) -> None:
         """Own a link until the collection closes."""
         self._links.append((name, link))
+        for pair in [pair for pair in self._links if pair[1].closed]:
+            with suppress(ValueError):  # another thread was faster
+                self._links.remove(pair)
 
-    def close(self, keep: int = 0) -> None:
-        """Detach in reverse order, except the first `keep`; continues after errors."""
+    def close(self, keep: Iterable[Link] = ()) -> None:
+        """Detach in reverse order, except those of `keep`; continues after errors."""
+        kept = list(keep)
+        # By identity, and not by id(): auditors of what a module does see that.
+        closing = [link for _, link in self._links if not any(link is one for one in kept)]
+        self._links = [pair for pair in self._links if any(pair[1] is one for one in kept)]
         with ExitStack() as stack:
-            for _, link in self._links[keep:]:
+            for link in closing:
                 stack.callback(link.close)
-            del self._links[keep:]
 
 
 class Collection:
@@ -238,7 +244,14 @@ class Collection:
             with at(name), uninterrupted(), ExitStack() as undo:
                 with ExitStack() as held:
                     request = self.request(undo, held)
-                    made = self._kernel.load(self._image, request)
+                    try:
+                        made = self._kernel.load(self._image, request)
+                    except ReplayError as error:
+                        from lskel.runtime.advice import advise
+
+                        created = [made.created(self._kernel) for made in self.maps]
+                        advise(error, created, self._image.labels())
+                        raise
                 for fd in (*made.maps, *made.programs, *made.links):
                     if fd is not None:
                         undo.callback(fd.close)
@@ -346,7 +359,7 @@ class Collection:
             self._attach()
 
     def _attach(self) -> None:
-        before = len(self.links)
+        before = list(self.links)
         for made in self.maps:
             made.listen()
         try:

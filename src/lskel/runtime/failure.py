@@ -24,7 +24,13 @@ _STATES = ("cur state:", "old state:")
 # The kernel, like libbpf, replaces an instruction whose CO-RE relocation failed by a call of helper
 # 0xbad2310 (tools/lib/bpf/relo_core.c, which the kernel compiles too).
 CORE_POISON = f"unknown#{0xBAD2310}"
-_CORE_HINT = "a CO-RE relocation failed: this kernel lacks the type, field or enumerator"
+_CORE_HINT = "a CO-RE relocation failed: this kernel lacks {what}"
+_ANY_TARGET = "a type, field or enumerator it names"
+# What the kernel's log says of relocations (tools/lib/bpf/relo_core.c): what each asks for, and
+# which instruction got the call above.
+_ASKED = re.compile(r"relo #(\d+): .*?<\w+>.*?\[\d+\] (\S+) (\S+)")
+_POISONED = re.compile(r"relo #(\d+): substituting insn #(\d+) ")
+_POISON_AT = re.compile(rf"(\d+): .*{re.escape(CORE_POISON)}")
 
 _LACKS = "neither this kernel nor its loaded modules have it"
 _NO_INNER_MAP = "its inner map is not defined: add __array(values, struct { ... })"
@@ -55,19 +61,37 @@ def failure(number: int, label: Label, code: int, log: tuple[str, ...] = ()) -> 
     else:
         log = ()  # the verifier did not object
     hint = _hint(label.task, code, gist)
+    if CORE_POISON in gist:
+        hint = _CORE_HINT.format(what=_core_target(log) or _ANY_TARGET)
     what = f"{label}: {why}"
     return ReplayError(what, errno=code, op=number, label=label, why=why, log=log, hint=hint)
 
 
 def _hint(task: Task, code: int, gist: str) -> str:
-    if CORE_POISON in gist:
-        return _CORE_HINT
     if task is Task.OUTER_MAP_CREATE and code != errno.EPERM:
         return _NO_INNER_MAP
     hint = _HINTS.get((task, code))
     if hint is None:
         hint = why_refused() if code == errno.EPERM else remedy(code)
     return hint
+
+
+def _core_target(log: tuple[str, ...]) -> str:
+    """What the relocation of the instruction that was refused asks for: ``struct task.flags``.
+
+    Others may have failed as well, in code that is not run.
+    """
+    asked: dict[str, str] = {}
+    poisoned: dict[str, str] = {}
+    refused = ""
+    for line in log:
+        if found := _ASKED.search(line):
+            asked.setdefault(found[1], f"{found[2].lower()} {found[3]}")
+        elif found := _POISONED.search(line):
+            poisoned[found[2]] = found[1]
+        elif found := _POISON_AT.match(line):
+            refused = found[1]
+    return asked.get(poisoned.get(refused, ""), "")
 
 
 def returned(code: int) -> ReplayError:

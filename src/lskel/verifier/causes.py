@@ -102,6 +102,7 @@ CAUSES: tuple[Cause, ...] = (
         _messages(
             "ldimm64 failed to find the address for kernel symbol '{symbol}'.",
             "invalid func unknown#{missing_kfunc}",
+            "invalid kernel function call not eliminated in verifier pass",
             "cannot find address for kernel function {symbol}",
             "failed to find BTF for kernel function*",
             "kernel btf_id {number} is not a function",

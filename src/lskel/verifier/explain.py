@@ -63,6 +63,7 @@ class _Explainer:
     def __init__(self, walked: LogWalk, program: VerifiedProgram | None) -> None:
         self._walk = walked
         self._places = Locations(walked, program)
+        self._program = program
         self._registers = Registers(self._places, program)
         self._last = walked.steps[-1] if walked.steps else None
         found = match(walked.messages)
@@ -82,7 +83,7 @@ class _Explainer:
             cause=found.cause if found else None,
             suggestion=found.cause.suggestion if found else "",
             example=self._example(registers),
-            note=self._places.hottest() if found and found.cause.id == "too-large" else "",
+            note=self._note(step),
             spot=spot,
             others=self._others(step, spot, registers),
             context=self._places.around(spot),
@@ -175,6 +176,16 @@ class _Explainer:
                 since.append((step, name))
         verb = "invalidated it" if len(since) == 1 else "may have invalidated it"
         return [self._places.at(step, f"{name} {verb}") for step, name in since[:_CALLS]]
+
+    def _note(self, step: WalkStep | None) -> str:
+        """What only this log, or the object's relocation records, tell."""
+        cause = self._found.cause.id if self._found else ""
+        if cause == "too-large":
+            return self._places.hottest()
+        if cause == "core-relocation" and step is not None and self._program is not None:
+            asked = self._program.asked(step.insn.number)
+            return f"the relocation asks about {asked}" if asked else ""
+        return ""
 
     def _example(self, registers: tuple[Register, ...]) -> str:
         """The example, with the variable's name if the source has it."""

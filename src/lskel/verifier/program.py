@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.bpf.insn import Pseudo
+from lskel.describe.core import CoreRelos
 from lskel.describe.image import ProgramCode, ProgramsImage, Source, read_image
 from lskel.describe.records import Functions, Lines, unpack
 from lskel.describe.variables import variable_at, variables
@@ -105,6 +106,11 @@ class VerifiedProgram:
             if reached is not None and -reached > (deepest.size if deepest else 0):
                 deepest = Frame(self.function(index), index, -reached)
         return deepest
+
+    def asked(self, index: int) -> str:
+        """The targets of an instruction's CO-RE relocations, with their kinds; empty if none."""
+        relos = CoreRelos(self._code.core_relos, self._image.btf, self._image.order).at(index)
+        return ", ".join(f"{relo.target} ({relo.kind})" for relo in relos)
 
     def fits(self, insns: Iterable[LogInsn]) -> bool:
         """Whether these instructions of a log are this program's.

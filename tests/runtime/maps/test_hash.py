@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lskel.bpf.enums import Cmd, MapType
-from lskel.errors import UsageError
+from lskel.errors import LskelError, UsageError
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.syscall import ENOTSUPP, BpfError, bpf
 from lskel.runtime.values import boolean, raw, u8, u16, u32, u64
@@ -112,6 +112,33 @@ def test_a_bool_is_no_number_in_batches_either() -> None:
         made.update({1: True, 2: 7})
 
 
+def test_keys_that_do_not_fit(counts: HashMap[int, int]) -> None:
+    """A dict has none of them either: no error where a default is given."""
+    counts[1] = 10
+    keys: tuple[Any, ...] = (-14, 1 << 32, "1", None, 1.5)
+    for key in keys:
+        assert counts.get(key) is None and counts.get(key, []) == []
+        assert key not in counts
+        assert counts.pop(key, 7) == 7
+        with pytest.raises(LskelError):
+            counts[key]
+        with pytest.raises(LskelError):
+            counts.pop(key)
+    assert counts.copy() == {1: 10}
+    counts.close()
+    with pytest.raises(UsageError, match="is closed"):
+        counts.get(-1 + 1)
+
+
+def test_take_is_items(counts: HashMap[int, int]) -> None:
+    wanted = {key: 2 * key for key in range(100)}
+    counts.update(wanted)
+    taken = counts.take()
+    first = next(taken)
+    assert {first, *taken} == set(wanted.items())
+    assert not counts and list(counts.take()) == []
+
+
 def test_full(counts: HashMap[int, int]) -> None:
     with new(MapType.HASH, (4, 8), 1, u32, u64) as made:
         made[1] = 1
@@ -150,7 +177,7 @@ def test_many(count: int, flags: int) -> None:
         assert made.delete_batch(keys) == count // 2
         rest = dict(list(wanted.items())[count // 2 :])
         assert dict(made.items()) == rest
-        assert dict(pair for batch in made.take() for pair in batch) == rest
+        assert dict(made.take()) == rest
         assert not made
         made.update(wanted.items())
         made.clear()
@@ -190,7 +217,7 @@ def test_kernels_without_batches(
     assert counts.pop(1) == 10
     assert counts.pop(1, None) is None
     assert counts.delete_batch([2, 5]) == 1
-    assert sorted(pair for batch in counts.take() for pair in batch) == [(3, 30), (4, 40)]
+    assert sorted(counts.take()) == [(3, 30), (4, 40)]
     assert not counts
     assert len(refused) == 5
 

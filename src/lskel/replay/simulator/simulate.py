@@ -21,7 +21,7 @@ from lskel.replay.simulator.machine import Interpreter, Resolve
 from lskel.replay.simulator.record import CallRecord, FdRef
 from lskel.replay.simulator.syscall.maps import SimulatedMap
 from lskel.replay.simulator.syscall.storage import ArrayStorage
-from lskel.runtime.syscall import errno_name
+from lskel.runtime.failure import returned
 
 _KEY = bytes(4)
 
@@ -32,7 +32,8 @@ class Replay:
 
     `context` and `blob` are their final contents, `records` the calls of this run, `printed` its
     trace_printk output. `ops` are the current operations at each record, None before the first;
-    empty if the loader does not report them. The kernel keeps the objects and the fds.
+    empty if the loader does not report them. `failure` is its error, if known. The kernel keeps the
+    objects and the fds.
     """
 
     value: int
@@ -42,6 +43,7 @@ class Replay:
     printed: tuple[str, ...]
     kernel: SimulatedKernel
     ops: tuple[int | None, ...] = ()
+    failure: ReplayError | None = None
 
     @property
     def open_fds(self) -> Mapping[int, FdRef]:
@@ -51,8 +53,9 @@ class Replay:
     def check(self, name: str) -> None:
         """ReplayError if the loader `name` returned an error."""
         if self.value < 0:
-            what = f"{name}: the loader returned {errno_name(-self.value)}"
-            raise ReplayError(what, errno=-self.value)
+            error = self.failure or returned(-self.value)
+            error.places = [name]
+            raise error
 
     def failed_op(self, loader: Loader) -> int | None:
         """The operation of the trace at which `loader`, of this replay, failed."""

@@ -22,6 +22,7 @@ from lskel.runtime.attach.netlink import (
     attributes,
     nested,
 )
+from lskel.runtime.attach.target import choice
 from lskel.runtime.info import prog_info
 
 _HINTS = {
@@ -127,7 +128,7 @@ class ClsactFilter:
 def attach_clsact(
     prog_fd: int,
     interface: str | int,
-    direction: Direction,
+    direction: Direction | str,
     *,
     priority: int = 0,
     handle: int = 0,
@@ -141,6 +142,7 @@ def attach_clsact(
     """
     if not (0 <= priority < 1 << 16 and 0 <= handle < 1 << 32):
         raise UsageError("a filter's priority has 16 bits, its handle 32 bits")
+    direction = choice(Direction, direction, "direction")
     index = interface_index(interface)
     program = prog_info(prog_fd)
     netlink = Rtnetlink()

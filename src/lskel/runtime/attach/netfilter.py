@@ -10,6 +10,7 @@ from lskel.bpf.flags import NetfilterFlag
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.target import choice
 from lskel.runtime.objects import Fd
 
 _HINTS = {
@@ -40,17 +41,20 @@ class NetfilterHook(IntEnum):
 
 def attach_netfilter(
     prog_fd: int,
-    family: NetfilterFamily,
-    hook: NetfilterHook,
+    family: NetfilterFamily | str,
+    hook: NetfilterHook | str,
     *,
     priority: int = 0,
     defrag: bool = False,
 ) -> Fd:
     """Attach to a hook in the network namespace of the calling thread. Linux 6.4.
 
-    Programs run by `priority`, the lowest first; 0 is that of packet filters. With `defrag` (6.6)
-    packets are defragmented first. BpfError if the kernel refuses.
+    Both may be given by name: "ipv4", "pre_routing". Programs run by `priority`, the lowest first;
+    0 is that of packet filters. With `defrag` (6.6) packets are defragmented first. BpfError if the
+    kernel refuses.
     """
+    family = choice(NetfilterFamily, family, "protocol family")
+    hook = choice(NetfilterHook, hook, "netfilter hook")
     with with_hints(_HINTS):
         return link_create(
             prog_fd,
@@ -68,8 +72,8 @@ class NetfilterProgram(LinkedProgram):
 
     def attach(  # type: ignore[override]
         self,
-        family: NetfilterFamily,
-        hook: NetfilterHook,
+        family: NetfilterFamily | str,
+        hook: NetfilterHook | str,
         *,
         priority: int = 0,
         defrag: bool = False,

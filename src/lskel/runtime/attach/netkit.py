@@ -12,6 +12,7 @@ from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.order import order
+from lskel.runtime.attach.target import choice
 from lskel.runtime.objects import Fd
 
 TYPE_CHECKING = False
@@ -37,16 +38,18 @@ class NetkitEnd(IntEnum):
 def attach_netkit(
     prog_fd: int,
     interface: str | int,
-    end: NetkitEnd,
+    end: NetkitEnd | str,
     *,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
 ) -> Fd:
     """Attach to a pair by its primary interface, by name or index. Linux 6.7.
 
-    At the end of the list, or next to a neighbour (see `order`). NotFound if the interface does not
-    exist, BpfError if the kernel refuses: ENXIO if it is not netkit.
+    `end` may be given by name: "primary", "peer". At the end of the list, or next to a neighbour
+    (see `order`). NotFound if the interface does not exist, BpfError if the kernel refuses: ENXIO
+    if it is not netkit.
     """
+    end = choice(NetkitEnd, end, "end of a netkit pair")
     flags, relative = order(before, after)
     index = interface_index(interface)
     with at(f"interface {interface}"), with_hints(_HINTS):
@@ -59,7 +62,7 @@ class NetkitProgram(LinkedProgram):
     def attach(  # type: ignore[override]
         self,
         interface: str | int,
-        end: NetkitEnd | None = None,
+        end: NetkitEnd | str | None = None,
         *,
         before: Neighbour | None = None,
         after: Neighbour | None = None,
@@ -72,7 +75,7 @@ class NetkitProgram(LinkedProgram):
             if self.definition.attach_type not in NetkitEnd._value2member_map_:
                 raise UsageError(
                     f"program '{self.name}' has no end: expected primary or peer",
-                    hint='use attach(interface, NetkitEnd.PRIMARY), or SEC("netkit/primary")',
+                    hint='use attach(interface, "primary"), or SEC("netkit/primary")',
                 )
             end = NetkitEnd(self.definition.attach_type)
         link = attach_netkit(self.fileno(), interface, end, before=before, after=after)

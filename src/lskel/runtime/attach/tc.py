@@ -17,6 +17,7 @@ from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.order import order
+from lskel.runtime.attach.target import choice
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.order import Neighbour
 
 _HINTS = {
-    errno.EINVAL: "tcx needs Linux 6.6; use by=TcWay.CLSACT on older kernels",
+    errno.EINVAL: 'tcx needs Linux 6.6; use by="clsact" on older kernels',
     errno.ENOENT: "the neighbour is not attached to it",
     errno.EEXIST: "the program is already attached to it",
 }
@@ -46,7 +47,7 @@ class TcWay(Enum):
 def attach_tcx(
     prog_fd: int,
     interface: str | int,
-    direction: Direction,
+    direction: Direction | str,
     *,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
@@ -56,6 +57,7 @@ def attach_tcx(
     At the end of the list, or next to a neighbour (see `order`). NotFound if the interface does not
     exist, BpfError if the kernel refuses: EINVAL if it lacks tcx.
     """
+    direction = choice(Direction, direction, "direction")
     flags, relative = order(before, after)
     index = interface_index(interface)
     with at(f"interface {interface}"), with_hints(_HINTS):
@@ -69,9 +71,9 @@ class TcProgram(LinkedProgram):
     def attach(  # type: ignore[override]
         self,
         interface: str | int,
-        direction: Direction | None = None,
+        direction: Direction | str | None = None,
         *,
-        by: TcWay | None = None,
+        by: TcWay | str | None = None,
         before: Neighbour | None = None,
         after: Neighbour | None = None,
         priority: int = 0,
@@ -79,18 +81,21 @@ class TcProgram(LinkedProgram):
     ) -> Fd | ClsactFilter:
         """Attach to an interface, by name or index, until the link is closed.
 
-        `direction` defaults to that of the section name. Uses tcx if the kernel has it, else
-        clsact, unless `by` selects one; `before` and `after` are for tcx (see `attach_tcx`),
-        `priority` and `handle` for clsact (see `attach_clsact`). UsageError for contradicting
-        arguments; else the errors of those two functions.
+        `direction` ("ingress", "egress") defaults to that of the section name. Uses tcx if the
+        kernel has it, else clsact, unless `by` ("tcx", "clsact") selects one; `before` and `after`
+        are for tcx (see `attach_tcx`), `priority` and `handle` for clsact (see `attach_clsact`).
+        UsageError for contradicting arguments; else the errors of those two functions.
         """
         if direction is None:
             direction = _DIRECTIONS.get(AttachType(self.definition.attach_type))
         if direction is None:
             raise UsageError(
                 f"program '{self.name}' has no direction: expected ingress or egress",
-                hint='use attach(interface, Direction.INGRESS), or SEC("tc/ingress")',
+                hint='use attach(interface, "ingress"), or SEC("tc/ingress")',
             )
+        direction = choice(Direction, direction, "direction")
+        if by is not None:
+            by = choice(TcWay, by, "way to attach")
         for_tcx = before is not None or after is not None
         for_clsact = bool(priority or handle)
         if (for_tcx and for_clsact) or (for_tcx and by is TcWay.CLSACT):

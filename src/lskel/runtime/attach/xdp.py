@@ -12,12 +12,13 @@ from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.target import choice
 from lskel.runtime.objects import Fd
 
 _HINTS = {
     errno.EBUSY: "the interface has an XDP program, see 'ip link show'",
     errno.EEXIST: "a program is attached in another mode, or to an upper interface",
-    errno.EOPNOTSUPP: "the driver lacks this mode; XdpMode.GENERIC needs no driver support",
+    errno.EOPNOTSUPP: 'the driver lacks this mode; "generic" needs no driver support',
     errno.EINVAL: "XDP links need Linux 5.9; or the driver refuses, e.g. for a large MTU",
 }
 
@@ -35,12 +36,14 @@ class XdpMode(IntEnum):
     OFFLOAD = XdpFlag.HW_MODE
 
 
-def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode = XdpMode.AUTO) -> Fd:
+def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode | str = XdpMode.AUTO) -> Fd:
     """Attach to an interface, by name or index. Linux 5.9.
 
+    `mode` may be given by name: "generic", "native", "offload". UnknownName lists them.
     NotFound if the interface does not exist, BpfError if the kernel refuses: EBUSY if it already
     has a program in this mode.
     """
+    mode = choice(XdpMode, mode, "XDP mode")
     index = interface_index(interface)
     with at(f"interface {interface}"), with_hints(_HINTS):
         return link_create(prog_fd, index, AttachType.XDP, mode)
@@ -49,7 +52,9 @@ def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode = XdpMode.AUTO)
 class XdpProgram(LinkedProgram):
     """A program of ``SEC("xdp")``, which has no interface in its name."""
 
-    def attach(self, interface: str | int, mode: XdpMode = XdpMode.AUTO) -> Fd:  # type: ignore[override]
+    def attach(  # type: ignore[override]
+        self, interface: str | int, mode: XdpMode | str = XdpMode.AUTO
+    ) -> Fd:
         """Attach to an interface, by name or index, until the link is closed.
 
         Raises the errors of `attach_xdp`.

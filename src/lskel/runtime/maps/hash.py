@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import MutableMapping
+from itertools import chain
 
 from lskel.bpf.flags import ElementFlag
 from lskel.errors import NoElement
 from lskel.runtime import one_element
-from lskel.runtime.maps.typed import KeyedMap
+from lskel.runtime.maps.typed import NO_KEY, KeyedMap
 from lskel.runtime.maps.views import Items, Values
 from lskel.runtime.syscall import ENOTSUPP, BpfError
 
@@ -73,7 +74,12 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
 
     def pop(self, key: K, default: Any = _NO_DEFAULT) -> Any:
         """Look up and delete an element: atomic since Linux 5.14."""
-        found = self._taken(self._encoded_key(key))
+        try:
+            found = self._taken(self._encoded_key(key))
+        except NO_KEY:
+            if default is _NO_DEFAULT:
+                raise
+            return default
         if found is not None:
             return self._value.decode(found)
         if default is _NO_DEFAULT:
@@ -118,9 +124,12 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
         pairs: Any = other.items() if hasattr(other, "items") else other
         self._write_all(pairs)
 
-    def take(self) -> Iterator[list[tuple[K, V]]]:
-        """Look up and delete all elements, in batches (Linux 5.6)."""
-        return map(list, self._pairs(take=True))
+    def take(self) -> Iterator[tuple[K, V]]:
+        """Look up and delete all elements, as pairs (Linux 5.6).
+
+        In batches: the pairs of a batch are deleted before the first of them is returned.
+        """
+        return chain.from_iterable(self._pairs(take=True))
 
     def delete_batch(self, keys: Iterable[K]) -> int:
         """Delete many keys, in batches (Linux 5.6); returns how many existed."""

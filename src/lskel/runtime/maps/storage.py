@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lskel.runtime.maps.handles import handle
 from lskel.runtime.maps.percpu import per_cpu
-from lskel.runtime.maps.typed import KeyedMap, codec_of
+from lskel.runtime.maps.typed import NO_KEY, KeyedMap, codec_of
 from lskel.runtime.maps.views import Items, Values
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ class LocalStorage(KeyedMap["Handle", V]):
         """The value of an owner, or `default` if it has none."""
         try:
             return self[key]
-        except KeyError:
+        except (KeyError, *NO_KEY):
             return default
 
 

@@ -8,7 +8,15 @@ from itertools import chain, islice
 
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
-from lskel.errors import LskelError, NoElement, UsageError, at
+from lskel.errors import (
+    LskelError,
+    NoElement,
+    OutOfRange,
+    UsageError,
+    WrongType,
+    WrongValue,
+    at,
+)
 from lskel.light_typing import Generic
 from lskel.runtime import elements, one_element
 from lskel.runtime.maps.base import Map, MapDefinition, definition_of
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
 else:
     K = V = object
 
+# The errors for keys that the map cannot have.
+NO_KEY = (WrongType, WrongValue, OutOfRange)
 # Elements per batch when writing.
 _BATCH = 1 << 12
 # Errnos of full hashes and queues (E2BIG), and tries (ENOSPC).
@@ -181,11 +191,20 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
         if not self._call(one_element.delete, self._encoded_key(key)):
             raise self._missing(key)
 
+    if not TYPE_CHECKING:  # there it is that of Mapping
+
+        def get(self, key, default=None):
+            """The value of a key, or `default` where there is none, or cannot be."""
+            try:
+                return self[key]
+            except (KeyError, *NO_KEY):
+                return default
+
     def __contains__(self, key: object) -> bool:
         try:
             encoded = self._key.encode(key)
-        except LskelError:
-            return False  # not a valid key
+        except NO_KEY:
+            return False
         return self._call(one_element.lookup, encoded, self._value.size) is not None
 
     # -- all of them ----------------------------------------------------------------------------
