@@ -1,1 +1,1 @@
-"""What lskel costs, beside bpftool: `python -m benchmarks`."""
+"""The cost of lskel in comparison with bpftool: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""Runs the benchmarks, as root; prints the results and writes benchmarks/results.md."""
+"""Run the benchmarks, as root; print the results and write benchmarks/results.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.selftests.reference import tool
 
 RESULTS = Path(__file__).with_name("results.md")
 
-# What to measure: by its name, the function and its rounds.
+# The benchmarks by name: the function and its rounds.
 PARTS: dict[str, tuple[Callable[[Path, int], Iterator[str]], int]] = {
     "object": (one_object, 25),
     "corpus": (whole_corpus, 3),
@@ -37,8 +37,9 @@ PARTS: dict[str, tuple[Callable[[Path, int], Iterator[str]], int]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (all)")
-    parser.add_argument("--rounds", type=int, help="instead of each part's own number")
+    names = ", ".join(PARTS)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{names}; default: all")
+    parser.add_argument("--rounds", type=int, help="number of rounds; default: depends on the part")
     args = parser.parse_args()
     if unknown := set(args.parts) - PARTS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
@@ -64,13 +65,13 @@ def _measure(parts: Collection[str], rounds: int | None) -> Iterator[str]:
 
 
 def _head() -> Iterator[str]:
-    yield "# Measured"
+    yield "# Benchmarks"
     yield ""
     yield (
         f"Written by `make bench`: lskel {lskel.__version__}, Python {platform.python_version()}, "
         f"bpftool {_number(tool(corpus.BPFTOOL, 'version'))}, Linux {_number(os.uname().release)} "
-        f"on {platform.machine()} with {os.cpu_count()} CPUs. Ratios first: times of other "
-        "machines differ. Jobs alternate; each figure is a median, with quartiles."
+        f"on {platform.machine()} with {os.cpu_count()} CPUs. Compare ratios, not times, with "
+        "other machines. Jobs alternate; each figure is a median, with quartiles."
     )
 
 

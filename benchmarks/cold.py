@@ -1,4 +1,4 @@
-"""From nothing to a loaded object, whole processes: time and memory."""
+"""Time and memory of whole processes that load an object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import lskel
 lskel.load(sys.argv[1]).load().close()
 """
 
-# What the example hello does, in BCC's dialect of C.
+# The example hello in BCC's dialect of C.
 _BY_BCC = """
 from bcc import BPF
 BPF(text='''
@@ -43,15 +43,15 @@ _SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 def cold(scratch: Path, rounds: int) -> Iterator[str]:
-    """Loading once by a new process."""
+    """A new process that loads once."""
     yield "## A process that loads once"
     yield ""
     yield (
-        "From starting the process to its end, everything closed. *Python* is `python -c pass`, "
-        "the floor. A skeleton is one script, compiled by Python each time. BCC compiles what it "
-        "loads; it does the job of hello, where it works (it needs "
-        "Debian's python3-bpfcc, and a kernel's headers, at BCC_KERNEL_SOURCE). "
-        f"Memory is the peak of what was resident. {rounds} rounds."
+        "From the start of the process to its end, with everything closed. *Python* is "
+        "`python -c pass`, the floor. A skeleton is one script, which Python compiles each time. "
+        "BCC compiles a program like hello, if it is installed (Debian's python3-bpfcc, and "
+        "kernel headers at BCC_KERNEL_SOURCE). "
+        f"Memory is the peak resident set size. {rounds} rounds."
     )
     yield ""
     programs = Programs(scratch)

@@ -16,7 +16,7 @@ from tests.selftests.reference import PATH
 LSKEL = str(Path(sys.executable).with_name("lskel"))
 SIZE = 6 << 10
 
-# A failing bpftool leaves a part of the header.
+# A failing bpftool leaves a partial header.
 _EACH_BY_BPFTOOL = """
 for object in "$@"; do
     header="$0/${object##*/}.h"
@@ -26,7 +26,7 @@ done
 
 
 def one_object(scratch: Path, rounds: int) -> Iterator[str]:
-    """`lskel gen` of an object of about 6 kB, beside bpftool, and what Python itself costs."""
+    """`lskel gen` of an object of about 6 kB, compared with bpftool and the start of Python."""
     source = _of_size(SIZE, scratch)
     bundle, header = scratch / "x.lskel", scratch / "x.lskel.h"
     measured = alternate(
@@ -68,7 +68,7 @@ def one_object(scratch: Path, rounds: int) -> Iterator[str]:
 
 
 def whole_corpus(scratch: Path, rounds: int) -> Iterator[str]:
-    """All objects by one command of lskel, beside one process of bpftool an object."""
+    """All objects by one lskel command, in comparison with one bpftool process per object."""
     paths = [str(path) for path in corpus.objects()]
     bundles, headers = scratch / "bundles", scratch / "headers"
     headers.mkdir()
@@ -84,8 +84,8 @@ def whole_corpus(scratch: Path, rounds: int) -> Iterator[str]:
     yield "## The whole corpus"
     yield ""
     yield (
-        f"All {len(paths)} objects of the selftests, with DWARF; those that "
-        f"cannot be generated are tried as well. {rounds} rounds."
+        f"All {len(paths)} objects of the selftests, with DWARF, including those for which "
+        f"generating fails. {rounds} rounds."
     )
     yield ""
     yield from table(
@@ -98,7 +98,7 @@ def whole_corpus(scratch: Path, rounds: int) -> Iterator[str]:
                 figure(measured["lskel"]).text("s"),
             ),
             (
-                "`bpftool gen skeleton -L`, a process an object",
+                "`bpftool gen skeleton -L`, one process per object",
                 str(made_by_bpftool),
                 "1",
                 figure(measured["bpftool"]).text("s"),
@@ -111,7 +111,7 @@ def _of_size(size: int, scratch: Path) -> Path:
     """The object that both can generate whose size without DWARF is nearest to `size`."""
     stripped = scratch / "stripped"
     stripped.mkdir()
-    # DWARF is more than half of each object: none can come close from much higher up.
+    # DWARF is more than half of each object, so much larger objects need not be tried.
     sources = [
         product.source
         for product in corpus.light_skeletons()
@@ -129,7 +129,7 @@ def _of_size(size: int, scratch: Path) -> Path:
 
 
 def _process(command: Sequence[str], output: Path | None = None, *, check: bool = True) -> Job:
-    # An installed package has its bytecode: the round that is not counted writes it.
+    # An installed package has bytecode: the warm-up round writes it.
     env = {**os.environ, "PATH": PATH}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
 

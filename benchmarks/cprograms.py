@@ -1,8 +1,7 @@
-"""The C programs that load objects: building them, running them, and what they measured.
+"""Build and run the C programs that load objects, and parse what they measured.
 
 c/libbpf.c loads by libbpf, c/loader.c runs any loader program, and c/calls.c makes the calls of a
-table loader itself: what the kernel takes for them, whoever makes them. c/process.c measures
-other programs.
+table loader itself, to measure the kernel's time for them. c/process.c measures other programs.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Failed(LskelError):
 
 
 class Run(NamedTuple):
-    """What a process measured: its first round, the others, and what else it says."""
+    """The measurements of a process: its first round, the others, and other facts."""
 
     first: Sample
     others: tuple[Sample, ...]
@@ -38,7 +37,7 @@ class Run(NamedTuple):
 
 
 class LoaderProgram(NamedTuple):
-    """A loader program, whosever it is."""
+    """A loader program, of lskel or bpftool."""
 
     insns: bytes
     blob: bytes
@@ -54,7 +53,7 @@ class Command(NamedTuple):
     arguments: tuple[str, ...]
 
     def run(self, rounds: int) -> Run:
-        """Failed, with the end of what it says, where it fails."""
+        """Run it; Failed, with its last line, if it fails."""
         done = subprocess.run(
             [str(self.program), str(rounds), *self.arguments],
             capture_output=True,
@@ -75,14 +74,14 @@ class Command(NamedTuple):
 
 
 class Process(NamedTuple):
-    """What a whole process took."""
+    """Time and memory of a whole process."""
 
     seconds: float
     kilobytes: int
 
 
 class Programs:
-    """The programs, built in a directory, where the loaders' files come to lie as well."""
+    """The programs, built in a directory that also has the files of loaders."""
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
@@ -92,25 +91,25 @@ class Programs:
             subprocess.run(["gcc", *_FLAGS, source, "-o", target, "-lbpf"], check=True)
 
     def libbpf(self, path: Path) -> Command:
-        """Opening, loading and closing an object by libbpf."""
+        """Open, load and close an object by libbpf."""
         return Command(self.scratch / "libbpf", (str(path),))
 
-    def loader(self, made: LoaderProgram) -> Command:
-        """Running a loader program."""
-        parts = [made.insns, made.blob, *((made.btf, made.func_info) if made.btf else ())]
-        files = (self._file(part) for part in parts)
-        return Command(self.scratch / "loader", (str(made.context_size), *files))
+    def loader(self, loader: LoaderProgram) -> Command:
+        """Run a loader program."""
+        btf = (loader.btf, loader.func_info) if loader.btf else ()
+        files = (self._file(part) for part in (loader.insns, loader.blob, *btf))
+        return Command(self.scratch / "loader", (str(loader.context_size), *files))
 
     def calls(self, table: Loader) -> Command:
-        """The calls of a table loader."""
+        """Make the calls of a table loader."""
         context, _ = _extent(table, RegionKind.CONTEXT)
         records, records_size = _extent(table, RegionKind.RECORDS)
         numbers = (context, table.context_size, records, records_size // RECORD_SIZE)
         return Command(self.scratch / "calls", (self._file(table.blob), *map(str, numbers)))
 
     def process(self, command: Sequence[str]) -> Process:
-        """Run a command; CalledProcessError where it fails."""
-        # An installed package has its bytecode: the round that is not counted writes it.
+        """Run a command; CalledProcessError if it fails."""
+        # An installed package has bytecode: the warm-up round writes it.
         env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         words = [str(self.scratch / "process"), *command]
         done = subprocess.run(words, stdout=subprocess.PIPE, check=True, env=env)
@@ -125,7 +124,7 @@ class Programs:
 
 
 def _extent(loader: Loader, kind: RegionKind) -> tuple[int, int]:
-    """Offset and size of all regions of a kind, which lie side by side."""
+    """Offset and size of all regions of a kind, which are adjacent."""
     regions = [region for region in loader.regions if region.kind is kind and region.size]
     start = min((region.offset for region in regions), default=0)
     return start, max((region.offset + region.size for region in regions), default=0) - start

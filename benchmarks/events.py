@@ -1,4 +1,4 @@
-"""Reading events from a ring buffer: by lskel, and by the classes of BCC."""
+"""Read events from a ring buffer, by lskel and by BCC's classes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from lskel.runtime.syscall import address_of, bpf, host_attr
 from lskel.runtime.values import Struct, layout, text, u32, u64
 from tests.build.clang import compile_bpf
 
-# The ring holds this many events at least, so that none is lost before it is read.
+# The ring buffer has room for these events, so none is lost.
 FILLED = 50_000
-# As many are sent while a reader is at work.
+# Events that are sent while the reader runs.
 STREAMED = 500_000
 
 SOURCE = """
@@ -61,7 +61,7 @@ _BCC = "/usr/lib/python3/dist-packages"
 
 @layout(32, ("number", u64, 0), ("pid", u32, 8), ("cpu", u32, 12), ("comm", text(16), 16))
 class Event(Struct):
-    """The program's `struct event`, as a skeleton has it."""
+    """The program's `struct event`, as in a skeleton."""
 
     number: int
     pid: int
@@ -70,7 +70,7 @@ class Event(Struct):
 
 
 class BccEvent(ctypes.Structure):
-    """The same, as BCC finds it out from what it compiles."""
+    """The same, as BCC derives it from the C source."""
 
     _fields_ = (
         ("number", ctypes.c_ulonglong),
@@ -91,7 +91,7 @@ class Source:
         self._program = bpf.progs.fill.fileno()
 
     def fill(self, count: int) -> None:
-        """Send so many events, by one system call, without the GIL."""
+        """Send `count` events by one system call, without the GIL."""
         packet = bytes(64)
         attr = host_attr(
             TEST,
@@ -104,14 +104,14 @@ class Source:
         bpf(Cmd.PROG_RUN, attr)
 
     def lost(self) -> int:
-        """How many did not fit so far."""
+        """The number of events lost so far."""
         value = one_element.lookup(self._lost, bytes(4), 8)
         assert value is not None
         return int.from_bytes(value, sys.byteorder)
 
 
 class Reader(NamedTuple):
-    """A way to read: `drain` reads what is there, `wait` waits first; both say how many it was."""
+    """A way to read: `drain` reads available events, `wait` waits first; both return the count."""
 
     source: Source
     drain: Callable[[], int]
@@ -119,14 +119,14 @@ class Reader(NamedTuple):
 
 
 class Streamed(NamedTuple):
-    """What came through while events were sent."""
+    """The rate of events read while events were sent, and the share of lost events."""
 
     rate: float
     lost: float
 
 
 def events(_scratch: Path, rounds: int) -> Iterator[str]:
-    """How fast events are read, and how many are lost when they come faster."""
+    """How fast events are read, and how many are lost if they arrive faster."""
     with ExitStack() as cleanup:
         readers = _readers(cleanup)
         drained = alternate({way: partial(_drain, r) for way, r in readers.items()}, rounds)
@@ -135,10 +135,10 @@ def events(_scratch: Path, rounds: int) -> Iterator[str]:
     yield ""
     yield (
         "Events of 32 bytes from a ring buffer of 4 MB; *typed* reads two fields of each. "
-        f"*Drained*: {FILLED} events that are there. *Streamed*: a program sends {STREAMED} "
-        "events as fast as it can on another CPU, and the reader keeps up or loses some. *BCC* "
-        "is its Python class RingBuf, as Debian has it, with a callback for each event, in the "
-        f"same process. {rounds} rounds."
+        f"*Drained*: {FILLED} events that are in the buffer. *Streamed*: a program sends "
+        f"{STREAMED} events as fast as it can on another CPU; events that the reader is too slow "
+        "for are lost. *BCC* is its Python class RingBuf of Debian's package, with a callback for "
+        f"each event, in the same process. {rounds} rounds."
     )
     yield ""
     base = "BCC typed" if "BCC typed" in readers else "lskel typed"
@@ -231,7 +231,7 @@ def _fields(found: Iterator[Event]) -> int:
 
 
 def _by_bcc(source: Source, cleanup: ExitStack, *, typed: bool) -> Reader:
-    """Its classes without what compiles, which they need for nothing else."""
+    """BCC's classes without its compiler, which they do not need for reading."""
     sys.path.append(_BCC)
     try:
         bcc = importlib.import_module("bcc")
@@ -262,7 +262,7 @@ def _by_bcc(source: Source, cleanup: ExitStack, *, typed: bool) -> Reader:
     ring.open_ring_buffer(on_event if typed else on_bytes)
 
     def close() -> None:
-        # Only `ring` keeps the callback that the library knows.
+        # `ring` holds the only reference to the callback that the library calls.
         bcc.libbcc.lib.bpf_free_ringbuf(ring.bpf._ringbuf_manager)
 
     cleanup.callback(close)

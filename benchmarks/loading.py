@@ -1,4 +1,4 @@
-"""Loading the same object in each way, and what the loader programs weigh."""
+"""Load the same object in each way; sizes of the loader programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lskel.loader.model import Form, Loader
 from tests import corpus
 from tests.selftests.reference import PATH
 
-# A process repeats a load for so long, within these numbers of rounds.
+# Seconds that a process repeats a load for, and the minimum and maximum number of rounds.
 _BUDGET = 0.03
 _LEAST, _MOST = 3, 20
 
@@ -31,22 +31,22 @@ _WAYS = ("libbpf", *_LOADERS, "calls")
 
 
 class Measured(NamedTuple):
-    """One object: what each way took, or why it failed; the loader programs; the table loader."""
+    """One object: the times of each way, or why it failed; the loader programs."""
 
     runs: Mapping[str, Sequence[Run]]
     failures: Mapping[str, str]
     programs: Mapping[str, LoaderProgram]
 
     def totals(self, way: str) -> list[float]:
-        """Seconds from nothing to everything closed again, but in a process's first round."""
+        """Seconds from nothing loaded to everything closed, without first rounds."""
         return [sum(sample.values()) for sample in self.samples(way)]
 
     def samples(self, way: str) -> list[Sample]:
-        """All but those of first rounds."""
+        """All samples except those of first rounds."""
         return [sample for run in self.runs[way] for sample in run.others]
 
     def figure(self, way: str) -> Figure | None:
-        """The figure of the totals; None where it failed."""
+        """The figure of the totals; None if it failed."""
         return figure(self.totals(way)) if way in self.runs else None
 
     def medians(self, way: str) -> list[float]:
@@ -54,13 +54,13 @@ class Measured(NamedTuple):
         return [statistics.median(sum(s.values()) for s in run.others) for run in self.runs[way]]
 
     def ratio(self, of: str, to: str) -> str:
-        """The ratio of medians of processes; empty where one failed."""
+        """The ratio of medians of processes; empty if one failed."""
         if of not in self.runs or to not in self.runs:
             return ""
         return f"{ratio(self.medians(of), self.medians(to)):.2f}"
 
     def beyond(self) -> str:
-        """What the table loader takes more than its calls."""
+        """The time of the table loader minus that of its calls."""
         if "table" not in self.runs or "calls" not in self.runs:
             return ""
         pairs = zip(self.medians("table"), self.medians("calls"), strict=True)
@@ -123,12 +123,12 @@ def _times(measured: Mapping[str, Measured], rounds: int) -> Iterator[str]:
     yield "## Loading an object"
     yield ""
     yield (
-        "From the object or the loader's parts in memory to loaded, and all closed again, in C. "
-        "*libbpf*: opens and loads the object. *bpftool*, *unrolled*, *table*: one and the same "
-        "runner, with the loader program of `bpftool gen skeleton -L` and those of lskel. "
-        "*Calls*: the system calls that the loaders make, made by a C program that does nothing "
-        f"else; *beyond* is what the table loader takes more. {rounds} processes of up to {_MOST} "
-        "loads each; a process's first load is *first*, with the probes of libbpf."
+        "From the object or the loader's parts in memory to everything loaded and closed again, "
+        "in C. *libbpf*: opens and loads the object. *bpftool*, *unrolled*, *table*: the same "
+        "runner with the loader program of `bpftool gen skeleton -L` and those of lskel. "
+        "*Calls*: a C program that makes only the system calls of the loaders; *beyond* is the "
+        f"time of the table loader minus that. {rounds} processes of up to {_MOST} loads each; "
+        "a process's first load, with the probes of libbpf, is in the second table."
     )
     yield ""
     rows = [
@@ -213,8 +213,8 @@ def _loader_programs(measured: Mapping[str, Measured]) -> Iterator[str]:
     yield "## Loader programs"
     yield ""
     yield (
-        "*Verified* is how many instructions the verifier looked at. Then the stages of the "
-        "runner, medians in ms; *PROG_LOAD* is that of the loader program."
+        "*Verified* is the number of instructions that the verifier processed. The next columns "
+        "are the stages of the runner, medians in ms; *PROG_LOAD* loads the loader program."
     )
     yield ""
     rows = []
@@ -236,7 +236,7 @@ def _python(paths: Mapping[str, Path], rounds: int) -> Iterator[str]:
     yield "## Loading from Python"
     yield ""
     yield (
-        "The same by `lskel.load`, in one process: the loaders, and *direct*, a system call an "
+        "The same by `lskel.load`, in one process: the loaders, and *direct*, one system call per "
         f"operation. {rounds} rounds."
     )
     yield ""
@@ -281,6 +281,6 @@ def _by_bpftool(path: Path) -> LoaderProgram:
 
 
 def _allow_many_fds() -> None:
-    """As many as root may have: 1000 programs are 1000 of them."""
+    """Raise the limit to the hard limit: 1000 programs need 1000 fds."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

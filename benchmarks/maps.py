@@ -1,4 +1,4 @@
-"""A hash of a million entries: written, read and removed from Python, and dumped by bpftool."""
+"""Write, read and remove a million entries of a hash from Python; dump it by bpftool."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests import corpus
 from tests.runtime.programs import create_map
 
 ENTRIES = 1_000_000
-# A loop over single keys is measured over fewer of them, and multiplied.
+# Loops over single keys are measured with fewer keys, and multiplied by this.
 _FEWER = 20
 
 
 @layout(16, ("pid", u32, 0), ("cpu", u32, 4), ("start", u64, 8))
 class Task(Struct):
-    """What is a key here, and a value."""
+    """The type of keys and values."""
 
     pid: int
     cpu: int
@@ -32,7 +32,7 @@ class Task(Struct):
 
 
 def maps(_scratch: Path, rounds: int) -> Iterator[str]:
-    """Batches against a loop over the keys and against bpftool."""
+    """Batches in comparison with a loop over the keys and with bpftool."""
     numbers: HashMap[int, int] = _hash(4, 8, u32, u64)
     structs: HashMap[Task, Task] = _hash(16, 16, Task, Task)
     some = {number: number for number in range(ENTRIES)}
@@ -58,7 +58,7 @@ def maps(_scratch: Path, rounds: int) -> Iterator[str]:
     yield ""
     yield (
         f"A hash of {ENTRIES} entries; {rounds} rounds. Loops, which look up known keys, are "
-        f"measured over {ENTRIES // _FEWER} of them and multiplied. The ratio is to reading "
+        f"measured with {ENTRIES // _FEWER} keys and multiplied. The ratio is to reading "
         "numbers in batches."
     )
     yield ""

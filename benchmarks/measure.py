@@ -1,4 +1,4 @@
-"""Measuring: jobs in alternation, medians, ratios."""
+"""Measurements: alternating jobs, medians, ratios."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-# A job measures itself, so that what it prepares and clears away does not count.
+# A job measures itself, without its preparation and cleanup.
 Job = Callable[[], float]
 
 
 class Figure(NamedTuple):
-    """The median of some measurements and their quartiles."""
+    """Median and quartiles of measurements."""
 
     median: float
     low: float
     high: float
 
     def text(self, unit: str = "ms") -> str:
-        """Such as "12.3 ms (11.9 to 13.0)", of seconds."""
+        """Text such as "12.3 ms (11.9 to 13.0)"; the measurements are in seconds."""
         scale = {"s": 1, "ms": 1e3}[unit]
         low, median, high = (rounded(x * scale) for x in (self.low, self.median, self.high))
         return f"{median} {unit} ({low} to {high})"
@@ -33,16 +33,16 @@ def rounded(number: float) -> str:
 
 
 def seconds(action: Callable[[], Any]) -> float:
-    """How long an action takes."""
+    """The time that an action takes."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def alternate(jobs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Run each job once a round, so that what else the machine does hits all alike.
+    """Run each job once per round, so that other load on the machine affects all jobs alike.
 
-    A first round is not counted: it fills caches.
+    A warm-up round, which fills caches, is not counted.
     """
     found: dict[str, list[T]] = {name: [] for name in jobs}
     for number in range(rounds + 1):
@@ -54,11 +54,11 @@ def alternate(jobs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, lis
 
 
 def figure(measured: Sequence[float]) -> Figure:
-    """The median and the quartiles of two measurements or more."""
+    """Median and quartiles of at least two measurements."""
     low, _, high = statistics.quantiles(measured, n=4, method="inclusive")
     return Figure(statistics.median(measured), low, high)
 
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> float:
-    """The median of the ratios round by round: less noisy than the ratio of medians."""
+    """The median of the ratios per round, which is less noisy than the ratio of medians."""
     return statistics.median(a / b for a, b in zip(of, to, strict=True))

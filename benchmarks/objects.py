@@ -9,7 +9,7 @@ from tests import corpus
 from tests.build.clang import compile_bpf, example
 
 COUNTS = (1, 10, 30, 100, 300, 1000)
-# Most programs; programs and maps; much data; a program that the verifier is long with.
+# Many programs; programs and maps; much data; a program that takes the verifier long.
 _SELFTESTS = ("test_tunnel_kern", "test_l4lb", "test_xdp_noinline", "test_verif_scale2")
 
 
@@ -20,7 +20,7 @@ def real() -> dict[str, Path]:
 
 
 def generated(kind: str, count: int, scratch: Path) -> Path:
-    """An object with so many of a kind."""
+    """An object with `count` programs, maps or kfunc calls."""
     path = scratch / f"{kind.replace(' ', '_')}_{count}.bpf.o"
     if not path.exists():
         path.write_bytes(compile_bpf(KINDS[kind](count)))
@@ -43,7 +43,7 @@ def _maps(count: int) -> str:
 
 
 def _kfunc_calls(count: int) -> str:
-    """In one program, which makes them in pairs: there are two calls where one is asked for."""
+    """One program with pairs of calls; an odd count is rounded up."""
     pairs = "bpf_rcu_read_lock(); bpf_rcu_read_unlock(); " * -(-count // 2)
     return (
         "extern void bpf_rcu_read_lock(void) __ksym;\n"

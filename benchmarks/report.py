@@ -1,4 +1,4 @@
-"""Reporting: Markdown tables and SVG plots."""
+"""Markdown tables and SVG plots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLOTS = Path(__file__).with_name("plots")
 
 _SCRIPT = re.compile(r"<script.*?</script>", re.DOTALL)
 
-# The points of a line by its name.
+# The points of each line, by name.
 Lines = Mapping[str, Sequence[tuple[int, float]]]
 
 
@@ -27,7 +27,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def plot(name: str, title: str, x_title: str, y_title: str, lines: Lines) -> str:
-    """Draw lines with both scales logarithmic, as plots/NAME.svg; the Markdown that shows it."""
+    """Draw lines with logarithmic scales to plots/NAME.svg; returns the Markdown that shows it."""
     points = [point for line in lines.values() for point in line]
     decades = range(
         math.floor(math.log10(min(y for _, y in points))),
@@ -41,7 +41,7 @@ def plot(name: str, title: str, x_title: str, y_title: str, lines: Lines) -> str
         width=720,
         height=400,
         style=CleanStyle,
-        # Or the file has scripts of other sites, and an id that differs each time.
+        # Otherwise the file has scripts of other sites, and a random id.
         js=(),
         no_prefix=True,
         disable_xml_declaration=True,

@@ -1,4 +1,4 @@
-"""Replays in the simulator: a typical loader, and the largest of the corpus."""
+"""Replays in the simulator: a typical loader, and the largest ones of the corpus."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lskel.loader.model import Loader
 from lskel.replay.simulator.run import run
 from tests import corpus
 
-# What a loader of a few programs and maps has.
+# The number of instructions of a loader of a few programs and maps.
 TYPICAL = 300
 
 
 def simulator(_scratch: Path, rounds: int) -> Iterator[str]:
-    """How long a replay takes, decoding included."""
+    """The time of a replay, decoding included."""
     loaders: dict[str, Loader] = {}
     for path in corpus.objects():
         try:
@@ -34,8 +34,8 @@ def simulator(_scratch: Path, rounds: int) -> Iterator[str]:
     yield "## Replay in the simulator"
     yield ""
     yield (
-        f"A loader near {TYPICAL} instructions, the longest, and the one with most data; "
-        f"{rounds} rounds."
+        f"A loader of about {TYPICAL} instructions, the longest one, and the one with the most "
+        f"data; {rounds} rounds."
     )
     yield ""
     rows = [

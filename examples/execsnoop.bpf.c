@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Reports every program that is executed, through a ring buffer. */
+/* Reports through a ring buffer every program that is executed. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
@@ -20,9 +20,9 @@ struct {
 	__uint(max_entries, 256 * 1024);
 } events SEC(".maps");
 
-__u64 lost; /* events that found the ring buffer full */
+__u64 lost; /* events that were lost because the ring buffer was full */
 
-/* A function of its own, because its signature is what brings struct event into the BTF. */
+/* A separate function, because its signature brings struct event into the BTF. */
 static __noinline void fill(struct event *event, struct task_struct *task,
 			    struct linux_binprm *binary)
 {

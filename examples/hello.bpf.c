@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The smallest useful program: how many system calls were made, and by whom the last one. */
+/* The smallest useful program: counts system calls, and records which command made the last one. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

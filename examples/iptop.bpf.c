@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Counts the packets and bytes that arrive, by sender; every packet goes on its way. */
+/* Counts incoming packets and bytes by sender; passes every packet. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -10,7 +10,7 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 struct sender {
-	__u8 address[16]; /* an IPv4 address as IPv6 maps it: ::ffff:192.0.2.1 */
+	__u8 address[16]; /* IPv4 addresses are mapped: ::ffff:192.0.2.1 */
 };
 
 struct traffic {

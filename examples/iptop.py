@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who sends how much to a network interface: a table by address, live, at the XDP hook.
+"""Traffic to a network interface by sender: a live table, counted at the XDP hook.
 
 lskel gen iptop.bpf.o -o iptop_lskel.py && sudo python3 iptop.py INTERFACE [SECONDS]
 """

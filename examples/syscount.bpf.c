@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Counts system calls by process and, if asked, by system call number. */
+/* Counts system calls by process and, optionally, by system call number. */
 #include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -8,7 +8,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define ANY_SYSCALL 0xffffffff
 
-const volatile __u32 target_pid = 0; /* 0: every process */
+const volatile __u32 target_pid = 0; /* 0: all processes */
 const volatile bool per_syscall = false;
 
 struct syscall_key {
@@ -28,7 +28,7 @@ struct {
 	__type(value, struct syscall_stat);
 } syscalls SEC(".maps");
 
-__u64 lost; /* calls not counted because the map was full */
+__u64 lost; /* calls that were not counted because the map was full */
 
 SEC("raw_tp/sys_enter")
 int count_syscall(struct bpf_raw_tracepoint_args *ctx)
@@ -46,7 +46,7 @@ int count_syscall(struct bpf_raw_tracepoint_args *ctx)
 	if (!stat) {
 		struct syscall_stat fresh = {};
 
-		/* Another CPU may come first: then its entry serves both. */
+		/* If another CPU inserts it first, both use that entry. */
 		bpf_get_current_comm(fresh.comm, sizeof(fresh.comm));
 		bpf_map_update_elem(&syscalls, &key, &fresh, BPF_NOEXIST);
 		stat = bpf_map_lookup_elem(&syscalls, &key);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who makes the most system calls: the ten busiest processes, or those of one process by number.
+"""The ten processes with the most system calls, or the system calls of one process by number.
 
 lskel gen syscount.bpf.o -o syscount_lskel.py && sudo python3 syscount.py [PID]
 """

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Reports how long each TCP connection took to be made, through a ring buffer. */
+/* Reports through a ring buffer how long each TCP connection took to be established. */
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
@@ -19,7 +19,7 @@ struct event {
 	__u32 pid;
 	__u16 family; /* AF_INET or AF_INET6 */
 	__u16 port;
-	__u8 address[16]; /* an IPv4 address has the first four bytes */
+	__u8 address[16]; /* an IPv4 address uses the first four bytes */
 	char comm[16];
 };
 
@@ -42,9 +42,9 @@ struct {
 } events SEC(".maps");
 
 const volatile __u64 at_least; /* nanoseconds; faster connections are not reported */
-__u64 lost; /* events that found the ring buffer full */
+__u64 lost; /* events that were lost because the ring buffer was full */
 
-/* A function of its own, because its signature is what brings struct event into the BTF. */
+/* A separate function, because its signature brings struct event into the BTF. */
 static __noinline void fill(struct event *event, struct sock *sk, const struct start *start)
 {
 	__builtin_memset(event->address, 0, sizeof(event->address));
@@ -71,7 +71,7 @@ static void report(struct sock *sk, const struct start *start, __u64 took)
 	bpf_ringbuf_submit(event, 0);
 }
 
-/* Every change of a TCP socket's state; a connection begins in the process that asks for it. */
+/* Every state change of a TCP socket; TCP_SYN_SENT is set in the process that connects. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_state, struct sock *sk, int old_state, int new_state)
 {

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""How long TCP connections take to be made, from the SYN to the answer.
+"""How long TCP connections take to be established, from the SYN to the answer.
 
 lskel gen tcpconnlat.bpf.o -o tcpconnlat_lskel.py && sudo python3 tcpconnlat.py [MILLISECONDS]
 
-With MILLISECONDS, only those that take at least so long.
+With MILLISECONDS, only connections that take at least that long.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Counts the packets and bytes that arrive, by protocol; every packet goes on its way. */
+/* Counts incoming packets and bytes by protocol; passes every packet. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -79,7 +79,7 @@ int count_packet(struct xdp_md *ctx)
 	if (!seen)
 		return XDP_PASS;
 
-	/* Each CPU has its own counters: no atomics needed. */
+	/* Each CPU has its own counters, so no atomics are needed. */
 	counter = classify(seen, data, end);
 	counter->packets++;
 	counter->bytes += end - data;

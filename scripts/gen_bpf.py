@@ -3,9 +3,10 @@
     python scripts/gen_bpf.py [--check] [--headers DIR] [BTF]
 
 BTF defaults to /sys/kernel/btf/vmlinux, DIR to /usr/include. Enums, helpers and layouts come from
-BTF; flags from the headers, since BTF has no macros. With --check nothing is written; the exit
-status says whether what the files hold agrees with those: names that both know must have equal
-values (an older kernel lacks some, a newer one has more).
+BTF; flags from the headers, since BTF has no macros, and attach types that BTF lacks, since section
+names stand for them. With --check nothing is written; the exit status says whether what the files
+hold agrees with those: names that both know must have equal values (an older kernel lacks some, a
+newer one has more).
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ ROOM = Path(__file__).parent.parent / "src" / "lskel" / "bpf"
 # class name: (C enum, prefix to cut, what it is)
 ENUMS = {
     "Cmd": ("bpf_cmd", "BPF_", "Commands of bpf(2)"),
-    "MapType": ("bpf_map_type", "BPF_MAP_TYPE_", "Types of maps"),
-    "ProgType": ("bpf_prog_type", "BPF_PROG_TYPE_", "Types of programs"),
-    "AttachType": ("bpf_attach_type", "BPF_", "What a program expects to be attached to"),
-    "LinkType": ("bpf_link_type", "BPF_LINK_TYPE_", "Types of links"),
+    "MapType": ("bpf_map_type", "BPF_MAP_TYPE_", "Map types"),
+    "ProgType": ("bpf_prog_type", "BPF_PROG_TYPE_", "Program types"),
+    "AttachType": ("bpf_attach_type", "BPF_", "Attach types of programs"),
+    "LinkType": ("bpf_link_type", "BPF_LINK_TYPE_", "Link types"),
 }
+# Those that the headers' newer kernel may have more of.
+NEWER = ("AttachType",)
 
 # Python name of a struct inside `union bpf_attr`: a member that only this one has.
 STRUCTS = {
@@ -92,6 +95,16 @@ def enum_values(btf: Btf, name: str, prefix: str) -> list[tuple[str, int]]:
     ]
 
 
+def newer_values(headers: Path, name: str, values: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The enumerators of NEWER that the headers have after those of BTF, by their prefix."""
+    c_name, prefix, _ = ENUMS[name]
+    text = (headers / "linux" / "bpf.h").read_text()
+    match = re.search(rf"^enum {c_name} {{\n(.*?)^}}", text, re.DOTALL | re.MULTILINE)
+    assert match is not None
+    names = re.findall(rf"^\t{prefix}(\w+),$", match[1], re.MULTILINE)
+    return [(key, number) for number, key in enumerate(names) if number > values[-1][1]]
+
+
 def helper_names(btf: Btf) -> list[str]:
     """Helper names by id."""
     values = enum_values(btf, "bpf_func_id", "BPF_FUNC_")
@@ -101,13 +114,13 @@ def helper_names(btf: Btf) -> list[str]:
 
 def flatten(btf: Btf, type_id: TypeId, base: int = 0) -> Iterator[tuple[str, int, int]]:
     """(name, offset, size) of each field in bytes, through anonymous structs and unions."""
-    composite = btf.get(btf.resolve(type_id), t.Composite)
+    composite = btf.get(btf.resolve(type_id), t.CompositeType)
     for member in composite.members:
         offset = base + member.bit_offset // 8
         inner = btf.resolve(member.type)
-        if not member.name and isinstance(btf[inner], t.Composite):
+        if not member.name and isinstance(btf[inner], t.CompositeType):
             yield from flatten(btf, inner, offset)
-        elif isinstance(btf[inner], t.Composite):
+        elif isinstance(btf[inner], t.CompositeType):
             for name, at, size in flatten(btf, inner, offset):
                 yield f"{member.name}_{name}", at, size
         elif member.name and not member.bitfield_size:
@@ -116,7 +129,7 @@ def flatten(btf: Btf, type_id: TypeId, base: int = 0) -> Iterator[tuple[str, int
 
 def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
     """Field layouts of the structs in `union bpf_attr` and of the info structs."""
-    attr = btf.get(btf.require("bpf_attr", t.Union), t.Union)
+    attr = btf.get(btf.require("bpf_attr", t.UnionType), t.UnionType)
     found: dict[str, list[tuple[str, int, int]]] = {}
     for name, sign in STRUCTS.items():
         for member in attr.members:
@@ -127,7 +140,7 @@ def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
                 found[name] = fields
                 break
     for name, c_name in INFOS.items():
-        found[name] = list(flatten(btf, btf.require(c_name, t.Struct)))
+        found[name] = list(flatten(btf, btf.require(c_name, t.StructType)))
     return found
 
 
@@ -189,11 +202,15 @@ def head(what: str, release: str, source: str = "BTF") -> list[str]:
     ]
 
 
-def render_enums(btf: Btf, release: str) -> str:
+def render_enums(btf: Btf, release: str, headers: Path) -> str:
     lines = [*head("The enums of bpf(2)", release), "from enum import IntEnum"]
     for name, (c_name, prefix, what) in ENUMS.items():
         lines += ["", "", f"class {name}(IntEnum):", f'    """{what}: enum {c_name}."""', ""]
-        lines += [f"    {key} = {value}" for key, value in enum_values(btf, c_name, prefix)]
+        values = enum_values(btf, c_name, prefix)
+        lines += [f"    {key} = {value}" for key, value in values]
+        newer = newer_values(headers, name, values) if name in NEWER else []
+        lines += ["    # From the uapi headers."] if newer else []
+        lines += [f"    {key} = {value}" for key, value in newer]
     return "\n".join(lines) + "\n"
 
 
@@ -267,7 +284,7 @@ def main() -> int:
         return 1 if wrong else 0
     match = re.match(r"\d+\.\d+", os.uname().release)
     release = match.group() if match else "unknown"
-    (ROOM / "enums.py").write_text(render_enums(btf, release))
+    (ROOM / "enums.py").write_text(render_enums(btf, release, args.headers))
     (ROOM / "flags.py").write_text(render_flags(args.headers))
     (ROOM / "helpers.py").write_text(render_helpers(btf, release))
     (ROOM / "layouts.py").write_text(render_layouts(btf, release))

@@ -1,7 +1,7 @@
-"""Write the manual pages, share/man/man1/*.1, from the help of the commands.
+"""Generate the manual pages, share/man/man1/*.1, from the help of the commands.
 
 python scripts/gen_man.py            writes them
-python scripts/gen_man.py --check    says which are out of date, and ends with 1
+python scripts/gen_man.py --check    lists those out of date, and exits with 1
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lskel.cli import COMMANDS, cli
 from lskel.cli.status import meanings
 
 TARGET = Path(__file__).resolve().parent.parent / "share" / "man" / "man1"
-# Of this version; the pages change with it.
+# The date of this version.
 DATE = "2026-11-28"
 
 _WIDTH = 78
@@ -29,29 +29,29 @@ _ESCAPES = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "
 
 
 class Item(NamedTuple):
-    """An entry of a list: what it is about, and what is said of it."""
+    """An entry of a list."""
 
     term: str
     text: str
 
 
 ENVIRONMENT = (
-    Item("NO_COLOR", "Where it is not empty, output has no colours."),
-    Item("FORCE_COLOR", "Where it is not empty, output has colours wherever it goes."),
-    Item("TERM", "With `dumb` there are neither colours nor progress."),
+    Item("NO_COLOR", "If not empty, output has no colours."),
+    Item("FORCE_COLOR", "If not empty, output has colours even if not to a terminal."),
+    Item("TERM", "If `dumb`, no colours and no progress bar."),
 )
-_BTF = Item("/sys/kernel/btf/*", "Types of the kernel and of its modules.")
-_CONFIG = Item("/boot/config-*, /proc/config.gz", "The kernel's configuration, for `__kconfig`.")
-_PINS = Item("/sys/fs/bpf", "Where maps are pinned that ask for it by name.")
-_TRACE = Item("/sys/kernel/tracing/trace_pipe", "What loaders made with --debug print.")
-_TRACEFS = Item("/sys/kernel/tracing/events", "Where tracepoints are looked up.")
-_LOCKDOWN = Item("/sys/kernel/security/lockdown", "Whether the kernel is locked down, and how far.")
+_BTF = Item("/sys/kernel/btf/*", "BTF of the kernel and its modules.")
+_CONFIG = Item("/boot/config-*, /proc/config.gz", "The kernel config, for `__kconfig`.")
+_PINS = Item("/sys/fs/bpf", "Where maps with LIBBPF_PIN_BY_NAME are pinned.")
+_TRACE = Item("/sys/kernel/tracing/trace_pipe", "The output of loaders generated with --debug.")
+_TRACEFS = Item("/sys/kernel/tracing/events", "Tracepoint definitions.")
+_LOCKDOWN = Item("/sys/kernel/security/lockdown", "The lockdown mode of the kernel.")
 FILES: Mapping[str, tuple[Item, ...]] = {
     "doctor": (_BTF, _CONFIG, _PINS, _TRACEFS, _LOCKDOWN),
     "load": (_BTF, _CONFIG, _PINS, _TRACE),
     "run": (_BTF, _CONFIG, _PINS, _TRACE, _TRACEFS),
 }
-# Pages of others.
+# Pages of other projects.
 SEE_ALSO: Mapping[str, tuple[str, ...]] = {
     "": ("bpftool(8)", "clang(1)", "bpf(2)"),
     "gen": ("bpftool-gen(8)", "clang(1)"),
@@ -68,25 +68,25 @@ SEE_ALSO: Mapping[str, tuple[str, ...]] = {
 
 
 def escaped(text: str) -> str:
-    """Text as roff takes it for itself; what stands in `backticks` is bold."""
+    """Text escaped for roff; `backticks` become bold."""
     text, count = re.subn(r"`([^`]+)`", "\0B\\1\0R", text)
     text = "".join(_ESCAPES.get(c, c) for c in text)
     return text.replace("\0", "\\f") if count else text
 
 
 def line(text: str) -> str:
-    """A line of text, which roff does not take for a request."""
+    """A line of text that roff does not parse as a request."""
     return rf"\&{text}" if text.startswith((".", "'")) else text
 
 
 def prose(text: str) -> Iterator[str]:
-    """Text in lines of a handy length; roff fills them."""
+    """Text in wrapped lines; roff fills them."""
     rows = wrap(escaped(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
     return map(line, rows)
 
 
 def section(title: str, lines: Iterable[str]) -> Iterator[str]:
-    """A section, unless it is empty."""
+    """A section, unless empty."""
     content = list(lines)
     if content:
         yield f".SH {title}"
@@ -102,14 +102,14 @@ def items(entries: Iterable[Item]) -> Iterator[str]:
 
 
 class Help(NamedTuple):
-    """The help of a command: its paragraphs, and the lines of its example."""
+    """The help of a command: paragraphs, and the lines of its example."""
 
     paragraphs: tuple[str, ...]
     example: tuple[str, ...]
 
 
 def parsed(text: str) -> Help:
-    """What a docstring says; click marks paragraphs that keep their lines with \\b."""
+    """The parts of a docstring; click marks paragraphs with fixed line breaks with \\b."""
     paragraphs, example = [], []
     for block in cleandoc(text).split("\n\n"):
         if block.startswith("\b\nExample:"):
@@ -120,7 +120,7 @@ def parsed(text: str) -> Help:
 
 
 def options(ctx: click.Context) -> Iterator[str]:
-    """The list of options, with their values in italics."""
+    """The list of options, with values in italics."""
     for parameter in ctx.command.get_params(ctx):
         record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
         if not isinstance(parameter, click.Option) or record is None:
@@ -134,14 +134,14 @@ def options(ctx: click.Context) -> Iterator[str]:
 
 
 def synopsis(ctx: click.Context, name: str) -> str:
-    """The command, its options and its arguments."""
+    """The command with its options and arguments."""
     words = ctx.command.collect_usage_pieces(ctx)
     rest = " ".join(rf"\fI{escaped(word)}\fR" for word in words)
     return rf"\fB{escaped(name)}\fR {rest}"
 
 
 def page(name: str, summary: str) -> str:
-    """The manual page of a command; of lskel itself where the name is empty."""
+    """The manual page of a command; of lskel itself if the name is empty."""
     command = cli.get_command(click.Context(cli), name) if name else cli
     assert command is not None and command.help is not None
     words = f"lskel {name}".strip()
@@ -151,7 +151,7 @@ def page(name: str, summary: str) -> str:
     see += [*(["lskel(1)"] if name else []), *SEE_ALSO.get(name, ())]
     title = words.replace(" ", "-")
     lines = [
-        r".\" Written by scripts/gen_man.py from the help of the command.",
+        r".\" Generated by scripts/gen_man.py from the help of the command.",
         f'.TH {escaped(title.upper())} 1 {DATE} "lskel {__version__}" "User Commands"',
         *section("NAME", [rf"{escaped(title)} \- {escaped(uncapitalized(summary))}"]),
         *section("SYNOPSIS", [synopsis(ctx, words)]),
@@ -177,12 +177,12 @@ def page(name: str, summary: str) -> str:
 
 
 def uncapitalized(text: str) -> str:
-    """A sentence as NAME has it: without its capital and its full stop."""
+    """A sentence for the NAME section: without capital and full stop."""
     return text[0].lower() + text[1:].rstrip(".")
 
 
 def paragraphs(texts: Iterable[str]) -> Iterator[str]:
-    """Paragraphs; the first follows the section's title."""
+    """Paragraphs; the first follows the section title."""
     for number, text in enumerate(texts):
         if number:
             yield ".PP"
@@ -190,7 +190,7 @@ def paragraphs(texts: Iterable[str]) -> Iterator[str]:
 
 
 def references(pages: Iterable[str]) -> Iterator[str]:
-    """Names of pages in bold, with commas between them."""
+    """Names of pages in bold, separated by commas."""
     names = list(pages)
     for number, name in enumerate(names):
         bare, _, number_of = name.partition("(")

@@ -9,7 +9,7 @@ import pytest
 from lskel.loader.model import Loader
 from lskel.replay.load import open_loader
 from lskel.replay.options import DEFAULTS, Options
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 
 Load = Callable[..., DynamicCollection]
 

@@ -17,7 +17,7 @@ STATIONS = (
         "errors",
         "budget",
         "cursor",
-        "named",
+        "light_typing",
         "input",
         "interrupt",
         "output",
@@ -37,7 +37,7 @@ STATIONS = (
 )
 # The runtime stands beside the stations: it knows bpf(2) and nothing of objects or traces.
 RUNTIME_MAY = {
-    *("_version", "errors", "budget", "cursor", "named", "tasks"),
+    *("_version", "errors", "budget", "cursor", "light_typing", "tasks"),
     *("bpf", "btf", "elf", "catalog", "runtime"),
 }
 # What an Object gives its user for convenience leads right, inside functions only.

@@ -27,8 +27,9 @@ EDITS = {
     ],
     "catalog/attach_kinds.py": [
         (
-            '    *_also(_RAW_TP, "raw_tp"),',
-            '    *_also(_RAW_TP, "raw_tp"), *_also(_RAW_TP, "rawest"),',
+            '    *_sleepable_too(_also(_RAW_TP, "raw_tp"), _SLEEPABLE_TRACEPOINTS),',
+            '    *_sleepable_too(_also(_RAW_TP, "raw_tp"), _SLEEPABLE_TRACEPOINTS),\n'
+            '    *_also(_RAW_TP, "rawest"),',
         )
     ],
 }

@@ -1,6 +1,6 @@
 /*
- * The calls that a table loader makes, made from here: what the kernel takes for them alone.
- * calls ROUNDS BLOB CONTEXT CONTEXT_SIZE RECORDS COUNT; docs/loader.md has the records.
+ * Makes the calls of a table loader from user space, to measure the kernel's time for them alone.
+ * calls ROUNDS BLOB CONTEXT CONTEXT_SIZE RECORDS COUNT; docs/loader.md describes the records.
  */
 #include <bpf/btf.h>
 #include <stdbool.h>
@@ -23,7 +23,7 @@ static bool holds(int condition, int value)
 	return condition >> (value < 0 ? 1 : value > 0 ? 2 : 0) & 1;
 }
 
-/* How many records to go on by. */
+/* Executes a record; returns how many records to advance. */
 static unsigned int step(char *blob, const struct record *record)
 {
 	int *a = (void *)(blob + record->a), *b = (void *)(blob + record->b);
@@ -54,7 +54,7 @@ static unsigned int step(char *blob, const struct record *record)
 	case FIND: /* resolved before */
 		break;
 	default:
-		errx(3, "record %d is not made here", record->code);
+		errx(3, "record code %d is not supported here", record->code);
 	}
 	return 1;
 }

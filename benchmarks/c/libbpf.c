@@ -1,4 +1,4 @@
-/* Loads an object by libbpf: libbpf ROUNDS OBJECT. The first round has libbpf's probes as well. */
+/* Loads an object by libbpf: libbpf ROUNDS OBJECT. The first round includes libbpf's probes. */
 #include <bpf/libbpf.h>
 
 #include "samples.h"

@@ -1,5 +1,5 @@
 /*
- * Runs a loader program, whosever it is, as skel_internal.h does:
+ * Runs a loader program of lskel or bpftool, as skel_internal.h does:
  * loader ROUNDS CONTEXT_SIZE INSNS BLOB [BTF FUNC_INFO]
  */
 #include <string.h>
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
 		times[3] = now();
 		run(program, context);
 		times[4] = now();
-		/* The blob map's fd is the first of all that were made. */
+		/* The blob map has the lowest of the new fds. */
 		close_range(map, ~0U, 0);
 		times[5] = now();
 		print_sample(times, 5);

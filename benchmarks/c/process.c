@@ -1,6 +1,6 @@
 /*
- * Runs a command, and prints what its process took: process COMMAND [ARGUMENT...]
- * A small program does this, because the peak of a process's memory is at least its parent's.
+ * Runs a command, and prints the time and memory of its process: process COMMAND [ARGUMENT...]
+ * This is a small program, because the peak memory of a process is at least its parent's.
  */
 #include <sys/resource.h>
 #include <sys/wait.h>

@@ -1,4 +1,4 @@
-/* What the programs share: whole files, the clock, and a line of nanoseconds for each round. */
+/* Shared by the programs: reading files, the clock, and a line of nanoseconds for each round. */
 #ifndef SAMPLES_H
 #define SAMPLES_H
 
@@ -42,7 +42,7 @@ static inline long long now(void)
 	return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-/* Times are those of stages that follow each other: times[i] to times[i + 1]. */
+/* Stage i lasts from times[i] to times[i + 1]. */
 static inline void print_sample(const long long *times, int stages)
 {
 	for (int stage = 0; stage < stages; stage++)

@@ -6,8 +6,8 @@
         for event in bpf.maps.events:
             print(event)
 
-Names are imported when they are first used, so that `import lskel` costs nothing, and so that
-`python -m lskel` imports nothing before it is out of the working directory.
+Names are imported on first use, so that `import lskel` is fast, and `python -m lskel` imports
+nothing before the working directory is removed from sys.path.
 """
 
 from lskel._version import __version__

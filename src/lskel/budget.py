@@ -1,7 +1,7 @@
-"""What an input may cost: each limit once, with its reason.
+"""Resource limits for inputs, each with its reason.
 
-Objects, bundles, headers and logs come from anybody. Real ones stay far below these limits; what
-exceeds one is refused with an error before it has cost more than seconds, or a gigabyte.
+Objects, bundles, headers and logs are untrusted. Real ones stay far below these limits; an input
+that exceeds one is refused before it costs more than seconds, or a gigabyte.
 """
 
 from __future__ import annotations
@@ -10,28 +10,27 @@ from lskel.errors import LimitExceeded
 
 # -- files --------------------------------------------------------------------------------------
 
-# Bytes of a file. A header spells the largest blob with four characters a byte.
+# Bytes of a file. A header has the largest blob with four characters per byte.
 INPUT = 256 << 20
 
-# Bytes of a name: the kernel takes up to 512 (KSYM_NAME_LEN), and paths of 4096.
+# Bytes of a name: the kernel accepts 512 (KSYM_NAME_LEN), and paths of 4096.
 NAME = 4096
-# Bytes that the strings of a table have together, as a multiple of the table's own, and besides:
-# linkers let strings share their ends, but few do.
+# Total bytes of the strings of a table, as a multiple of the table's size, plus a constant: linkers
+# merge common tails, but these are few.
 SHARED_STRINGS = 16
 FEW_STRINGS = 1 << 16
 
 # -- objects ------------------------------------------------------------------------------------
 
-# Initial values of all maps of maps in section `maps`: those with one inner_id have all maps of
-# that id.
+# Initial values of all maps of maps in section `maps`: each has all maps of its inner_id.
 INNER_MAPS = 1 << 16
-# Code and debug information of all programs, each with a copy of the subprograms that it calls, as
-# a multiple of the object's own: the most in the kernel's selftests is 4. An object of less than
-# SMALL_CODE bytes may have as much as one of so many.
+# Code and debug information of all programs, with copies of subprograms, as a multiple of the
+# object's: the maximum in the kernel's selftests is 4. Objects below SMALL_CODE bytes count as that
+# large.
 CODE_COPIES = 8
 SMALL_CODE = 1 << 20
-# Operations of a trace: each program looks up its externs anew, so that an object may ask for far
-# more than it has. The kernel's selftests have up to 62.
+# Operations of a trace: each program looks up its externs, so there can be far more than the object
+# has externs. The kernel's selftests have up to 62.
 OPERATIONS = 1 << 16
 
 # Bytes of zeros in a data section that a loader carries, to be written as any other value; of more
@@ -40,85 +39,86 @@ ZEROS = 1 << 20
 
 # -- types --------------------------------------------------------------------------------------
 
-# Types that a type's name mentions: 41 in the longest one of the Linux kernel.
+# Types in a type's name: up to 41 in the Linux kernel.
 NAME_MENTIONS = 500
-# Types that the C definitions for one object mention: BTF whose types share parts can say more than
-# fits anywhere. The longest definition in the Linux kernel mentions 2,000.
+# Types in the C definitions for one object: BTF with shared types can expand without bounds. The
+# longest definition in the Linux kernel mentions 2,000.
 HEADER_MENTIONS = 50_000
-# Python objects that one value becomes, and some more for each of its bytes: only BTF made with ill
-# intent needs more (arrays of empty structs, unions of unions of unions).
+# Python objects per value, and some more per byte: only malicious BTF needs more (arrays of empty
+# structs, unions of unions of unions).
 VALUE_PARTS = 1 << 16
 VALUE_PARTS_A_BYTE = 64
-# Members of a struct, those of its anonymous members included.
-MEMBERS = 1 << 16
 
 # -- bundles ------------------------------------------------------------------------------------
 
-# Bytes of lskel.json, which may hold the initial value of an arena in hexadecimal.
+# Bytes of lskel.json, which may have the initial value of an arena in hexadecimal.
 DESCRIPTION = 32 << 20
-# Values in lskel.json, some 43 an operation; each takes up to a quarter of a kilobyte of memory.
+# Values in lskel.json, about 43 per operation; each takes up to 256 bytes of memory.
 VALUES = 1 << 20
-# Characters of a text. Mangled symbols and sections' names with paths run to some thousands.
+# Characters of a text. Mangled symbols and section names with paths have up to some thousands.
 TEXT = 1 << 17
-# Bytes of insns.bin: twice what jumps of 16 bits span.
+# Bytes of insns.bin: twice the span of 16-bit jumps.
 INSNS = 8 << 16
-# Bytes that references to the blob, values of maps, and regions may have, each of the three: four
-# times the largest blob, since programs may share their bytes.
+# Total bytes of references to the blob, of map values, and of regions (each): four times the
+# largest blob, since programs may share bytes.
 REFERENCED = 256 << 20
 
 # -- skeletons ----------------------------------------------------------------------------------
 
-# Members of anonymous structs and unions that a Python class has as its own, of all its classes.
+# Members of anonymous structs and unions that become members of Python classes, in total.
 LIFTED = 1 << 16
+# Elements of 0 bytes of one array: ctypes keeps something for each.
+EMPTY_ELEMENTS = 1 << 16
 
 # -- one simulated kernel -----------------------------------------------------------------------
 
 # Instructions of one run: some seconds.
 INSTRUCTIONS = 10_000_000
-# Calls of helpers, bpf(2) among them: some three an operation.
+# Helper calls, including bpf(2): about three per operation.
 CALLS = 1 << 15
-# Calls of functions, callbacks included: one a record, or for each 4 KiB of an initial value.
+# Function calls, including callbacks: one per record, or per 4 KiB of an initial value.
 FRAMES = 1 << 20
-# Bytes of a string that a helper gets: the kernel's names are shorter, and its lines.
+# Bytes of a string argument of a helper: names and lines of the kernel are shorter.
 STRING = 4096
-# Bytes read and written by calls: twice for each byte of a map's value.
+# Bytes read and written by calls: twice per byte of a map's value.
 COPIED = 384 << 20
-# Bytes of elements: twice the largest, since an array's are made before they are written, and more.
+# Bytes of elements: more than twice the largest, since arrays are allocated before they are
+# written.
 ELEMENTS = 160 << 20
-# What an element costs besides its bytes: Python's objects.
+# Overhead per element: Python objects.
 ELEMENT = 512
-# Instructions, fds and BTF records of programs that are loaded: the largest of the kernel's
-# selftests has 110,216.
+# Instructions, fds and BTF records of loaded programs: the largest of the kernel's selftests has
+# 110,216.
 LOADED = 1 << 20
-# Bytes of BTF that are loaded, together: as many as the kernel takes at once (BTF_MAX_SIZE,
-# include/linux/btf.h). Its own has some 6 MiB.
+# Total bytes of loaded BTF: the kernel's maximum per BTF_LOAD (BTF_MAX_SIZE, include/linux/btf.h).
+# vmlinux has about 6 MiB.
 BTF = 16 << 20
 
 # -- what is shown ------------------------------------------------------------------------------
 
-# Characters of a source line, and of a path: PATH_MAX of Linux. The rest is cut.
+# Characters of a source line, and of a path (PATH_MAX of Linux). The rest is cut.
 SHOWN_LINE = 4096
-# Characters of a variable's type, which is cut, too: see NAME_MENTIONS.
+# Characters of a variable's type; the rest is cut: see NAME_MENTIONS.
 SHOWN_TYPE = 1000
-# Pairs of equal items among those that differ between two sides: with more of them, the comparison
-# looks for none.
+# Pairs of equal items in a range that differs: with more of them, the comparison does not align
+# them.
 EQUAL_PAIRS = 1 << 22
-# Instructions that the page of `lskel explain` has room for, of all programs.
+# Instructions of all programs in the page of `lskel explain`.
 PAGE_INSTRUCTIONS = 250_000
-# Bytes of the blob that the page has room for. Of what is large it shows the beginning.
+# Bytes of the blob in the page. Of larger data it shows the beginning.
 PAGE_BYTES = 2 << 20
-# Runs of one byte that it looks for in the blob: more of them would cost more than they save.
+# Runs of equal bytes that it searches in the blob: more would cost more than they save.
 PAGE_RUNS = 1 << 16
 
 
 def check(amount: int, limit: int, what: str) -> None:
-    """LimitExceeded where there is more of something than may be."""
+    """LimitExceeded if an amount exceeds its limit."""
     if amount > limit:
         raise LimitExceeded(f"{amount} {what}, at most {limit} allowed", limit=limit, actual=amount)
 
 
 class Allowance:
-    """An amount of something that is spent bit by bit."""
+    """A budget that is spent in steps."""
 
     __slots__ = ("_limit", "_spent", "_what")
 
@@ -128,6 +128,6 @@ class Allowance:
         self._spent = 0
 
     def spend(self, amount: int = 1) -> None:
-        """Take this much; LimitExceeded where there is not so much left."""
+        """Spend an amount; LimitExceeded if the budget is exceeded."""
         self._spent += amount
         check(self._spent, self._limit, self._what)

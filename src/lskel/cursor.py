@@ -1,4 +1,4 @@
-"""A bounds-checked reader over bytes: every short read says where it happened."""
+"""A bounds-checked reader of bytes: errors of short reads name the offset."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     ByteOrder = Literal["little", "big"]
-else:  # skeletons do without `typing`: see lskel.named
+else:  # skeletons avoid `typing`: see lskel.light_typing
     ByteOrder = str
 
 _MARK: dict[ByteOrder, str] = {"little": "<", "big": ">"}
 
 
 def mark(order: ByteOrder) -> str:
-    """The struct module's sign for a byte order."""
+    """The byte order character of module `struct`."""
     return _MARK[order]
 
 
 def unpack_table(fmt: str, data: bytes, order: ByteOrder, what: str) -> Iterator[tuple[Any, ...]]:
-    """All records of a table, whose length must be a whole number of records."""
+    """All records of a table; its length must be a whole number of records."""
     record = struct.Struct(mark(order) + fmt)
     if len(data) % record.size:
         raise BadObject(
@@ -35,7 +35,7 @@ def unpack_table(fmt: str, data: bytes, order: ByteOrder, what: str) -> Iterator
 
 
 class Cursor:
-    """Reads integers from `data`, from `offset` up to (not including) `end`.
+    """Reads integers from `data`, from `offset` to `end` (exclusive).
 
     Errors name `what` and the offset relative to the start of `data`.
     """
@@ -64,7 +64,7 @@ class Cursor:
         start = self.offset
         if count > self.end - start:
             raise BadObject(
-                f"{self.what}: offset {start:#x}: {count} bytes wanted, {self.end - start} left"
+                f"{self.what}: offset {start:#x}: expected {count} bytes, got {self.end - start}"
             )
         self.offset = start + count
         return start
@@ -94,9 +94,9 @@ class Cursor:
 class Strings:
     """A table of NUL-terminated strings, read by offset.
 
-    Strings may share their ends, as linkers make them do; a table whose strings together are far
-    longer than itself was made to fill memory, and is refused. So is one of more than `longest`
-    bytes: a name, which many things may have.
+    Strings may share tails, as linkers merge them; a table whose strings are in total far longer
+    than the table could exhaust memory, and is refused. So is a string of more than `longest`
+    bytes.
     """
 
     __slots__ = ("_data", "_found", "_left", "_longest", "_what")
@@ -109,20 +109,20 @@ class Strings:
         self._left = budget.SHARED_STRINGS * len(data) + budget.FEW_STRINGS
 
     def __getitem__(self, offset: int) -> str:
-        """The string at an offset; bytes that are no UTF-8 come as escapes."""
+        """The string at an offset; invalid UTF-8 is escaped."""
         found = self._found.get(offset)
         if found is None:
             end = self._data.find(0, offset) if offset < len(self._data) else -1
             if end < 0:
-                raise BadObject(f"{self._what}: there is no string at offset {offset:#x}")
+                raise BadObject(f"{self._what}: no string at offset {offset:#x}")
             if end - offset > self._longest:
                 raise BadObject(
                     f"{self._what}: the name at offset {offset:#x} has {end - offset} bytes, at "
-                    f"most {self._longest} allowed"
+                    f"most {self._longest} are allowed"
                 )
             self._left -= end - offset
             if self._left < 0:
-                raise BadObject(f"{self._what}: too many of its strings overlap")
+                raise BadObject(f"{self._what}: too many overlapping strings")
             found = self._data[offset:end].decode("utf-8", "backslashreplace")
             self._found[offset] = found
         return found

@@ -1,8 +1,8 @@
 """The errors that lskel raises, as data.
 
 Everything that lskel itself finds wrong is an `LskelError`. Its message is one line built from
-three parts: *where* (file, section, symbol, offset, outermost first), *what* was wrong, and a
-*hint* that says what to do. Each layer adds the place that it knows by `with at(...)`.
+three parts: *where* (file, section, symbol, offset, outermost first), *what* is wrong, and a
+*hint* that says what to do. Each layer adds the location that it knows with `with at(...)`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class LskelError(Exception):
-    """Base of all errors of lskel: `str()` is one line for a person.
+    """Base of all lskel errors: `str()` is a one-line message.
 
-    `details` are lines that say more, which the command line prints after that one.
+    `details` are further lines, which the command line prints after the message.
     """
 
     def __init__(self, what: str, *, hint: str = "") -> None:
@@ -34,8 +34,7 @@ class LskelError(Exception):
         return printable(f"{text} ({self.hint})" if self.hint else text)
 
 
-# To be ignored where it is shown (Default_Ignorable_Code_Point of Unicode 16), though Python takes
-# it for printable.
+# Invisible (Default_Ignorable_Code_Point of Unicode 16), but printable for Python.
 _UNSEEN = frozenset(
     map(
         chr,
@@ -50,9 +49,9 @@ _UNSEEN = frozenset(
 
 
 def printable(text: str) -> str:
-    """The text in one line: what would move a terminal's cursor, or not be seen, is an escape then.
+    """The text on one line, with control and invisible characters escaped.
 
-    Names come from files, which anybody may have written.
+    Names come from files, which are not trusted.
     """
     if text.isprintable() and (text.isascii() or _UNSEEN.isdisjoint(text)):
         return text
@@ -63,23 +62,23 @@ def printable(text: str) -> str:
 
 
 class BadInput(LskelError, ValueError):
-    """The bytes given are not what they claim to be: truncated, corrupt, contradictory."""
+    """The input is truncated, corrupt or inconsistent."""
 
 
 class BadObject(BadInput):
-    """An ELF file that is damaged, or a BPF object that breaks the rules of BTF or of libbpf."""
+    """A damaged ELF file, or a BPF object that violates the rules of BTF or libbpf."""
 
 
 class BadBundle(BadInput):
-    """A file that is not an lskel bundle, or a damaged one."""
+    """Not an lskel bundle, or a damaged one."""
 
 
 class NotSupported(LskelError):
-    """Valid input that lskel, or the chosen loader form, cannot handle."""
+    """Valid input that lskel, or the chosen loader form, does not support."""
 
 
 class LimitExceeded(NotSupported):
-    """A ceiling of a loader form, or of what an input may cost; `actual` is what the input has."""
+    """A limit of a loader form, or of the resources for an input; `actual` is the input's value."""
 
     def __init__(self, what: str, *, limit: int, actual: int, hint: str = "") -> None:
         super().__init__(what, hint=hint)
@@ -88,65 +87,62 @@ class LimitExceeded(NotSupported):
 
 
 class NotFound(LskelError, LookupError):
-    """A name that should be there is not: a type, an attach target, a map, a program."""
+    """A type, attach target, map, program or other name was not found."""
 
 
 class UsageError(LskelError):
-    """The request contradicts itself or the object."""
+    """The request is inconsistent, or does not fit the object."""
 
 
-# More names than these are not listed in an error.
+# The most names that an error lists.
 _MANY = 16
 
 
 class UnknownName(NotFound, UsageError, KeyError, AttributeError):
-    """A map, program, variable or member was asked for that there is not.
-
-    As an attribute, by key, or as an option.
-    """
+    """No map, program, variable or member of this name: an attribute, a key or an option."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
-    """The error for a name, with those that there are, or where these are many, those like it."""
+    """The error for a name; its hint lists the known names, or if there are many, similar ones."""
     names = list(known)
     if len(names) > _MANY:
         from difflib import get_close_matches
 
         names = get_close_matches(name, names) or [*names[:_MANY], "..."]
-    hint = f"there is: {', '.join(names) or 'none'}"
-    return UnknownName(f"there is no {what} '{name}'", hint=hint)
+    hint = f"available: {', '.join(names) or 'none'}"
+    return UnknownName(f"no {what} '{name}'", hint=hint)
 
 
 class NoElement(NotFound, KeyError, IndexError):
-    """A map has no element of that key or number."""
+    """The map has no element with this key or index."""
 
 
 class ReadOnly(UsageError, AttributeError):
-    """Something was assigned that cannot change, or not any more."""
+    """An assignment to something that is read-only, or read-only by now."""
 
 
 class OutOfRange(UsageError, OverflowError):
-    """A number does not fit its type."""
+    """A number is out of the range of its type."""
 
 
 class WrongType(UsageError, TypeError):
-    """A value is of a type that cannot be what it was given for."""
+    """A value has the wrong Python type."""
 
 
 class WrongValue(UsageError, ValueError):
-    """A value has too many or too few bytes or elements, or says nothing that is one."""
+    """A value has the wrong number of bytes or elements, or cannot be parsed."""
 
 
 class Closed(LskelError, ValueError):
-    """What is used was closed, perhaps by another thread in the midst of it."""
+    """The object is closed; another thread may have closed it during the call."""
 
 
 class ReplayError(LskelError):
-    """A replay failed: an operation of the trace got an error from the kernel.
+    """A replay failed: the kernel refused an operation of the trace.
 
-    `errno` is positive; `op` the index of the failing operation in the trace, `label` what that is
-    and `why` what became of it, or None and "" where the replay cannot know. `log` is the
-    verifier's (or BTF's) log as lines, empty when there is none.
+    `errno` is positive. `op` is the index of the failed operation in the trace, `label` describes
+    it, `why` is the reason; None and "" if unknown. `log` is the verifier or BTF log as lines,
+    empty if none.
     """
 
     def __init__(
@@ -169,32 +165,32 @@ class ReplayError(LskelError):
 
 
 class NoPermission(ReplayError):
-    """The kernel does not let this process use bpf(2) at all."""
+    """This process may not use bpf(2) at all."""
 
 
-def given_up(error: MemoryError | RecursionError) -> str:
-    """What it means that Python gives up."""
+def interpreter_error(error: MemoryError | RecursionError) -> str:
+    """The message for an error of the Python interpreter itself."""
     return "out of memory" if isinstance(error, MemoryError) else "nested too deeply"
 
 
-# What to do about errnos that say the same of all calls.
+# Hints for errnos that mean the same for every call.
 _REMEDIES = {
-    errno.EMFILE: "raise the limit of this process: ulimit -n",
-    errno.ENFILE: "raise the limit of the machine: sysctl fs.file-max",
-    errno.ENOSYS: "the kernel is built without it, or a sandbox hides it",
+    errno.EMFILE: "raise the process limit: ulimit -n",
+    errno.ENFILE: "raise the system limit: sysctl fs.file-max",
+    errno.ENOSYS: "not built into the kernel, or blocked by a sandbox",
 }
 
 
 def remedy(number: int) -> str:
-    """What to do about an errno, whichever call got it; empty where that depends."""
+    """The hint for an errno of any call; empty if it depends on the call."""
     return _REMEDIES.get(number, "")
 
 
 @contextmanager
 def at(*places: str) -> Iterator[None]:
-    """Put `places` (outermost first) in front of any LskelError that leaves the block.
+    """Prefix any LskelError that leaves the block with `places` (outermost first).
 
-    Where Python gives up for want of memory or stack, that is one, too.
+    MemoryError and RecursionError become an LskelError.
     """
     try:
         yield
@@ -202,6 +198,6 @@ def at(*places: str) -> Iterator[None]:
         error.places[:0] = places
         raise
     except (MemoryError, RecursionError) as error:
-        failure = LskelError(given_up(error))
+        failure = LskelError(interpreter_error(error))
         failure.places[:0] = places
         raise failure from error

@@ -1,4 +1,4 @@
-"""Reading what a user names, as far as the budget goes: files, pipes, standard input."""
+"""Reading input within the budget: files, pipes, standard input."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lskel import budget
-from lskel.errors import UsageError
+from lskel.errors import LskelError, UsageError
 
 _CHUNK = 1 << 20
-# What may do anything when it is opened, or has no end.
+# Opening these may have side effects, or reading them may never end.
 _NOT_READ: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISCHR, "a device"),
@@ -25,31 +25,31 @@ _NOT_READ: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 
 def read_input(path: str | os.PathLike[str]) -> bytes:
-    """What is in a file, or comes from a pipe; UsageError where it cannot be read.
+    """The content of a file or pipe; UsageError if it cannot be read.
 
-    A pipe without a writer is refused at once. LimitExceeded where there is too much.
+    A pipe without a writer is refused at once. LimitExceeded if it is too large.
     """
     with _explained():
         mode = Path(path).stat().st_mode
         for is_kind, kind in _NOT_READ:
             if is_kind(mode):
-                raise UsageError(f"this is {kind}, not a file")
+                raise UsageError(f"expected a file, got {kind}")
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - of an fd
+        with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - an fd
             begin = b""
             if stat.S_ISFIFO(mode):
                 first = file.read(_CHUNK)
                 if first == b"":
-                    raise UsageError("the pipe has no writer")
-                begin = first or b""  # None: whoever writes has not yet begun
+                    raise UsageError("pipe has no writer")
+                begin = first or b""  # None: the writer has not written yet
                 os.set_blocking(fd, True)
             return _read(file, begin)
 
 
 def read_standard_input() -> bytes:
-    """What comes from standard input, whatever that is; errors as those of `read_input`."""
+    """The content of standard input, of any kind; errors as for `read_input`."""
     if sys.stdin is None:
-        raise UsageError("it is closed")
+        raise UsageError("closed")
     with _explained():
         return _read(sys.stdin.buffer)
 
@@ -69,5 +69,7 @@ def _read(stream: BinaryIO | io.FileIO, begin: bytes = b"") -> bytes:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise UsageError(error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if isinstance(error, LskelError):
+            raise
+        raise UsageError(getattr(error, "strerror", "") or str(error)) from error

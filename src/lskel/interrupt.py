@@ -1,6 +1,6 @@
-"""Ctrl-C while modules are being imported.
+"""Ctrl-C during imports.
 
-What a signal handler raises there, importlib may swallow, or print as a traceback and go on.
+An exception from a signal handler may be swallowed by importlib, or printed as a traceback.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class ends_at_once:
-    """A context in which Ctrl-C ends the process without a word; nothing is under way yet."""
+    """A context in which Ctrl-C ends the process silently."""
 
     def __enter__(self) -> None:
         self._is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if self._is_ours:
             try:
                 signal.signal(signal.SIGINT, _end)
-            except ValueError:  # in another thread than the first, which gets no signals
+            except ValueError:  # not the main thread, which gets the signals
                 self._is_ours = False
 
     def __exit__(self, *_: object) -> None:

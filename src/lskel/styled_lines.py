@@ -1,4 +1,4 @@
-"""Lines of text whose pieces have a tone; what shows them decides how that looks."""
+"""Lines of text whose parts have a tone; the output decides how a tone looks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Tone(Enum):
-    """What a piece of a line is."""
+    """The role of a part of a line."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -20,14 +20,14 @@ class Tone(Enum):
     REMEDY = "remedy"
 
 
-class Toned(str):
-    """A line, and the tone of each of its pieces."""
+class StyledLine(str):
+    """A line, and the tone of each of its parts."""
 
     __slots__ = ("pieces",)
 
     pieces: tuple[tuple[str, Tone | None], ...]
 
-    def __new__(cls, *pieces: str | tuple[str, Tone]) -> Toned:
+    def __new__(cls, *pieces: str | tuple[str, Tone]) -> StyledLine:
         pairs = tuple((one, None) if isinstance(one, str) else one for one in pieces)
         line = super().__new__(cls, "".join(text for text, _ in pairs))
         line.pieces = pairs

@@ -1,6 +1,6 @@
-"""The bpf(2) call that each operation of a trace makes: command, attr, and what goes into it.
+"""The bpf(2) call of each operation of a trace: command, attr, and run-time fields.
 
-Loaders and direct replay both take their attrs from here, so that they cannot differ.
+Loaders and direct replay both use it, so that their attrs cannot differ.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ from lskel.trace import (
     Ref,
 )
 
-# A struct_ops map's value type is a module's (uapi/linux/bpf.h, Linux 6.9).
-# The last field that lskel uses of each attr; older kernels accept no longer ones than they know,
-# unless the rest is 0.
+# The value type of a struct_ops map is in a module (uapi/linux/bpf.h, Linux 6.9). The last field
+# that lskel uses of each attr; kernels refuse a longer attr than they know, unless the rest is 0.
 LAST_FIELD = {
     Cmd.BTF_LOAD: "btf_log_level",
     Cmd.MAP_CREATE: "map_extra",
@@ -45,14 +44,14 @@ LAST_FIELD = {
 
 
 class Part(Enum):
-    """Which half of what an op made goes into a field."""
+    """Which half of an operation's result is used."""
 
     FD = auto()
     BTF_ID = auto()
 
 
 class Data(NamedTuple):
-    """Bytes that a pointer points to, zero up to `size`; `initial` may be overridden."""
+    """Bytes that a pointer points to, zero-padded to `size`; `initial` may be overridden."""
 
     field: str
     content: bytes
@@ -61,35 +60,35 @@ class Data(NamedTuple):
 
 
 class FdPointer(NamedTuple):
-    """A pointer to the fd that `ref` made."""
+    """A pointer to the fd of `ref`."""
 
     field: str
     ref: Ref
 
 
 class FdArray(NamedTuple):
-    """A pointer to the array of all maps' fds."""
+    """A pointer to the array of all map fds."""
 
     field: str
 
 
 class Number(NamedTuple):
-    """A 32-bit field that takes part of what `ref` made."""
+    """A 32-bit field with a part of the result of `ref`."""
 
     field: str
     ref: Ref
     part: Part
 
 
-class Given(NamedTuple):
-    """A 32-bit field that takes an input of the trace."""
+class InputNumber(NamedTuple):
+    """A 32-bit field with an input of the trace."""
 
     field: str
     input: Input
 
 
 class IfModule(NamedTuple):
-    """A field that takes `value` where what `ref` found is a module's."""
+    """A field with `value` if the result of `ref` is in a module."""
 
     field: str
     ref: Ref
@@ -97,7 +96,7 @@ class IfModule(NamedTuple):
 
 
 class LogFields(NamedTuple):
-    """Names of the fields that ask for a log."""
+    """Names of the fields that request a log."""
 
     level: str
     size: str
@@ -105,23 +104,23 @@ class LogFields(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One bpf(2) call: the attr with its constants, and what is filled in when it is made.
+    """One bpf(2) call: the attr with its constants, and the fields set at run time.
 
-    `btf_fields` are those that must be 0 where there is no BTF.
+    `btf_fields` must be 0 without BTF.
     """
 
     cmd: Cmd
     layout: Layout
     attr: bytes
     pointers: tuple[Data | FdPointer | FdArray, ...] = ()
-    numbers: tuple[Number | Given, ...] = ()
+    numbers: tuple[Number | InputNumber, ...] = ()
     log: LogFields | None = None
     btf_fields: tuple[str, ...] = ()
     if_module: IfModule | None = None
 
 
 def call_of(op: Op, order: ByteOrder) -> Call | None:
-    """The call of an operation; None for those that are no bpf(2) calls (find, close)."""
+    """The call of an operation; None for those without a bpf(2) call (find, close)."""
     build = _BUILDERS.get(type(op))
     return build(op, order) if build else None
 
@@ -150,7 +149,7 @@ def _btf_load(op: BtfLoad, order: ByteOrder) -> Call:
 
 
 def _map_create(op: MapCreate, order: ByteOrder) -> Call:
-    numbers: list[Number | Given] = []
+    numbers: list[Number | InputNumber] = []
     if op.btf is not None:
         numbers.append(Number("btf_fd", op.btf, Part.FD))
     if op.inner is not None:
@@ -183,10 +182,10 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
     )
 
 
-def _constant(field: str, value: int | Input, numbers: list[Number | Given]) -> int:
-    """The constant for a field; 0 for an input, which joins `numbers`."""
+def _constant(field: str, value: int | Input, numbers: list[Number | InputNumber]) -> int:
+    """The constant for a field; 0 for an input, which is appended to `numbers`."""
     if isinstance(value, Input):
-        numbers.append(Given(field, value))
+        numbers.append(InputNumber(field, value))
         return 0
     return value
 
@@ -219,7 +218,7 @@ def _prog_load(op: ProgLoad, order: ByteOrder) -> Call:
         Data("insns", op.insns, len(op.insns)),
         FdArray("fd_array"),
     ]
-    numbers: list[Number | Given] = []
+    numbers: list[Number | InputNumber] = []
     fields: dict[str, int | bytes] = {
         "prog_type": op.type,
         "expected_attach_type": _constant("expected_attach_type", op.expected_attach_type, numbers),
@@ -245,7 +244,7 @@ def _prog_load(op: ProgLoad, order: ByteOrder) -> Call:
         numbers.append(Number("attach_btf_obj_fd", op.attach_btf, Part.FD))
     for field, value in (("attach_btf_id", op.attach_btf_id), ("attach_prog_fd", op.attach_fd)):
         if value is not None:
-            numbers.append(Given(field, value))
+            numbers.append(InputNumber(field, value))
     return _call(
         Cmd.PROG_LOAD,
         layouts.PROG_LOAD,

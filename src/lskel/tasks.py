@@ -1,14 +1,14 @@
-"""What an operation of a loader does, and to what: data from which errors are worded."""
+"""What an operation of a loader does and to which object: data for error messages."""
 
 from __future__ import annotations
 
 from enum import Enum
 
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 
 class Task(Enum):
-    """What is done; the value is how it is said, with the fields of a `Label`."""
+    """What an operation does; the value is its text, with the fields of a `Label`."""
 
     BTF_LOAD = "BPF_BTF_LOAD of {number} bytes"
     MAP_CREATE = "BPF_MAP_CREATE of map '{name}'"
@@ -24,10 +24,10 @@ class Task(Enum):
 
 
 class Label(NamedTuple):
-    """An operation: its task, and the map, program, type or symbol that it is about.
+    """An operation: its task, and its map, program, type or symbol.
 
-    `number` is that of the task's text: of bytes, or of a key. `kind` is the kind of a type.
-    `needed_by` says, in words, what needs it: "program 'x'".
+    `number` is the number in the task's text: bytes, or a key. `kind` is the BTF kind of a type.
+    `needed_by` names what needs it, such as "program 'x'".
     """
 
     task: Task
@@ -41,5 +41,5 @@ class Label(NamedTuple):
         if not self.needed_by:
             return text
         if self.task is Task.BTF_LOAD:
-            return f"{text}, which {self.needed_by} needs"
+            return f"{text}, needed by {self.needed_by}"
         return f"{text} for {self.needed_by}"

@@ -1,7 +1,7 @@
-"""The Trace: the ordered operations that load an object, with symbolic references between them.
+"""The Trace: the operations that load an object, in order, with symbolic references.
 
-It is the one intermediate form: loaders are generated from it, direct replay issues it, nothing
-right of it looks at the object. An operation refers to another by its index in `Trace.ops`.
+It is the only intermediate form: loaders are generated from it, direct replay executes it, and
+neither uses the object. An operation refers to another by its index in `Trace.ops`.
 """
 
 from __future__ import annotations
@@ -25,32 +25,31 @@ from lskel.btf.ext import Records
 from lskel.btf.kinds import Kind
 from lskel.cursor import ByteOrder
 
-# Numbers of so many bits, as the attr's fields have that they are for; a plain `int` counts what
-# the trace has.
+# Numbers with the width of their attr fields; a plain `int` is an index or count in the trace.
 U32 = Annotated[int, 32]
 U64 = Annotated[int, 64]
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """What operation `op` of the trace made: a file descriptor, or a BTF id with its BTF's fd."""
+    """The result of operation `op` of the trace: an fd, or a BTF id with its BTF's fd."""
 
     op: int
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A number that is known on the target only: that of number `number` of `Trace.inputs`."""
+    """A number known on the target only: item `number` of `Trace.inputs`."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class BtfLoad:
-    """BPF_BTF_LOAD of `data`; makes a BTF fd.
+    """BPF_BTF_LOAD of `data`; creates a BTF fd.
 
-    Where the kernel rejects it, loading goes on without, unless something needs it: `needed_by`
-    then says what, in words ("program 'x' (CO-RE relocations)").
+    If the kernel rejects it, loading continues without BTF, unless something needs it: `needed_by`
+    describes that ("program 'x' (CO-RE relocations)").
     """
 
     data: bytes
@@ -59,12 +58,12 @@ class BtfLoad:
 
 @dataclass(frozen=True, slots=True)
 class MapCreate:
-    """BPF_MAP_CREATE; makes a map fd.
+    """BPF_MAP_CREATE; creates a map fd.
 
-    `btf` holds the types `key_type` and `value_type`; `inner` is the template of a map-in-map.
+    `btf` has the types `key_type` and `value_type`; `inner` is the inner map of a map of maps.
     `kernel_value_type` is the kernel's type of a struct_ops value. With `btf_is_optional` the map
-    is made without `btf` where the kernel refuses it with. `slot` is the index in `Trace.maps`,
-    None for templates.
+    is created without `btf` if the kernel refuses it with. `slot` is the index in `Trace.maps`,
+    None for inner maps.
     """
 
     name: str
@@ -88,8 +87,8 @@ class MapCreate:
 class MapUpdate:
     """BPF_MAP_UPDATE_ELEM of a map with 4-byte keys.
 
-    `value` is bytes, zero up to `size` bytes, or the fd of a map or program. With `initial` it is
-    the value of global data, which the caller of the loader may override.
+    `value` is bytes, zero-padded to `size`, or the fd of a map or program. With `initial` it is the
+    value of global data, which the caller of the loader may override.
     """
 
     map: Ref
@@ -101,7 +100,7 @@ class MapUpdate:
 
 @dataclass(frozen=True, slots=True)
 class MapFreeze:
-    """BPF_MAP_FREEZE: user space can no longer write the map."""
+    """BPF_MAP_FREEZE: the map is read-only for user space."""
 
     map: Ref
 
@@ -110,8 +109,8 @@ class MapFreeze:
 class BtfFind:
     """Find a kernel type by name and kind, in vmlinux and then in modules.
 
-    Makes a BTF id and the fd of the module's BTF, 0 for vmlinux. A weak one that is missing gets
-    0 for both.
+    The result is a BTF id and the fd of the module's BTF, 0 for vmlinux. Both are 0 for a missing
+    weak symbol.
     """
 
     name: str
@@ -121,18 +120,17 @@ class BtfFind:
 
 @dataclass(frozen=True, slots=True)
 class KsymFind:
-    """Find the address of a kernel symbol (bpf_kallsyms_lookup_name); 0 for a missing weak one."""
+    """Find the address of a kernel symbol (bpf_kallsyms_lookup_name); 0 if weak and missing."""
 
     name: str
     is_weak: bool
 
 
 class ExternReloc(NamedTuple):
-    """An instruction that takes what the `find` op found.
+    """An instruction that takes the result of operation `find`.
 
-    A call of a kfunc gets its BTF id, and the index in fd_array of its module's BTF; otherwise it
-    is a 64-bit load, which gets the address of a `KsymFind`, else the BTF id and the fd of the
-    module's BTF.
+    A kfunc call gets the BTF id, and the fd_array index of its module's BTF; a 64-bit load gets the
+    address of a `KsymFind`, else the BTF id and the fd of the module's BTF.
     """
 
     insn: int
@@ -142,13 +140,13 @@ class ExternReloc(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProgLoad:
-    """BPF_PROG_LOAD; makes a program fd.
+    """BPF_PROG_LOAD; creates a program fd.
 
-    `insns` are in the target's byte order and refer to maps by their index in `Trace.maps`
+    `insns` are in target byte order and refer to maps by their index in `Trace.maps`
     (BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE); so `fd_array` is the fds of `Trace.maps`.
-    func_info and line_info count instructions, CO-RE relocations count bytes, as the kernel wants.
-    What it attaches to is a type that `attach_btf` found, or what the inputs `attach_btf_id` and
-    `attach_fd` (of a BTF, or of a program) say. `slot` is the index in `Trace.programs`.
+    func_info and line_info count instructions, CO-RE relocations count bytes, as in the kernel. The
+    attach target is the result of `attach_btf`, or the inputs `attach_btf_id` and `attach_fd` (a
+    BTF or a program). `slot` is the index in `Trace.programs`.
     """
 
     name: str
@@ -170,14 +168,14 @@ class ProgLoad:
 
 @dataclass(frozen=True, slots=True)
 class RawTracepointOpen:
-    """BPF_RAW_TRACEPOINT_OPEN of a program that was loaded for its target; makes a link."""
+    """BPF_RAW_TRACEPOINT_OPEN of a program that was loaded for its target; creates a link."""
 
     program: Ref
 
 
 @dataclass(frozen=True, slots=True)
 class LinkCreate:
-    """BPF_LINK_CREATE of a program that needs no target; makes a link."""
+    """BPF_LINK_CREATE of a program that needs no target; creates a link."""
 
     program: Ref
     attach_type: U32
@@ -185,7 +183,7 @@ class LinkCreate:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the fd that an operation made; not an error where that is none (vmlinux)."""
+    """Close the fd of an operation; not an error if there is none (vmlinux)."""
 
     ref: Ref
 
@@ -203,7 +201,7 @@ Op = (
     | Close
 )
 
-# What an operation makes; "" for nothing.
+# What an operation creates; "" for nothing.
 Makes = Literal["btf", "map", "program", "link", "type", "address", ""]
 MAKES: Mapping[type, Makes] = {
     BtfLoad: "btf",
@@ -218,14 +216,14 @@ MAKES: Mapping[type, Makes] = {
     Close: "",
 }
 
-# For what an operation takes what another made.
+# The purposes of references between operations.
 Role = Literal[
     "btf", "map", "value", "inner map", "value type", "attach target", "program", "closes", "extern"
 ]
 
 
 class Takes(NamedTuple):
-    """A field that refers to another operation: for what, and of which classes that may be."""
+    """A field that refers to another operation: its purpose, and the allowed classes."""
 
     role: Role
     of: tuple[type, ...]
@@ -248,7 +246,7 @@ _EXTERN = Takes("extern", (BtfFind, KsymFind))
 
 
 class Reference(NamedTuple):
-    """What an operation refers to in a field, which takes it for something."""
+    """A reference of an operation: the field, the purpose, and the other operation."""
 
     field: str
     takes: Takes
@@ -256,7 +254,7 @@ class Reference(NamedTuple):
 
 
 def references(op: Op) -> Iterator[Reference]:
-    """All that an operation refers to, its externs last."""
+    """All references of an operation, its externs last."""
     for field_, takes in TAKES.get(type(op), {}).items():
         value = getattr(op, field_)
         if isinstance(value, Ref):
@@ -269,7 +267,7 @@ _IN_CODE = (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
 
 
 def inputs_of(op: Op) -> Iterator[Input]:
-    """The inputs that an operation takes."""
+    """The inputs of an operation."""
     for item in fields(op):
         value = getattr(op, item.name)
         if isinstance(value, Input):
@@ -277,14 +275,14 @@ def inputs_of(op: Op) -> Iterator[Input]:
 
 
 class Subject(Enum):
-    """What a guard asks about."""
+    """The subject of a guard."""
 
     MAP = "map"
     PROGRAM = "program"
 
 
 class Guard(NamedTuple):
-    """When an operation is left out: the caller gave map `slot`, or switched program `slot` off."""
+    """When an operation is skipped: map `slot` is reused, or program `slot` is not autoloaded."""
 
     subject: Subject
     slot: int
@@ -294,9 +292,9 @@ InputKind = TypeSize | MemberIndex | AttachFd | AttachBtfId
 
 
 class MapResult(NamedTuple):
-    """A map that stays: its name, the ELF section that defines it, and the op that makes it.
+    """A map that stays open: its name, its ELF section, and the operation that creates it.
 
-    `is_pinned`: it is shared by a pin of its name (LIBBPF_PIN_BY_NAME).
+    `is_pinned`: shared by a pin of its name (LIBBPF_PIN_BY_NAME).
     """
 
     name: str
@@ -306,9 +304,9 @@ class MapResult(NamedTuple):
 
 
 class ProgramResult(NamedTuple):
-    """An entry-point program: its name, its section's name, the op, None if it cannot be loaded.
+    """An entry program: its name, its section, and the operation, None if it cannot be loaded.
 
-    `autoload` says whether it is loaded where the caller says nothing.
+    `autoload`: whether it is loaded by default.
     """
 
     name: str
@@ -318,31 +316,31 @@ class ProgramResult(NamedTuple):
 
 
 class LinkResult(NamedTuple):
-    """A link that stays: of program number `slot`, made by operation `op`."""
+    """A link that stays open: of program `slot`, created by operation `op`."""
 
     slot: int
     op: int
 
 
-class KconfigMap(NamedTuple):
-    """The map number `slot` holds these configuration values of the target in `size` bytes."""
+class KconfigResult(NamedTuple):
+    """Map `slot` has these kconfig values of the target, in `size` bytes."""
 
     slot: int
     size: int
     vars: tuple[KconfigVar, ...]
 
 
-class StructOpsMap(NamedTuple):
-    """The map number `slot` registers `ops` when its element 0 is written (to attach it)."""
+class StructOpsResult(NamedTuple):
+    """Map `slot` registers `ops` when its element 0 is written (to attach it)."""
 
     slot: int
     ops: StructOps
 
 
 class Arena(NamedTuple):
-    """The map number `slot` is memory shared with user space, which begins with `initial`.
+    """Map `slot` is memory shared with user space, which starts with `initial`.
 
-    Programs that use it load only after user space has mapped it.
+    Programs that use it can be loaded only after user space has mapped it.
     """
 
     slot: int
@@ -351,10 +349,10 @@ class Arena(NamedTuple):
 
 @dataclass(frozen=True)
 class Trace:
-    """All operations, and which of their results stay. `order` is the target's byte order.
+    """All operations, and their results that stay open. `order` is the target's byte order.
 
-    `guards` says which operations are left out when, by their number. `inputs` are the numbers
-    that whoever runs the trace finds out on the target.
+    `guards` are the conditions under which operations are skipped, by operation. `inputs` are the
+    numbers that must be determined on the target.
     """
 
     name: str
@@ -364,19 +362,19 @@ class Trace:
     programs: tuple[ProgramResult, ...]
     guards: Mapping[int, Guard] = field(default_factory=dict, repr=False)
     inputs: tuple[InputKind, ...] = ()
-    kconfig: KconfigMap | None = None
-    struct_ops: tuple[StructOpsMap, ...] = ()
+    kconfig: KconfigResult | None = None
+    struct_ops: tuple[StructOpsResult, ...] = ()
     arenas: tuple[Arena, ...] = ()
     links: tuple[LinkResult, ...] = ()
 
     def map_create(self, slot: int) -> MapCreate:
-        """The op that creates map number `slot`."""
+        """The operation that creates map `slot`."""
         op = self.ops[self.maps[slot].op]
         assert isinstance(op, MapCreate)
         return op
 
     def prog_load(self, slot: int) -> ProgLoad | None:
-        """The op that loads program number `slot`; None where it cannot be loaded."""
+        """The operation that loads program `slot`; None if it cannot be loaded."""
         number = self.programs[slot].op
         if number is None:
             return None
@@ -385,14 +383,14 @@ class Trace:
         return op
 
     def maps_in_code(self, op: ProgLoad) -> Iterator[int]:
-        """The indexes in `maps` of those that a program's code names, once for each time."""
+        """The indexes in `maps` that a program's code uses, with repetitions."""
         for at in i.find(op.insns, i.OP_LD_IMM64):
             insn = i.read(op.insns, at, self.order)
             if insn.src in _IN_CODE:
                 yield insn.imm
 
     def initial_value(self, slot: int) -> int | None:
-        """The number of the op that writes the value of global data into map number `slot`."""
+        """The number of the operation that writes the value of global data to map `slot`."""
         return self._initial_values.get(self.maps[slot].op)
 
     @cached_property
@@ -425,7 +423,7 @@ class Trace:
         return op.value == b"" and op.size > budget.ZEROS
 
     def user(self, find: BtfFind | KsymFind) -> Op | None:
-        """The first operation that takes what `find`, an operation of this trace, found."""
+        """The first operation that uses the result of `find`, an operation of this trace."""
         return self._users.get(id(find))
 
     @cached_property
@@ -437,7 +435,7 @@ class Trace:
         return found
 
     def subject(self, op: Op) -> Op:
-        """The operation that made the map or program that `op` is about; `op` itself if it does."""
+        """The operation that creates the map or program of `op`, possibly `op` itself."""
         for reference in references(op):
             if reference.takes.role in ("map", "program", "closes"):
                 return self.ops[reference.ref.op]
@@ -445,7 +443,7 @@ class Trace:
 
     @property
     def btf(self) -> bytes | None:
-        """The object's BTF, where it is loaded."""
+        """The object's BTF, if it is loaded."""
         for op in self.ops:
             if isinstance(op, BtfLoad):
                 return op.data

@@ -11,7 +11,7 @@ import lskel
 from lskel.errors import LskelError
 from lskel.runtime.objects import Fd
 from lskel.runtime.one_element import lookup
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 from tests.attach.cases import CASES
 from tests.attach.cases.case import Case, version
 from tests.build.clang import compile_bpf

@@ -30,7 +30,7 @@ _TOTAL = 1800  # seconds
 
 # What outlives a process that is killed.
 KILLED = (
-    ("*link*: by a link of bpf(2)", "is detached, unless the link is pinned"),
+    ("*link*: by a bpf(2) link", "is detached, unless the link is pinned"),
     ("perf_event, usdt", "is detached"),
     (
         "tc by clsact, also `tc` and `tc/*` before Linux 6.6",
@@ -38,7 +38,7 @@ KILLED = (
     ),
     ("socket, sk_reuseport", "stays as long as another process has the socket"),
     (
-        r"sk_skb/\*, sk_msg, where it is no link",
+        r"sk_skb/\*, sk_msg, without a link",
         "stays as long as the sockmap, which may be pinned",
     ),
     ("struct_ops of `.struct_ops.link`", "are unregistered, unless the link is pinned"),
@@ -128,10 +128,10 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield "Written by `python -m tests.attach.table > docs/attach.md`; not edited by hand."
     yield ""
     yield (
-        "Each line was done: the program is loaded and attached, its event is caused, the program "
-        "counts it; it is detached, the event is caused again, and nothing is counted. Where a "
-        "kernel cannot do it, it says so, and what it lacks stands here. *link*: by a link of "
-        "bpf(2), which can be pinned; *yes*: in another way."
+        "Each case was tested: the program is loaded and attached, its event is triggered, and the "
+        "program counts it; it is detached, the event is triggered again, and nothing is counted. "
+        "If the kernel refuses, the table shows what it lacks. *link*: by a bpf(2) link, which can "
+        "be pinned; *yes*: in another way."
     )
     yield ""
     yield f"| kind | {' | '.join(column.kernel for column in columns)} |"
@@ -143,7 +143,7 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
         worked = ("link" if column.others[name] else "no: locked down" for column in columns)
         yield f"| {name} | {' | '.join(worked)} |"
     yield ""
-    yield "What of them outlives a process that is killed:"
+    yield "What stays attached when the process is killed:"
     yield ""
     yield "| attached | when the process is killed |"
     yield "|---|---|"
@@ -151,9 +151,9 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
         yield f"| {attached} | {what} |"
     yield ""
     yield (
-        "The class of a program follows from its section's name (`lskel.runtime.attach.kinds`); "
-        "`attach` of each says in its docstring what it takes. Programs of types that are not here "
-        "(lwt, lirc) are loaded, and attached by other tools."
+        "The section name determines the class of a program (`lskel.runtime.attach.kinds`); the "
+        "docstring of its `attach` describes the arguments. lskel loads programs of other types "
+        "(lwt, lirc), but does not attach them."
     )
 
 

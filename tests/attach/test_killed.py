@@ -14,7 +14,7 @@ from lskel.bpf.enums import ProgType
 from lskel.runtime.attach.clsact import Direction, attach_clsact
 from lskel.runtime.attach.xdp import attach_xdp
 from lskel.runtime.info import prog_info
-from lskel.runtime.objects import Kind, ids, obj_get, obj_pin
+from lskel.runtime.objects import ObjectKind, ids, obj_get, obj_pin
 from tests.attach.table import KILLED
 from tests.runtime.namespaces import command, network_namespace
 from tests.runtime.programs import load_program, returns
@@ -59,7 +59,7 @@ def killed_after(attach: Callable[[int], object], prog_type: ProgType) -> int:
 def goes(program: int) -> bool:
     """Whether the kernel frees a program; it takes its time."""
     deadline = time.monotonic() + 60
-    while program in ids(Kind.PROG):
+    while program in ids(ObjectKind.PROG):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)

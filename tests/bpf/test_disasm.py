@@ -148,7 +148,7 @@ def test_small_program_agrees_with_llvm(
     source = tmp_path / "small.c"
     source.write_text(_C if cpu > "v2" else re.sub(r".*__sync_.*\n", "", _C))
     path = tmp_path / "small.o"
-    # Before v4 there is no signed division.
+    # There is no signed division before v4.
     word = f"-DWORD={'long' if cpu == 'v4' else 'unsigned long'}"
     options = ("-O2", "-target", TARGETS[order], f"-mcpu={cpu}", word)
     run("clang-19", *options, "-c", source, "-o", path)
@@ -278,7 +278,7 @@ def test_names(slots: tuple[Insn, ...], named: str, plain: str) -> None:
             "r1 = map[fd:7] ; reserved wide is 0x3",
         ),
         (Insn(0x95, 0, 0, 3, -1), None, "exit ; reserved off is 0x3 ; reserved imm is -0x1"),
-        (Insn(0xBF, 12, 15), None, "r12 = r15 ; there is no r12 ; there is no r15"),
+        (Insn(0xBF, 12, 15), None, "r12 = r15 ; no r12 ; no r15"),
         (
             Insn(OP_CALL, imm=0xBAD2310),
             None,
@@ -326,7 +326,7 @@ def test_cut_code(order: ByteOrder) -> None:
     assert lines[1].text == "exit"
     assert lines[0].text.endswith("without its second slot")
     assert lines[2].text.endswith("without its second slot")
-    assert lines[3].text == ".byte 0x01, 0x02, 0x03 ; 3 bytes are no whole instruction"
+    assert lines[3].text == ".byte 0x01, 0x02, 0x03 ; 3 bytes are not a whole instruction"
 
 
 def test_line_prints_index_and_bytes() -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from lskel.btf import types as t
 from lskel.btf.btf import POINTER_SIZE, Btf
 from lskel.btf.c import type_name
-from lskel.btf.layout import Bits, Nesting, bitfield
+from lskel.btf.layout import BitField, Nesting, bitfield
 from lskel.btf.types import TypeId
 from lskel.cursor import mark
 from lskel.errors import BadObject
@@ -116,18 +116,16 @@ class _Planner:
                 return _Plan(_named(found, integer), found.size)
             case t.Float():
                 return _Plan(self._float(found.size), found.size)
-            case t.Array():
+            case t.ArrayType():
                 return self._array(found)
-            case t.Composite():
+            case t.CompositeType():
                 return self._composite(type_id, found)
             case t.Var():
                 return self.plan(found.type)
             case t.Datasec():
                 return self._datasec(found)
             case _:
-                raise BadObject(
-                    f"BTF: there are no values of {found.kind.name} '{found.name}' [{type_id}]"
-                )
+                raise BadObject(f"BTF: {found.kind.name} '{found.name}' [{type_id}] has no values")
 
     def _integer(self, size: int, signed: bool) -> Callable[[Buffer, int], int]:
         order = self._btf.order
@@ -143,7 +141,7 @@ class _Planner:
         unpack = struct.Struct(mark(self._btf.order) + _FLOATS[size]).unpack_from
         return lambda data, at: float(unpack(data, at)[0])
 
-    def _array(self, found: t.Array) -> _Plan:
+    def _array(self, found: t.ArrayType) -> _Plan:
         count = found.nelems
         element = self.plan(found.type)
         size = count * element.size
@@ -160,7 +158,7 @@ class _Planner:
             size,
         )
 
-    def _composite(self, type_id: TypeId, found: t.Composite) -> _Plan:
+    def _composite(self, type_id: TypeId, found: t.CompositeType) -> _Plan:
         fields: list[_Field] = []
         for member in found.members:
             fields += self._member(member)
@@ -172,20 +170,20 @@ class _Planner:
             )
         return plan
 
-    def _member(self, member: t.Member) -> Iterable[_Field]:
+    def _member(self, member: t.BtfMember) -> Iterable[_Field]:
         """The fields that a member becomes: itself, or those of an anonymous struct or union."""
         bits = bitfield(self._btf, member)
         if bits is None:
             first, plan = member.bit_offset // 8, self.plan(member.type)
         else:
             first, shift = divmod(bits.offset, 8)
-            plan = self._bits(member.type, Bits(shift, bits.width))
+            plan = self._bits(member.type, BitField(shift, bits.width))
         if member.name:
             return (_Field(member.name, first, plan),)
         # Other members without a name are padding: they have no fields.
         return (field._replace(offset=first + field.offset) for field in plan.fields)
 
-    def _bits(self, type_id: TypeId, bits: Bits) -> _Plan:
+    def _bits(self, type_id: TypeId, bits: BitField) -> _Plan:
         found = self._btf[self._btf.resolve(type_id)]
         order = self._btf.order
         width = -(-(bits.offset + bits.width) // 8)

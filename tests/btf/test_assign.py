@@ -9,8 +9,8 @@ import pytest
 import lskel
 from lskel.errors import NotFound, UsageError
 from lskel.replay.options import Options, apply
-from lskel.replay.prepared import prepared
-from lskel.skeleton.live import collection_of
+from lskel.replay.prepared_trace import prepare_trace
+from lskel.skeleton.dynamic import collection_of
 from lskel.trace import MapUpdate, Trace
 from tests.build.clang import compile_bpf
 
@@ -73,7 +73,7 @@ def assigned(of: Trace, name: str, value: str) -> Trace:
     bpf = collection_of(of)
     apply(Options(variables={name: value}), bpf, of)
     with ExitStack() as stack:
-        return prepared(of, bpf.request(stack, stack)).trace
+        return prepare_trace(of, bpf.request(stack, stack)).trace
 
 
 @pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
@@ -94,21 +94,21 @@ def test_bits_leave_their_neighbours() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "error"),
     [
-        ("v", "1", "there is no section of variables 'v' .there is: data_v, bss"),
-        ("bss.v", "1", "v: there is no variable 'v' .it is in .data.v"),
-        ("data_v.w", "1", "w: there is no variable 'w' .there is: v"),
-        ("data_v.v", "1", "v: it is no number or text .name one of its members"),
-        ("data_v.v.x", "1", "there is no member 'x' .there is: name, inners"),
-        ("data_v.v.name", "12345678", "v.name: 8 bytes do not fit into 8 with a NUL"),
-        ("data_v.v.inners[2].number", "1", r"\[2\] is past the array's 2 elements"),
-        ("data_v.v[0]", "1", r"\[0\] is asked of what is no array"),
-        ("data_v.v.on.x", "1", "'x' is asked of what is no struct"),
-        ("data_v.v.bits.a", "8", "v.bits.a: u3 goes from 0 to 7: 8 does not fit"),
-        ("data_v.v.bits.c", "16", "v.bits.c: s5 goes from -16 to 15: 16 does not fit"),
+        ("v", "1", "no section of variables 'v' .available: data_v, bss"),
+        ("bss.v", "1", "v: no variable 'v' .it is in .data.v"),
+        ("data_v.w", "1", "w: no variable 'w' .available: v"),
+        ("data_v.v", "1", "v: it is not a number or text .select one of its members"),
+        ("data_v.v.x", "1", "no member 'x' .available: name, inners"),
+        ("data_v.v.name", "12345678", "v.name: 8 bytes and a NUL do not fit into 8"),
+        ("data_v.v.inners[2].number", "1", r"\[2\] is out of range: the array has 2 elements"),
+        ("data_v.v[0]", "1", r"\[0\]: not an element of an array"),
+        ("data_v.v.on.x", "1", "'x': not a member of a struct"),
+        ("data_v.v.bits.a", "8", "v.bits.a: u3: 8 is not in 0 to 7"),
+        ("data_v.v.bits.c", "16", "v.bits.c: s5: 16 is not in -16 to 15"),
         ("data_v.v.bits.a", "many", "v.bits.a: 'many' is not a number"),
         ("data_v.v.inners[0].list", "1,2", r"v.inners\[0\].list: expected 3 elements, got 2"),
-        ("data_v.v..a", "1", "a variable's name is needed"),
-        ("data_v.", "1", "a variable's name is needed"),
+        ("data_v.v..a", "1", "expected a variable name"),
+        ("data_v.", "1", "expected a variable name"),
     ],
 )
 def test_errors(name: str, text: str, error: str) -> None:

@@ -40,10 +40,10 @@ def _as_bpftool(type_id: TypeId, found: t.Type) -> dict[str, Any]:
             said |= {"encoding": encoding}
         case t.Float():
             said |= {"size": found.size}
-        case t.Array():
+        case t.ArrayType():
             said |= {"type_id": found.type, "index_type_id": found.index_type}
             said |= {"nr_elems": found.nelems}
-        case t.Composite():
+        case t.CompositeType():
             members = []
             for m in found.members:
                 member = {"name": named(m.name), "type_id": m.type, "bits_offset": m.bit_offset}
@@ -71,7 +71,7 @@ def _as_bpftool(type_id: TypeId, found: t.Type) -> dict[str, Any]:
             said |= {"size": found.size, "vlen": len(variables), "vars": variables}
         case t.DeclTag():
             said |= {"type_id": found.type, "component_idx": found.component}
-        case t.Ref():
+        case t.RefType():
             said |= {"type_id": found.type}
         case _:
             raise AssertionError(found)
@@ -134,8 +134,8 @@ def test_every_kind(order: ByteOrder) -> None:
     assert btf[btf.require("low", t.Enum64)] == t.Enum64(
         "low", 8, True, (("LEAST", -(1 << 63)), ("NONE", 0))
     )
-    flags = btf.get(btf.require("flags", t.Struct), t.Struct)
-    assert flags.members[1] == t.Member("b", TypeId(1), 3, 7)
+    flags = btf.get(btf.require("flags", t.StructType), t.StructType)
+    assert flags.members[1] == t.BtfMember("b", TypeId(1), 3, 7)
     assert btf.get(btf.require("user", t.DeclTag), t.DeclTag).attribute
     assert btf.get(btf.require("address_space(1)", t.TypeTag), t.TypeTag).attribute
     assert btf.size_of(btf.require("head", t.Var)) == 104
@@ -148,22 +148,26 @@ def test_split_btf_reads_types_and_strings_of_its_base(order: ByteOrder) -> None
     base = everything().btf(order)
     assert btf.first_id == len(base)
     assert [found.name for _, found in btf] == ["pair", "", "", "module_kfunc", "flags"]
-    pair = btf.get(btf.require("pair", t.Struct), t.Struct)
+    pair = btf.get(btf.require("pair", t.StructType), t.StructType)
     assert [member.name for member in pair.members] == ["name", "second"]
     assert btf[TypeId(1)] == base[TypeId(1)]
     # The base's types are there, but are not found by name: ids of a module are wanted then.
-    assert btf.find("node", t.Struct) is None
+    assert btf.find("node", t.StructType) is None
     assert btf.find_kind("flags", Kind.STRUCT) is None
     assert btf.find_kind("flags", Kind.TYPEDEF) == len(btf) - 1
     assert btf.find_kind("module_kfunc", Kind.FUNC) == btf.find("module_kfunc", t.Func)
 
 
 def test_finds_the_same_in_the_kernel_with_and_without_decoding(vmlinux: Btf) -> None:
-    for name, cls in (("task_struct", t.Struct), ("bpf_task_acquire", t.Func), ("u32", t.Typedef)):
+    for name, cls in (
+        ("task_struct", t.StructType),
+        ("bpf_task_acquire", t.Func),
+        ("u32", t.Typedef),
+    ):
         assert vmlinux.find_kind(name, cls.kind) == vmlinux.require(name, cls)
     assert vmlinux.find_kind("no_such_type", Kind.STRUCT) is None
     with pytest.raises(NotFound, match="BTF has no STRUCT 'no_such_type'"):
-        vmlinux.require("no_such_type", t.Struct)
+        vmlinux.require("no_such_type", t.StructType)
 
 
 def test_names_may_share_their_ends() -> None:
@@ -172,7 +176,7 @@ def test_names_may_share_their_ends() -> None:
     shared = b.add_struct("", 0)
     b[shared].name_off = b.string("long_name") + len("long_")
     btf = b.btf()
-    assert btf.find_kind("name", Kind.STRUCT) == btf.find("name", t.Struct) == shared
+    assert btf.find_kind("name", Kind.STRUCT) == btf.find("name", t.StructType) == shared
 
 
 def _chain(b: BtfBuilder) -> None:
@@ -232,7 +236,7 @@ def _header(**fields: int) -> _Wrong:
         (_set("kind", Kind.PTR), "type header at offset 0x24 is cut off"),
         (
             _set("name_off", 99),
-            r"type \[1\]: BTF: the string section: there is no string at offset 0x63",
+            r"type \[1\]: BTF: the string section: no string at offset 0x63",
         ),
     ],
 )
@@ -258,17 +262,17 @@ def test_too_many_types() -> None:
     size = 12 * (MAX_TYPES + 1)
     raw = b.bytes(header={"type_len": size, "str_off": size})
     raw = raw[:HEADER_SIZE] + raw[HEADER_SIZE : HEADER_SIZE + 12] * (MAX_TYPES + 1) + b"\0"
-    with pytest.raises(BadObject, match=f"{MAX_TYPES + 1} types, the kernel takes at most"):
+    with pytest.raises(BadObject, match=f"{MAX_TYPES + 1} types, the kernel accepts at most"):
         Btf(raw)
 
 
 def test_ids_out_of_range() -> None:
     btf = everything().btf()
     for type_id in (len(btf), 1 << 31, -1):
-        with pytest.raises(BadObject, match=rf"there is no type \[{type_id}\]"):
+        with pytest.raises(BadObject, match=rf"no type \[{type_id}\]"):
             btf[TypeId(type_id)]
-    with pytest.raises(BadObject, match=r"type \[1\] 'int' is INT, not STRUCT"):
-        btf.get(TypeId(1), t.Struct)
+    with pytest.raises(BadObject, match=r"type \[1\] 'int' is INT, expected STRUCT"):
+        btf.get(TypeId(1), t.StructType)
 
 
 @settings(deadline=LIMIT_MS)

@@ -10,7 +10,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.build import BtfBuilder
 from lskel.btf.edit import BtfEditor
 from lskel.btf.kinds import Kind
-from lskel.btf.types import FuncLinkage, IntEncoding, Struct, VarLinkage
+from lskel.btf.types import FuncLinkage, IntEncoding, StructType, VarLinkage
 from lskel.cursor import ByteOrder
 from tests.btf.samples import ORDERS
 from tests.conftest import Run
@@ -55,7 +55,7 @@ def test_edited(order: ByteOrder) -> None:
     btf = Btf(built(order).raw())
     editor = BtfEditor(btf)
     assert editor.finish() is btf
-    added = editor.add_var("pair", btf.require("pair", Struct), VarLinkage.STATIC)
+    added = editor.add_var("pair", btf.require("pair", StructType), VarLinkage.STATIC)
     after = editor.finish()
     assert added == btf.end_id and after.end_id == btf.end_id + 1
     assert after.raw[after.str_start : after.str_end] == btf.raw[btf.str_start : btf.str_end]

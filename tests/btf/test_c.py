@@ -47,7 +47,7 @@ def test_type_names() -> None:
         b.add_datasec(".bss", 0): "datasec .bss",
         b.add_decl_tag("kptr", foo): "decl_tag kptr",
         b.add_int("", 4): "<[48]: BTF: INT [48] has no name>",
-        b.add_ptr(999): "<[49]: BTF: there is no type [999], the last is [49]>",
+        b.add_ptr(999): "<[49]: BTF: no type [999], the last is [49]>",
     }
     btf = b.btf()
     assert {type_id: type_name(btf, TypeId(type_id)) for type_id in names} == names

@@ -127,7 +127,7 @@ def test_what_the_compiler_wrote(run: Run, tmp_path: Path, order: ByteOrder) -> 
         ("<" if order == "little" else ">") + "HH", bytes(expected["bytes"])
     )
 
-    sample = btf.require("sample", t.Struct)
+    sample = btf.require("sample", t.StructType)
     value = decode(btf, sample, data)
     assert value == expected
     assert isinstance(value, dict)

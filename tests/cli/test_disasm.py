@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lskel.cli import main
+from lskel.describe.jsonable import jsonable
 from lskel.describe.listing import listing
 from lskel.describe.loader_listing import loader_listing
-from lskel.describe.plain import plain
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
 from lskel.object.open import open_object
@@ -88,19 +88,19 @@ def test_bundle_reads_like_its_object(
 
 def test_programs_by_name(capsys: pytest.CaptureFixture[str], sample: Path) -> None:
     text = disasm(capsys, sample)
-    assert "optional (tracing, section fentry.s/do_unlinkat)\n; not loaded by itself" in text
+    assert "optional (tracing, section fentry.s/do_unlinkat)\n; autoload disabled" in text
     text = disasm(capsys, sample, "--program", "optional")
     assert "optional:\n" in text and "main_program" not in text
     both = disasm(capsys, sample, "--program", "optional", "--program", "main_program")
     assert "optional:\n" in both and "main_program:\n" in both
     assert main(["disasm", str(sample), "--program", "nobody"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"lskel: {sample}: there is no program 'nobody' (there is: ")
+    assert error.startswith(f"lskel: {sample}: no program 'nobody' (available: ")
 
 
 def test_json_is_the_listing(capsys: pytest.CaptureFixture[str], sample: Path) -> None:
     shown = json.loads(disasm(capsys, sample, "--json"))
-    assert shown == {"programs": [plain(item) for item in listing(open_object(sample))]}
+    assert shown == {"programs": [jsonable(item) for item in listing(open_object(sample))]}
     row = shown["programs"][0]["rows"][0]
     assert (row["insn"], len(row["raw"]), row["label"]) == (0, 16, "main_program")
 
@@ -113,9 +113,9 @@ def test_loader(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"blob\+\d+ \(attr of op 1: max_entries\)", text)
     form = ("--form", "unrolled")
     shown = json.loads(disasm(capsys, example("hello"), "--loader", "--json", *form))
-    assert shown == {"programs": [plain(loader_listing(loader))]}
+    assert shown == {"programs": [jsonable(loader_listing(loader))]}
     assert main(["disasm", str(example("hello")), "--loader", "--program", "x"]) == 1
-    assert "--program has no meaning with --loader" in capsys.readouterr().err
+    assert "--program cannot be combined with --loader" in capsys.readouterr().err
 
 
 def test_standard_input(capsys: pytest.CaptureFixture[str]) -> None:

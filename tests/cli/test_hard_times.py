@@ -82,7 +82,7 @@ def test_what_python_gives_up_on() -> None:
 
 def test_other_errors_are_not_of_output() -> None:
     found = one_line(raising("OSError(24, 'Too many open files', '/some/file')"))
-    assert found.startswith("lskel: /some/file: Too many open files (raise the limit")
+    assert found.startswith("lskel: /some/file: Too many open files (raise the process limit")
     assert one_line(raising("OSError(28, 'No space')")) == "lskel: inspect: No space"
     assert one_line(raising("BrokenPipeError(32, 'Broken pipe')")) == "lskel: inspect: Broken pipe"
 
@@ -245,9 +245,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for source, what in (
-        (pipe, "the pipe has no writer"),
-        (Path("/dev/zero"), "this is a device, not a file"),
-        (tmp_path, "this is a directory, not a file"),
+        (pipe, "pipe has no writer"),
+        (Path("/dev/zero"), "expected a file, got a device"),
+        (tmp_path, "expected a file, got a directory"),
     ):
         for command in (("inspect",), ("trace", HELLO, "--btf"), ("verifier-log",)):
             found = one_line(lskel(*command, source))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lskel.cli import main
-from lskel.describe.plain import plain
+from lskel.describe.jsonable import jsonable
 from lskel.describe.summary import summarize
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
@@ -44,7 +44,7 @@ def rows(text: str, title: str) -> list[list[str]]:
 
 def test_json_is_the_summary(capsys: pytest.CaptureFixture[str], sample: Path) -> None:
     shown: dict[str, Any] = json.loads(inspect(capsys, sample, "--json"))
-    assert shown == plain(summarize(open_object(sample)))
+    assert shown == jsonable(summarize(open_object(sample)))
     assert shown["maps"][0]["name"] == "first"
     assert shown["programs"][0]["subprograms"] == ["add", "visit"]
 
@@ -63,7 +63,7 @@ def test_object(capsys: pytest.CaptureFixture[str], sample: Path) -> None:
     (main_program, optional) = rows(text, "Programs")[1:]
     assert main_program[:3] == ["main_program", "raw_tp/sys_enter", "raw_tracepoint"]
     assert " ".join(main_program).endswith("5 contains add, visit")
-    assert " ".join(optional).endswith("sleepable, not loaded by itself")
+    assert " ".join(optional).endswith("sleepable, autoload disabled")
     assert ["license", "13"] in rows(text, "Sections")
     assert "Cannot be loaded" not in text
 
@@ -94,7 +94,7 @@ def test_why_programs_cannot_be_loaded(capsys: pytest.CaptureFixture[str], tmp_p
     path.write_bytes(compile_bpf(UNLOADABLE))
     text = inspect(capsys, path)
     problems = text.partition("\nCannot be loaded\n")[2].splitlines()
-    assert any("'unknown'" in line and "gives no program type" in line for line in problems)
+    assert any("'unknown'" in line and "has no known program type" in line for line in problems)
     assert not any("'harmless'" in line for line in problems)
     assert [
         "bpf_task_acquire",
@@ -136,14 +136,14 @@ def test_standard_input() -> None:
         capture_output=True,
         check=True,
     )
-    assert json.loads(shown.stdout) == plain(summarize(open_object(example("hello"))))
+    assert json.loads(shown.stdout) == jsonable(summarize(open_object(example("hello"))))
 
 
 def test_errors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     bad = tmp_path / "bad.o"
     bad.write_bytes(b"\x7fELF junk")
     for path, message in (
-        (bad, f"lskel: {bad}: not an ELF64 file"),
+        (bad, f"lskel: {bad}: the ELF header: 0x0+0x10 is outside the file"),
         (tmp_path / "none.o", f"lskel: {tmp_path / 'none.o'}: No such file or directory"),
     ):
         assert main(["inspect", str(path)]) == 1

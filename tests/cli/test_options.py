@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -119,22 +120,25 @@ def test_type(
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("typed", "--type: 'typed' is not PROGRAM=TYPE[:ATTACH]"),
-        ("=xdp", "--type: '=xdp' is not PROGRAM=TYPE[:ATTACH]"),
-        ("typed=sk_skbb", "there is no program type 'sk_skbb' (there is: sk_skb, sk_msg)"),
-        ("typed=unspec", "there is no program type 'unspec'"),
-        ("typed=42", "there is no program type '42' (there is: socket_filter, kprobe, "),
+        ("typed", "--type: expected PATTERN=TYPE[:ATTACH], got 'typed'"),
+        ("=xdp", "--type: expected PATTERN=TYPE[:ATTACH], got '=xdp'"),
+        ("typed=sk_skbb", "no program type 'sk_skbb' (available: sk_skb, sk_msg)"),
+        ("typed=unspec", "no program type 'unspec'"),
+        ("typed=42", "no program type '42' (available: socket_filter, kprobe, "),
         (
             "typed=sk_skb:nope",
-            "there is no attach type 'nope' (there is: sk_skb_stream_parser, "
+            "no attach type 'nope' (available: sk_skb_stream_parser, "
             "sk_skb_stream_verdict, sk_skb_verdict)",
         ),
-        ("typed=xdp:", "there is no attach type '' (there is: xdp, xdp_cpumap, xdp_devmap)"),
-        ("nobody=xdp", "sample.bpf.o: --type: there is no program 'nobody' (there is: on_enter"),
-        ("on_enter=xdp", "'on_enter' has type raw_tracepoint, as section name 'raw_tp/sys_enter'"),
-        ("typed=tracing:trace_fentry", "for type tracing the section's name must say what it"),
-        ("on_call=tracing", "for type tracing the section's name must say what it"),
-        ("typed=struct_ops", "for type struct_ops the section's name must say what it"),
+        ("typed=xdp:", "no attach type '' (available: xdp, xdp_cpumap, xdp_devmap)"),
+        ("nobody=xdp", "sample.bpf.o: --type: no program 'nobody' (available: on_enter"),
+        (
+            "on_enter=xdp",
+            "'on_enter' has type raw_tracepoint by its section name 'raw_tp/sys_enter'",
+        ),
+        ("typed=tracing:trace_fentry", "type tracing needs an attach target in the section name"),
+        ("on_call=tracing", "type tracing needs an attach target in the section name"),
+        ("typed=struct_ops", "type struct_ops needs an attach target in the section name"),
     ],
 )
 def test_bad_types(
@@ -145,14 +149,77 @@ def test_bad_types(
     assert not out.exists()
 
 
+OTHERS = """
+SEC("classifier/in") int in(void *context) { return 0; }
+SEC("classifier/out") int out(void *context) { return 0; }
+SEC("?classifier/off") int off(void *context) { return 0; }
+SEC("xdp_sock") int sock(void *context) { return 0; }
+SEC("socket/http") int http(void *context) { return 0; }
+SEC("from-container") int own(void *context) { return 0; }
+SEC("xdp") int known(void *context) { return 0; }
+"""
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An object with section names of other loaders."""
+    path = tmp_path_factory.mktemp("others") / "others.bpf.o"
+    path.write_bytes(compile_bpf(OTHERS))
+    return path
+
+
+def test_types_by_pattern(capsys: pytest.CaptureFixture[str], others: Path) -> None:
+    given = ("classifier/*=sched_cls", "?ock=xdp", "*=socket_filter", "http=sk_msg")
+    said = [word for text in given for word in ("--type", text)]
+    loaded = programs(capsys, others, *said, "--autoload", "off")
+    assert {name: attr["prog_type"] for name, attr in loaded.items()} == {
+        "in": ProgType.SCHED_CLS,
+        "out": ProgType.SCHED_CLS,
+        "off": ProgType.SCHED_CLS,
+        "sock": ProgType.XDP,
+        "http": ProgType.SK_MSG,
+        "own": ProgType.SOCKET_FILTER,
+        "known": ProgType.XDP,
+    }
+    error = fails(capsys, "trace", others, "--type", "x*=sk_msg")
+    assert "4 programs" in error and "'sock'" not in error
+    error = fails(capsys, "trace", others, "--type", "n*=xdp")
+    assert "no program 'n*' (available: in, out" in error
+    error = fails(capsys, "trace", others, "--type", "know*=sk_msg")
+    assert "program 'known' has type xdp by its section name 'xdp'" in error
+
+
+def test_all_without_a_type_are_said(capsys: pytest.CaptureFixture[str], others: Path) -> None:
+    error = fails(capsys, "load", others)
+    assert (
+        "5 programs have section names with no known program type: 'in' (classifier/in), "
+        "'out' (classifier/out), 'sock' (xdp_sock), 'http' (socket/http), "
+        "'own' (from-container) (set the type: "
+    ) in error
+    line = error.partition("set the type: ")[2].partition(", or use")[0]
+    assert line == (
+        "--type 'classifier/*=sched_cls' --type xdp_sock=xdp:xdp "
+        "--type 'socket/*=socket_filter' --type from-container=TYPE[:ATTACH]"
+    )
+    given = shlex.split(line.replace("TYPE[:ATTACH]", "sched_act"))
+    assert {name: attr["prog_type"] for name, attr in programs(capsys, others, *given).items()} == {
+        "in": ProgType.SCHED_CLS,
+        "out": ProgType.SCHED_CLS,
+        "sock": ProgType.XDP,
+        "http": ProgType.SOCKET_FILTER,
+        "own": ProgType.SCHED_ACT,
+        "known": ProgType.XDP,
+    }
+
+
 def test_type_twice(capsys: pytest.CaptureFixture[str], sample: Path) -> None:
     error = fails(capsys, "trace", sample, *TYPED, "--type", "typed=kprobe")
-    assert error == "--type: 'typed' is given twice, as xdp and as kprobe"
+    assert error == "--type: 'typed' given twice: as xdp and as kprobe"
 
 
 def test_without_a_type(capsys: pytest.CaptureFixture[str], sample: Path) -> None:
     error = fails(capsys, "load", sample)
-    assert "section name 'mine' gives no program type (say the type: --type typed=TYPE" in error
+    assert "section name 'mine' has no known program type (set the type: --type typed=TYPE" in error
     loaded = programs(capsys, sample, "--no-autoload", "typed", *COMPLETE[2:])
     assert list(loaded) == ["on_enter", "on_call"]
 
@@ -167,8 +234,8 @@ def test_bundles_are_generated_already(
     sources = [bundle, bundle] if command == "diff" else [bundle]
     error = fails(capsys, command, *sources, *TYPED)
     assert error == (
-        f"{bundle}: --type cannot change a bundle, which is generated already "
-        "(use the object that it was generated from)"
+        f"{bundle}: --type cannot change a bundle: it is already generated "
+        "(use the object it was generated from)"
     )
     if command == "disasm":
         sources.append(Path("--loader"))
@@ -239,14 +306,14 @@ def test_autoload_of_what_is_loaded(
 def test_bad_autoload(capsys: pytest.CaptureFixture[str], sample: Path, bundle: Path) -> None:
     for source in (sample, bundle):
         error = fails(capsys, "load", source, "--autoload", "typed", "--no-autoload", "typed")
-        assert error == "'typed' is given to both --autoload and --no-autoload"
+        assert error == "'typed': both --autoload and --no-autoload"
     error = fails(capsys, "load", sample, "--autoload", "nobody")
-    assert f"{sample}: --autoload: there is no program or struct_ops map 'nobody'" in error
-    assert "(there is: on_enter, on_exit, on_call, typed)" in error
+    assert f"{sample}: --autoload: no program or struct_ops map 'nobody'" in error
+    assert "(available: on_enter, on_exit, on_call, typed)" in error
     # Maps are no struct_ops maps.
     assert "'counts'" in fails(capsys, "load", sample, "--no-autoload", "counts")
     error = fails(capsys, "load", bundle, "--no-autoload", "nobody")
-    assert "there is no program 'nobody' (there is: on_enter, on_exit, on_call, typed)" in error
+    assert "no program 'nobody' (available: on_enter, on_exit, on_call, typed)" in error
 
 
 def test_what_no_loader_was_generated_for(
@@ -255,7 +322,7 @@ def test_what_no_loader_was_generated_for(
     out = tmp_path / "x.lskel"
     assert main(["gen", str(sample), "-o", str(out), "--no-autoload", "typed"]) == 0
     error = fails(capsys, "load", out, "--autoload", "typed")
-    assert "program 'typed' cannot be loaded: no loader was generated for it" in error
+    assert "program 'typed' cannot be loaded: the loader was generated without it" in error
 
 
 def test_struct_ops(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -274,13 +341,13 @@ def test_struct_ops(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert made(*switched) == (["spare"], ["ssthresh"])
     assert main(["inspect", str(path)]) == 0
     shown = capsys.readouterr().out
-    assert "not created by itself" in shown
+    assert "not created by default" in shown
     assert "size of struct bpf_struct_ops_tcp_congestion_ops" in shown
     assert ["usual", "tcp_congestion_ops", "release", "release"] in map(
         str.split, shown.splitlines()
     )
     error = fails(capsys, "trace", path, "--autoload", "nobody")
-    assert "(there is: release, ssthresh, usual, spare)" in error
+    assert "(available: release, ssthresh, usual, spare)" in error
 
 
 # -- --kconfig, --target, --max-entries, --pin-root --------------------------------------------
@@ -300,17 +367,17 @@ def test_kconfig(capsys: pytest.CaptureFixture[str], bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "said", "message"),
     [
-        ("--kconfig", "CONFIG_HZ", "--kconfig: 'CONFIG_HZ' is not NAME=VALUE"),
-        ("--kconfig", "CONFIG_HZ=", "--kconfig: 'CONFIG_HZ=' is not NAME=VALUE"),
+        ("--kconfig", "CONFIG_HZ", "--kconfig: expected NAME=VALUE, got 'CONFIG_HZ'"),
+        ("--kconfig", "CONFIG_HZ=", "--kconfig: expected NAME=VALUE, got 'CONFIG_HZ='"),
         ("--kconfig", "CONFIG_HZ=fast", "kconfig CONFIG_HZ: 'fast' is not an int: a signed number"),
-        ("--kconfig", "CONFIG_NO=1", "no program asks for kconfig CONFIG_NO (it is CONFIG_HZ, "),
-        ("--target", "on_call", "--target: 'on_call' is not PROGRAM=TARGET"),
-        ("--target", "nobody=x", "there is no program 'nobody' (there is: on_enter, "),
-        ("--max-entries", "counts", "--max-entries: 'counts' is not MAP=N"),
-        ("--max-entries", "counts=-1", "--max-entries: 'counts=-1' is not MAP=N"),
-        ("--max-entries", "counts=many", "--max-entries: 'counts=many' is not MAP=N"),
+        ("--kconfig", "CONFIG_NO=1", "no program uses kconfig CONFIG_NO (used: CONFIG_HZ, "),
+        ("--target", "on_call", "--target: expected PROGRAM=TARGET, got 'on_call'"),
+        ("--target", "nobody=x", "no program 'nobody' (available: on_enter, "),
+        ("--max-entries", "counts", "--max-entries: expected MAP=N, got 'counts'"),
+        ("--max-entries", "counts=-1", "--max-entries: expected MAP=N, got 'counts=-1'"),
+        ("--max-entries", "counts=many", "--max-entries: expected MAP=N, got 'counts=many'"),
         ("--max-entries", "counts=0", "map 'counts' cannot have 0 entries"),
-        ("--max-entries", "nothing=1", "there is no map 'nothing' (there is: counts, "),
+        ("--max-entries", "nothing=1", "no map 'nothing' (available: counts, "),
     ],
 )
 @pytest.mark.parametrize("command", ["load", "run", "trace", "diff"])
@@ -332,7 +399,7 @@ def test_what_a_target_lacks_is_said_first(
 ) -> None:
     values = ("--kconfig", "CONFIG_HZ=1", "--kconfig", "CONFIG_IPV6=n")
     error = fails(capsys, command, bundle, *values)
-    assert "program 'on_call': section name 'fentry' does not say what it attaches to" in error
+    assert "program 'on_call': section name 'fentry' does not name an attach target" in error
     assert "--target on_call=TARGET" in error and "--no-autoload on_call" in error
 
 
@@ -364,7 +431,9 @@ def test_pin_root(capsys: pytest.CaptureFixture[str], tmp_path: Path, bpffs: Pat
         assert (bpffs / "shared").exists()
     assert ids[0] == ids[1]
     error = fails(capsys, "load", path, "--pin-root", bpffs, "--replay", "simulator")
-    assert error == "the simulator has no pins (leave out --pin, --pin-root and --trust-pins)"
+    assert (
+        error == "the simulator does not support pins (remove --pin, --pin-root and --trust-pins)"
+    )
 
 
 def test_headers_take_no_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -372,9 +441,11 @@ def test_headers_take_no_options(capsys: pytest.CaptureFixture[str], tmp_path: P
     path.write_text("struct bpf_loader_ctx ctx;")
     for option, said in (("--type", "a=xdp"), ("--autoload", "a")):
         error = fails(capsys, "trace", path, option, said)
-        assert f"{path}: {option} cannot change a light skeleton's header" in error
+        assert f"{path}: {option} cannot change a light skeleton header" in error
     for option, said in (("--kconfig", "A=1"), ("--max-entries", "a=1"), ("--target", "a=b")):
-        assert "this is a light skeleton's header" in fails(capsys, "trace", path, option, said)
+        assert "cannot be applied to a light skeleton header" in fails(
+            capsys, "trace", path, option, said
+        )
 
 
 # -- --debug -----------------------------------------------------------------------------------
@@ -396,7 +467,7 @@ def test_debug(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ]
     assert main(["disasm", str(example("hello")), "--loader", "--debug"]) == 0
     assert "call bpf_trace_printk" in capsys.readouterr().out
-    assert "without --loader" in fails(capsys, "disasm", example("hello"), "--debug")
+    assert "--debug needs --loader" in fails(capsys, "disasm", example("hello"), "--debug")
 
 
 @pytest.mark.kernel
@@ -411,11 +482,11 @@ def test_debug_in_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:
 def test_inspect_with_a_type(capsys: pytest.CaptureFixture[str], sample: Path) -> None:
     assert main(["inspect", str(sample)]) == 0
     shown = capsys.readouterr().out
-    assert "section name 'mine' gives no program type" in shown.partition("Cannot be loaded")[2]
+    assert "section name 'mine' has no known program type" in shown.partition("Cannot be loaded")[2]
     assert main(["inspect", str(sample), *TYPED, "--autoload", "on_exit"]) == 0
     shown = capsys.readouterr().out
-    assert "Cannot be loaded" not in shown and "not loaded by itself" not in shown
-    assert "fd of what program 'on_call' attaches to" in shown
+    assert "Cannot be loaded" not in shown and "autoload disabled" not in shown
+    assert "fd of the attach target of program 'on_call'" in shown
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -479,7 +550,7 @@ def test_selftests_without_a_type(
     capsys: pytest.CaptureFixture[str], name: str, types: list[str]
 ) -> None:
     path = selftest(name)
-    assert "gives no program type" in fails(capsys, "trace", path)
+    assert "no known program type" in fails(capsys, "trace", path)
     loaded = programs(capsys, path, *(word for said in types for word in ("--type", said)))
     assert {said.split("=")[0][:15] for said in types} <= set(loaded)
 
@@ -496,7 +567,7 @@ def test_selftests_with_options(capsys: pytest.CaptureFixture[str]) -> None:
     modules = selftest("test_module_attach")
     assert "--target handle_fentry_manual=" in fails(capsys, "load", modules)
     error = fails(capsys, "load", modules, "--target", "handle_fentry_manual=no_such_function")
-    assert "there is no func 'no_such_function' in the kernel's BTF" in error
+    assert "no func 'no_such_function' in the kernel's BTF" in error
     probes = selftest("test_usdt")
     choice = ("--no-autoload", "usdt0", "--max-entries", "__bpf_usdt_specs=9")
     found = calls(capsys, probes, *choice, "--kconfig", "LINUX_HAS_BPF_COOKIE=y")

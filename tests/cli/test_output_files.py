@@ -72,7 +72,7 @@ def test_links(tmp_path: Path) -> None:
     assert hard.read_bytes() == b"replaced"
     loop = tmp_path / "loop"
     loop.symlink_to("loop")
-    with pytest.raises(UsageError, match="loop: cannot be written: Too many levels"):
+    with pytest.raises(UsageError, match="loop: cannot write: Too many levels"):
         write_whole(loop, b"")
 
 
@@ -100,7 +100,7 @@ def test_protected_links(tmp_path: Path, exists: bool) -> None:
     link = shared / "x.lskel"
     link.symlink_to(victim)
     os.lchown(link, NOBODY, NOBODY)
-    with pytest.raises(UsageError, match="cannot be written: Permission denied"):
+    with pytest.raises(UsageError, match="cannot write: Permission denied"):
         write_whole(link, b"bad")
     assert victim.read_bytes() == b"precious" if exists else not victim.exists()
 
@@ -148,7 +148,7 @@ def test_long_names_and_pipes(tmp_path: Path) -> None:
     reader.join()
     assert got == [b"through"] and stat.S_ISFIFO(pipe.stat().st_mode)
     write_whole("/dev/null", b"")
-    with pytest.raises(UsageError, match="cannot be written: Is a directory"):
+    with pytest.raises(UsageError, match="cannot write: Is a directory"):
         write_whole(tmp_path, b"")
 
 
@@ -165,7 +165,7 @@ def test_what_cannot_be_written_stays(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script, str(target)], capture_output=True, text=True, check=False
     )
-    assert "UsageError" in done.stderr and "cannot be written: File too large" in done.stderr
+    assert "UsageError" in done.stderr and "cannot write: File too large" in done.stderr
     assert target.read_bytes() == b"before" and names(tmp_path) == ["x"]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from lskel.cli.terminal import line
 from lskel.errors import LskelError, printable
-from lskel.styled_lines import Tone, Toned
+from lskel.styled_lines import StyledLine, Tone
 from tests.build.clang import example
 from tests.cli.terminals import LSKEL, SGR, on_terminal
 
@@ -174,7 +174,7 @@ def test_encodings() -> None:
 def test_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    line(Toned("a\x1b[1m", ("b\n", Tone.TITLE), "c\x9b"))
+    line(StyledLine("a\x1b[1m", ("b\n", Tone.TITLE), "c\x9b"))
     assert capsys.readouterr().out == "a\\x1b[1m\x1b[1mb\\n\x1b[0mc\\x9b\n"
     line("\x1b[31m")
     assert capsys.readouterr().out == "\\x1b[31m\n"

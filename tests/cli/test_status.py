@@ -69,7 +69,7 @@ def test_output_out_of_reach(tmp_path: Path, command: str, suffix: str) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr == f"lskel: {target}: cannot be written: Permission denied\n"
+    assert done.stderr == f"lskel: {target}: cannot write: Permission denied\n"
 
 
 @pytest.mark.parametrize("command", ["inspect", "trace", "explain --json", "gen -o -"])
@@ -106,7 +106,7 @@ def test_log_that_cannot_be_written(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "BPF_PROG_LOAD of program 'bad'" in done.stderr
-    assert f"{tmp_path}/no/log: cannot be written: No such file" in done.stderr
+    assert f"{tmp_path}/no/log: cannot write: No such file" in done.stderr
 
 
 @pytest.mark.kernel

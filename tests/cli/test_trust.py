@@ -27,7 +27,7 @@ from tests.cli.in_process import run
 from tests.loader.forged import by_another_version, forge, longer_blob, resize_in_blob
 from tests.loader.test_verify import bundle
 
-SAYS = "the bytes are not what the description generates"
+SAYS = "the bytes do not match the description"
 SHOWING = (
     ["trace"],
     ["inspect"],
@@ -117,7 +117,7 @@ class TestShowsTheBytes:
         (shown,) = json.loads(capsys.readouterr().out)["programs"]
         assert [row["text"] for row in shown["rows"]] == ["w0 = 2", "exit"]
         assert main(["disasm", forged, "--program", "none"]) == 1
-        assert "there is no program 'none' (there is: prog, second)" in capsys.readouterr().err
+        assert "no program 'none' (available: prog, second)" in capsys.readouterr().err
 
     def test_disasm_of_the_loader(self, forged: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["disasm", forged, "--loader", "--json"]) == 0
@@ -157,7 +157,7 @@ class TestLoads:
         self, forged: str, command: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main([command, forged]) == 1
-        assert f"test: {SAYS} (--trust-bytes runs them all the same)" in capsys.readouterr().err
+        assert f"test: {SAYS} (--trust-bytes runs them anyway)" in capsys.readouterr().err
 
     @pytest.mark.parametrize("trust", [[], ["--trust-bytes"]])
     def test_never_call_by_call(
@@ -168,7 +168,7 @@ class TestLoads:
 
     def test_in_the_simulator(self, forged: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["load", forged, "--replay", "simulator"]) == 1
-        assert "--trust-bytes runs them all the same" in capsys.readouterr().err
+        assert "--trust-bytes runs them anyway" in capsys.readouterr().err
         assert main(["load", forged, "--replay", "simulator", "--trust-bytes"]) == 0
         assert "is one run, not a proof" in capsys.readouterr().err
 
@@ -185,7 +185,9 @@ class TestLoads:
         for replay in ("kernel", "direct", "simulator"):
             assert main(["load", older, "--replay", replay]) == 0
             warning = capsys.readouterr().err
-            assert warning.startswith(f"lskel: warning: {older}: another version of lskel wrote it")
+            assert warning.startswith(
+                f"lskel: warning: {older}: written by another version of lskel"
+            )
         assert main(["inspect", older, "--json"]) == 0
         shown = json.loads(capsys.readouterr().out)
         assert shown["loader"]["compared"] == "another version, same calls"
@@ -208,7 +210,7 @@ class TestLoads:
         report = json.loads(shown.out)
         assert report["form"] == "unrolled"
         assert report["loader"]["insns"] == len(unrolled.insns) // 8
-        assert "this kernel does not take the table form, so it was unrolled" in shown.err
+        assert "this kernel does not support the table form; the loader was unrolled" in shown.err
 
 
 def _without_loops(
@@ -249,7 +251,7 @@ class TestGen:
         self, forged: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["gen", forged, "-o", "x.h", "--trust-bytes"]) == 1
-        assert "the table form cannot become unrolled" in capsys.readouterr().err
+        assert "cannot convert the table form to unrolled" in capsys.readouterr().err
 
 
 def test_completion_says_nothing(forged: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import IntEncoding, TypeId
-from lskel.cli.values import Plain, Pointer, as_json, as_text, plain
+from lskel.cli.values import HexAddress, Plain, as_json, as_text, to_plain
 from lskel.errors import LimitExceeded, LskelError
 from lskel.runtime import values as v
 from lskel.runtime.maps.typed import codec_of
 from lskel.skeleton.classes import TypeClasses
-from lskel.skeleton.types import Types
+from lskel.skeleton.types import TypeDeclarations
 from tests.btf.decoder import decode
 from tests.btf.samples import LIMIT_MS, damaged, everything
 from tests.build.btf import BtfBuilder
@@ -30,7 +30,7 @@ VALUE: Plain = {
     "pid": 1,
     "ok": True,
     "comm": 'ba"sh\n',
-    "next": Pointer(0xFFFF888100000000),
+    "next": HexAddress(0xFFFF888100000000),
     "load": 0.5,
     "nan": float("nan"),
     "raw": b"\x01\xff",
@@ -81,7 +81,7 @@ def test_json() -> None:
         "none": [],
     }
     assert as_json([float("inf"), -float("inf"), *range(100)]) == ["inf", "-inf", *range(100)]
-    assert [type(item) for item in (as_json(True), as_json(Pointer(1)))] == [bool, str]
+    assert [type(item) for item in (as_json(True), as_json(HexAddress(1)))] == [bool, str]
 
 
 def test_plain() -> None:
@@ -107,16 +107,16 @@ def test_plain() -> None:
         ),
     ):
         codec: v.Codec[Any] = codec_of(kind)
-        found = plain(kind, codec.decode(codec.encode(value)))
+        found = to_plain(kind, codec.decode(codec.encode(value)))
         assert found == wanted and type(found) is type(wanted)
-    assert as_text(plain(v.pointer, 16)) == "0x10"
-    assert as_text(plain(deep, v.codec(deep).decode(bytes(16)))) == "[[0x0], [0x0]]"
+    assert as_text(to_plain(v.pointer, 16)) == "0x10"
+    assert as_text(to_plain(deep, v.codec(deep).decode(bytes(16)))) == "[[0x0], [0x0]]"
     # One for each CPU.
-    assert plain(state, [0, -1, 2]) == ["RUNNING", "MINUS", 2]
+    assert to_plain(state, [0, -1, 2]) == ["RUNNING", "MINUS", 2]
 
 
 def _kind(btf: Btf, type_id: TypeId) -> Any:
-    types = Types(btf)
+    types = TypeDeclarations(btf)
     return TypeClasses(types).value(types.type(type_id))
 
 
@@ -139,16 +139,16 @@ def test_values_of_far_more_parts_than_bytes(wrong: Callable[[BtfBuilder], None]
     kind = _kind(b.btf(), TypeId(2))
     codec: v.Codec[Any] = v.codec(kind)
     with pytest.raises(LimitExceeded, match="parts of a value, at most 65"):
-        plain(kind, codec.decode(bytes(codec.size)))
+        to_plain(kind, codec.decode(bytes(codec.size)))
 
 
 @settings(deadline=LIMIT_MS)
 @given(st.binary(min_size=104, max_size=104))
 def test_as_the_decoder_has_it(data: bytes) -> None:
     btf = Btf(everything().bytes(sys.byteorder))
-    node = btf.require("node", t.Struct)
+    node = btf.require("node", t.StructType)
     kind = _kind(btf, node)
-    found = plain(kind, v.codec(kind).decode(data))
+    found = to_plain(kind, v.codec(kind).decode(data))
     assert as_text(found).isprintable()
     shown, wanted = json.loads(json.dumps(as_json(found), allow_nan=False)), decode(btf, node, data)
     assert isinstance(wanted, dict)
@@ -174,7 +174,7 @@ def test_damaged_btf_raises_only_our_errors(raw: bytes, data: bytes) -> None:
             codec: v.Codec[Any] = v.codec(kind)
             if codec.size > len(data):
                 continue
-            value = plain(kind, codec.decode(data[: codec.size]))
+            value = to_plain(kind, codec.decode(data[: codec.size]))
         except LskelError as error:
             assert str(error)
         else:

@@ -97,11 +97,11 @@ def test_errors(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"\xff\xfe no log \0")
     _, err = lskel("verifier-log", path, status=1)
-    assert err.startswith(f"lskel: {path}: there is no verifier's log in this (")
+    assert err.startswith(f"lskel: {path}: no verifier log found (")
     _, err = lskel("verifier-log", tmp_path / "missing", status=1)
     assert "No such file" in err
     _, err = lskel("verifier-log", LOG, "--program", "other", status=1)
-    assert "there is no log of program 'other' (there is: count)" in err
+    assert "no log of program 'other' (available: count)" in err
     done = subprocess.run([*LSKEL, "verifier-log", "-"], input=LOG.read_bytes(), check=True)
     assert done.returncode == 0
 

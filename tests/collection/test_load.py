@@ -77,7 +77,7 @@ def test_what_needs_the_kernel_loads(first: Any) -> None:
         assert bpf.loaded and bpf.rodata.limit == 4
         with pytest.raises(ReadOnly, match="before load"):
             bpf.rodata.limit = 5
-        with pytest.raises(UsageError, match="loaded already"):
+        with pytest.raises(UsageError, match="already loaded"):
             bpf.load()
     for late in (bpf.load, bpf.attach, lambda: bpf.maps.counts.fileno(), lambda: bpf.rodata):
         with pytest.raises(UsageError, match="closed"):
@@ -116,7 +116,7 @@ def test_the_calls_one_by_one() -> None:
     [
         ({"name": "other"}, "name cannot change a loader"),
         ({"form": Form.TABLE}, "form cannot change a loader"),
-        ({"direct": True, "kernel": lskel.SimulatedMachine()}, "leave out `kernel`"),
+        ({"direct": True, "kernel": lskel.SimulatedMachine()}, "remove `kernel`"),
         ({"variables": {"rodata.limit": b"3"}}, "rodata.limit: expected text or a number"),
     ],
 )

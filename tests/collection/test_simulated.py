@@ -29,13 +29,18 @@ struct { __uint(type, BPF_MAP_TYPE_QUEUE); __uint(max_entries, 2); __type(value,
          SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_PROG_ARRAY); __uint(max_entries, 2);
          __uint(key_size, 4); __uint(value_size, 4); } calls SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } events SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4);
+         __uint(value_size, 4); } samples SEC(".maps");
 struct inner { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1);
          __type(key, int); __type(value, int); };
 struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 2); __type(key, int);
          __array(values, struct inner); } outer SEC(".maps");
 #define USE(map) bpf_map_lookup_elem(&map, &key)
 SEC("xdp") int count(void *ctx)
-{ int key = limit; seen++; return USE(points) && USE(numbers) && USE(counts) && USE(outer)
+{ int key = limit; seen++; bpf_ringbuf_output(&events, &key, 4, 0);
+  bpf_perf_event_output(ctx, &samples, 0, &key, 4);
+  return USE(points) && USE(numbers) && USE(counts) && USE(outer)
   && !bpf_map_pop_elem(&jobs, &key) && sums[0] && !bpf_tail_call(ctx, &calls, 0); }
 """
 
@@ -60,7 +65,7 @@ def test_maps_and_variables() -> None:
             1: {"x": 2, "y": 3},
             4: {"x": 5, "y": 6},
         }
-        with pytest.raises(BpfError, match="room for 2 entries"):
+        with pytest.raises(BpfError, match="holds 2 entries"):
             points[7] = (8, 9)
         assert points.pop(4).x == 5 and len(points) == 1 and 4 not in points
         bpf.maps.numbers[3] = -1
@@ -94,7 +99,7 @@ def test_what_fails() -> None:
     machine = lskel.SimulatedMachine(faults=Faults(calls={1: 12}))
     with opened(machine) as bpf, pytest.raises(ReplayError, match="ENOMEM") as caught:
         bpf.load()
-    assert caught.value.label is not None and caught.value.label.name == "points"
+    assert caught.value.label is not None and caught.value.label.name == "events"
     assert not machine.kernel.open_fds
 
 
@@ -114,8 +119,12 @@ def test_a_module_that_carries_its_own_runtime() -> None:
 
 def test_what_it_cannot_do() -> None:
     with opened() as bpf:
-        with pytest.raises(NotSupported, match="attaches nothing"):
-            bpf.progs.count.attach("lo")
+        for attach in (bpf.attach, lambda: bpf.progs.count.attach("lo")):
+            with pytest.raises(NotSupported, match="attaches nothing"):
+                attach()
+        for read in (bpf.maps.events.consume, lambda: next(bpf.maps.samples.events(0))):
+            with pytest.raises(NotSupported, match="sends no events"):
+                list(read())
         with pytest.raises(NotSupported, match="runs no programs but loaders"):
             bpf.progs.count.run(bytes(64))
         for pinned in (bpf.maps.points, bpf.progs.count, bpf):

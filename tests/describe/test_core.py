@@ -73,16 +73,21 @@ def test_targets(type_: str, access: str, kind: int, target: str, order: ByteOrd
 @pytest.mark.parametrize(
     ("type_", "access", "kind", "complaint"),
     [
-        ("outer", "0:2", BYTE_OFFSET, "<struct outer has 2 parts, no number 2>"),
-        ("outer", "0:0:0:0", BYTE_OFFSET, "<struct outer.a is INT, which has no parts>"),
-        ("pointer", "0:0", BYTE_OFFSET, "<struct outer * is PTR, which has no parts>"),
-        ("enum", "2", ENUMERATOR_EXISTS, "<enum color has 2 parts, no number 2>"),
-        ("int", "0", ENUMERATOR_EXISTS, "<BTF: type [1] 'int' is INT, not ENUM>"),
-        ("outer", "", BYTE_OFFSET, "<an access path that is no list of indexes>"),
-        ("outer", "0:-1", BYTE_OFFSET, "<an access path that is no list of indexes>"),
-        ("outer", "0:" + "9" * 5000, BYTE_OFFSET, "<an access path that is no list of indexes>"),
-        ("outer", ":".join("0" * 64), BYTE_OFFSET, "<struct outer.a is INT, which has no parts>"),
-        ("outer", ":".join("0" * 65), BYTE_OFFSET, "<an access path of more than 64 steps>"),
+        ("outer", "0:2", BYTE_OFFSET, "<struct outer: index 2 out of range, it has 2 parts>"),
+        ("outer", "0:0:0:0", BYTE_OFFSET, "<struct outer.a: INT has no members or elements>"),
+        ("pointer", "0:0", BYTE_OFFSET, "<struct outer *: PTR has no members or elements>"),
+        ("enum", "2", ENUMERATOR_EXISTS, "<enum color: index 2 out of range, it has 2 parts>"),
+        ("int", "0", ENUMERATOR_EXISTS, "<BTF: type [1] 'int' is INT, expected ENUM>"),
+        ("outer", "", BYTE_OFFSET, "<access path is not a list of indexes>"),
+        ("outer", "0:-1", BYTE_OFFSET, "<access path is not a list of indexes>"),
+        ("outer", "0:" + "9" * 5000, BYTE_OFFSET, "<access path is not a list of indexes>"),
+        (
+            "outer",
+            ":".join("0" * 64),
+            BYTE_OFFSET,
+            "<struct outer.a: INT has no members or elements>",
+        ),
+        ("outer", ":".join("0" * 65), BYTE_OFFSET, "<access path has more than 64 steps>"),
     ],
 )
 def test_broken_paths_are_said_in_place(type_: str, access: str, kind: int, complaint: str) -> None:

@@ -15,7 +15,7 @@ from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.describe.listing import Listing, Row, listing
-from lskel.describe.variables import Variable, variable_at, variables
+from lskel.describe.variables import GlobalVariable, variable_at, variables
 from lskel.errors import BadInput, NotFound
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
@@ -165,9 +165,9 @@ def test_programs_that_are_not_loaded_by_themselves(
 def test_programs_that_cannot_be_switched_on() -> None:
     obj = asking()
     (item,) = listing(obj, ["unknown"])
-    assert item.rows and "gives no program type" in item.problem
+    assert item.rows and "has no known program type" in item.problem
     (item,) = listing(generate(obj), ["unknown"])
-    assert (item.rows, item.problem) == ((), "its code is not in the loader")
+    assert (item.rows, item.problem) == ((), "the loader does not contain its code")
 
 
 def test_maps_that_are_not_created() -> None:
@@ -181,14 +181,14 @@ def test_maps_that_are_not_created() -> None:
         (item,) = listing(obj, [name])
         texts = {row.text.partition(" = ")[2] for row in item.rows if " = map[" in row.text}
         assert texts == maps
-        assert ("a map that is not to be created" in item.problem) == (name == "variables")
+        assert ("a map with autocreate disabled" in item.problem) == (name == "variables")
     assert list(listing(generate(obj), ["kfuncs"])) == list(listing(obj, ["kfuncs"]))
 
 
 def test_programs_that_cannot_be_loaded_say_why() -> None:
     listings = {item.name: item for item in listing(unloadable())}
     assert all(item.rows for item in listings.values())
-    assert "'no such section' gives no program type" in listings["unknown"].problem
+    assert "'no such section' has no known program type" in listings["unknown"].problem
     assert not listings["harmless"].problem
 
 
@@ -238,7 +238,7 @@ def test_broken_btf_is_said_in_place() -> None:
         return Records(size, (0).to_bytes(4, "little") + b"\xff" * (size - 4))
 
     (item,) = listing(changed(trace, func_info=broken(8)))
-    assert item.rows[0].label.startswith("<BTF: there is no type")
+    assert item.rows[0].label.startswith("<BTF: no type")
     (item,) = listing(changed(trace, line_info=broken(16)))
     assert item.rows[0].source is not None
     assert item.rows[0].source.text.startswith("<BTF: the string section")
@@ -252,7 +252,9 @@ def test_broken_btf_is_said_in_place() -> None:
 @pytest.mark.parametrize("table", ["func_info", "line_info", "core_relos"])
 def test_records_that_are_too_short(table: str) -> None:
     trace = open_object(EXAMPLE_OBJECTS[0]).trace()
-    with pytest.raises(BadInput, match=r"^program 'on_exec': records of 4 bytes, expected \d+"):
+    with pytest.raises(
+        BadInput, match=r"^program 'on_exec': expected records of at least \d+ bytes, got 4"
+    ):
         list(listing(changed(trace, **{table: Records(4, bytes(4))})))
 
 
@@ -281,7 +283,10 @@ def test_variables() -> None:
     section = b.add_datasec(".data", 24, [(second, 8, 16), (first, 0, 4)])
     btf = Btf(b.bytes())
     listed = variables(btf, section)
-    assert listed == (Variable("first", "int", 0, 4), Variable("second", "int[4]", 8, 16))
+    assert listed == (
+        GlobalVariable("first", "int", 0, 4),
+        GlobalVariable("second", "int[4]", 8, 16),
+    )
     names = {offset: variable_at(listed, offset) for offset in (-1, 0, 3, 4, 7, 8, 20, 23, 24)}
     assert names == {
         -1: "",

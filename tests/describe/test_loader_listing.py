@@ -242,9 +242,10 @@ def test_inputs_are_read() -> None:
         for number, op in enumerate(made.trace.ops)
         if isinstance(op, ProgLoad) and op.attach_fd is not None
     )
+    target = "the attach target of program 'replacing'"
     assert {note for note in sections(loader_listing(made))[load] if "inputs" in note} == {
-        f"ctx+{made.context_size - 8} (inputs[0]: BTF id of what program 'replacing' attaches to)",
-        f"ctx+{made.context_size - 4} (inputs[1]: fd of what program 'replacing' attaches to)",
+        f"ctx+{made.context_size - 8} (inputs[0]: BTF id of {target})",
+        f"ctx+{made.context_size - 4} (inputs[1]: fd of {target})",
     }
 
 

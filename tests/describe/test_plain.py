@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from lskel.describe.plain import plain, readable
+from lskel.describe.jsonable import jsonable, text_or_error
 from lskel.errors import BadObject
 
 
@@ -25,13 +25,13 @@ def test_plain() -> None:
         {"inner": {"data": "01ff", "names": ["a", "b"]}, "number": 1},
         {"inner": None, "number": 2},
     ]
-    assert plain(records) == expected
-    assert json.loads(json.dumps(plain(records))) == expected
+    assert jsonable(records) == expected
+    assert json.loads(json.dumps(jsonable(records))) == expected
 
 
 def test_readable() -> None:
     def broken() -> str:
         raise BadObject("there is none")
 
-    assert readable(broken) == "<there is none>"
-    assert readable(lambda: "fine") == "fine"
+    assert text_or_error(broken) == "<there is none>"
+    assert text_or_error(lambda: "fine") == "fine"

@@ -21,12 +21,12 @@ from lskel.describe.summary import (
     StructOpsSummary,
     summarize,
 )
-from lskel.describe.variables import Variable
+from lskel.describe.variables import GlobalVariable
 from lskel.errors import BadObject
 from lskel.loader.bundle import dump
 from lskel.loader.generate import generate
 from lskel.loader.model import Loader
-from lskel.object.model import Map, MapKind, Slot
+from lskel.object.model import MapKind, MapSpec, Slot
 from lskel.object.open import open_object
 from lskel.object.sections import parse_section
 from lskel.trace import BtfLoad
@@ -132,7 +132,7 @@ def test_maps() -> None:
     rodata = maps["sample.rodata"]
     assert (rodata.initial_size, rodata.frozen) == (8, True)
     assert rodata.flags == ("rdonly_prog", "mmapable")
-    assert rodata.variables == (Variable("limits", "const volatile int[2]", 0, 8),)
+    assert rodata.variables == (GlobalVariable("limits", "const volatile int[2]", 0, 8),)
     assert (maps["sample.data"].initial_size, maps["sample.data"].frozen) == (4, False)
     assert [variable.name for variable in maps["sample.bss"].variables] == ["one", "two"]
 
@@ -198,8 +198,8 @@ def test_externs_are_those_of_readelf(run: Run, tmp_path: Path) -> None:
 def test_what_the_target_is_asked_for() -> None:
     summary = summarize(asking())
     assert summary.inputs == (
-        "BTF id of what program 'replacing' attaches to",
-        "fd of what program 'replacing' attaches to",
+        "BTF id of the attach target of program 'replacing'",
+        "fd of the attach target of program 'replacing'",
     )
     assert summary.btf is not None and summary.btf.needed_by == "program 'replacing' (freplace)"
     maps = {a_map.name: a_map for a_map in summary.maps}
@@ -221,7 +221,7 @@ def test_what_the_target_is_asked_for() -> None:
 def test_struct_ops(autocreate: bool) -> None:
     member = Member("func", bytes(8), True, "kfuncs")
     ops = StructOps("tcp_ops", (member, Member("other", bytes(8), True, None)))
-    made = Map("ops", MapKind.STRUCT_OPS, ".struct_ops", 0, MapType.STRUCT_OPS, 4, 0, 1)
+    made = MapSpec("ops", MapKind.STRUCT_OPS, ".struct_ops", 0, MapType.STRUCT_OPS, 4, 0, 1)
     made = replace(made, struct_ops=ops, autocreate=autocreate)
     obj = asking()
     programs = tuple(
@@ -250,7 +250,7 @@ def test_each_program_says_why_it_cannot_be_loaded() -> None:
     summary = summarize(unloadable())
     programs = {program.name: program for program in summary.programs}
     assert summary.problem == ""
-    assert "'no such section' gives no program type" in programs["unknown"].problem
+    assert "'no such section' has no known program type" in programs["unknown"].problem
     assert programs["unknown"].type == "unspec"
     assert programs["harmless"].problem == ""
     assert all(program.insns for program in summary.programs)
@@ -259,7 +259,7 @@ def test_each_program_says_why_it_cannot_be_loaded() -> None:
 def test_what_no_program_can_help() -> None:
     obj = asking().with_map("programs", slots=(Slot(0, "nobody"),))
     summary = summarize(obj)
-    assert "map 'programs': slot 0: 'nobody' is no program" in summary.problem
+    assert "map 'programs': slot 0: 'nobody' is not a program" in summary.problem
     assert [bool(program.problem) for program in summary.programs] == [False, False, False, True]
 
 

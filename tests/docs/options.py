@@ -21,5 +21,5 @@ def check_options(line: str) -> None:
         if not is_between and program == "lskel":
             name = args[0]
             command = cli.get_command(click.Context(cli), name)
-            assert command is not None, f"{line}: there is no command '{name}'"
+            assert command is not None, f"{line}: no command '{name}'"
             command.make_context(name, args[1:])

@@ -41,9 +41,9 @@ def lines() -> Iterator[str]:
     yield "Written by `python -m tests.docs.support > docs/support.md`; not edited by hand."
     yield ""
     yield (
-        "The kernels are real ones: two of Debian in virtual machines, and one that is locked "
-        "down. [What attaches](attach.md) and [what loads](kernels.md) are measured there, kind by "
-        "kind and object by object; these are the sums."
+        "Tested on two Debian kernels in virtual machines, and on one that is locked down. The "
+        "results for each [attach kind](attach.md) and each [object](kernels.md) are on separate "
+        "pages; these are the totals."
     )
     yield ""
     yield from _table("", kernels)
@@ -52,7 +52,7 @@ def lines() -> Iterator[str]:
     yield _row("loaders of bpftool -L", [f"{c[3]}" for c in loaded])
     columns = [[cells[number] for cells in kinds] for number in range(1, len(heading))]
     for what, is_so in (
-        ("kinds of attaching that work", lambda cell: cell in ("link", "yes")),
+        ("attach kinds that work", lambda cell: cell in ("link", "yes")),
         ("of these, by a link that can be pinned", lambda cell: cell == "link"),
     ):
         counts = [sum(map(is_so, column)) for column in columns]
@@ -101,12 +101,12 @@ _NEEDS = """\
 | | Linux |
 |---|---|
 | generating, inspecting, disassembling, tracing, comparing | none |
-| loader programs, and so skeletons and `lskel load` | 5.17: attrs have the fields of CO-RE |
+| loader programs, and so skeletons and `lskel load` | 5.17: the CO-RE fields of attrs |
 | `lskel load --replay direct` | what the object needs |
-| CAP_BPF and CAP_PERFMON in place of CAP_SYS_ADMIN | 5.8 |
+| CAP_BPF and CAP_PERFMON instead of CAP_SYS_ADMIN | 5.8 |
 | Python | 3.10 |
 
-[The loader program](loader.md#kernels) says what needs what.
+[The loader program](loader.md#kernels) has the details.
 """
 
 

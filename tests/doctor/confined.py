@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import TypeVar
 
-from lskel.doctor.apart import apart
+from lskel.doctor.child import in_child
 from lskel.runtime.machine import this_machine
 from lskel.runtime.permissions import Capability
 
@@ -43,7 +43,7 @@ def as_nobody(function: Callable[[], _T]) -> _T:
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
         return function()
 
-    return apart(run)
+    return in_child(run)
 
 
 def with_capabilities(capabilities: Iterable[Capability], function: Callable[[], _T]) -> _T:
@@ -57,7 +57,7 @@ def with_capabilities(capabilities: Iterable[Capability], function: Callable[[],
         _check(_LIBC.capset(header, data))
         return function()
 
-    return apart(run)
+    return in_child(run)
 
 
 def in_user_namespace(function: Callable[[], _T]) -> _T:
@@ -67,7 +67,7 @@ def in_user_namespace(function: Callable[[], _T]) -> _T:
         _check(_LIBC.unshare(_CLONE_NEWUSER))
         return function()
 
-    return apart(run)
+    return in_child(run)
 
 
 def without_bpf(action: Action, function: Callable[[], _T]) -> _T:
@@ -89,7 +89,7 @@ def without_bpf(action: Action, function: Callable[[], _T]) -> _T:
         _check(_LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0))
         return function()
 
-    return apart(run)
+    return in_child(run)
 
 
 def _check(result: int) -> None:

@@ -13,7 +13,7 @@ import lskel
 from lskel.doctor import report
 from lskel.doctor.finding import Answer
 from lskel.doctor.object import examine_object
-from lskel.doctor.places import cgroup_root
+from lskel.doctor.sandbox import cgroup_root
 from tests.attach.tracefs import mounted_tracefs
 from tests.loads import load_by_loader
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lskel.doctor.places import cgroup_root
+from lskel.doctor.sandbox import cgroup_root
 from lskel.runtime.attach.tracefs import ROOTS
-from lskel.runtime.objects import Kind, ids
+from lskel.runtime.objects import ObjectKind, ids
 from tests.conftest import open_fds
 
 # The kernel frees what nobody holds any more a while later; and what others, such as tests that run
@@ -24,7 +24,7 @@ State = dict[str, frozenset[object]]
 def state() -> State:
     """What is there."""
     root = cgroup_root()
-    found: State = {kind.name: frozenset(ids(kind)) for kind in Kind}
+    found: State = {kind.name: frozenset(ids(kind)) for kind in ObjectKind}
     found["fds"] = frozenset(open_fds().items())
     found["mounts"] = frozenset(Path("/proc/self/mounts").read_text().splitlines())
     found["interfaces"] = frozenset(path.name for path in Path("/sys/class/net").iterdir())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lskel.doctor.apart import Killed, apart
-from lskel.doctor.places import cgroup_root, own_cgroup
+from lskel.doctor.child import Killed, in_child
+from lskel.doctor.sandbox import cgroup_root, own_cgroup
 from lskel.errors import LskelError, at
 from tests.doctor.exercise import mounted
 
@@ -33,7 +33,7 @@ def has_a_defect() -> None:
 
 
 def test_what_it_returns() -> None:
-    assert apart(lambda: (os.getppid(), "x" * 100_000)) == (os.getpid(), "x" * 100_000)
+    assert in_child(lambda: (os.getppid(), "x" * 100_000)) == (os.getpid(), "x" * 100_000)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_it_returns() -> None:
     [
         (fails_with_a_hint, "here: it is broken", "mend it"),
         (fails_with_an_errno, "No such file or directory: '/no/such/file'", "mounted"),
-        (is_killed, "ended by SIGSYS", "seccomp"),
+        (is_killed, "killed by SIGSYS", "seccomp"),
         (has_a_defect, "the process failed", "report it"),
     ],
 )
@@ -49,7 +49,7 @@ def test_why_it_returns_nothing(
     function: Callable[[], None], said: str, hint: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(LskelError) as caught:
-        apart(function)
+        in_child(function)
     assert said in caught.value.what
     assert hint in caught.value.hint
     assert isinstance(caught.value, Killed) == (function is is_killed)
@@ -61,7 +61,7 @@ def test_why_it_returns_nothing(
 def test_a_cgroup_that_somebody_else_uses() -> None:
     with mounted():
         with (
-            pytest.raises(LskelError, match="cannot be removed") as caught,
+            pytest.raises(LskelError, match="cannot remove") as caught,
             own_cgroup(cgroup_root()) as place,
         ):
             path = Path(place)

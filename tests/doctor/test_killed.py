@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lskel.doctor.places import cgroup_root
+from lskel.doctor.sandbox import cgroup_root
 from tests.doctor.exercise import mounted
 from tests.doctor.left import nothing_left
 from tests.doctor.test_report import COMMAND

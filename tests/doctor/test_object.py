@@ -124,8 +124,8 @@ def test_all_that_is_in_the_way() -> None:
         ("program", "elsewhere"): "unknown",
     }
     by_name = {item.name: item for item in report.items}
-    assert "it needs map 'strange'" in by_name["uses"].finding.said
-    assert "it needs extern 'no_such_kfunc'" in by_name["calls"].finding.said
+    assert "needs map 'strange'" in by_name["uses"].finding.said
+    assert "needs extern 'no_such_kfunc'" in by_name["calls"].finding.said
     assert by_name["wrong"].finding.said.endswith("invalid mem access 'map_value_or_null'")
     assert "--kconfig" in by_name[""].finding.remedy
     assert "--target nowhere=" in by_name["nowhere"].finding.remedy
@@ -134,7 +134,7 @@ def test_all_that_is_in_the_way() -> None:
 
 
 def test_what_is_in_the_way_can_be_left_out() -> None:
-    """What doctor found is all that there is: without it the object loads."""
+    """What doctor found is all that available: without it the object loads."""
     wrong = ("wrong", "wrong_too", "calls", "elsewhere")
     obj = lskel.open_object(compile_bpf(MUCH_WRONG.replace("__uint(map_flags, 1 << 30);", "")))
     for name in wrong:
@@ -315,7 +315,7 @@ def test_refused_programs_are_explained(capsys: pytest.CaptureFixture[str], tmp_
     assert main(["doctor", str(path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("error[null-check]: ") for line in lines) == 1
-    assert any(line.strip().startswith("-> Compare the pointer with NULL") for line in lines)
+    assert any(line.strip().startswith("-> Check the pointer for NULL") for line in lines)
 
 
 def test_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -332,8 +332,8 @@ def test_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--max-entries", "nothing=3"], "there is no map 'nothing'"),
-        (["--kconfig", "CONFIG_HZ=3"], "it asks for no configuration values"),
+        (["--max-entries", "nothing=3"], "no map 'nothing'"),
+        (["--kconfig", "CONFIG_HZ=3"], "it uses no kconfig values"),
     ],
 )
 def test_wrong_options(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

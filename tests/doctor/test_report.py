@@ -152,7 +152,7 @@ def test_what_is_not_mounted_is_said() -> None:
 
 
 def of_pins(root: Path) -> tuple[Answer | None, Answer | None]:
-    """Whether a place for pins is on a bpffs, and whether pins can be made there."""
+    """Whether a place for pins is on a bpffs, and whether pins can be created there."""
     found = {line.id: line.finding.answer for line in ask(files.probes(str(root)), {})}
     return found["files.bpffs"], found["files.pins"]
 
@@ -206,7 +206,7 @@ def test_without_child_processes(here: Report) -> None:
     assert set(kinds(found).values()) == {"unknown"}
     (line,) = (x for x in found["sections"]["permission"] if x["id"] == "permission.maps")
     assert line["answer"] == "unknown"
-    assert "no child process can be made" in line["said"]
+    assert "cannot create a child process" in line["said"]
     assert "ulimit -u" in line["remedy"]
 
 
@@ -269,7 +269,7 @@ def test_exit_status_without_permission(here: Report, capfd: pytest.CaptureFixtu
 )
 def test_options_without_an_object(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", *options]) == 2
-    assert "these options are for an object" in capsys.readouterr().err
+    assert "these options need an object" in capsys.readouterr().err
 
 
 def on_terminal(**environment: str) -> str:

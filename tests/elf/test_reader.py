@@ -16,7 +16,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
-from lskel.elf.format import FileType, Machine, SectionType
+from lskel.elf.format import ElfMachine, FileType, SectionType
 from lskel.elf.object import Elf
 from lskel.elf.reader import ElfReader
 from lskel.errors import BadObject
@@ -208,7 +208,7 @@ def agree_on_relocations(elf: Elf, other: ELFFile) -> None:
 
 def test_numbers() -> None:
     """The names of numbers are those of pyelftools."""
-    for enum, known in ((FileType, enums.ENUM_E_TYPE), (Machine, enums.ENUM_E_MACHINE)):
+    for enum, known in ((FileType, enums.ENUM_E_TYPE), (ElfMachine, enums.ENUM_E_MACHINE)):
         for member in enum:
             assert known[member.name] == member.value
     for kind in SectionType:
@@ -218,12 +218,15 @@ def test_numbers() -> None:
 
 def test_other_machines_and_types() -> None:
     for header, said in (
-        ({"e_machine": 62}, "ELF machine is EM_X86_64 (62), not BPF (compile with `-target bpf`)"),
-        ({"e_machine": 4711}, "ELF machine is 4711, not BPF (compile with `-target bpf`)"),
-        ({"e_type": 3}, "ELF type is ET_DYN (3), not a relocatable object"),
-        ({"e_type": 0xFE00}, "ELF type is 65024, not a relocatable object"),
+        (
+            {"e_machine": 62},
+            "expected ELF machine BPF, got EM_X86_64 (62) (compile with `-target bpf`)",
+        ),
+        ({"e_machine": 4711}, "expected ELF machine BPF, got 4711 (compile with `-target bpf`)"),
+        ({"e_type": 3}, "expected a relocatable object, got ELF type ET_DYN (3)"),
+        ({"e_type": 0xFE00}, "expected a relocatable object, got ELF type 65024"),
         ({"e_shoff": 0}, "the file has no section headers (stripped object file?)"),
-        ({"e_shentsize": 40}, "section headers of 40 bytes, not 64"),
+        ({"e_shentsize": 40}, "section headers of 40 bytes, expected 64"),
         ({"e_ident": b"\x7fELF\x02\x03"}, "byte order 03 in the ELF header is unknown"),
         ({"e_ident": b"\x7fELF\x03\x01"}, "neither a 32- nor a 64-bit ELF file"),
         ({"e_shstrndx": 99}, "section names are in section 99 of 5"),

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from lskel.bpf.insn import SIZE
 from lskel.describe.regions import contents
 from lskel.explain.page import page, to_json
-from lskel.explain.report import Op, Report, SizeNode, Stretch
+from lskel.explain.report import BlobRun, Op, Report, SizeNode
 from lskel.loader.blob import RegionKind
 from lskel.loader.model import Loader
 from lskel.loader.records import SIZE as RECORD_SIZE
@@ -69,7 +69,7 @@ def check_blob(report: Report, loader: Loader) -> None:
     assert found == contents(loader)
 
 
-def content(piece: Stretch) -> bytes:
+def content(piece: BlobRun) -> bytes:
     """The bytes that a stretch stands for."""
     return (piece.raw * (piece.size // max(len(piece.raw), 1) + 1))[: piece.size]
 

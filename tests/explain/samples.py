@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from lskel.errors import LskelError
-from lskel.explain.build import Given, explain
+from lskel.explain.build import ReportInput, explain
 from lskel.explain.report import Report
 from lskel.loader.generate import generate
 from lskel.loader.model import Form, Loader
@@ -57,7 +57,7 @@ SEC("raw_tp/sys_enter") int use(void *ctx)
 """
 
 
-def given(source: Path | str | bytes, form: Form = Form.TABLE) -> Given:
+def given(source: Path | str | bytes, form: Form = Form.TABLE) -> ReportInput:
     """A file, the text of a C source or the bytes of an object, with its loader if it has one."""
     data = source.read_bytes() if isinstance(source, Path) else source
     name = source.name if isinstance(source, Path) else "sample.bpf.o"
@@ -66,12 +66,12 @@ def given(source: Path | str | bytes, form: Form = Form.TABLE) -> Given:
     return of_object(open_object(data, name.split(".", 1)[0]), name, form)
 
 
-def of_object(obj: Object, file: str, form: Form = Form.TABLE) -> Given:
+def of_object(obj: Object, file: str, form: Form = Form.TABLE) -> ReportInput:
     """An object with its loader, if it has one."""
     try:
-        return Given(file, obj, generate(obj, form))
+        return ReportInput(file, obj, generate(obj, form))
     except LskelError as error:
-        return Given(file, obj, None, str(error))
+        return ReportInput(file, obj, None, str(error))
 
 
 @cache

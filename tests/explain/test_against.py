@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lskel.describe.regions import contents
-from lskel.explain.build import Given, Header, Request, explain
-from lskel.explain.report import Against, Report
+from lskel.explain.build import HeaderInput, ReportExtras, ReportInput, explain
+from lskel.explain.report import Comparison, Report
 from lskel.loader.header import parse_header
 from lskel.loader.model import Form
 from lskel.replay import align as aligning
@@ -46,8 +46,8 @@ SEC("tc") int fresh(void *ctx) { return bpf_map_lookup_elem(&added, &(__u32){0})
 """
 
 
-def compared(a: Given, b: Given | Header) -> tuple[Report, Against]:
-    report = explain(a, Request(against=b))
+def compared(a: ReportInput, b: ReportInput | HeaderInput) -> tuple[Report, Comparison]:
+    report = explain(a, ReportExtras(against=b))
     assert report.against is not None
     return report, report.against
 
@@ -125,7 +125,7 @@ def test_light_skeleton_makes_the_same_calls(path: Path, run: Run) -> None:
     name = path.name.split(".")[0]
     header = run("bpftool", "gen", "skeleton", "-L", path, "name", name)
     a = given(path)
-    _, found = compared(a, Header("x.lskel.h", parse_header(header)))
+    _, found = compared(a, HeaderInput("x.lskel.h", parse_header(header)))
     assert a.loader is not None
     assert {call.status for call in found.calls} == {"same"}
     assert len(found.calls) == len(replay(a.loader).records)
@@ -149,7 +149,7 @@ def test_forms_differ_in_sizes_alone() -> None:
 
 def test_what_cannot_be_generated_has_no_calls() -> None:
     _, found = compared(given(OLD), given(UNTYPED))
-    assert found.problem.startswith("B: ") and "gives no program type" in found.problem
+    assert found.problem.startswith("B: ") and "has no known program type" in found.problem
     assert found.calls == ()
 
 

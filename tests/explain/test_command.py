@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lskel.explain.build import Request, explain
+from lskel.explain.build import ReportExtras, explain
 from lskel.explain.page import page, to_json
 from lskel.replay.options import Options
 from tests.build.clang import compile_bpf, example
@@ -92,7 +92,7 @@ def test_what_cannot_be_generated_is_a_page_all_the_same(tmp_path: Path) -> None
     obj.write_bytes(compile_bpf(UNTYPED))
     out, _ = lskel("explain", obj, "--json")
     report = json.loads(out)
-    assert report["problem"].startswith("program 'parse': section name 'parser' gives no")
+    assert report["problem"].startswith("program 'parse': section name 'parser' has no")
     assert report["blob"] is None and len(report["listings"]) == 2
     lskel("explain", obj, "-o", tmp_path / "page.html")
     assert b"Cannot be loaded: program &#x27;parse&#x27;" in (tmp_path / "page.html").read_bytes()
@@ -101,13 +101,13 @@ def test_what_cannot_be_generated_is_a_page_all_the_same(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["/bin/true"], "/bin/true: ELF type is"),
+        (["/bin/true"], "/bin/true: expected a relocatable object"),
         (["nope.o"], "nope.o: No such file"),
-        ([example("hello"), "-o", "no/such/place.html"], "no/such/place.html: cannot be written"),
+        ([example("hello"), "-o", "no/such/place.html"], "no/such/place.html: cannot write"),
         ([example("hello"), "-o", example("hello")], "would overwrite"),
         (
             [example("hello"), "--pin-root", "x"],
-            "--pin-root and --trust-pins have no meaning without --measure",
+            "--pin-root and --trust-pins need --measure",
         ),
         ([example("hello"), "--against", "nope.o"], "nope.o: No such file"),
         ([example("hello"), "--set", "bss.nope=1"], "nope"),
@@ -143,7 +143,7 @@ def test_header_alone_is_refused(tmp_path: Path, run: Run) -> None:
     header = tmp_path / "hello.lskel.h"
     header.write_text(run("bpftool", "gen", "skeleton", "-L", example("hello"), "name", "hello"))
     _, err = lskel("explain", header, status=1)
-    assert "does not tell its operations" in err and "--against" in err
+    assert "does not contain the operations" in err and "--against" in err
 
 
 @pytest.mark.kernel
@@ -174,6 +174,6 @@ def test_measure_without_permission(tmp_path: Path) -> None:
 
 
 def test_options_reach_the_simulator() -> None:
-    found = explain(given(example("syscount")), Request(Options(max_entries={"syscalls": 5})))
+    found = explain(given(example("syscount")), ReportExtras(Options(max_entries={"syscalls": 5})))
     texts = [f.text for op in found.ops for call in op.calls for f in call.fields]
     assert "5" in texts

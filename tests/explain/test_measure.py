@@ -9,13 +9,13 @@ import pytest
 
 from lskel.errors import NoPermission, ReplayError, UsageError
 from lskel.explain import measure as measuring
-from lskel.explain.build import Given, Request, explain
+from lskel.explain.build import ReportExtras, ReportInput, explain
 from lskel.explain.measure import REPEATS
 from lskel.explain.report import Measurement
 from lskel.replay.direct import CallByCall
 from lskel.replay.options import Options
 from lskel.runtime.syscall import BpfError
-from lskel.skeleton.live import collection_of
+from lskel.skeleton.dynamic import collection_of
 from tests.build.clang import compile_bpf, example
 from tests.conftest import Run
 from tests.explain.samples import PINNED, REFUSED, UNTYPED, given
@@ -24,8 +24,8 @@ from tests.loads import load_directly
 pytestmark = pytest.mark.kernel
 
 
-def measured(found: Given, options: Options | None = None) -> Measurement:
-    report = explain(found, Request(options or Options(), measure=True))
+def measured(found: ReportInput, options: Options | None = None) -> Measurement:
+    report = explain(found, ReportExtras(options or Options(), measure=True))
     assert report.measurement is not None
     return report.measurement
 
@@ -110,12 +110,12 @@ def test_what_the_machine_lacks_is_part_of_the_answer() -> None:
 
 
 def test_wrong_options_are_errors() -> None:
-    with pytest.raises(UsageError, match="there is no map 'nope'"):
+    with pytest.raises(UsageError, match="no map 'nope'"):
         measured(given(example("hello")), Options(max_entries={"nope": 1}))
 
 
 def test_without_a_loader_nothing_is_measured() -> None:
-    assert explain(given(UNTYPED), Request(measure=True)).measurement is None
+    assert explain(given(UNTYPED), ReportExtras(measure=True)).measurement is None
 
 
 def test_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
         raise BpfError(cmd, 1)
 
     monkeypatch.setattr(measuring, "bpf", refuse)
-    with pytest.raises(NoPermission, match="hello: the kernel refuses to make a map"):
+    with pytest.raises(NoPermission, match="hello: cannot create a map"):
         measured(given(example("hello")))
 
 

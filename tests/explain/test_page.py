@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lskel import budget
-from lskel.describe.plain import plain
+from lskel.describe.jsonable import jsonable
 from lskel.explain.blob import START
 from lskel.explain.build import explain
 from lskel.explain.page import page, to_json
@@ -64,7 +64,7 @@ def parsed(report: Report) -> Page:
 def test_holds_the_report() -> None:
     report, _ = sample("execsnoop")
     found = parsed(report)
-    assert found.report() == json.loads(json.dumps(plain(report)))
+    assert found.report() == json.loads(json.dumps(jsonable(report)))
     assert found.texts["title"] == "execsnoop.bpf.o - lskel explain"
     assert ("html", {"lang": "en"}) in found.elements
 
@@ -107,7 +107,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert tags == [tag for tag, _ in parsed(plain_report).elements]
     assert shown.texts["title"] == f"{HOSTILE} - lskel explain"
     assert shown.report() == json.loads(to_json(report))
-    assert HOSTILE in json.dumps(plain(report), ensure_ascii=False).replace('\\"', '"')
+    assert HOSTILE in json.dumps(jsonable(report), ensure_ascii=False).replace('\\"', '"')
 
 
 def test_names_that_are_no_utf_8() -> None:

@@ -12,14 +12,14 @@ import pytest
 
 from lskel.bpf.insn import OP_LD_IMM64, SIZE
 from lskel.errors import LskelError
-from lskel.explain.build import Given, Request, explain
+from lskel.explain.build import ReportExtras, ReportInput, explain
 from lskel.explain.report import Report
 from lskel.loader.bundle import dump
 from lskel.loader.header import parse_header
 from lskel.loader.model import Form, Loader
 from lskel.object.open import open_object
 from lskel.replay.compare import describe
-from lskel.replay.simulator.record import Code
+from lskel.replay.simulator.record import RecordedCode
 from lskel.replay.simulator.run import run as replay
 from lskel.replay.simulator.simulate import simulate
 from lskel.trace import ProgLoad
@@ -46,7 +46,7 @@ def test_sample(name: str, form: Form) -> None:
 def test_bundle_says_the_same_as_its_object(name: str) -> None:
     report, loader = sample(name)
     bundle = Loader.load(dump(loader))
-    again = explain(Given(report.meta.file, bundle, bundle))
+    again = explain(ReportInput(report.meta.file, bundle, bundle))
     assert again.meta == report.meta._replace(source="bundle")
     created = [a_map.name for a_map in report.maps if a_map.autocreate]
     assert [a_map.name for a_map in again.maps] == created
@@ -138,7 +138,7 @@ def _bpftool(path: Path) -> str:
     )
 
 
-def _compare_with(header: str, found: Given, report: Report) -> int:
+def _compare_with(header: str, found: ReportInput, report: Report) -> int:
     """The regions that an operation's call points to hold what bpftool's loader passes."""
     skeleton = parse_header(header)
     theirs = simulate(
@@ -164,7 +164,7 @@ def _compare_with(header: str, found: Given, report: Report) -> int:
                 value = other.attr[field.name]
                 if isinstance(value, str):
                     value = value.encode() + b"\0"
-                elif isinstance(value, Code):
+                elif isinstance(value, RecordedCode):
                     load = found.loader.trace.ops[op.number]
                     assert isinstance(load, ProgLoad)
                     filled = {extern.insn for extern in load.externs}
@@ -230,7 +230,7 @@ def test_layout_of_the_context_is_that_of_the_c_skeleton() -> None:
 
 def test_what_cannot_be_generated_is_shown_as_far_as_it_goes() -> None:
     report = explain(given(UNTYPED))
-    assert "section name 'parser' gives no program type" in report.problem
+    assert "section name 'parser' has no known program type" in report.problem
     assert (report.blob, report.loader, report.simulation, report.ops) == (None, None, None, ())
     fine, parse = report.listings
     assert fine.rows and not fine.problem
@@ -256,7 +256,7 @@ def test_failing_replay_is_told_from_what_it_cleans_up() -> None:
 
 @pytest.mark.kernel
 def test_simulator_fails_where_the_kernel_does() -> None:
-    report = explain(given(NO_ENTRIES), Request(measure=True))
+    report = explain(given(NO_ENTRIES), ReportExtras(measure=True))
     assert report.simulation is not None and report.measurement is not None
     ours, theirs = report.simulation.failure, report.measurement.failure
     assert ours is not None and theirs is not None

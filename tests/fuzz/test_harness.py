@@ -157,5 +157,5 @@ def test_damage_reaches_all_of_an_input() -> None:
     for place in ("good", "the section names", "section .BTF:", "section .BTF.ext:", "DATASEC"):
         assert place in objects, place
     bundles = refusals(Kind.BUNDLE, damaged_bundle, Loader.load)
-    for place in ("good", "damaged bundle", "lskel.json: ", "operation ", "do not fit"):
+    for place in ("good", "corrupt bundle", "lskel.json: ", "operation ", "do not match"):
         assert place in bundles, place

@@ -26,10 +26,10 @@ REFUSED = {
     "bz2-lie": "compression method 12 is not deflate",
     "json-lists": "62914598 bytes of lskel.json, at most 33554432 allowed",
     "bundle-kconfig-size": "size: 4611686018427387904 is not a number below 4294967296",
-    "bundle-negative-seek": "the directory is not where its end says",
+    "bundle-negative-seek": "wrong offset of the central directory",
     "bundle-region-op": "region 2: 18446744073709551615 is not a number below",
     "bundle-big-number": "max_entries: 4294967296 is not a number below 4294967296",
-    "gen-unreadable": r"name: 'n\udcff\udce9' is not text of characters that can be printed",
+    "gen-unreadable": r"name: 'n\udcff\udce9' is not printable text",
 }
 SPENT = {
     "sim-fill": "bytes",

@@ -18,14 +18,14 @@ from lskel.bpf import insn as i
 from lskel.bpf.asm import Assembler
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.layouts import MAP_CREATE
-from lskel.doctor import tiny
+from lskel.doctor import bpf_objects
 from lskel.errors import BadInput
 from lskel.loader.model import Loader
 from lskel.replay.options import Options
 from lskel.runtime import loader as running
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
 from lskel.runtime.loader_fds import LoaderFd, LoaderIds, take_fds
-from lskel.runtime.objects import Fd, Kind, identity
+from lskel.runtime.objects import Fd, ObjectKind, identity
 from lskel.runtime.syscall import host_attr
 from tests.build.clang import compile_bpf
 from tests.conftest import open_fds
@@ -45,7 +45,7 @@ SEC("raw_tp/sys_enter") int p(void *c)
 MAPS = 2
 ONE, TWO, PROGRAM = context.map_fd(0), context.map_fd(1), context.program_fd(MAPS, 0)
 LINK = context.link_fd(MAPS, 1, 0, 0)
-REFUSED = "the loader is not what its description says"
+REFUSED = "the loader does not match its description"
 # Where the attr of a map is on the stack.
 _ATTR = -48
 
@@ -124,7 +124,7 @@ def refused(run: Run, insns: bytes, message: str) -> None:
 @pytest.mark.parametrize("value", [0, -1, -(1 << 31)])
 def test_no_fd(run: Run, value: int) -> None:
     insns = writing({ONE: NewMap(b"one"), TWO: value})
-    refused(run, insns, f"map 'two': the loader returned {value} instead of an fd")
+    refused(run, insns, f"map 'two': the loader returned {value}, which is not an fd")
 
 
 @both
@@ -137,9 +137,9 @@ def test_fds_of_nothing_of_bpf(run: Run, value: int) -> None:
 
 
 def _btf() -> Fd:
-    btf = tiny.btf_builder()
+    btf = bpf_objects.btf_builder()
     btf.add_int()
-    return tiny.load_btf(btf)
+    return bpf_objects.load_btf(btf)
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_fds_that_were_open_before(run: Run, which: str, ours: dict[str, tuple[i
 @both
 def test_the_same_fd_twice(run: Run) -> None:
     insns = writing({ONE: NewMap(b"one")}, copied=(ONE, TWO))
-    refused(run, insns, r"map 'two': the loader returned fd \d+ a second time")
+    refused(run, insns, r"map 'two': the loader returned fd \d+ twice")
 
 
 @both
@@ -258,9 +258,9 @@ def test_bundles(run: Run, name: str) -> None:
 def test_ids_go_round(ahead: int, is_new: bool) -> None:
     """After the last id, 2**31 - 1, comes 1: what was made then is new as well."""
     made = create_map(MapType.ARRAY, 4, 4, 1, name=b"one")
-    id_ = identity(made.fileno(), Kind.MAP).id
+    id_ = identity(made.fileno(), ObjectKind.MAP).id
     ids = LoaderIds(map=(id_ - ahead) % (1 << 31), program=1)
-    wanted = [LoaderFd(Kind.MAP, 0, "one", MapType.ARRAY)]
+    wanted = [LoaderFd(ObjectKind.MAP, 0, "one", MapType.ARRAY)]
     ctx = bytearray(made.fileno().to_bytes(4, sys.byteorder))
     if is_new:
         (taken,) = take_fds(ctx, wanted, ids)

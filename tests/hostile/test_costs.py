@@ -19,7 +19,7 @@ import lskel
 from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_DEPTH, Btf
-from lskel.btf.layout import Layout
+from lskel.btf.layout import TypeLayout
 from lskel.btf.types import TypeId
 from lskel.cli import main
 from lskel.describe.image import read_image
@@ -28,8 +28,8 @@ from lskel.load_phase import link
 from lskel.loader.generate import generate
 from lskel.loader.model import Form
 from lskel.object import struct_ops
-from lskel.replay.align import Stretch, align
-from lskel.skeleton.types import Types
+from lskel.replay.align import AlignedRange, align
+from lskel.skeleton.types import TypeDeclarations
 from lskel.trace import MapUpdate, Ref
 from tests.build.btf import BtfBuilder
 from tests.hostile.objects import BUILDERS
@@ -180,10 +180,10 @@ def test_arrays_that_contain_themselves_are_refused() -> None:
     btf, ids = _arrays_of_themselves()
     for type_id in ids:
         with pytest.raises(lskel.BadObject, match=r"BTF: (type )?\[?.*\[?\d+\]?"):
-            Types(btf).type(type_id)
+            TypeDeclarations(btf).type(type_id)
         with pytest.raises(lskel.BadObject, match=r"BTF: type \[\d+\]"):
-            Layout(btf).align(type_id)
-        if not isinstance(btf[type_id], t.Struct):
+            TypeLayout(btf).align(type_id)
+        if not isinstance(btf[type_id], t.StructType):
             with pytest.raises(lskel.BadObject, match=rf"chain of more than {MAX_DEPTH} types"):
                 btf.size_of(type_id)
 
@@ -193,9 +193,9 @@ def test_long_replays_that_differ_everywhere_are_not_matched() -> None:
     a = ["a", *["x"] * half, "b"]
     b = ["c", *["x"] * half, "d"]
     assert list(align(a, b)) == [
-        Stretch(True, range(0), range(0)),
-        Stretch(False, range(len(a)), range(len(b))),
-        Stretch(True, range(len(a), len(a)), range(len(b), len(b))),
+        AlignedRange(True, range(0), range(0)),
+        AlignedRange(False, range(len(a)), range(len(b))),
+        AlignedRange(True, range(len(a), len(a)), range(len(b), len(b))),
     ]
 
 
@@ -207,7 +207,7 @@ def test_what_is_the_same_at_both_ends_is_matched_whatever_its_length() -> None:
 @pytest.mark.parametrize("name", ["long_names", "wide_union", "overlapping_strings"])
 def test_names_that_much_may_share_are_not_long(name: str) -> None:
     with pytest.raises(
-        lskel.BadObject, match=f"the name at offset .* at most {budget.NAME} allowed$"
+        lskel.BadObject, match=f"the name at offset .* at most {budget.NAME} are allowed$"
     ):
         lskel.open_object(BUILDERS[name](20_000))
 

@@ -37,11 +37,11 @@ from lskel.object.model import (
     ExternRef,
     FuncRef,
     Function,
-    Map,
     MapKind,
     MapRef,
+    MapSpec,
     Object,
-    Program,
+    ProgramSpec,
     Relocation,
 )
 from lskel.object.sections import parse_section
@@ -162,7 +162,7 @@ class ObjectBuilder:
 
     order: ByteOrder = "little"
     btf: Btf | None = None
-    maps: list[Map] = field(default_factory=list)
+    maps: list[MapSpec] = field(default_factory=list)
     externs: list[Extern] = field(default_factory=list)
     subprograms: list[_Body] = field(default_factory=list)
     programs: list[tuple[_Body, str]] = field(default_factory=list)
@@ -177,7 +177,7 @@ class ObjectBuilder:
             "value_size": 4,
             "max_entries": 1,
         }
-        self.maps.append(Map(name, type=type_, **default | fields))
+        self.maps.append(MapSpec(name, type=type_, **default | fields))
 
     def data(self, name: str, kind: MapKind, initial: bytes | None, **fields: Any) -> None:
         """A section of global data, which lies in section `name`, too."""
@@ -212,7 +212,7 @@ class ObjectBuilder:
         for body, section in self.programs:
             spec = parse_section(section)
             function = body.function(self.order, found.__getitem__)
-            programs.append(Program(function, spec, spec.autoload))
+            programs.append(ProgramSpec(function, spec, spec.autoload))
         return Object(
             "made",
             self.order,

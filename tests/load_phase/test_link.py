@@ -171,7 +171,7 @@ def test_map_that_is_not_created() -> None:
     build.subprogram("inner", load_map("created"), load_value("left_out", 0), EXIT)
     build.program("main", "xdp", number(0), call("inner"), EXIT)
     build.program("other", "xdp")
-    with pytest.raises(UsageError, match=r"^instruction 5 uses a map that is not to be created"):
+    with pytest.raises(UsageError, match=r"^instruction 5 uses a map with autocreate disabled"):
         link(build)
     assert linked_insns(build, "other") == [EXITS]
 
@@ -234,7 +234,7 @@ def test_info_of_the_main_program_decides(table: str) -> None:
     build = ObjectBuilder()
     build.subprogram("without", EXIT)
     build.program("main", "xdp", call("without"), EXIT, **{table: some})
-    says = f"^function 'without': BTF.ext has no {table}, though its callers have"
+    says = f"^function 'without': BTF.ext has no {table} for it, but for its callers"
     with pytest.raises(BadObject, match=says):
         link(build)
 

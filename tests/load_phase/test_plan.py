@@ -18,7 +18,7 @@ from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.types import VOID, IntEncoding
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LimitExceeded, NotSupported, UsageError
-from lskel.object.model import Extern, ExternKind, Map, MapKind, Object, Pinning, Slot
+from lskel.object.model import Extern, ExternKind, MapKind, MapSpec, Object, Pinning, Slot
 from lskel.trace import (
     MAKES,
     Arena,
@@ -29,7 +29,7 @@ from lskel.trace import (
     Close,
     ExternReloc,
     Input,
-    KconfigMap,
+    KconfigResult,
     KsymFind,
     LinkCreate,
     LinkResult,
@@ -42,7 +42,7 @@ from lskel.trace import (
     ProgramResult,
     RawTracepointOpen,
     Ref,
-    StructOpsMap,
+    StructOpsResult,
     Trace,
     TypeSize,
     references,
@@ -338,12 +338,14 @@ def test_maps_that_are_not_created() -> None:
     assert (first.src, first.imm) == (Pseudo.MAP_IDX, 1)
 
     build.program("uses", "xdp", load_map("first"), EXIT)
-    with pytest.raises(UsageError, match=r"^program 'uses': instruction 0 uses a map that is not"):
+    with pytest.raises(
+        UsageError, match=r"^program 'uses': instruction 0 uses a map with autocreate disabled"
+    ):
         build.object().trace()
 
 
-def template(name: str = "template") -> Map:
-    return Map(name, MapKind.USER, ".maps", 0, MapType.HASH, 4, 8, 16)
+def template(name: str = "template") -> MapSpec:
+    return MapSpec(name, MapKind.USER, ".maps", 0, MapType.HASH, 4, 8, 16)
 
 
 def test_maps_of_maps() -> None:
@@ -414,7 +416,9 @@ def test_prog_arrays() -> None:
     assert isinstance(update, MapUpdate) and update.size == 4
 
     build.map("other", MapType.PROG_ARRAY, slots=(Slot(3, "calls"),))
-    with pytest.raises(BadObject, match=r"^section .maps: map 'other': slot 3: 'calls' is no prog"):
+    with pytest.raises(
+        BadObject, match=r"^section .maps: map 'other': slot 3: 'calls' is not a prog"
+    ):
         build.object().trace()
 
 
@@ -446,7 +450,7 @@ def test_kconfig() -> None:
         f"initial #1 [0] {bytes(8).hex()} | map 1",
         "freeze #1 | map 1",
     ]
-    assert trace.kconfig == KconfigMap(1, 8, tuple(wanted))
+    assert trace.kconfig == KconfigResult(1, 8, tuple(wanted))
 
 
 # -- struct_ops -----------------------------------------------------------------------------------
@@ -470,7 +474,7 @@ def test_struct_ops() -> None:
     struct_ops_map(build, "first", first)
     struct_ops_map(build, "second", second)
     build.program("start", "?struct_ops/start")
-    build.program("unused", "struct_ops/unused")
+    build.program("unused", "?struct_ops/unused")
     trace = trace_of(build)
     assert told(trace) == [
         "btf",
@@ -491,7 +495,7 @@ def test_struct_ops() -> None:
         create = trace.map_create(slot)
         assert (create.value_size, create.btf) == (Input(0), Ref(0))
     assert load_of(trace).expected_attach_type == Input(1)
-    assert trace.struct_ops == (StructOpsMap(0, first), StructOpsMap(1, second))
+    assert trace.struct_ops == (StructOpsResult(0, first), StructOpsResult(1, second))
 
 
 def test_struct_ops_map_that_is_not_created() -> None:
@@ -508,7 +512,7 @@ def test_struct_ops_map_that_is_not_created() -> None:
         MemberIndex("ops", "init"),
         MemberIndex("ops", "exit"),
     )
-    assert trace.struct_ops == (StructOpsMap(0, struct_ops("ops", init="one")),)
+    assert trace.struct_ops == (StructOpsResult(0, struct_ops("ops", init="one")),)
     # Whoever switches a program off that is loaded by itself has the last word.
     off = build.object().with_program("one", autoload=False)
     assert [program.autoload for program in trace_of(off).programs] == [False, False]
@@ -611,7 +615,9 @@ def test_programs_that_are_not_autoloaded() -> None:
     obj = build.object()
     with pytest.raises(BadObject, match=r"^program 'broken': section xdp: function 'broken'"):
         obj.with_program("broken", autoload=True).trace()
-    says = "^program 'typeless': section name 'nonsense' gives no program type .*--type typeless="
+    says = (
+        "^program 'typeless': section name 'nonsense' has no known program type .*--type typeless="
+    )
     with pytest.raises(NotSupported, match=says):
         obj.with_program("typeless", autoload=True).trace()
 

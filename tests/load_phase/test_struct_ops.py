@@ -56,8 +56,11 @@ def test_those_that_created_maps_use() -> None:
 @pytest.mark.parametrize(
     ("second", "says"),
     [
-        ("struct ops second = { .two = f }", "'f' is for member 'one' of struct ops already"),
-        ("struct others second = { .one = f }", "'f' is for member 'one' of struct ops already"),
+        ("struct ops second = { .two = f }", "'f' is already used for member 'one' of struct ops"),
+        (
+            "struct others second = { .one = f }",
+            "'f' is already used for member 'one' of struct ops",
+        ),
     ],
 )
 def test_one_program_for_two_members(second: str, says: str) -> None:
@@ -77,7 +80,22 @@ def test_program_of_the_user() -> None:
         return obj.with_map("first", struct_ops=ops.with_program("two", name))
 
     assert loaded(with_program("g").trace()) == {"f": ("ops", "one"), "g": ("ops", "two")}
-    with pytest.raises(NotFound, match="map 'first': member 'two': there is no program 'nope'"):
+    with pytest.raises(NotFound, match="map 'first': member 'two': no program 'nope'"):
         with_program("nope").trace()
-    with pytest.raises(BadObject, match="member 'two': program 'x' is not one for struct_ops"):
+    with pytest.raises(BadObject, match="member 'two': program 'x' is not a struct_ops program"):
         with_program("x").trace()
+
+
+def test_programs_that_no_map_uses() -> None:
+    """As libbpf, which refuses to load it; it is all right where it is not loaded."""
+    source = 'SEC("?.struct_ops") struct ops spare = { .two = g };'
+    with pytest.raises(
+        BadObject, match=r"^program 'f': no struct_ops map uses it .*--no-autoload f"
+    ):
+        object_of(source).trace()
+    obj = object_of(source).with_program("f", autoload=False)
+    assert loaded(obj.trace()) == {}
+    with pytest.raises(BadObject, match="'g': no struct_ops map uses it"):
+        object_of('SEC(".struct_ops") struct ops usual = { .one = f };').with_program(
+            "g", autoload=True
+        ).trace()

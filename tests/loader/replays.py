@@ -17,8 +17,8 @@ from lskel.loader.model import Form, Loader
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.names import AnyName, Names
-from lskel.replay.simulator.record import Aside, Code, FdRef, Record
+from lskel.replay.simulator.names import AnyName, KernelNames
+from lskel.replay.simulator.record import CallRecord, FdRef, RecordedCode, RecordedHelper
 from lskel.replay.simulator.run import run
 from lskel.replay.simulator.simulate import Replay
 from lskel.replay.simulator.syscall.attrs import SIZE
@@ -90,7 +90,7 @@ def kernel_of(
     loader: Loader,
     *,
     module: Iterable[str] = (),
-    names: Names | None = None,
+    names: KernelNames | None = None,
     missing: Iterable[str] = (),
     calls: Mapping[int, int] = {},
 ) -> Watched:
@@ -121,7 +121,7 @@ def play(loader: Loader, kernel: SimulatedKernel, options: Options = DEFAULTS) -
     """Run it. Whatever happens: no fd is closed twice, and nothing stays open after a failure."""
     done = run(loader, options, kernel=kernel)
     for record in done.records:
-        if record.cmd is Aside.CLOSE:
+        if record.cmd is RecordedHelper.CLOSE:
             assert is_open(record.attr["fd"]), record
     if done.value < 0:
         assert not done.open_fds
@@ -133,7 +133,7 @@ def is_open(fd: object) -> bool:
     return isinstance(fd, FdRef) and bool(fd.kind)
 
 
-def of(done: Replay, cmd: Cmd | Aside) -> list[Record]:
+def of(done: Replay, cmd: Cmd | RecordedHelper) -> list[CallRecord]:
     """The calls of a kind."""
     return [record for record in done.records if record.cmd is cmd]
 
@@ -142,7 +142,7 @@ def loaded(done: Replay, program: str) -> list[Insn]:
     """The instructions that the kernel got, slot by slot."""
     (load,) = (r for r in of(done, Cmd.PROG_LOAD) if r.attr["prog_name"] == program)
     code = load.attr["insns"]
-    assert isinstance(code, Code)
+    assert isinstance(code, RecordedCode)
     return [i.read(code.raw, n, done.kernel.order) for n in range(len(code))]
 
 

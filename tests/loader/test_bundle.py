@@ -113,9 +113,9 @@ def described(tmp_path: Path) -> Any:
     [
         ("[" * 100_000, "nested too deeply"),
         ("[" + "[]," * 600_000 + "[]]", "1200002 values, at most 1048576 allowed"),
-        ('{"a":' + "9" * 100_000 + "}", "99999.* is not an integer of 64 bits"),
-        ('{"a":1e999}', "'1e999' is not an integer"),
-        ('{"a":NaN}', "'NaN' is not an integer"),
+        ('{"a":' + "9" * 100_000 + "}", "99999.* is not a 64-bit integer"),
+        ('{"a":1e999}', "'1e999' is not a 64-bit integer"),
+        ('{"a":NaN}', "'NaN' is not a 64-bit integer"),
         ("\udcff", "can't decode byte"),
     ],
     ids=["deep", "wide", "digits", "float", "nan", "not UTF-8"],
@@ -162,7 +162,7 @@ def test_bytes_that_are_used_often(tmp_path: Path) -> None:
     big = [0, 64 << 20]
     regions = {**description, "regions": [[*big, "data", -1, ""]] * 5}
     references = {**description, "arenas": [{"slot": 0, "initial": {"blob": big}}] * 5}
-    for change, what in ((regions, "of regions"), (references, "that are referred to")):
+    for change, what in ((regions, "of regions"), (references, "of references")):
         with pytest.raises(lskel.LimitExceeded, match=rf"\d+ bytes {what}"):
             load(rewritten(tmp_path, change, blob=blob))
 
@@ -195,7 +195,7 @@ def test_what_is_written_can_be_read(
     try:
         written = dump(changed)
     except lskel.LskelError as error:
-        assert str(error).startswith("no bundle can hold this: ")
+        assert str(error).startswith("cannot be written as a bundle: ")
     else:
         assert load(written) == changed
 
@@ -216,16 +216,16 @@ def test_file_names_that_are_not_utf_8(tmp_path: Path) -> None:
 
 def test_later_version(tmp_path: Path) -> None:
     content = rewritten(tmp_path, {"format": "lskel", "version": 99})
-    with pytest.raises(lskel.BadBundle, match="version 99 is unknown, this lskel reads 1"):
+    with pytest.raises(lskel.BadBundle, match="version 99 is unknown, expected 1"):
         load(content)
 
 
 def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     loader = load(BUNDLE)
-    with pytest.raises(lskel.UsageError, match="cannot be written"):
+    with pytest.raises(lskel.UsageError, match="cannot write"):
         loader.save(tmp_path / "no" / "such" / "x.lskel")
     (tmp_path / "dir").mkdir()
-    with pytest.raises(lskel.UsageError, match="cannot be written"):
+    with pytest.raises(lskel.UsageError, match="cannot write"):
         loader.save(tmp_path / "dir")
     assert [p.name for p in tmp_path.iterdir()] == ["dir"]
 

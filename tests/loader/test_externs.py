@@ -20,7 +20,14 @@ from lskel.loader.generate import generate
 from lskel.loader.model import Form, Loader
 from lskel.replay.options import Options
 from lskel.replay.simulator.names import AnyName, KernelImage
-from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
+from lskel.replay.simulator.record import (
+    CallRecord,
+    FdRef,
+    FoundType,
+    RecordedCode,
+    RecordedFdArray,
+    RecordedHelper,
+)
 from lskel.replay.simulator.simulate import Replay
 from lskel.trace import BtfFind, ExternReloc, ProgLoad, Ref, Trace
 from tests.build.btf import BtfBuilder
@@ -52,7 +59,7 @@ def kfuncs(count: int, calls: int = 1) -> str:
 
 def found(done: Replay, name: str) -> FoundType:
     """What the only lookup of a type found."""
-    (record,) = (r for r in of(done, Aside.BTF_FIND) if r.attr["name"] == name)
+    (record,) = (r for r in of(done, RecordedHelper.BTF_FIND) if r.attr["name"] == name)
     assert isinstance(record.result, FoundType)
     return record.result
 
@@ -109,7 +116,7 @@ def test_many_calls_of_a_kfunc_of_vmlinux(big_endian: bool) -> None:
     assert set(calls) == {Insn(i.OP_CALL, 0, CallKind.KFUNC, off=0, imm=type_id)}
     assert kernel.fd_arrays == [(0,) * SLOTS]
     # There is no fd of vmlinux's BTF; that of the object's own is closed.
-    assert len(of(done, Aside.CLOSE)) == 1
+    assert len(of(done, RecordedHelper.CLOSE)) == 1
 
 
 @ENDIAN
@@ -124,7 +131,7 @@ def test_many_calls_of_a_kfunc_of_a_module(big_endian: bool) -> None:
     assert {(call.imm, call.off) for call in calls} == {(what.type_id, FIRST_SLOT)}
     (fds,) = kernel.fd_arrays
     assert {slot: fd for slot, fd in enumerate(fds) if fd} == {FIRST_SLOT: fd_of(what)}
-    assert [record.attr["fd"] for record in of(done, Aside.CLOSE)].count(what.btf) == 1
+    assert [record.attr["fd"] for record in of(done, RecordedHelper.CLOSE)].count(what.btf) == 1
 
 
 def test_ids_are_those_of_a_kernels_btf() -> None:
@@ -157,7 +164,7 @@ def test_programs_use_the_same_slots() -> None:
     ]
     assert [slot for slot, fd in enumerate(second) if fd and slot >= FIRST_SLOT] == [FIRST_SLOT]
     # Each program looks anew for what it uses; what it found is closed behind it.
-    finds = [r for r in of(done, Aside.BTF_FIND) if r.attr["name"] == "kfunc"]
+    finds = [r for r in of(done, RecordedHelper.BTF_FIND) if r.attr["name"] == "kfunc"]
     assert len(finds) == 2
     assert all(isinstance(find.result, FoundType) and is_open(find.result.btf) for find in finds)
 
@@ -174,7 +181,7 @@ def test_more_kfuncs_than_slots(big_endian: bool) -> None:
     assert done.value == 0
     (load,) = of(done, Cmd.PROG_LOAD)
     array = load.attr["fd_array"]
-    assert isinstance(array, FdArray)
+    assert isinstance(array, RecordedFdArray)
     (more,) = (region for region in loader.regions if region.field == "more slots")
     slots = [slot for slot, _ in array.used]
     assert slots[:MAX_KFUNC_DESCS] == list(range(FIRST_SLOT, SLOTS))
@@ -185,7 +192,7 @@ def test_more_kfuncs_than_slots(big_endian: bool) -> None:
     for name, call in zip(names * 2, calls, strict=True):
         assert call.imm == found(done, name).type_id
         assert btfs[call.off] == found(done, name).btf
-    assert len(of(done, Aside.CLOSE)) == count + 1
+    assert len(of(done, RecordedHelper.CLOSE)) == count + 1
 
 
 def with_kfuncs(trace: Trace, count: int) -> Trace:
@@ -213,7 +220,9 @@ def test_slots_past_what_an_offset_can_say() -> None:
     trace = loader_of(kfuncs(1)).trace
     # Ahead of the slots past the reserved ones lies the status, of 8 bytes with its padding.
     room = MAX_KFUNC_DESCS + MAX_JUMP + 1 - (SLOTS + 2)
-    with pytest.raises(lskel.LimitExceeded, match="that an instruction's offset can say") as caught:
+    with pytest.raises(
+        lskel.LimitExceeded, match="that an instruction's offset can encode"
+    ) as caught:
         generate(with_kfuncs(trace, room + 1), Form.UNROLLED)
     assert (caught.value.limit, caught.value.actual) == (MAX_JUMP, MAX_JUMP + 1)
 
@@ -263,7 +272,7 @@ def test_others_may_not_be_missing(symbol: str, module: tuple[str, ...]) -> None
 @pytest.mark.parametrize("symbol", WEAK)
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
 def test_weak_ones_may_be_missing_only(symbol: str, number: int) -> None:
-    """Another error of the lookup does not say that there is no such symbol."""
+    """Another error of the lookup is not reported as a missing symbol."""
     loader = loader_of(EXTERNS)
     good = play(loader, kernel_of(loader, module=NAMES))
     (call,) = (record.n for record in good.records if record.attr.get("name") == symbol)
@@ -319,10 +328,10 @@ def test_addresses(symbol: str, big_endian: bool) -> None:
 # -- both byte orders -----------------------------------------------------------------------------
 
 
-def shape(record: Record) -> tuple[object, ...]:
+def shape(record: CallRecord) -> tuple[object, ...]:
     """A call without what the byte order changes: of bytes and instructions, how many there are."""
     fields = {
-        name: len(value) if isinstance(value, bytes | Code) else value
+        name: len(value) if isinstance(value, bytes | RecordedCode) else value
         for name, value in record.attr.items()
     }
     return record.cmd, fields, record.result

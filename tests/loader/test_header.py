@@ -49,7 +49,7 @@ def test_parse(text: str) -> None:
     [
         ("int main(void) { return 0; }", "not a light skeleton: .* instructions is missing"),
         (OLD.replace("opts.data =", "opts.x ="), "loader's data is missing"),
-        (OLD.replace(r"\x7f", r"\n"), "loader's data is not as bpftool writes it"),
+        (OLD.replace(r"\x7f", r"\n"), "loader's data is not in bpftool's format"),
     ],
 )
 def test_parse_something_else(text: str, message: str) -> None:

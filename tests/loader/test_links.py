@@ -13,7 +13,7 @@ from lskel.loader.model import Form
 from lskel.replay.attach import attach_all
 from lskel.replay.options import Options
 from lskel.replay.simulator.run import run
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.loads import load_by_loader, load_directly
 from tests.runtime.programs import create_iterator

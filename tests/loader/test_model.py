@@ -20,12 +20,12 @@ from lskel.btf.kinds import Kind
 from lskel.btf.types import VOID
 from lskel.cursor import ByteOrder
 from lskel.loader.model import Form
-from lskel.object.model import Extern, ExternKind, ExternRef, Function, Object, Program
+from lskel.object.model import Extern, ExternKind, ExternRef, Function, Object, ProgramSpec
 from lskel.object.sections import parse_section
 from lskel.replay.compare import describe
 from lskel.replay.options import Options
 from lskel.replay.simulator.names import AnyName
-from lskel.replay.simulator.record import Aside
+from lskel.replay.simulator.record import RecordedHelper
 from tests.btf.samples import ORDERS
 from tests.loader.replays import kernel_of, loaded, play
 
@@ -117,7 +117,7 @@ def object_of(known: Sequence[Symbol], sources: Sequence[Source], order: ByteOrd
     for source in sources:
         code, refs = code_of(source, known, order)
         function = Function(source.name, spec.name, 0, code, tuple(refs), *tables)
-        made.append(Program(function, spec, source.autoload))
+        made.append(ProgramSpec(function, spec, source.autoload))
     externs = tuple(symbol.extern for symbol in known)
     return Object("model", order, "GPL", 0, None, (), tuple(made), (), externs)
 
@@ -209,7 +209,7 @@ def test_any_programs(data: st.DataObject, order: ByteOrder) -> None:
     assert [describe(record) for record in done.records] == model.calls
     assert {name: loaded(done, name) for name in model.code} == model.code
     assert set(done.open_fds) == model.open
-    calls = [record.n for record in done.records if record.cmd is not Aside.CLOSE]
+    calls = [record.n for record in done.records if record.cmd is not RecordedHelper.CLOSE]
     if calls:
         faults = {data.draw(st.sampled_from(calls)): ENOMEM}
         kernel = kernel_of(loader, module=modules, missing=missing, calls=faults)

@@ -28,7 +28,7 @@ from lskel.replay.simulator import simulate
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.interpreter.step import MASK, Registers, Step
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.machine import Machine
+from lskel.replay.simulator.machine import Interpreter
 from lskel.replay.simulator.names import AnyName
 from lskel.runtime.request import Request, build_context
 from lskel.trace import AttachFd, BtfFind, KsymFind, MapUpdate
@@ -61,7 +61,7 @@ class Watch:
     seen: set[int] = field(default_factory=set)
     record: int = 0
 
-    def accessed(self, machine: Machine, index: int, address: int) -> None:
+    def accessed(self, machine: Interpreter, index: int, address: int) -> None:
         region, offset = machine.memory.find(address, 1)
         touch = self.notes.touches.get(index)
         if touch is None:
@@ -70,7 +70,7 @@ class Watch:
         assert touch.accesses, index
         self.touched(index, touch, region.name, offset, region.data)
 
-    def made(self, machine: Machine, index: int, address: int) -> None:
+    def made(self, machine: Interpreter, index: int, address: int) -> None:
         touch = self.notes.touches.get(index)
         if touch is not None and not touch.accesses:
             region, offset = machine.memory.find(address, 1)
@@ -95,7 +95,7 @@ class Watch:
         self.seen.add(index)
 
 
-class Watched(Machine):
+class Watched(Interpreter):
     """Tells a Watch what each instruction touches."""
 
     watch: Watch
@@ -170,7 +170,7 @@ def test_what_runs_touches_what_its_note_says(
     loader = generate(open_object(compile_bpf(source, big_endian=big_endian), "notes"), form)
     watch = Watch(loader, taken(loader))
     monkeypatch.setattr(Watched, "watch", watch, raising=False)
-    monkeypatch.setattr(simulate, "Machine", Watched)
+    monkeypatch.setattr(simulate, "Interpreter", Watched)
     values = []
     for options, kernel in runs(loader):
         values.append(simulator.run(loader, options, kernel=kernel).value)

@@ -20,7 +20,13 @@ from lskel.loader.records import SIZE, Code
 from lskel.replay.compare import describe
 from lskel.replay.options import Options
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.record import Aside, FdArray, FdRef, FoundType, Record
+from lskel.replay.simulator.record import (
+    CallRecord,
+    FdRef,
+    FoundType,
+    RecordedFdArray,
+    RecordedHelper,
+)
 from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.failure import failure
 from lskel.runtime.request import MapRequest, ProgramRequest, Request, build_context
@@ -79,7 +85,7 @@ def test_what_is_not_loaded_costs_no_call(big_endian: bool) -> None:
     loader = loader_of(MAPS, big_endian=big_endian)
     done = play(loader, kernel_of(loader, missing=["kfunc"]))
     assert done.value == 0
-    assert not of(done, Aside.BTF_FIND)
+    assert not of(done, RecordedHelper.BTF_FIND)
     assert [record.attr["prog_name"] for record in of(done, Cmd.PROG_LOAD)] == ["on"]
     assert program_fd(loader, done, "off") == 0
     assert program_fd(loader, done, "on") in done.open_fds
@@ -93,7 +99,7 @@ def test_programs_are_switched_on(big_endian: bool) -> None:
     assert done.value == 0
     assert [record.attr["prog_name"] for record in of(done, Cmd.PROG_LOAD)] == ["on", "off"]
     assert {program_fd(loader, done, name) for name in ("on", "off")} <= done.open_fds.keys()
-    assert len(of(done, Aside.BTF_FIND)) == 1
+    assert len(of(done, RecordedHelper.BTF_FIND)) == 1
     done = play(loader, kernel_of(loader, missing=["kfunc"]), options)
     assert done.value == -errno.ENOENT
 
@@ -102,7 +108,7 @@ def test_programs_are_switched_off() -> None:
     loader = loader_of(MAPS)
     done = play(loader, kernel_of(loader), Options(autoload={"on": False}))
     assert done.value == 0
-    assert not of(done, Cmd.PROG_LOAD) and not of(done, Aside.BTF_FIND)
+    assert not of(done, Cmd.PROG_LOAD) and not of(done, RecordedHelper.BTF_FIND)
     assert program_fd(loader, done, "on") == program_fd(loader, done, "off") == 0
     assert "prog" not in {ref.kind for ref in done.open_fds.values()}
 
@@ -110,7 +116,7 @@ def test_programs_are_switched_off() -> None:
 def test_what_cannot_be_loaded_cannot_be_switched_on() -> None:
     loader = loader_of('SEC("?no such") int p(void *c) { return 0; }')
     assert play(loader, kernel_of(loader)).value == 0
-    with pytest.raises(UsageError, match="'p' cannot be loaded: no loader was generated"):
+    with pytest.raises(UsageError, match=r"'p' cannot be loaded: .* generated without it"):
         play(loader, kernel_of(loader), Options(autoload={"p": True}))
 
 
@@ -137,7 +143,7 @@ def test_slots_of_prog_arrays(autoload: Mapping[str, bool], slots: Mapping[int, 
     assert all(update.n > last for update in updates)
 
 
-def key(update: Record) -> bytes:
+def key(update: CallRecord) -> bytes:
     found = update.attr["key"]
     assert isinstance(found, bytes)
     return found
@@ -213,7 +219,7 @@ def test_given_maps_are_used(name: str, big_endian: bool) -> None:
     assert int.from_bytes(done.context[at : at + 4], loader.trace.order) == fds[name]
     (load,) = of(done, Cmd.PROG_LOAD)
     array = load.attr["fd_array"]
-    assert isinstance(array, FdArray)
+    assert isinstance(array, RecordedFdArray)
     used = {slot: of_fd(fd) for slot, fd in array.used}
     assert used.get(map_slot(loader, name), fds[name]) == fds[name]
     if name == "in1":
@@ -238,7 +244,7 @@ def test_given_maps_stay_the_callers() -> None:
         kernel = kernel_of(loader, calls=calls)
         done, fds = play_with(loader, kernel, ["table", "in1"])
         assert set(fds.values()) == before
-        assert all(is_open(r.attr["fd"]) for r in of(done, Aside.CLOSE))
+        assert all(is_open(r.attr["fd"]) for r in of(done, RecordedHelper.CLOSE))
         if done.value < 0:
             failures += 1
             assert set(done.open_fds) == before
@@ -300,7 +306,7 @@ def test_where_btf_is_needed_that_is_said(source: str, needed_by: str) -> None:
     done, _ = play_with(loader, kernel, [], (0,) * len(loader.trace.inputs))
     assert (done.value, done.failed_op(loader)) == (-errno.EINVAL, 0)
     assert len(done.records) == 1 and not done.open_fds
-    assert f"which {needed_by} needs: EINVAL" in str(
+    assert f"needed by {needed_by}: EINVAL" in str(
         failure(0, label(loader.trace, load), errno.EINVAL)
     )
 
@@ -373,7 +379,7 @@ def test_inputs_of_struct_ops(is_of_module: bool, big_endian: bool) -> None:
     )
     done, _ = play_with(loader, kernel, [], (192, 5))
     assert done.value == 0
-    value_type, program_type = (record.result for record in of(done, Aside.BTF_FIND))
+    value_type, program_type = (record.result for record in of(done, RecordedHelper.BTF_FIND))
     assert isinstance(value_type, FoundType) and isinstance(program_type, FoundType)
     (create,), (load,) = of(done, Cmd.MAP_CREATE), of(done, Cmd.PROG_LOAD)
     assert create.attr["value_size"] == 192

@@ -19,7 +19,7 @@ from lskel.loader.verify import in_form, regenerated
 from lskel.replay.kernel import LoaderKernel
 from lskel.replay.load import open_loader
 from lskel.replay.options import Options
-from lskel.replay.trust import check_bytes, check_request, check_trace, judged
+from lskel.replay.trust import check_bytes, check_request, check_trace, with_comparison
 from lskel.runtime.loader import run_loader
 from lskel.runtime.syscall import BpfError
 from lskel.skeleton.generate import Language, SkeletonOptions, render
@@ -151,9 +151,9 @@ LIES = {
 def test_each_lie_is_found(lie: Callable[[Members], None]) -> None:
     loader = forged(lie)
     assert loader.compared is Bytes.DIFFERENT
-    with pytest.raises(BadBundle, match=r"not what the description generates \(--trust-bytes"):
+    with pytest.raises(BadBundle, match=r"do not match the description \(--trust-bytes"):
         open_loader(loader)
-    with pytest.raises(BadBundle, match="not what the description generates"):
+    with pytest.raises(BadBundle, match="do not match the description"):
         render(loader, Language.PYTHON, SkeletonOptions())
     with pytest.raises(BadBundle, match="--replay direct would make the calls of the description"):
         open_loader(loader, direct=True)
@@ -163,9 +163,9 @@ def test_what_stays_unnamed_is_refused() -> None:
     def hide(kind: str) -> Callable[[Members], None]:
         return _describe(kind, lambda d: d[kind][:1])
 
-    with pytest.raises(BadBundle, match="makes something that no result names"):
+    with pytest.raises(BadBundle, match="creates an object that is not a result"):
         forged(hide("maps"), _describe("guards", lambda _: []))
-    with pytest.raises(BadBundle, match="makes something that no result names"):
+    with pytest.raises(BadBundle, match="creates an object that is not a result"):
         forged(hide("programs"), _describe("guards", lambda _: []))
 
 
@@ -183,15 +183,15 @@ class TestAnotherVersion:
     def test_same_calls_may_run(self) -> None:
         loader = forged(by_another_version, longer_blob)
         assert loader.compared is Bytes.ANOTHER_VERSION
-        assert judged(loader).compared is Bytes.SAME_CALLS
+        assert with_comparison(loader).compared is Bytes.SAME_CALLS
         check_bytes(loader)
         check_bytes(loader, Options(max_entries={"table": 20}, autoload={"second": False}))
         check_trace(loader)
 
     def test_other_calls_are_different(self) -> None:
         loader = forged(by_another_version, LIES["blob"])
-        assert judged(loader).compared is Bytes.DIFFERENT
-        with pytest.raises(BadBundle, match="not what the description generates"):
+        assert with_comparison(loader).compared is Bytes.DIFFERENT
+        with pytest.raises(BadBundle, match="do not match the description"):
             check_bytes(loader)
 
     def test_what_does_not_come_to_its_end_is_different(self) -> None:
@@ -204,7 +204,7 @@ class TestAnotherVersion:
 
         loader = load(forge(bundle(source=no_entries), change))
         assert loader.compared is Bytes.ANOTHER_VERSION
-        assert judged(loader).compared is Bytes.DIFFERENT
+        assert with_comparison(loader).compared is Bytes.DIFFERENT
 
     def test_what_cannot_be_generated_is_different(self) -> None:
         """A value as large as a blob may be leaves no room for anything else."""
@@ -217,7 +217,7 @@ class TestAnotherVersion:
         source = 'int counter = 7; SEC("socket") int p(void *ctx) { return counter++; }'
         loader = load(forge(bundle(source=source), change))
         assert regenerated(loader) is None
-        assert judged(loader).compared is Bytes.DIFFERENT
+        assert with_comparison(loader).compared is Bytes.DIFFERENT
 
     @pytest.mark.kernel
     def test_what_is_set_afterwards_is_compared_as_well(self) -> None:
@@ -230,13 +230,13 @@ class TestAnotherVersion:
             with bpf, ExitStack() as held:
                 asked.append((loader, bpf.request(held, held)))
         check_request(*asked[0])
-        with pytest.raises(BadBundle, match="not what the description generates"):
+        with pytest.raises(BadBundle, match="do not match the description"):
             check_request(*asked[1])
 
         kernel = LoaderKernel(forged(by_another_version, LIES["blob"]))
         with (
             lskel.load(kernel.loader, kernel=kernel, trust_bytes=True) as bpf,
-            pytest.raises(BadBundle, match="not what the description generates"),
+            pytest.raises(BadBundle, match="do not match the description"),
         ):
             bpf.load()
 
@@ -252,7 +252,7 @@ class TestNoOtherBytes:
         assert in_form(loader, Form.TABLE) is loader
         assert in_form(loader, Form.UNROLLED) == lskel.generate(loader.trace, Form.UNROLLED)
         for changes in ([longer_blob], [longer_blob, by_another_version]):
-            with pytest.raises(BadBundle, match="table form cannot become unrolled"):
+            with pytest.raises(BadBundle, match="cannot convert the table form to unrolled"):
                 in_form(forged(*changes), Form.UNROLLED)
 
     @pytest.mark.kernel
@@ -275,7 +275,7 @@ class TestNoOtherBytes:
             assert kernel.loader.insns == tried[1]
         for changes in ([longer_blob], [longer_blob, by_another_version]):
             tried.clear()
-            with pytest.raises(ReplayError, match="no other form is generated"):
+            with pytest.raises(ReplayError, match="not unrolled: the bytes do not match"):
                 load_by_loader(forged(*changes), TRUSTING)
             assert len(tried) == 1
 

@@ -146,7 +146,7 @@ def we_find(obj: lskel.Object) -> dict[str, Found]:
     found = {}
     for a_map in obj.maps:
         if a_map.struct_ops is not None:
-            struct = obj.btf.get(obj.btf.require(a_map.struct_ops.type, t.Struct), t.Struct)
+            struct = obj.btf.get(obj.btf.require(a_map.struct_ops.type, t.StructType), t.StructType)
             pairs = zip(struct.members, a_map.struct_ops.members, strict=True)
             programs = {m.bit_offset // 8: o.program for m, o in pairs if o.program is not None}
             found[a_map.name] = Found(a_map.struct_ops.type, a_map.offset, programs)
@@ -179,55 +179,55 @@ BAD = {
     "not a function": Bad(
         OPS + 'SEC(".struct_ops") struct ops o = { .data = f };',
         BadObject,
-        r"section .struct_ops: map 'o': member 'data': relocation against 'f': the member is no "
-        "pointer to a function",
+        r"section .struct_ops: map 'o': member 'data': relocation against 'f': the member is not "
+        "a function pointer",
     ),
     "no program": Bad(
         OPS + 'SEC(".struct_ops") struct ops o = { .on = helper };',
         BadObject,
-        r"map 'o': member 'on': relocation against 'helper': it is no program \(.*SEC\(",
+        r"map 'o': member 'on': relocation against 'helper': it is not a program \(.*SEC\(",
     ),
     "data": Bad(
         OPS + 'SEC(".struct_ops") struct ops o = { .on = (void *)&number };',
         BadObject,
-        "map 'o': member 'on': relocation against 'number': it is no program",
+        "map 'o': member 'on': relocation against 'number': it is not a program",
     ),
     "extern": Bad(
         OPS
         + "extern int elsewhere(void *) __ksym;"
         + 'SEC(".struct_ops") struct ops o = { .on = elsewhere };',
         BadObject,
-        "map 'o': member 'on': relocation against 'elsewhere': it is no program",
+        "map 'o': member 'on': relocation against 'elsewhere': it is not a program",
     ),
     "another type": Bad(
         OPS + 'SEC(".struct_ops") struct ops o = { .on = (void *)pass };',
         BadObject,
-        "relocation against 'pass': a program of section xdp is not one for struct_ops",
+        "relocation against 'pass': a program of section xdp is not a struct_ops program",
     ),
     "nested": Bad(
         "struct ops { struct { long one; int (*on)(void *); } in; };"
         'SEC(".struct_ops") struct ops o = { .in = { .on = f } };',
         BadObject,
-        r"section .struct_ops: relocation at 0x8 against 'f': no member begins there",
+        r"section .struct_ops: relocation at 0x8 against 'f': no member at this offset",
     ),
     "an address": Bad(
         OPS + 'SEC(".struct_ops") struct ops o = { .on = (void *)5 };',
         BadObject,
-        "map 'o': member 'on': it points to an address, not to a program",
+        "map 'o': member 'on': it is an address, expected a program",
         libbpf=False,  # 1.1 stores NULL; newer ones refuse when they load the object
     ),
     "no struct": Bad(
-        'SEC(".struct_ops") int o = 1;', BadObject, "map 'o': its variable is no struct with a name"
+        'SEC(".struct_ops") int o = 1;', BadObject, "map 'o': the variable is not a named struct"
     ),
     "no name": Bad(
         'SEC(".struct_ops") struct { int (*on)(void *); } o = { f };',
         BadObject,
-        "map 'o': its variable is no struct with a name",
+        "map 'o': the variable is not a named struct",
     ),
     "bit field": Bad(
         'struct ops { unsigned a : 3; }; SEC(".struct_ops") struct ops o;',
         NotSupported,
-        "section .struct_ops: map 'o': member 'a': bit fields",
+        "section .struct_ops: map 'o': member 'a': bit-fields",
         libbpf=False,  # on loading
     ),
 }
@@ -267,13 +267,13 @@ def test_changes() -> None:
         ops.members[0],
         Member("name", b"two\0", False, None),
     )
-    with pytest.raises(NotFound, match=r"struct ops has no member 'off' \(there is: on, name\)"):
+    with pytest.raises(NotFound, match=r"struct ops has no member 'off' \(available: on, name\)"):
         ops.with_program("off", None)
-    with pytest.raises(UsageError, match="member 'on': it points to a function"):
+    with pytest.raises(UsageError, match="member 'on': it is a function pointer"):
         ops.with_value("on", bytes(8))
-    with pytest.raises(UsageError, match="member 'name': it has 4 bytes, not 3"):
+    with pytest.raises(UsageError, match="member 'name': expected 4 bytes, got 3"):
         ops.with_value("name", b"two")
-    with pytest.raises(UsageError, match="member 'name': it does not point to a function"):
+    with pytest.raises(UsageError, match="member 'name': it is not a function pointer"):
         ops.with_program("name", "f")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import lskel
 from lskel.cli.contents import contents
-from lskel.errors import LskelError, NotFound, UsageError
+from lskel.errors import LskelError, NotFound, UnknownName, UsageError
 from lskel.replay.attach import Attached, attach_all
 from lskel.replay.options import Options
 from lskel.runtime.events import Events
@@ -63,7 +63,7 @@ def test_attach_events_contents() -> None:
                 ("asleep", "not loaded"),
                 ("classify", "needs an interface"),
                 ("pass", "needs an interface"),
-                ("filter", "programs of type socket_filter do not attach by themselves"),
+                ("filter", "programs of type socket_filter do not auto-attach"),
             ]
             os.getppid()
             found = list(events.events(0.2))
@@ -103,6 +103,40 @@ def test_all_or_nothing() -> None:
         with pytest.raises(LskelError, match=r"program 'bad': .*no raw tracepoint no_such_thing"):
             attach_all(bpf)
         assert not len(bpf.links) and bpf.loaded
+
+
+def test_closed_links_are_gone() -> None:
+    """However they were closed: they are neither counted nor kept."""
+    with lskel.load(example("hello")) as bpf:
+        links = [bpf.progs.hello.attach() for _ in range(3)]
+        assert list(bpf.links) == links and bpf.links.hello is links[2]
+        links[2].close()
+        assert list(bpf.links) == links[:2] and bpf.links.hello is links[1]
+        with links[0]:
+            pass
+        assert list(bpf.links) == [links[1]] and bpf.links.has("hello")
+        links[1].close()
+        assert not len(bpf.links) and not bpf.links.has("hello")
+        with pytest.raises(UnknownName, match="'hello' is not attached"):
+            _ = bpf.links.hello
+        for _ in range(1000):
+            bpf.progs.hello.attach().close()
+        assert not len(bpf.links)
+        bpf.attach()
+        assert len(bpf.links) == 1
+
+
+def test_what_was_attached_stays_when_others_fail() -> None:
+    source = (
+        'SEC("raw_tp/sys_enter") int fine(void *c) { return 0; }'
+        'SEC("?raw_tp/no_such_thing") int bad(void *c) { return 0; }'
+    )
+    with lskel.load(compile_bpf(source), autoload={"bad": True}) as bpf:
+        first, second = bpf.progs.fine.attach(), bpf.progs.fine.attach()
+        first.close()
+        with pytest.raises(LskelError, match="no_such_thing"):
+            bpf.attach()
+        assert list(bpf.links) == [second]
 
 
 PLACES = """
@@ -171,6 +205,6 @@ def test_kinds_that_no_name_is_enough_for() -> None:
     loader = lskel.generate(lskel.open_object(compile_bpf(PLACES), name="places"))
     with (
         load_by_loader(loader, Options(autoload={"on_socket": True})) as bpf,
-        pytest.raises(UsageError, match="type socket_filter attaches to nothing that has a name"),
+        pytest.raises(UsageError, match="type socket_filter have no named attach target"),
     ):
         attach_all(bpf, {"on_socket": "lo"})

@@ -10,7 +10,7 @@ import pytest
 import lskel
 from lskel.errors import NotFound
 from lskel.runtime.events import Events
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.runtime.programs import run_program
 

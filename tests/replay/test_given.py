@@ -138,9 +138,8 @@ def test_only_the_same_map_is_shared(
         with pytest.raises(UsageError) as caught:
             load(loader_of(source), Options(pin_root=bpffs))
         assert str(caught.value) == (
-            f"test: {bpffs}/first: map 'first' cannot be the pinned one: {difference} "
-            "(make them the same (max_entries), remove the pin, or choose another directory of "
-            "pins)"
+            f"test: {bpffs}/first: map 'first' differs from the pinned one: {difference} "
+            "(make them equal (max_entries), remove the pin, or choose another pin directory)"
         )
         assert names(bpffs) == {"first"}
 
@@ -153,7 +152,7 @@ def test_sizes_that_are_asked_for_count(load: Load, bpffs: Path) -> None:
     options = Options(pin_root=bpffs, max_entries={"first": 11, "second": 7})
     with load(loader_of(), options) as bpf:
         assert bpf.maps["first"].info().id == number
-    with pytest.raises(UsageError, match="'second' cannot be the pinned one: max_entries 20"):
+    with pytest.raises(UsageError, match="'second' differs from the pinned one: max_entries 20"):
         load(loader_of(), Options(pin_root=bpffs, max_entries={"first": 11}))
 
 
@@ -174,7 +173,9 @@ def test_flag_that_the_kernel_adds_to_device_maps(load: Load, bpffs: Path) -> No
 def test_pin_of_something_else(load: Load, bpffs: Path) -> None:
     with load_program(ProgType.RAW_TRACEPOINT, returns(0)) as program:
         obj_pin(program.fileno(), bpffs / "second")
-    with pytest.raises(UsageError, match="second: this is no map, but map 'second' asks for it"):
+    with pytest.raises(
+        UsageError, match="second: not a map, but map 'second' is pinned by this name"
+    ):
         load(loader_of(BAD), Options(pin_root=bpffs))
     (bpffs / "second").unlink()
     (bpffs / "second").mkdir()
@@ -185,10 +186,12 @@ def test_pin_of_something_else(load: Load, bpffs: Path) -> None:
 @both
 def test_no_place_for_pins(load: Load, bpffs: Path, tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "new" / "one"):
-        with pytest.raises(UsageError, match=rf"^test: {root}: it must be on a bpffs \(mount one"):
+        with pytest.raises(UsageError, match=rf"^test: {root}: not on a bpffs \(mount -t bpf"):
             load(loader_of(BAD), Options(pin_root=root))
     assert list(tmp_path.iterdir()) == [bpffs]
-    with pytest.raises(UsageError, match=r"new.one: no place for pins: .* have no dots"):
+    with pytest.raises(
+        UsageError, match=r"new.one: cannot create the pin directory: .* have no dots"
+    ):
         load(loader_of(), Options(pin_root=bpffs / "top" / "new.one"))
     assert not names(bpffs)
     # Without maps to pin it does not matter.
@@ -221,7 +224,7 @@ def test_somebody_else_pins_meanwhile(bpffs: Path) -> None:
             return made[0]
 
     bpf = open_loader(loader, Options(pin_root=bpffs), kernel=Meanwhile(loader))
-    with pytest.raises(UsageError, match=r"cannot pin 'second': File exists .*try again"):
+    with pytest.raises(UsageError, match=r"cannot pin 'second': File exists .*retry"):
         bpf.load()
     assert names(bpffs) == {"second"}
     (fds,) = made

@@ -16,7 +16,7 @@ from lskel.replay.options import Options
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import BpfError
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 from lskel.trace import ProgLoad
 from tests.build.clang import compile_bpf, example
 from tests.loads import Load, both, load_by_loader, load_directly
@@ -89,10 +89,10 @@ def test_wrong_overrides(load: Load) -> None:
         (Options(max_entries={"nope": 1}), "no map 'nope'"),
         (Options(initial={"nope": b""}), "no map 'nope'"),
         (Options(initial={"table": b""}), "'table' is not global data"),
-        (Options(initial={"test.bss": b"x"}), "'test.bss' has 24 bytes, not 1"),
+        (Options(initial={"test.bss": b"x"}), "'test.bss': expected 24 bytes, got 1"),
         (Options(autoload={"nope": False}), "no program 'nope'"),
         (Options(targets={"nope": "f"}), "no program 'nope'"),
-        (Options(kconfig={"CONFIG_HZ": "1"}), "asks for no configuration values"),
+        (Options(kconfig={"CONFIG_HZ": "1"}), "uses no kconfig values"),
     ):
         with pytest.raises(UsageError, match=message):
             load(loader, options)
@@ -105,10 +105,11 @@ REJECTED = {
         r"BPF_PROG_LOAD of program 'bad': EACCES: .*: R1 invalid mem access 'scalar'",
     ),
     "map": (
-        "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(key_size, 4); __uint(value_size, 4); }"
-        ' empty SEC(".maps"); SEC("socket") int p(void *c)'
+        "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(key_size, 4); __uint(value_size, 4);"
+        ' __uint(max_entries, 1); __uint(map_flags, 1 << 30); } empty SEC(".maps");'
+        ' SEC("socket") int p(void *c)'
         "{ int k = 0; return bpf_map_lookup_elem(&empty, &k) != 0; }",
-        r"BPF_MAP_CREATE of map 'empty': EINVAL: .*refuses the map's type, flags, sizes",
+        r"BPF_MAP_CREATE of map 'empty': EINVAL: .*rejects the map's type, flags, sizes",
     ),
     "target": (
         'SEC("tp_btf/no_such_tracepoint") int p(void *c) { return 0; }',

@@ -16,7 +16,7 @@ import lskel
 from lskel.btf.kinds import Kind
 from lskel.errors import ReadOnly
 from lskel.runtime.one_element import lookup
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.conftest import Run, lacking
 from tests.loads import Load, both

@@ -109,7 +109,7 @@ def test_program_left_out(section: str) -> None:
     with lskel.load(object_of(SOURCE, section), autoload={"so_init": False}) as bpf:
         attached, skipped = attach_all(bpf)
         assert attached == (CC,)
-        assert skipped == (NotAttached("so_init", "not loaded: left out"),)
+        assert skipped == (NotAttached("so_init", "not loaded: autoload disabled"),)
         assert connection(NAME) == (NAME, SIZE)
         assert bpf.bss.inits == 0 and bpf.bss.acks > 0
 

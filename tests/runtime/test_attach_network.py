@@ -17,12 +17,17 @@ import pytest
 from lskel.bpf.attr import load
 from lskel.bpf.enums import AttachType, Cmd, LinkType, MapType, ProgType
 from lskel.bpf.layouts import QUERY
-from lskel.errors import LskelError, NotFound, UsageError
+from lskel.errors import LskelError, NotFound, UnknownName, UsageError
 from lskel.runtime.attach.cgroup import CgroupProgram
 from lskel.runtime.attach.clsact import ClsactFilter, Direction
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.netfilter import NetfilterFamily, NetfilterHook, NetfilterProgram
-from lskel.runtime.attach.netkit import NetkitProgram
+from lskel.runtime.attach.netfilter import (
+    NetfilterFamily,
+    NetfilterHook,
+    NetfilterProgram,
+    attach_netfilter,
+)
+from lskel.runtime.attach.netkit import NetkitProgram, attach_netkit
 from lskel.runtime.attach.netns import NetnsProgram
 from lskel.runtime.attach.sockets import SkReuseportProgram, SocketProgram
 from lskel.runtime.attach.sockmap import SockmapProgram, attach_without_link
@@ -122,9 +127,9 @@ def ids(*programs: Program) -> list[int]:
 @pytest.mark.parametrize(
     ("mode", "shown"),
     # As rtnetlink tells it: XDP_ATTACHED_DRV, XDP_ATTACHED_SKB.
-    [(XdpMode.AUTO, 1), (XdpMode.NATIVE, 1), (XdpMode.GENERIC, 2)],
+    [(XdpMode.AUTO, 1), (XdpMode.NATIVE, 1), (XdpMode.GENERIC, 2), ("native", 1), ("Generic", 2)],
 )
-def test_xdp_modes(made: Made, mode: XdpMode, shown: int) -> None:
+def test_xdp_modes(made: Made, mode: XdpMode | str, shown: int) -> None:
     command("ip", "link", "add", "here", "type", "veth", "peer", "name", "there")
     program = xdp(made)
     link = program.attach("here", mode)
@@ -142,16 +147,57 @@ def test_xdp_modes(made: Made, mode: XdpMode, shown: int) -> None:
 def test_xdp_needs_an_interface_and_a_mode_it_has(made: Made) -> None:
     program = xdp(made)
     assert not program.attaches_itself()
-    for interface, name in (("eth99", "'eth99'"), (4321, "number 4321")):
+    for interface, name in (("eth99", "'eth99'"), (4321, "with index 4321")):
         with pytest.raises(NotFound) as missing:
             program.attach(interface)
-        assert missing.value.what == f"there is no network interface {name}"
+        assert missing.value.what == f"no network interface {name}"
     with pytest.raises(BpfError) as caught:
         program.attach("lo", XdpMode.NATIVE)
     assert caught.value.errno == errno.EOPNOTSUPP
     assert str(caught.value).startswith("interface lo: bpf(BPF_LINK_CREATE): ")
-    assert "driver lacks this mode; XdpMode.GENERIC needs no driver" in str(caught.value)
+    assert 'driver lacks this mode; "generic" needs no driver' in str(caught.value)
     assert made.kept == []
+
+
+def test_names_of_modes(made: Made) -> None:
+    """Each error says what there is; nothing is attached."""
+    packets, filters = xdp(made), tc(made)
+    wrong: tuple[tuple[Callable[[], object], str], ...] = (
+        (
+            lambda: packets.attach("lo", "fast"),
+            "no XDP mode 'fast' (available: auto, generic, native, offload)",
+        ),
+        (lambda: packets.attach("lo", "7"), "no XDP mode '7' (available: auto"),
+        (lambda: filters.attach("lo", "out"), "no direction 'out' (available: ingress, egress)"),
+        (
+            lambda: filters.attach("lo", "egress", by="qdisc"),
+            "no way to attach 'qdisc' (available: tcx, clsact)",
+        ),
+        (
+            lambda: attach_netkit(filters.fileno(), "lo", "left"),
+            "no end of a netkit pair 'left' (available: primary, peer)",
+        ),
+        (
+            lambda: attach_netfilter(filters.fileno(), "ipx", "forward"),
+            "no protocol family 'ipx' (available: ipv4, ipv6)",
+        ),
+        (
+            lambda: attach_netfilter(filters.fileno(), "ipv6", "input"),
+            "no netfilter hook 'input' (available: pre_routing, local_in, forward, local_out, ",
+        ),
+    )
+    for attach, says in wrong:
+        with pytest.raises(UnknownName) as caught:
+            attach()
+        assert says in str(caught.value)
+    assert made.kept == []
+
+
+def test_tc_by_name(made: Made) -> None:
+    program = tc(made)
+    with program.attach("lo", "Egress", by="clsact"):
+        shown = command("tc", "filter", "show", "dev", "lo", "egress")
+        assert f"id {program.info().id} " in f"{shown} "
 
 
 def test_xdp_is_one_at_a_time(made: Made) -> None:
@@ -160,7 +206,7 @@ def test_xdp_is_one_at_a_time(made: Made) -> None:
     with pytest.raises(BpfError) as caught:
         second.attach("lo")
     assert caught.value.errno == errno.EBUSY
-    assert "the interface has an XDP program: 'ip link show' says which" in str(caught.value)
+    assert "the interface has an XDP program, see 'ip link show'" in str(caught.value)
     link.close()
     second.attach("lo").close()
 
@@ -192,7 +238,7 @@ def test_a_program_takes_the_place_of_another(made: Made) -> None:
         with pytest.raises(BpfError) as caught:
             first.replace(link, instead_of=first)
         assert caught.value.errno == errno.EPERM
-        assert "the link does not hold the program that `instead_of` says" in str(caught.value)
+        assert "the link's program is not `instead_of`" in str(caught.value)
         first.replace(link, instead_of=second)
         assert link_info(link.fileno()).prog_id == first.info().id
 
@@ -224,8 +270,8 @@ def test_tcx_neighbours(made: Made) -> None:
     with pytest.raises(BpfError) as caught:
         a.attach("lo", Direction.EGRESS, before=b)
     assert caught.value.errno == errno.ENOENT
-    assert "the neighbour is not attached there" in str(caught.value)
-    with pytest.raises(UsageError, match="before another or after another, not both"):
+    assert "the neighbour is not attached to it" in str(caught.value)
+    with pytest.raises(UsageError, match="'before' and 'after' are exclusive"):
         a.attach("lo", Direction.EGRESS, before=b, after=b)
     with pytest.raises(UsageError, match="'before' and 'after' are for tcx"):
         a.attach("lo", Direction.EGRESS, before=b, by=TcWay.CLSACT)
@@ -233,7 +279,7 @@ def test_tcx_neighbours(made: Made) -> None:
         a.attach("lo", Direction.EGRESS, before=b, priority=1)
     with pytest.raises(UsageError, match="'priority' and 'handle' are for clsact"):
         a.attach("lo", Direction.EGRESS, by=TcWay.TCX, handle=1)
-    with pytest.raises(NotFound, match="there is no network interface 'eth99'"):
+    with pytest.raises(NotFound, match="no network interface 'eth99'"):
         a.attach("eth99", Direction.EGRESS)
     a.attach("lo", Direction.EGRESS, by=TcWay.TCX)
     with pytest.raises(BpfError) as again:
@@ -244,7 +290,7 @@ def test_tcx_neighbours(made: Made) -> None:
 def test_tc_asks_for_a_direction(made: Made) -> None:
     with pytest.raises(UsageError) as caught:
         tc(made, name="guess").attach("lo")
-    assert caught.value.what == "program 'guess' does not say which packets it is for"
+    assert caught.value.what == "program 'guess' has no direction: expected ingress or egress"
 
 
 def test_tc_by_clsact(made: Made) -> None:
@@ -272,7 +318,7 @@ def test_netkit_is_not_for_others(made: Made) -> None:
     assert caught.value.errno in (errno.ENXIO, errno.EINVAL)  # with netkit, without
     assert "netkit" in caught.value.hint
     vague: NetkitProgram = made(NetkitProgram, ProgType.SCHED_CLS, 0, TCX_NEXT, name="vague")
-    with pytest.raises(UsageError, match="'vague' does not say which end's packets"):
+    with pytest.raises(UsageError, match="'vague' has no end: expected primary or peer"):
         vague.attach("lo")
 
 
@@ -323,12 +369,12 @@ def test_what_is_no_cgroup(made: Made, tmp_path: Path) -> None:
     program = in_group(made)
     with pytest.raises(NotFound) as missing:
         program.attach(tmp_path / "x")
-    assert str(missing.value) == f"there is no cgroup '{tmp_path}/x'"
+    assert str(missing.value) == f"no cgroup '{tmp_path}/x'"
     with pytest.raises(BpfError) as caught:
         program.attach(tmp_path)
     assert str(caught.value) == (
         f"cgroup {tmp_path}: bpf(BPF_LINK_CREATE): EBADF: Bad file descriptor "
-        "(that is not the directory of a cgroup of version 2 (mount -t cgroup2))"
+        "(not a directory of a version 2 cgroup (mount -t cgroup2))"
     )
 
 
@@ -368,13 +414,15 @@ def test_refusals_of_a_network_namespace(made: Made, tmp_path: Path) -> None:
     with pytest.raises(BpfError) as caught:
         dissector(made).attach()
     assert caught.value.errno in (errno.EEXIST, errno.E2BIG)
-    assert "flow dissector" in str(caught.value) or "all the programs" in str(caught.value)
-    with pytest.raises(BpfError, match="that is not a network namespace"):
+    assert "flow dissector" in str(caught.value) or "maximum number of programs" in str(
+        caught.value
+    )
+    with pytest.raises(BpfError, match="not a network namespace"):
         program.attach(tmp_path)
     with pytest.raises(NotFound) as missing:
         program.attach("/run/netns/lskel-none")
-    assert str(missing.value) == "there is no network namespace '/run/netns/lskel-none'"
-    with pytest.raises(UsageError, match="by itself or by a pid, not both"):
+    assert str(missing.value) == "no network namespace '/run/netns/lskel-none'"
+    with pytest.raises(UsageError, match="'netns' and 'pid' are exclusive"):
         program.attach(tmp_path, pid=1)
 
 
@@ -399,7 +447,7 @@ def test_a_sockmap_takes_one_of_a_kind(made: Made) -> None:
         sockmap = _AnyMap(fd)
         with pytest.raises(BpfError) as wrong:
             first.attach(_AnyMap(array))
-        assert "the map is no sockmap or sockhash" in str(wrong.value)
+        assert "not a sockmap or sockhash" in str(wrong.value)
         link = first.attach(sockmap)
         assert link_info(link.fileno()).type == LinkType.SOCKMAP
         with pytest.raises(BpfError) as caught:
@@ -430,7 +478,9 @@ def test_a_sockmap_without_links(made: Made) -> None:
 def test_what_sk_skb_programs_are(made: Made) -> None:
     with create_map(MapType.SOCKMAP, 4, 4, 1) as fd:
         vague = made(SockmapProgram, ProgType.SK_SKB, 0, 1, name="vague")
-        with pytest.raises(UsageError, match="'vague' does not say whether it is a parser"):
+        with pytest.raises(
+            UsageError, match="'vague' has no attach type: expected parser or verdict"
+        ):
             vague.attach(_AnyMap(fd))
         vague.attach(_AnyMap(fd), AttachType.SK_SKB_STREAM_VERDICT).close()
 
@@ -448,7 +498,7 @@ def test_netfilter_priorities(made: Made) -> None:
         netfilter(made).attach(*place, priority=-5)
     assert str(caught.value) == (
         "bpf(BPF_LINK_CREATE): EBUSY: Device or resource busy "
-        "(a BPF program has this priority on this hook already)"
+        "(a BPF program with this priority exists on this hook)"
     )
     netfilter(made).attach(*place, priority=-4)
     netfilter(made).attach(NetfilterFamily.IPV6, NetfilterHook.LOCAL_IN, priority=-5)
@@ -467,7 +517,7 @@ def test_a_socket_takes_programs_of_its_types(made: Made) -> None:
             chooses.attach(sock)
         assert str(caught.value) == (
             "setsockopt(SO_ATTACH_REUSEPORT_EBPF): EINVAL: Invalid argument "
-            "(the program is of another type, or the socket lacks SO_REUSEPORT)"
+            "(wrong program type, or the socket lacks SO_REUSEPORT)"
         )
         link = filters.attach(sock)
     link.close()  # after its socket

@@ -120,7 +120,7 @@ def test_a_pin_that_is_there(door: Door, wrong: str, bpffs: Path) -> None:
     pin = pinned(place)
     do, said = PINS[wrong]
     do(place, pin)
-    with pytest.raises(UsageError, match=rf"{said} \(others may .* --trust-pins, in Python"):
+    with pytest.raises(UsageError, match=rf"{said} \(other users could .* --trust-pins, in Python"):
         door(place, trust=False)
     door(place, trust=True)
 

@@ -197,14 +197,14 @@ def test_stripped_library(run: Run, tmp_path: Path) -> None:
     run("strip", path)
     with ElfFile(path) as elf:
         assert elf.function_offset("twice") == before
-        with pytest.raises(NotFound, match="stripped but for what it exports"):
+        with pytest.raises(NotFound, match="stripped except for exported symbols"):
             elf.function_offset("hidden")
 
 
 def test_close_names() -> None:
     with ElfFile(libc()) as elf, pytest.raises(NotFound) as caught:
         elf.function_offset("mallok")
-    assert "there is no function 'mallok' (there is malloc," in str(caught.value)
+    assert "no function 'mallok' (similar: malloc," in str(caught.value)
 
 
 def test_chosen_at_run_time(run: Run) -> None:
@@ -232,7 +232,7 @@ def test_several(run: Run, tmp_path: Path) -> None:
     places = sorted(offsets[item.address] for item in listed(run, twice) if item.name == "part")
     assert len(places) == 2
     assert str(caught.value) == (
-        f"there are 2 functions 'part' (take an offset: {places[0]:#x}, {places[1]:#x})"
+        f"2 functions are named 'part' (use an offset: {places[0]:#x}, {places[1]:#x})"
     )
     exported = compile_c(f"int part(int x) {{ return x; }} {both}", tmp_path / "out", *with_parts)
     (address,) = (
@@ -270,7 +270,7 @@ def test_not_elf(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for content, said in (
         (b"", "the file is empty"),
-        (b"#!/bin/sh\n", "not an ELF file (a script: give the program that runs it)"),
+        (b"#!/bin/sh\n", "not an ELF file (it is a script: use its interpreter)"),
         (b"\x7fELF\x03\x01" + bytes(10), "neither a 32- nor a 64-bit ELF file"),
         (b"\x7fELF\x01\x03" + bytes(10), "byte order 03 in the ELF header is unknown"),
         (
@@ -282,7 +282,7 @@ def test_not_elf(tmp_path: Path) -> None:
         with pytest.raises(BadInput) as caught:
             ElfFile(path)
         assert str(caught.value) == said
-    with pytest.raises(NotFound, match="there is no file"):
+    with pytest.raises(NotFound, match="no file"):
         ElfFile(tmp_path / "nothing")
     with pytest.raises(LskelError, match="is not a regular file"):
         ElfFile(tmp_path)
@@ -322,7 +322,7 @@ def test_find_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Run) 
     loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
     assert any(Path(libc()).samefile(path) for path in loaded if path.endswith("/libc.so.6"))
     library = compile_c(SOURCE, tmp_path / "libown.so.1", "-shared", "-fPIC")
-    with pytest.raises(NotFound, match=r"no shared library 'libown.so.1' along LD_LIBRARY_PATH"):
+    with pytest.raises(NotFound, match=r"no shared library 'libown.so.1' in LD_LIBRARY_PATH"):
         find_binary("libown.so.1")
     monkeypatch.setenv("LD_LIBRARY_PATH", f"/nowhere:{tmp_path}")
     assert find_binary("libown.so.1") == str(library)
@@ -330,5 +330,5 @@ def test_find_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Run) 
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{tmp_path}")
     assert find_binary("own-program") == str(program) == shutil.which("own-program")
     program.chmod(0o644)
-    with pytest.raises(NotFound, match="no program 'own-program' along PATH"):
+    with pytest.raises(NotFound, match="no program 'own-program' in PATH"):
         find_binary("own-program")

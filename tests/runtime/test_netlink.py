@@ -17,7 +17,7 @@ from lskel.errors import LskelError, NotFound, UsageError
 from lskel.runtime.attach.clsact import Direction, attach_clsact, filters
 from lskel.runtime.attach.netlink import (
     NetlinkError,
-    Request,
+    NetlinkRequest,
     Rtnetlink,
     attribute,
     attributes,
@@ -205,10 +205,10 @@ def test_closing_in_another_network_namespace(prog: Fd) -> None:
 
 
 def test_no_such_interface(prog: Fd) -> None:
-    for interface, name in (("eth99", "'eth99'"), (4321, "number 4321"), (-1, "number -1")):
+    for interface, name in (("eth99", "'eth99'"), (4321, "with index 4321"), (-1, "with index -1")):
         with pytest.raises(NotFound) as caught:
             attach_clsact(prog.fileno(), interface, Direction.INGRESS)
-        assert caught.value.what == f"there is no network interface {name}"
+        assert caught.value.what == f"no network interface {name}"
 
 
 def test_places_that_there_are_not(prog: Fd) -> None:
@@ -226,7 +226,7 @@ def test_a_place_that_is_taken(prog: Fd) -> None:
         assert caught.value.reason == "Filter already exists"  # the kernel's own words
         assert str(caught.value) == (
             "interface lo: rtnetlink(RTM_NEWTFILTER): EEXIST: File exists: Filter already exists "
-            "(a filter has this priority and handle: take others, or leave them out)"
+            "(a filter with this priority and handle exists: use others, or omit them)"
         )
         assert len(shown(Direction.INGRESS)) == 1
         assert not link.closed
@@ -246,7 +246,7 @@ def test_an_ingress_qdisc_takes_no_filter_of_egress(prog: Fd) -> None:
     command("tc", "qdisc", "add", "dev", "lo", "ingress")
     with attach_clsact(prog.fileno(), "lo", Direction.INGRESS):
         assert len(shown(Direction.INGRESS)) == 1
-    with pytest.raises(LskelError, match="its qdisc is of the kind ingress, which has no egress"):
+    with pytest.raises(LskelError, match="its qdisc is ingress, which has no egress"):
         attach_clsact(prog.fileno(), "lo", Direction.EGRESS)
     assert not shown(Direction.INGRESS)
     assert "ingress" in qdiscs()
@@ -278,6 +278,6 @@ def test_attributes_of_attributes() -> None:
 
 def test_a_request_that_the_kernel_does_not_take() -> None:
     with Rtnetlink() as netlink, pytest.raises(NetlinkError) as caught:
-        netlink.ask(Request.NEWQDISC, bytes(4), NetlinkFlag.CREATE)
+        netlink.ask(NetlinkRequest.NEWQDISC, bytes(4), NetlinkFlag.CREATE)
     assert caught.value.errno == errno.EINVAL
     assert str(caught.value).startswith("rtnetlink(RTM_NEWQDISC): EINVAL: Invalid argument")

@@ -20,7 +20,7 @@ from lskel.runtime import objects
 from lskel.runtime.attach.iterator import attach_iterator
 from lskel.runtime.attach.raw_tracepoint import attach_raw_tracepoint
 from lskel.runtime.info import btf_info, link_info, map_info, prog_info
-from lskel.runtime.objects import Fd, Kind, by_id, ids, obj_get, obj_pin
+from lskel.runtime.objects import Fd, ObjectKind, by_id, ids, obj_get, obj_pin
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
 from tests.build.btf import BtfBuilder
 from tests.conftest import Run
@@ -157,8 +157,8 @@ def test_btf_info_agrees_with_bpftool(run: Run) -> None:
 
 
 def test_the_kernels_own_btf_is_found_by_id() -> None:
-    for number in ids(Kind.BTF):
-        with by_id(Kind.BTF, number) as fd:
+    for number in ids(ObjectKind.BTF):
+        with by_id(ObjectKind.BTF, number) as fd:
             info = btf_info(fd.fileno())
         if info.name == "vmlinux":
             assert info.kernel
@@ -171,11 +171,11 @@ def test_the_kernels_own_btf_is_found_by_id() -> None:
 def test_objects_are_found_by_id() -> None:
     with create_map(MapType.HASH, 4, 4, 1, name=b"by_id") as fd:
         number = map_info(fd.fileno()).id
-        assert number in ids(Kind.MAP)
-        with by_id(Kind.MAP, number) as again:
+        assert number in ids(ObjectKind.MAP)
+        with by_id(ObjectKind.MAP, number) as again:
             assert map_info(again.fileno()) == map_info(fd.fileno())
     with pytest.raises(BpfError) as raised:
-        by_id(Kind.PROG, 0x7FFFFFFF)
+        by_id(ObjectKind.PROG, 0x7FFFFFFF)
     assert raised.value.errno == errno.ENOENT
 
 
@@ -186,7 +186,7 @@ def test_link_info_agrees_with_bpftool(run: Run) -> None:
     ):
         info = link_info(link.fileno())
         shown = bpftool(run, "link", "show", "id", info.id)
-        assert info.id in ids(Kind.LINK)
+        assert info.id in ids(ObjectKind.LINK)
         assert info.prog_id == prog_info(prog.fileno()).id == shown["prog_id"]
     assert info.type == LinkType.RAW_TRACEPOINT
     assert info.name == shown["tp_name"] == "sched_process_exit"

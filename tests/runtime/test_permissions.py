@@ -59,7 +59,7 @@ SYS_ADMIN, NET_ADMIN = Capability.SYS_ADMIN, Capability.NET_ADMIN
         (FREE._replace(lockdown="integrity"), "locked down (integrity)", "lockdown=none"),
         (FREE._replace(seccomp=2), "seccomp filter", "seccomp=unconfined"),
         (FREE._replace(lockdown=None), "may be locked down", "mount -t securityfs"),
-        (FREE, "no lockdown is on", "audit log"),
+        (FREE, "not locked down", "audit log"),
         # The first of several is what must be dealt with first.
         (
             FREE._replace(euid=1, capabilities=0, lockdown="integrity", seccomp=2),

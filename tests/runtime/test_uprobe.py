@@ -21,11 +21,11 @@ from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.elf_symbols import ElfFile
 from lskel.runtime.attach.uprobe import (
     THIS_PROCESS,
-    Place,
     UprobeMultiProgram,
     UprobeProgram,
+    UprobeTarget,
     attach_uprobe_multi,
-    parse_place,
+    parse_uprobe_target,
 )
 from lskel.runtime.info import link_info
 from lskel.runtime.objects import Fd
@@ -83,26 +83,26 @@ def made() -> Iterator[Made]:
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("libc.so.6:malloc", Place("libc.so.6", "malloc", 0)),
-        ("/proc/self/exe:main", Place("/proc/self/exe", "main", 0)),
-        ("/bin/sh:main+4", Place("/bin/sh", "main", 4)),
-        ("sh:main+0x1f", Place("sh", "main", 31)),
-        ("sh:4096", Place("sh", "", 4096)),
-        ("sh:0x1000", Place("sh", "", 4096)),
-        ("sh:_ZN3fooC1Ev", Place("sh", "_ZN3fooC1Ev", 0)),
-        ("sh:rust::name", Place("sh", "rust::name", 0)),
+        ("libc.so.6:malloc", UprobeTarget("libc.so.6", "malloc", 0)),
+        ("/proc/self/exe:main", UprobeTarget("/proc/self/exe", "main", 0)),
+        ("/bin/sh:main+4", UprobeTarget("/bin/sh", "main", 4)),
+        ("sh:main+0x1f", UprobeTarget("sh", "main", 31)),
+        ("sh:4096", UprobeTarget("sh", "", 4096)),
+        ("sh:0x1000", UprobeTarget("sh", "", 4096)),
+        ("sh:_ZN3fooC1Ev", UprobeTarget("sh", "_ZN3fooC1Ev", 0)),
+        ("sh:rust::name", UprobeTarget("sh", "rust::name", 0)),
     ],
 )
-def test_place(target: str, expected: Place) -> None:
-    assert parse_place(target) == expected
+def test_place(target: str, expected: UprobeTarget) -> None:
+    assert parse_uprobe_target(target) == expected
 
 
 @pytest.mark.parametrize(
     "target", ["sh", ":main", "sh:", "sh:+4", "sh:main+", "sh:main+x", "sh:4x"]
 )
 def test_no_place(target: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(f"'{target}' says no place in a file")):
-        parse_place(target)
+    with pytest.raises(UsageError, match=re.escape(f"'{target}' is not an attach target")):
+        parse_uprobe_target(target)
 
 
 def test_links(made: Made) -> None:
@@ -214,21 +214,21 @@ def test_many_functions(made: Made) -> None:
 def test_refused(made: Made) -> None:
     script = "/usr/bin/ldd"
     for section, arguments, error, said in (
-        ("uprobe", (), UsageError, "does not say a place to attach to"),
-        ("uprobe/sh", (), UsageError, "'sh' says no place in a file"),
-        ("uprobe", (LIBRARY,), UsageError, "which place of the binary?"),
-        ("uprobe", (None, FUNCTION), UsageError, "a symbol or offset is of a binary"),
-        ("uretprobe", (LIBRARY, FUNCTION, 4), UsageError, "a function's return has no offset"),
-        ("uprobe", (LIBRARY, "getloadavk"), NotFound, "(there is getloadavg"),
+        ("uprobe", (), UsageError, "has no attach target: expected BINARY:FUNCTION"),
+        ("uprobe/sh", (), UsageError, "'sh' is not an attach target"),
+        ("uprobe", (LIBRARY,), UsageError, "no attach target in the binary"),
+        ("uprobe", (None, FUNCTION), UsageError, "'symbol' and 'offset' need 'binary'"),
+        ("uretprobe", (LIBRARY, FUNCTION, 4), UsageError, "a return probe takes no offset"),
+        ("uprobe", (LIBRARY, "getloadavk"), NotFound, "(similar: getloadavg"),
         ("uprobe", ("no-such-program", "main"), NotFound, "no program 'no-such-program'"),
-        ("uprobe", ("/nowhere/to/be", "", 8), NotFound, "/nowhere/to/be: there is no such file"),
-        ("uprobe", ("/nowhere/to/be", "main"), NotFound, "there is no file '/nowhere/to/be'"),
-        ("uprobe", (script, "main"), BadInput, "a script: give the program that runs it"),
+        ("uprobe", ("/nowhere/to/be", "", 8), NotFound, "/nowhere/to/be: no such file"),
+        ("uprobe", ("/nowhere/to/be", "main"), NotFound, "no file '/nowhere/to/be'"),
+        ("uprobe", (script, "main"), BadInput, "it is a script: use its interpreter"),
         ("uprobe", (LIBRARY, "", 1 << 40), KernelError, "EINVAL"),
     ):
         with pytest.raises(error, match=re.escape(said)):
             made(section).attach(*arguments)
-    with pytest.raises(KernelError, match=r"ESRCH.*\(there is no such process\)"):
+    with pytest.raises(KernelError, match=r"ESRCH.*\(no such process\)"):
         made("uprobe").attach(LIBRARY, FUNCTION, pid=(1 << 22) - 1)
     with pytest.raises(LskelError, match="ref_ctr_offset 0x100000000 is too large"):
         made("uprobe").attach(LIBRARY, FUNCTION, ref_ctr_offset=1 << 32)
@@ -238,15 +238,27 @@ def test_refused(made: Made) -> None:
 def test_many_refused(made: Made) -> None:
     names = [FUNCTION, "setdomainname"]
     for section, arguments, options, error, said in (
-        ("uprobe.multi", (), {}, UsageError, "does not say functions to attach to"),
-        ("uprobe.multi/sh", (), {}, UsageError, "which functions of which binary?"),
-        ("uprobe.multi", (LIBRARY,), {}, UsageError, "which functions of which binary?"),
-        ("uprobe.multi", (None, "m*"), {}, UsageError, "places are those of a binary"),
+        (
+            "uprobe.multi",
+            (),
+            {},
+            UsageError,
+            "has no attach target: expected functions",
+        ),
+        ("uprobe.multi/sh", (), {}, UsageError, "no attach target"),
+        ("uprobe.multi", (LIBRARY,), {}, UsageError, "no attach target"),
+        ("uprobe.multi", (None, "m*"), {}, UsageError, "'places' needs 'binary'"),
         ("uprobe.multi", (LIBRARY, "none_such*"), {}, NotFound, "no function 'none_such*'"),
         ("uprobe.multi", (LIBRARY, "getload[a]vg"), {}, NotFound, "no function 'getload[a]vg'"),
-        ("uprobe.multi", (LIBRARY, [FUNCTION, 4]), {}, UsageError, "either names or offsets"),
-        ("uprobe.multi", (LIBRARY, names), {"cookies": [1]}, UsageError, "1 cookies are given for"),
-        ("uprobe.multi", (LIBRARY, "g*"), {"cookies": [1]}, UsageError, "are for places that are"),
+        ("uprobe.multi", (LIBRARY, [FUNCTION, 4]), {}, UsageError, "all names or all offsets"),
+        ("uprobe.multi", (LIBRARY, names), {"cookies": [1]}, UsageError, "1 cookies for"),
+        (
+            "uprobe.multi",
+            (LIBRARY, "g*"),
+            {"cookies": [1]},
+            UsageError,
+            "need a sequence of places",
+        ),
         ("uprobe.multi", (LIBRARY, [1 << 40]), {}, KernelError, "EINVAL"),
         ("uprobe.multi", ("/nowhere/to/be", [8]), {}, KernelError, "ENOENT"),
         ("uprobe.multi", (LIBRARY, names), {"pid": (1 << 22) - 1}, KernelError, "ESRCH"),

@@ -17,7 +17,7 @@ import pytest
 
 import lskel
 from lskel.bpf.enums import AttachType, MapType, ProgType
-from lskel.elf.format import Machine
+from lskel.elf.format import ElfMachine
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError
 from lskel.runtime.attach import usdt
 from lskel.runtime.attach.elf_symbols import ElfFile
@@ -36,7 +36,7 @@ from lskel.runtime.info import map_info
 from lskel.runtime.objects import Fd
 from lskel.runtime.one_element import lookup
 from lskel.runtime.program import ProgramDefinition
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.build.gcc import compile_c
 from tests.conftest import Run
@@ -288,8 +288,8 @@ def test_prelinked(run: Run, binary: Path, tmp_path: Path) -> None:
 def test_no_such_probe(binary: Path) -> None:
     with ElfFile(binary) as elf, pytest.raises(NotFound) as caught:
         find_probes(elf, "trial", "twise")
-    assert str(caught.value).startswith("there is no probe 'trial:twise' (there is trial:twice,")
-    with ElfFile("/bin/sh") as elf, pytest.raises(NotFound, match="it has none at all"):
+    assert str(caught.value).startswith("no probe 'trial:twise' (similar: trial:twice,")
+    with ElfFile("/bin/sh") as elf, pytest.raises(NotFound, match="the file has no probes"):
         find_probes(elf, "trial", "many")
 
 
@@ -343,7 +343,7 @@ RBP, RBX, R10, R8, RAX, RCX, RDX, RSI, RDI, RIP, RSP = (
     ],
 )
 def test_argument_on_x86_64(text: str, expected: Argument) -> None:
-    assert parse_arguments(text, Machine.EM_X86_64) == (expected,)
+    assert parse_arguments(text, ElfMachine.EM_X86_64) == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -360,21 +360,25 @@ def test_argument_on_x86_64(text: str, expected: Argument) -> None:
     ],
 )
 def test_argument_on_aarch64(text: str, expected: Argument) -> None:
-    assert parse_arguments(text, Machine.EM_AARCH64) == (expected,)
+    assert parse_arguments(text, ElfMachine.EM_AARCH64) == (expected,)
 
 
 def test_arguments() -> None:
     """Between them is space, which on arm64 is in them, too."""
-    assert parse_arguments("", Machine.EM_X86_64) == parse_arguments(":", Machine.EM_X86_64) == ()
+    assert (
+        parse_arguments("", ElfMachine.EM_X86_64)
+        == parse_arguments(":", ElfMachine.EM_X86_64)
+        == ()
+    )
     for machine, parts in (
-        (Machine.EM_X86_64, ("-4@$1", "8@%rax", "1@-3(%rbp)", "2@%cx")),
-        (Machine.EM_AARCH64, ("-4@[sp, 96]", "8@x3", "8@[x1]", "4@12")),
+        (ElfMachine.EM_X86_64, ("-4@$1", "8@%rax", "1@-3(%rbp)", "2@%cx")),
+        (ElfMachine.EM_AARCH64, ("-4@[sp, 96]", "8@x3", "8@[x1]", "4@12")),
     ):
         single = [parse_arguments(part, machine)[0] for part in parts]
         for chosen in itertools.permutations(range(4)):
             text = " ".join(parts[number] for number in chosen)
             assert parse_arguments(text, machine) == tuple(single[number] for number in chosen)
-    assert len(parse_arguments(" ".join(["8@%rax"] * 12), Machine.EM_X86_64)) == 12
+    assert len(parse_arguments(" ".join(["8@%rax"] * 12), ElfMachine.EM_X86_64)) == 12
 
 
 @pytest.mark.parametrize(
@@ -387,18 +391,18 @@ def test_arguments() -> None:
 )
 def test_arguments_that_cannot_be_read(text: str) -> None:
     with pytest.raises(NotSupported, match=re.escape(f"argument 1 of the probe, '{text}'")):
-        parse_arguments(f"-4@$1 {text}", Machine.EM_X86_64)
+        parse_arguments(f"-4@$1 {text}", ElfMachine.EM_X86_64)
 
 
 def test_arguments_of_others() -> None:
     with pytest.raises(NotSupported, match="at most 12"):
-        parse_arguments(" ".join(["8@%rax"] * 13), Machine.EM_X86_64)
+        parse_arguments(" ".join(["8@%rax"] * 13), ElfMachine.EM_X86_64)
     with pytest.raises(NotSupported, match="only x86-64 and arm64"):
         parse_arguments("8@%rax", 243)
     assert parse_arguments("", 243) == ()
     for text in ("8@x31", "8@[sp, x0]", "8@%rax", "8@[sp, 96", "8@xzr"):
         with pytest.raises(NotSupported, match="argument 0"):
-            parse_arguments(text, Machine.EM_AARCH64)
+            parse_arguments(text, ElfMachine.EM_AARCH64)
 
 
 def test_layout(tmp_path: Path) -> None:
@@ -429,7 +433,7 @@ def test_layout(tmp_path: Path) -> None:
     """
     path = compile_c(source, tmp_path / "layout")
     expected = subprocess.run([path], capture_output=True, check=True).stdout
-    ours = encode_spec(parse_arguments("-4@$-9 1@8(%rax)", Machine.EM_X86_64), 1 << 63 | 5)
+    ours = encode_spec(parse_arguments("-4@$-9 1@8(%rax)", ElfMachine.EM_X86_64), 1 << 63 | 5)
     # The last 6 bytes are padding.
     assert len(ours) == len(expected) == SPEC_SIZE
     assert ours[:-6] == expected[:-6]
@@ -525,7 +529,7 @@ def test_without_cookies(binary: Path, process: Process, monkeypatch: pytest.Mon
             process.fire("1")
             assert made.seen().first == -1000000000000
         assert made.map(IPS_MAP) == {}
-        with pytest.raises(NotFound, match="does not run that file"):
+        with pytest.raises(NotFound, match="has not mapped that file"):
             made.program.attach(binary, "trial", "twice", pid=THIS_PROCESS)
 
 
@@ -545,19 +549,19 @@ def test_multi(made: Made, binary: Path, process: Process) -> None:
 def test_refusals(made: Made, binary: Path) -> None:
     program = made.program
     for arguments, error, said in (
-        ((), UsageError, "does not say a probe to attach to"),
-        ((binary, "trial"), UsageError, "which probe of the binary?"),
-        ((None, "trial", "bare"), UsageError, "a probe is one of a binary"),
+        ((), UsageError, "has no attach target: expected a probe"),
+        ((binary, "trial"), UsageError, "no probe in the binary"),
+        ((None, "trial", "bare"), UsageError, "'provider' and 'name' need 'binary'"),
         ((binary, "trial", "float"), NotSupported, "argument 0 of the probe, '8f@%xmm0'"),
-        ((binary, "trial", "other"), NotFound, "there is no probe 'trial:other'"),
-        (("/nowhere/to/be", "trial", "bare"), NotFound, "there is no file"),
+        ((binary, "trial", "other"), NotFound, "no probe 'trial:other'"),
+        (("/nowhere/to/be", "trial", "bare"), NotFound, "no file"),
     ):
         with pytest.raises(error, match=re.escape(said)):
             program.attach(*arguments)
     with pytest.raises(LskelError, match="ESRCH"):
         program.attach(binary, "trial", "bare", pid=(1 << 22) - 1)
     program.maps = {}
-    with pytest.raises(UsageError, match=r"there is no map '__bpf_usdt_specs' \(.*usdt.bpf.h"):
+    with pytest.raises(UsageError, match=r"no map '__bpf_usdt_specs' \(.*usdt.bpf.h"):
         program.attach(binary, "trial", "bare")
     assert made.links == []
     assert made.taken() == 0
@@ -568,7 +572,7 @@ def test_full(binary: Path) -> None:
     with loaded("", "-DBPF_USDT_MAX_SPEC_CNT=3") as made:
         attach = made.program.attach
         with attach(binary, "trial", "bare"), attach(binary, "trial", "bare"):
-            with pytest.raises(LskelError, match=f"map '{SPECS_MAP}' is full: its 3 elements"):
+            with pytest.raises(LskelError, match=f"map '{SPECS_MAP}' is full: all 3 elements"):
                 attach(binary, "trial", "twice")
             assert made.taken() == 2
             with attach(binary, "trial", "bare"):

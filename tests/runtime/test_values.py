@@ -198,39 +198,51 @@ def test_a_buffer_is_live() -> None:
 
 
 REFUSALS: list[tuple[str, type[Exception], str]] = [
-    ("value.count = -1", OverflowError, "Rich.count: u64 goes from 0 to 1844674.*: -1 does not"),
-    ("value.count = 1 << 64", OverflowError, "Rich.count: .* does not fit"),
-    ("value.count = 1.5", TypeError, "Rich.count: u64 is an integer, not float"),
-    ("value.at.x = 1 << 31", OverflowError, "Point.x: s32 goes from -2147483648 to 2147483647"),
-    ("value.at = (1, 'x')", TypeError, "Rich.at: Point.y: s32 is an integer, not str"),
-    ("value.at = (1, 2, 3)", ValueError, "Rich.at: Point is made of fewer than 3 values"),
+    ("value.count = -1", OverflowError, "Rich.count: u64: -1 is not in 0 to 1844674.*"),
+    ("value.count = 1 << 64", OverflowError, "Rich.count: u64: .* is not in"),
+    ("value.count = 1.5", TypeError, "Rich.count: u64: expected an integer, got float"),
+    ("value.at.x = 1 << 31", OverflowError, "Point.x: s32: .* is not in -2147483648 to 2147483647"),
+    ("value.at = (1, 'x')", TypeError, "Rich.at: Point.y: s32: expected an integer, got str"),
+    ("value.at = (1, 2, 3)", ValueError, "Rich.at: Point takes fewer than 3 values"),
     ("value.at = 5", TypeError, "Rich.at: expected Point, dict or tuple, got int"),
-    ("value.at = {'z': 1}", AttributeError, "Rich.at: Point: there is no member 'z'"),
-    ("value.cuont = 1", AttributeError, r"Rich: there is no member 'cuont' \(there is: count"),
-    ("value.cuont", AttributeError, r"Rich: there is no member 'cuont' \(there is: count"),
-    ("Rich(cuont=1)", AttributeError, r"Rich: there is no member 'cuont' \(there is: count"),
-    ("Rich(1, count=1)", UsageError, "Rich.count is given twice"),
-    ("Choice(1, 2)", ValueError, "Choice is made of fewer than 2 values"),
+    ("value.at = {'z': 1}", AttributeError, "Rich.at: Point: no member 'z'"),
+    ("value.cuont = 1", AttributeError, r"Rich: no member 'cuont' \(available: count"),
+    ("value.cuont", AttributeError, r"Rich: no member 'cuont' \(available: count"),
+    ("Rich(cuont=1)", AttributeError, r"Rich: no member 'cuont' \(available: count"),
+    ("Rich(1, count=1)", UsageError, "Rich.count is set twice"),
+    ("Choice(1, 2)", ValueError, "Choice takes fewer than 2 values"),
     ("value.comm = b'123456789'", ValueError, "Rich.comm: 9 bytes do not fit into 8"),
     ("value.comm = 'bash'", TypeError, "Rich.comm: expected bytes, got str: encode"),
     ("value.names[1] = b'12345'", ValueError, r"\[1\]: 5 bytes do not fit into 4"),
     ("value.names = [b'', b'12345']", ValueError, r"Rich.names: \[1\]: 5 bytes do not fit into 4"),
-    ("value.minus = 16", OverflowError, "Rich.minus: s5 goes from -16 to 15: 16 does not fit"),
-    ("value.minus = 'x'", TypeError, "Rich.minus: s5 is an integer, not str"),
-    ("value.flag = 2", OverflowError, "Rich.flag: bool is True or False, not 2"),
-    ("value.flag = 'no'", TypeError, "Rich.flag: bool is True or False, not str"),
-    ("value.wide = 1 << 127", OverflowError, "Rich.wide: s128 goes from"),
-    ("value.wides[0] = -1", OverflowError, r"\[0\]: u128 goes from 0"),
+    ("value.minus = 16", OverflowError, "Rich.minus: s5: 16 is not in -16 to 15"),
+    ("value.minus = 'x'", TypeError, "Rich.minus: s5: expected an integer, got str"),
+    ("value.flag = 2", OverflowError, "Rich.flag: bool: expected True or False, got 2"),
+    ("value.flag = 'no'", TypeError, "Rich.flag: bool: expected True or False, got str"),
+    ("value.wide = 1 << 127", OverflowError, "Rich.wide: s128: .* is not in"),
+    ("value.wides[0] = -1", OverflowError, r"\[0\]: u128: .* is not in 0"),
     ("value.ratio = 1e300", OverflowError, r"Rich.ratio: 1e\+300 does not fit into f32"),
-    ("value.ratio = 'x'", TypeError, "Rich.ratio: f32 is a number, not str"),
+    ("value.ratio = 'x'", TypeError, "Rich.ratio: f32: expected a number, got str"),
     ("value.small = [1, 2]", ValueError, "Rich.small: expected 3 elements, got 2"),
-    ("value.small = [1, 2, 65536]", OverflowError, r"Rich.small: \[2\]: u16 goes from 0 to 65535"),
-    ("value.small = {1, 2, 3}", TypeError, "Rich.small: expected 3 elements in order, got set"),
-    ("value.small = 5", TypeError, "Rich.small: expected 3 elements in order, got int"),
-    ("value.small[1] = -1", OverflowError, r"\[1\]: u16 goes from 0"),
+    (
+        "value.small = [1, 2, 65536]",
+        OverflowError,
+        r"Rich.small: \[2\]: u16: .* is not in 0 to 65535",
+    ),
+    (
+        "value.small = {1, 2, 3}",
+        TypeError,
+        "Rich.small: expected a sequence of 3 elements, got set",
+    ),
+    ("value.small = 5", TypeError, "Rich.small: expected a sequence of 3 elements, got int"),
+    ("value.small[1] = -1", OverflowError, r"\[1\]: u16: .* is not in 0"),
     ("value.small[0:2] = [1]", ValueError, "expected 2 elements, got 1"),
     ("value.small[3] = 1", IndexError, "index"),
-    ("value.grid = [[1, 2], [3, 256]]", OverflowError, r"Rich.grid: \[1\]: \[1\]: u8 goes"),
+    (
+        "value.grid = [[1, 2], [3, 256]]",
+        OverflowError,
+        r"Rich.grid: \[1\]: \[1\]: u8: .* is not in",
+    ),
     ("value.grid[0] = b'123'", ValueError, r"\[0\]: expected 2 elements, got 3"),
     ("value.tail = [1]", ValueError, "Rich.tail: expected 0 elements, got 1"),
 ]
@@ -261,7 +273,7 @@ def test_integers_are_those_of_struct(data: st.DataObject, ctype: Any) -> None:
     try:
         wanted = struct.pack(f"={code}", number)
     except struct.error:
-        with pytest.raises(OverflowError, match="does not fit"):
+        with pytest.raises(OverflowError, match="is not in"):
             codec.encode(number)
         return
     assert codec.encode(number) == wanted
@@ -275,7 +287,7 @@ def test_wide_integers(ctype: Any, number: int) -> None:
     try:
         wanted = number.to_bytes(16, sys.byteorder, signed=signed)
     except OverflowError:
-        with pytest.raises(OverflowError, match="does not fit"):
+        with pytest.raises(OverflowError, match="is not in"):
             codec.encode(number)
         return
     assert codec.encode(number) == wanted
@@ -344,7 +356,7 @@ def test_raw() -> None:
 
 
 def test_no_type_of_a_value() -> None:
-    with pytest.raises(TypeError, match="no type of a value"):
+    with pytest.raises(TypeError, match="not a value type"):
         v.codec(dict)
 
 

@@ -17,7 +17,7 @@ from lskel.loader.model import Loader
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName
-from lskel.replay.simulator.record import Aside, FdRef, Record
+from lskel.replay.simulator.record import CallRecord, FdRef, RecordedHelper
 from lskel.replay.simulator.run import run
 from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.cpus import possible_cpus
@@ -56,7 +56,7 @@ def inject(start: Run, externs: frozenset[str]) -> Outcome | None:
     stale: Counter[str] = Counter()
     failures = 0
     for record in whole.records:
-        if record.cmd is Aside.CLOSE:
+        if record.cmd is RecordedHelper.CLOSE:
             continue
         failures += 1
         replay = start(kernel(externs, Faults(calls={record.n: ERRNO})))
@@ -66,10 +66,10 @@ def inject(start: Run, externs: frozenset[str]) -> Outcome | None:
     return Outcome(failures, leaks, stale)
 
 
-def is_stale(record: Record) -> bool:
+def is_stale(record: CallRecord) -> bool:
     """Whether a close names an fd that is not open."""
     fd = record.attr.get("fd")
-    return record.cmd is Aside.CLOSE and not (isinstance(fd, FdRef) and fd.kind)
+    return record.cmd is RecordedHelper.CLOSE and not (isinstance(fd, FdRef) and fd.kind)
 
 
 def bpftools(skeleton: LightSkeleton) -> Run:
@@ -118,11 +118,11 @@ def main() -> None:
 
 HEAD = """# What loaders do when a call fails
 
-Over the kernel's selftests (see [selftests.md](selftests.md)), each call that a loader makes is
-made to fail in the simulator, one after the other: the loader must return that error, and no file
-descriptor may stay open. A close of an fd that is closed already is counted too: in a process with
-threads, the number may belong to someone else by then. Names of externs are found in a module
-here, since only module BTFs have fds. Written by `python -m tests.selftests.faults`.
+For each of the kernel's selftests (see [selftests.md](selftests.md)), the simulator makes the calls
+of its loader fail, one after the other: the loader must return that error, and no file descriptor
+may stay open. Closing an fd that is already closed is counted too: in a process with threads, the
+number may belong to another file by then. Names of externs are found in a module here, since only
+module BTFs have fds. Written by `python -m tests.selftests.faults`.
 """
 
 if __name__ == "__main__":

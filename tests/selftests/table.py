@@ -110,9 +110,9 @@ def document(found: Sequence[Outcome]) -> Iterator[str]:
     yield "Written by `python -m tests.selftests.table > docs/selftests.md`; not edited by hand."
     yield ""
     yield (
-        "The corpus is `tools/testing/selftests/bpf/progs` of Linux 6.1, compiled as "
-        "[tests/corpus.py](../tests/corpus.py) says. `bpftool -L` stands for "
-        "`bpftool gen skeleton -L`, the reference generator."
+        "The corpus is `tools/testing/selftests/bpf/progs` of Linux 6.1, compiled by "
+        "[tests/corpus.py](../tests/corpus.py). `bpftool -L` is `bpftool gen skeleton -L`, the "
+        "reference generator."
     )
     yield ""
     yield from _table(("what", "version"), _versions())
@@ -157,9 +157,9 @@ def _generated(found: Sequence[Outcome]) -> Iterator[str]:
     yield from _table(heads, rows)
     yield ""
     yield (
-        "All objects that not both generate a loader for. Those that lskel refuses are meant to be "
-        "linked with others first, or to be refused. The type of programs whose section names say "
-        "none was said (tests/selftests/types.py), as `--type` does."
+        "All objects that at least one of them refuses. Those that lskel refuses must be linked "
+        "with others first, or are invalid on purpose. Programs whose section name has no type got "
+        "one as by `--type` (tests/selftests/types.py)."
     )
     yield ""
     yield from _table(
@@ -188,8 +188,8 @@ def _loaded(found: Sequence[Outcome]) -> Iterator[str]:
     yield "## Loading"
     yield ""
     yield (
-        "Each loader that was generated, run in the kernel named above. It cannot load every "
-        "object: this depends on its configuration, and many selftests exist to be rejected."
+        "Each loader that was generated, run in the kernel named above. No kernel loads every "
+        "object: this depends on its configuration, and many selftests are meant to be rejected."
     )
     yield ""
     yield from _table(
@@ -203,20 +203,20 @@ def _loaded(found: Sequence[Outcome]) -> Iterator[str]:
     )
     yield ""
     errors = Counter(o.by_lskel.errno for o in ours if o.by_lskel and o.by_lskel.error)
-    yield "What the kernel answers to lskel's loader where something does not load: " + (
+    yield "Errors of lskel's loaders that do not load everything: " + (
         ", ".join(f"{name} {n}" for name, n in errors.most_common()) + "."
     )
     yield ""
     differ = [o for o in both if (o.by_lskel == _LOADED) != (o.by_bpftool == _LOADED)]
     if differ:
-        yield "Where only one of the two loads:"
+        yield "Objects that only one of the two loads:"
         yield ""
         yield from _table(
             ("object", "bpftool -L", "lskel"),
             [(o.path.stem, _result(o.by_bpftool), _result(o.by_lskel)) for o in differ],
         )
     else:
-        yield "There is no object that only one of the two loads."
+        yield "Objects that only one of the two loads: none."
     alone = [o for o in ours if o.by_bpftool is None]
     if alone:
         yield ""

@@ -19,7 +19,7 @@ from lskel.loader.model import Loader
 from lskel.replay.options import Options
 from lskel.runtime.loader import run_loader
 from lskel.runtime.objects import Fd
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 from lskel.trace import AttachFd
 from tests import corpus
 from tests.conftest import open_fds

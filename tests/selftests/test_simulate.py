@@ -18,7 +18,7 @@ from lskel.replay.compare import differences
 from lskel.replay.options import Options
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.record import Aside, Record
+from lskel.replay.simulator.record import CallRecord, RecordedHelper
 from lskel.replay.simulator.run import run
 from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.cpus import possible_cpus
@@ -138,7 +138,7 @@ def test_every_failure_is_clean(form: Form) -> None:
         tried += 1
         for record in whole.records:
             replay = replay_with(loader, Faults(calls={record.n: errno.EIO}))
-            if record.cmd is Aside.CLOSE:
+            if record.cmd is RecordedHelper.CLOSE:
                 assert replay.value == 0  # Linux closes all the same
                 continue
             if does_without(loader, record):
@@ -154,7 +154,7 @@ def test_every_failure_is_clean(form: Form) -> None:
     assert tried >= 30
 
 
-def does_without(loader: Loader, record: Record) -> bool:
+def does_without(loader: Loader, record: CallRecord) -> bool:
     """Whether the call is about BTF that nothing needs: the loader goes on where it fails."""
     for op in loader.trace.ops:
         if record.cmd == Cmd.BTF_LOAD and isinstance(op, BtfLoad):
@@ -166,12 +166,12 @@ def does_without(loader: Loader, record: Record) -> bool:
     return False
 
 
-def makes(op: Op) -> Cmd | Aside:
+def makes(op: Op) -> Cmd | RecordedHelper:
     """The call that an operation makes."""
     call = call_of(op, "little")
     if call is not None:
         return call.cmd
-    return Aside.KALLSYMS if isinstance(op, KsymFind) else Aside.BTF_FIND
+    return RecordedHelper.KALLSYMS if isinstance(op, KsymFind) else RecordedHelper.BTF_FIND
 
 
 @pytest.mark.parametrize("form", Form)

@@ -18,7 +18,7 @@ from lskel.bpf.helpers import HELPER_IDS
 from lskel.bpf.insn import Insn, Pseudo
 from lskel.bpf.layouts import BTF_LOAD, PROG_LOAD, TEST
 from lskel.btf.types import FuncLinkage, IntEncoding
-from lskel.replay.simulator.machine import Helper, Machine
+from lskel.replay.simulator.machine import Helper, Interpreter
 from lskel.replay.simulator.memory import Memory
 from lskel.runtime.objects import Fd
 from lskel.runtime.one_element import lookup, update
@@ -198,7 +198,7 @@ def simulate(
         is_value = pseudo in (Pseudo.MAP_VALUE, Pseudo.MAP_IDX_VALUE)
         return element.base + extra if is_value else handle.base
 
-    def lookup_element(machine: Machine, *args: int) -> int:
+    def lookup_element(machine: Interpreter, *args: int) -> int:
         assert args[0] == handle.base
         return 0 if machine.memory.load(args[1], 4) else element.base
 
@@ -207,12 +207,12 @@ def simulate(
         HELPER_IDS["loop"]: bpf_loop,
         HELPER_IDS["get_smp_processor_id"]: lambda *_: 0,
     }
-    machine = Machine(program.code, memory, helpers, resolve=resolve)
+    machine = Interpreter(program.code, memory, helpers, resolve=resolve)
     r0 = machine.run(ctx) & 0xFFFFFFFF
     return Outcome(r0, bytes(ctx.data), bytes(element.data))
 
 
-def bpf_loop(machine: Machine, *args: int) -> int:
+def bpf_loop(machine: Interpreter, *args: int) -> int:
     """The helper: rounds (u32), callback, its second argument, flags."""
     rounds, callback, data, flags, _ = args
     if flags:

@@ -15,7 +15,7 @@ from lskel.bpf.asm import Assembler
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.replay.simulator.interpreter.fault import SimulatorFault
-from lskel.replay.simulator.machine import MAX_FRAMES, Machine
+from lskel.replay.simulator.machine import MAX_FRAMES, Interpreter
 from lskel.replay.simulator.memory import Memory
 from tests.simulator import generated
 from tests.simulator.both import ORDER, Program, Refused, Tally, compare, kernel_takes, simulate
@@ -273,8 +273,8 @@ def test_calls_are_nested_as_deep_as_the_kernel_lets_them() -> None:
     assert compare(chain(MAX_FRAMES - 1), [pack(0)])[0].r0 == 42
     with pytest.raises(Refused, match="too deep"):
         compare(chain(MAX_FRAMES), [pack(0)])
-    with pytest.raises(SimulatorFault, match="8 frames"):
-        Machine(chain(MAX_FRAMES).code, Memory(ORDER), {}).run(0)
+    with pytest.raises(SimulatorFault, match="8 nested call frames"):
+        Interpreter(chain(MAX_FRAMES).code, Memory(ORDER), {}).run(0)
 
 
 def looping(rounds: int, flags: int, body: list[Insn]) -> Program:

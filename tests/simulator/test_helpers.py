@@ -21,7 +21,7 @@ from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.interpreter.fault import SimulatorFault
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName, KernelImage
-from lskel.replay.simulator.record import Aside
+from lskel.replay.simulator.record import RecordedHelper
 from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.replay.simulator.syscall.attrs import SIZE
 from lskel.replay.simulator.syscall.errnos import Errno
@@ -203,7 +203,7 @@ def test_symbol() -> None:
     assert int.from_bytes(replay.blob[OUT : OUT + 8], ORDER) == address
     (record,) = replay.records
     assert (record.cmd, record.attr["name"], record.result) == (
-        Aside.KALLSYMS,
+        RecordedHelper.KALLSYMS,
         "some_symbol",
         address,
     )

@@ -31,18 +31,18 @@ from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName, KernelImage, parse_kallsyms
 from lskel.replay.simulator.record import (
-    Aside,
-    Code,
-    FdArray,
+    CallRecord,
     FdRef,
     FoundType,
     Pointer,
-    Record,
+    RecordedCode,
+    RecordedFdArray,
+    RecordedHelper,
 )
 from lskel.replay.simulator.syscall.attrs import SIZE
 from lskel.replay.simulator.syscall.errnos import Errno
-from lskel.replay.simulator.syscall.maps import Map
-from lskel.replay.simulator.syscall.programs import Link, Program
+from lskel.replay.simulator.syscall.maps import SimulatedMap
+from lskel.replay.simulator.syscall.programs import Link, SimulatedProgram
 from lskel.runtime.syscall import ENOTSUPP
 from tests.build.btf import BtfBuilder
 from tests.runtime.programs import returns
@@ -614,7 +614,7 @@ def test_raw_tracepoint() -> None:
         fd = issue(world, Cmd.RAW_TRACEPOINT_OPEN, RAW_TRACEPOINT, prog_fd=prog, name=name)
         assert fd == expected
     link = world.kernel.fds.get(4, Link)
-    assert (link.name, link.of) == ("there", world.kernel.fds.get(prog, Program))
+    assert (link.name, link.of) == ("there", world.kernel.fds.get(prog, SimulatedProgram))
 
 
 def test_link() -> None:
@@ -633,7 +633,7 @@ def test_map_by_id() -> None:
     kernel = world.kernel
     fd = create(world)
     again = issue(world, Cmd.MAP_GET_FD_BY_ID, GET_ID, map_id=1)
-    assert kernel.fds.get(again, Map) is kernel.fds.get(fd, Map)
+    assert kernel.fds.get(again, SimulatedMap) is kernel.fds.get(fd, SimulatedMap)
     kernel.close(fd)
     kernel.close(again)
     assert issue(world, Cmd.MAP_GET_FD_BY_ID, GET_ID, map_id=1) == -Errno.ENOENT
@@ -733,7 +733,7 @@ def test_missing_names() -> None:
 # -- the record -----------------------------------------------------------------------------------
 
 
-def attr_of(record: Record) -> dict[str, Any]:
+def attr_of(record: CallRecord) -> dict[str, Any]:
     """The fields that are not zero or empty."""
     return {name: value for name, value in record.attr.items() if value not in (0, "", b"")}
 
@@ -764,7 +764,11 @@ def test_record_of_a_map() -> None:
     assert made.result == FdRef("map", 1, "m", 1, fd)
     assert attr_of(written) == {"map_fd": made.result, "key": u32(7), "value": u32(8)}
     assert attr_of(frozen) == {"map_fd": made.result}
-    assert (closed.cmd, closed.attr, closed.result) == (Aside.CLOSE, {"fd": made.result}, 0)
+    assert (closed.cmd, closed.attr, closed.result) == (
+        RecordedHelper.CLOSE,
+        {"fd": made.result},
+        0,
+    )
     assert [record.n for record in world.kernel.records] == [0, 1, 2, 3, 4]
 
 
@@ -807,7 +811,7 @@ def test_record_of_a_program() -> None:
     assert attr_of(record) == {
         "prog_type": ProgType.SOCKET_FILTER,
         "insn_cnt": len(code) // 8,
-        "insns": Code(without, ((2, module),)),
+        "insns": RecordedCode(without, ((2, module),)),
         "license": "GPL",
         "log_level": 1,
         "log_size": 8,
@@ -816,12 +820,12 @@ def test_record_of_a_program() -> None:
         "func_info_rec_size": 8,
         "func_info": words(0, F),
         "func_info_cnt": 1,
-        "fd_array": FdArray(((1, kernel.state.ref(second)), (2, module))),
+        "fd_array": RecordedFdArray(((1, kernel.state.ref(second)), (2, module))),
     }
-    assert isinstance(record.attr["insns"], Code) and record.attr["insns"].raw == code
+    assert isinstance(record.attr["insns"], RecordedCode) and record.attr["insns"].raw == code
     # The log is there, and empty.
     assert log == b"\0" + b"x" * 7
-    made = kernel.fds.get(8, Program)
+    made = kernel.fds.get(8, SimulatedProgram)
     assert (made.insns, made.func_info.data) == (code, words(0, F))
     assert [(at, used.name) for at, used in made.maps.items()] == [(0, "b")]
     assert {at: used.name for at, used in made.module_btfs.items()} == {2: "mod", 4: "mod"}
@@ -830,7 +834,7 @@ def test_record_of_a_program() -> None:
 def test_records_compare_without_numbers_and_addresses() -> None:
     """Other fds, other addresses, other numbers of calls; and func_info of no records."""
 
-    def script(world: Simulated, *, spare: int) -> list[Record]:
+    def script(world: Simulated, *, spare: int) -> list[CallRecord]:
         for _ in range(spare):
             load_btf(world, TYPES)
             world.point(bytes(100))

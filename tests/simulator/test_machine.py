@@ -11,7 +11,7 @@ from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.cursor import ByteOrder
 from lskel.errors import BadInput, LskelError, NotFound
 from lskel.replay.simulator.interpreter.fault import BudgetSpent, SimulatorFault
-from lskel.replay.simulator.machine import MAX_FRAMES, Helper, Machine, Resolve
+from lskel.replay.simulator.machine import MAX_FRAMES, Helper, Interpreter, Resolve
 from lskel.replay.simulator.memory import Memory, MemoryFault
 
 ORDERS: tuple[ByteOrder, ...] = ("little", "big")
@@ -113,7 +113,7 @@ class Setup:
         self.memory = Memory(order)
         self.context = self.memory.map("context", bytearray(CONTEXT_SIZE))
         self.constant = self.memory.map("constants", bytearray(b"constant"), writable=False)
-        self.machine = Machine(
+        self.machine = Interpreter(
             encode(insns, order),
             self.memory,
             helpers or {},
@@ -321,7 +321,7 @@ def test_ordered_accesses(size: int) -> None:
 
 def test_addresses_have_64_bits() -> None:
     fault = Setup([*wide(1, 0), Insn(i.LDX | i.MEM | i.B, 0, 1, -1), EXIT]).fault()
-    assert f"read of 1 bytes at {MASK:#x} misses" in fault.what
+    assert f"invalid read of 1 bytes at {MASK:#x}" in fault.what
 
 
 # -- wide immediates ------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_addresses_are_asked_for_once(pseudo: Pseudo, extra: int) -> None:
 def test_what_cannot_be_resolved_is_no_machine() -> None:
     code = encode([*wide(0, 5, Pseudo.MAP_FD), EXIT], "little")
     with pytest.raises(NotFound, match=r"instruction 0: .*MAP_FD 5"):
-        Machine(code, Memory("little"), {})
+        Interpreter(code, Memory("little"), {})
 
 
 # -- calls ----------------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ def call(kind: CallKind, number: int, off: int = 0) -> Insn:
 def test_helpers_get_arguments_and_return_r0() -> None:
     seen = []
 
-    def helper(machine: Machine, *args: int) -> int:
+    def helper(machine: Interpreter, *args: int) -> int:
         seen.append((machine, args))
         return -2
 
@@ -386,7 +386,7 @@ def test_helpers_get_arguments_and_return_r0() -> None:
 def test_helpers_results_have_64_bits() -> None:
     seen = []
 
-    def helper(_: Machine, *args: int) -> int:
+    def helper(_: Interpreter, *args: int) -> int:
         seen.append(args[0])
         return -2 if len(seen) == 1 else 3 << 64 | 7
 
@@ -397,7 +397,7 @@ def test_helpers_results_have_64_bits() -> None:
 
 def test_kfuncs_go_by_id_and_module() -> None:
     code = encode([call(CallKind.KFUNC, 1234, 3), EXIT], "little")
-    machine = Machine(code, Memory("little"), {}, kfuncs={(1234, 3): lambda *_: 5})
+    machine = Interpreter(code, Memory("little"), {}, kfuncs={(1234, 3): lambda *_: 5})
     assert machine.run(0) == 5
 
 
@@ -415,7 +415,7 @@ def test_calls_keep_only_r6_to_r10(kind: CallKind) -> None:
         EXIT,
     ]
     memory = Memory("little")
-    machine = Machine(
+    machine = Interpreter(
         encode(code, "little"), memory, {1: lambda *_: 0}, kfuncs={(1, 0): lambda *_: 0}
     )
     with pytest.raises(SimulatorFault) as caught:
@@ -474,7 +474,7 @@ def test_calls_are_nested_at_most_8_deep() -> None:
     assert Setup([*code, *last]).run() == 3
     endless = [*code, call(CallKind.SUBPROGRAM, -1), EXIT]
     fault = Setup(endless).fault()
-    assert "8 frames" in fault.what
+    assert "8 nested call frames" in fault.what
     assert [caller.index for caller in fault.callers] == list(range(0, 2 * (MAX_FRAMES - 1), 2))
     # A call that has returned does not count.
     assert Setup([call(CallKind.SUBPROGRAM, len(code)), *code, *last]).run() == 3
@@ -497,7 +497,7 @@ def looping(callback: Sequence[Insn]) -> list[Insn]:
     ]
 
 
-def call_five_times(machine: Machine, *args: int) -> int:
+def call_five_times(machine: Interpreter, *args: int) -> int:
     function, data, *_ = args
     return sum(machine.call(function, number, data) for number in range(5))
 
@@ -564,7 +564,9 @@ def test_a_fault_tells_all() -> None:
     assert fault.registers[7] == MASK
     assert len(fault.registers) == 11
     text = str(fault)
-    assert text.startswith("instruction 1: *(u32 *)(r1 +30) = r7: write of 4 bytes at 0x10000001e ")
+    assert text.startswith(
+        "instruction 1: *(u32 *)(r1 +30) = r7: invalid write of 4 bytes at 0x10000001e: "
+    )
     assert "context has 32 bytes, this is offset 30" in text
     assert "r1=0x100000000 " in text
     assert "r7=0xffffffffffffffff " in text
@@ -598,9 +600,9 @@ def test_accesses_outside(insn: Insn, region: str) -> None:
 @pytest.mark.parametrize(
     ("code", "index", "what"),
     [
-        ([Insn(0xFF), EXIT], 0, "does not know this opcode"),
-        ([Insn(i.LD | i.ABS | i.W, imm=4), EXIT], 0, "does not know this opcode"),
-        ([Insn(i.LDX | i.MEMSX | i.DW, 0, 1), EXIT], 0, "does not know this opcode"),
+        ([Insn(0xFF), EXIT], 0, "unknown opcode"),
+        ([Insn(i.LD | i.ABS | i.W, imm=4), EXIT], 0, "unknown opcode"),
+        ([Insn(i.LDX | i.MEMSX | i.DW, 0, 1), EXIT], 0, "unknown opcode"),
         ([Insn(i.ALU64 | i.ADD | i.X, 0, 1, 1), EXIT], 0, "with off 0x1"),
         ([Insn(i.ALU | i.END, 0, imm=24), EXIT], 0, "with imm 0x18"),
         ([Insn(i.STX | i.ATOMIC | i.H, 1, 0, 0, i.ADD), EXIT], 0, "with imm 0x0"),
@@ -614,12 +616,12 @@ def test_accesses_outside(insn: Insn, region: str) -> None:
         ([Insn(i.ALU64 | i.MOV, 10), EXIT], 0, "r10 is read only"),
         ([Insn(i.STX | i.ATOMIC | i.DW, 1, 10, 0, 0xE1), EXIT], 0, "r10 is read only"),
         ([Insn(i.OP_LD_IMM64, 0, 9), Insn(0), EXIT], 0, "with src 0x9"),
-        ([Insn(i.OP_LD_IMM64, 0), EXIT], 0, "second slot is missing"),
-        ([MOV, Insn(i.OP_LD_IMM64, 0)], 1, "second slot is missing"),
+        ([Insn(i.OP_LD_IMM64, 0), EXIT], 0, "second slot missing"),
+        ([MOV, Insn(i.OP_LD_IMM64, 0)], 1, "second slot missing"),
         ([Insn(i.OP_LD_IMM64, 0), Insn(0, 1), EXIT], 0, "fields of the second slot"),
         ([Insn(i.OP_LD_IMM64, 0, Pseudo.MAP_IDX), Insn(0, imm=1), EXIT], 0, "of the second slot"),
-        ([MOV], 0, "goes on after it"),
-        ([*wide(0, 0x123 << 32)], 0, "r0 = 0x12300000000: is the last, and the program goes on"),
+        ([MOV], 0, "falls through"),
+        ([*wide(0, 0x123 << 32)], 0, "r0 = 0x12300000000: is the last instruction, but falls"),
         ([Insn(i.JMP | i.JEQ | i.X, 1, 1, -2), EXIT], 0, "jumps to -1"),
         ([Insn(i.JMP | i.JA, off=1), EXIT], 0, "jumps to 2"),
         ([MOV, Insn(i.JMP32 | i.JA, imm=2**31 - 1), EXIT], 1, "jumps to 2147483649"),
@@ -627,8 +629,8 @@ def test_accesses_outside(insn: Insn, region: str) -> None:
         ([Insn(i.JMP | i.JA, off=1), *wide(0, 0), EXIT], 0, "jumps to 2"),
         ([call(CallKind.SUBPROGRAM, 1), EXIT], 0, "no function at instruction 2"),
         ([call(CallKind.SUBPROGRAM, 2), EXIT, *wide(0, 0), EXIT], 0, "at instruction 3"),
-        ([call(CallKind.HELPER, 999), EXIT], 0, "no such helper"),
-        ([call(CallKind.KFUNC, 999), EXIT], 0, "no such kfunc"),
+        ([call(CallKind.HELPER, 999), EXIT], 0, "unknown helper"),
+        ([call(CallKind.KFUNC, 999), EXIT], 0, "unknown kfunc"),
     ],
 )
 def test_what_is_no_program(code: list[Insn], index: int, what: str) -> None:
@@ -647,7 +649,7 @@ def test_what_is_not_reached_does_not_matter() -> None:
 @pytest.mark.parametrize("size", [0, 7, 12])
 def test_code_is_whole_instructions(size: int) -> None:
     with pytest.raises(BadInput, match=f"{size} bytes"):
-        Machine(bytes(size), Memory("little"), {})
+        Interpreter(bytes(size), Memory("little"), {})
 
 
 # -- the budget -----------------------------------------------------------------------------------
@@ -672,7 +674,7 @@ def test_the_budget_is_what_may_be_executed_in_each_run() -> None:
 
 
 def test_callbacks_count_too() -> None:
-    def call_for_ever(machine: Machine, *args: int) -> int:
+    def call_for_ever(machine: Interpreter, *args: int) -> int:
         while True:
             machine.call(args[0])
 

@@ -14,19 +14,26 @@ from lskel.bpf.attr import load, size_through
 from lskel.cursor import ByteOrder
 from lskel.errors import NotFound, UsageError
 from lskel.loader.model import Loader
-from lskel.replay.externs import FdSlots, resolve
+from lskel.replay.externs import FdArrayBuilder, resolve
 from lskel.replay.options import Options
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.interpreter.fault import BudgetSpent, SimulatorFault
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.names import AnyName
-from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, FoundType, Record
+from lskel.replay.simulator.record import (
+    CallRecord,
+    FdRef,
+    FoundType,
+    RecordedCode,
+    RecordedFdArray,
+    RecordedHelper,
+)
 from lskel.replay.simulator.run import run
 from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.replay.simulator.syscall.errnos import Errno
-from lskel.replay.simulator.syscall.fds import Object
-from lskel.replay.simulator.syscall.maps import Map
-from lskel.replay.simulator.syscall.programs import Program
+from lskel.replay.simulator.syscall.fds import KernelObject
+from lskel.replay.simulator.syscall.maps import SimulatedMap
+from lskel.replay.simulator.syscall.programs import SimulatedProgram
 from lskel.syscalls import Call, Data, FdPointer, Number, Part, call_of
 from lskel.syscalls import FdArray as FdArrayPointer
 from lskel.trace import BtfFind, BtfLoad, Close, KsymFind, MapCreate, Op, ProgLoad, Subject, Trace
@@ -56,7 +63,7 @@ SEC("socket") int prog(struct __sk_buff *skb)
 SEC("fentry/some_function") int traced(void *ctx) { return 0; }
 """
 
-_T = TypeVar("_T", bound=Object)
+_T = TypeVar("_T", bound=KernelObject)
 
 
 def loader_of(source: str | None, name: str = "test", *, big_endian: bool = False) -> Loader:
@@ -100,13 +107,13 @@ def replay(request: pytest.FixtureRequest) -> tuple[Loader, Replay]:
 # -- what the trace says --------------------------------------------------------------------------
 
 
-def with_records(trace: Trace, records: tuple[Record, ...]) -> Iterator[tuple[int, Record]]:
+def with_records(trace: Trace, records: tuple[CallRecord, ...]) -> Iterator[tuple[int, CallRecord]]:
     """Each operation, by its number, with its call; some make none.
 
     Those are closing an fd that there is not, as vmlinux's, and what is not loaded by itself.
     """
     left = iter(records)
-    found: dict[int, Record] = {}
+    found: dict[int, CallRecord] = {}
     for number, op in enumerate(trace.ops):
         guard = trace.guards.get(number)
         of_program = guard is not None and guard.subject is Subject.PROGRAM
@@ -119,7 +126,7 @@ def with_records(trace: Trace, records: tuple[Record, ...]) -> Iterator[tuple[in
     assert not list(left)
 
 
-def made_by(results: Mapping[int, Record], op: int, part: Part) -> Any:
+def made_by(results: Mapping[int, CallRecord], op: int, part: Part) -> Any:
     """What an operation made; 0 where it found nothing."""
     result = results[op].result
     if isinstance(result, FoundType):
@@ -130,17 +137,17 @@ def made_by(results: Mapping[int, Record], op: int, part: Part) -> Any:
 def test_calls_are_those_of_the_trace(replay: tuple[Loader, Replay]) -> None:
     loader, done = replay
     trace = loader.trace
-    by_op: dict[int, Record] = {}
+    by_op: dict[int, CallRecord] = {}
     for number, record in with_records(trace, done.records):
         by_op[number] = record
         op = trace.ops[number]
         if isinstance(op, BtfFind):
-            assert (record.cmd, record.attr["name"]) == (Aside.BTF_FIND, op.name)
+            assert (record.cmd, record.attr["name"]) == (RecordedHelper.BTF_FIND, op.name)
             assert record.attr["kind"] == op.kind
         elif isinstance(op, KsymFind):
-            assert (record.cmd, record.attr["name"]) == (Aside.KALLSYMS, op.name)
+            assert (record.cmd, record.attr["name"]) == (RecordedHelper.KALLSYMS, op.name)
         elif isinstance(op, Close):
-            assert record.cmd is Aside.CLOSE
+            assert record.cmd is RecordedHelper.CLOSE
             assert record.attr["fd"] == made_by(by_op, op.ref.op, Part.FD)
         else:
             filled = filled_in(trace, op, record, by_op) if isinstance(op, ProgLoad) else op
@@ -149,19 +156,21 @@ def test_calls_are_those_of_the_trace(replay: tuple[Loader, Replay]) -> None:
             check_call(trace, call, record, by_op)
 
 
-def filled_in(trace: Trace, op: ProgLoad, load: Record, by_op: Mapping[int, Record]) -> ProgLoad:
+def filled_in(
+    trace: Trace, op: ProgLoad, load: CallRecord, by_op: Mapping[int, CallRecord]
+) -> ProgLoad:
     """The op as direct replay would load it, with the same slots."""
     used = {extern.find.op for extern in op.externs}
     found = {number: made_by(by_op, number, Part.BTF_ID) for number in used}
     refs = {number: made_by(by_op, number, Part.FD) for number in used}
     fds = {number: ref.fd for number, ref in refs.items() if isinstance(ref, FdRef)}
     array = load.attr["fd_array"]
-    assert isinstance(array, FdArray)
+    assert isinstance(array, RecordedFdArray)
     slots = {ref.fd: slot for slot, ref in array.used if isinstance(ref, FdRef)}
     return resolve(trace, op, found, fds, _Slots(slots))
 
 
-class _Slots(FdSlots):
+class _Slots(FdArrayBuilder):
     """Where a replay has put fds in fd_array."""
 
     def __init__(self, slots: Mapping[int, int]) -> None:
@@ -172,7 +181,9 @@ class _Slots(FdSlots):
         return self.slots[fd] if fd else 0
 
 
-def check_call(trace: Trace, call: Call, record: Record, by_op: Mapping[int, Record]) -> None:
+def check_call(
+    trace: Trace, call: Call, record: CallRecord, by_op: Mapping[int, CallRecord]
+) -> None:
     """Every field of the attr is what the trace says."""
     maps = {slot: by_op[m.op].result for slot, m in enumerate(trace.maps) if m.op in by_op}
     assert (record.cmd, record.size) == (call.cmd, len(call.attr))
@@ -184,13 +195,13 @@ def check_call(trace: Trace, call: Call, record: Record, by_op: Mapping[int, Rec
     for pointer in call.pointers:
         value = record.attr[pointer.field]
         if isinstance(pointer, Data):
-            raw = value.raw if isinstance(value, Code) else value
+            raw = value.raw if isinstance(value, RecordedCode) else value
             content = pointer.content.ljust(pointer.size, b"\0")
             assert raw == (content[:-1].decode() if isinstance(raw, str) else content)
         elif isinstance(pointer, FdPointer):
             assert value == made_by(by_op, pointer.ref.op, Part.FD)
         else:
-            assert isinstance(pointer, FdArrayPointer) and isinstance(value, FdArray)
+            assert isinstance(pointer, FdArrayPointer) and isinstance(value, RecordedFdArray)
             assert all(fd == maps[slot] for slot, fd in value.used if slot in maps)
         checked.add(pointer.field)
     for field, value in record.attr.items():
@@ -215,7 +226,7 @@ def objects(loader: Loader, done: Replay, kind: type[_T]) -> dict[str, _T]:
         fd = int.from_bytes(done.context[offset : offset + 4], trace.order)
         return done.kernel.fds.get(fd, kind)
 
-    if kind is Map:
+    if kind is SimulatedMap:
         return {made.name: at(context.map_fd(slot)) for slot, made in enumerate(trace.maps)}
     return {
         program.name: at(context.program_fd(len(trace.maps), slot))
@@ -228,7 +239,7 @@ def test_what_is_left(replay: tuple[Loader, Replay]) -> None:
     """The maps and programs of the context are open, and nothing else is."""
     loader, done = replay
     trace = loader.trace
-    maps, programs = objects(loader, done, Map), objects(loader, done, Program)
+    maps, programs = objects(loader, done, SimulatedMap), objects(loader, done, SimulatedProgram)
     assert len(done.open_fds) == len(maps) + len(programs)
     for slot, made in enumerate(trace.maps):
         op, found = trace.map_create(slot), maps[made.name]
@@ -247,7 +258,7 @@ def test_what_is_left(replay: tuple[Loader, Replay]) -> None:
             assert programs[program.name].license == loaded.license
 
 
-def value(done: Replay, made: Map) -> bytes:
+def value(done: Replay, made: SimulatedMap) -> bytes:
     element = made.storage.lookup(bytes(made.key_size), b"")
     assert isinstance(element, bytearray)
     return bytes(element)
@@ -258,7 +269,7 @@ def test_values(big_endian: bool) -> None:
     order: ByteOrder = "big" if big_endian else "little"
     loader = loader_of(SOURCE, big_endian=big_endian)
     done = run(loader, kernel=SimulatedKernel(order, cpus=3))
-    maps = objects(loader, done, Map)
+    maps = objects(loader, done, SimulatedMap)
     assert value(done, maps["test.rodata"]) == (42).to_bytes(4, order)
     assert value(done, maps["test.data"]) == (7).to_bytes(4, order)
     assert value(done, maps["test.bss"]) == bytes(24)
@@ -276,7 +287,7 @@ def test_overrides() -> None:
     loader = loader_of(SOURCE)
     initial = {"test.rodata": b"abcd", "test.bss": bytes(range(24))}
     done = run(loader, Options(max_entries={"table": 1234}, initial=initial))
-    maps = objects(loader, done, Map)
+    maps = objects(loader, done, SimulatedMap)
     assert maps["table"].max_entries == 1234
     assert value(done, maps["test.rodata"]) == b"abcd"
     assert value(done, maps["test.bss"]) == bytes(range(24))
@@ -285,10 +296,10 @@ def test_overrides() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (Options(max_entries={"nothing": 1}), "there is no map 'nothing'"),
-        (Options(initial={"nothing": b""}), "there is no map 'nothing'"),
+        (Options(max_entries={"nothing": 1}), "no map 'nothing'"),
+        (Options(initial={"nothing": b""}), "no map 'nothing'"),
         (Options(initial={"table": b""}), "not global data"),
-        (Options(initial={"test.data": b"ab"}), "has 4 bytes, not 2"),
+        (Options(initial={"test.data": b"ab"}), "expected 4 bytes, got 2"),
     ],
 )
 def test_wrong_overrides(changes: Options, message: str) -> None:
@@ -357,10 +368,10 @@ def test_every_call_fails_once(name: str) -> None:
             assert done.value == 0
             again = {record.n: Errno.ENOMEM, record.n + 1: Errno.ENOMEM}
             done = play(loader, kernel(again))
-        if record.cmd is Aside.CLOSE or isinstance(loader.trace.ops[number], BtfLoad):
+        if record.cmd is RecordedHelper.CLOSE or isinstance(loader.trace.ops[number], BtfLoad):
             continue
         assert (done.value, done.failed_op(loader)) == (-Errno.ENOMEM, number)
-        assert all(later.cmd is Aside.CLOSE for later in done.records[record.n + 2 :])
+        assert all(later.cmd is RecordedHelper.CLOSE for later in done.records[record.n + 2 :])
     assert good.failed_op(loader) is None
 
 

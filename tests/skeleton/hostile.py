@@ -25,7 +25,7 @@ from lskel.trace import (
     BtfLoad,
     ExternReloc,
     Input,
-    KconfigMap,
+    KconfigResult,
     KsymFind,
     LinkResult,
     MapCreate,
@@ -37,7 +37,7 @@ from lskel.trace import (
     ProgramResult,
     RawTracepointOpen,
     Ref,
-    StructOpsMap,
+    StructOpsResult,
     Trace,
     TypeSize,
 )
@@ -191,7 +191,7 @@ def loader(naming: Naming) -> Loader:
             AttachFd(4),
             AttachBtfId(4),
         ),
-        kconfig=KconfigMap(
+        kconfig=KconfigResult(
             kconfig,
             SIZE,
             (
@@ -200,7 +200,7 @@ def loader(naming: Naming) -> Loader:
             ),
         ),
         struct_ops=(
-            StructOpsMap(
+            StructOpsResult(
                 ops_slot,
                 StructOps(
                     name("ops type"),

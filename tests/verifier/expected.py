@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lskel.verifier.causes import Place
+from lskel.verifier.causes import CauseLocation
 from lskel.verifier.entries import SourceText
 from lskel.verifier.explain import explain
 from lskel.verifier.explanation import Explanation
@@ -26,7 +26,7 @@ def check(program: Broken, refusal: Refusal, release: str) -> list[str]:
     wrong = _check(program, explain(refusal.log, source=loader), numbered=True)
     explained = explain(refusal.log)
     # Without the object nobody knows lines of what the verifier did not walk.
-    if explained.cause and explained.cause.place is Place.INSN and _source(explained):
+    if explained.cause and explained.cause.place is CauseLocation.INSN and _source(explained):
         numbered = version_of(release) >= _NUMBERS_LINES
         wrong += _check(program, explained, numbered=numbered)
     elif (cause := _cause(explained)) != program.cause:

@@ -14,8 +14,8 @@ from lskel.errors import NotFound
 from lskel.runtime.failure import summary
 from lskel.verifier.explain import explain
 from lskel.verifier.explanation import Explanation
+from lskel.verifier.locations import Locations
 from lskel.verifier.logs import find_logs, logs_of, marked
-from lskel.verifier.places import Places
 from lskel.verifier.program import program_of, programs
 from lskel.verifier.render import render
 from lskel.verifier.walk import walk
@@ -59,7 +59,7 @@ def explained(name: str) -> list[Explanation]:
         ),
         (
             *("iproute2", "classifier/egress", "packet-bounds", 1, None),
-            "R2: a pointer into the packet (0 bytes of it are checked); loaded",
+            "R2: a pointer into the packet (0 bytes checked); loaded",
         ),
         (
             *("linux-5.10", "", "uninitialized-stack", 8),
@@ -91,7 +91,7 @@ def test_several() -> None:
     assert second.cause and second.cause.id == "license" and second.spot is None
     text = (LOGS / "several.txt").read_text()
     assert [log.program for log in logs_of(text, "second")] == ["second"]
-    with pytest.raises(NotFound, match=r"no log of program 'third' \(there is: first, second"):
+    with pytest.raises(NotFound, match=r"no log of program 'third' \(available: first, second"):
         logs_of(text, "third")
 
 
@@ -111,7 +111,7 @@ def test_in_one_line() -> None:
 @pytest.mark.parametrize("text", ["", "hello\n\nworld", "Error: failed to open object file\n"])
 def test_no_log(text: str) -> None:
     assert find_logs(text) == ()
-    with pytest.raises(NotFound, match="no verifier's log"):
+    with pytest.raises(NotFound, match="no verifier log"):
         logs_of(text)
 
 
@@ -147,16 +147,16 @@ def test_walked_most() -> None:
     text = (LOGS / "linux-6.18.txt").read_text()
     (log,) = find_logs(re.sub(r"(?m)^; .*\n", "", text))
     walked = walk(log.entries())
-    assert Places(walked, None).hottest() == ""
+    assert Locations(walked, None).hottest() == ""
     of_object = program_of(programs(program.loader()), "count", [s.insn for s in walked.steps])
-    assert "null_check_map.c:17 (" in Places(walked, of_object).hottest()
+    assert "null_check_map.c:17 (" in Locations(walked, of_object).hottest()
 
 
 def test_no_message() -> None:
     """A program that was accepted, or a log that is cut off; what loaders say is no message."""
     text = "Loading program\n0: R1=ctx() R10=fp0\n0: (b7) r0 = 0   ; R0=0\n1: (95) exit\n"
     ends = {
-        "": "unknown: the log is cut off",
+        "": "unknown: the log is truncated",
         "processed 2 insns (limit 1000000) max_states_per_insn 0\n": "no error: the log has no",
     }
     for end, told in ends.items():

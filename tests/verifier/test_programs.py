@@ -40,15 +40,15 @@ def test_cause_and_line(program: Broken) -> None:
         ),
         "static_function": (", function add, program count", "- R1: from bpf_map_lookup_elem"),
         "packet_stale": (
-            "- bpf_skb_pull_data made it invalid",
+            "- bpf_skb_pull_data invalidated it",
             "= R7: was a pointer into the packet",
         ),
-        "ringbuf_twice": ("- bpf_ringbuf_submit made it invalid",),
-        "ringbuf_not_submitted": ("- the verifier came to here",),
+        "ringbuf_twice": ("- bpf_ringbuf_submit invalidated it",),
+        "ringbuf_not_submitted": ("- the verifier got to here",),
         "call_under_lock": ("- bpf_spin_lock is called",),
         "negative_index": ("; the address of 'table'", "loaded"),
         "stack_of_two": ("outer uses 304 bytes of stack", "combined stack size of 2 calls is"),
-        "too_many_branches": ("walked most: too_many_branches.c:",),
+        "too_many_branches": ("visited most: too_many_branches.c:",),
         "recursion": (", function factorial, program count",),
         "global_function": ("whatever its callers pass", "__arg_nonnull", "if (!argument)"),
         "context_as_buffer": ("= R2: argument 2, the program's context",),
@@ -88,7 +88,7 @@ def test_without_a_capability(tmp_path: Path) -> None:
         ["setpriv", capabilities, "--inh-caps=-all", *command], capture_output=True, text=True
     )
     assert done.returncode == 1 and "error[privilege]: " in done.stderr, done.stderr
-    assert "with CAP_PERFMON besides CAP_BPF" in done.stderr
+    assert "with CAP_PERFMON in addition to CAP_BPF" in done.stderr
 
 
 def test_the_usual_kinds_are_there() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import lskel
-from lskel.verifier.causes import Place
+from lskel.verifier.causes import CauseLocation
 from lskel.verifier.explain import explain
 from lskel.verifier.explanation import Explanation
 from tests import corpus
@@ -57,7 +57,9 @@ def test_causes_are_known() -> None:
     # Other kernels have other words for some.
     others = {found[name].message for name in found.keys() - looked_at.keys()}
     assert len(looked_at) >= 0.8 * len(found), others
-    walked = [said for said in found.values() if said.cause and said.cause.place is Place.INSN]
+    walked = [
+        said for said in found.values() if said.cause and said.cause.place is CauseLocation.INSN
+    ]
     lines = [said for said in walked if said.spot and said.spot.source and said.spot.source.line]
     # Some fail before the verifier walks them: a symbol is missing, or the license.
     assert len(lines) >= 0.9 * len(walked) >= 60

@@ -6,7 +6,7 @@ import pytest
 
 from lskel.verifier.entries import read_entries
 from lskel.verifier.values import meaning
-from lskel.verifier.walk import From, Step, origin, read_by, value, walk
+from lskel.verifier.walk import OriginKind, WalkStep, origin, read_by, value, walk
 
 # Two ways to the same instruction; on the first one R6 is a number.
 BRANCHES = """
@@ -51,11 +51,11 @@ Validating other() func#2...
 """
 
 
-def steps(text: str) -> tuple[Step, ...]:
+def steps(text: str) -> tuple[WalkStep, ...]:
     return walk(read_entries(text.splitlines())).steps
 
 
-def said(step: Step, register: int) -> str | None:
+def said(step: WalkStep, register: int) -> str | None:
     held = value(step, register)
     return None if held is None else meaning(held)
 
@@ -63,7 +63,7 @@ def said(step: Step, register: int) -> str | None:
 def test_each_way_has_its_values() -> None:
     first, second = (step for step in steps(BRANCHES) if step.insn.number == 4)
     assert (said(first, 6), said(second, 6)) == ("the number 7", "the number 5")
-    assert [step.insn.number for step in second.way()] == [4, 2, 1, 0]
+    assert [step.insn.number for step in second.path()] == [4, 2, 1, 0]
     (from_first, from_second) = origin(first, 6).step, origin(second, 6).step
     assert from_first and from_second
     assert (from_first.insn.number, from_second.insn.number) == (3, 0)
@@ -72,7 +72,7 @@ def test_each_way_has_its_values() -> None:
 def test_through_calls_and_the_stack() -> None:
     end = next(step for step in steps(CALLS) if step.insn.number == 6)
     come = origin(end, 7)
-    assert come.step and (come.kind, come.what) == (From.CALL, "bpf_get_prandom_u32")
+    assert come.step and (come.kind, come.what) == (OriginKind.CALL, "bpf_get_prandom_u32")
     assert come.step.insn.number == 0
     assert [step.insn.number for step in come.changed] == [9]
     # R6 of the function is another one.
@@ -81,15 +81,15 @@ def test_through_calls_and_the_stack() -> None:
     assert said(end, 6) == "any number"
     inside = next(step for step in steps(CALLS) if step.insn.number == 8)
     assert (inside.depth, said(inside, 6)) == (1, "the number 9")
-    assert origin(inside, 1).kind is From.CALL
-    assert origin(inside, 7).kind is From.ENTRY
-    assert origin(end, 1).kind is From.LOST
+    assert origin(inside, 1).kind is OriginKind.CALL
+    assert origin(inside, 7).kind is OriginKind.ENTRY
+    assert origin(end, 1).kind is OriginKind.LOST
 
 
 def test_functions_are_verified_by_themselves() -> None:
     last = steps(CALLS)[-1]
-    assert [step.insn.number for step in last.way()] == [12, 11]
-    assert origin(last, 0) == (From.ENTRY, None, 1, "", ())
+    assert [step.insn.number for step in last.path()] == [12, 11]
+    assert origin(last, 0) == (OriginKind.ENTRY, None, 1, "", ())
     assert value(last, 3) is None
 
 
@@ -106,7 +106,7 @@ def test_of_a_callback() -> None:
     R1 invalid mem access 'scalar'
     """
     last = steps(text)[-1]
-    assert (origin(last, 1).kind, origin(last, 1).what) == (From.ENTRY, "bpf_loop")
+    assert (origin(last, 1).kind, origin(last, 1).what) == (OriginKind.ENTRY, "bpf_loop")
 
 
 @pytest.mark.parametrize(

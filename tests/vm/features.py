@@ -6,7 +6,7 @@ import subprocess
 
 import lskel
 from lskel.runtime.one_element import lookup
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 from tests.runtime.programs import run_program
 
 _PACKET = bytes(64)

@@ -71,7 +71,7 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield (
         f"The {len(corpus.objects())} objects of the [kernel selftests](selftests.md) are loaded "
         "in three ways: by libbpf from the object file, by the loader that bpftool -L generates, "
-        "by the loader that lskel generates. Loaders are generated once, elsewhere."
+        "by the loader that lskel generates. Loaders are generated once, on another machine."
     )
     yield ""
     yield from _table(
@@ -82,7 +82,7 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
         ],
     )
     yield ""
-    yield f"lskel {lskel.__version__}. A load that takes more than {_LIMIT} s counts as none."
+    yield f"lskel {lskel.__version__}. A load that takes more than {_LIMIT} s counts as not loaded."
     yield from _differences(columns, Way.LIBBPF, Way.LSKEL)
     for name, why in DEVIATIONS.items():
         yield ""
@@ -91,10 +91,10 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield from _differences(columns, Way.LSKEL, Way.LIBBPF)
     yield ""
     yield (
-        "Where an object's only function is in `.text`, Debian's libbpf takes it for a program "
-        "without a type; bpftool, with the libbpf of the kernel's source, and lskel take it for a "
-        "function that nothing calls, and load the BTF. libbpf looks up the kernel functions of "
-        "programs that are not to be loaded, too."
+        "If an object's only function is in `.text`, Debian's libbpf treats it as a program "
+        "without a type; bpftool, with the libbpf of the kernel's source, and lskel treat it as a "
+        "function that nothing calls, and load the BTF. libbpf also looks up the kernel functions "
+        "of programs that are not loaded."
     )
     yield from _unfinished(columns)
 

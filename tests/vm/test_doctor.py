@@ -106,7 +106,7 @@ def test_hooks_that_call_no_programs(tmp_path: Path) -> None:
     found = {line["kind"]: line for line in machine.value("doctor")["attach"]}
     for name in ("lsm", "lsm (cookie)", "lsm_cgroup"):
         assert found[name]["answer"] == "no"
-        assert found[name]["said"] == "the hooks call no BPF programs"
+        assert found[name]["said"] == "LSM hooks do not call BPF programs"
         assert found[name]["remedy"].startswith("boot with lsm=")
     assert found["fentry"]["answer"] == "yes"
 

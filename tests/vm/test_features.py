@@ -62,7 +62,7 @@ SEC("socket") int p(void *ctx)
         + CONFIG_NO_SUCH_OPTION;
 }
 """
-# Programs that attach to others, and one whose section does not say what it attaches to.
+# Programs that attach to others, and one whose section does not name an attach target.
 REPLACED = """
 __attribute__((noinline)) int part(struct __sk_buff *skb) { return skb->len; }
 SEC("tc") int whole(struct __sk_buff *skb) { return part(skb); }

@@ -19,7 +19,7 @@ const kind = (label: string, hue: string, pattern: Pattern, says: string): Kind 
 });
 
 const KINDS: Readonly<Record<string, Kind>> = {
-  attr: kind("attr", "attr", "plain", "what a bpf(2) call is given: union bpf_attr"),
+  attr: kind("attr", "attr", "plain", "the argument of a bpf(2) call: union bpf_attr"),
   btf: kind("BTF", "btf", "plain", "types of the object"),
   insns: kind("instructions", "insns", "plain", "code of programs"),
   func_info: kind("func info", "info", "dots", "which function begins where"),

@@ -1,4 +1,4 @@
-// Which vertical line stands for what an operation made, from where it is made to its last use.
+// Which vertical line belongs to the result of an operation, from where it is created to its last use.
 
 import type { Op } from "./report";
 

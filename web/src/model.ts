@@ -2,7 +2,7 @@
 
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
-import type { Blob, Failure, Listing, OpTime, Region, Report } from "./report";
+import type { BlobContent, BlobRegion, Failure, OpTime, ProgramListing, Report } from "./report";
 
 export class Model {
   /** Of the operations that were done. */
@@ -43,7 +43,7 @@ export class Model {
     return this.#maps.get(name);
   }
 
-  listing(name: string): Listing | undefined {
+  listing(name: string): ProgramListing | undefined {
     const index = this.program(name);
     return index === undefined ? undefined : this.report.listings[index];
   }
@@ -70,18 +70,18 @@ export function lastAt(things: readonly { readonly offset: number }[], offset: n
 }
 
 /** Index of the region that holds the byte at `offset`; -1 for none. */
-export function regionAt(blob: Blob, offset: number): number {
+export function regionAt(blob: BlobContent, offset: number): number {
   const index = lastAt(blob.regions, offset);
   const region = blob.regions[index];
   return region && offset < end(region) ? index : -1;
 }
 
-export function end(region: Region): number {
+export function end(region: BlobRegion): number {
   return region.offset + region.size;
 }
 
 /** A byte of the blob; undefined where the page leaves it out. */
-export function byteAt(blob: Blob, offset: number): number | undefined {
+export function byteAt(blob: BlobContent, offset: number): number | undefined {
   const stretch = blob.content[lastAt(blob.content, offset)];
   if (!stretch?.raw || offset >= stretch.offset + stretch.size) return undefined;
   const at = ((offset - stretch.offset) * 2) % stretch.raw.length;

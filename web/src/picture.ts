@@ -2,7 +2,7 @@
 
 import { kindOf, type Pattern } from "./kinds";
 import { byteAt, end, regionAt } from "./model";
-import type { Blob, Region } from "./report";
+import type { BlobContent, BlobRegion } from "./report";
 import { hex } from "./words";
 
 export const ROW = 18;
@@ -36,7 +36,7 @@ export function fitting(size: number, rows: number): number {
 }
 
 export interface Scene {
-  readonly blob: Blob;
+  readonly blob: BlobContent;
   readonly grid: Grid;
   /** The first pixel in sight. */
   readonly top: number;
@@ -134,7 +134,7 @@ class Painter {
     context.globalAlpha = 1;
   }
 
-  #fill(region: Region): void {
+  #fill(region: BlobRegion): void {
     const kind = kindOf(region.kind);
     for (const box of this.#boxes(region)) {
       this.context.fillStyle = this.#hue(kind.hue);
@@ -145,7 +145,7 @@ class Painter {
     }
   }
 
-  #outline(region: Region | undefined, hue: string, width: number): void {
+  #outline(region: BlobRegion | undefined, hue: string, width: number): void {
     if (!region) return;
     this.context.strokeStyle = this.#hue(hue);
     this.context.lineWidth = width;
@@ -153,7 +153,7 @@ class Painter {
   }
 
   /** What of a region is in sight, a box for each row; narrow ones stay visible. */
-  *#boxes(region: Region): Generator<[number, number, number, number]> {
+  *#boxes(region: BlobRegion): Generator<[number, number, number, number]> {
     const { grid, top } = this.scene;
     const { perRow, cell } = grid;
     const first = Math.max(this.#first, Math.floor(region.offset / perRow));

@@ -4,13 +4,13 @@
 export type Hex = string;
 
 /**
- * Everything. `problem` says why there is no loader: `blob`, `loader` are None then.
+ * The whole report. `problem` is why there is no loader: then `blob` and `loader` are None.
  *
- * Or it says that the bytes of a bundle are not what its description generates; where they do
- * something else, only what they are and the calls that they make in the simulator is here.
+ * Or that the bytes of a bundle do not match its description; if their calls differ, too, the
+ * report has only the bytes and their calls in the simulator.
  *
- * What an object consists of (`maps`, `programs`, `listings`, `externs`, `inputs`, `sections`) is
- * there all the same. A loader has no `sections`. `listings` are in the order of `programs`.
+ * The parts of an object (`maps`, `programs`, `listings`, `externs`, `inputs`, `sections`) are
+ * always present. A loader has no `sections`. `listings` are in the order of `programs`.
  */
 export interface Report {
   version: number;
@@ -22,21 +22,21 @@ export interface Report {
   externs: readonly ExternSummary[];
   inputs: readonly string[];
   sections: readonly SectionSummary[];
-  blob: Blob | null;
+  blob: BlobContent | null;
   loader: LoaderProgram | null;
   ops: readonly Op[];
-  listings: readonly Listing[];
+  listings: readonly ProgramListing[];
   sizes: readonly SizeView[];
   simulation: Simulation | null;
   measurement: Measurement | null;
-  against: Against | null;
+  against: Comparison | null;
 }
 
 /**
- * What was explained; a `header` is that of a light skeleton.
+ * The input of the report; `header` is a light skeleton header.
  *
- * `form` is the loader's, `table` or `unrolled`; empty where there is no loader. `file` is the
- * name of the file without its directories.
+ * `form` is the loader's, `table` or `unrolled`; empty without a loader. `file` is the file name
+ * without directories.
  */
 export interface Meta {
   name: string;
@@ -51,7 +51,7 @@ export interface Meta {
 /**
  * `size` in bytes; `types` does not count `void`.
  *
- * `needed_by` says in words what cannot be loaded where the kernel rejects it, empty for nothing.
+ * `needed_by` is what cannot be loaded if the kernel rejects the BTF, in words; empty for nothing.
  */
 export interface BtfSummary {
   size: number;
@@ -60,13 +60,13 @@ export interface BtfSummary {
 }
 
 /**
- * A map. Sizes in bytes; types of key and value are C, empty where there are none.
+ * A map. Sizes in bytes; types of key and value are C types, empty if none.
  *
- * `value_size` is 0 for a struct_ops map: the target knows it. `initial_size` is that of the value
- * it begins with, None where it is neither global data nor an arena with variables; `frozen`
- * whether user space cannot change it later. `pinning` is `none`, `by_name`, or empty for a
- * template. `inner` is the template of a map-in-map. `autocreate` is whether it is created where
- * the caller says nothing; a loader has no other maps.
+ * `value_size` is 0 for a struct_ops map: it is known on the target. `initial_size` is the size of
+ * the initial value, None for maps other than global data and arenas with variables; `frozen`:
+ * user space cannot change it later. `pinning` is `none`, `by_name`, or empty for a template.
+ * `inner` is the template of a map-in-map. `autocreate`: created by default; a loader has no other
+ * maps.
  */
 export interface MapSummary {
   name: string;
@@ -86,7 +86,7 @@ export interface MapSummary {
   frozen: boolean;
   inner: MapSummary | null;
   slots: readonly SlotSummary[];
-  variables: readonly Variable[];
+  variables: readonly GlobalVariable[];
   autocreate: boolean;
   struct_ops: StructOpsSummary | null;
 }
@@ -100,9 +100,9 @@ export interface SlotSummary {
 }
 
 /**
- * A variable of a data section: its C type, offset and size in bytes.
+ * A variable of a data section: its C type; offset and size in bytes.
  */
-export interface Variable {
+export interface GlobalVariable {
   name: string;
   type: string;
   offset: number;
@@ -110,7 +110,7 @@ export interface Variable {
 }
 
 /**
- * What a struct_ops map registers: a struct of the kernel, matched by its members' names.
+ * The kernel struct that a struct_ops map registers; members are matched by name.
  */
 export interface StructOpsSummary {
   type: string;
@@ -118,7 +118,7 @@ export interface StructOpsSummary {
 }
 
 /**
- * A member of a struct_ops variable, and the program that it points to; empty for none.
+ * A member of a struct_ops variable, and the program it points to; empty for none.
  */
 export interface MemberSummary {
   name: string;
@@ -126,11 +126,11 @@ export interface MemberSummary {
 }
 
 /**
- * A program; `section` is without the leading ``?``, which `autoload` stands for.
+ * A program; `section` is without the leading ``?``, which is in `autoload`.
  *
- * `insns` are 8-byte slots, those of the subprograms behind it included; None where the code is
- * not known. `func_info`, `line_info` and `core_relos` are numbers of records. `problem` says why
- * lskel cannot load it, empty where it can.
+ * `insns` are 8-byte slots, including those of the subprograms; None if the code is unknown.
+ * `func_info`, `line_info` and `core_relos` are numbers of records. `problem` is why lskel cannot
+ * load it, empty if it can.
  */
 export interface ProgramSummary {
   name: string;
@@ -150,12 +150,12 @@ export interface ProgramSummary {
 }
 
 /**
- * A symbol of the kernel: a `kfunc`, a `ksym` (variable) or a `kconfig` value.
+ * A kernel symbol: a `kfunc`, a `ksym` (variable) or a `kconfig` value.
  *
- * `type` is C, empty where the source does not keep it. A `weak` one may be missing. A `typeless`
- * ksym is looked up in kallsyms, other symbols in the kernel's BTF. `programs` are those that
- * refer to it; for configuration values, which all programs share in a map, they are not listed.
- * A loader has the names that it looks for: without a ``___flavor``.
+ * `type` is a C type, empty if the source does not have it. A `weak` symbol may be missing. A
+ * `typeless` ksym is looked up in kallsyms, other symbols in the kernel's BTF. `programs` refer to
+ * it; not listed for kconfig values, which all programs share in a map. A loader has the names
+ * that it looks up: without a ``___flavor``.
  */
 export interface ExternSummary {
   name: string;
@@ -167,7 +167,7 @@ export interface ExternSummary {
 }
 
 /**
- * A section of the ELF file, its size in bytes.
+ * A section of the ELF file; size in bytes.
  */
 export interface SectionSummary {
   name: string;
@@ -177,24 +177,24 @@ export interface SectionSummary {
 /**
  * The value of the loader's map; `content` is all of it, in order.
  *
- * `strings` are the first thousand of four characters or more, up to 200 of each.
+ * `strings` are the first thousand of at least four characters, up to 200 characters of each.
  */
-export interface Blob {
+export interface BlobContent {
   size: number;
-  regions: readonly Region[];
-  content: readonly Stretch[];
-  strings: readonly Text[];
+  regions: readonly BlobRegion[];
+  content: readonly BlobRun[];
+  strings: readonly BlobString[];
 }
 
 /**
  * A range of the blob; together they are the whole blob, in order, without gaps.
  *
- * `kind` is that of `lskel inspect`: `fd_array`, `status`, `fds`, `found`, `attr`, `btf`,
+ * `kind` is as in `lskel inspect`: `fd_array`, `status`, `fds`, `found`, `attr`, `btf`,
  * `values`, `names`, `insns`, `func_info`, `line_info`, `core_relos`, `messages`, `state`,
- * `context`, `records`, `padding`, or `data`. Data that several operations share have several
- * `uses`.
+ * `context`, `records`, `padding`, or `data`. Data shared by several operations has
+ * several `uses`.
  */
-export interface Region {
+export interface BlobRegion {
   offset: number;
   size: number;
   kind: string;
@@ -204,7 +204,7 @@ export interface Region {
 }
 
 /**
- * Whose bytes: an operation's, and the field of its attr that points there (may be empty).
+ * The owner of bytes: an operation, and the attr field that points there (may be empty).
  */
 export interface RegionUse {
   op: number;
@@ -223,28 +223,28 @@ export interface Span {
 /**
  * Bytes [offset, offset + size) of the blob: `raw`, repeated up to `size`.
  *
- * Where `raw` is empty they are left out, since there are too many for the page.
+ * If `raw` is empty they are omitted: too many for the page.
  */
-export interface Stretch {
+export interface BlobRun {
   offset: number;
   size: number;
   raw: Hex;
 }
 
 /**
- * A string of C in a region's names or values, at `offset` of the blob.
+ * A C string in a region's names or values, at `offset` of the blob.
  */
-export interface Text {
+export interface BlobString {
   offset: number;
   region: number;
   text: string;
 }
 
 /**
- * The loader program itself: its code, with labels and notes, and the size of its context.
+ * The loader program: its code, with labels and notes, and the size of its context.
  *
  * `insns` counts 8-byte slots; `layout` are the fields of the context; `btf` and `func_info` are
- * the bytes that it is loaded with. `steps` are those that belong to no single operation.
+ * the bytes that it is loaded with. `steps` are the records that belong to no single operation.
  */
 export interface LoaderProgram {
   insns: number;
@@ -253,17 +253,17 @@ export interface LoaderProgram {
   btf: number;
   func_info: number;
   rows: readonly Row[];
-  steps: readonly Step[];
+  steps: readonly TableRecord[];
 }
 
 /**
  * An instruction: `insn` is the index of its first slot, `raw` its 8 or 16 bytes.
  *
- * Of what a loader keeps in tables, it is an element: `insn` is its number.
+ * Or a record of a table loader: `insn` is its number.
  *
  * `label` names what starts here: a function, an operation. `source` is the line that starts here.
- * `core` are its CO-RE relocations. `note` says in words what it refers to, `marks` as data. Each
- * is empty (None) where there is none.
+ * `core` are its CO-RE relocations. `note` is what it refers to in words, `marks` as data. Each
+ * is empty (None) if none.
  */
 export interface Row {
   insn: number;
@@ -287,10 +287,10 @@ export interface SourceLine {
 }
 
 /**
- * `kind` is what is asked; `target` of what, such as ``struct task_struct.comm[2]``.
+ * A relocation: its `kind`, and its `target`, such as ``struct task_struct.comm[2]``.
  *
- * `access` is the path as BTF.ext has it: indexes of members and elements, ``0:5:2``. It is ``0``
- * where a type is meant, and the number of an enumerator where that is.
+ * `access` is the path as in BTF.ext: indexes of members and elements, ``0:5:2``; ``0`` for a
+ * type, the index of an enumerator for an enumerator.
  */
 export interface CoreRelo {
   kind: string;
@@ -301,9 +301,9 @@ export interface CoreRelo {
 /**
  * What an instruction refers to, by a relocation.
  *
- * `kind`: a `map` is its fd, a `value` an address in a map's value, a `subprogram` is called or
- * its address taken. `name` is the map's, function's or symbol's, or the field or type of the
- * kernel. `map` is the number of the map, `op` the operation that makes or finds it, `insn` the
+ * `kind`: `map` for its fd, `value` for an address in a map's value, `subprogram` for a call or a
+ * function's address. `name` is that of the map, function or symbol, or the kernel field or type.
+ * `map` is the number of the map, `op` the operation that creates or finds it, `insn` the
  * instruction of this listing where a subprogram begins.
  */
 export interface Mark {
@@ -317,7 +317,7 @@ export interface Mark {
 /**
  * A record of a table loader's op table, in words; `number` counts all of them.
  */
-export interface Step {
+export interface TableRecord {
   number: number;
   raw: Hex;
   text: string;
@@ -328,12 +328,11 @@ export interface Step {
  *
  * `kind`: `BtfLoad`, `MapCreate`, `MapUpdate`, `MapFreeze`, `BtfFind`, `KsymFind`, `ProgLoad`,
  * `RawTracepointOpen`, `LinkCreate`, `Close`. `title` is short (``MapCreate 'events'``), `phrase`
- * as in errors. `map` and `program` are what it is about. `makes` is what comes of it (a `type` of
- * the kernel comes with the fd of its BTF); `stays` says whether that is handed over at the end.
- * `guard` says when it is left out, in words. `inputs` are numbers that the target knows, in
- * words. `regions` of the blob are its own or shared with others. `calls` are what the simulator
- * recorded, none where it was left out; `steps` its part of the op table, `insns` its instructions
- * [from, to) of an unrolled loader.
+ * as in errors. `map` and `program` are its objects. `makes` is its result (a kernel `type` comes
+ * with the fd of its BTF); `stays`: whether the result is kept at the end. `guard` is when it is
+ * skipped, in words. `inputs` are numbers known only on the target, in words. `regions` of the
+ * blob are its own or shared. `calls` are what the simulator recorded, empty if skipped; `steps`
+ * its records in the op table, `insns` its instructions [from, to) in an unrolled loader.
  */
 export interface Op {
   number: number;
@@ -349,16 +348,16 @@ export interface Op {
   guard: string;
   inputs: readonly string[];
   regions: readonly number[];
-  calls: readonly Call[];
-  steps: readonly Step[];
+  calls: readonly SimulatedCall[];
+  steps: readonly TableRecord[];
   insns: readonly [number, number] | null;
 }
 
 /**
- * Something of the same trace that operation `op` made, and what for.
+ * A use of the result of operation `op`, and its role.
  *
- * A `value` is the fd of a map or program as an element, a `value type` the kernel's of a
- * struct_ops map. `times` says how often, where code refers to it.
+ * `value` is the fd of a map or program as an element, `value type` the kernel type of a
+ * struct_ops map. `times` is the number of references in code.
  */
 export interface Use {
   op: number;
@@ -369,23 +368,23 @@ export interface Use {
 /**
  * A call that the simulator recorded: number, name (`BPF_MAP_CREATE`, `close`), result.
  *
- * `result` is in words; `failed` says that it is an error.
+ * `result` is in words; `failed`: whether it is an error.
  */
-export interface Call {
+export interface SimulatedCall {
   number: number;
   name: string;
-  fields: readonly Field[];
+  fields: readonly AttrField[];
   result: string;
   failed: boolean;
 }
 
 /**
- * A field of the attr of a call, as the simulated kernel got it, with what it holds in words.
+ * A field of a call's attr, as the simulated kernel got it, with its value in words.
  *
- * `ops` made the fds in it; `region` is what it points to in the blob, None for no pointer.
- * Fields that are 0 or empty are left out.
+ * `ops` created the fds in it; `region` is what it points to in the blob, None if not a pointer.
+ * Fields that are 0 or empty are omitted.
  */
-export interface Field {
+export interface AttrField {
   name: string;
   text: string;
   ops: readonly number[];
@@ -393,12 +392,12 @@ export interface Field {
 }
 
 /**
- * The code of a program. `region` of the blob holds it, `op` loads it, where there is one.
+ * The code of a program. `region` of the blob holds it and `op` loads it, if any.
  *
- * `problem` says why there are no rows or it does not load; `files` are the sources, in the order
- * in which the rows name them.
+ * `problem` is why it has no rows or does not load; `files` are the sources, in the order in which
+ * the rows name them.
  */
-export interface Listing {
+export interface ProgramListing {
   name: string;
   section: string;
   type: string;
@@ -410,7 +409,7 @@ export interface Listing {
 }
 
 /**
- * One way to divide: `by kind`, `by owner` (programs, maps), or an ELF file's `sections`.
+ * A division of sizes: `by kind`, `by owner` (programs, maps), or an ELF file's `sections`.
  */
 export interface SizeView {
   title: string;
@@ -418,10 +417,10 @@ export interface SizeView {
 }
 
 /**
- * A box of a treemap: its size is that of its children, where it has any.
+ * A box of a treemap: its size is the sum of its children, if any.
  *
- * `kind` is a region's kind, or empty. `regions` are those in a leaf; `map` and `program` what a
- * box is about.
+ * `kind` is a region's kind, or empty. `regions` are those in a leaf; `map` and `program` are the
+ * objects of a box.
  */
 export interface SizeNode {
   name: string;
@@ -434,21 +433,20 @@ export interface SizeNode {
 }
 
 /**
- * The replay in the simulator: the number of its calls, those that no operation made.
+ * The replay in the simulator: the number of its calls, and the calls outside operations.
  *
- * `failure` is None where it came to its end.
+ * `failure` is None if it completed.
  */
 export interface Simulation {
   calls: number;
-  others: readonly Call[];
+  others: readonly SimulatedCall[];
   failure: Failure | null;
 }
 
 /**
- * Where and why a replay stopped. `op` is None where it cannot be told.
+ * Where and why a replay stopped. `op` is None if unknown.
  *
- * `errno` is the name; `log` the verifier's lines; `explanation` what they mean, in lines that
- * belong below each other.
+ * `errno` is the name; `log` the verifier's lines; `explanation` the lines that explain them.
  */
 export interface Failure {
   op: number | null;
@@ -460,10 +458,10 @@ export interface Failure {
 }
 
 /**
- * A real direct replay: every operation is a system call (or a search in BTF) of one process.
+ * A direct replay in the kernel: each operation is a system call (or a BTF lookup).
  *
  * `release` and `machine` are the kernel's. `total` is the median time of all operations together.
- * Where it failed, `times` are of the operations up to the failure.
+ * If it failed, `times` has the operations up to the failure.
  */
 export interface Measurement {
   release: string;
@@ -485,12 +483,12 @@ export interface OpTime {
 }
 
 /**
- * What differs from another loader, which is B; this report is of A.
+ * The differences from another loader, B; this report is of A.
  *
- * `maps`, `programs` and `sizes` are empty where B is a light skeleton, of which only its calls
- * are known. `problem` says what else cannot be compared, and why.
+ * `maps`, `programs` and `sizes` are empty if B is a light skeleton, of which only the calls are
+ * known. `problem` is what else cannot be compared, and why.
  */
-export interface Against {
+export interface Comparison {
   meta: Meta;
   calls: readonly CallChange[];
   maps: readonly ItemChange[];
@@ -500,9 +498,9 @@ export interface Against {
 }
 
 /**
- * A call on both sides: `a` and `b` are numbers of calls, `op_a` and `op_b` whose they are.
+ * A call on both sides: `a` and `b` are call numbers, `op_a` and `op_b` their operations.
  *
- * `fields` are those that differ.
+ * `fields` are the different fields.
  */
 export interface CallChange {
   title: string;
@@ -515,7 +513,7 @@ export interface CallChange {
 }
 
 /**
- * A property that differs; `a` and `b` are what it is on each side, in words.
+ * A property that differs; `a` and `b` are its values on each side, in words.
  */
 export interface FieldChange {
   name: string;
@@ -533,7 +531,7 @@ export interface ItemChange {
 }
 
 /**
- * A program: as ItemChange, and its code side by side where that differs, else no rows.
+ * A program: as ItemChange, and its code side by side if different, else no rows.
  *
  * The rows of A are those of its listing, those of B are `code`.
  */
@@ -546,9 +544,9 @@ export interface ProgramChange {
 }
 
 /**
- * Instructions side by side, as indexes in the rows of both sides; None where one has none.
+ * Instructions side by side, as indexes of rows; None if a side has none.
  *
- * They are the `same` if they say the same: maps and functions count by name, not by number.
+ * They are the `same` if equal, with maps and functions compared by name, not by number.
  */
 export interface DiffRow {
   a: number | null;
@@ -557,7 +555,7 @@ export interface DiffRow {
 }
 
 /**
- * Bytes of the blob of a kind, or `loader program`, on each side.
+ * Bytes of a kind of content of the blob, or of the `loader program`, on each side.
  */
 export interface SizeChange {
   kind: string;

@@ -1,9 +1,9 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
 import { kindOf, LOADER_STATE } from "../src/kinds";
-import type { Blob } from "../src/report";
+import type { BlobContent } from "../src/report";
 
-// As Region in src/lskel/explain/report.py lists them.
+// As BlobRegion in src/lskel/explain/report.py lists them.
 const NAMES =
   "fd_array status fds found attr btf values names insns func_info line_info core_relos messages " +
   "state context records padding data";
@@ -21,7 +21,7 @@ test("each kind says what it is", () => {
 });
 
 test("a kind of a newer report is shown by its name", () => {
-  const name: Blob["regions"][number]["kind"] = "newer";
+  const name: BlobContent["regions"][number]["kind"] = "newer";
   deepEqual(kindOf(name), { label: "newer", hue: "padding", pattern: "plain", says: "" });
 });
 

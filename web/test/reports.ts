@@ -1,20 +1,20 @@
 // Reports made by hand: with nothing in them but what a test says.
 
 import type {
-  Blob,
+  BlobContent,
+  BlobRegion,
+  BlobRun,
   ExternSummary,
   Failure,
-  Listing,
   LoaderProgram,
   MapSummary,
   Measurement,
   Op,
   OpTime,
+  ProgramListing,
   ProgramSummary,
-  Region,
   Report,
   Row,
-  Stretch,
 } from "../src/report";
 
 export const report = (parts: Partial<Report> = {}): Report => ({
@@ -129,7 +129,7 @@ export const row = (insn: number, text: string, parts: Partial<Row> = {}): Row =
   ...parts,
 });
 
-export const listing = (name: string, rows: readonly Row[]): Listing => ({
+export const listing = (name: string, rows: readonly Row[]): ProgramListing => ({
   name,
   section: "xdp",
   type: "XDP",
@@ -151,7 +151,7 @@ export const loader = (parts: Partial<LoaderProgram> = {}): LoaderProgram => ({
   ...parts,
 });
 
-export const region = (offset: number, size: number, kind = "attr", name = ""): Region => ({
+export const region = (offset: number, size: number, kind = "attr", name = ""): BlobRegion => ({
   offset,
   size,
   kind,
@@ -162,9 +162,9 @@ export const region = (offset: number, size: number, kind = "attr", name = ""): 
 
 export const blob = (
   size: number,
-  regions: readonly Region[],
-  content: readonly Stretch[] = [],
-): Blob => ({ size, regions, content, strings: [] });
+  regions: readonly BlobRegion[],
+  content: readonly BlobRun[] = [],
+): BlobContent => ({ size, regions, content, strings: [] });
 
 export const failure = (
   op: number | null,

@@ -1,1 +1,1 @@
-"""What all stations share about BPF: instructions, enums, `union bpf_attr`."""
+"""BPF basics for all packages: instructions, enums, `union bpf_attr`."""

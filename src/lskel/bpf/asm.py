@@ -1,4 +1,4 @@
-"""A small assembler: methods emit instructions, labels are resolved when it is assembled."""
+"""A small assembler: methods emit instructions, `assemble` resolves labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_JUMP = 0x7FFF
 
 
 class Assembler:
-    """Emits code in order; `assemble` gives the bytes.
+    """Emits code in order; `assemble` returns the bytes.
 
     Registers are numbers 0 to 10. Sizes are in bytes (1, 2, 4, 8).
     """
@@ -34,7 +34,7 @@ class Assembler:
         self._insns.append(insn)
 
     def label(self, name: str) -> None:
-        """The next instruction can be jumped to by this name."""
+        """Define a label for the next instruction."""
         if name in self._labels:
             raise ValueError(f"label {name} is set twice")
         self._labels[name] = len(self._insns)
@@ -101,14 +101,14 @@ class Assembler:
         self.emit(Insn((i.JMP if bits == 64 else i.JMP32) | code | i.K, reg, imm=imm))
 
     def assemble(self) -> bytes:
-        """The code; LimitExceeded where a jump is longer than 16 bits can say."""
+        """The code; LimitExceeded if a jump does not fit into 16 bits."""
         insns = list(self._insns)
         for at, name in self._jumps:
             distance = self._labels[name] - at - 1
             if abs(distance) > MAX_JUMP:
                 raise LimitExceeded(
-                    f"the loader needs a jump over {abs(distance)} instructions, "
-                    f"a BPF jump reaches {MAX_JUMP}",
+                    f"the loader needs a jump over {abs(distance)} instructions, a BPF jump spans "
+                    f"at most {MAX_JUMP}",
                     limit=MAX_JUMP,
                     actual=abs(distance),
                 )

@@ -1,13 +1,12 @@
 """The context of a loader program: the binary contract with libbpf's skel_internal.h.
 
-struct bpf_loader_ctx {u32 sz, flags, log_level, log_size; u64 log_buf}, then one
-struct bpf_map_desc {int map_fd; u32 max_entries; u64 initial_value} a map, then one
-struct bpf_prog_desc {int prog_fd} a program. Then, past libbpf's contract, a u32 for each input of
-the trace, a number that is known on the target only, and an int for the fd of each link.
+struct bpf_loader_ctx {u32 sz, flags, log_level, log_size; u64 log_buf}, then one struct
+bpf_map_desc {int map_fd; u32 max_entries; u64 initial_value} per map, then one struct bpf_prog_desc
+{int prog_fd} per program. Then, in addition to libbpf's contract, a u32 per input of the trace (a
+number known on the target only), and an int for the fd of each link.
 
-The fds are input as well: a map_fd that is not 0 is taken instead of creating the map, and stays
-the caller's where loading fails; a prog_fd of -1 leaves the program out, one of 1 loads it though
-it is not loaded by itself.
+The fds are also input: a nonzero map_fd is reused instead of creating the map, and still belongs to
+the caller if loading fails; a prog_fd of -1 disables autoload of the program, 1 enables it.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ PROGRAM_SIZE = 4
 INPUT_SIZE = 4
 LINK_SIZE = 4
 
-# In place of the number of the operation under way, in the blob: none was begun.
+# The operation number in the blob before the first operation.
 NO_OP = 0xFFFFFFFF
-# What a prog_fd asks for.
+# Requests in prog_fd.
 LEAVE_OUT, LOAD = -1, 1
 # Flag: initial values are in kernel memory (BPF_SKEL_KERNEL).
 F_KERNEL = 1
 
 
 def size(maps: int, programs: int, inputs: int = 0, links: int = 0) -> int:
-    """Bytes of a context for so many maps, programs, inputs and links."""
+    """Bytes of a context with these numbers of maps, programs, inputs and links."""
     numbers = PROGRAM_SIZE * programs + INPUT_SIZE * inputs + LINK_SIZE * links
     return HEADER_SIZE + MAP_SIZE * maps + numbers
 
@@ -42,12 +41,12 @@ def map_fd(slot: int) -> int:
 
 
 def max_entries(slot: int) -> int:
-    """Offset of a map's max_entries (u32); not 0 overrides the map's own."""
+    """Offset of a map's max_entries (u32); nonzero overrides the map's own."""
     return map_fd(slot) + 4
 
 
 def initial_value(slot: int) -> int:
-    """Offset of the address (u64) to read a map's initial value from; 0 keeps the blob's."""
+    """Offset of the address (u64) of a map's initial value; 0 for that in the blob."""
     return map_fd(slot) + 8
 
 

@@ -1,8 +1,8 @@
 """The disassembler: every instruction of RFC 9669 as one line of text, in the kernel's style.
 
-What an instruction looks like is a table from opcodes to templates. The fields that a template
-does not print are the reserved ones, so what is odd about an instruction follows from the table
-too and stands behind a `;`. Nothing here raises: bytes that are no instruction are data.
+A table maps opcodes to templates. The fields that a template does not print are reserved, so
+remarks on invalid instructions, after a `;`, follow from the table as well. Nothing here raises:
+bytes that are not an instruction are printed as data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _unnamed(*_: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the caller knows about the numbers in the code; each answers None for "no name".
+    """Names for the numbers in the code, from the caller; each function may return None.
 
     map: (MAP_FD, MAP_VALUE, MAP_IDX or MAP_IDX_VALUE; fd or index in fd_array).
     kfunc: (BTF id; 0 for vmlinux, else the index of the module's BTF in fd_array).
@@ -64,14 +64,14 @@ class _Site:
 
 
 class _Form(NamedTuple):
-    """How to print an instruction, and which fields mean something in it ("wide": second imm)."""
+    """The format of an instruction, and the fields that it uses ("wide": second imm)."""
 
     text: Callable[[_Site], str]
     uses: frozenset[str]
 
 
 class _Family(NamedTuple):
-    """The forms of one opcode, chosen by the value of a field ("" where there is only one)."""
+    """The forms of one opcode, selected by the value of a field ("" if there is only one)."""
 
     selector: str
     forms: Mapping[int, _Form]
@@ -110,7 +110,7 @@ _BINARY = {
 _DIVISION = {i.DIV: "/=", i.MOD: "%="}
 _SIGNED = 1
 # Offsets of a register move: sign extension (section 4.1), and two address space casts of the
-# kernel (BPF_ADDR_SPACE_CAST; BPF_ADDR_PERCPU, which only the verifier makes).
+# kernel (BPF_ADDR_SPACE_CAST; BPF_ADDR_PERCPU, only emitted by the verifier).
 _SPACE_CAST, _PERCPU_CAST = 1, -1
 
 
@@ -162,10 +162,10 @@ _CONDITIONS = {
     i.JSLT: "s<",
     i.JSLE: "s<=",
 }
-# BPF_JCOND (Linux 6.9): a jump on a condition that the kernel chooses; 0 is BPF_MAY_GOTO.
+# BPF_JCOND (Linux 6.9): a jump with a condition of the kernel; 0 is BPF_MAY_GOTO.
 _JCOND = 0xE0
-# Immediates of calls that a loader puts in place of what it could not relocate, so that the
-# verifier's complaint says so: relo_core.c of the kernel and of libbpf, and libbpf.c.
+# Immediates of calls that replace failed relocations, so that they show up in the verifier log:
+# relo_core.c of the kernel and of libbpf, and libbpf.c.
 _POISON = (
     (range(0xBAD2310, 0xBAD2311), "poison: a CO-RE relocation failed"),
     (range(2001000000, 2002000000), "poison: the map was not created"),
@@ -309,7 +309,7 @@ def _remarks(site: _Site, selector: str, uses: frozenset[str]) -> Iterator[str]:
     _, dst, src, off, imm = site.insn
     for register, field in ((dst, "dst"), (src, "src")):
         if register >= REGISTERS and field in uses:
-            yield f"there is no r{register}"
+            yield f"no r{register}"
     second = site.second
     fields = {"dst": dst, "src": src, "off": off, "imm": imm, "wide": second.imm}
     for field, value in fields.items():
@@ -332,8 +332,8 @@ def format_insn(
 ) -> str:
     """One instruction as text, in the kernel's style; remarks follow ` ; `.
 
-    `second` is the other slot of a ld_imm64; `index` (in slots) is where the instruction stands;
-    `order` counts only where the slot is no instruction and is printed as data.
+    `second` is the other slot of an ld_imm64; `index` (in slots) is the instruction's position;
+    `order` is only used for slots that are printed as data.
     """
     family = _FAMILIES.get(insn.op)
     if family is None:
@@ -351,7 +351,7 @@ def format_insn(
 
 
 def disassemble(code: bytes, order: ByteOrder, names: Names = NO_NAMES) -> Iterator[Line]:
-    """All of `code`, one line an instruction; the lines' `raw` joined is `code`."""
+    """All of `code`, one line per instruction; the joined `raw` of all lines is `code`."""
     slots = i.count(code)
     index = 0
     while index < slots:
@@ -359,7 +359,7 @@ def disassemble(code: bytes, order: ByteOrder, names: Names = NO_NAMES) -> Itera
         second = None
         if i.is_wide(insn) and index + 1 < slots:
             following = i.read(code, index + 1, order)
-            # Opcode 0 is in no other instruction: anything else begins the next one.
+            # Only second slots have opcode 0: anything else is the next instruction.
             second = following if following.op == 0 else None
         text = format_insn(insn, second, names, index, order)
         end = index + (1 if second is None else 2)
@@ -367,4 +367,4 @@ def disassemble(code: bytes, order: ByteOrder, names: Names = NO_NAMES) -> Itera
         index = end
     if tail := code[slots * i.SIZE :]:
         values = ", ".join(f"{byte:#04x}" for byte in tail)
-        yield Line(index, tail, f".byte {values} ; {len(tail)} bytes are no whole instruction")
+        yield Line(index, tail, f".byte {values} ; {len(tail)} bytes are not a whole instruction")

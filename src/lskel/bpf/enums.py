@@ -51,7 +51,7 @@ class Cmd(IntEnum):
 
 
 class MapType(IntEnum):
-    """Types of maps: enum bpf_map_type."""
+    """Map types: enum bpf_map_type."""
 
     UNSPEC = 0
     HASH = 1
@@ -92,7 +92,7 @@ class MapType(IntEnum):
 
 
 class ProgType(IntEnum):
-    """Types of programs: enum bpf_prog_type."""
+    """Program types: enum bpf_prog_type."""
 
     UNSPEC = 0
     SOCKET_FILTER = 1
@@ -130,7 +130,7 @@ class ProgType(IntEnum):
 
 
 class AttachType(IntEnum):
-    """What a program expects to be attached to: enum bpf_attach_type."""
+    """Attach types of programs: enum bpf_attach_type."""
 
     CGROUP_INET_INGRESS = 0
     CGROUP_INET_EGRESS = 1
@@ -190,10 +190,15 @@ class AttachType(IntEnum):
     NETKIT_PEER = 55
     TRACE_KPROBE_SESSION = 56
     TRACE_UPROBE_SESSION = 57
+    # From the uapi headers.
+    TRACE_FSESSION = 58
+    TRACE_FENTRY_MULTI = 59
+    TRACE_FEXIT_MULTI = 60
+    TRACE_FSESSION_MULTI = 61
 
 
 class LinkType(IntEnum):
-    """Types of links: enum bpf_link_type."""
+    """Link types: enum bpf_link_type."""
 
     UNSPEC = 0
     RAW_TRACEPOINT = 1

@@ -1,30 +1,30 @@
-"""Numbers that a loader is handed because only the target knows them."""
+"""Inputs of a loader: numbers known on the target only."""
 
 from __future__ import annotations
 
-from lskel.named import Distinct
+from lskel.light_typing import Distinct
 
 
 class TypeSize(Distinct):
-    """Bytes of the kernel's struct `type`."""
+    """Size of the kernel's struct `type` in bytes."""
 
     type: str
 
 
 class MemberIndex(Distinct):
-    """The number of a member among those of the kernel's struct `type`."""
+    """Index of a member in the kernel's struct `type`."""
 
     type: str
     member: str
 
 
 class AttachFd(Distinct):
-    """The fd of the program or BTF that holds what program number `slot` attaches to."""
+    """The fd of the program or BTF with the attach target of program `slot`."""
 
     slot: int
 
 
 class AttachBtfId(Distinct):
-    """The BTF id, in what `AttachFd` is, of what program number `slot` attaches to."""
+    """The BTF id, in `AttachFd`, of the attach target of program `slot`."""
 
     slot: int

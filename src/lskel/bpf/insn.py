@@ -1,7 +1,7 @@
-"""Instructions: the encoding of RFC 9669, and reading and patching them inside code bytes.
+"""Instructions: the encoding of RFC 9669, reading, and patching of code.
 
-Code is `bytes` in the byte order of its target, eight bytes a slot; a wide instruction
-(`ld_imm64`) takes two slots. Indexes count slots.
+Code is `bytes` in target byte order, eight bytes per slot; a wide instruction (`ld_imm64`) has two
+slots. Indexes count slots.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OP_LD_IMM64 = LD | IMM | DW
 
 
 class Pseudo(IntEnum):
-    """What `src` of a ld_imm64 says about its immediate (uapi/linux/bpf.h)."""
+    """`src` of an ld_imm64: the meaning of its immediate (uapi/linux/bpf.h)."""
 
     IMM64 = 0
     MAP_FD = 1
@@ -46,7 +46,7 @@ class Pseudo(IntEnum):
 
 
 class CallKind(IntEnum):
-    """What `src` of a call says about its immediate."""
+    """`src` of a call: the meaning of its immediate."""
 
     HELPER = 0
     SUBPROGRAM = 1
@@ -63,7 +63,7 @@ class Insn(NamedTuple):
     imm: int = 0
 
     def encode(self, order: ByteOrder) -> bytes:
-        """Eight bytes; ValueError (OverflowError) where a field is out of its range."""
+        """Eight bytes; ValueError (OverflowError) if a field is out of range."""
         regs = self.src << 4 | self.dst if order == "little" else self.dst << 4 | self.src
         return (
             bytes((self.op, regs))
@@ -106,7 +106,7 @@ def count(code: bytes | bytearray) -> int:
 def find(code: bytes | bytearray, op: int) -> Iterator[int]:
     """Indexes of the slots with this opcode, in order.
 
-    The second slot of a ld_imm64 has opcode 0, so it is never taken for an instruction.
+    The second slot of an ld_imm64 has opcode 0, so it does not match an instruction.
     """
     ops = bytes(code[0::SIZE])
     at = ops.find(op)
@@ -116,5 +116,5 @@ def find(code: bytes | bytearray, op: int) -> Iterator[int]:
 
 
 def is_wide(insn: Insn) -> bool:
-    """Whether the instruction takes two slots."""
+    """Whether the instruction has two slots."""
     return insn.op == OP_LD_IMM64

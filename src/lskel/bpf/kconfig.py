@@ -1,10 +1,10 @@
-"""What an object says of a value of the kernel's configuration that it wants (``__kconfig``)."""
+"""Kconfig values as an object declares them (``__kconfig``)."""
 
 from __future__ import annotations
 
 from enum import Enum
 
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 
 class KconfigType(Enum):

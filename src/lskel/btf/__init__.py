@@ -1,1 +1,1 @@
-"""BTF, the type format of BPF objects and of the kernel: reading, editing, values, C text."""
+"""BTF, the type format of BPF objects and the kernel: reading, editing, values, C declarations."""

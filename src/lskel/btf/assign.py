@@ -19,32 +19,32 @@ _TRUTH = {"true": 1, "y": 1, "false": 0, "n": 0}
 _FLOATS = {4: "f", 8: "d"}
 
 
-class Place(NamedTuple):
-    """Where a value lies: the bit it begins at, how many it has, and its type."""
+class ValueLocation(NamedTuple):
+    """The location of a value: first bit, number of bits, and type."""
 
     bit: int
     width: int
     type: TypeId
 
 
-def assign(btf: Btf, section: TypeId, memory: bytearray, path: str, text: str) -> None:
-    """Write a value as text to the variable (or its member, or element) that `path` names.
+def assign(btf: Btf, section: TypeId, memory: bytearray | memoryview, path: str, text: str) -> None:
+    """Write a value, given as text, to the variable, member or element `path`.
 
     `memory` is the DATASEC's content. Integers are decimal, 0x, 0o or 0b, `true` and `false`, or an
-    enumerator's name; arrays of char take text; other arrays of scalars take numbers with commas.
+    enumerator name; arrays of char take text; other arrays of scalars take comma-separated numbers.
 
-    UnknownName where `path` names nothing; OutOfRange or WrongValue where the text is not a value
-    of its type.
+    UnknownName if `path` does not exist; OutOfRange or WrongValue if the text is not a value of its
+    type.
     """
     with at(path):
         place = _place(btf, section, path)
         _write(btf, memory, place, text)
 
 
-def _place(btf: Btf, section: TypeId, path: str) -> Place:
+def _place(btf: Btf, section: TypeId, path: str) -> ValueLocation:
     steps = list(_STEP.finditer(path))
     if not steps or "".join(step[0] for step in steps) != path or not steps[0]["member"]:
-        raise UsageError("a variable's name is needed, with .member and [index] after it")
+        raise UsageError("expected a variable name, optionally with .member and [index]")
     place = _variable(btf, section, steps[0]["member"])
     for step in steps[1:]:
         place = (
@@ -55,35 +55,35 @@ def _place(btf: Btf, section: TypeId, path: str) -> Place:
     return place
 
 
-def _variable(btf: Btf, section: TypeId, name: str) -> Place:
+def _variable(btf: Btf, section: TypeId, name: str) -> ValueLocation:
     names = []
     for info in btf.get(section, t.Datasec).vars:
         var = btf[info.type]
         if isinstance(var, t.Var):
             if var.name == name:
-                return Place(8 * info.offset, 8 * btf.size_of(var.type), var.type)
+                return ValueLocation(8 * info.offset, 8 * btf.size_of(var.type), var.type)
             names.append(var.name)
     raise unknown("variable", name, names)
 
 
-def _member(btf: Btf, place: Place, name: str) -> Place:
+def _member(btf: Btf, place: ValueLocation, name: str) -> ValueLocation:
     found = btf[btf.resolve(place.type)]
-    if not isinstance(found, t.Composite):
-        raise UsageError(f"'{name}' is asked of what is no struct or union")
+    if not isinstance(found, t.CompositeType):
+        raise UsageError(f"'{name}': not a member of a struct or union")
     inside = _find_member(btf, place.type, name)
     if inside is None:
         raise unknown("member", name, (member.name for member in found.members if member.name))
     return inside._replace(bit=place.bit + inside.bit)
 
 
-def _find_member(btf: Btf, type_id: TypeId, name: str) -> Place | None:
-    """The first member of a name, also of anonymous structs within, each type searched once."""
+def _find_member(btf: Btf, type_id: TypeId, name: str) -> ValueLocation | None:
+    """The first member of a name, including those of anonymous structs; searches each type once."""
     pending, seen = [(type_id, 0)], set[TypeId]()
     while pending:
         type_id, start = pending.pop()
         type_id = btf.resolve(type_id)
         found = btf[type_id]
-        if not isinstance(found, t.Composite) or type_id in seen:
+        if not isinstance(found, t.CompositeType) or type_id in seen:
             continue
         seen.add(type_id)
         inside = []
@@ -93,26 +93,26 @@ def _find_member(btf: Btf, type_id: TypeId, name: str) -> Place | None:
             elif member.name == name:
                 bits = bitfield(btf, member)
                 place, width = bits or (member.bit_offset, 8 * btf.size_of(member.type))
-                return Place(start + place, width, member.type)
+                return ValueLocation(start + place, width, member.type)
         pending += reversed(inside)
     return None
 
 
-def _element(btf: Btf, place: Place, index: int) -> Place:
+def _element(btf: Btf, place: ValueLocation, index: int) -> ValueLocation:
     found = btf[btf.resolve(place.type)]
-    if not isinstance(found, t.Array):
-        raise UsageError(f"[{index}] is asked of what is no array")
+    if not isinstance(found, t.ArrayType):
+        raise UsageError(f"[{index}]: not an element of an array")
     if index >= found.nelems:
-        raise OutOfRange(f"[{index}] is past the array's {found.nelems} elements")
+        raise OutOfRange(f"[{index}] is out of range: the array has {found.nelems} elements")
     width = 8 * btf.size_of(found.type)
-    return Place(place.bit + index * width, width, found.type)
+    return ValueLocation(place.bit + index * width, width, found.type)
 
 
-def _write(btf: Btf, memory: bytearray, place: Place, text: str) -> None:
+def _write(btf: Btf, memory: bytearray | memoryview, place: ValueLocation, text: str) -> None:
     found = btf[btf.resolve(place.type)]
     start, size = place.bit // 8, place.width // 8
     match found:
-        case t.Array():
+        case t.ArrayType():
             element = btf[btf.resolve(found.type)]
             if isinstance(element, t.Int) and element.is_text:
                 memory[start : start + size] = _characters(text, size)
@@ -132,13 +132,13 @@ def _write(btf: Btf, memory: bytearray, place: Place, text: str) -> None:
         case t.Int() | t.Enum() | t.Ptr():
             _write_bits(btf, memory, place, _integer(found, text))
         case _:
-            raise UsageError("it is no number or text", hint="name one of its members")
+            raise UsageError("it is not a number or text", hint="select one of its members")
 
 
 def _characters(text: str, size: int) -> bytes:
     content = text.encode()
     if len(content) >= size:
-        raise WrongValue(f"{len(content)} bytes do not fit into {size} with a NUL after them")
+        raise WrongValue(f"{len(content)} bytes and a NUL do not fit into {size}")
     return content.ljust(size, b"\0")
 
 
@@ -153,11 +153,11 @@ def _integer(found: t.Int | t.Enum | t.Ptr, text: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        hint = f"there is: {', '.join(dict(found.values))}" if isinstance(found, t.Enum) else ""
+        hint = f"available: {', '.join(dict(found.values))}" if isinstance(found, t.Enum) else ""
         raise WrongValue(f"'{text}' is not a number", hint=hint) from None
 
 
-def _write_bits(btf: Btf, memory: bytearray, place: Place, value: int) -> None:
+def _write_bits(btf: Btf, memory: bytearray | memoryview, place: ValueLocation, value: int) -> None:
     found = btf[btf.resolve(place.type)]
     signed = isinstance(found, t.Int | t.Enum) and found.signed
     width = 8 * POINTER_SIZE if isinstance(found, t.Ptr) else place.width

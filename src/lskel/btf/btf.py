@@ -1,4 +1,4 @@
-"""Reading BTF: one pass finds where each type starts, types are decoded when asked for."""
+"""Reading BTF: one pass indexes the types, which are decoded on use."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ VERSION = 1
 HEADER = "HBBIIIII"
 HEADER_SIZE = 24
 POINTER_SIZE = 8
-# The kernel's own limits (include/linux/btf.h): BTF_MAX_TYPE, BTF_MAX_NAME_OFFSET.
+# Limits of the kernel (include/linux/btf.h): BTF_MAX_TYPE, BTF_MAX_NAME_OFFSET.
 MAX_TYPES = 0x000FFFFF
 MAX_DEPTH = 64
-# Sizes are 32-bit numbers in BTF, and in all that the kernel makes of it.
+# Sizes are 32-bit numbers in BTF and in the kernel.
 MAX_SIZE = 0xFFFFFFFF
 
 _T = TypeVar("_T", bound=Type)
 
-# Bytes that follow the 12-byte header of each kind: (fixed, per vlen).
+# Bytes after the 12-byte header of each kind: (fixed, per vlen).
 _TAIL: dict[int, tuple[int, int]] = {
     Kind.INT: (4, 0),
     Kind.PTR: (0, 0),
@@ -52,9 +52,9 @@ _TAIL: dict[int, tuple[int, int]] = {
 
 
 class Btf:
-    """BTF of either byte order, of an object, of vmlinux, or of a module on top of its `base`.
+    """BTF of either byte order: of an object, of vmlinux, or of a module (split BTF with a `base`).
 
-    Types are numbered from 1 (or after the base's last one). `raw` is the whole .BTF section.
+    Type ids start at 1 (or after the base's last id). `raw` is the whole .BTF section.
     """
 
     def __init__(self, raw: bytes, base: Btf | None = None) -> None:
@@ -68,7 +68,7 @@ class Btf:
             self._mark + HEADER, raw
         )
         if magic != MAGIC:
-            raise BadObject(f"BTF: magic is {magic:#06x}, not {MAGIC:#06x}")
+            raise BadObject(f"BTF: magic is {magic:#06x}, expected {MAGIC:#06x}")
         if version != VERSION:
             raise BadObject(f"BTF: version {version} is unknown")
         if hdr_len < HEADER_SIZE or hdr_len > len(raw):
@@ -118,11 +118,11 @@ class Btf:
         if offset != end:
             raise BadObject(f"BTF: the last type at offset {offsets[-1]:#x} is cut off")
         if len(offsets) > MAX_TYPES:
-            raise BadObject(f"BTF: {len(offsets)} types, the kernel takes at most {MAX_TYPES}")
+            raise BadObject(f"BTF: {len(offsets)} types, the kernel accepts at most {MAX_TYPES}")
         return offsets
 
     def __len__(self) -> int:
-        """Number of types, `void` included, the base's too: ids are below this."""
+        """Number of types, including `void` and the base's: ids are below this."""
         return self.end_id
 
     def __iter__(self) -> Iterator[tuple[TypeId, Type]]:
@@ -131,7 +131,7 @@ class Btf:
             yield TypeId(type_id), self[TypeId(type_id)]
 
     def __getitem__(self, type_id: TypeId) -> Type:
-        """The type with this id; BadObject where there is none."""
+        """The type with this id; BadObject if it does not exist."""
         found = self._cache.get(type_id)
         if found is None:
             if 0 < type_id < self.first_id and self.base is not None:
@@ -141,20 +141,20 @@ class Btf:
         return found
 
     def offset_of(self, type_id: TypeId) -> int:
-        """Where in `raw` the type's header starts, in bytes."""
+        """The byte offset of the type's header in `raw`."""
         index = type_id - self.first_id
         if not 0 <= index < len(self._offsets):
-            raise BadObject(f"BTF: there is no type [{type_id}], the last is [{self.end_id - 1}]")
+            raise BadObject(f"BTF: no type [{type_id}], the last is [{self.end_id - 1}]")
         return self._offsets[index]
 
     def string(self, offset: int) -> str:
-        """The string at `offset` of the string section (the base's strings come first)."""
+        """The string at `offset` of the string section (after the base's strings)."""
         if offset < self._str_base and self.base is not None:
             return self.base.string(offset)
         return self._strings[offset - self._str_base]
 
     def name(self, offset: int) -> str:
-        """Like `string`, for names of types and their parts, of which there may be many."""
+        """Like `string`, for names of types, members etc., which are shorter and many."""
         if offset < self._str_base and self.base is not None:
             return self.base.name(offset)
         return self._short_strings[offset - self._str_base]
@@ -175,11 +175,11 @@ class Btf:
         return record.iter_unpack(self.raw[offset : offset + record.size * count])
 
     def find(self, name: str, cls: type[_T]) -> TypeId | None:
-        """The first type of this name and kind (void and the base's types do not count)."""
+        """The first type of this name and class (except void and the base's types)."""
         return self.find_kind(name, cls.kind)
 
     def find_kind(self, name: str, kind: Kind) -> TypeId | None:
-        """Like `find`, by number of kind."""
+        """Like `find`, by `Kind`."""
         if not name:
             return None
         index = self._by_name
@@ -188,7 +188,7 @@ class Btf:
 
     @cached_property
     def _by_name(self) -> dict[tuple[int, int], TypeId]:
-        """The first type of each name's offset and kind; that decodes no types."""
+        """The first type by name offset and kind, without decoding types."""
         index: dict[tuple[int, int], TypeId] = {}
         head = struct.Struct(self._mark + "II").unpack_from
         for type_id, at in enumerate(self._offsets, self.first_id):
@@ -197,34 +197,35 @@ class Btf:
         return index
 
     def get(self, type_id: TypeId, cls: type[_T]) -> _T:
-        """The type with this id, which must be of class `cls`."""
+        """The type with this id; BadObject if it is not of class `cls`."""
         found = self[type_id]
         if not isinstance(found, cls):
             raise BadObject(
-                f"BTF: type [{type_id}] '{found.name}' is {found.kind.name}, not {cls.kind.name}"
+                f"BTF: type [{type_id}] '{found.name}' is {found.kind.name}, expected "
+                f"{cls.kind.name}"
             )
         return found
 
     def skip_modifiers(self, type_id: TypeId) -> TypeId:
-        """The type behind const, volatile, restrict and type tags."""
+        """The type without const, volatile, restrict and type tags."""
         return self._skip(type_id, t.MODIFIERS)
 
     def resolve(self, type_id: TypeId) -> TypeId:
-        """The type behind modifiers and typedefs."""
+        """The type without modifiers and typedefs."""
         return self._skip(type_id, (*t.MODIFIERS, t.Typedef))
 
     def element(self, type_id: TypeId) -> TypeId:
-        """The type behind modifiers, typedefs, and the dimensions of an array."""
+        """The type without modifiers, typedefs, and array dimensions."""
         start = type_id
         for _ in range(MAX_DEPTH):
             type_id = self.resolve(type_id)
             found = self[type_id]
-            if not isinstance(found, t.Array):
+            if not isinstance(found, t.ArrayType):
                 return type_id
             type_id = found.type
         raise BadObject(f"BTF: type [{start}] is an array of more than {MAX_DEPTH} dimensions")
 
-    def _skip(self, type_id: TypeId, classes: tuple[type[t.Ref], ...]) -> TypeId:
+    def _skip(self, type_id: TypeId, classes: tuple[type[t.RefType], ...]) -> TypeId:
         start = type_id
         for _ in range(MAX_DEPTH):
             found = self[type_id]
@@ -234,17 +235,17 @@ class Btf:
         raise BadObject(f"BTF: type [{start}] is a chain of more than {MAX_DEPTH} types")
 
     def size_of(self, type_id: TypeId) -> int:
-        """The type's size in bytes; BadObject where it has none (void, functions, fwd)."""
+        """The type's size in bytes; BadObject if it has none (void, functions, fwd)."""
         count = 1
         start = type_id
         for _ in range(MAX_DEPTH):
             found = self[type_id]
-            if isinstance(found, t.Int | t.Float | t.Composite | t.Enum | t.Datasec | t.Ptr):
+            if isinstance(found, t.Int | t.Float | t.CompositeType | t.Enum | t.Datasec | t.Ptr):
                 size = POINTER_SIZE if isinstance(found, t.Ptr) else found.size
                 if count * size > MAX_SIZE:
                     raise BadObject(f"BTF: type [{start}] has {count * size} bytes")
                 return count * size
-            if isinstance(found, t.Array):
+            if isinstance(found, t.ArrayType):
                 count *= found.nelems
                 type_id = found.type
             elif isinstance(found, (*t.MODIFIERS, t.Typedef, t.Var)):
@@ -256,7 +257,7 @@ class Btf:
         raise BadObject(f"BTF: type [{start}] is a chain of more than {MAX_DEPTH} types")
 
     def _spellings(self, name: str) -> Iterator[int]:
-        """All string offsets that read as `name`: it may also be the end of a longer string."""
+        """All string offsets of `name`, which may also be the tail of a longer string."""
         if self.base is not None:
             yield from self.base._spellings(name)
         needle = name.encode("utf-8", "backslashreplace") + b"\0"
@@ -266,7 +267,7 @@ class Btf:
             at = self.raw.find(needle, at + 1, self.str_end)
 
     def require(self, name: str, cls: type[_T]) -> TypeId:
-        """Like `find`, but NotFound where there is none."""
+        """Like `find`, but raises NotFound."""
         type_id = self.find(name, cls)
         if type_id is None:
             raise NotFound(f"BTF has no {cls.kind.name} '{name}'")
@@ -283,13 +284,13 @@ def _int(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
 
 def _array(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
     ((elem, index, nelems),) = btf._tail("III", at, 1)
-    return t.Array(name, TypeId(elem), TypeId(index), nelems)
+    return t.ArrayType(name, TypeId(elem), TypeId(index), nelems)
 
 
-def _members(btf: Btf, info: int, at: int) -> tuple[t.Member, ...]:
+def _members(btf: Btf, info: int, at: int) -> tuple[t.BtfMember, ...]:
     bitfields = info >> 31
     return tuple(
-        t.Member(
+        t.BtfMember(
             btf.name(name_off),
             TypeId(type_id),
             offset & 0xFFFFFF if bitfields else offset,
@@ -300,11 +301,11 @@ def _members(btf: Btf, info: int, at: int) -> tuple[t.Member, ...]:
 
 
 def _struct(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
-    return t.Struct(name, size, _members(btf, info, at))
+    return t.StructType(name, size, _members(btf, info, at))
 
 
 def _union(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
-    return t.Union(name, size, _members(btf, info, at))
+    return t.UnionType(name, size, _members(btf, info, at))
 
 
 def _enum(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
@@ -343,7 +344,7 @@ def _decl_tag(btf: Btf, name: str, info: int, type_id: int, at: int) -> Type:
     return t.DeclTag(name, TypeId(type_id), component, bool(info >> 31))
 
 
-def _ref(cls: type[t.Ref]) -> _Decoder:
+def _ref(cls: type[t.RefType]) -> _Decoder:
     return lambda btf, name, info, type_id, at: cls(name, TypeId(type_id))
 
 

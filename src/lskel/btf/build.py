@@ -11,7 +11,7 @@ from lskel.cursor import ByteOrder, mark
 
 
 class BtfBuilder:
-    """BTF under construction; ids begin at 1, or go on from those of the BTF that is edited."""
+    """BTF under construction; ids start at 1, or continue those of the edited BTF."""
 
     def __init__(self, order: ByteOrder) -> None:
         self._mark = mark(order)
@@ -23,7 +23,7 @@ class BtfBuilder:
         self._offsets: dict[str, int] = {"": 0}
 
     def add(self, kind: Kind, name: str, vlen: int, size_or_type: int, *words: int) -> TypeId:
-        """Append a type: `vlen` is the linkage of a FUNC, `words` are what follows the header."""
+        """Append a type: `vlen` is the linkage of a FUNC, `words` follow the header."""
         fields = (self.string(name), kind << 24 | vlen, size_or_type, *words)
         self._types += struct.pack(f"{self._mark}{len(fields)}I", *fields)
         self._next += 1
@@ -40,13 +40,13 @@ class BtfBuilder:
         return self.add(Kind.VAR, name, 0, type_id, linkage)
 
     def string(self, text: str) -> int:
-        """The offset of a string, which is added where there is none like it."""
+        """The offset of a string, which is added if it is new."""
         if text not in self._offsets:
             self._offsets[text] = self._place(text)
         return self._offsets[text]
 
     def _place(self, text: str) -> int:
-        """Where the strings have a text already, or now."""
+        """The offset of a text, existing or added."""
         wanted = b"\0" + text.encode() + b"\0"
         known = self._strings.find(wanted)
         if known >= 0:

@@ -1,7 +1,6 @@
-"""BTF types as C declares them.
+"""BTF types as C declarations.
 
-Type tags are left out: they mean something to the verifier only, and compilers other than clang
-warn about them.
+Type tags are omitted: only the verifier uses them, and compilers other than clang warn about them.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from lskel.btf.kinds import Kind
 from lskel.btf.layout import Nesting
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject, LskelError, at
-from lskel.named import Generic
+from lskel.light_typing import Generic
 
 _QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
 _TAGS = {Kind.STRUCT: "struct", Kind.UNION: "union", Kind.ENUM: "enum", Kind.ENUM64: "enum"}
@@ -27,8 +26,8 @@ Text = TypeVar("Text", bound=str)
 def type_name(btf: Btf, type_id: TypeId) -> str:
     """The type in one line: ``const struct foo *``, ``int (*)(void *, int)``, ``char[16]``.
 
-    Anonymous structs, unions and enums are ``struct {...}``. This is for messages, so names are as
-    BTF has them, and it never raises: where BTF is broken, the text says so in angle brackets.
+    Anonymous structs, unions and enums are ``struct {...}``. This is for messages, so names are
+    unchanged, and it never raises: an error in BTF is shown in angle brackets.
     """
     try:
         return _TypeNames(btf, budget.NAME_MENTIONS).declare(type_id, "")
@@ -37,10 +36,10 @@ def type_name(btf: Btf, type_id: TypeId) -> str:
 
 
 class Declarators(Generic[Text]):
-    """Writes declarations, which together mention at most `limit` types.
+    """Writes declarations with at most `limit` mentions of types in total.
 
-    A subclass says what its text is made by: `format` and `join` as those of `str`, and `spell`
-    for what comes from BTF.
+    A subclass defines how text is built: `format` and `join` as those of `str`, and `spell` for
+    names from BTF.
     """
 
     format: Callable[..., Text]
@@ -52,15 +51,15 @@ class Declarators(Generic[Text]):
         self._nesting = Nesting()
 
     def spell(self, name: str) -> Text:
-        """A name out of BTF, or a keyword; nothing where it is empty."""
+        """A name from BTF, or a keyword; empty for an empty name."""
         raise NotImplementedError
 
-    def nameless(self, type_id: TypeId, found: t.Composite | t.Enum, level: int) -> Text:
-        """A struct, union or enum that has no name."""
+    def nameless(self, type_id: TypeId, found: t.CompositeType | t.Enum, level: int) -> Text:
+        """An anonymous struct, union or enum."""
         raise NotImplementedError
 
     def unknown(self, type_id: TypeId, found: t.Type) -> Text:
-        """What is not a type in C."""
+        """A kind that is not a type in C."""
         raise NotImplementedError
 
     def tag(self, kind: Kind) -> Text:
@@ -68,7 +67,7 @@ class Declarators(Generic[Text]):
         return self.spell(_TAGS[kind])
 
     def declare(self, type_id: TypeId, inner: Text, level: int = 0) -> Text:
-        """`inner` (a name, or nothing) declared with the type, at this level of indentation.
+        """`inner` (a name or empty) declared with the type, at this level of indentation.
 
         C wraps a declarator from the inside out, in the order in which BTF chains types.
         """
@@ -79,7 +78,7 @@ class Declarators(Generic[Text]):
             found = self._btf[type_id]
             match found:
                 case t.Const() | t.Volatile() | t.Restrict():
-                    # gcc's BTF has a const array of const elements as const twice.
+                    # In gcc's BTF, a const array of const elements has const twice.
                     qualifier = self.spell(_QUALIFIERS[found.kind])
                     if qualifier not in qualifiers:
                         qualifiers.append(qualifier)
@@ -91,7 +90,7 @@ class Declarators(Generic[Text]):
                     inner = self.format("*{}", self.join(" ", words))
                     qualifiers.clear()
                     type_id = found.type
-                case t.Array():
+                case t.ArrayType():
                     inner = self.format("{}[{}]", self._bracketed(inner), found.nelems)
                     type_id = found.type
                 case t.FuncProto():
@@ -107,7 +106,7 @@ class Declarators(Generic[Text]):
         raise BadObject(f"BTF: type [{start}] is a chain of more than {MAX_DEPTH} types")
 
     def mention(self, type_id: TypeId) -> None:
-        """Count a type that the text mentions: BTF whose types share parts can say too much."""
+        """Count a mention of a type: BTF with shared types can expand without bounds."""
         with at(f"BTF: type [{type_id}]"):
             self._mentions.spend()
 
@@ -117,14 +116,14 @@ class Declarators(Generic[Text]):
                 self.declare(param.type, self.spell(param.name), level) for param in proto.params
             ]
         last = proto.params[-1] if proto.params else None
-        # clang describes `(void)` as one parameter without name and type, too.
+        # clang may describe `(void)` as one parameter without name and type.
         if len(texts) > 1 and last == t.Param("", t.VOID):
             texts[-1] = self.format("...")
         return self.join(", ", texts) or self.format("void")
 
     def _base(self, type_id: TypeId, found: t.Type, level: int) -> Text:
         match found:
-            case t.Composite() | t.Enum():
+            case t.CompositeType() | t.Enum():
                 if not found.name:
                     return self.nameless(type_id, found, level)
                 return self.format("{} {}", self.tag(found.kind), self.spell(found.name))
@@ -155,7 +154,7 @@ class _TypeNames(Declarators[str]):
     def spell(self, name: str) -> str:
         return name
 
-    def nameless(self, type_id: TypeId, found: t.Composite | t.Enum, level: int) -> str:
+    def nameless(self, type_id: TypeId, found: t.CompositeType | t.Enum, level: int) -> str:
         return f"{self.tag(found.kind)} {{...}}"
 
     def unknown(self, type_id: TypeId, found: t.Type) -> str:

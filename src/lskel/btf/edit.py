@@ -1,4 +1,4 @@
-"""Changing a few fields of BTF in place, and appending types; all other bytes stay as they are."""
+"""Changing fields of BTF in place, and appending types; all other bytes are unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TYPE_HEADER = 12
 
 
 class BtfEditor(BtfBuilder):
-    """Collects changes to `btf`; `finish` gives the changed one. The original stays as it is."""
+    """Collects changes to `btf`; `finish` returns the result. The original is unchanged."""
 
     def __init__(self, btf: Btf) -> None:
         super().__init__(btf.order)
@@ -31,29 +31,29 @@ class BtfEditor(BtfBuilder):
         self._changed = True
 
     def set_datasec(self, type_id: TypeId, size: int, variables: Sequence[VarSecinfo]) -> None:
-        """Give a DATASEC its size and its variables (as many as it has)."""
+        """Set the size and the variables of a DATASEC (the number of variables is fixed)."""
         self._pack(type_id, 8, "I", size)
         for number, var in enumerate(variables):
             self._pack(type_id, _TYPE_HEADER + 12 * number, "III", *var)
 
     def set_func_linkage(self, type_id: TypeId, linkage: FuncLinkage) -> None:
-        """Give a FUNC another linkage."""
+        """Set the linkage of a FUNC."""
         self._pack(type_id, 4, "I", Kind.FUNC << 24 | linkage)
 
     def set_var_linkage(self, type_id: TypeId, linkage: VarLinkage) -> None:
-        """Give a VAR another linkage."""
+        """Set the linkage of a VAR."""
         self._pack(type_id, _TYPE_HEADER, "I", linkage)
 
     def set_var_type(self, type_id: TypeId, new: TypeId) -> None:
-        """Give a VAR another type."""
+        """Set the type of a VAR."""
         self._pack(type_id, 8, "I", new)
 
     def set_param_name(self, type_id: TypeId, number: int, name: str) -> None:
-        """Give a parameter of a FUNC_PROTO a name."""
+        """Set the name of a parameter of a FUNC_PROTO."""
         self._pack(type_id, _TYPE_HEADER + 8 * number, "I", self.string(name))
 
     def finish(self) -> Btf:
-        """The changed BTF, or the very same where nothing was changed."""
+        """The changed BTF, or the original if nothing was changed."""
         if not self._changed and self._next == self._btf.end_id:
             return self._btf
         return Btf(self.raw())

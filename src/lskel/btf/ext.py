@@ -1,7 +1,7 @@
-"""BTF.ext: where each function starts, which source line each instruction comes from, CO-RE.
+"""BTF.ext: function info, line info and CO-RE relocations.
 
-Source: Documentation/bpf/btf.rst, "The .BTF.ext section". Records are kept as bytes, so that
-fields a newer compiler appends reach the kernel untouched.
+Source: Documentation/bpf/btf.rst, "The .BTF.ext section". Records stay bytes, so that fields of
+newer compilers reach the kernel unchanged.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ CORE_RELO_SIZE = 16
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Records of `size` bytes each; the first u32 of each is an instruction offset.
+    """Records of `size` bytes each; the first u32 is an instruction offset.
 
-    In BTF.ext that offset is in bytes from the section's start; `Records` that belong to a
-    program count instructions, as the kernel does.
+    In BTF.ext that offset is in bytes from the section start; `Records` of a program count
+    instructions, as the kernel does.
     """
 
     size: int
@@ -77,16 +77,16 @@ class BtfExt(NamedTuple):
 
 
 def parse_ext(raw: bytes, btf: Btf) -> BtfExt:
-    """Read .BTF.ext; its section names are strings of `btf`. BadObject where it is damaged."""
+    """Parse .BTF.ext; its section names are strings of `btf`. BadObject if it is invalid."""
     cursor = Cursor(raw, btf.order, "BTF.ext")
     magic, version, _flags, hdr_len = cursor.unpack("HBBI")
     if magic != MAGIC:
-        raise BadObject(f"BTF.ext: magic is {magic:#06x}, not {MAGIC:#06x}")
+        raise BadObject(f"BTF.ext: magic is {magic:#06x}, expected {MAGIC:#06x}")
     if version != 1:
         raise BadObject(f"BTF.ext: version {version} is unknown")
     if hdr_len < 24 or hdr_len > len(raw):
         raise BadObject(f"BTF.ext: header length {hdr_len} is out of range")
-    # Headers of 24 bytes end before the CO-RE part; longer ones than 32 are from the future.
+    # Headers of 24 bytes have no CO-RE part; more than 32 bytes are from newer formats.
     tables = cursor.unpack("IIII") + (cursor.unpack("II") if hdr_len >= 32 else (0, 0))
     return BtfExt(
         _table(raw, btf, hdr_len, tables[0:2], FUNC_INFO_SIZE, "func_info"),
@@ -105,7 +105,7 @@ def _table(
     with at(f"BTF.ext: {what}"):
         start = hdr_len + offset
         if offset % 4 or start + length > len(raw):
-            raise BadObject(f"table at {start:#x}+{length:#x} is not within {len(raw):#x} bytes")
+            raise BadObject(f"table at {start:#x}+{length:#x} is outside the {len(raw):#x} bytes")
         cursor = Cursor(raw, btf.order, "table", start, start + length)
         size = cursor.u32()
         if size < known or size % 4:
@@ -125,7 +125,7 @@ def _add(found: dict[str, SectionInfo], name: str, records: Records, order: Byte
     if any(offset % 8 for offset in offsets):
         raise BadObject(f"section {name}: a record's offset is not a multiple of 8")
     if any(later < sooner for sooner, later in pairwise(offsets)):
-        raise BadObject(f"section {name}: records are not in order of their offsets")
+        raise BadObject(f"section {name}: records are not sorted by offset")
     if name in found:
-        raise BadObject(f"section {name}: occurs twice")
+        raise BadObject(f"section {name}: duplicate")
     found[name] = SectionInfo(records, offsets)

@@ -1,4 +1,4 @@
-"""What an integer type of C takes, and how it is said that a value does not fit."""
+"""Ranges of C integer types, and errors for values that do not fit."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from lskel.errors import OutOfRange, WrongType
 
 
 def integer_refusal(name: str, value: object, bits: int, *, signed: bool) -> OutOfRange | WrongType:
-    """Why `value` is not an integer of so many bits."""
+    """Why `value` is not an integer of `bits` bits."""
     if not isinstance(value, int):
-        return WrongType(f"{name} is an integer, not {type(value).__name__}")
+        return WrongType(f"{name}: expected an integer, got {type(value).__name__}")
     low = -(1 << bits - 1) if signed else 0
-    return OutOfRange(f"{name} goes from {low} to {low + (1 << bits) - 1}: {value} does not fit")
+    return OutOfRange(f"{name}: {value} is not in {low} to {low + (1 << bits) - 1}")
 
 
 def bool_refusal(value: object) -> OutOfRange | WrongType:
-    """Why `value` is not a bool of C."""
+    """Why `value` is not a C bool."""
     if not isinstance(value, int):
-        return WrongType(f"bool is True or False, not {type(value).__name__}")
-    return OutOfRange(f"bool is True or False, not {value}")
+        return WrongType(f"bool: expected True or False, got {type(value).__name__}")
+    return OutOfRange(f"bool: expected True or False, got {value}")

@@ -1,7 +1,7 @@
 """How C lays out BTF types: bit-fields, natural alignment, and which structs must be packed.
 
-BTF says where members are, not what told the compiler to put them there. The rules here are those
-of the common 64-bit ABIs (System V x86-64, AAPCS64, BPF): a scalar is aligned to its size.
+BTF has the offsets of members, but not the attributes that caused them. The rules here are those of
+the common 64-bit ABIs (System V x86-64, AAPCS64, BPF): a scalar is aligned to its size.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from lskel.errors import BadObject, LskelError
 MAX_ALIGN = 16
 
 
-class Bits(NamedTuple):
-    """Place of a bit-field, in bits from the start of the struct, as BTF counts them.
+class BitField(NamedTuple):
+    """The position of a bit-field, in bits from the start of the struct, counted as in BTF.
 
-    The first bit is the lowest one of the first byte on little endian, the highest on big.
+    Bit 0 is the lowest bit of the first byte on little endian, the highest on big endian.
     """
 
     offset: int
     width: int
 
 
-def bitfield(btf: Btf, member: t.Member) -> Bits | None:
-    """The member's place where it is a bit-field, None where it is whole bytes.
+def bitfield(btf: Btf, member: t.BtfMember) -> BitField | None:
+    """The position of a bit-field member, None for other members.
 
-    Understands the form before Linux 4.20 too, in which the width is that of the integer type.
-    BadObject where a bit-field is neither integer nor enum, or is wider than its type.
+    Supports the encoding before Linux 4.20, in which the width is that of the integer type.
+    BadObject if a bit-field is neither integer nor enum, or is wider than its type.
     """
     behind = btf[btf.resolve(member.type)]
     if member.bitfield_size:
-        place = Bits(member.bit_offset, member.bitfield_size)
+        place = BitField(member.bit_offset, member.bitfield_size)
     elif isinstance(behind, t.Int) and (behind.offset or behind.bits != 8 * behind.size):
-        place = Bits(member.bit_offset + behind.offset, behind.bits)
+        place = BitField(member.bit_offset + behind.offset, behind.bits)
     elif member.bit_offset % 8 == 0:
         return None
     else:
-        place = Bits(member.bit_offset, 8 * btf.size_of(member.type))
+        place = BitField(member.bit_offset, 8 * btf.size_of(member.type))
     if not isinstance(behind, t.Int | t.Enum) or not 0 < place.width <= 8 * behind.size:
         raise BadObject(
             f"BTF: member '{member.name}' of {place.width} bits at bit {place.offset} "
@@ -52,9 +52,9 @@ def bitfield(btf: Btf, member: t.Member) -> Bits | None:
 
 
 class Nesting:
-    """Guard of a walk along types: no type is met inside itself, and the walk is not too deep.
+    """Guard of a recursive walk over types: no type contains itself, and depth is limited.
 
-    A type in which the walk failed is not entered again: it fails as it did.
+    A type in which the walk failed is not entered again: it raises the same error.
     """
 
     def __init__(self, limit: int = MAX_DEPTH) -> None:
@@ -64,7 +64,7 @@ class Nesting:
 
     @contextmanager
     def inside(self, type_id: TypeId, mark: bool = False) -> Iterator[None]:
-        """Enter a type; a walk that may meet one in two ways tells them apart by `mark`."""
+        """Enter a type; `mark` distinguishes two ways in which a walk may visit a type."""
         key = (type_id, mark)
         if key in self._failed:
             raise self._failed[key].with_traceback(None)
@@ -82,8 +82,8 @@ class Nesting:
             self._open.discard(key)
 
 
-class Layout:
-    """Alignment of the types of one `btf`, each struct worked out once."""
+class TypeLayout:
+    """Alignment of the types of one `btf`; each struct is computed once."""
 
     def __init__(self, btf: Btf) -> None:
         self._btf = btf
@@ -91,19 +91,19 @@ class Layout:
         self._nesting = Nesting()
 
     def align(self, type_id: TypeId) -> int:
-        """Alignment in bytes, as C text has it that knows of no attribute but `packed`."""
+        """Alignment in bytes in C without attributes other than `packed`."""
         element = self._btf.element(type_id)
-        if isinstance(self._btf[element], t.Composite):
+        if isinstance(self._btf[element], t.CompositeType):
             return self._composite(element)[0]
         size = self._btf.size_of(element)
         return min(size & -size, MAX_ALIGN) or 1
 
     def is_packed(self, type_id: TypeId) -> bool:
-        """Whether only `packed` puts the members of a STRUCT or UNION where BTF says they are."""
+        """Whether a STRUCT or UNION needs `packed` for the member offsets in BTF."""
         return self._composite(type_id)[1]
 
-    def natural(self, end: int, member: t.Member, *, packed: bool) -> int:
-        """Where a compiler puts a member of a struct of which `end` bits are used, in bits."""
+    def natural(self, end: int, member: t.BtfMember, *, packed: bool) -> int:
+        """The bit offset that a compiler chooses for a member after `end` used bits."""
         bits = bitfield(self._btf, member)
         if bits is None:
             return round_up(end, 8 if packed else 8 * self.align(member.type))
@@ -114,11 +114,11 @@ class Layout:
         known = self._known.get(type_id)
         if known is None:
             with self._nesting.inside(type_id):
-                known = self._work_out(self._btf.get(type_id, t.Composite))
+                known = self._work_out(self._btf.get(type_id, t.CompositeType))
             self._known[type_id] = known
         return known
 
-    def _work_out(self, found: t.Composite) -> tuple[int, bool]:
+    def _work_out(self, found: t.CompositeType) -> tuple[int, bool]:
         aligns = [self.align(member.type) for member in found.members]
         widest = max(aligns, default=1)
         natural = found.size % widest == 0 and all(
@@ -127,7 +127,7 @@ class Layout:
         )
         return (widest, False) if natural else (1, True)
 
-    def _is_natural(self, member: t.Member, align: int) -> bool:
+    def _is_natural(self, member: t.BtfMember, align: int) -> bool:
         bits = bitfield(self._btf, member)
         if bits is None:
             return member.bit_offset % (8 * align) == 0
@@ -135,7 +135,7 @@ class Layout:
 
 
 def _within(unit: int, offset: int, width: int) -> bool:
-    """Whether bits lie within one unit: those of a bit-field do, unless its struct is packed."""
+    """Whether bits are within one unit, as for bit-fields in structs that are not packed."""
     return offset // unit == (offset + width - 1) // unit
 
 

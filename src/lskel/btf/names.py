@@ -1,4 +1,4 @@
-"""Names of types with a flavor: ``task_struct___old`` stands for the kernel's ``task_struct``."""
+"""CO-RE flavors of type names: ``task_struct___old`` matches the kernel's ``task_struct``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ _FLAVOR = re.compile(r"(?<=[^_])___(?=[^_])")
 
 
 def essential_name(name: str) -> str:
-    """The name without the last ``___flavor``."""
+    """The name without its last ``___flavor``."""
     marks = list(_FLAVOR.finditer(name))
     return name[: marks[-1].start()] if marks else name

@@ -1,4 +1,4 @@
-"""The order in which C wants to see types: whatever is held by value first."""
+"""Ordering types for C: types that are used by value come first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_PATH = 256
 
 
 class Need(NamedTuple):
-    """A named type that must be told at this point; not complete: a forward declaration."""
+    """A named type to declare at this point; not complete: a forward declaration."""
 
     type_id: TypeId
     complete: bool
@@ -24,8 +24,8 @@ class Need(NamedTuple):
 def in_order(btf: Btf, roots: Iterable[TypeId]) -> list[Need]:
     """All named types that complete C declarations of `roots` need, the roots included.
 
-    Structs and unions that are only pointed to need no more than a forward declaration. BadObject
-    where a type contains itself.
+    Structs and unions that are only pointed to need just a forward declaration. BadObject if a type
+    contains itself.
     """
     walk = Walk(btf)
     for root in roots:
@@ -34,7 +34,7 @@ def in_order(btf: Btf, roots: Iterable[TypeId]) -> list[Need]:
 
 
 class Walk:
-    """A walk from root to root; `needs` is what complete declarations of all of them need."""
+    """A walk over several roots; `needs` are the types for complete declarations of all of them."""
 
     def __init__(self, btf: Btf) -> None:
         self.needs: dict[Need, None] = {}
@@ -43,7 +43,7 @@ class Walk:
         self._nesting = Nesting(MAX_PATH)
 
     def visit(self, type_id: TypeId, *, complete: bool = True) -> None:
-        """Go to what the type needs; BadObject where it contains itself."""
+        """Visit what the type needs; BadObject if it contains itself."""
         need = Need(type_id, complete)
         if need in self._seen:
             return
@@ -54,14 +54,14 @@ class Walk:
     def _expand(self, need: Need) -> None:
         found = self._btf[need.type_id]
         match found:
-            case t.Composite() if found.name and not need.complete:
+            case t.CompositeType() if found.name and not need.complete:
                 if Need(need.type_id, complete=True) not in self.needs:
                     self.needs[need] = None
                 return
-            case t.Composite():
+            case t.CompositeType():
                 for member in found.members:
                     self.visit(member.type, complete=True)
-            case t.Array():
+            case t.ArrayType():
                 self.visit(found.type, complete=True)
             case t.Datasec():
                 for variable in found.vars:
@@ -72,7 +72,7 @@ class Walk:
                 self.visit(found.type, complete=False)
                 for param in found.params:
                     self.visit(param.type, complete=False)
-            case t.Ref():
+            case t.RefType():
                 self.visit(found.type, complete=need.complete)
-        if found.name and isinstance(found, t.Composite | t.Enum | t.Typedef | t.Fwd):
+        if found.name and isinstance(found, t.CompositeType | t.Enum | t.Typedef | t.Fwd):
             self.needs[Need(need.type_id, complete=True)] = None

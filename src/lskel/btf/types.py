@@ -1,6 +1,6 @@
 """The kinds of BTF as data. Type references are ids into one BTF; id 0 is `void`.
 
-Kinds without fields of their own are plain subclasses: a dataclass takes a millisecond to make.
+Kinds without fields of their own are plain subclasses: creating a dataclass takes 1 ms.
 
 Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h of the kernel.
 """
@@ -18,7 +18,7 @@ VOID = TypeId(0)
 
 
 class FuncLinkage(IntEnum):
-    """Linkage of a FUNC, kept in its vlen bits."""
+    """Linkage of a FUNC, in its vlen bits."""
 
     STATIC = 0
     GLOBAL = 1
@@ -44,7 +44,7 @@ class IntEncoding(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """Base of all kinds; `name` is empty where the type is anonymous."""
+    """Base of all kinds; `name` is empty for anonymous types."""
 
     kind: ClassVar[Kind] = Kind.UNKN
     name: str
@@ -58,7 +58,7 @@ class Void(Type):
 
 @dataclass(frozen=True, slots=True)
 class Int(Type):
-    """An integer of `size` bytes; `bits` and `offset` (in bits) differ from it only in old BTF."""
+    """An integer of `size` bytes; `bits` and `offset` (in bits) are only special in old BTF."""
 
     kind: ClassVar[Kind] = Kind.INT
     size: int
@@ -68,17 +68,17 @@ class Int(Type):
 
     @property
     def signed(self) -> bool:
-        """Whether values are two's complement."""
+        """Whether it is signed."""
         return bool(self.encoding & IntEncoding.SIGNED)
 
     @property
     def is_bool(self) -> bool:
-        """Whether this is C's _Bool."""
+        """Whether it is C's _Bool."""
         return bool(self.encoding & IntEncoding.BOOL)
 
     @property
     def is_text(self) -> bool:
-        """Whether an array of it is text: C's `char`, not its signed and unsigned kin (bytes)."""
+        """Whether an array of it is text: C's `char`, not signed or unsigned char (bytes)."""
         return self.size == 1 and (self.name == "char" or bool(self.encoding & IntEncoding.CHAR))
 
 
@@ -91,41 +91,41 @@ class Float(Type):
 
 
 @dataclass(frozen=True, slots=True)
-class Ref(Type):
-    """Base of the kinds that only point to another type."""
+class RefType(Type):
+    """Base of the kinds that only refer to another type."""
 
     type: TypeId
 
 
-class Ptr(Ref):
+class Ptr(RefType):
     """A pointer; eight bytes wide in BPF."""
 
     __slots__ = ()
     kind = Kind.PTR
 
 
-class Typedef(Ref):
+class Typedef(RefType):
     """A typedef."""
 
     __slots__ = ()
     kind = Kind.TYPEDEF
 
 
-class Volatile(Ref):
+class Volatile(RefType):
     """`volatile`."""
 
     __slots__ = ()
     kind = Kind.VOLATILE
 
 
-class Const(Ref):
+class Const(RefType):
     """`const`."""
 
     __slots__ = ()
     kind = Kind.CONST
 
 
-class Restrict(Ref):
+class Restrict(RefType):
     """`restrict`."""
 
     __slots__ = ()
@@ -133,7 +133,7 @@ class Restrict(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class TypeTag(Ref):
+class TypeTag(RefType):
     """`__attribute__((btf_type_tag(name)))`; kind_flag: an arbitrary attribute (6.15)."""
 
     kind: ClassVar[Kind] = Kind.TYPE_TAG
@@ -141,7 +141,7 @@ class TypeTag(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class DeclTag(Ref):
+class DeclTag(RefType):
     """`__attribute__((btf_decl_tag(name)))`; component -1 is the declaration itself."""
 
     kind: ClassVar[Kind] = Kind.DECL_TAG
@@ -150,7 +150,7 @@ class DeclTag(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class Func(Ref):
+class Func(RefType):
     """A function; `type` is its FUNC_PROTO."""
 
     kind: ClassVar[Kind] = Kind.FUNC
@@ -158,7 +158,7 @@ class Func(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class Var(Ref):
+class Var(RefType):
     """A variable."""
 
     kind: ClassVar[Kind] = Kind.VAR
@@ -166,7 +166,7 @@ class Var(Ref):
 
 
 @dataclass(frozen=True, slots=True)
-class Array(Type):
+class ArrayType(Type):
     """`nelems` elements of `type`."""
 
     kind: ClassVar[Kind] = Kind.ARRAY
@@ -175,8 +175,8 @@ class Array(Type):
     nelems: int
 
 
-class Member(NamedTuple):
-    """A field: `bit_offset` from the start; `bitfield_size` in bits, 0 where it is none."""
+class BtfMember(NamedTuple):
+    """A member: `bit_offset` from the start; `bitfield_size` in bits, 0 if not a bit-field."""
 
     name: str
     type: TypeId
@@ -185,21 +185,21 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Composite(Type):
+class CompositeType(Type):
     """Base of STRUCT and UNION."""
 
     size: int
-    members: tuple[Member, ...]
+    members: tuple[BtfMember, ...]
 
 
-class Struct(Composite):
+class StructType(CompositeType):
     """A struct of `size` bytes."""
 
     __slots__ = ()
     kind = Kind.STRUCT
 
 
-class Union(Composite):
+class UnionType(CompositeType):
     """A union of `size` bytes."""
 
     __slots__ = ()

@@ -1,1 +1,1 @@
-"""What is true of map types and attach kinds: one row each."""
+"""Properties of map types and attach kinds: one row each."""

@@ -1,8 +1,7 @@
-"""What is true of each attach kind, in one row: a ``SEC()`` name and all that follows from it.
+"""Attach kinds, one row each: a ``SEC()`` name and its properties.
 
 Source: Documentation/bpf/libbpf/program_types.rst of the kernel, and the names that libbpf accepts
-(tests/object/test_sections.py asks it). Left out: names whose attach type Linux 6.18 lacks
-(``fsession``).
+(compared in tests/object/test_sections.py), up to libbpf 1.8.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from enum import Enum
 
 from lskel.bpf.enums import AttachType, ProgType
 from lskel.btf.kinds import Kind
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 
 class BtfTarget(NamedTuple):
-    """How a program's target is found in BTF: by the name `prefix` + target, among types of `kind`.
+    """How to find a program's target in BTF: a type of `kind` named `prefix` + target.
 
-    The BTF is the kernel's or a module's; for programs of type EXT it is that of the BPF program
+    The BTF is that of the kernel or a module; for programs of type EXT, that of the BPF program
     whose function is replaced.
     """
 
@@ -26,9 +25,9 @@ class BtfTarget(NamedTuple):
 
 
 class AttachTarget(Enum):
-    """What one name says a program attaches to: what that is, and its place in a synopsis.
+    """Attach targets that are a single name: a description, and a metavar for synopses.
 
-    `in_section`: a section's name may say it, too; else it is the first argument of attach().
+    `in_section`: a section name may have it; else it is the first argument of attach().
     """
 
     INTERFACE = ("an interface", "INTERFACE", False)
@@ -49,15 +48,15 @@ class AttachTarget(Enum):
 
 
 class AttachCall(Enum):
-    """The one call of bpf(2) that attaches a program, where there is one.
+    """The bpf(2) call that attaches a program, if a single one is enough.
 
-    The first three need nothing that only user space knows; the others are told a number or an fd.
+    The first three need nothing from user space; the others need a number or an fd.
     """
 
     TRACEPOINT = "BPF_RAW_TRACEPOINT_OPEN with the name of a tracepoint"
-    LOADED_FOR = "BPF_RAW_TRACEPOINT_OPEN: what it attaches to was said when it was loaded"
+    LOADED_FOR = "BPF_RAW_TRACEPOINT_OPEN of a program that was loaded for its target"
     ITERATOR = "BPF_LINK_CREATE of an iterator"
-    REPLACE = "BPF_RAW_TRACEPOINT_OPEN: the function was said when it was loaded"
+    REPLACE = "BPF_RAW_TRACEPOINT_OPEN of a program that was loaded for its function"
     INTERFACE = "BPF_LINK_CREATE with the index of an interface"
     CGROUP = "BPF_LINK_CREATE with the fd of a cgroup"
     NETNS = "BPF_LINK_CREATE with the fd of a network namespace"
@@ -65,14 +64,14 @@ class AttachCall(Enum):
 
 
 class AttachKindRow(NamedTuple):
-    """The facts of an attach kind.
+    """Properties of an attach kind.
 
-    `name`: the section's; with `takes_target` the row stands for ``name`` and ``name/TARGET``.
-    `attach_type`: the expected attach type; None where the name gives none (the kernel gets 0).
-    `since`: the first release of Linux in which lskel can attach it; `config`: what else the kernel
-    must have. `network`: whether it takes CAP_NET_ADMIN in place of CAP_PERFMON.
-    `python_class`: its class, as "module:Class" in lskel.runtime.attach; empty where programs are
-    loaded only. `target`: what a name can say it attaches to. `call`: how C and loaders attach it.
+    `name`: that of the section; with `takes_target` the row is for ``name`` and ``name/TARGET``.
+    `attach_type`: the expected attach type; None if the name has none (the kernel gets 0).
+    `since`: the first Linux release on which lskel can attach it; `config`: kernel options that it
+    needs. `network`: whether it needs CAP_NET_ADMIN instead of CAP_PERFMON.
+    `python_class`: its class, as "module:Class" in lskel.runtime.attach; empty if programs are only
+    loaded. `target`: the attach target in a name. `call`: how C and loaders attach it.
     """
 
     name: str
@@ -183,6 +182,16 @@ _FENTRY = AttachKindRow(
 )
 _FEXIT = _FENTRY._replace(name="fexit", attach_type=_A.TRACE_FEXIT)
 _FMOD_RET = _FENTRY._replace(name="fmod_ret", attach_type=_A.MODIFY_RETURN, since=(5, 7))
+_FSESSION = _FENTRY._replace(name="fsession", attach_type=_A.TRACE_FSESSION, since=(7, 0))
+# Loaded only: the link that attaches them takes BTF ids of functions.
+_FENTRY_MULTI = _FENTRY._replace(
+    name="fentry.multi",
+    attach_type=_A.TRACE_FENTRY_MULTI,
+    since=(7, 2),
+    python_class="",
+    call=None,
+    btf_target=None,
+)
 _LSM = _FENTRY._replace(
     name="lsm",
     prog_type=_P.LSM,
@@ -238,7 +247,7 @@ _XDP = AttachKindRow(
     network=True,
 )
 _XDP_FRAGS = _XDP._replace(name="xdp.frags", since=(5, 18), xdp_frags=True)
-# Entries of a map refer to these.
+# Attached by map entries.
 _XDP_DEVMAP = _XDP._replace(
     name="xdp/devmap",
     attach_type=_A.XDP_DEVMAP,
@@ -283,19 +292,28 @@ def _cgroup(
 
 
 def _also(row: AttachKindRow, *names: str) -> tuple[AttachKindRow, ...]:
-    """The row under its own name and under others that mean the same."""
+    """The row under its own name and under aliases."""
     return (row, *(row._replace(name=name) for name in names))
 
 
 def _or_sleepable(
     row: AttachKindRow, since: tuple[int, int] | None = None
 ) -> tuple[AttachKindRow, ...]:
-    """The row, and that of programs that may sleep; `since` where those came later."""
+    """The row, and that of sleepable programs; `since` if those came later."""
     name = f"{row.name}.s"
     return (row, row._replace(name=name, sleepable=True, since=since or row.since))
 
 
-# No name matches two rows. Where only a type is known, the first row of that type counts.
+def _sleepable_too(
+    rows: tuple[AttachKindRow, ...], since: tuple[int, int]
+) -> tuple[AttachKindRow, ...]:
+    return tuple(one for row in rows for one in _or_sleepable(row, since))
+
+
+# kernel/bpf/verifier.c, can_be_sleepable().
+_SLEEPABLE_TRACEPOINTS = (7, 2)
+
+# No name matches two rows. If only a type is known, the first row of that type counts.
 ATTACH_KINDS: tuple[AttachKindRow, ...] = (
     *_also(_KPROBE, "kretprobe"),
     *_also(_KPROBE_MULTI, "kretprobe.multi"),
@@ -310,15 +328,24 @@ ATTACH_KINDS: tuple[AttachKindRow, ...] = (
     *_or_sleepable(_UPROBE_MULTI._replace(name="uretprobe.multi")),
     *_or_sleepable(_UPROBE_SESSION),
     *_or_sleepable(_USDT, (6, 0)),
-    *_also(_TP, "tp"),
-    *_also(_RAW_TP, "raw_tp"),
+    *_sleepable_too(_also(_TP, "tp"), _SLEEPABLE_TRACEPOINTS),
+    *_sleepable_too(_also(_RAW_TP, "raw_tp"), _SLEEPABLE_TRACEPOINTS),
     *(_RAW_TP_W._replace(name=name) for name in ("raw_tracepoint.w", "raw_tp.w")),
-    _FENTRY._replace(
-        name="tp_btf", attach_type=_A.TRACE_RAW_TP, config=_BTF, btf_target=_TRACEPOINT
+    *_or_sleepable(
+        _FENTRY._replace(
+            name="tp_btf", attach_type=_A.TRACE_RAW_TP, config=_BTF, btf_target=_TRACEPOINT
+        ),
+        _SLEEPABLE_TRACEPOINTS,
     ),
     *_or_sleepable(_FENTRY, (5, 10)),
     *_or_sleepable(_FMOD_RET, (5, 10)),
     *_or_sleepable(_FEXIT, (5, 10)),
+    *_or_sleepable(_FSESSION),
+    *_or_sleepable(_FENTRY_MULTI),
+    *_or_sleepable(_FENTRY_MULTI._replace(name="fexit.multi", attach_type=_A.TRACE_FEXIT_MULTI)),
+    *_or_sleepable(
+        _FENTRY_MULTI._replace(name="fsession.multi", attach_type=_A.TRACE_FSESSION_MULTI)
+    ),
     _FENTRY._replace(
         name="freplace",
         prog_type=_P.EXT,
@@ -450,19 +477,19 @@ ATTACH_KINDS: tuple[AttachKindRow, ...] = (
 )
 
 BY_NAME = {row.name: row for row in ATTACH_KINDS}
-# In reverse, so that the first row of several stays.
+# Reversed, so that the first of several rows wins.
 _BY_TYPES = {(row.prog_type, row.attach_type or 0): row for row in reversed(ATTACH_KINDS)}
 _BY_PROG_TYPE = {row.prog_type: row for row in reversed(ATTACH_KINDS)}
 
 
 def attach_kind_row(name: str, prog_type: int, attach_type: int) -> AttachKindRow | None:
-    """The row of a program: by its section, else by its types, else by its program type alone.
+    """The row of a program: by its section, else by both types, else by program type.
 
-    `name` is a row's name, or any other text where the types were given in another way. None where
-    the program type or the attach type is newer than this table.
+    `name` is a row's name, or any other text if the types do not come from a section name. None if
+    the program type or attach type is newer than this table.
     """
     row = BY_NAME.get(name)
-    # Probes of user space may have the types of those of the kernel: their names tell.
+    # Uprobes and kprobes may have the same types: only names distinguish them.
     by_name = (_T.BINARY_FUNCTION, _T.PROBE)
     if row is not None and (row.prog_type, row.attach_type or 0) == (prog_type, attach_type):
         return row
@@ -476,12 +503,12 @@ def attach_kind_row(name: str, prog_type: int, attach_type: int) -> AttachKindRo
 
 
 def prog_types(*calls: AttachCall) -> frozenset[ProgType]:
-    """The program types that such calls attach."""
+    """The program types that these calls attach."""
     return frozenset(row.prog_type for row in ATTACH_KINDS if row.call in calls)
 
 
 def attach_types(prog_type: ProgType) -> frozenset[AttachType]:
-    """The attach types that sections give to programs of a type; 0 where they give none."""
+    """The attach types of section names for a program type; 0 if they have none."""
     return frozenset(
         AttachType(row.attach_type or 0) for row in ATTACH_KINDS if row.prog_type == prog_type
     )

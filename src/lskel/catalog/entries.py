@@ -1,4 +1,4 @@
-"""The size of maps whose max_entries depends on the machine."""
+"""The max_entries of maps for which it depends on the machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Machine(Protocol):
-        """What sizes depend on."""
+        """The machine properties that sizes depend on."""
 
         @property
         def cpus(self) -> int:
-            """Number of possible CPUs; 0 where it is not known yet."""
+            """Number of possible CPUs; 0 if not known yet."""
 
         @property
         def page_size(self) -> int:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _AnyMachine:
-    """What an object is compiled for: pages of the smallest size."""
+    """At compile time: the smallest page size."""
 
     cpus = 0
     page_size = 4096
@@ -32,7 +32,7 @@ ANY_MACHINE = _AnyMachine()
 
 
 def ring_buffer_size(size: int, page_size: int) -> int:
-    """The size rounded up to what the kernel takes: a power of two of pages; 0 stays 0."""
+    """The size rounded up to a power of two of pages, as the kernel requires; 0 stays 0."""
     if size == 0 or size > 1 << 31:
         return size
     pages = -(-size // page_size)
@@ -40,7 +40,7 @@ def ring_buffer_size(size: int, page_size: int) -> int:
 
 
 def entries_on(map_type: int, max_entries: int, machine: Machine) -> int:
-    """max_entries on a machine, where it depends on that."""
+    """max_entries on a machine."""
     if map_type == MapType.PERF_EVENT_ARRAY and max_entries == 0:
         return machine.cpus
     if map_type in RING_BUFFERS:

@@ -1,4 +1,4 @@
-"""What is true of each map type, in one row; all else that lskel knows of them is derived.
+"""Map types, one row each; everything else about map types is derived from them.
 
 Sizes, flags and rules for BTF are those of Linux 6.18 (kernel/bpf/*map*.c, kernel/bpf/ringbuf.c,
 net/core/sock_map.c); tests/simulator compares them with bpf(2).
@@ -10,11 +10,11 @@ from enum import Enum
 
 from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 
 class Elements(Enum):
-    """What the elements of a map are, and how user space gets at them."""
+    """The elements of a map, and how user space accesses them."""
 
     ARRAY = "values by index"
     HASH = "values by key"
@@ -22,7 +22,7 @@ class Elements(Enum):
     TRIE = "values by prefix"
     QUEUE = "values, first in first out"
     STACK = "values, last in first out"
-    BLOOM = "a set of values without a list"
+    BLOOM = "a set of values that cannot be listed"
     STACK_TRACES = "stack traces by id"
     PROGRAMS = "programs by index"
     EVENTS = "perf events by CPU"
@@ -36,30 +36,30 @@ class Elements(Enum):
     SOCKETS_BY_KEY = "sockets by key"
     XDP_SOCKETS = "AF_XDP sockets by index"
     LISTENERS = "sockets of a reuseport group by index"
-    LOCAL_STORAGE = "values by object of the kernel"
+    LOCAL_STORAGE = "values by kernel object"
     CGROUP_STORAGE = "values by cgroup and attach type"
-    STRUCT_OPS = "one struct of functions"
+    STRUCT_OPS = "one struct of function pointers"
     RING = "records in a ring buffer"
     ARENA = "memory shared with programs"
 
 
 class MapBtf(Enum):
-    """Which BTF types of key and value the kernel takes for a map (map_check_btf)."""
+    """The BTF types of key and value that the kernel accepts for a map (map_check_btf)."""
 
     ANY = "any of the right sizes"
     SIZED = "any of the right sizes; older kernels refuse them"
     ARRAY = "a 32-bit key; none for a section of global data"
     TRIE_KEY = "a struct as key"
     CGROUP_KEY = "a cgroup id or struct bpf_cgroup_storage_key as key"
-    VALUE = "a value, there is no key"
-    REQUIRED = "a 32-bit key, and no map without them"
-    KERNEL_VALUE = "a struct of the kernel's BTF, and no map without it"
+    VALUE = "a value, no key"
+    REQUIRED = "a 32-bit key; required"
+    KERNEL_VALUE = "a struct of the kernel's BTF; required"
     REFUSED = "none: ENOTSUPP"
-    NONE = "none: there is no key"
+    NONE = "none: no key"
 
 
 class Range(NamedTuple):
-    """Numbers from `low` to `high`, both included."""
+    """Numbers from `low` to `high`, inclusive."""
 
     low: int
     high: int
@@ -69,17 +69,17 @@ Ranges = tuple[Range, ...]
 
 
 class MapTypeRow(NamedTuple):
-    """The facts of a map type.
+    """Properties of a map type.
 
-    `since`: the first release of Linux that has it; `config`: what else the kernel must have.
+    `since`: the first Linux release that has it; `config`: kernel options that it needs.
     `keys`, `values`, `entries`: the valid sizes in bytes and numbers of entries, others get EINVAL;
-    values above `value_limit` bytes and entries above `entry_limit` get E2BIG. `page_sized` says
-    that the number of entries is a power of two of whole pages. `flags`: those of MAP_CREATE that
-    it takes, besides `required_flags`; `extra`: what map_extra may be.
-    `is_inner`: whether maps of maps take it, `inner_by_size` if only of equal max_entries.
-    `network`: whether it takes CAP_NET_ADMIN.
-    `python_class`: its class, as "module:Class" in lskel.runtime.maps, and `takes` the types that
-    the constructor gets besides the definition.
+    values above `value_limit` bytes and entries above `entry_limit` get E2BIG. `page_sized`:
+    entries must be a power of two of whole pages. `flags`: the allowed flags of MAP_CREATE, besides
+    `required_flags`; `extra`: the range of map_extra.
+    `is_inner`: whether it may be an inner map, `inner_by_size` if only with equal max_entries.
+    `network`: whether it needs CAP_NET_ADMIN.
+    `python_class`: its class, as "module:Class" in lskel.runtime.maps, and `takes` the types
+    that its constructor takes after the definition.
     """
 
     type: MapType
@@ -112,7 +112,7 @@ _INDEX: Ranges = (Range(4, 4),)
 _FD: Ranges = (Range(4, 4),)
 _FD_OR_COOKIE: Ranges = (Range(4, 4), Range(8, 8))
 _PAGE = 4096
-# CONFIG_NR_CPUS, as distributions set it.
+# CONFIG_NR_CPUS of distributions.
 _MAX_CPUS = 8192
 _KMALLOC_MAX = 1 << 22
 # PCPU_MIN_UNIT_SIZE: the largest per-CPU value.
@@ -160,7 +160,7 @@ _ARRAY = MapTypeRow(
     btf=MapBtf.ARRAY,
     value_limit=(1 << 31) - 1,
 )
-# Values are fds when user space writes them.
+# User space writes values as fds.
 _FDS = _ARRAY._replace(values=_FD, flags=_F.NUMA_NODE | _FD_ACCESS, btf=MapBtf.REFUSED)
 _DEVICES = _FDS._replace(values=_FD_OR_COOKIE, config="CONFIG_NET", network=True)
 _QUEUE = MapTypeRow(
@@ -419,7 +419,7 @@ MAP_TYPES = (
         flags=_F.SEGV_ON_FAULT | _F.NO_USER_CONV,
         btf=MapBtf.NONE,
         python_class="arena:ArenaMap",
-        config="a 64-bit machine with an MMU and a JIT for it",
+        config="a 64-bit machine with an MMU, and a JIT that supports arenas",
         required_flags=_F.MMAPABLE,
         entry_limit=(1 << 32) // _PAGE,
         extra=Range(0, (1 << 64) - 1),
@@ -429,27 +429,27 @@ BY_TYPE = {int(row.type): row for row in MAP_TYPES}
 
 
 def of_elements(*elements: Elements) -> frozenset[MapType]:
-    """The map types whose elements are such."""
+    """The map types with these elements."""
     return frozenset(row.type for row in MAP_TYPES if row.elements in elements)
 
 
 PER_CPU = frozenset(row.type for row in MAP_TYPES if row.per_cpu)
 MAPS_OF_MAPS = of_elements(Elements.MAPS, Elements.MAPS_BY_KEY)
-# Values are fds when user space writes them.
+# User space writes values as fds.
 FD_VALUES = MAPS_OF_MAPS | of_elements(Elements.PROGRAMS, Elements.EVENTS, Elements.CGROUPS)
 FD_SIZE = 4
 RING_BUFFERS = of_elements(Elements.RING)
-# What has records for user space to read as they come, or to write.
+# Streams of records, for user space to read or write.
 BUFFERS = frozenset(row.type for row in MAP_TYPES if row.takes == _EVENT_CLASS)
-# The kernel refuses to know the types of their keys and values.
+# The kernel refuses BTF types of keys and values.
 WITHOUT_BTF = frozenset(row.type for row in MAP_TYPES if row.btf in (MapBtf.REFUSED, MapBtf.NONE))
 INDEXED = of_elements(Elements.ARRAY)
-# What user space can list by key and read as plain values.
+# User space can list the keys and read the values.
 LISTABLE = of_elements(
     Elements.ARRAY, Elements.HASH, Elements.LRU_HASH, Elements.TRIE, Elements.CGROUP_STORAGE
 )
 
 
 def map_type_row(map_type: int) -> MapTypeRow | None:
-    """The row of a map type; None for a number that is newer than this table."""
+    """The row of a map type; None if it is newer than this table."""
     return BY_TYPE.get(map_type)

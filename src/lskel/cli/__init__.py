@@ -1,4 +1,4 @@
-"""The command line: one file a command, imported when it is run; no logic of its own."""
+"""The command line: one file per command, imported when the command runs; no logic."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from lskel.cli.common import TYPED
 from lskel.cli.status import FAILURES, Status, Terminated, meanings
 from lskel.cli.streams import OutputError, standard_output
 from lskel.cli.terminal import line, note, show_error
-from lskel.errors import LskelError, given_up, printable, remedy
+from lskel.errors import LskelError, interpreter_error, printable, remedy
 from lskel.interrupt import ends_at_once
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# name: what it does, in the list of commands. Each is module lskel.cli.NAME (with _ for -),
-# function `command`.
+# name: summary in the list of commands. Each command is function `command` of module
+# lskel.cli.NAME (with _ for -).
 COMMANDS = {
     "gen": "Write a loader bundle for a BPF object.",
     "load": "Load an object or bundle and report what is loaded.",
-    "run": "Load, attach, stream events, and print the maps at the end.",
+    "run": "Load, attach, print events, and print the maps at the end.",
     "trace": "Replay in the simulator and print each system call.",
     "diff": "Compare what two loaders do.",
     "inspect": "Show maps, programs, externs, sections and sizes.",
-    "explain": "Write a page that shows all of an object or loader.",
+    "explain": "Write an HTML page that shows all of an object or loader.",
     "disasm": "Show instructions with names and source lines.",
-    "verifier-log": "Explain why a verifier refused a program.",
-    "doctor": "Say what this machine allows, and whether an object would load.",
-    "completion": "Print the script that completes commands in a shell.",
+    "verifier-log": "Explain why the verifier rejected a program.",
+    "doctor": "Check what this machine supports, and whether an object would load.",
+    "completion": "Print the shell completion script.",
 }
 
 
-# Where this is set, the traceback of an internal error is printed.
+# If set, an internal error is printed with its traceback.
 _DEBUG = "LSKEL_DEBUG"
 
-# What it is made with; their versions are told with its own.
+# Dependencies whose versions --version prints.
 _USES = ("click", "jinja2", "rich")
 
 
 class _Commands(click.Group):
-    """Lists all commands and imports only the one that runs."""
+    """Lists all commands, but imports only the one that runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -90,7 +90,7 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     ctx.exit()
 
 
-# What is coloured, and what is taken out, is decided where lines are printed.
+# terminal.py decides about colours.
 _SETTINGS = {"help_option_names": ["-h", "--help"], "color": True}
 
 
@@ -101,15 +101,15 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "color": True}
     is_eager=True,
     expose_value=False,
     callback=_version,
-    help="Show the version, and what a report of a bug should say, and exit.",
+    help="Show the version and what a bug report should include, and exit.",
 )
 def cli() -> None:
     """Light skeletons for eBPF: turn a BPF object into one loader program, and run it."""
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a command; its exit status, see lskel.cli.status."""
-    # Importing makes thousands of objects that all stay; looking for garbage among them takes time.
+    """Run a command and return its exit status (lskel.cli.status)."""
+    # Imports allocate thousands of permanent objects; garbage collection would only cost time.
     gc.disable()
     words = sys.argv[1:] if args is None else args
     command = words[0] if words else ""
@@ -125,19 +125,19 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Status.INTERRUPTED
     except OutputError as error:
-        if error.errno == errno.EPIPE:  # whoever read it has gone
+        if error.errno == errno.EPIPE:  # the reader is gone
             return Status.BROKEN_PIPE
         told = f"lskel: {error}"
     except LskelError as error:
         show_error(error)
         return failure
     except (MemoryError, RecursionError) as error:
-        told = f"lskel: {command}: {given_up(error)}"
+        told = f"lskel: {command}: {interpreter_error(error)}"
     except OSError as error:
         told = f"lskel: {_of_system(error, command)}"
     except Exception as error:  # noqa: BLE001 - a bug
         told, failure = _bug(error), Status.INTERNAL
-    # Out of reach of the error, which keeps what was being worked on in memory.
+    # Outside the except block: the error keeps the command's data in memory.
     note(told)
     return failure
 
@@ -149,7 +149,7 @@ def _run(words: list[str]) -> int:
         answer(cli, typed)
         return Status.OK
     try:
-        # Not by `main` of click: it has exit statuses of its own.
+        # Not by click's `main`, which has its own exit statuses.
         with cli.make_context("lskel", list(words)) as ctx:
             status: Any = cli.invoke(ctx)
     except click.exceptions.Exit as done:  # --help, --version
@@ -158,11 +158,11 @@ def _run(words: list[str]) -> int:
 
 
 def _show_usage(error: click.ClickException, words: list[str]) -> None:
-    """What click says of a command line; of an empty one, that is the help."""
+    """Print click's message for a wrong command line; for an empty one, the help."""
     shown = io.StringIO()
     error.show(shown)
     text = shown.getvalue()
-    if words:  # the message repeats arguments, whose lines are none of ours
+    if words:  # the message repeats arguments, which may contain newlines
         text = text.replace(error.message, printable(error.message))
     for said in text.split("\n")[:-1]:
         note(said.expandtabs())
@@ -174,7 +174,7 @@ def _of_system(error: OSError, command: str) -> LskelError:
 
 
 def _bug(error: Exception) -> str:
-    """What is told of an error that should not be; its traceback, where that is asked for."""
+    """The message for an internal error; prints its traceback if requested."""
     if os.environ.get(_DEBUG):
         import traceback
 
@@ -185,4 +185,5 @@ def _bug(error: Exception) -> str:
         last = last.tb_next
     at = f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else ""
     what = f"{type(error).__name__}{at}: {error}"
-    return f"lskel: internal error: {what} (a bug: report it with the input; {_DEBUG}=1 tells more)"
+    hint = f"a bug: report it with the input; {_DEBUG}=1 prints the traceback"
+    return f"lskel: internal error: {what} ({hint})"

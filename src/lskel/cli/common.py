@@ -1,4 +1,4 @@
-"""What several commands share: arguments, options of one meaning."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.errors import UsageError
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-# What the scripts of `lskel completion` set, to ask what could follow: the command line up to the
-# cursor, as it is typed.
+# Set by the scripts of `lskel completion` to request completions: the command line up to the
+# cursor, as typed.
 TYPED = "_LSKEL_COMPLETE"
 
 _F = TypeVar("_F", bound=Command)
@@ -24,7 +24,9 @@ _F = TypeVar("_F", bound=Command)
 
 def source_argument(function: _F) -> _F:
     """The argument OBJ|X.lskel, `-` for standard input."""
-    return click.argument("source", metavar="OBJ|X.lskel", shell_complete=offers.files)(function)
+    return click.argument("source", metavar="OBJ|X.lskel", shell_complete=completers.files)(
+        function
+    )
 
 
 def sources_argument(function: _F) -> _F:
@@ -34,7 +36,7 @@ def sources_argument(function: _F) -> _F:
         metavar="OBJ|X.lskel...",
         nargs=-1,
         required=True,
-        shell_complete=offers.files,
+        shell_complete=completers.files,
     )(function)
 
 
@@ -43,7 +45,7 @@ def json_option(function: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
-# For what runs a loader, and for `gen`, whose skeletons carry its bytes.
+# For commands that run a loader, and for `gen`: skeletons carry the loader's bytes.
 trust_option = click.option(
     "--trust-bytes",
     is_flag=True,
@@ -51,8 +53,8 @@ trust_option = click.option(
 )
 
 
-def gathered(into: str, make: Callable[..., Any], *options: Decorator) -> Decorator:
-    """Adds options to a command, which gets what `make` makes of them as argument `into`."""
+def grouped_options(into: str, make: Callable[..., Any], *options: Decorator) -> Decorator:
+    """Add options to a command, which gets the result of `make` for them as argument `into`."""
 
     def decorate(function: Command) -> Command:
         @wraps(function)
@@ -60,7 +62,7 @@ def gathered(into: str, make: Callable[..., Any], *options: Decorator) -> Decora
             taken = {name: given.pop(name) for name in names}
             return function(**given, **{into: make(**taken)})
 
-        # click keeps the options of a function, innermost first, until it makes a command of it.
+        # click collects the options of a function, innermost first.
         before = len(getattr(command, "__click_params__", ()))
         decorated: Any = command
         for option in reversed(options):
@@ -72,28 +74,28 @@ def gathered(into: str, make: Callable[..., Any], *options: Decorator) -> Decora
 
 
 def pairs(options: Iterable[str], form: str) -> dict[str, str]:
-    """Options of the form KEY=VALUE; UsageError, which names `form`, where one is not."""
+    """Parse options of the form KEY=VALUE; UsageError names `form` if one is not."""
     found: dict[str, str] = {}
     for option in options:
         key, sign, value = option.partition("=")
         if not (key and sign and value):
-            raise UsageError(f"'{option}' is not {form}")
+            raise UsageError(f"expected {form}, got '{option}'")
         if key in found:
-            raise UsageError(f"'{key}' is given twice, as {found[key]} and as {value}")
+            raise UsageError(f"'{key}' given twice: as {found[key]} and as {value}")
         found[key] = value
     return found
 
 
 def only_for_one(command: str, options: Iterable[str], sources: Sequence[str]) -> None:
-    """UsageError where there are options given that name parts of an object, and many objects."""
+    """UsageError if options name parts of an object, but several objects are given."""
     given = ", ".join(options)
     if given and len(sources) > 1:
         raise UsageError(f"{given}: only for one object", hint=f"run {command} for each")
 
 
 def same_file(source: str, output: str) -> bool:
-    """Whether writing the output would overwrite what it is made from."""
+    """Whether writing the output would overwrite the input."""
     try:
         return Path(source).samefile(output) and Path(output).is_file()
-    except OSError:  # one of them does not exist, or is not to be seen; reading or writing says so
+    except OSError:  # one does not exist or is not accessible; reading or writing it reports that
         return False

@@ -1,4 +1,4 @@
-"""lskel completion, and what the shells' scripts ask lskel for."""
+"""lskel completion, and the answers for the shells' scripts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lskel.cli.terminal import fields, line
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# They run the command with TYPED in the environment, and get what `answer` prints.
+# The scripts run the command with TYPED in the environment and read what `answer` prints.
 _BASH = r"""
 _lskel_completion() {
     local typed=${COMP_LINE:0:COMP_POINT} breaks=${COMP_WORDBREAKS//[^=:]/} type value help
     local word=${typed##*[[:space:]]} kept=
-    # Of a word with such characters in it, readline replaces what is behind the last one.
+    # In a word with such characters, readline replaces what follows the last one.
     [[ $breaks ]] && kept=${word%"${word##*[$breaks]}"}
     COMPREPLY=()
     while IFS=$'\t' read -r type value help; do
@@ -51,7 +51,7 @@ _lskel_completion() {
     (( $#plain )) && _describe -V '' plain
 }
 compdef _lskel_completion lskel
-# From a file _lskel in fpath, this is run when it is completed first.
+# If autoloaded from a file _lskel in fpath, this runs at the first completion.
 if (( ${zsh_eval_context[(I)loadautofunc]} )); then
     _lskel_completion "$@"
 fi
@@ -80,10 +80,10 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 @click.command("completion")
 @click.argument("shell", type=click.Choice(list(SCRIPTS)))
 def command(shell: str) -> None:
-    """Print the script that lets a shell complete lskel's commands, options and names.
+    """Print a script with which a shell completes lskel's commands, options and names.
 
-    After an object, names of its programs, maps and variables are completed, too. Packages install
-    the script where the shells look for it; elsewhere, evaluate it when the shell starts.
+    After an object, the names of its programs, maps and variables are completed, too. Packages
+    install the script where the shell finds it; otherwise, evaluate it when the shell starts.
 
     \b
     Example:
@@ -96,7 +96,7 @@ def command(shell: str) -> None:
 
 
 def answer(cli: click.Command, typed: str) -> None:
-    """Print what could follow a command line, each in a line: type, value, help, by tabs."""
+    """Print the possible completions, one per line: type, value and help, separated by tabs."""
     for item in _items(cli, typed):
         fields(item.type, item.value, item.help or "")
 
@@ -106,7 +106,7 @@ def _items(cli: click.Command, typed: str) -> Iterator[CompletionItem]:
 
     words = split_arg_string(typed)[1:]
     incomplete = "" if not words or typed[-1:].isspace() else words.pop()
-    # Of --option=value only the value is completed; what is typed of the word stays.
+    # In --option=value only the value is completed; the rest of the word stays.
     option, sign, _ = incomplete.partition("=")
     kept = f"{option}=" if sign and option.startswith("-") else ""
     for item in ShellComplete(cli, {}, "lskel", TYPED).get_completions(words, incomplete):

@@ -1,4 +1,4 @@
-"""What `lskel run` shows of a collection: events as they come, and what maps hold."""
+"""What `lskel run` prints: events as they arrive, and the contents of maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
 from lskel.catalog.map_types import LISTABLE
-from lskel.cli.values import Plain, plain
+from lskel.cli.values import Plain, to_plain
 from lskel.errors import at
 from lskel.runtime.collection import Collection
 from lskel.runtime.maps.base import Map
@@ -23,17 +23,17 @@ _KEY = bytes(4)
 
 
 class Event(NamedTuple):
-    """A record of a buffer; bytes where no type is known, or it is shorter."""
+    """An event of a buffer; bytes if its type is unknown or larger than the event."""
 
     map: str
     value: Plain
 
 
 class Buffers:
-    """The ring and perf buffers of a collection that are read, and the types of their events.
+    """The ring and perf buffers that are read, and the types of their events.
 
-    Perf buffers that are shared are read only where their events are given a type: reading would
-    take them from the process that reads them now.
+    A shared perf buffer is read only if a type is given for its events: reading it takes the
+    events from the process that reads it now.
     """
 
     def __init__(self, bpf: Collection, given: Mapping[str, str]) -> None:
@@ -50,7 +50,7 @@ class Buffers:
 
     @property
     def lost(self) -> dict[str, int]:
-        """How many events did not fit, by perf buffer; ring buffers do not count them."""
+        """Number of lost events by perf buffer; ring buffers do not count them."""
         return {
             made.name: sum(made.lost.values())
             for made in self.types
@@ -58,18 +58,18 @@ class Buffers:
         }
 
     def event(self, made: EventMap[Any], raw: bytes) -> Event:
-        """A record as its map's type, where it is long enough: a ring may carry several types."""
+        """An event decoded as its map's type, if long enough: a ring may carry several types."""
         kind = self.types[made]
         if kind is None:
             return Event(made.name, raw)
         codec = codec_of(kind)
         if len(raw) < codec.size:
             return Event(made.name, raw)
-        return Event(made.name, plain(kind, codec.decode(raw[: codec.size])))
+        return Event(made.name, to_plain(kind, codec.decode(raw[: codec.size])))
 
 
 class Contents(NamedTuple):
-    """A map's first entries; `more` says whether there are others."""
+    """The first entries of a map; `more`: whether it has further entries."""
 
     map: str
     entries: tuple[tuple[Plain, Plain], ...]
@@ -77,7 +77,7 @@ class Contents(NamedTuple):
 
 
 def contents(bpf: Collection, limit: int) -> Iterator[Contents]:
-    """The maps that can be read, each with at most `limit` entries."""
+    """The readable maps, each with at most `limit` entries."""
     for made in bpf.maps:
         definition = made.definition
         if definition.type in LISTABLE and not definition.flags & MapFlag.WRONLY:
@@ -91,7 +91,7 @@ def _entries(made: Map) -> Iterator[tuple[Plain, Plain]]:
         kind = made.variables
         size = made.definition.value_size
         raw = lookup(made.fileno(), _KEY, size) or b""
-        yield 0, plain(kind, made.value) if kind._members_ else raw
+        yield 0, to_plain(kind, made.value) if kind._members_ else raw
     elif isinstance(made, KeyedMap):
         for key, value in made.all_items():
-            yield plain(made.key_type, key), plain(made.value_type, value)
+            yield to_plain(made.key_type, key), to_plain(made.value_type, value)

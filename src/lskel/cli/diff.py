@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.cli.common import json_option
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import simulation_options
+from lskel.cli.run_options import simulation_options
 from lskel.cli.sources import applicable, kind_of, read, simulate
 from lskel.cli.status import DIFFERENT, Status
 from lskel.cli.terminal import line, print_json
@@ -16,18 +16,18 @@ from lskel.replay.options import Options
 
 
 @click.command("diff")
-@click.argument("a", metavar="A", shell_complete=offers.files)
-@click.argument("b", metavar="B", shell_complete=offers.files)
+@click.argument("a", metavar="A", shell_complete=completers.files)
+@click.argument("b", metavar="B", shell_complete=completers.files)
 @generation_options
 @simulation_options
 @json_option
 def command(a: str, b: str, generation: Generation, options: Options, as_json: bool) -> int:
     """Compare what two loaders do: objects, bundles, or light skeleton headers.
 
-    Both are replayed in the simulator. Exit status 0 where they make the same calls, 1 where they
-    differ, 2 on an error. Numbers of file descriptors and addresses do not count: an fd stands for
-    its object, a pointer for the bytes behind it. Options that say how a loader is generated are
-    for objects, the others are for objects and bundles.
+    Both are replayed in the simulator. Exit status 0: they make the same calls; 1: they differ; 2:
+    an error. File descriptor numbers and addresses are ignored: an fd is compared by its object, a
+    pointer by the bytes it points to. Options for generating a loader apply to objects, the others
+    to objects and bundles.
 
     \b
     Example:

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator
 import click
 
 from lskel.bpf import insn as i
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.cli.common import json_option, source_argument
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.sources import open_source, to_loader
 from lskel.cli.terminal import line, print_json
+from lskel.describe.jsonable import jsonable
 from lskel.describe.listing import Listing, Row, listing
 from lskel.describe.loader_listing import loader_listing
-from lskel.describe.plain import plain
 from lskel.errors import UsageError, at
 from lskel.loader.model import Bytes, Loader
-from lskel.styled_lines import Tone, Toned
+from lskel.styled_lines import StyledLine, Tone
 
 _NOTES_COLUMN = 40
 
@@ -29,13 +29,16 @@ _NOTES_COLUMN = 40
     "programs",
     multiple=True,
     metavar="NAME",
-    shell_complete=offers.names(offers.programs),
-    help="Only this program; repeatable.",
+    shell_complete=completers.names(completers.programs),
+    help="Show only this program; repeatable.",
 )
 @click.option(
-    "--loader", "of_loader", is_flag=True, help="The loader program, instead of what it loads."
+    "--loader",
+    "of_loader",
+    is_flag=True,
+    help="Show the loader program instead of the programs it loads.",
 )
-@click.option("--raw/--no-raw", help="Show the instructions' bytes, too.")
+@click.option("--raw/--no-raw", help="Also show the bytes of instructions.")
 @click.option("--source/--no-source", "lines", default=True, help="Show source lines.")
 @generation_options
 @json_option
@@ -51,8 +54,8 @@ def command(
     """Show instructions with the names of maps, variables, functions and kernel types.
 
     Programs are shown as they are loaded: linked with their subprograms, before the kernel applies
-    CO-RE relocations. Those that are not loaded by themselves are shown when named by --program. Of
-    a bundle whose bytes are not what its description generates, what they load in the simulator is
+    CO-RE relocations. Programs with autoload disabled are shown if named by --program. For a bundle
+    whose bytes do not match its description, the programs that the bytes load in the simulator are
     shown.
 
     \b
@@ -62,15 +65,15 @@ def command(
         lskel disasm hello.lskel --loader
     """
     if of_loader and programs:
-        raise UsageError("--program has no meaning with --loader", hint="leave one out")
+        raise UsageError("--program cannot be combined with --loader", hint="remove one")
     if generation.debug and not of_loader:
-        raise UsageError("--debug has no meaning without --loader", hint="leave it out")
+        raise UsageError("--debug needs --loader", hint="remove it")
     if of_loader:
         shown: Iterable[Listing] = [loader_listing(to_loader(source, generation))]
     else:
         shown = _programs(source, generation, programs)
     if as_json:
-        print_json({"programs": [plain(item) for item in shown]})
+        print_json({"programs": [jsonable(item) for item in shown]})
         return
     for number, item in enumerate(shown):
         for text in _text(item, raw=raw, lines=lines, first=not number):
@@ -92,18 +95,18 @@ def _text(item: Listing, *, raw: bool, lines: bool, first: bool) -> Iterator[str
     if not first:
         yield ""
     where = f", section {item.section}" if item.section else ""
-    yield Toned((f"{item.name} ({item.type}{where})", Tone.TITLE))
+    yield StyledLine((f"{item.name} ({item.type}{where})", Tone.TITLE))
     if item.problem:
         yield f"; {item.problem}"
     here = None
     for row in item.rows:
         if row.label:
-            yield Toned((f"{row.label}:", Tone.LABEL))
+            yield StyledLine((f"{row.label}:", Tone.LABEL))
             here = None
         if lines and row.source is not None and (place := row.source[:2]) != here:
             file, number, _, text = row.source
             shown = f"; {file}:{number}: {text.expandtabs(1).strip()}".rstrip()
-            yield Toned((shown, Tone.ASIDE))
+            yield StyledLine((shown, Tone.ASIDE))
             here = place
         yield from _row(row, raw=raw)
 

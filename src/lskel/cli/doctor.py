@@ -6,35 +6,35 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.cli.common import json_option
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import run_options
+from lskel.cli.run_options import run_options
 from lskel.cli.sources import to_run
 from lskel.cli.status import Status
 from lskel.cli.terminal import is_terminal, line, print_json, table
 from lskel.doctor import report
 from lskel.doctor.finding import Answer
 from lskel.doctor.object import ObjectReport, examine_object
-from lskel.doctor.shown import MARKS, Row, Table, object_tables, tables
+from lskel.doctor.tables import MARKS, Table, TableRow, object_tables, tables
 from lskel.errors import UsageError
 from lskel.loader.model import Loader
 from lskel.replay.options import DEFAULTS, Options
-from lskel.styled_lines import Tone, Toned
+from lskel.styled_lines import StyledLine, Tone
 
 _KERNEL, _DIRECT = "kernel", "direct"
 _TONES = {Answer.YES: Tone.SUCCESS, Answer.NO: Tone.MARK, Answer.UNKNOWN: Tone.WARNING}
 
 
 @click.command("doctor")
-@click.argument("source", metavar="[OBJ|X.lskel]", required=False, shell_complete=offers.files)
+@click.argument("source", metavar="[OBJ|X.lskel]", required=False, shell_complete=completers.files)
 @click.option(
     "--replay",
     type=click.Choice([_KERNEL, _DIRECT]),
     default=_KERNEL,
     show_default=True,
-    help="Whether it would load by the loader program, or by its system calls one by one.",
+    help="Test loading with the loader program, or with direct system calls.",
 )
 @failure_options
 @generation_options
@@ -48,12 +48,12 @@ def command(
     options: Options,
     as_json: bool,
 ) -> int:
-    """Say what this machine allows and what is missing, each line with its remedy.
+    """Check what this machine supports; each problem is followed by a remedy.
 
-    With an object or a bundle: whether it would load here and, if not, all that is in the way.
+    With an object or a bundle: check whether it would load here and, if not, list every problem.
 
-    Everything is found out by doing it, and undone at once. Exit status 0 where loader programs
-    run, or the object would load; 1 where not; 2 where there is no answer, for an error.
+    Each feature is tested by using it, and the test is undone at once. Exit status 0: loader
+    programs run, or the object would load; 1: not; 2: unknown because of an error.
 
     \b
     Example:
@@ -64,7 +64,7 @@ def command(
     if source is None:
         for_objects = (replay, failures, generation, options)
         if for_objects != (_KERNEL, Failures(), Generation(), DEFAULTS):
-            raise UsageError("these options are for an object", hint="lskel doctor OBJ|X.lskel")
+            raise UsageError("these options need an object", hint="lskel doctor OBJ|X.lskel")
         return _machine(as_json)
     failures.check_log_file((source,))
     loader, options = to_run(source, generation, options)
@@ -116,14 +116,14 @@ def _show_plain(shown: Iterable[Table]) -> None:
 
 def _show_rich(shown: Iterable[Table]) -> None:
     for part in shown:
-        line(Toned((part.title, Tone.TITLE)))
+        line(StyledLine((part.title, Tone.TITLE)))
         table(row for said in part.rows for row in _rich_rows(said))
         line()
 
 
-def _rich_rows(row: Row) -> Iterator[tuple[str, str, str]]:
+def _rich_rows(row: TableRow) -> Iterator[tuple[str, str, str]]:
     mark = f"  {MARKS[row.answer]}"
     tone = None if row.answer is None else _TONES[row.answer]
-    yield Toned((mark, tone)) if tone else mark, row.title, row.said
+    yield StyledLine((mark, tone)) if tone else mark, row.title, row.said
     if row.remedy:
-        yield "", "", Toned((f"-> {row.remedy}", Tone.REMEDY))
+        yield "", "", StyledLine((f"-> {row.remedy}", Tone.REMEDY))

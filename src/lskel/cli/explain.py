@@ -6,22 +6,22 @@ from pathlib import Path
 
 import click
 
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.cli.common import json_option, same_file, source_argument
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import measure_options
+from lskel.cli.run_options import measure_options
 from lskel.cli.sources import (
     STDIN,
-    Kind,
+    FileKind,
     applicable,
     default_name,
     kind_of,
-    open_to_look,
+    open_for_display,
     read,
 )
 from lskel.cli.terminal import note, print_file
 from lskel.errors import UsageError, at
-from lskel.explain.build import Given, Header, Request, explain
+from lskel.explain.build import HeaderInput, ReportExtras, ReportInput, explain
 from lskel.explain.page import page, to_json
 from lskel.loader.header import parse_header
 from lskel.output import write_whole
@@ -34,19 +34,20 @@ from lskel.replay.options import PIN_ROOT, Options
     "-o",
     "--output",
     metavar="FILE",
-    shell_complete=offers.files,
-    help="Where the page is written [default: NAME.html; of --json, standard output].",
+    shell_complete=completers.files,
+    help="The output file [default: NAME.html; with --json, standard output].",
 )
 @click.option(
     "--against",
     metavar="B",
-    shell_complete=offers.files,
-    help="Show what differs from this object, bundle or light skeleton header.",
+    shell_complete=completers.files,
+    help="Show the differences from this object, bundle or light skeleton header.",
 )
 @click.option(
     "--measure",
     is_flag=True,
-    help="Load for real, call by call, and show how long each took; nothing stays loaded.",
+    help="Load into the running kernel, call by call, and show how long each call took; nothing "
+    "stays loaded.",
 )
 @generation_options
 @measure_options
@@ -60,12 +61,12 @@ def command(
     options: Options,
     as_json: bool,
 ) -> None:
-    """Write an HTML page that shows all there is to see of an object or a loader.
+    """Write an HTML page that shows all of an object or a loader.
 
-    What each byte of the loader's data is; its operations, what they use of each other and the
-    calls they make; the programs' instructions beside their source; sizes; and where --measure is
-    given, durations. The page is one file and asks no network for anything. An object that lskel
-    can open but not load is shown as far as it goes, with what is wrong.
+    It shows what each byte of the loader's data is; the operations, their dependencies and system
+    calls; the programs' instructions next to their source; sizes; and with --measure, durations.
+    The page is one file and needs no network. An object that lskel can open but not load is shown
+    as far as possible, with the error.
 
     \b
     Example:
@@ -81,8 +82,8 @@ def command(
         if same_file(name, output):
             raise UsageError(f"{output}: would overwrite {name}")
     if (options.pin_root != PIN_ROOT or options.trust_pins) and not measure:
-        what = "--pin-root and --trust-pins have no meaning without --measure"
-        raise UsageError(what, hint="leave them out")
+        what = "--pin-root and --trust-pins need --measure"
+        raise UsageError(what, hint="remove them")
     files = [(read(name), name) for name in names]
     kinds = [kind_of(data) for data, _ in files]
     inputs = [
@@ -90,13 +91,13 @@ def command(
         for (data, name), kind in zip(files, kinds, strict=True)
     ]
     given, options = inputs[0]
-    if isinstance(given, Header):
+    if isinstance(given, HeaderInput):
         raise UsageError(
-            f"{source}: this is a light skeleton's header, which does not tell its operations",
-            hint="compare with it by --against, or use the object that it was generated from",
+            f"{source}: a light skeleton header does not contain the operations",
+            hint="compare with it by --against, or use the object it was generated from",
         )
     with at(source):
-        report = explain(given, Request(options, measure, *(inputs[1] if against else ())))
+        report = explain(given, ReportExtras(options, measure, *(inputs[1] if against else ())))
     content = f"{to_json(report)}\n".encode() if as_json else page(report)
     if output == STDIN:
         print_file(content)
@@ -108,13 +109,13 @@ def command(
 
 def _given(
     data: bytes, source: str, generation: Generation, options: Options
-) -> tuple[Given | Header, Options]:
-    """What was read, and what it is to be run with."""
+) -> tuple[ReportInput | HeaderInput, Options]:
+    """The input, and the options to run it with."""
     name = "standard input" if source == STDIN else Path(source).name
     kind = kind_of(data)
-    if kind is Kind.HEADER:
+    if kind is FileKind.HEADER:
         generation.check_unused(kind.value)
         with at(source):
-            return Header(name, parse_header(data.decode("utf-8", "replace"))), options
-    found = open_to_look(data, source, generation, options)
-    return Given(name, found.opened, found.loader, found.problem), found.options
+            return HeaderInput(name, parse_header(data.decode("utf-8", "replace"))), options
+    found = open_for_display(data, source, generation, options)
+    return ReportInput(name, found.opened, found.loader, found.problem), found.options

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.cli.common import json_option, only_for_one, pairs, same_file, trust_option
 from lskel.cli.generation import Generation, generation_options
 from lskel.cli.sources import STDIN, generate_source
@@ -31,43 +31,45 @@ from lskel.skeleton.generate import (
     render,
 )
 
-# Starting a process costs as much as some ten objects.
+# Starting a process costs as much as about ten objects.
 _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
 
 
 @click.command("gen")
-@click.argument("objects", metavar="OBJ...", nargs=-1, required=True, shell_complete=offers.files)
+@click.argument(
+    "objects", metavar="OBJ...", nargs=-1, required=True, shell_complete=completers.files
+)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="FILE|DIR/",
-    shell_complete=offers.files,
-    help="The file, or the directory; X.lskel is a bundle, X.py and X.h are skeletons.",
+    shell_complete=completers.files,
+    help="The output file or directory; X.lskel is a bundle, X.py and X.h are skeletons.",
 )
 @click.option(
     "--lang",
     type=click.Choice([language.value for language in Language]),
-    help="What to write [default: as the suffix of --output says, else a bundle].",
+    help="What to write [default: by the suffix of --output, else a bundle].",
 )
 @click.option(
     "--runtime",
     type=click.Choice(["embed", "import"]),
     default="embed",
     show_default=True,
-    help="Python: carry what runs the loader along, or import it from an installed lskel.",
+    help="Python: embed the runtime in the skeleton, or import it from an installed lskel.",
 )
 @click.option(
     "--event-type",
     "event_types",
     multiple=True,
     metavar="MAP=TYPE",
-    shell_complete=offers.names(offers.buffers, then="="),
-    help="Python: the type of the events of a ring or perf buffer [default: a struct of the map's "
-    "name, or 'event'].",
+    shell_complete=completers.names(completers.buffers, then="="),
+    help="Python: the event type of a ring or perf buffer [default: a struct named like the map, "
+    "or 'event'].",
 )
 @trust_option
-@click.option("--standalone", is_flag=True, help="C: include no header of libbpf.")
+@click.option("--standalone", is_flag=True, help="C: do not include libbpf headers.")
 @generation_options
 @json_option
 def command(
@@ -81,14 +83,14 @@ def command(
     generation: Generation,
     as_json: bool,
 ) -> int:
-    """Write a bundle or a skeleton: the loader program for OBJ, and what runs it.
+    """Write a bundle or a skeleton: the loader program for OBJ, and the code that runs it.
 
-    A bundle is one file for lskel. A Python skeleton (X.py) is a module with a class for the
-    object, and needs the standard library only; a C skeleton (X.h) is used as those of `bpftool gen
-    skeleton -L`. OBJ may be a bundle, too.
+    A bundle is one file for lskel. A Python skeleton (X.py) is a module with a class for the object
+    and needs only the standard library; a C skeleton (X.h) is used like those of `bpftool gen
+    skeleton -L`. OBJ may also be a bundle.
 
-    Several objects go to a directory, each by its name; those that fail are reported, the others
-    are written. `-` stands for standard input or output.
+    Several objects are written to a directory, each by its name; errors are reported and the other
+    objects are written. `-` is standard input or output.
 
     \b
     Example:
@@ -109,38 +111,38 @@ def command(
         event_types=pairs(event_types, "MAP=TYPE"),
         trust_bytes=trust_bytes,
     )
-    how = _How(language, options, generation)
+    how = _OutputGenerator(language, options, generation)
     if not into_directory:
         if len(objects) > 1:
             raise UsageError(f"{len(objects)} objects cannot go to one file", hint="use -o DIR/")
-        return _one(objects[0], output, how, as_json)
+        return _generate_one(objects[0], output, how, as_json)
     by_name = [*generation.for_one, *(["--event-type"] if event_types else [])]
     only_for_one("gen", by_name, objects)
-    return _many(objects, Path(output), how, as_json)
+    return _generate_many(objects, Path(output), how, as_json)
 
 
 def _is_directory(output: str) -> bool:
     try:
         return Path(output).is_dir()
-    except OSError:  # it is not to be seen; writing says so
+    except OSError:  # not accessible; writing reports that
         return False
 
 
-class _How(NamedTuple):
-    """What is made of an object."""
+class _OutputGenerator(NamedTuple):
+    """What to generate from an object."""
 
     language: Language
     options: SkeletonOptions
     generation: Generation
 
     def make(self, source: str) -> tuple[Loader, bytes]:
-        """The loader of an object, and what goes to its file."""
+        """The loader of an object, and the content of its output file."""
         form = self.generation.form or default_form(self.language, self.options)
         is_bundle_taken = self.language is not Language.BUNDLE
         generation = self.generation._replace(form=form if isinstance(form, str) else form.value)
         loader = generate_source(source, generation, is_bundle_taken=is_bundle_taken)
         with at(source):
-            if form != AUTO:  # that of a bundle may be another
+            if form != AUTO:  # a bundle may have another form
                 loader = in_form(loader, Form(form))
             return loader, render(loader, self.language, self.options)
 
@@ -157,7 +159,7 @@ def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, An
     }
 
 
-def _one(source: str, output: str, how: _How, as_json: bool) -> int:
+def _generate_one(source: str, output: str, how: _OutputGenerator, as_json: bool) -> int:
     loader, content = how.make(source)
     if output == STDIN:
         print_file(content)
@@ -169,14 +171,14 @@ def _one(source: str, output: str, how: _How, as_json: bool) -> int:
 
 
 class _Task(NamedTuple):
-    """One of several objects, and where what is made of it goes."""
+    """One of several objects, and its output file."""
 
     source: str
     target: Path
-    how: _How
+    how: _OutputGenerator
 
     def run(self) -> dict[str, Any]:
-        """The report; with `error` where the object failed."""
+        """The report; with `error` if the object failed."""
         gc.enable()
         try:
             loader, content = self.how.make(self.source)
@@ -186,19 +188,21 @@ class _Task(NamedTuple):
         return _report(self.source, str(self.target), loader, len(content))
 
 
-def _many(objects: tuple[str, ...], directory: Path, how: _How, as_json: bool) -> int:
+def _generate_many(
+    objects: tuple[str, ...], directory: Path, how: _OutputGenerator, as_json: bool
+) -> int:
     with at(str(directory)):
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"cannot be made: {error.strerror}") from error
+            raise UsageError(f"cannot create: {error.strerror}") from error
     tasks: dict[Path, _Task] = {}
     failures: list[dict[str, Any]] = []
     reports: list[dict[str, Any]] = []
     for source in objects:
         target = directory / _file_name(source, how.language)
         if target in tasks:
-            taken = f"{source}: another object goes to {target} already"
+            taken = f"{source}: another object is written to {target}"
             failures.append({"object": source, "error": taken})
         tasks.setdefault(target, _Task(source, target, how))
     with (
@@ -220,7 +224,7 @@ def _many(objects: tuple[str, ...], directory: Path, how: _How, as_json: bool) -
 
 @contextmanager
 def _results(tasks: list[_Task]) -> Iterator[Iterator[dict[str, Any]]]:
-    """What becomes of the tasks, in order; several run at once where there are enough of them."""
+    """The results of the tasks, in order; with enough tasks, several run in parallel."""
     workers = min(os.cpu_count() or 1, len(tasks) // _TASKS_A_WORKER)
     if workers < 2:
         yield (task.run() for task in tasks)
@@ -241,6 +245,6 @@ def _file_name(source: str, language: Language) -> str:
         if name.endswith(suffix):
             name = name[: -len(suffix)]
             break
-    if language is Language.PYTHON:  # modules are imported by names
+    if language is Language.PYTHON:  # a module name must be an identifier
         name = "".join(c if c.isalnum() else "_" for c in name)
     return FILE_NAMES[language].format(name)

@@ -1,9 +1,10 @@
-"""The options that say how a loader is generated for an object."""
+"""The options for generating a loader from an object."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeVar
 
 import click
@@ -11,8 +12,8 @@ import click
 from lskel.bpf.enums import AttachType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.catalog.attach_kinds import ATTACH_KINDS
-from lskel.cli import offers
-from lskel.cli.common import gathered, pairs
+from lskel.cli import completers
+from lskel.cli.common import grouped_options, pairs
 from lskel.errors import UsageError, at
 from lskel.loader.generate import AUTO
 from lskel.loader.model import Form
@@ -20,22 +21,25 @@ from lskel.object.model import Object
 
 DEFAULT_FORM = Form.TABLE.value
 
-_TYPE = "PROGRAM=TYPE[:ATTACH]"
-# What these attach to is in their section's name; a type alone would not load.
+_TYPE = "PATTERN=TYPE[:ATTACH]"
+# Their attach target is in the section name; without one they do not load.
 _ATTACHED_BY_NAME = {ProgType.STRUCT_OPS, *(k.prog_type for k in ATTACH_KINDS if k.btf_target)}
 
 _E = TypeVar("_E", bound=IntEnum)
 
 
 class GivenType(NamedTuple):
-    """What --type says of a program."""
+    """The types of a program, from --type."""
 
     type: ProgType
     attach: AttachType | None
 
 
 class Generation(NamedTuple):
-    """How a loader is generated; `autoload` is whether programs and struct_ops maps are loaded."""
+    """How to generate a loader; `autoload`: whether programs and struct_ops maps are loaded.
+
+    `types` are by program name, or by a pattern for the names of programs and sections.
+    """
 
     name: str | None = None
     form: str | None = None
@@ -46,7 +50,7 @@ class Generation(NamedTuple):
 
     @property
     def by_name(self) -> tuple[str, ...]:
-        """The options given that name programs or maps."""
+        """The set options that name programs or maps."""
         given = {
             "--type": bool(self.types),
             "--autoload": True in self.autoload.values(),
@@ -56,40 +60,63 @@ class Generation(NamedTuple):
 
     @property
     def for_one(self) -> tuple[str, ...]:
-        """The options given that make sense for one object only."""
+        """The set options that apply only to a single object."""
         return (*(["--name"] if self.name else []), *self.by_name)
 
     def check_unused(self, what: str) -> None:
-        """UsageError where there are options that `what` is too late for: it is generated."""
+        """UsageError if options are set that `what` cannot take: it is already generated."""
         given = [*self.by_name, *(["--debug"] if self.debug else [])]
         given += ["--links"] if self.links else []
         given += ["--form"] if self.form else []
         if given:
             raise UsageError(
-                f"{', '.join(given)} cannot change {what}, which is generated already",
-                hint="use the object that it was generated from",
+                f"{', '.join(given)} cannot change {what}: it is already generated",
+                hint="use the object it was generated from",
             )
 
     def applied(self, obj: Object) -> Object:
-        """The object with the types, programs and maps that are asked for."""
-        for name, given in self.types.items():
+        """The object with the types, programs and maps of the options."""
+        programs = {program.name for program in obj.programs}
+        # A name goes before the patterns that match it.
+        given: dict[str, GivenType] = {}
+        for pattern in sorted(self.types, key=lambda pattern: pattern not in programs):
             with at("--type"):
-                obj = _with_type(obj, name, given)
+                for name in _named(obj, pattern):
+                    given.setdefault(name, self.types[pattern])
+        for name, type_ in given.items():
+            with at("--type"):
+                obj = _with_type(obj, name, type_)
         for name, wanted in self.autoload.items():
             with at("--autoload" if wanted else "--no-autoload"):
                 obj = _with_autoload(obj, name, wanted=wanted)
         return obj
 
 
+def _named(obj: Object, pattern: str) -> list[str]:
+    """The program of this name, or those that the pattern fits; of several, those without a type.
+
+    NotFound where there are none.
+    """
+    found = [program for program in obj.programs if program.name == pattern] or [
+        program
+        for program in obj.programs
+        if fnmatchcase(program.spec.name, pattern) or fnmatchcase(program.name, pattern)
+    ]
+    if not found:
+        obj.program(pattern)
+    untyped = [program for program in found if program.spec.prog_type == ProgType.UNSPEC]
+    return [program.name for program in untyped or found]
+
+
 def _with_type(obj: Object, name: str, given: GivenType) -> Object:
     spec = obj.program(name).spec
     if spec.prog_type not in (ProgType.UNSPEC, given.type):
         says = enum_name(ProgType, spec.prog_type)
-        raise UsageError(f"program '{name}' has type {says}, as section name '{spec.name}' says")
+        raise UsageError(f"program '{name}' has type {says} by its section name '{spec.name}'")
     if given.type in _ATTACHED_BY_NAME:
         raise UsageError(
-            f"program '{name}': for type {enum_name(ProgType, given.type)} the section's name must "
-            "say what it attaches to",
+            f"program '{name}': type {enum_name(ProgType, given.type)} needs an attach target in "
+            "the section name",
             hint='such as SEC("fentry/FUNCTION"), SEC("lsm/HOOK") or SEC("freplace/FUNCTION")',
         )
     return obj.with_type(name, given.type, given.attach)
@@ -103,7 +130,7 @@ def _with_autoload(obj: Object, name: str, *, wanted: bool) -> Object:
     if name in maps:
         return obj.with_map(name, autocreate=wanted)
     known = ", ".join([*programs, *maps]) or "none"
-    raise UsageError(f"there is no program or struct_ops map '{name}'", hint=f"there is: {known}")
+    raise UsageError(f"no program or struct_ops map '{name}'", hint=f"available: {known}")
 
 
 def _generation(
@@ -118,7 +145,7 @@ def _generation(
     with at("--type"):
         given = {program: _parse_type(text) for program, text in pairs(types, _TYPE).items()}
     if both := sorted(set(autoload) & set(no_autoload)):
-        raise UsageError(f"'{both[0]}' is given to both --autoload and --no-autoload")
+        raise UsageError(f"'{both[0]}': both --autoload and --no-autoload")
     wanted = dict.fromkeys(autoload, True) | dict.fromkeys(no_autoload, False)
     return Generation(name, form, given, wanted, debug, links)
 
@@ -134,7 +161,7 @@ def _parse_type(text: str) -> GivenType:
 
 
 def _member(enum: type[_E], name: str, prefix: str, what: str, usual: set[str] | None = None) -> _E:
-    """A member of one of the kernel's enums; the error lists the `usual` ones, or those near."""
+    """A member of a kernel enum; the error lists the `usual` members, or similar ones."""
     bare = name.upper().removeprefix(prefix)
     names = [member.lower() for member in enum.__members__ if member != "UNSPEC"]
     if bare.lower() in names:
@@ -142,55 +169,57 @@ def _member(enum: type[_E], name: str, prefix: str, what: str, usual: set[str] |
     from difflib import get_close_matches
 
     known = sorted(usual or ()) or get_close_matches(bare.lower(), names) or names
-    raise UsageError(f"there is no {what} '{name}'", hint=f"there is: {', '.join(known)}")
+    raise UsageError(f"no {what} '{name}'", hint=f"available: {', '.join(known)}")
 
 
-_NAME = click.option("--name", help="The object's name [default: the file's, up to the first dot].")
+_NAME = click.option(
+    "--name", help="The object's name [default: the file name up to the first dot]."
+)
 _TYPES = click.option(
     "--type",
     "types",
     multiple=True,
     metavar=_TYPE,
-    shell_complete=offers.types,
-    help="The type of a program whose section name gives none, such as sk_skb, or "
-    "sk_skb:sk_skb_stream_verdict.",
+    shell_complete=completers.types,
+    help="The type of programs whose section names have none, such as sk_skb or "
+    "sk_skb:sk_skb_stream_verdict. PATTERN is a program's name, or matches the names of programs "
+    "or sections: 'classifier/*=sched_cls'.",
 )
 _AUTOLOAD = click.option(
     "--autoload",
     multiple=True,
     metavar="NAME",
-    shell_complete=offers.names(offers.switched),
-    help="Load this program or struct_ops map, though its section begins with '?'.",
+    shell_complete=completers.names(completers.autoloadable),
+    help="Load this program or struct_ops map although its section name begins with '?'.",
 )
 _NO_AUTOLOAD = click.option(
     "--no-autoload",
     multiple=True,
     metavar="NAME",
-    shell_complete=offers.names(offers.switched),
+    shell_complete=completers.names(completers.autoloadable),
     help="Do not load this program or struct_ops map.",
 )
 _FORM = click.option(
     "--form",
     type=click.Choice([*(form.value for form in Form), AUTO]),
     help="The form of the loader program [default: table; for Python auto, for C unrolled]; auto "
-    "is what loads fastest, unrolled for small objects. Before Linux 5.17 lskel unrolls table "
-    "loaders.",
+    "is the fastest: unrolled for small objects. Before Linux 5.17 lskel unrolls table loaders.",
 )
 _DEBUG = click.option(
     "--debug",
     is_flag=True,
-    help="Let the loader print the result of each step to /sys/kernel/tracing/trace_pipe.",
+    help="The loader prints the result of each operation to /sys/kernel/tracing/trace_pipe.",
 )
 
 _LINKS = click.option(
     "--links",
     is_flag=True,
-    help="Let the loader itself attach programs that need nothing from user space for it: fentry "
-    "and its like, tp_btf, lsm, iter.",
+    help="The loader also attaches programs that need nothing from user space to attach: fentry, "
+    "fexit, fmod_ret, tp_btf, lsm, iter.",
 )
 
-# Argument `generation`: for a command that shows objects, and for one that makes loaders of them.
-object_options = gathered("generation", _generation, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD)
-generation_options = gathered(
+# Argument `generation`: for commands that show objects, and for those that generate loaders.
+object_options = grouped_options("generation", _generation, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD)
+generation_options = grouped_options(
     "generation", _generation, _FORM, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD, _DEBUG, _LINKS
 )

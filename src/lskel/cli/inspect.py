@@ -11,7 +11,7 @@ from lskel.cli.common import json_option, source_argument
 from lskel.cli.generation import Generation, object_options
 from lskel.cli.sources import open_source
 from lskel.cli.terminal import is_terminal, line, print_json, table
-from lskel.describe.plain import plain
+from lskel.describe.jsonable import jsonable
 from lskel.describe.summary import (
     ExternSummary,
     MapSummary,
@@ -30,12 +30,12 @@ from lskel.loader.model import Bytes, Loader
 @object_options
 @json_option
 def command(source: str, generation: Generation, as_json: bool) -> None:
-    """Show what an object or a bundle consists of: maps, programs, externs, sections, sizes.
+    """Show the maps, programs, externs, sections and sizes of an object or a bundle.
 
-    What it asks of the machine that it is loaded on is shown, too: symbols and configuration values
-    of the kernel (externs), and numbers that are found out there (inputs). No kernel is asked. Of
-    an object that lskel cannot load, it says why, program by program. Of a bundle whose bytes are
-    not what its description generates, the calls are shown that the bytes make in the simulator.
+    It also shows what is resolved on the target machine: kernel symbols and kconfig values
+    (externs), and numbers such as struct sizes (inputs). No kernel is accessed. For an object that
+    lskel cannot load, each program is shown with the reason. For a bundle whose bytes do not match
+    its description, the calls that the bytes make in the simulator are shown.
 
     \b
     Example:
@@ -51,7 +51,7 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
 
         run = bare_run(opened)
     if as_json:
-        print_json(plain(summary) | ({} if run is None else {"calls": run.as_json()}))
+        print_json(jsonable(summary) | ({} if run is None else {"calls": run.as_json()}))
         return
     show = _show_rich if is_terminal() else _show_plain
     for fact in _facts(summary):
@@ -72,7 +72,7 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
 
 def _facts(summary: Summary) -> Iterator[str]:
     what = "object" if summary.loader is None else "bundle"
-    told = summary.license is not None  # else it is told by the calls alone
+    told = summary.license is not None  # else only the calls are known
     license_ = f", license {summary.license or 'none'}" if told else ""
     yield f"{summary.name}: {what}, {summary.order}-endian{license_}"
     if summary.btf is not None:
@@ -189,7 +189,7 @@ def _counts(title: str, unit: str, counts: dict[str, int]) -> _Table:
 
 def _map_notes(a_map: MapSummary) -> Iterator[str]:
     if not a_map.autocreate:
-        yield "not created by itself"
+        yield "not created by default"
     if a_map.kernel_name != a_map.name:
         yield f"in the kernel {a_map.kernel_name}"
     yield from a_map.flags
@@ -207,7 +207,7 @@ def _map_notes(a_map: MapSummary) -> Iterator[str]:
 
 
 def _with_programs(struct: StructOpsSummary) -> list[MemberSummary]:
-    """The members that point to programs; a struct without any is still to be seen."""
+    """The members that point to programs; a struct without any is still shown."""
     return [member for member in struct.members if member.program] or [MemberSummary("", "")]
 
 
@@ -222,7 +222,7 @@ def _program_notes(program: ProgramSummary) -> Iterator[str]:
     if program.sleepable:
         yield "sleepable"
     if not program.autoload:
-        yield "not loaded by itself"
+        yield "autoload disabled"
     if program.subprograms:
         yield f"contains {', '.join(program.subprograms)}"
 

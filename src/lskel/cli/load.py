@@ -11,7 +11,7 @@ import click
 from lskel.bpf import context
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.names import enum_name
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.cli.common import (
     json_option,
     only_for_one,
@@ -19,7 +19,7 @@ from lskel.cli.common import (
 )
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, load_loader, run_options, warn_of_form
+from lskel.cli.run_options import for_one, load_loader, run_options, warn_of_form
 from lskel.cli.sources import among, default_name, to_run
 from lskel.cli.status import Status
 from lskel.cli.terminal import Progress, line, note, print_json, progress, show_error
@@ -42,13 +42,13 @@ KERNEL, DIRECT = "kernel", "direct"
     type=click.Choice([KERNEL, DIRECT, SIMULATOR]),
     default=KERNEL,
     show_default=True,
-    help="Run the loader program, make its system calls one by one, or only simulate them.",
+    help="Run the loader program, make its system calls directly, or simulate them.",
 )
 @click.option(
     "--pin",
     metavar="DIR",
-    shell_complete=offers.directories,
-    help="Pin maps and programs by name in DIR of a bpffs; those of several objects in DIR/OBJECT.",
+    shell_complete=completers.directories,
+    help="Pin maps and programs by name in DIR of a bpffs; with several objects, in DIR/OBJECT.",
 )
 @failure_options
 @generation_options
@@ -63,13 +63,12 @@ def command(
     options: Options,
     as_json: bool,
 ) -> int:
-    """Load maps and programs, report them, and let them go, unless they are pinned.
+    """Load maps and programs, report them, and release them unless they are pinned.
 
-    What the machine lacks is said before anything is loaded: values of the configuration, and what
-    programs attach to.
+    Missing kconfig values and attach targets are reported before anything is loaded.
 
-    Several objects are loaded one after the other. Those that fail are reported, the others are
-    loaded all the same; the exit status is 1 then.
+    Several objects are loaded one after the other. If one fails, the error is reported, the others
+    are still loaded, and the exit status is 1.
 
     \b
     Example:
@@ -80,16 +79,16 @@ def command(
     """
     has_pins = pin is not None or options.pin_root != PIN_ROOT or options.trust_pins
     if replay == SIMULATOR and has_pins:
-        hint = "leave out --pin, --pin-root and --trust-pins"
-        raise UsageError("the simulator has no pins", hint=hint)
+        hint = "remove --pin, --pin-root and --trust-pins"
+        raise UsageError("the simulator does not support pins", hint=hint)
     failures.check_log_file(sources)
     only_for_one("load", [*generation.for_one, *for_one(options)], sources)
     is_one = len(sources) == 1
     reports: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     with progress(len(sources), shown=not as_json) as bar:
-        how = _How(sources, replay, generation, options, failures, bar)
-        for source, place in _places(sources, pin):
+        how = _LoadOptions(sources, replay, generation, options, failures, bar)
+        for source, place in _pin_directories(sources, pin):
             try:
                 report = how.load(source, place)
             except LskelError as error:
@@ -112,8 +111,8 @@ def command(
     return Status.FAILURE if failed else Status.OK
 
 
-class _How(NamedTuple):
-    """How objects are loaded."""
+class _LoadOptions(NamedTuple):
+    """How to load objects."""
 
     sources: tuple[str, ...]
     replay: str
@@ -122,8 +121,8 @@ class _How(NamedTuple):
     failures: Failures
     bar: Progress
 
-    def load(self, source: str, place: _Place) -> dict[str, Any]:
-        """Load an object and let it go, unless it is pinned; the report."""
+    def load(self, source: str, place: _PinDirectory) -> dict[str, Any]:
+        """Load an object and release it unless it is pinned; return the report."""
         self.bar.now(f"generating {source}")
         loader, options = to_run(source, self.generation, self.options)
         self.bar.now(f"loading {source}")
@@ -139,33 +138,35 @@ class _How(NamedTuple):
                 return {"object": source, **report}
 
 
-class _Place(NamedTuple):
-    """Where an object is pinned, if anywhere; `taken` by another object that has the same name."""
+class _PinDirectory(NamedTuple):
+    """Where an object is pinned, if at all; `taken`: by another object of the same name."""
 
     path: Path | None
     taken: bool = False
 
     def directory(self) -> Path | None:
-        """The directory; UsageError where it is taken."""
+        """The directory; UsageError if it is taken."""
         if self.taken:
-            raise UsageError(f"another object is pinned in {self.path} already")
+            raise UsageError(f"another object is pinned in {self.path}")
         return self.path
 
 
-def _places(sources: Sequence[str], pin: str | None) -> Iterator[tuple[str, _Place]]:
-    """Each object, with its own directory of `pin` where there are several."""
+def _pin_directories(
+    sources: Sequence[str], pin: str | None
+) -> Iterator[tuple[str, _PinDirectory]]:
+    """Each object; with several, each has its own directory in `pin`."""
     seen: set[str] = set()
     for source in sources:
         name = default_name(source)
         if pin is None or len(sources) == 1:
-            yield source, _Place(None if pin is None else Path(pin))
+            yield source, _PinDirectory(None if pin is None else Path(pin))
         else:
-            yield source, _Place(Path(pin, name), name in seen)
+            yield source, _PinDirectory(Path(pin, name), name in seen)
         seen.add(name)
 
 
 def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
-    """What a load would leave, without a kernel; programs have no tags."""
+    """The report of a load in the simulator; programs have no tags."""
     from lskel.replay.simulator.run import run as simulate
 
     check_bytes(loader, options)
@@ -215,7 +216,7 @@ def _report(replay: str, bpf: Collection, ran: Loader | None) -> dict[str, Any]:
     }
 
 
-def _print(report: dict[str, Any], place: _Place, prefix: str) -> None:
+def _print(report: dict[str, Any], place: _PinDirectory, prefix: str) -> None:
     loader = report["loader"]
     how = (
         f"by a loader of {loader['insns']} instructions and {loader['blob']} bytes of data"

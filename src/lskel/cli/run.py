@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.cli.common import json_option, only_for_one, pairs, sources_argument
 from lskel.cli.contents import Buffers, Contents, Event, contents
 from lskel.cli.failures import Failures, failure_options
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import for_one, load_loader, run_options, warn_of_form
+from lskel.cli.run_options import for_one, load_loader, run_options, warn_of_form
 from lskel.cli.sources import among, labels, to_run
 from lskel.cli.status import Status, Terminated
 from lskel.cli.terminal import line, note, print_json, progress, show_error
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from lskel.replay.simulator.simulate import Replay
 
 MAX_ENTRIES = 20
-# Read at the end; other processes may go on filling a buffer that is shared.
+# The limit for reading at the end: other processes may still fill a shared buffer.
 _LAST_EVENTS = 1 << 20
-_PLACE = "PROGRAM=PLACE"
+_PLACE = "PROGRAM=TARGET"
 
 
 @click.command("run")
@@ -47,17 +47,17 @@ _PLACE = "PROGRAM=PLACE"
     "event_types",
     multiple=True,
     metavar="MAP=TYPE",
-    shell_complete=offers.names(offers.buffers, then="="),
-    help="BTF type of MAP's events.",
+    shell_complete=completers.names(completers.buffers, then="="),
+    help="The BTF type of the events of MAP.",
 )
 @click.option(
     "--attach",
     "attach",
     multiple=True,
     metavar=_PLACE,
-    shell_complete=offers.names(offers.programs, then="="),
+    shell_complete=completers.names(completers.programs, then="="),
     help="Attach a program to an interface, the path of a cgroup or network namespace, a "
-    "tracepoint, a function of the kernel, or BINARY:FUNCTION, as its kind has it.",
+    "tracepoint, a kernel function, or BINARY:FUNCTION, depending on its kind.",
 )
 @click.option(
     "--entries",
@@ -82,15 +82,15 @@ def command(
     options: Options,
     as_json: bool,
 ) -> int:
-    """Load, attach what attaches by itself, stream events; print the maps at the end.
+    """Load, auto-attach, print events as they arrive, and print the maps at the end.
 
     Ends on Ctrl-C or after --duration. Events of ring and perf buffers are decoded by BTF: as the
-    type that --event names, else as a struct named like the map, or `event`; hexadecimal otherwise.
-    With --json each line is an object: `loaded`, `event`, then `maps`. Where the kernel gives no
-    permission, the loader is replayed in the simulator, which shows what it would do.
+    type in --event, else as a struct named like the map, or `event`, else printed in hexadecimal.
+    With --json each line is an object: `loaded`, `event`, then `maps`. Without permission to load,
+    the loader is replayed in the simulator, which shows its system calls.
 
-    Several objects run together, and what is printed has the object's name in front. Where one
-    fails, nothing is attached, and the exit status is 1.
+    Several objects run together, and each line begins with the object's name. If one fails, nothing
+    is attached, and the exit status is 1.
 
     \b
     Example:
@@ -104,9 +104,9 @@ def command(
     failures.check_log_file(sources)
     only_for_one("run", [*generation.for_one, *for_one(options), *by_name], sources)
     types, targets = pairs(event_types, "MAP=TYPE"), pairs(attach, _PLACE)
-    out = (_Json if as_json else _Text)(labels(sources))
-    gc.enable()  # events may come for days
-    # Services and time-outs end a process so; they want the maps as well.
+    out = (_JsonOutput if as_json else _TextOutput)(labels(sources))
+    gc.enable()  # events may arrive for days
+    # systemd and timeout(1) send SIGTERM; print the maps then, too.
     signal.signal(signal.SIGTERM, _terminated)
     with ExitStack() as stack:
         how = Loading(generation, options, failures, stack, types)
@@ -146,7 +146,7 @@ def _terminated(*_: object) -> None:
 
 
 class Loading(NamedTuple):
-    """How objects are loaded; `stack` closes them."""
+    """How to load objects; `stack` closes them."""
 
     generation: Generation
     options: Options
@@ -156,7 +156,7 @@ class Loading(NamedTuple):
 
 
 def _load(sources: Sequence[str], how: Loading, *, shown: bool) -> list[Collection]:
-    """Load all; those that fail are reported and missing then. NoPermission where nothing may."""
+    """Load all objects; failures are reported and left out. NoPermission if bpf(2) is denied."""
     running = []
     with progress(len(sources), shown=shown) as bar:
         for source in sources:
@@ -177,7 +177,7 @@ def _load(sources: Sequence[str], how: Loading, *, shown: bool) -> list[Collecti
 
 
 def _simulate(
-    sources: Sequence[str], generation: Generation, options: Options, out: _Text | _Json
+    sources: Sequence[str], generation: Generation, options: Options, out: _TextOutput | _JsonOutput
 ) -> None:
     from lskel.replay.simulator.run import run as simulate
 
@@ -188,8 +188,8 @@ def _simulate(
         replay.check(loader.trace.name)
 
 
-class _Text:
-    """For people; where there are several objects, with their labels in front."""
+class _TextOutput:
+    """Text; with several objects, each line begins with the object's label."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._prefixes = [f"{label}: " if len(labels) > 1 else "" for label in labels]
@@ -225,7 +225,7 @@ class _Text:
         prefix = self._prefixes[number]
         for name, count in lost.items():
             if count:
-                what = f"lost {count} events of {name}, which came faster than they were read"
+                what = f"lost {count} events of {name}: they arrived faster than they were read"
                 line(f"{prefix}{what}")
         for shown in maps:
             line(f"{prefix}map {shown.map}:")
@@ -235,8 +235,8 @@ class _Text:
                 line("  ...")
 
 
-class _Json:
-    """For programs: one object a line."""
+class _JsonOutput:
+    """JSON: one object per line."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels = labels

@@ -1,4 +1,4 @@
-"""What commands take: objects, bundles, headers of light skeletons."""
+"""The input of commands: objects, bundles, light skeleton headers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lskel.object.open import open_object
 if TYPE_CHECKING:
     from lskel.replay.options import Options
     from lskel.replay.simulator.faults import Faults
-    from lskel.replay.simulator.names import Names
+    from lskel.replay.simulator.names import KernelNames
     from lskel.replay.simulator.simulate import Replay
 
 STDIN = "-"
@@ -42,70 +42,70 @@ def read(source: str) -> bytes:
 
 
 def default_name(source: str) -> str:
-    """What an object is called where nobody says: its file's name up to the first dot."""
+    """The default name of an object: its file name up to the first dot."""
     return "stdin" if source == STDIN else name_of_file(source)
 
 
 def among(source: str, sources: Sequence[str]) -> AbstractContextManager[None]:
-    """Put the source in front of errors where it is one of several."""
+    """Prefix errors with the source if there are several."""
     return at(source) if len(sources) > 1 else nullcontext()
 
 
 def labels(sources: Sequence[str]) -> list[str]:
-    """What objects are called in the output: their names, or paths where names are alike."""
+    """The labels of objects in the output: their names, or paths if names are ambiguous."""
     names = [default_name(source) for source in sources]
     return [n if names.count(n) == 1 else s for n, s in zip(names, sources, strict=True)]
 
 
 def open_source(source: str, generation: Generation) -> Object | Loader:
-    """An object, with what is asked for, or a bundle, told apart by how the bytes begin."""
+    """An object with the options applied, or a bundle; the first bytes decide which."""
     return _open(read(source), source, generation)
 
 
 def open_silently(source: str, generation: Generation) -> Object | Loader:
-    """As `open_source`, for what is printed where nothing may be said, as names to complete."""
+    """As `open_source`, without warnings: for shell completion."""
     return _opened(read(source), source, generation)
 
 
 def to_loader(source: str, generation: Generation) -> Loader:
-    """A loader: a bundle's, or one generated for an object."""
+    """The loader of a bundle, or one generated for an object."""
     return _loader(open_source(source, generation), source, generation)
 
 
 def generate_source(source: str, generation: Generation, *, is_bundle_taken: bool) -> Loader:
-    """A loader for an object; UsageError where it is a bundle and none is taken."""
+    """A loader for an object; UsageError for a bundle if none is accepted."""
     data = read(source)
-    if kind_of(data) is Kind.BUNDLE:
-        generation = generation._replace(form=None)  # which the caller sees to
+    if kind_of(data) is FileKind.BUNDLE:
+        generation = generation._replace(form=None)  # the caller applies the form
         with at(source):
             if not is_bundle_taken:
-                Loader.load(data)  # a damaged one is said to be so
-                raise UsageError("this is a bundle already")
+                Loader.load(data)  # reports a damaged one
+                raise UsageError("already a bundle")
     return _loader(_open(data, source, generation), source, generation)
 
 
 def to_run(source: str, generation: Generation, options: Options) -> tuple[Loader, Options]:
-    """A loader and what to run it with."""
+    """A loader and the options to run it with."""
     return _to_run(read(source), source, generation, options)
 
 
-class Kind(Enum):
+class FileKind(Enum):
     """What a file holds, by its first bytes."""
 
     OBJECT = "an object"
     BUNDLE = "a bundle"
-    HEADER = "a light skeleton's header"
+    HEADER = "a light skeleton header"
 
 
-def kind_of(data: bytes) -> Kind:
-    """What these bytes look like; an object where they look like nothing else."""
+def kind_of(data: bytes) -> FileKind:
+    """The kind of file by its first bytes; an object if unknown."""
     if data.startswith(MAGIC):
-        return Kind.BUNDLE
+        return FileKind.BUNDLE
     if data.startswith(ELF_MAGIC):
-        return Kind.OBJECT
+        return FileKind.OBJECT
     from lskel.loader.header import is_header
 
-    return Kind.HEADER if is_header(data) else Kind.OBJECT
+    return FileKind.HEADER if is_header(data) else FileKind.OBJECT
 
 
 def simulate(
@@ -114,10 +114,10 @@ def simulate(
     generation: Generation,
     options: Options,
     *,
-    names: Names | None = None,
+    names: KernelNames | None = None,
     faults: Faults | None = None,
 ) -> Replay:
-    """Replay what was read of an object, a bundle or a light skeleton's header in the simulator."""
+    """Replay an object, a bundle or a light skeleton header in the simulator."""
     from lskel.loader.header import parse_header
     from lskel.replay.options import DEFAULTS
     from lskel.replay.simulator.kernel import SimulatedKernel
@@ -128,14 +128,14 @@ def simulate(
         return SimulatedKernel(order, names=names, faults=faults, cpus=os.cpu_count() or 1)
 
     kind = kind_of(data)
-    if kind is not Kind.HEADER:
+    if kind is not FileKind.HEADER:
         loader, options = _to_run(data, source, generation, options)
         with at(source):
             return run(loader, options, kernel=kernel(loader.trace.order))
     with at(source):
         generation.check_unused(kind.value)
         if options != DEFAULTS:
-            raise UsageError(f"what it is run with cannot be changed: this is {kind.value}")
+            raise UsageError(f"options to run with cannot be applied to {kind.value}")
         skeleton = parse_header(data.decode("utf-8", "replace"))
         context = bytes(skeleton.context_size)
         order = sys.byteorder
@@ -150,16 +150,16 @@ def _to_run(
 
 
 def _split(data: bytes, generation: Generation, options: Options) -> tuple[Generation, Options]:
-    """The programs of a bundle are switched on and off when it is run."""
-    if kind_of(data) is not Kind.BUNDLE:
+    """A bundle takes autoload options when it runs, an object when its loader is generated."""
+    if kind_of(data) is not FileKind.BUNDLE:
         return generation, options
     return generation._replace(autoload={}), replace(options, autoload=generation.autoload)
 
 
-class Opened(NamedTuple):
-    """An object or a bundle, its loader or why there is none, and what that is to be run with.
+class OpenedSource(NamedTuple):
+    """An object or a bundle, its loader or the reason why it has none, and the run options.
 
-    `problem` is also what is to be said of a bundle's bytes.
+    `problem` is also the remark on a bundle's bytes.
     """
 
     opened: Object | Loader
@@ -168,48 +168,54 @@ class Opened(NamedTuple):
     options: Options
 
 
-def open_to_look(data: bytes, source: str, generation: Generation, options: Options) -> Opened:
-    """What was read of an object or a bundle, though there may be no loader for it."""
+def open_for_display(
+    data: bytes, source: str, generation: Generation, options: Options
+) -> OpenedSource:
+    """Open an object or a bundle, even if no loader can be generated for it."""
     generation, options = _split(data, generation, options)
     opened = _open(data, source, generation)
     if isinstance(opened, Loader):
         from lskel.replay.trust import REMARKS
 
-        return Opened(opened, opened, REMARKS.get(opened.compared, ""), options)
+        return OpenedSource(opened, opened, REMARKS.get(opened.compared, ""), options)
     try:
-        return Opened(opened, generate_from(opened, generation), "", options)
+        return OpenedSource(opened, generate_from(opened, generation), "", options)
     except LskelError as error:
-        return Opened(opened, None, str(error), options)
+        return OpenedSource(opened, None, str(error), options)
 
 
 def applicable(
-    kind: Kind, kinds: Iterable[Kind], generation: Generation, options: Options
+    kind: FileKind, kinds: Iterable[FileKind], generation: Generation, options: Options
 ) -> tuple[Generation, Options]:
-    """The options for one of several files of these kinds, each of which takes what it can."""
+    """The options that apply to one of several files of these kinds."""
     from lskel.replay.options import DEFAULTS
 
     kinds = set(kinds)
-    is_generated = kind is not Kind.OBJECT and Kind.OBJECT in kinds
-    is_fixed = kind is Kind.HEADER and len(kinds) > 1
+    is_generated = kind is not FileKind.OBJECT and FileKind.OBJECT in kinds
+    is_fixed = kind is FileKind.HEADER and len(kinds) > 1
     return Generation() if is_generated else generation, DEFAULTS if is_fixed else options
 
 
 def _open(data: bytes, source: str, generation: Generation) -> Object | Loader:
-    """What was read; where a bundle's bytes are not its description's, that is said first."""
+    """Open the input; warn if a bundle's bytes do not match its description."""
     opened = _opened(data, source, generation)
-    if not isinstance(opened, Loader) or opened.compared is Bytes.SAME:
+    if not isinstance(opened, Loader):
+        for remark in opened.remarks:
+            show_warning(source, remark)
         return opened
-    from lskel.replay.trust import REMARKS, judged
+    if opened.compared is Bytes.SAME:
+        return opened
+    from lskel.replay.trust import REMARKS, with_comparison
 
-    loader = judged(opened)
+    loader = with_comparison(opened)
     show_warning(source, REMARKS[loader.compared])
     return loader
 
 
 def _opened(data: bytes, source: str, generation: Generation) -> Object | Loader:
     with at(source):
-        if kind_of(data) is Kind.BUNDLE:
-            generation.check_unused(Kind.BUNDLE.value)
+        if kind_of(data) is FileKind.BUNDLE:
+            generation.check_unused(FileKind.BUNDLE.value)
             return Loader.load(data)
         return generation.applied(open_object(data, generation.name or default_name(source)))
 
@@ -222,6 +228,6 @@ def _loader(opened: Object | Loader, source: str, generation: Generation) -> Loa
 
 
 def generate_from(obj: Object, generation: Generation) -> Loader:
-    """A loader of an object that has been opened."""
+    """A loader for an open object."""
     form = generation.form or DEFAULT_FORM
     return generate(obj, form, attach=generation.links, debug=generation.debug)

@@ -1,4 +1,4 @@
-"""Exit statuses of the command line; docs/exit-status.md says more."""
+"""Exit statuses of the command line, as in docs/exit-status.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """What the process ends with. Those from 128 on are 128 and a signal's number, as in shells."""
+    """The exit status of the process; from 128 on, 128 plus a signal number, as in shells."""
 
     OK = 0
     FAILURE = 1
@@ -19,13 +19,13 @@ class Status(IntEnum):
 
 
 _OVERALL: Mapping[Status, str] = {
-    Status.OK: "Everything that was asked for is done.",
+    Status.OK: "Success.",
     Status.FAILURE: "An error, which is printed; diff: the loaders differ; doctor: no.",
     Status.USAGE: "Wrong usage of the command line; diff, doctor: any error.",
     Status.INTERNAL: "A bug in lskel, which is printed.",
-    Status.INTERRUPTED: "Ctrl-C, where it does not end a run in the ordinary way.",
-    Status.BROKEN_PIPE: "Whoever read the output has gone.",
-    Status.TERMINATED: "SIGTERM, where it does not end a run in the ordinary way.",
+    Status.INTERRUPTED: "Ctrl-C, unless it ends `run` normally.",
+    Status.BROKEN_PIPE: "The reader of the output closed it.",
+    Status.TERMINATED: "SIGTERM, unless it ends `run` normally.",
 }
 
 _GENERAL: Mapping[Status, str] = {
@@ -48,26 +48,26 @@ _OF_COMMANDS: Mapping[str, Mapping[Status, str]] = {
         Status.USAGE: _ANY_ERROR,
     },
     "run": {
-        Status.OK: "It ran until Ctrl-C, SIGTERM or the end of its time, or was simulated.",
-        Status.INTERRUPTED: "Ctrl-C before it had attached.",
-        Status.TERMINATED: "SIGTERM before it had attached.",
+        Status.OK: "It ran until Ctrl-C, SIGTERM or the end of --duration, or was simulated.",
+        Status.INTERRUPTED: "Ctrl-C before the programs were attached.",
+        Status.TERMINATED: "SIGTERM before the programs were attached.",
     },
 }
 
 
 def meanings(command: str = "") -> Mapping[Status, str]:
-    """What the statuses of a command mean; of the command line as a whole where it is empty."""
+    """What the exit statuses of a command mean; for an empty name, those of all commands."""
     return {**(_GENERAL if command else _OVERALL), **_OF_COMMANDS.get(command, {})}
 
 
-# diff(1) has the same: 1 says that they differ, so an error must be told apart from it. So with
-# doctor, where 1 is the answer no.
+# As in diff(1), 1 means that the loaders differ, so an error needs another status. The same for
+# doctor, where 1 means no.
 DIFFERENT = 1
 TROUBLE = 2
 
-# What an error ends a command with, where it is not Status.FAILURE.
+# The exit status of an error, if not Status.FAILURE.
 FAILURES = {"diff": TROUBLE, "doctor": TROUBLE}
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, where a command takes it as it takes Ctrl-C."""
+    """SIGTERM, for a command that handles it like Ctrl-C."""

@@ -1,4 +1,4 @@
-"""Standard output, whose errors are told from all others."""
+"""Standard output with its own exception type for errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class OutputError(Exception):
-    """Standard output cannot be written. No OSError, so that nothing takes it for one of a file."""
+    """Standard output cannot be written. Not an OSError, so it is not mistaken for a file's."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output: {error.strerror or error}")
@@ -23,7 +23,7 @@ class OutputError(Exception):
 
 
 class _Output(io.RawIOBase):
-    """Writes to an fd; None stands for one that was closed when the process began."""
+    """Writes to an fd; None if it was closed when the process started."""
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
@@ -39,7 +39,7 @@ class _Output(io.RawIOBase):
         return super().fileno() if self._fd is None else self._fd
 
     def write(self, data: ReadableBuffer, /) -> int:
-        if self._failed:  # it was said once; the interpreter flushes again when it ends
+        if self._failed:  # already reported; the interpreter flushes again at exit
             return memoryview(data).nbytes
         try:
             if self._fd is None:
@@ -52,9 +52,9 @@ class _Output(io.RawIOBase):
 
 @contextmanager
 def standard_output() -> Iterator[None]:
-    """Have `sys.stdout` raise OutputError, whoever writes to it.
+    """Make `sys.stdout` raise OutputError on errors.
 
-    What it cannot encode is written as escapes. A `sys.stdout` that is not the process's own stays.
+    Characters that it cannot encode are escaped. A replaced `sys.stdout` is left alone.
     """
     before = sys.stdout
     if before is not sys.__stdout__:

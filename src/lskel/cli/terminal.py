@@ -1,7 +1,7 @@
-"""All that commands print goes through here.
+"""All output of commands.
 
-Names, source lines, logs and events come from files and kernels, and anybody may have written them:
-what is printed is made printable line by line, and only then coloured.
+Names, source lines, logs and events come from files and kernels and are not trusted: each line is
+made printable, then coloured.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lskel.errors import LskelError, UsageError, printable
-from lskel.styled_lines import Tone, Toned
+from lskel.styled_lines import StyledLine, Tone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ _SGR = {
 
 
 def is_terminal() -> bool:
-    """Whether people look at standard output."""
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
@@ -48,36 +48,38 @@ def line(text: str = "") -> None:
 
 
 def fields(*texts: str) -> None:
-    """Print a line of fields with tabs between them, for a program."""
+    """Print a line of fields separated by tabs, for programs."""
     sys.stdout.write("\t".join(map(printable, texts)) + "\n")
 
 
 def note(text: str) -> None:
-    """Print a line on standard error; where that cannot be written, nobody is left to be told."""
+    """Print a line on standard error; errors of standard error itself are ignored."""
     with suppress(OSError):
         _write(sys.stderr, text)
 
 
 def show_error(error: LskelError) -> None:
-    """An error in one line on standard error, and the lines that say more."""
+    """Print an error on one line of standard error, and its details."""
     for text in (f"lskel: {error}", *error.details):
         note(text)
 
 
 def show_warning(source: str, text: str) -> None:
-    """A line on standard error, of what goes on all the same."""
+    """Print a warning on standard error."""
     note(f"lskel: warning: {source}: {text}")
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """JSON, which is ASCII without control characters: for programs, and indented for people."""
-    text = json.dumps(value, indent=indent).replace("\x7f", "\\u007f")  # the one that it leaves
+    """Print JSON, in ASCII without control characters."""
+    text = json.dumps(value, indent=indent).replace(
+        "\x7f", "\\u007f"
+    )  # json.dumps does not escape it
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def print_file(content: bytes) -> None:
-    """What would be in a file, on standard output; of text, a terminal gets printable lines."""
+    """Write the content of a file to standard output; a terminal gets printable lines of text."""
     if not is_terminal():
         sys.stdout.buffer.write(content)
         sys.stdout.flush()
@@ -86,7 +88,7 @@ def print_file(content: bytes) -> None:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise UsageError(
-            "standard output is a terminal, and this is not text",
+            "standard output is a terminal, and the output is binary",
             hint="redirect it",
         ) from error
     for part in text.splitlines():
@@ -94,7 +96,7 @@ def print_file(content: bytes) -> None:
 
 
 def table(rows: Iterable[Sequence[str]], *, title: str = "", headings: Sequence[str] = ()) -> None:
-    """A table for a terminal; columns whose heading begins with `#` hold numbers."""
+    """Print a table; columns whose heading begins with `#` hold numbers."""
     from rich import box
     from rich.table import Table
 
@@ -108,7 +110,7 @@ def table(rows: Iterable[Sequence[str]], *, title: str = "", headings: Sequence[
     for row in rows:
         while len(made.columns) < len(row):
             made.add_column(overflow="fold")
-        # As text, so that nothing in a name is taken for markup.
+        # As Text, so that a name is not parsed as markup.
         made.add_row(*map(_cell, row))
     console(sys.stdout).print(made)
 
@@ -116,19 +118,21 @@ def table(rows: Iterable[Sequence[str]], *, title: str = "", headings: Sequence[
 def _cell(text: str) -> Text:
     from rich.text import Text
 
-    return Text.from_ansi(_coloured(text)) if isinstance(text, Toned) else Text(printable(text))
+    return (
+        Text.from_ansi(_coloured(text)) if isinstance(text, StyledLine) else Text(printable(text))
+    )
 
 
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is not None:
-        is_toned = isinstance(text, Toned) and _is_coloured(stream)
+        is_toned = isinstance(text, StyledLine) and _is_coloured(stream)
         shown = _coloured(text) if is_toned else printable(text)
         stream.write(f"{shown}\n")
         stream.flush()
 
 
 def _coloured(text: str) -> str:
-    pieces = text.pieces if isinstance(text, Toned) else ((text, None),)
+    pieces = text.pieces if isinstance(text, StyledLine) else ((text, None),)
     return "".join(
         f"\x1b[{_SGR[tone]}m{printable(piece)}\x1b[0m" if tone else printable(piece)
         for piece, tone in pieces
@@ -141,9 +145,9 @@ def _is_coloured(stream: TextIO) -> bool:
 
 
 def colour() -> bool | None:
-    """Whether output is coloured; None: where it goes to a terminal.
+    """Whether output is coloured; None: if it is a terminal.
 
-    NO_COLOR wins over FORCE_COLOR; either counts where it is not empty.
+    NO_COLOR takes precedence over FORCE_COLOR; an empty value counts as unset.
     """
     if os.environ.get("NO_COLOR"):
         return False
@@ -153,7 +157,7 @@ def colour() -> bool | None:
 
 
 def console(file: TextIO) -> Console:
-    """What rich writes to a stream with."""
+    """The rich console of a stream."""
     from rich.console import Console
 
     wanted, is_terminal = colour(), file.isatty()
@@ -167,25 +171,25 @@ def console(file: TextIO) -> Console:
 
 
 class Progress:
-    """What is being done, and how much of it is done; nothing where `bar` is None."""
+    """A progress bar; does nothing if `bar` is None."""
 
     def __init__(self, bar: Bar | None, total: int) -> None:
         self._bar = bar
         self._task = None if bar is None else bar.add_task("", total=total)
 
     def now(self, what: str) -> None:
-        """What is being done."""
+        """Set the description."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=printable(what), refresh=True)
 
     def advance(self) -> None:
-        """One more is done."""
+        """Advance by one."""
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Give way to lines that are printed."""
+        """Hide the bar while lines are printed."""
         if self._bar is None:
             yield
             return
@@ -198,9 +202,9 @@ class Progress:
 
 @contextmanager
 def progress(total: int, *, shown: bool) -> Iterator[Progress]:
-    """Show the progress of `total` things on standard error, where that is a terminal that can.
+    """Show a progress bar of `total` items if standard error is a capable terminal.
 
-    Elsewhere the lines that the command prints have to do.
+    Otherwise the lines that the command prints suffice.
     """
     if not (shown and total > 1 and sys.stderr.isatty()) or os.environ.get("TERM") in _DUMB:
         yield Progress(None, total)

@@ -7,10 +7,10 @@ import errno
 import click
 
 from lskel.btf.btf import Btf
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.cli.common import json_option, pairs
 from lskel.cli.generation import Generation, generation_options
-from lskel.cli.running import simulation_options
+from lskel.cli.run_options import simulation_options
 from lskel.cli.sources import read, simulate
 from lskel.cli.terminal import line, print_json
 from lskel.errors import UsageError, at
@@ -19,17 +19,17 @@ from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.names import KernelImage
 from lskel.replay.strace import lines, to_json
 
-# No replay makes more calls than that.
+# More than the calls of any replay.
 _DIGITS = 9
 
 
 @click.command("trace")
-@click.argument("source", metavar="OBJ|X.lskel|X.lskel.h", shell_complete=offers.files)
+@click.argument("source", metavar="OBJ|X.lskel|X.lskel.h", shell_complete=completers.files)
 @click.option(
     "--btf",
     metavar="FILE",
-    shell_complete=offers.files,
-    help="Names that this BTF has are found, others are not [default: every name is found].",
+    shell_complete=completers.files,
+    help="Resolve kernel names with this BTF only [default: every name is found].",
 )
 @click.option(
     "--fail",
@@ -51,9 +51,9 @@ def command(
     options: Options,
     as_json: bool,
 ) -> None:
-    """Replay a loader in the simulator and print each call that it makes, as strace would.
+    """Replay a loader in the simulator and print each system call, like strace.
 
-    Needs no privilege and no Linux. Reads light skeleton headers of `bpftool gen skeleton -L` too.
+    Needs no privileges and no Linux. Also reads light skeleton headers (`bpftool gen skeleton -L`).
 
     \b
     Example:
@@ -94,6 +94,6 @@ def _faults(failures: tuple[str, ...]) -> Faults:
     for number, name in pairs(failures, "N=ERRNO").items():
         code = getattr(errno, name, None)
         if not number.isdecimal() or len(number) > _DIGITS or not isinstance(code, int):
-            raise UsageError(f"'{number}={name}' is not N=ERRNO", hint="such as 3=ENOMEM")
+            raise UsageError(f"expected N=ERRNO, got '{number}={name}'", hint="such as 3=ENOMEM")
         calls[int(number)] = code
     return Faults(calls=calls)

@@ -1,4 +1,4 @@
-"""Values of C types as text for people, and as JSON."""
+"""Values of C types as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lskel.runtime.values.arrays import Array, is_text
 from lskel.runtime.values.scalars import pointer
 from lskel.runtime.values.structs import Composite
 
-# Of a longer list so many items are printed.
+# The most items of a list that are printed.
 MAX_ITEMS = 64
 
 
-class Pointer(int):
+class HexAddress(int):
     """An address: printed in hexadecimal."""
 
 
@@ -27,11 +27,11 @@ Json: TypeAlias = "int | float | str | list[Json] | dict[str, Json]"
 _Handler = TypeVar("_Handler")
 
 
-def plain(kind: Any, value: Any) -> Plain:
-    """A value of a type of `lskel.runtime.values`, down to dicts, lists, numbers and text.
+def to_plain(kind: Any, value: Any) -> Plain:
+    """A value of a type of `lskel.runtime.values` as dicts, lists, numbers and text.
 
-    Enumerators are their names; what is of no known type stays bytes. LimitExceeded where far more
-    comes of it than it has bytes.
+    Enumerators become their names; values of unknown types stay bytes. LimitExceeded if the result
+    is far larger than the value.
     """
     size = codec_of(kind).size * (len(value) if isinstance(value, list) else 1)
     most = budget.VALUE_PARTS + budget.VALUE_PARTS_A_BYTE * size
@@ -53,19 +53,19 @@ def _plain(kind: Any, value: Any, parts: budget.Allowance) -> Plain:
     names = getattr(kind, "names_", None)
     if names is not None and value in names:
         return str(names[value].name)
-    return Pointer(value) if kind is pointer else value
+    return HexAddress(value) if kind is pointer else value
 
 
 def as_text(value: Plain) -> str:
     """One line: ``{pid=1, comm="bash", state=RUNNING, next=0xffff888100000000}``.
 
-    What cannot be printed is escaped.
+    Unprintable characters are escaped.
     """
     return printable(_text(value))
 
 
 def as_json(value: Plain) -> Json:
-    """What `json.dumps` takes: as text pointers, bytes, infinity and NaN."""
+    """A value for `json.dumps`: pointers, bytes, infinity and NaN become text."""
     return _handler(_JSONS, value)(value)
 
 
@@ -91,7 +91,7 @@ def _dict(value: dict[str, Plain]) -> str:
 _TEXTS: dict[type, Callable[[Any], str]] = {
     bool: lambda value: "true" if value else "false",
     int: lambda value: f"{value:d}",
-    Pointer: lambda value: f"{value:#x}",
+    HexAddress: lambda value: f"{value:#x}",
     float: repr,
     str: lambda value: json.dumps(value, ensure_ascii=False),
     bytes: lambda value: value.hex(" "),
@@ -101,7 +101,7 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
 _JSONS: dict[type, Callable[[Any], Json]] = {
     bool: bool,
     int: int,
-    Pointer: lambda value: f"{value:#x}",
+    HexAddress: lambda value: f"{value:#x}",
     float: lambda value: value if math.isfinite(value) else repr(value),
     str: str,
     bytes: lambda value: value.hex(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lskel.cli import offers
+from lskel.cli import completers
 from lskel.cli.common import json_option
 from lskel.cli.failures import log_lines
 from lskel.cli.generation import Generation
@@ -19,28 +19,28 @@ from lskel.verifier.render import render
 
 
 @click.command("verifier-log")
-@click.argument("log", metavar="FILE|-", shell_complete=offers.files)
+@click.argument("log", metavar="FILE|-", shell_complete=completers.files)
 @click.option(
     "--object",
     "source",
     metavar="OBJ|X.lskel",
-    shell_complete=offers.files,
-    help="What was loaded: it has source lines and names that the log lacks.",
+    shell_complete=completers.files,
+    help="The loaded object: it has source lines and names that the log lacks.",
 )
 @click.option(
     "--program",
     metavar="NAME",
-    shell_complete=offers.names(offers.programs),
-    help="Only this program, or the one the log is of.",
+    shell_complete=completers.names(completers.programs),
+    help="Explain only the log of this program.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Print the whole log, too.")
+@click.option("-v", "--verbose", is_flag=True, help="Also print the whole log.")
 @json_option
 def command(log: str, source: str | None, program: str | None, verbose: bool, as_json: bool) -> int:
-    """Explain why a verifier refused a program: the cause, the source line, what to change.
+    """Explain why the verifier rejected a program: the cause, the source line, what to change.
 
-    Takes logs of lskel, libbpf, bpftool, cilium/ebpf, aya, BCC and others, with what else they
-    print, and of all kernels; - is standard input. Several logs are explained one by one. Exit
-    status 0 where each is explained, 1 where one is cut off.
+    Reads logs of all kernels, as printed by lskel, libbpf, bpftool, cilium/ebpf, aya, BCC and
+    others, with their other output; - is standard input. Several logs are explained one by one.
+    Exit status 0: each is explained; 1: one is truncated.
 
     \b
     Example:

@@ -1,1 +1,1 @@
-"""What an object or a loader consists of, told to people: summaries and annotated listings."""
+"""Descriptions of objects and loaders: summaries and annotated listings."""

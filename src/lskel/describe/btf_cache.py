@@ -1,4 +1,4 @@
-"""What is said of a type is found out once: programs, maps and relocations ask for the same."""
+"""A cache of texts for types: programs, maps and relocations need the same ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Said = TypeVar("_Said")
 
 
 def once(say: Callable[[Btf, _Key], _Said]) -> Callable[[Btf, _Key], _Said]:
-    """`say`, which remembers what it said as long as there is the BTF."""
+    """Cache the results of `say` for the lifetime of the BTF."""
     known: WeakKeyDictionary[Btf, dict[_Key, _Said]] = WeakKeyDictionary()
 
     def said(btf: Btf, key: _Key) -> _Said:

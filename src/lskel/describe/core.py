@@ -1,4 +1,4 @@
-"""CO-RE relocations in words: which field, type or enumerator of the kernel each asks about.
+"""CO-RE relocations in words: the kernel field, type or enumerator of each.
 
 Source: Documentation/bpf/llvm_reloc.rst ("CO-RE Relocations") of the kernel.
 """
@@ -14,7 +14,7 @@ from lskel.btf.ext import Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
 from lskel.describe.btf_cache import once
-from lskel.describe.plain import readable
+from lskel.describe.jsonable import text_or_error
 from lskel.describe.records import unpack
 from lskel.describe.variables import type_words
 from lskel.errors import BadObject
@@ -35,19 +35,19 @@ KINDS = (
     "enumval_value",
     "type_matches",
 )
-# Those whose access path is the number of an enumerator.
+# The kinds whose access path is the index of an enumerator.
 _OF_ENUMERATORS = ("enumval_exists", "enumval_value")
-# The kernel and libbpf follow no longer ones (BPF_CORE_SPEC_MAX_LEN).
+# The longest path that the kernel and libbpf accept (BPF_CORE_SPEC_MAX_LEN).
 MAX_STEPS = 64
 
 _Part = TypeVar("_Part")
 
 
 class CoreRelo(NamedTuple):
-    """`kind` is what is asked; `target` of what, such as ``struct task_struct.comm[2]``.
+    """A relocation: its `kind`, and its `target`, such as ``struct task_struct.comm[2]``.
 
-    `access` is the path as BTF.ext has it: indexes of members and elements, ``0:5:2``. It is ``0``
-    where a type is meant, and the number of an enumerator where that is.
+    `access` is the path as in BTF.ext: indexes of members and elements, ``0:5:2``; ``0`` for a
+    type, the index of an enumerator for an enumerator.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class CoreRelo(NamedTuple):
 
 
 class CoreRelos:
-    """The CO-RE relocations of a program's code by instruction."""
+    """The CO-RE relocations of a program, by instruction."""
 
     def __init__(self, records: Records, btf: Btf | None, order: ByteOrder) -> None:
         self._btf = btf
@@ -65,7 +65,7 @@ class CoreRelos:
             self._places.setdefault(offset // i.SIZE, []).append((type_id, string, kind))
 
     def at(self, insn: int) -> tuple[CoreRelo, ...]:
-        """The relocations of an instruction: none or, as compilers go, one."""
+        """The relocations of an instruction: none or, in practice, one."""
         btf = self._btf
         if btf is None:
             return ()
@@ -76,9 +76,11 @@ class CoreRelos:
 def _describe(btf: Btf, place: tuple[int, int, int]) -> CoreRelo:
     type_id, string, number = place
     kind = KINDS[number] if number < len(KINDS) else f"kind {number}"
-    access = readable(lambda: btf.string(string))
+    access = text_or_error(lambda: btf.string(string))
     path = _enumerator if kind in _OF_ENUMERATORS else _field
-    return CoreRelo(kind, readable(lambda: path(btf, TypeId(type_id), _indexes(access))), access)
+    return CoreRelo(
+        kind, text_or_error(lambda: path(btf, TypeId(type_id), _indexes(access))), access
+    )
 
 
 def _enumerator(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
@@ -88,34 +90,34 @@ def _enumerator(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
 
 
 def _field(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
-    """Members of anonymous structs stand for themselves, as in C."""
+    """Members of anonymous structs are named directly, as in C."""
     text = type_words(btf, type_id)
     if indexes[0]:
         text += f"[{indexes[0]}]"
     for index in indexes[1:]:
         found = btf[btf.resolve(type_id)]
-        if isinstance(found, t.Composite):
+        if isinstance(found, t.CompositeType):
             member = _pick(found.members, index, text)
             text += f".{member.name}" if member.name else ""
             type_id = member.type
-        elif isinstance(found, t.Array):
+        elif isinstance(found, t.ArrayType):
             text += f"[{index}]"
             type_id = found.type
         else:
-            raise BadObject(f"{text} is {found.kind.name}, which has no parts")
+            raise BadObject(f"{text}: {found.kind.name} has no members or elements")
     return text
 
 
 def _indexes(access: str) -> list[int]:
     parts = access.split(":", MAX_STEPS)
     if len(parts) > MAX_STEPS:
-        raise BadObject(f"an access path of more than {MAX_STEPS} steps")
+        raise BadObject(f"access path has more than {MAX_STEPS} steps")
     if not all(part.isdecimal() and len(part) <= len(str(1 << 32)) for part in parts):
-        raise BadObject("an access path that is no list of indexes")
+        raise BadObject("access path is not a list of indexes")
     return [int(part) for part in parts]
 
 
 def _pick(parts: tuple[_Part, ...], index: int, text: str) -> _Part:
     if index >= len(parts):
-        raise BadObject(f"{text} has {len(parts)} parts, no number {index}")
+        raise BadObject(f"{text}: index {index} out of range, it has {len(parts)} parts")
     return parts[index]

@@ -1,7 +1,7 @@
-"""The code of all programs of an object, a trace or a loader, with what it refers to.
+"""The code of all programs of an object, a trace or a loader, with its references.
 
-Where a trace can be made, the code is the trace's. An object that lskel cannot load is still to be
-looked at: then its programs are linked one by one.
+The code is that of the trace. For an object that lskel cannot load, the programs are linked one by
+one instead.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from lskel.btf.btf import Btf
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
-from lskel.describe.asks import inputs, used_externs
+from lskel.describe.requirements import inputs, used_externs
 from lskel.errors import LimitExceeded, LskelError, at
 from lskel.load_phase.link import Linked, Linker
 from lskel.load_phase.plan import link_program, linker
 from lskel.loader.model import Loader
 from lskel.loader.verify import undescribed
-from lskel.object.model import Extern, Map, Object
+from lskel.object.model import Extern, MapSpec, Object
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.trace import Input, Trace
 
@@ -32,7 +32,7 @@ Source = Object | Trace | Loader
 class MapName(NamedTuple):
     """A map that code refers to by index; `value_type` is a BTF id, 0 for none.
 
-    `op` is the operation that makes it, None where there is none.
+    `op` is the operation that creates it, None if none.
     """
 
     name: str
@@ -40,14 +40,14 @@ class MapName(NamedTuple):
     op: int | None
 
 
-class Code(NamedTuple):
-    """A program's code as `trace.ProgLoad` has it, with its subprograms behind it.
+class ProgramCode(NamedTuple):
+    """A program's code as in `trace.ProgLoad`, followed by its subprograms.
 
-    `spec` is what its section's name says; `type`, `attach_type` (None: not given) and `sleepable`
-    are what the kernel gets. `externs` are those that the code refers to, by instruction. `insns`
-    is empty where there is no code. `problem` says why that is so, or why the program cannot be
-    loaded. Where a trace loads it, `op` is the operation that does, `finds` are those that find the
-    externs, by instruction.
+    `spec` is that of its section name; `type`, `attach_type` (None: not set) and `sleepable` are
+    what the kernel gets. `externs` are the externs in the code, by instruction. `insns` is empty if
+    there is no code. `problem` is the reason for that, or why the program cannot be loaded. If a
+    trace loads it, `op` is that operation, and `finds` are the operations that look up its externs,
+    by instruction.
     """
 
     name: str
@@ -66,31 +66,31 @@ class Code(NamedTuple):
     finds: Mapping[int, int] = {}
 
 
-class Image(NamedTuple):
-    """All programs; `problem` says why the maps around them cannot be loaded, empty if they can.
+class ProgramsImage(NamedTuple):
+    """All programs; `problem` is why the maps cannot be loaded, empty if they can.
 
-    `inputs` are the numbers that only the target knows, in words.
+    `inputs` are the numbers known only on the target, in words.
     """
 
     order: ByteOrder
     btf: Btf | None
     maps: tuple[MapName, ...]
-    programs: tuple[Code, ...]
+    programs: tuple[ProgramCode, ...]
     inputs: tuple[str, ...] = ()
     problem: str = ""
 
 
-def read_image(source: Source) -> Image:
-    """The code in `source`; BadObject where the BTF of a trace is broken."""
+def read_image(source: Source) -> ProgramsImage:
+    """The code in `source`; BadObject if the BTF of a trace is broken."""
     if isinstance(source, Object):
         return object_image(source, _trace(source))
     return _of_trace(undescribed(source).trace if isinstance(source, Loader) else source)
 
 
-def _of_trace(trace: Trace) -> Image:
+def _of_trace(trace: Trace) -> ProgramsImage:
     btf = None if trace.btf is None else Btf(trace.btf)
     maps = (trace.map_create(slot) for slot in range(len(trace.maps)))
-    return Image(
+    return ProgramsImage(
         trace.order,
         btf,
         tuple(
@@ -102,24 +102,24 @@ def _of_trace(trace: Trace) -> Image:
     )
 
 
-def _bare(name: str, spec: SectionSpec, *, autoload: bool) -> Code:
-    return Code(name, spec, autoload, spec.prog_type, spec.attach_type, spec.sleepable)
+def _bare(name: str, spec: SectionSpec, *, autoload: bool) -> ProgramCode:
+    return ProgramCode(name, spec, autoload, spec.prog_type, spec.attach_type, spec.sleepable)
 
 
-def _traced(trace: Trace, slot: int, btf: Btf | None) -> Code:
+def _traced(trace: Trace, slot: int, btf: Btf | None) -> ProgramCode:
     program = trace.programs[slot]
     code = _bare(program.name, parse_section(program.section), autoload=program.autoload)
     if program.op is None:
-        return code._replace(problem="its code is not in the loader")
+        return code._replace(problem="the loader does not contain its code")
     return _loaded(code, trace, slot, btf)
 
 
-def _loaded(code: Code, trace: Trace, slot: int, btf: Btf | None) -> Code:
+def _loaded(code: ProgramCode, trace: Trace, slot: int, btf: Btf | None) -> ProgramCode:
     load = trace.prog_load(slot)
     assert load is not None
     attach_type = load.expected_attach_type
-    # The kernel gets 0 both for the attach type of that number and for none; for struct_ops, the
-    # number of a member, which the target knows.
+    # The kernel gets 0 for attach type 0 and for none; for struct_ops, the index of a member, which
+    # is known on the target.
     given = bool(attach_type) or code.spec.attach_type is not None
     return code._replace(
         type=load.type,
@@ -142,13 +142,13 @@ def _trace(obj: Object) -> Trace | None:
         return None
 
 
-def object_image(obj: Object, trace: Trace | None) -> Image:
-    """The code in an object that has this trace, or none."""
+def object_image(obj: Object, trace: Trace | None) -> ProgramsImage:
+    """The code in an object with this trace, or without one."""
     problem = ""
     if trace is None:
         switched_off = tuple(replace(program, autoload=False) for program in obj.programs)
         problem = _problem(replace(obj, programs=switched_off))
-    return Image(
+    return ProgramsImage(
         obj.order,
         obj.btf,
         tuple(_maps(obj, trace)),
@@ -164,14 +164,14 @@ def _maps(obj: Object, trace: Trace | None) -> Iterator[MapName]:
         yield MapName(a_map.name, a_map.value_type, op)
 
 
-def _numbered(obj: Object) -> list[tuple[int, Map]]:
-    """The maps with their indexes, as code refers to them: those that are not created come last."""
+def _numbered(obj: Object) -> list[tuple[int, MapSpec]]:
+    """The maps with the indexes that code uses: maps that are not created come last."""
     return sorted(enumerate(obj.maps), key=lambda item: not item[1].autocreate)
 
 
-def _programs(obj: Object, trace: Trace | None) -> Iterator[Code]:
+def _programs(obj: Object, trace: Trace | None) -> Iterator[ProgramCode]:
     loadable = linker(obj)
-    # To look at, maps that are not created will do.
+    # For listings, maps that are not created suffice.
     slots = {index: slot for slot, (index, _) in enumerate(_numbered(obj))}
     functions = (program.function for program in obj.programs)
     lenient = Linker(functions, obj.subprograms, slots, obj.order)
@@ -197,7 +197,7 @@ def _programs(obj: Object, trace: Trace | None) -> Iterator[Code]:
 
 
 def _problem(obj: Object) -> str:
-    """Why the object cannot be loaded; empty where it can."""
+    """Why the object cannot be loaded; empty if it can."""
     try:
         obj.trace()
     except LskelError as error:
@@ -205,7 +205,7 @@ def _problem(obj: Object) -> str:
     return ""
 
 
-def _linked(obj: Object, code: Code, linked: Linked) -> Code:
+def _linked(obj: Object, code: ProgramCode, linked: Linked) -> ProgramCode:
     return code._replace(
         insns=linked.insns,
         func_info=linked.func_info,

@@ -1,4 +1,4 @@
-"""What the operations of a trace are called."""
+"""The labels of a trace's operations."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from lskel.trace import (
 
 
 def label(trace: Trace, op: Op) -> Label:
-    """What an operation does, and to what; as text such as "BPF_PROG_LOAD of program 'on_open'"."""
+    """What an operation does to which object; as text: "BPF_PROG_LOAD of program 'on_open'"."""
     return _LABELS[type(op)](trace, op)
 
 
 def labels(trace: Trace) -> tuple[Label, ...]:
-    """Those of all operations, by number."""
+    """The labels of all operations, by number."""
     return tuple(label(trace, op) for op in trace.ops)
 
 
@@ -39,7 +39,7 @@ def _map_create(trace: Trace, op: MapCreate) -> Label:
 
 
 def _about(trace: Trace, op: Op) -> str:
-    """The name of the map or program that an operation is about."""
+    """The name of the map or program of an operation."""
     subject = trace.subject(op)
     return subject.name if isinstance(subject, MapCreate | ProgLoad) else "?"
 
@@ -62,7 +62,10 @@ _LABELS: dict[type, Callable[[Trace, Any], Label]] = {
     MapUpdate: lambda trace, op: Label(Task.MAP_UPDATE, _about(trace, op), op.key),
     MapFreeze: lambda trace, op: Label(Task.MAP_FREEZE, _about(trace, op)),
     BtfFind: lambda trace, op: Label(
-        Task.FIND_TYPE, op.name, kind=op.kind.name.lower(), needed_by=_user(trace, op)
+        Task.FIND_TYPE,
+        op.name,
+        kind=("weak " if op.is_weak else "") + op.kind.name.lower(),
+        needed_by=_user(trace, op),
     ),
     KsymFind: lambda trace, op: Label(Task.FIND_SYMBOL, op.name, needed_by=_user(trace, op)),
     ProgLoad: lambda _, op: Label(Task.PROG_LOAD, op.name),

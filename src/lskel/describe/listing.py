@@ -1,4 +1,4 @@
-"""Listings: a program's instructions with the names and source lines that belong to them."""
+"""Listings: a program's instructions with names and source lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.bpf.names import enum_name
 from lskel.cursor import ByteOrder
 from lskel.describe.core import CoreRelo, CoreRelos
-from lskel.describe.image import Code, Image, Source, read_image
+from lskel.describe.image import ProgramCode, ProgramsImage, Source, read_image
 from lskel.describe.records import Functions, Lines, SourceLine
 from lskel.describe.variables import variable_at, variables
 from lskel.errors import NotFound, at
@@ -26,9 +26,9 @@ _MAPS: dict[int, MarkKind] = {Pseudo.MAP_IDX: "map", Pseudo.MAP_IDX_VALUE: "valu
 class Mark(NamedTuple):
     """What an instruction refers to, by a relocation.
 
-    `kind`: a `map` is its fd, a `value` an address in a map's value, a `subprogram` is called or
-    its address taken. `name` is the map's, function's or symbol's, or the field or type of the
-    kernel. `map` is the number of the map, `op` the operation that makes or finds it, `insn` the
+    `kind`: `map` for its fd, `value` for an address in a map's value, `subprogram` for a call or a
+    function's address. `name` is that of the map, function or symbol, or the kernel field or type.
+    `map` is the number of the map, `op` the operation that creates or finds it, `insn` the
     instruction of this listing where a subprogram begins.
     """
 
@@ -42,11 +42,11 @@ class Mark(NamedTuple):
 class Row(NamedTuple):
     """An instruction: `insn` is the index of its first slot, `raw` its 8 or 16 bytes.
 
-    Of what a loader keeps in tables, it is an element: `insn` is its number.
+    Or a record of a table loader: `insn` is its number.
 
     `label` names what starts here: a function, an operation. `source` is the line that starts here.
-    `core` are its CO-RE relocations. `note` says in words what it refers to, `marks` as data. Each
-    is empty (None) where there is none.
+    `core` are its CO-RE relocations. `note` is what it refers to in words, `marks` as data. Each
+    is empty (None) if none.
     """
 
     insn: int
@@ -60,7 +60,7 @@ class Row(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A program with its subprograms behind it; `problem`: why it has no rows or does not load."""
+    """A program followed by its subprograms; `problem`: why it has no rows or does not load."""
 
     name: str
     section: str
@@ -72,46 +72,44 @@ class Listing(NamedTuple):
 def listing(source: Source, programs: Sequence[str] | None = None) -> Iterator[Listing]:
     """The programs of these names, or all, in the order of the source.
 
-    A program that is not loaded by itself is listed where it is named, and where `source` has its
-    code. An object and its loader have the same listing. What is broken in BTF is said in place, in
-    angle brackets. NotFound where there is no program of a name.
+    A program with autoload disabled is listed only if named, and if `source` has its code. An
+    object and its loader have the same listing. Errors in BTF are shown in place, in angle
+    brackets. NotFound for an unknown name.
     """
     image = read_image(source)
     check_programs(programs or (), [code.name for code in image.programs])
     for code in image.programs:
         if programs is None and not code.autoload:
-            yield _listing(code, (), "not loaded by itself, so listed only when it is named")
+            yield _listing(code, (), "autoload disabled, so listed only if named")
         elif programs is None or code.name in programs:
             with at(f"program '{code.name}'"):
                 yield _listing(code, rows(image, code), code.problem)
 
 
-def rows(image: Image, code: Code) -> tuple[Row, ...]:
-    """All instructions of a program of `image`, with what belongs to them."""
+def rows(image: ProgramsImage, code: ProgramCode) -> tuple[Row, ...]:
+    """All instructions of a program of `image`, annotated."""
     return tuple(_Annotator(image, code).rows())
 
 
 def check_programs(names: Iterable[str], known: Sequence[str]) -> None:
-    """NotFound where there is no program of a name."""
+    """NotFound for an unknown program name."""
     for name in names:
         if name not in known:
-            raise NotFound(
-                f"there is no program '{name}'", hint=f"there is: {', '.join(known) or 'none'}"
-            )
+            raise NotFound(f"no program '{name}'", hint=f"available: {', '.join(known) or 'none'}")
 
 
 def bare_rows(insns: bytes, order: ByteOrder) -> tuple[Row, ...]:
-    """Instructions of which nothing else is known."""
+    """Instructions without annotations."""
     return tuple(Row(line.index, line.raw, line.text) for line in disassemble(insns, order))
 
 
-def _listing(code: Code, rows: tuple[Row, ...], problem: str) -> Listing:
+def _listing(code: ProgramCode, rows: tuple[Row, ...], problem: str) -> Listing:
     kind = enum_name(ProgType, code.type)
     return Listing(code.name, code.spec.name, kind, rows, problem)
 
 
 class _Refers(NamedTuple):
-    """An instruction, and what it refers to."""
+    """An instruction and its references."""
 
     text: str
     note: str = ""
@@ -119,9 +117,9 @@ class _Refers(NamedTuple):
 
 
 class _Annotator:
-    """Tells what the instructions of one program are about."""
+    """Annotates the instructions of one program."""
 
-    def __init__(self, image: Image, code: Code) -> None:
+    def __init__(self, image: ProgramsImage, code: ProgramCode) -> None:
         self._image = image
         self._code = code
         self._functions = Functions(code.func_info, image.btf, image.order)
@@ -177,7 +175,7 @@ class _Annotator:
         return _Refers(line.text, mark=mark)
 
     def _extern(self, index: int, insn: Insn, extern: Extern) -> _Refers:
-        # The numbers that the kernel gets, by which `Names` tell such symbols, are not known yet.
+        # The ids and addresses by which `Names` resolves such symbols are not known yet.
         text = f"r{insn.dst} = &{extern.name}" if i.is_wide(insn) else f"call {extern.name}"
         note = f"{'weak ' if extern.is_weak else ''}{extern.kind.value}"
         kind: MarkKind = "kfunc" if extern.kind is ExternKind.KFUNC else "ksym"

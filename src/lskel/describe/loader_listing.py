@@ -1,4 +1,4 @@
-"""The listing of a loader program itself: its operations, and what it touches."""
+"""The listing of a loader program: its operations and its data accesses."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _RECORD_FIELDS = {
 
 
 def loader_listing(loader: Loader) -> Listing:
-    """The loader program's instructions; behind them, in the table form, its records.
+    """The loader program's instructions, in the table form followed by its records.
 
-    Labels say what begins: an operation of the trace, a function, the code of a kind of records.
-    Notes say what the instruction reads, writes or takes the address of: ``blob+1344 (attr of op 3:
-    map_flags)``, ``ctx+24 (maps[0].map_fd)``, ``records[i].a``; ``[a]`` is what lies at the offset
-    `a` of the blob, ``blob + a`` its address. Instructions that are not those that the trace
-    generates have neither.
+    Labels mark the start of an operation of the trace, a function, or the code of a record type.
+    Notes name what the instruction reads, writes or takes the address of: ``blob+1344 (attr of op
+    3: map_flags)``, ``ctx+24 (maps[0].map_fd)``, ``records[i].a``; ``[a]`` is the content at offset
+    `a` of the blob, ``blob + a`` its address. Instructions that the trace does not generate have
+    neither.
     """
     loader = undescribed(loader)
     blob = BlobMap(loader)
@@ -44,7 +44,7 @@ def loader_listing(loader: Loader) -> Listing:
 
 
 def loader_rows(loader: Loader, blob: BlobMap, notes: Notes | None) -> tuple[Row, ...]:
-    """As `loader_listing`, without the records; bare without notes."""
+    """As `loader_listing`, without the records; without notes, not annotated."""
     order = loader.trace.order
     if notes is None:
         return bare_rows(loader.insns, order)

@@ -1,6 +1,6 @@
-"""What the kernel gets beside the instructions, in words: func_info and line_info.
+"""func_info and line_info in words.
 
-Records are found by instruction at once; their strings are read when asked for.
+Records are indexed by instruction at once; their strings are read on demand.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lskel.btf.ext import Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder, mark
 from lskel.describe.btf_cache import once
-from lskel.describe.plain import readable
+from lskel.describe.jsonable import text_or_error
 from lskel.errors import BadInput
 
 # The line number and the column share a word (Documentation/bpf/btf.rst, struct bpf_line_info).
@@ -24,10 +24,10 @@ _COLUMN_BITS = 10
 
 
 def unpack(records: Records, fmt: str, order: ByteOrder) -> Iterator[tuple[int, ...]]:
-    """The known fields of each record; BadInput where records are too short for them."""
+    """The known fields of each record; BadInput if records are too short."""
     record = struct.Struct(mark(order) + fmt)
     if len(records) and records.size < record.size:
-        raise BadInput(f"records of {records.size} bytes, expected {record.size} or more")
+        raise BadInput(f"expected records of at least {record.size} bytes, got {records.size}")
     for number in range(len(records)):
         yield record.unpack_from(records.data, number * records.size)
 
@@ -43,23 +43,23 @@ class SourceLine(NamedTuple):
 
 @once
 def _text(btf: Btf, string: int) -> str:
-    text = readable(lambda: btf.string(string))
+    text = text_or_error(lambda: btf.string(string))
     return text if len(text) <= budget.SHOWN_LINE else f"{text[: budget.SHOWN_LINE]}..."
 
 
 class Functions:
-    """The functions of a program's code by their first instruction."""
+    """The functions of a program, by their first instruction."""
 
     def __init__(self, records: Records, btf: Btf | None, order: ByteOrder) -> None:
         self._btf = btf
         self._types = {insn: TypeId(type_id) for insn, type_id in unpack(records, "II", order)}
 
     def at(self, insn: int) -> str | None:
-        """The name of the function that starts here; None where none does."""
+        """The name of the function that starts here; None if none."""
         btf, type_id = self._btf, self._types.get(insn)
         if btf is None or type_id is None:
             return None
-        return readable(lambda: btf.get(type_id, t.Func).name)
+        return text_or_error(lambda: btf.get(type_id, t.Func).name)
 
     def names(self) -> tuple[str, ...]:
         """All names, in the order of the code."""
@@ -67,14 +67,14 @@ class Functions:
 
 
 class Lines:
-    """The source lines of a program's code by the first instruction of each."""
+    """The source lines of a program, by the first instruction of each."""
 
     def __init__(self, records: Records, btf: Btf | None, order: ByteOrder) -> None:
         self._btf = btf
         self._places = {insn: place for insn, *place in unpack(records, "IIII", order)}
 
     def at(self, insn: int) -> SourceLine | None:
-        """The line that starts here; None where the one before goes on."""
+        """The line that starts here; None if the previous line continues."""
         btf, place = self._btf, self._places.get(insn)
         if btf is None or place is None:
             return None

@@ -1,4 +1,4 @@
-"""What a loader's blob and context hold: where each byte belongs, and how much there is of what."""
+"""The contents of a loader's blob and context: the owner of each byte, and sizes by kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lskel.bpf import context, layouts
 from lskel.bpf import insn as i
 from lskel.bpf.layouts import Layout
 from lskel.bpf.limits import MAX_USED_MAPS
-from lskel.describe.asks import input_words
+from lskel.describe.requirements import input_words
 from lskel.loader.blob import Region, RegionKind
 from lskel.loader.lower import FD_SIZE, INSN_IMM
 from lskel.loader.model import Form, Loader, context_size
@@ -37,7 +37,7 @@ _LAYOUTS: dict[type, Layout] = {
     RawTracepointOpen: layouts.RAW_TRACEPOINT,
     LinkCreate: layouts.LINK_CREATE,
 }
-# Kinds of content by the field of the attr that points to them, else by the region's kind.
+# The kind of content by the attr field that points to it, else by the region's kind.
 _CONTENTS = {
     "btf": "btf",
     "key": "values",
@@ -56,9 +56,9 @@ _MAP_FIELDS = {0: "map_fd", 4: "max_entries", 8: "initial_value"}
 
 
 def contents(loader: Loader) -> dict[str, int]:
-    """Bytes of the blob by kind of content, in the order of the blob; together the whole blob.
+    """Bytes of the blob by kind of content, in blob order; together the whole blob.
 
-    Data that operations share count once. The kinds: `fd_array`, `status`, `fds`, `found` (BTF
+    Shared data counts once. The kinds: `fd_array`, `status`, `fds`, `found` (BTF
     ids, addresses, and how kfuncs are called), `attr`, `btf`, `values` (of maps, and their keys),
     `names` (and licenses), `insns`, `func_info`, `line_info`, `core_relos`, `messages` (of a loader
     that prints what it does), in the table form `state`, `context` (the copy) and `records`, and
@@ -71,10 +71,10 @@ def contents(loader: Loader) -> dict[str, int]:
     return found | ({RegionKind.PADDING.value: rest} if rest else {})
 
 
-class Part(NamedTuple):
-    """A range of the blob that holds one thing: its kind (see `contents`), and whose it is.
+class BlobPart(NamedTuple):
+    """A range of the blob with one kind of content (see `contents`), and its regions.
 
-    Data that operations share have several regions, padding has none.
+    Shared data has several regions, padding has none.
     """
 
     offset: int
@@ -83,7 +83,7 @@ class Part(NamedTuple):
     regions: tuple[Region, ...]
 
 
-def parts(loader: Loader) -> Iterator[Part]:
+def parts(loader: Loader) -> Iterator[BlobPart]:
     """The whole blob, in order, without gaps."""
     end = len(loader.blob)
     regions = sorted((r for r in loader.regions if r.kind is not RegionKind.PADDING), key=_by_place)
@@ -96,7 +96,7 @@ def parts(loader: Loader) -> Iterator[Part]:
             if region.offset + region.size > start:
                 holding.append(region)
             region = next(following, None)
-        yield Part(start, stop - start, _content(holding), tuple(holding))
+        yield BlobPart(start, stop - start, _content(holding), tuple(holding))
 
 
 def _content(holding: list[Region]) -> str:
@@ -108,7 +108,7 @@ def _content(holding: list[Region]) -> str:
 
 
 def operation(trace: Trace, number: int) -> str:
-    """An operation in a few words: ``MapCreate 'events'``, ``Close BtfLoad``."""
+    """A short name for an operation: ``MapCreate 'events'``, ``Close BtfLoad``."""
     op = trace.ops[number]
     refs = (getattr(op, field, None) for field in ("map", "program", "ref"))
     ref = next(filter(None, refs), None)
@@ -120,7 +120,7 @@ def operation(trace: Trace, number: int) -> str:
 
 
 def heading(trace: Trace, number: int, what: str = "") -> str:
-    """What stands above the steps of an operation, or of NO_SINGLE_OP; `what` they are for."""
+    """The heading of the records of an operation, or of NO_SINGLE_OP with purpose `what`."""
     if 0 <= number < len(trace.ops):
         return f"op {number}: {operation(trace, number)}"
     return f"all ops: {what or 'log fields'}"
@@ -141,16 +141,16 @@ class BlobMap:
         self._trace = loader.trace
         self._regions = sorted(loader.regions, key=_by_place)
         self._starts = [region.offset for region in self._regions]
-        # Data that operations share begin at one place.
+        # Shared data begins at one offset.
         self._owned = {(r.offset, r.op): r for r in reversed(self._regions)}
-        # Slots of fd_array count from here, those that lie elsewhere as well.
+        # Slots of fd_array count from here, also those at other offsets.
         arrays = (r.offset for r in self._regions if r.kind is RegionKind.FD_ARRAY)
         self._fd_array = next(arrays, 0)
         maps = len(self._trace.maps)
         self._kfuncs = MAX_USED_MAPS if loader.form is Form.UNROLLED else max(maps, 1)
 
     def _holding(self, offset: int, op: int) -> Region | None:
-        """The region that begins last before a place and holds it; rather one of `op`."""
+        """The last region that begins before an offset and contains it; preferably one of `op`."""
         last = bisect_right(self._starts, offset) - 1
         if last < 0:
             return None
@@ -158,16 +158,16 @@ class BlobMap:
         owned = self._owned.get((start, op))
         if owned is not None and _holds(owned, offset):
             return owned
-        # They are by size: where the largest does not hold it, none does.
+        # Sorted by size: if the largest does not contain it, none does.
         if not _holds(self._regions[last], offset):
             return None
         first = bisect_left(self._starts, start)
         return next(r for r in islice(self._regions, first, None) if _holds(r, offset))
 
     def name(self, offset: int, op: int, *, whole: bool) -> str:
-        """What lies at a place; of shared data, the part of operation `op`.
+        """The content at an offset; of shared data, the part of operation `op`.
 
-        With `whole`, the start of something stands for all of it.
+        With `whole`, the start of a part names the whole part.
         """
         region = self._holding(offset, op)
         if region is None:
@@ -175,9 +175,9 @@ class BlobMap:
         return _whole(region) if whole and offset == region.offset else self._part(region, offset)
 
     def spans(self, region: Region) -> Iterator[Span]:
-        """The parts of a region that have names: fields of an attr, slots of an array of fds.
+        """The named parts of a region: fields of an attr, slots of an fd array.
 
-        Fields of a union that lie at one place share a name.
+        Union fields at the same offset share a name.
         """
         if region.kind is RegionKind.ATTR:
             layout = _LAYOUTS.get(type(_op(self._trace, region)), {})
@@ -219,7 +219,7 @@ def _attr_field(op: Op | None, inside: int) -> str:
 
 
 def _named(names: Mapping[int, str], inside: int) -> str:
-    """The field at or before a place, and how far behind its start that is."""
+    """The field at or before an offset, and the distance from its start."""
     at = max((start for start in names if start <= inside), default=None)
     if at is None:
         return f"{inside}"
@@ -237,7 +237,7 @@ def _whole(region: Region) -> str:
 
 
 def _insn(region: Region, inside: int) -> str:
-    """An instruction that is filled in, or a field of it."""
+    """An instruction that is patched, or a field of it."""
     index, within = divmod(inside, i.SIZE)
     field = _INSN_FIELDS.get(within, f" {within:+d}")
     return f"{_whole(region)}: insn {index}{field}"
@@ -262,9 +262,9 @@ def context_layout(trace: Trace) -> Iterator[Span]:
 
 
 def context_field(trace: Trace, offset: int) -> str:
-    """What lies `offset` bytes into the context of a trace's loader: ``maps[0].map_fd``.
+    """The content at `offset` in the context of a trace's loader: ``maps[0].map_fd``.
 
-    Inputs, which have no names, are said in words: ``inputs[0]: size of struct x``.
+    Inputs have no names and are described in words: ``inputs[0]: size of struct x``.
     """
     if offset < context.HEADER_SIZE:
         return _named(_HEADER, offset)

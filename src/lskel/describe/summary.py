@@ -15,25 +15,25 @@ from lskel.btf.btf import Btf
 from lskel.btf.names import essential_name
 from lskel.btf.types import VOID, TypeId
 from lskel.cursor import ByteOrder
-from lskel.describe.asks import all_externs
 from lskel.describe.flags import map_flags
-from lskel.describe.image import Code, Image, read_image
+from lskel.describe.image import ProgramCode, ProgramsImage, read_image
 from lskel.describe.records import Functions
 from lskel.describe.regions import contents
-from lskel.describe.variables import Variable, type_words, variables
+from lskel.describe.requirements import all_externs
+from lskel.describe.variables import GlobalVariable, type_words, variables
 from lskel.errors import at
 from lskel.load_phase.btf_use import needed_by
 from lskel.loader.model import Bytes, Loader
 from lskel.loader.verify import undescribed
 from lskel.object.externs import DUMMY
-from lskel.object.model import Extern, ExternKind, Map, Object, Pinning
+from lskel.object.model import Extern, ExternKind, MapSpec, Object, Pinning
 from lskel.trace import BtfLoad, MapCreate, MapFreeze, MapUpdate, ProgLoad, Ref, Trace
 
 
 class BtfSummary(NamedTuple):
     """`size` in bytes; `types` does not count `void`.
 
-    `needed_by` says in words what cannot be loaded where the kernel rejects it, empty for nothing.
+    `needed_by` is what cannot be loaded if the kernel rejects the BTF, in words; empty for nothing.
     """
 
     size: int
@@ -49,27 +49,27 @@ class SlotSummary(NamedTuple):
 
 
 class MemberSummary(NamedTuple):
-    """A member of a struct_ops variable, and the program that it points to; empty for none."""
+    """A member of a struct_ops variable, and the program it points to; empty for none."""
 
     name: str
     program: str
 
 
 class StructOpsSummary(NamedTuple):
-    """What a struct_ops map registers: a struct of the kernel, matched by its members' names."""
+    """The kernel struct that a struct_ops map registers; members are matched by name."""
 
     type: str
     members: tuple[MemberSummary, ...]
 
 
 class MapSummary(NamedTuple):
-    """A map. Sizes in bytes; types of key and value are C, empty where there are none.
+    """A map. Sizes in bytes; types of key and value are C types, empty if none.
 
-    `value_size` is 0 for a struct_ops map: the target knows it. `initial_size` is that of the value
-    it begins with, None where it is neither global data nor an arena with variables; `frozen`
-    whether user space cannot change it later. `pinning` is `none`, `by_name`, or empty for a
-    template. `inner` is the template of a map-in-map. `autocreate` is whether it is created where
-    the caller says nothing; a loader has no other maps.
+    `value_size` is 0 for a struct_ops map: it is known on the target. `initial_size` is the size of
+    the initial value, None for maps other than global data and arenas with variables; `frozen`:
+    user space cannot change it later. `pinning` is `none`, `by_name`, or empty for a template.
+    `inner` is the template of a map-in-map. `autocreate`: created by default; a loader has no other
+    maps.
     """
 
     name: str
@@ -89,17 +89,17 @@ class MapSummary(NamedTuple):
     frozen: bool
     inner: MapSummary | None
     slots: tuple[SlotSummary, ...]
-    variables: tuple[Variable, ...]
+    variables: tuple[GlobalVariable, ...]
     autocreate: bool
     struct_ops: StructOpsSummary | None
 
 
 class ProgramSummary(NamedTuple):
-    """A program; `section` is without the leading ``?``, which `autoload` stands for.
+    """A program; `section` is without the leading ``?``, which is in `autoload`.
 
-    `insns` are 8-byte slots, those of the subprograms behind it included; None where the code is
-    not known. `func_info`, `line_info` and `core_relos` are numbers of records. `problem` says why
-    lskel cannot load it, empty where it can.
+    `insns` are 8-byte slots, including those of the subprograms; None if the code is unknown.
+    `func_info`, `line_info` and `core_relos` are numbers of records. `problem` is why lskel cannot
+    load it, empty if it can.
     """
 
     name: str
@@ -119,12 +119,12 @@ class ProgramSummary(NamedTuple):
 
 
 class ExternSummary(NamedTuple):
-    """A symbol of the kernel: a `kfunc`, a `ksym` (variable) or a `kconfig` value.
+    """A kernel symbol: a `kfunc`, a `ksym` (variable) or a `kconfig` value.
 
-    `type` is C, empty where the source does not keep it. A `weak` one may be missing. A `typeless`
-    ksym is looked up in kallsyms, other symbols in the kernel's BTF. `programs` are those that
-    refer to it; for configuration values, which all programs share in a map, they are not listed.
-    A loader has the names that it looks for: without a ``___flavor``.
+    `type` is a C type, empty if the source does not have it. A `weak` symbol may be missing. A
+    `typeless` ksym is looked up in kallsyms, other symbols in the kernel's BTF. `programs` refer to
+    it; not listed for kconfig values, which all programs share in a map. A loader has the names
+    that it looks up: without a ``___flavor``.
     """
 
     name: str
@@ -136,7 +136,7 @@ class ExternSummary(NamedTuple):
 
 
 class SectionSummary(NamedTuple):
-    """A section of the ELF file, its size in bytes."""
+    """A section of the ELF file; size in bytes."""
 
     name: str
     size: int
@@ -145,9 +145,9 @@ class SectionSummary(NamedTuple):
 class LoaderSummary(NamedTuple):
     """A loader: `insns` in 8-byte slots, `blob` and `context` in bytes.
 
-    `contents` are bytes of the blob by kind, `ops` numbers of operations by type.
-    `compared`: whether its bytes are what its trace generates: `same`, `another version` (of lskel
-    wrote it), or `different`; then nothing is known of it but these bytes.
+    `contents` are bytes of the blob by kind, `ops` numbers of operations by type. `compared`:
+    whether its bytes are what its trace generates: `same`, `another version` (of lskel wrote it),
+    or `different`; then nothing but the bytes is known.
     """
 
     form: str
@@ -162,9 +162,9 @@ class LoaderSummary(NamedTuple):
 class Summary(NamedTuple):
     """An object or a loader. A loader has no ELF sections, an object no `loader`.
 
-    `struct_ops` are the names of such maps. `problem` says why the object cannot be loaded whatever
-    programs it has. `inputs` are the numbers that whoever runs the loader finds out on the target,
-    in words.
+    `struct_ops` are the names of such maps. `problem` is why the object cannot be loaded, whatever
+    its programs. `inputs` are the numbers that the process running the loader determines on the
+    target, in words.
     """
 
     name: str
@@ -182,10 +182,10 @@ class Summary(NamedTuple):
 
 
 def summarize(source: Object | Loader) -> Summary:
-    """What an object or a loader consists of. No kernel is asked.
+    """The parts of an object or a loader. No kernel is accessed.
 
-    An object that lskel cannot load is summarized all the same. BadInput where the BTF or the
-    records of a loader are broken.
+    An object that lskel cannot load is summarized, too. BadInput if the BTF or the records of a
+    loader are broken.
     """
     return _of_loader(source) if isinstance(source, Loader) else _of_object(source)
 
@@ -246,7 +246,7 @@ def _type(btf: Btf | None, type_id: int) -> str:
     return type_words(btf, TypeId(type_id)) if btf is not None and type_id != VOID else ""
 
 
-def _map(a_map: Map, btf: Btf | None) -> MapSummary:
+def _map(a_map: MapSpec, btf: Btf | None) -> MapSummary:
     return _bare_map(a_map, btf)._replace(
         section=a_map.section,
         pinning=a_map.pinning.name.lower(),
@@ -289,7 +289,7 @@ def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
         inner = trace.ops[create.inner.op] if create.inner else None
         summary = _bare_map(create, btf)
         yield summary._replace(
-            # Those of a section are said once, though other maps may claim to hold it.
+            # A section is listed once, even if other maps claim it.
             variables=summary.variables if is_first else (),
             section=made.section,
             pinning=(Pinning.BY_NAME if made.is_pinned else Pinning.NONE).name.lower(),
@@ -301,8 +301,8 @@ def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
         )
 
 
-def _bare_map(made: Map | MapCreate, btf: Btf | None) -> MapSummary:
-    """What the kernel is told when the map is created."""
+def _bare_map(made: MapSpec | MapCreate, btf: Btf | None) -> MapSummary:
+    """The attributes with which the map is created."""
     return MapSummary(
         name=made.name,
         kernel_name=object_name(made.name).decode(),
@@ -327,7 +327,7 @@ def _bare_map(made: Map | MapCreate, btf: Btf | None) -> MapSummary:
     )
 
 
-def _program(code: Code, image: Image) -> ProgramSummary:
+def _program(code: ProgramCode, image: ProgramsImage) -> ProgramSummary:
     with at(f"program '{code.name}'"):
         functions = Functions(code.func_info, image.btf, image.order).names()
     return ProgramSummary(
@@ -349,7 +349,7 @@ def _program(code: Code, image: Image) -> ProgramSummary:
     )
 
 
-def _externs(externs: Iterable[Extern], image: Image) -> Iterator[ExternSummary]:
+def _externs(externs: Iterable[Extern], image: ProgramsImage) -> Iterator[ExternSummary]:
     users: dict[tuple[ExternKind, str], list[str]] = {}
     for code in image.programs:
         for kind, name in dict.fromkeys(
@@ -369,6 +369,6 @@ def _externs(externs: Iterable[Extern], image: Image) -> Iterator[ExternSummary]
 
 
 def _extern_type(extern: Extern, btf: Btf | None) -> str:
-    # The BTF of kernel variables is replaced before the kernel gets it, as are missing names.
+    # The BTF of kernel variables, and missing names, are replaced before the kernel gets it.
     text = "" if extern.kind is ExternKind.KSYM else _type(btf, extern.type)
     return text.replace(f" {DUMMY}", "").replace(DUMMY, "")

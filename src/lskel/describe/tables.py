@@ -1,4 +1,4 @@
-"""What the blob of a table loader keeps for the walker: records, in words."""
+"""The records of a table loader, in words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CONDITIONS = {
 
 
 def tables(loader: Loader, blob: BlobMap) -> Iterator[Row]:
-    """The records by operation; nothing for a loader that has none."""
+    """The records by operation; empty for an unrolled loader."""
     labelled: Region | None = None
     for region, (number, raw, text) in steps(loader, blob):
         label = ""
@@ -37,7 +37,7 @@ def tables(loader: Loader, blob: BlobMap) -> Iterator[Row]:
         yield Row(number, raw, text, label)
 
 
-class Step(NamedTuple):
+class TableRecord(NamedTuple):
     """A record of a table loader's op table, in words; `number` counts all of them."""
 
     number: int
@@ -45,25 +45,25 @@ class Step(NamedTuple):
     text: str
 
 
-def steps(loader: Loader, blob: BlobMap) -> Iterator[tuple[Region, Step]]:
-    """The records of a loader, in order, and the regions that they are in."""
-    # A region holds the records of an operation, one after the other.
+def steps(loader: Loader, blob: BlobMap) -> Iterator[tuple[Region, TableRecord]]:
+    """The records of a loader, in order, with their regions."""
+    # A region holds the records of one operation.
     number = 0
     for region in sorted(r for r in loader.regions if r.kind is RegionKind.RECORDS):
         for place in _places(region.offset, region.size, records.SIZE):
             raw = loader.blob[place : place + records.SIZE]
             text = _Words(loader, blob, region.op, number, raw).text()
-            yield region, Step(number, raw, text)
+            yield region, TableRecord(number, raw, text)
             number += 1
 
 
 def _places(offset: int, size: int, step: int) -> range:
-    """Where the elements of a table begin; one that is cut off does not count."""
+    """The offsets of the elements of a table; a truncated one does not count."""
     return range(offset, offset + size - step + 1, step)
 
 
 class _Fields(NamedTuple):
-    """A record as the blob has it (records.Record without the packing)."""
+    """A record as in the blob (records.Record, unpacked)."""
 
     code: int
     arg: int
@@ -106,12 +106,12 @@ class _Words:
 
     @property
     def string(self) -> str:
-        """The name at a, without the 0 byte."""
+        """The name at a, without the NUL."""
         raw = self.loader.blob[self.fields.a : self.fields.a + self.size]
         return f"'{raw[:-1].decode(errors='backslashreplace')}'"
 
     def set(self) -> str:
-        """Numbers are small, but for halves of instructions."""
+        """Numbers are small, except halves of instructions."""
         number = self.fields.c
         return f"set {self.a} = {number:#x}" if number > 0xFFFF else f"set {self.a} = {number}"
 

@@ -1,4 +1,4 @@
-"""Global variables: what lies where in the maps that hold data sections."""
+"""Global variables in the maps of data sections."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lskel.describe.btf_cache import once
 from lskel.errors import LskelError
 
 
-class Variable(NamedTuple):
-    """A variable of a data section: its C type, offset and size in bytes."""
+class GlobalVariable(NamedTuple):
+    """A variable of a data section: its C type; offset and size in bytes."""
 
     name: str
     type: str
@@ -25,18 +25,18 @@ class Variable(NamedTuple):
 
 @once
 def type_words(btf: Btf, type_id: TypeId) -> str:
-    """The type as `type_name` has it, cut where it is long."""
+    """The result of `type_name`, truncated."""
     text = type_name(btf, type_id)
     return text if len(text) <= budget.SHOWN_TYPE else f"{text[: budget.SHOWN_TYPE]}..."
 
 
-def variables(btf: Btf | None, type_id: TypeId) -> tuple[Variable, ...]:
-    """The variables of a DATASEC by offset; none where the type is no DATASEC or broken."""
+def variables(btf: Btf | None, type_id: TypeId) -> tuple[GlobalVariable, ...]:
+    """The variables of a DATASEC by offset; empty if the type is not a DATASEC or is broken."""
     return () if btf is None else _variables(btf, type_id)
 
 
 @once
-def _variables(btf: Btf, type_id: TypeId) -> tuple[Variable, ...]:
+def _variables(btf: Btf, type_id: TypeId) -> tuple[GlobalVariable, ...]:
     try:
         found = btf[type_id]
         if not isinstance(found, t.Datasec):
@@ -45,14 +45,14 @@ def _variables(btf: Btf, type_id: TypeId) -> tuple[Variable, ...]:
         for info in found.vars:
             var = btf[info.type]
             shown = var.type if isinstance(var, t.Var) else info.type
-            listed.append(Variable(var.name, type_words(btf, shown), info.offset, info.size))
+            listed.append(GlobalVariable(var.name, type_words(btf, shown), info.offset, info.size))
     except LskelError:
         return ()
     return tuple(sorted(listed, key=lambda variable: variable.offset))
 
 
-def variable_at(listed: tuple[Variable, ...], offset: int) -> str:
-    """What lies at `offset`: ``name``, ``name+4``; empty where no variable is."""
+def variable_at(listed: tuple[GlobalVariable, ...], offset: int) -> str:
+    """The variable at `offset`: ``name``, ``name+4``; empty if none."""
     index = bisect_right(listed, offset, key=lambda variable: variable.offset) - 1
     if index < 0:
         return ""

@@ -1,1 +1,1 @@
-"""What this machine allows, found out by doing it, and what would become of an object here."""
+"""Tests of what this machine supports, and of whether an object would load here."""

@@ -1,4 +1,4 @@
-"""Attaching a program of each kind, in a child process, in places where nothing passes."""
+"""Attaching a program of each kind, in a child process, to targets without activity."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from lskel.bpf.flags import ProgFlag
-from lskel.doctor import lsm, tiny
-from lskel.doctor.apart import apart
-from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Place, Where
+from lskel.doctor import bpf_objects, lsm
+from lskel.doctor.attach_kinds import ATTACH_KINDS, AttachKind, Sandbox, SandboxKind
+from lskel.doctor.child import in_child
 from lskel.doctor.finding import (
     TRACING_RIGHTS,
     Answer,
@@ -21,8 +21,8 @@ from lskel.doctor.finding import (
     unknown,
     yes,
 )
-from lskel.doctor.others import register_ops, replace_function
-from lskel.doctor.places import cgroup_root, enter_own_network, own_cgroup, own_file
+from lskel.doctor.multi_program import register_ops, replace_function
+from lskel.doctor.sandbox import cgroup_root, enter_own_network, own_cgroup, own_file
 from lskel.errors import LskelError, printable
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.runtime.attach.kinds import program_class
@@ -35,14 +35,14 @@ from lskel.runtime.program import ProgramDefinition
 if TYPE_CHECKING:
     from lskel.runtime.attach.link import Link
 
-# Detaching is mostly waiting for CPUs that may still run the program. But tc programs of one
-# interface share a qdisc, which the last one takes away.
-_AT_ONCE = {Where.HERE: 8, Where.NETWORK: 1, Where.CGROUP: 8}
+# Detaching mostly waits for CPUs that may still run the program. But tc programs of one interface
+# share a qdisc, which the last one removes.
+_AT_ONCE = {SandboxKind.HERE: 8, SandboxKind.NETWORK: 1, SandboxKind.CGROUP: 8}
 _BY_LINK = "by link"
 
 
 class KindLine(NamedTuple):
-    """What became of a way to attach."""
+    """The result for an attach kind."""
 
     name: str
     group: str
@@ -50,11 +50,11 @@ class KindLine(NamedTuple):
 
 
 def attach_all() -> tuple[KindLine, ...]:
-    """Every way to attach, tried once and detached again, by a child process."""
+    """Attach and detach each attach kind once, in a child process."""
     try:
-        return apart(lambda: tuple(_attach_all()))
+        return in_child(lambda: tuple(_attach_all()))
     except LskelError as error:
-        return tuple(nothing_tried(unknown(f"they could not be tried: {error.what}", error.hint)))
+        return tuple(nothing_tried(unknown(f"not tried: {error.what}", error.hint)))
 
 
 def nothing_tried(why: Finding) -> Iterator[KindLine]:
@@ -66,7 +66,7 @@ def nothing_tried(why: Finding) -> Iterator[KindLine]:
 
 
 class _Other(NamedTuple):
-    """A way to attach that takes more than one program."""
+    """An attach kind that needs more than one program."""
 
     name: str
     group: str
@@ -76,7 +76,7 @@ class _Other(NamedTuple):
 
 
 _OTHERS = (
-    _Other("freplace", "tracing", replace_function, "Linux 5.6, and no lockdown", TRACING_RIGHTS),
+    _Other("freplace", "tracing", replace_function, "Linux 5.6 without lockdown", TRACING_RIGHTS),
     _Other(
         "struct_ops",
         "network",
@@ -89,14 +89,16 @@ _OTHERS = (
 
 def _attach_all() -> Iterator[KindLine]:
     with own_file() as file:
-        yield from _attach_in(Where.HERE, Place(file=file))
+        yield from _attach_in(SandboxKind.HERE, Sandbox(file=file))
     try:
         enter_own_network()
     except LskelError as error:
         why = refused(error, "CONFIG_NET_NS", (Capability.SYS_ADMIN,))
-        yield from _not_in(Where.NETWORK, unknown(f"nowhere to try it: {why.said}", why.remedy))
+        yield from _not_in(
+            SandboxKind.NETWORK, unknown(f"no target to try it: {why.said}", why.remedy)
+        )
     else:
-        yield from _attach_in(Where.NETWORK, Place())
+        yield from _attach_in(SandboxKind.NETWORK, Sandbox())
     yield from _attach_in_cgroup()
     for other in _OTHERS:
         yield KindLine(other.name, other.group, _found(other.run, other.takes, other.rights))
@@ -105,25 +107,25 @@ def _attach_all() -> Iterator[KindLine]:
 def _attach_in_cgroup() -> Iterator[KindLine]:
     root = cgroup_root()
     if not root:
-        why = no("there are no cgroups of version 2", "mount -t cgroup2 cgroup2 DIRECTORY")
-        yield from _not_in(Where.CGROUP, why)
+        why = no("cgroup v2 is not mounted", "mount -t cgroup2 cgroup2 DIRECTORY")
+        yield from _not_in(SandboxKind.CGROUP, why)
         return
     try:
         with own_cgroup(root) as cgroup:
-            lines = list(_attach_in(Where.CGROUP, Place(cgroup=cgroup)))
+            lines = list(_attach_in(SandboxKind.CGROUP, Sandbox(cgroup=cgroup)))
     except LskelError as error:
-        yield from _not_in(Where.CGROUP, unknown(error.what, error.hint))
+        yield from _not_in(SandboxKind.CGROUP, unknown(error.what, error.hint))
     else:
         yield from lines
 
 
-def _not_in(where: Where, why: Finding) -> Iterator[KindLine]:
+def _not_in(where: SandboxKind, why: Finding) -> Iterator[KindLine]:
     for kind in ATTACH_KINDS:
         if kind.where is where:
             yield KindLine(kind.name, kind.group, why)
 
 
-def _attach_in(where: Where, place: Place) -> Iterator[KindLine]:
+def _attach_in(where: SandboxKind, place: Sandbox) -> Iterator[KindLine]:
     def line(kind: AttachKind) -> KindLine:
         finding = _found(lambda: _attach(kind, place), kind.takes, kind.rights)
         return KindLine(kind.name, kind.group, _called(kind, finding))
@@ -141,17 +143,17 @@ def _found(attach: Callable[[], Link], takes: str, rights: tuple[Capability, ...
     except NotTried as error:
         return unknown(f"not tried: {error.what}", error.hint)
     except LskelError as error:
-        # Where it was tried is no place that anybody knows.
+        # The target of the test means nothing to the user.
         return refused(error, takes, rights)._replace(said=printable(error.what))
     return found
 
 
 def _is_link(attached: Link) -> bool:
-    """Whether it is a link of bpf(2), which can be pinned."""
+    """Whether it is a bpf_link, which can be pinned."""
     return isinstance(attached, Fd) and link_info(attached.fileno()).id > 0
 
 
-def _attach(kind: AttachKind, place: Place) -> Link:
+def _attach(kind: AttachKind, place: Sandbox) -> Link:
     spec = parse_section(kind.section)
     attach_type = spec.attach_type or 0
     definition = ProgramDefinition(kind.name, spec.kind, spec.target, spec.prog_type, attach_type)
@@ -168,17 +170,17 @@ def _load(spec: SectionSpec, result: int) -> Fd:
     if spec.sleepable:
         fields["prog_flags"] = ProgFlag.SLEEPABLE
     if spec.btf_target is None:
-        return tiny.load_program(spec.prog_type, tiny.returns(result), **fields)
+        return bpf_objects.load_program(spec.prog_type, bpf_objects.returns(result), **fields)
     found = KernelBtf().find(spec.btf_target.prefix + spec.target, spec.btf_target.kind)
     with ExitStack() as stack:
         if found.module is not None:
             fields["attach_btf_obj_fd"] = stack.enter_context(found.module).fileno()
         fields["attach_btf_id"] = found.type_id
-        return tiny.load_program(spec.prog_type, tiny.returns(result), **fields)
+        return bpf_objects.load_program(spec.prog_type, bpf_objects.returns(result), **fields)
 
 
 def _called(kind: AttachKind, finding: Finding) -> Finding:
-    """Programs of LSM hooks attach in kernels that do not call them, too."""
+    """LSM programs also attach if the kernel never calls them."""
     if not kind.name.startswith("lsm") or finding.answer is not Answer.YES:
         return finding
     try:
@@ -186,7 +188,5 @@ def _called(kind: AttachKind, finding: Finding) -> Finding:
             return finding
     except LskelError as error:
         why = refused(error, kind.takes)
-        return unknown(
-            f"it attaches, but whether it is called is not known: {why.said}", why.remedy
-        )
-    return no("the hooks call no BPF programs", lsm.how_to_have_them_called())
+        return unknown(f"it attaches; whether it is called is unknown: {why.said}", why.remedy)
+    return no("LSM hooks do not call BPF programs", lsm.how_to_have_them_called())

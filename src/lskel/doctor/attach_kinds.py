@@ -1,6 +1,6 @@
-"""The ways to attach, as data: a section's name, and how its program attaches in a place of ours.
+"""The attach kinds to test: a section name, and how its program attaches to a sandbox target.
 
-Each is what a skeleton or `lskel run` would do. The names are those of docs/attach.md.
+Each attaches as a skeleton or `lskel run` does. The names are those of docs/attach.md.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lskel.bpf.enums import AttachType, MapType
 from lskel.catalog.attach_kinds import BY_NAME, CLSACT
-from lskel.doctor import tiny
+from lskel.doctor import bpf_objects
 from lskel.doctor.finding import NETWORK_RIGHTS, TRACING_RIGHTS, kernel_with
-from lskel.doctor.places import make_pair
+from lskel.doctor.sandbox import make_pair
 from lskel.object.sections import parse_section
 from lskel.runtime.attach.clsact import Direction
 from lskel.runtime.attach.netfilter import NetfilterFamily, NetfilterHook
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.link import Link
 
 
-class Place(NamedTuple):
-    """Where a program may attach without doing harm: empty where there is none.
+class Sandbox(NamedTuple):
+    """Harmless attach targets; empty if none.
 
-    `file` is one that nobody runs, `cgroup` one without processes.
+    `file` is a file that no process runs, `cgroup` a cgroup without processes.
     """
 
     file: str = ""
     cgroup: str = ""
 
 
-class Where(Enum):
-    """Which place a kind takes: none but perhaps a file, a network namespace, a cgroup."""
+class SandboxKind(Enum):
+    """The sandbox that a kind needs: none (or a file), a network namespace, a cgroup."""
 
     HERE = "here"
     NETWORK = "network"
@@ -49,31 +49,31 @@ class Where(Enum):
 
 
 class AttachKind(NamedTuple):
-    """A way to attach a program of `section`, which returns `result`.
+    """How to attach a program of `section`, which returns `result`.
 
-    `since`: the first release of Linux that attaches so, where that is later than the kind itself;
-    `config`: what the kernel must have, where that is not what the kind's row says.
+    `since`: the first Linux release with it, if later than the kind itself; `config`: the kernel
+    config it needs, if different from the kind's row.
     """
 
     name: str
     group: str
     section: str
-    attach: Callable[[Any, Place], Link]
+    attach: Callable[[Any, Sandbox], Link]
     since: tuple[int, int] = (0, 0)
     config: str = ""
-    where: Where = Where.HERE
+    where: SandboxKind = SandboxKind.HERE
     result: int = 0
     rights: tuple[Capability, ...] = TRACING_RIGHTS
 
     @property
     def takes(self) -> str:
-        """What the kernel must have."""
+        """The kernel release and config it needs."""
         row = BY_NAME[parse_section(self.section).kind]
         return kernel_with(max(row.since, self.since), self.config or row.config)
 
 
-# What hardly ever happens: the kernel's own tests of BPF programs (net/bpf/test_run.c), and
-# changing the root directory.
+# Rare events: the kernel's own tests of BPF programs (net/bpf/test_run.c), and changing the root
+# directory.
 _TRACEPOINT = "bpf_test_finish"
 _EVENT = "bpf_test_run/bpf_test_finish"
 _FUNCTION = "bpf_fentry_test1"
@@ -82,16 +82,16 @@ _HOOK = "sb_pivotroot"
 _SYSCALL = "pivot_root"
 
 _COOKIE = 1
-# An event counted so often does not occur.
+# A sample period that is never reached.
 _NEVER = 1 << 60
 
 
-def _by_itself(program: Any, _: Place) -> Link:
+def _by_itself(program: Any, _: Sandbox) -> Link:
     link: Link = program.attach()
     return link
 
 
-def _with_cookie(program: Any, _: Place) -> Link:
+def _with_cookie(program: Any, _: Sandbox) -> Link:
     link: Link = program.attach(cookie=_COOKIE)
     return link
 
@@ -99,13 +99,13 @@ def _with_cookie(program: Any, _: Place) -> Link:
 def _tracing(
     name: str,
     section: str,
-    attach: Callable[[Any, Place], Link] = _by_itself,
+    attach: Callable[[Any, Sandbox], Link] = _by_itself,
     since: tuple[int, int] = (0, 0),
 ) -> AttachKind:
     return AttachKind(name, "tracing", section, attach, since)
 
 
-# Since when programs have cookies: of perf events, of trampolines, of raw tracepoints.
+# The first releases with cookies: perf events, trampolines, raw tracepoints.
 _PERF_COOKIES, _TRAMPOLINE_COOKIES, _RAW_COOKIES = (5, 15), (5, 19), (6, 10)
 
 _KERNEL = (
@@ -139,8 +139,8 @@ _KERNEL = (
 )
 
 
-def _on_faults(**how: int) -> Callable[[Any, Place], Link]:
-    def attach(program: Any, _: Place) -> Link:
+def _on_faults(**how: int) -> Callable[[Any, Sandbox], Link]:
+    def attach(program: Any, _: Sandbox) -> Link:
         link: Link = program.attach(PerfType.SOFTWARE, SoftwareEvent.PAGE_FAULTS_MAJ, pid=0, **how)
         return link
 
@@ -162,41 +162,41 @@ _EVENTS = (
 def _user(
     name: str,
     section: str,
-    attach: Callable[[Any, Place], Link],
+    attach: Callable[[Any, Sandbox], Link],
     since: tuple[int, int] = (0, 0),
     *,
     by_perf: bool = True,
 ) -> AttachKind:
-    # Perf events that are uprobes take more than others (kernel/events/core.c).
+    # Uprobe perf events need more capabilities than others (kernel/events/core.c).
     rights = (*TRACING_RIGHTS, Capability.SYS_ADMIN) if by_perf else TRACING_RIGHTS
     return AttachKind(name, "user space", section, attach, since, rights=rights)
 
 
-def _at_start(program: Any, place: Place) -> Link:
+def _at_start(program: Any, place: Sandbox) -> Link:
     link: Link = program.attach(place.file, offset=1)
     return link
 
 
-def _uprobe_with_cookie(program: Any, place: Place) -> Link:
+def _uprobe_with_cookie(program: Any, place: Sandbox) -> Link:
     link: Link = program.attach(place.file, offset=1, cookie=_COOKIE)
     return link
 
 
-def _probe_of_user_space(program: Any, place: Place) -> Link:
-    """What a probe of SDT with a semaphore takes; the file has none that would be found."""
-    # Not where others are, which use another counter.
+def _probe_of_user_space(program: Any, place: Sandbox) -> Link:
+    """Attach as a USDT probe with a semaphore does; the file has no probe to find."""
+    # At another offset than the others, which use another counter.
     link = attach_uprobe(program.fileno(), place.file, offset=8, ref_ctr_offset=2, cookie=_COOKIE)
     stack = ExitStack()
     stack.enter_context(link)
     return UsdtLink(stack)
 
 
-def _many(program: Any, place: Place) -> Link:
+def _many(program: Any, place: Sandbox) -> Link:
     link: Link = program.attach(place.file, [1])
     return link
 
 
-def _many_with_cookies(program: Any, place: Place) -> Link:
+def _many_with_cookies(program: Any, place: Sandbox) -> Link:
     link: Link = program.attach(place.file, [1, 2], cookies=[_COOKIE, _COOKIE])
     return link
 
@@ -221,8 +221,8 @@ _USER_SPACE = (
 
 def _network(
     name: str,
-    attach: Callable[[Any, Place], Link],
-    where: Where = Where.NETWORK,
+    attach: Callable[[Any, Sandbox], Link],
+    where: SandboxKind = SandboxKind.NETWORK,
     *,
     result: int = 0,
     config: str = "",
@@ -233,24 +233,24 @@ def _network(
     )
 
 
-def _sockets(name: str, attach: Callable[[Any, Place], Link], *, result: int = 0) -> AttachKind:
-    return _network(name, attach, Where.HERE, result=result)
+def _sockets(name: str, attach: Callable[[Any, Sandbox], Link], *, result: int = 0) -> AttachKind:
+    return _network(name, attach, SandboxKind.HERE, result=result)
 
 
-def _on_lo(**how: Any) -> Callable[[Any, Place], Link]:
-    def attach(program: Any, _: Place) -> Link:
+def _on_lo(**how: Any) -> Callable[[Any, Sandbox], Link]:
+    def attach(program: Any, _: Sandbox) -> Link:
         link: Link = program.attach("lo", **how)
         return link
 
     return attach
 
 
-# What the program says to packets that will not come: let them go on.
+# The verdict if a packet arrives, which is not expected: pass.
 _XDP_PASS, _NEXT, _ACCEPT, _SK_PASS, _DISSECTOR_CONTINUE = 2, -1, 1, 1, 129
 
 
-def _on_netkit(end: str) -> Callable[[Any, Place], Link]:
-    def attach(program: Any, _: Place) -> Link:
+def _on_netkit(end: str) -> Callable[[Any, Sandbox], Link]:
+    def attach(program: Any, _: Sandbox) -> Link:
         make_pair("netkit", f"lskel-{end}")
         link: Link = program.attach(f"lskel-{end}")
         return link
@@ -258,8 +258,8 @@ def _on_netkit(end: str) -> Callable[[Any, Place], Link]:
     return attach
 
 
-def _on_socket(*, share_port: bool) -> Callable[[Any, Place], Link]:
-    def attach(program: Any, _: Place) -> Link:
+def _on_socket(*, share_port: bool) -> Callable[[Any, Sandbox], Link]:
+    def attach(program: Any, _: Sandbox) -> Link:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             if share_port:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -270,9 +270,9 @@ def _on_socket(*, share_port: bool) -> Callable[[Any, Place], Link]:
     return attach
 
 
-def _on_sockmap(attach_type: AttachType) -> Callable[[Any, Place], Link]:
-    def attach(program: Any, _: Place) -> Link:
-        with tiny.create_map(MapType.SOCKMAP, 4, 8, 1) as sockmap:
+def _on_sockmap(attach_type: AttachType) -> Callable[[Any, Sandbox], Link]:
+    def attach(program: Any, _: Sandbox) -> Link:
+        with bpf_objects.create_map(MapType.SOCKMAP, 4, 8, 1) as sockmap:
             return attach_sockmap(program.fileno(), sockmap.fileno(), attach_type)
 
     return attach
@@ -316,8 +316,8 @@ def _cgroup(name: str, section: str = "", attach_type: AttachType | None = None)
         "cgroup",
         section or name,
         lambda p, place: p.attach(place.cgroup, attach_type),
-        where=Where.CGROUP,
-        result=1,  # allows everything
+        where=SandboxKind.CGROUP,
+        result=1,  # allow
         rights=NETWORK_RIGHTS,
     )
 

@@ -1,4 +1,4 @@
-"""Files and filesystems that loading and attaching use."""
+"""Files and filesystems for loading and attaching."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 from functools import partial
 
 from lskel.doctor.finding import Finding, Probe, no, unknown, yes
-from lskel.doctor.places import cgroup_root
+from lskel.doctor.sandbox import cgroup_root
 from lskel.errors import LskelError
 from lskel.runtime import kconfig
 from lskel.runtime.attach.tracefs import ROOTS, read_tracefs
@@ -25,20 +25,20 @@ _CGROUP2 = "mount -t cgroup2 cgroup2 DIRECTORY"
 
 
 def _bpffs(root: str) -> Finding:
-    there, missing = existing(root)  # loading makes those that are missing
+    there, missing = existing(root)  # loading creates missing directories
     if is_on_bpffs(there):
         return yes(root)
-    first = " (the directory must be there first)" if missing else ""
+    first = " (create the directory first)" if missing else ""
     return no(f"not mounted at {root}", f"mount -t bpf bpf {root}{first}")
 
 
 def _pins(root: str) -> Finding:
-    """By the rights alone: a pin would stay if this process were killed."""
+    """Check the permissions only: a pin would stay if this process were killed."""
     there, _ = existing(root)
     check_pin(there)
     if pinnable(there):
         return yes()
-    return no(f"{there} is not writable", "it must be for this user; or mount another bpffs")
+    return no(f"{there} is not writable", "make it writable for this user, or mount another bpffs")
 
 
 def _tracefs() -> Finding:
@@ -54,7 +54,7 @@ def _kconfig() -> Finding:
     if config.values is None:
         return no(
             f"neither {' nor '.join(config.looked_at)}",
-            "give values with --kconfig, or build the kernel with CONFIG_IKCONFIG_PROC "
+            "set values with --kconfig, or build the kernel with CONFIG_IKCONFIG_PROC "
             "(modprobe configs)",
         )
     return yes(config.looked_at[0])
@@ -62,13 +62,13 @@ def _kconfig() -> Finding:
 
 def _kallsyms() -> Finding:
     try:
-        # The first function of most kernels, and one of all.
+        # The first function of most kernels, and one of every kernel.
         found = symbol_address("_text") or symbol_address("schedule")
     except KernelError as error:
         if error.errno == errno.EPERM:
             return no(error.what, SEE_ADDRESSES)
         return unknown(error.what, "mount -t proc proc /proc")
-    return yes() if found else no("they list no functions", f"CONFIG_KALLSYMS; {why_refused()}")
+    return yes() if found else no("no functions listed", f"CONFIG_KALLSYMS; {why_refused()}")
 
 
 def _cgroup2() -> Finding:
@@ -77,13 +77,13 @@ def _cgroup2() -> Finding:
 
 
 def probes(pin_root: str = ROOT) -> tuple[Probe, ...]:
-    """With `pin_root` as the place for pins."""
+    """The probes, with `pin_root` as the directory for pins."""
     makes_pins = ("permission.maps", "files.bpffs")
     return (
         Probe("files.bpffs", "bpffs", partial(_bpffs, pin_root)),
-        Probe("files.pins", "pins can be made", partial(_pins, pin_root), makes_pins),
+        Probe("files.pins", "pins can be created", partial(_pins, pin_root), makes_pins),
         Probe("files.tracefs", "tracefs", _tracefs),
         Probe("files.kconfig", "kernel configuration", _kconfig),
         Probe("files.kallsyms", "addresses of kernel symbols", _kallsyms),
-        Probe("files.cgroup2", "cgroups of version 2", _cgroup2),
+        Probe("files.cgroup2", "cgroup v2", _cgroup2),
     )

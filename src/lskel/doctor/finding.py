@@ -1,4 +1,4 @@
-"""Probes and what they find: named questions to the machine with three answers."""
+"""Probes of the machine and their findings: yes, no or unknown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lskel.runtime.syscall import KernelError
 
 
 class Answer(Enum):
-    """What a probe says. What cannot be asked is unknown; what is missing is not broken."""
+    """The answer of a probe; unknown if it cannot be tested."""
 
     YES = "yes"
     NO = "no"
@@ -21,10 +21,10 @@ class Answer(Enum):
 
 
 class Finding(NamedTuple):
-    """An answer, what was found or said, and what to do about it: empty where all is well.
+    """An answer, its text, and a remedy: empty if none is needed.
 
-    A fact, which is neither good nor bad, has no answer. Where it was not asked for want of
-    something else, `lacks` is that one's title.
+    A fact, neither good nor bad, has no answer. If not tested because something else is missing,
+    `lacks` is the title of that.
     """
 
     answer: Answer | None
@@ -44,17 +44,17 @@ def no(said: str, remedy: str) -> Finding:
 
 
 def unknown(said: str, remedy: str) -> Finding:
-    """It cannot be told, and why."""
+    """Unknown, and why."""
     return Finding(Answer.UNKNOWN, said, remedy)
 
 
 def fact(said: str) -> Finding:
-    """How it is."""
+    """A fact."""
     return Finding(None, said)
 
 
 class Probe(NamedTuple):
-    """A question: `needs` are ids of probes that must have said yes before it can be asked."""
+    """A test; `needs` are the ids of probes that must answer yes first."""
 
     id: str
     title: str
@@ -63,70 +63,68 @@ class Probe(NamedTuple):
 
 
 class NotTried(LskelError):
-    """What doctor does not do to a machine; the hint says how to find out all the same."""
+    """A test that doctor avoids; the hint is how to test it otherwise."""
 
 
-class Line(NamedTuple):
-    """A line of the report: what the probe of this id found."""
+class ReportLine(NamedTuple):
+    """A line of the report: the finding of the probe of this id."""
 
     id: str
     title: str
     finding: Finding
 
 
-def ask(probes: Iterable[Probe], known: dict[str, Line]) -> Iterator[Line]:
-    """Run the probes in order; `known` has the lines of those before, and gets these."""
+def ask(probes: Iterable[Probe], known: dict[str, ReportLine]) -> Iterator[ReportLine]:
+    """Run the probes in order; `known` has the earlier lines, and gets the new ones."""
     for probe in probes:
         lacking = next((line for line in map(known.get, probe.needs) if _says_no(line)), None)
-        finding = not_asked(lacking) if lacking is not None else answered(probe.run)
-        known[probe.id] = Line(probe.id, probe.title, finding)
+        finding = not_asked(lacking) if lacking is not None else run_probe(probe.run)
+        known[probe.id] = ReportLine(probe.id, probe.title, finding)
         yield known[probe.id]
 
 
-def _says_no(line: Line | None) -> bool:
+def _says_no(line: ReportLine | None) -> bool:
     return line is not None and line.finding.answer in (Answer.NO, Answer.UNKNOWN)
 
 
-def not_asked(lacking: Line) -> Finding:
-    """Of what needs a line that is not well; one that was not asked itself passes that on."""
+def not_asked(lacking: ReportLine) -> Finding:
+    """The finding of a probe that needs a failed one; a probe not tested passes on its reason."""
     if lacking.finding.lacks:
         return lacking.finding
     title = lacking.title
-    return Finding(
-        Answer.UNKNOWN, f"not asked: it needs '{title}'", f"as for '{title}'", lacks=title
-    )
+    return Finding(Answer.UNKNOWN, f"not tested: needs '{title}'", f"see '{title}'", lacks=title)
 
 
-def answered(run: Callable[[], Finding]) -> Finding:
-    """What a probe finds; an error that it leaves to us is a refusal."""
+def run_probe(run: Callable[[], Finding]) -> Finding:
+    """The finding of a probe; an error means no."""
     try:
         return run()
     except LskelError as error:
         return refused(error)
     except OSError as error:
-        return unknown(str(error), "see whether /proc and /sys are mounted, and may be read")
+        return unknown(str(error), "check that /proc and /sys are mounted and readable")
 
 
 def kernel_with(since: tuple[int, int], config: str) -> str:
-    """What a kernel must be, and have."""
+    """The text for a required kernel release and config."""
     return ", ".join(filter(None, (f"Linux {since[0]}.{since[1]}", config)))
 
 
-# What CAP_BPF alone does not cover; programs of the network take CAP_NET_ADMIN in its place.
+# What is needed besides CAP_BPF; network programs need CAP_NET_ADMIN instead.
 TRACING_RIGHTS = (Capability.BPF, Capability.PERFMON)
 NETWORK_RIGHTS = (Capability.BPF, Capability.NET_ADMIN)
 
 _ALL = -1
-# Helpers that a process may not use are unknown to the verifier, which is EINVAL.
+# The verifier reports helpers that the process may not use as unknown: EINVAL.
 _DENIALS = (errno.EPERM, errno.EACCES, errno.EINVAL)
 
 
 def refused(
     error: LskelError, takes: str = "", rights: tuple[Capability, ...] = TRACING_RIGHTS
 ) -> Finding:
-    """No, for an error; unknown where it may be that this process lacks the `rights` to ask.
+    """No, for an error; unknown if this process may lack the `rights` for the test.
 
-    `takes` says what the kernel must have, for errors that do not say what to do.
+    `takes` is what the kernel must have, for errors without a hint.
     """
     said = printable(": ".join([*error.places, error.what]))
     number = error.errno if isinstance(error, KernelError | ReplayError) else 0
@@ -138,10 +136,10 @@ def refused(
             names = ", ".join(f"CAP_{right.name}" for right in lacks)
             return unknown(said, f"this process lacks {names}: {how_to_grant(situation)}")
     if number == errno.EPERM:
-        # Other rights than these, which the error's hint may be about, would be no help.
+        # The error's hint may be about other rights, which would not help.
         return no(said, why_refused(situation._replace(capabilities=_ALL)))
     if error.hint:
         return no(said, error.hint)
     if isinstance(error, ReplayError) and error.log:
-        return no(said, "-v prints all that the verifier says")
-    return no(said, f"it takes {takes}" if takes else "this kernel cannot do it; a newer one may")
+        return no(said, "-v prints the whole verifier log")
+    return no(said, f"needs {takes}" if takes else "not supported by this kernel; a newer one may")

@@ -1,4 +1,4 @@
-"""What machine and kernel it is."""
+"""The machine and the kernel."""
 
 from __future__ import annotations
 

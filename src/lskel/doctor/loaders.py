@@ -1,4 +1,4 @@
-"""What loader programs need, and whether they run: a loader of either form is made and run."""
+"""What loader programs need, and whether they run: a loader of each form is run."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lskel.btf.build import BtfBuilder
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.kinds import Kind
 from lskel.btf.types import FuncLinkage
-from lskel.doctor import tiny
+from lskel.doctor import bpf_objects
 from lskel.doctor.files import SEE_ADDRESSES
 from lskel.doctor.finding import Finding, Probe, no, yes
 from lskel.loader.generate import generate
 from lskel.loader.model import Form, context_size
 from lskel.runtime.loader import run_loader
 from lskel.runtime.loader_fds import LoaderFd
-from lskel.runtime.objects import Kind as ObjectKind
+from lskel.runtime.objects import ObjectKind
 from lskel.runtime.syscall import address_of
 from lskel.trace import MapCreate, MapResult, ProgLoad, ProgramResult, Trace
 
-_OLD = "loader programs need Linux 5.17; --replay direct and `lskel gen` do without"
+_OLD = "loader programs need Linux 5.17; --replay direct and `lskel gen` work without"
 _SYSCALL = ("loader.syscall_programs",)
-# A struct that every kernel has, with a member that does not come first.
+# A struct of every kernel, with a member at an offset other than 0.
 _STRUCT, _MEMBER = "task_struct", "pid"
 _CORE_FIELD_BYTE_OFFSET = 0
 _NAME_SIZE = 16
@@ -35,34 +35,34 @@ _MAP_NAME = -16
 
 
 def _run(code: bytes, **fields: int) -> int:
-    """What a program of the kind that loaders are returns."""
-    made = tiny.load_program(ProgType.SYSCALL, code, prog_flags=ProgFlag.SLEEPABLE, **fields)
+    """Run a SYSCALL program, as loaders are, and return its result."""
+    made = bpf_objects.load_program(ProgType.SYSCALL, code, prog_flags=ProgFlag.SLEEPABLE, **fields)
     with made as program:
-        return tiny.run_program(program)
+        return bpf_objects.run_program(program)
 
 
 def _expect(found: int, wanted: int) -> Finding:
-    return yes() if found == wanted else no(f"it returned {found}, not {wanted}", _OLD)
+    return yes() if found == wanted else no(f"expected {wanted}, got {found}", _OLD)
 
 
 def _syscall_programs() -> Finding:
-    return _expect(_run(tiny.returns(7)), 7)
+    return _expect(_run(bpf_objects.returns(7)), 7)
 
 
 def _fd_array() -> Finding:
-    """The map is named by its index; its value is read, which is 0."""
-    asm = tiny.assembler()
+    """Refer to a map by its index and read its value, 0."""
+    asm = bpf_objects.assembler()
     asm.map_value(1, 0, 0)
     asm.load(4, 0, 1, 0)
     asm.exit()
-    with tiny.array() as array:
+    with bpf_objects.array() as array:
         fds = array.fileno().to_bytes(4, sys.byteorder)
         return _expect(_run(asm.assemble(), fd_array=address_of(fds)), 0)
 
 
 def _sys_bpf() -> Finding:
-    """Makes a map in the kernel; sys_close closes it."""
-    asm = tiny.assembler()
+    """Create a map with bpf_sys_bpf and close it with bpf_sys_close."""
+    asm = bpf_objects.assembler()
     words = {"map_type": MapType.ARRAY, "key_size": 4, "value_size": 4, "max_entries": 1}
     for number, value in enumerate(words.values()):
         asm.store_imm(4, 10, _MAP_NAME + 4 * number, value)
@@ -80,7 +80,7 @@ def _sys_bpf() -> Finding:
 
 
 def _name_on_stack(asm: Assembler, name: str) -> None:
-    """r1, r2 = a name and its size with the zero byte."""
+    """r1, r2 = a name and its size including the NUL."""
     text = name.encode() + b"\0"
     padded = text.ljust(_NAME_SIZE, b"\0")
     for offset in range(0, _NAME_SIZE, 4):
@@ -92,7 +92,7 @@ def _name_on_stack(asm: Assembler, name: str) -> None:
 
 
 def _find_by_name_kind() -> Finding:
-    asm = tiny.assembler()
+    asm = bpf_objects.assembler()
     _name_on_stack(asm, _STRUCT)
     asm.mov_imm(3, Kind.STRUCT)
     asm.mov_imm(4, 0)
@@ -101,11 +101,11 @@ def _find_by_name_kind() -> Finding:
     found = _run(asm.assemble())
     if found > 0:
         return yes()
-    return no(f"it returned {found}", "the kernel must be built with CONFIG_DEBUG_INFO_BTF")
+    return no(f"it returned {found}", "build the kernel with CONFIG_DEBUG_INFO_BTF")
 
 
 def _kallsyms() -> Finding:
-    asm = tiny.assembler()
+    asm = bpf_objects.assembler()
     asm.store_imm(8, 10, -24, 0)
     _name_on_stack(asm, "schedule")
     asm.mov_imm(3, 0)
@@ -118,14 +118,14 @@ def _kallsyms() -> Finding:
         return yes()
     return no(
         f"it returned {found}",
-        f"for objects with __ksym variables: CONFIG_KALLSYMS, Linux 5.16, and {SEE_ADDRESSES}",
+        f"objects with __ksym variables need CONFIG_KALLSYMS, Linux 5.16, and {SEE_ADDRESSES}",
     )
 
 
 def _copy_from_user() -> Finding:
-    """Copies a number of this process."""
+    """Copy a number from this process."""
     number = bytearray((42).to_bytes(4, sys.byteorder))
-    asm = tiny.assembler()
+    asm = bpf_objects.assembler()
     asm.store_imm(4, 10, -4, 0)
     asm.mov(1, 10)
     asm.alu_imm(i.ADD, 1, -4)
@@ -152,8 +152,8 @@ def _functions(btf: BtfBuilder, *names: str) -> list[int]:
 
 
 def _bpf_loop() -> Finding:
-    """Three rounds, of a function that does nothing."""
-    asm = tiny.assembler()
+    """Three iterations of an empty function."""
+    asm = bpf_objects.assembler()
     asm.mov_imm(1, 3)
     asm.function(2, "round")
     asm.mov_imm(3, 0)
@@ -164,44 +164,44 @@ def _bpf_loop() -> Finding:
     start = len(asm)
     asm.mov_imm(0, 0)
     asm.exit()
-    btf = tiny.btf_builder()
+    btf = bpf_objects.btf_builder()
     main, round_ = _functions(btf, "main", "round")
-    with tiny.load_described(
+    with bpf_objects.load_described(
         ProgType.SYSCALL,
         asm.assemble(),
         btf,
         [(0, main), (start, round_)],
         flags=ProgFlag.SLEEPABLE,
     ) as program:
-        return _expect(tiny.run_program(program), 3)
+        return _expect(bpf_objects.run_program(program), 3)
 
 
 def _core() -> Finding:
-    """The kernel puts the offset of a member in place of the 0 that it has in our struct."""
-    btf = tiny.btf_builder()
+    """The kernel replaces the offset 0 of a member in our struct with its own offset."""
+    btf = bpf_objects.btf_builder()
     (main,) = _functions(btf, "main")
     struct = btf.add(Kind.STRUCT, _STRUCT, 1, 4, btf.string(_MEMBER), 1, 0)
     relo = (0, struct, btf.string("0:0"), _CORE_FIELD_BYTE_OFFSET)
-    with tiny.load_described(
+    with bpf_objects.load_described(
         ProgType.SYSCALL,
-        tiny.returns(0),
+        bpf_objects.returns(0),
         btf,
         [(0, main)],
         b"".join(word.to_bytes(4, sys.byteorder) for word in relo),
         flags=ProgFlag.SLEEPABLE,
     ) as program:
-        offset = tiny.run_program(program)
+        offset = bpf_objects.run_program(program)
     if offset > 0:
         return yes()
     return no(
-        "the kernel leaves relocations alone",
+        "the kernel ignores CO-RE relocations",
         "objects with CO-RE relocations need Linux 5.17 with CONFIG_DEBUG_INFO_BTF",
     )
 
 
 def trace() -> Trace:
-    """A map, and a program that reads it."""
-    asm = tiny.assembler()
+    """A trace with a map and a program that reads it."""
+    asm = bpf_objects.assembler()
     asm.map_value(1, 0, 0)
     asm.load(4, 0, 1, 0)
     asm.exit()
@@ -275,10 +275,10 @@ PROBES = (
     Probe("loader.kallsyms", "bpf_kallsyms_lookup_name", _kallsyms, _SYSCALL),
     Probe("loader.bpf_loop", "bpf_loop", _bpf_loop, _SYSCALL),
     Probe("loader.core", "CO-RE in the kernel", _core, _SYSCALL),
-    Probe("loader.table", "a loader of form table runs", lambda: _form(Form.TABLE), _SYSCALL),
+    Probe("loader.table", "table loader runs", lambda: _form(Form.TABLE), _SYSCALL),
     Probe(
         "loader.unrolled",
-        "a loader of form unrolled runs",
+        "unrolled loader runs",
         lambda: _form(Form.UNROLLED),
         _SYSCALL,
     ),

@@ -1,4 +1,4 @@
-"""Map types, each made once, as small as it can be."""
+"""Map types: the smallest map of each type is created once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
 from lskel.catalog.map_types import MAP_TYPES, MAPS_OF_MAPS, MapBtf, MapTypeRow
-from lskel.doctor import tiny
+from lskel.doctor import bpf_objects
 from lskel.doctor.finding import (
     NETWORK_RIGHTS,
     TRACING_RIGHTS,
@@ -22,21 +22,21 @@ from lskel.errors import LskelError
 
 
 def _make(row: MapTypeRow) -> None:
-    """Make the smallest map of a type, and close it; LskelError where the kernel refuses."""
+    """Create the smallest map of a type and close it; LskelError if the kernel refuses."""
     sizes = [ranges[0].low for ranges in (row.keys, row.values, row.entries)]
     if row.page_sized:
         sizes[2] = mmap.PAGESIZE
     fields: dict[str, int] = {"map_flags": row.required_flags}
     with ExitStack() as stack:
         if row.type in MAPS_OF_MAPS:
-            fields["inner_map_fd"] = stack.enter_context(tiny.array()).fileno()
+            fields["inner_map_fd"] = stack.enter_context(bpf_objects.array()).fileno()
         if row.btf is MapBtf.REQUIRED:
-            btf = tiny.btf_builder()
+            btf = bpf_objects.btf_builder()
             number = btf.add_int()
             sizes[1] = sizes[0]
-            fields["btf_fd"] = stack.enter_context(tiny.load_btf(btf)).fileno()
+            fields["btf_fd"] = stack.enter_context(bpf_objects.load_btf(btf)).fileno()
             fields["btf_key_type_id"] = fields["btf_value_type_id"] = number
-        tiny.create_map(row.type, *sizes, **fields).close()
+        bpf_objects.create_map(row.type, *sizes, **fields).close()
 
 
 def _probe(row: MapTypeRow) -> Probe:
@@ -52,5 +52,5 @@ def _probe(row: MapTypeRow) -> Probe:
     return Probe(f"maps.{name}", name, run, ("permission.maps",))
 
 
-# A struct_ops map takes a struct of the kernel's; they are asked for by name.
+# A struct_ops map needs a kernel struct, found by name.
 PROBES = tuple(_probe(row) for row in MAP_TYPES if row.btf is not MapBtf.KERNEL_VALUE)

@@ -1,4 +1,4 @@
-"""What an object takes of the kernel beyond the ordinary, and whether it is there."""
+"""The optional kernel features that an object needs, and whether they work."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
 from lskel.doctor import files, loaders, map_types, permission, types
-from lskel.doctor.finding import Line, Probe, ask
+from lskel.doctor.finding import Probe, ReportLine, ask
 from lskel.trace import BtfFind, KsymFind, MapCreate, ProgLoad, Trace
 
-# Asked by everybody, and before what follows.
+# The other probes need these.
 _FIRST = ("permission.maps", "loader.syscall_programs")
 
 _NEEDED: dict[str, Callable[[Trace], bool]] = {
@@ -24,14 +24,14 @@ _NEEDED: dict[str, Callable[[Trace], bool]] = {
 }
 
 
-# What direct replay takes in place of what loader programs do.
+# What direct replay needs instead of the loader program's helpers.
 _DIRECTLY = {"loader.btf_find": "btf.vmlinux", "loader.kallsyms": "files.kallsyms"}
 
 
-def needs(trace: Trace, pin_root: Path, *, direct: bool) -> tuple[Line, ...]:
-    """The lines of the report that matter for this trace, whose maps are pinned in `pin_root`.
+def needs(trace: Trace, pin_root: Path, *, direct: bool) -> tuple[ReportLine, ...]:
+    """The lines of the report for what this trace needs, with its pins in `pin_root`.
 
-    For loading it by the loader program or, where `direct`, by system calls one by one.
+    For the loader program or, if `direct`, for direct system calls.
     """
     probes: tuple[Probe, ...] = (
         *permission.PROBES,
@@ -44,7 +44,7 @@ def needs(trace: Trace, pin_root: Path, *, direct: bool) -> tuple[Line, ...]:
     wanted = {id_ for id_, is_needed in _NEEDED.items() if is_needed(trace)} | maps
     if direct:
         wanted = {_DIRECTLY.get(id_, id_) for id_ in wanted}
-    known: dict[str, Line] = {}
+    known: dict[str, ReportLine] = {}
     lines = tuple(ask((probe for probe in probes if probe.id in {*wanted, *_FIRST}), known))
     return tuple(line for line in lines if line.id in wanted)
 

@@ -1,4 +1,4 @@
-"""Who asks, and what that one may do."""
+"""The user of this process and its permissions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import errno
 import os
 
 from lskel.bpf.enums import Cmd, ProgType
-from lskel.doctor import tiny
-from lskel.doctor.apart import Killed, apart
+from lskel.doctor import bpf_objects
+from lskel.doctor.child import Killed, in_child
 from lskel.doctor.finding import NETWORK_RIGHTS, Finding, Probe, fact, no, refused, unknown, yes
 from lskel.errors import LskelError
 from lskel.runtime.files import read_text
@@ -18,7 +18,7 @@ from lskel.runtime.syscall import BpfError
 
 _RIGHTS = (Capability.BPF, Capability.PERFMON, Capability.NET_ADMIN)
 _SECCOMP = {0: "none", 1: "strict", 2: "filter"}
-# What a process may lock in memory that loads much; systemd gives its services 8 MiB.
+# Enough locked memory for large objects; the default for systemd services is 8 MiB.
 _ENOUGH = 64 << 20
 
 
@@ -33,14 +33,14 @@ def _user_namespace() -> Finding:
     situation = read_situation()
     if not situation.in_user_namespace:
         return yes()
-    return no("in a user namespace of its own", why_refused(situation))
+    return no("not in the initial user namespace", why_refused(situation))
 
 
 def _lockdown() -> Finding:
     level = read_situation().lockdown
     if level is None:
         return unknown(
-            "securityfs is not mounted, or may not be read",
+            "securityfs is not mounted or not readable",
             "mount -t securityfs securityfs /sys/kernel/security",
         )
     if level == "none":
@@ -53,36 +53,34 @@ def _sysctl(path: str) -> Finding:
     try:
         return fact(read_text(f"/proc/sys/{path}"))
     except OSError as error:
-        return fact(f"not there: {error.strerror}")
+        return fact(f"not available: {error.strerror}")
 
 
 def _maps() -> Finding:
-    """Tried by a child process: a seccomp filter may kill it."""
+    """Test in a child process: a seccomp filter may kill it."""
     try:
-        number = apart(_errno_of_map)
+        number = in_child(_errno_of_map)
     except Killed as error:
         return no(error.what, error.hint)
     except LskelError as error:
-        return unknown(f"it could not be tried: {error.what}", error.hint)
+        return unknown(f"not tried: {error.what}", error.hint)
     if not number:
         return yes()
-    if number == errno.ENOSYS:
-        remedy = "the kernel must be built with CONFIG_BPF_SYSCALL"
-    else:
-        remedy = why_refused()
+    lacks_bpf = number == errno.ENOSYS
+    remedy = "build the kernel with CONFIG_BPF_SYSCALL" if lacks_bpf else why_refused()
     return no(BpfError(Cmd.MAP_CREATE, number).what, remedy)
 
 
 def _errno_of_map() -> int:
     try:
-        tiny.array().close()
+        bpf_objects.array().close()
     except BpfError as error:
         return error.errno
     return 0
 
 
 def _program(prog_type: ProgType) -> Finding:
-    tiny.load_program(prog_type, tiny.returns(0)).close()
+    bpf_objects.load_program(prog_type, bpf_objects.returns(0)).close()
     return yes()
 
 
@@ -94,7 +92,7 @@ def _network_program() -> Finding:
 
 
 def _jit() -> Finding:
-    with tiny.load_program(ProgType.SOCKET_FILTER, tiny.returns(0)) as program:
+    with bpf_objects.load_program(ProgType.SOCKET_FILTER, bpf_objects.returns(0)) as program:
         if prog_info(program.fileno()).jited_len:
             return yes()
     return no("programs are interpreted", "sysctl -w net.core.bpf_jit_enable=1 (CONFIG_BPF_JIT)")
@@ -107,12 +105,12 @@ def _memlock() -> Finding:
     with uninterrupted():
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, hard))
         try:
-            tiny.array().close()
+            bpf_objects.array().close()
         except BpfError as error:
             if error.errno != errno.EPERM:
                 raise
         else:
-            return yes("the kernel does not charge it for BPF")
+            return yes("not charged for BPF")
         finally:
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
     if soft in (resource.RLIM_INFINITY, -1) or soft >= _ENOUGH:
@@ -151,7 +149,7 @@ PROBES = (
         "kernel.perf_event_paranoid",
         lambda: _sysctl("kernel/perf_event_paranoid"),
     ),
-    Probe("permission.maps", "bpf(2) makes maps", _maps),
+    Probe("permission.maps", "bpf(2) creates maps", _maps),
     Probe(
         "permission.programs",
         "bpf(2) loads programs",
@@ -160,11 +158,11 @@ PROBES = (
     ),
     Probe(
         "permission.tracing",
-        "bpf(2) loads programs of tracing",
+        "bpf(2) loads tracing programs",
         lambda: _program(ProgType.RAW_TRACEPOINT),
         _CALL,
     ),
-    Probe("permission.network", "bpf(2) loads programs of the network", _network_program, _CALL),
+    Probe("permission.network", "bpf(2) loads network programs", _network_program, _CALL),
     Probe("permission.jit", "JIT compiles programs", _jit, ("permission.programs",)),
-    Probe("permission.memlock", "memlock is no limit", _memlock, _CALL),
+    Probe("permission.memlock", "memlock does not limit BPF", _memlock, _CALL),
 )

@@ -1,4 +1,4 @@
-"""The whole report: lines by section, ways to attach, and what follows for loaders."""
+"""The whole report: lines by section, attach kinds, and the verdict for loaders."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any, NamedTuple
 
 from lskel.doctor import attach, files, kernel, loaders, map_types, permission, types
 from lskel.doctor.attach import KindLine
-from lskel.doctor.finding import Answer, Finding, Line, Probe, ask, fact, not_asked, unknown
+from lskel.doctor.finding import Answer, Finding, Probe, ReportLine, ask, fact, not_asked, unknown
 from lskel.doctor.object import ObjectReport
 from lskel.errors import NotFound
 from lskel.loader.model import Form
 from lskel.runtime.machine import this_machine
 
 
-class Section(NamedTuple):
+class ReportSection(NamedTuple):
     """A part of the report."""
 
     id: str
     title: str
-    lines: tuple[Line, ...]
+    lines: tuple[ReportLine, ...]
 
 
 class Verdict(NamedTuple):
-    """Whether loader programs run here; `form` is the one that `lskel load` makes of an object.
+    """Whether loader programs run here; `form` is the form that `lskel load` uses.
 
-    `works` of `kinds` ways to attach work.
+    `works` of `kinds` attach kinds work.
     """
 
     form: Form | None
@@ -34,20 +34,20 @@ class Verdict(NamedTuple):
 
     @property
     def runs(self) -> bool:
-        """Whether loader programs run, of one form at least."""
+        """Whether loader programs of at least one form run."""
         return self.form is not None
 
     def __str__(self) -> str:
         attach = f"{self.works} of {self.kinds} attach kinds work"
         if self.form is None:
-            return f"no loader program runs here; {attach}"
+            return f"loaders do not run here; {attach}"
         return f"loaders run here in the {self.form.value} form; {attach}"
 
 
-class Report(NamedTuple):
-    """What a machine allows."""
+class MachineReport(NamedTuple):
+    """What a machine supports."""
 
-    sections: tuple[Section, ...]
+    sections: tuple[ReportSection, ...]
     attach: tuple[KindLine, ...]
     verdict: Verdict
 
@@ -64,44 +64,46 @@ _SECTIONS: tuple[tuple[str, str, tuple[Probe, ...]], ...] = (
 )
 
 
-def examine() -> Report:
-    """Ask this machine everything; nothing of it stays.
+def examine() -> MachineReport:
+    """Test everything on this machine; nothing stays.
 
-    NotSupported where it is not known to have bpf(2), NotFound where there is no /proc.
+    NotSupported if it has no bpf(2) syscall number in lskel, NotFound if /proc is not mounted.
     """
     this_machine()
     if not os.path.exists(_STATUS):  # noqa: PTH110
-        raise NotFound(f"there is no {_STATUS}", hint="mount -t proc proc /proc")
-    known: dict[str, Line] = {}
-    sections = [Section(id_, title, tuple(ask(probes, known))) for id_, title, probes in _SECTIONS]
+        raise NotFound(f"{_STATUS} not found", hint="mount -t proc proc /proc")
+    known: dict[str, ReportLine] = {}
+    sections = [
+        ReportSection(id_, title, tuple(ask(probes, known))) for id_, title, probes in _SECTIONS
+    ]
     may = known["permission.maps"]
     if may.finding.answer is Answer.YES:
         kinds = attach.attach_all()
     else:
         kinds = tuple(attach.nothing_tried(not_asked(may)))
-    # The table form is the default, and is unrolled where the kernel refuses it.
+    # The table form is the default; it is unrolled if the kernel refuses it.
     forms = (form for form in Form if known[f"loader.{form.value}"].finding.answer is Answer.YES)
     answers = [kind.finding.answer for kind in kinds]
     verdict = Verdict(next(forms, None), answers.count(Answer.YES), len(answers))
     with_form = (_with_form(section, verdict.form) for section in sections)
-    return Report(tuple(with_form), kinds, verdict)
+    return MachineReport(tuple(with_form), kinds, verdict)
 
 
-def _with_form(section: Section, form: Form | None) -> Section:
-    """The section of loaders also says which form is used."""
+def _with_form(section: ReportSection, form: Form | None) -> ReportSection:
+    """Add the form that is used to the section of loaders."""
     if section.id != "loader":
         return section
     said = {
         Form.TABLE: fact("table; unrolled for small objects with --form auto"),
-        Form.UNROLLED: fact("unrolled, for table loaders are unrolled here"),
-        None: unknown("none of them runs", "--replay direct does without loader programs"),
+        Form.UNROLLED: fact("unrolled: table loaders are unrolled here"),
+        None: unknown("none runs", "--replay direct works without loader programs"),
     }
-    line = Line("loader.form", "form that lskel load uses", said[form])
+    line = ReportLine("loader.form", "form used by lskel load", said[form])
     return section._replace(lines=(*section.lines, line))
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    """The form of --json."""
+def as_json(report: MachineReport) -> dict[str, Any]:
+    """The report as --json prints it."""
     return {
         "runs": report.verdict.runs,
         "form": None if report.verdict.form is None else report.verdict.form.value,
@@ -130,7 +132,7 @@ def _finding(finding: Finding) -> dict[str, str | None]:
 
 
 def object_as_json(report: ObjectReport, *, verbose: bool) -> dict[str, Any]:
-    """The form of --json for an object; with `verbose` the kernel's logs are in it."""
+    """The report of an object as --json prints it; with `verbose`, including the kernel's logs."""
     return {
         "object": report.name,
         "form": None if report.form is None else report.form.value,

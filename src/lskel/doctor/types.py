@@ -1,4 +1,4 @@
-"""The kernel's types: what is there to be found, and what BTF the kernel takes."""
+"""The kernel's BTF, and the BTF kinds that the kernel accepts."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from collections.abc import Callable
 from lskel.btf.btf import Btf
 from lskel.btf.build import BtfBuilder
 from lskel.btf.kinds import Kind
-from lskel.doctor import tiny
+from lskel.doctor import bpf_objects
 from lskel.doctor.finding import Finding, Probe, fact, no, refused, yes
 from lskel.errors import LskelError
 from lskel.runtime.info import btf_info
 from lskel.runtime.kernel_btf import VMLINUX, KernelBtf
-from lskel.runtime.objects import Kind as Object
-from lskel.runtime.objects import by_id, ids
+from lskel.runtime.objects import ObjectKind, by_id, ids
 from lskel.runtime.permissions import Capability
 from lskel.runtime.syscall import BpfError
 
 _DIRECTORY = "/sys/kernel/btf"
-_WITHOUT = (
-    "objects that need such types do not load; compile with an older -mcpu, or leave them out"
-)
+_WITHOUT = "objects with such types do not load; compile with an older -mcpu, or remove the types"
 
 
 def _vmlinux() -> Finding:
@@ -33,22 +30,22 @@ def _vmlinux() -> Finding:
 
 def _modules() -> Finding:
     names = sorted(name for name in os.listdir(_DIRECTORY) if name != "vmlinux")  # noqa: PTH208
-    return fact(f"of {len(names)} modules" if names else "of no module")
+    return fact(f"{len(names)} modules" if names else "no modules")
 
 
 def _split() -> Finding:
-    """The BTF of one module, read as what goes on where vmlinux's ends."""
+    """Read the BTF of one module as split BTF on top of vmlinux."""
     try:
-        for number in ids(Object.BTF):
-            with by_id(Object.BTF, number) as fd:
+        for number in ids(ObjectKind.BTF):
+            with by_id(ObjectKind.BTF, number) as fd:
                 info = btf_info(fd.fileno())
                 if info.kernel and info.name != "vmlinux":
                     raw = btf_info(fd.fileno(), data=True).data
                     Btf(raw, KernelBtf().vmlinux)
-                    return yes(f"that of {info.name} was read")
+                    return yes(f"read that of {info.name}")
     except BpfError as error:
         return refused(error, rights=(Capability.SYS_ADMIN,))
-    return fact("there is none to be read")
+    return fact("no module BTF")
 
 
 def _float(btf: BtfBuilder) -> None:
@@ -77,23 +74,23 @@ def _global_function(btf: BtfBuilder) -> None:
 
 def _takes(kind: str, make: Callable[[BtfBuilder], None]) -> Probe:
     def run() -> Finding:
-        btf = tiny.btf_builder()
+        btf = bpf_objects.btf_builder()
         make(btf)
         try:
-            tiny.load_btf(btf).close()
+            bpf_objects.load_btf(btf).close()
         except LskelError as error:
             return no(error.what, _WITHOUT)
         return yes()
 
-    return Probe(f"btf.{kind.lower()}", f"takes {kind}", run, ("permission.maps",))
+    return Probe(f"btf.{kind.lower()}", f"accepts {kind}", run, ("permission.maps",))
 
 
 PROBES = (
-    Probe("btf.vmlinux", "types of the kernel (vmlinux)", _vmlinux),
-    Probe("btf.modules", "types of modules", _modules, ("btf.vmlinux",)),
+    Probe("btf.vmlinux", "kernel BTF (vmlinux)", _vmlinux),
+    Probe("btf.modules", "module BTF", _modules, ("btf.vmlinux",)),
     Probe(
         "btf.split",
-        "types of modules can be read",
+        "module BTF is readable",
         _split,
         ("permission.maps", "btf.vmlinux"),
     ),

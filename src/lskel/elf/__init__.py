@@ -1,1 +1,1 @@
-"""ELF files: their formats, a reader for all of them, and what BPF objects have besides."""
+"""ELF files: format, a generic reader, and BPF objects."""

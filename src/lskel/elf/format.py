@@ -1,4 +1,4 @@
-"""The formats of ELF: records of both classes, and the numbers in them.
+"""The ELF format: structures of both classes, and their constants.
 
 Source: the gABI (System V ABI, chapters 4 and 5).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 MAGIC = b"\x7fELF"
 IDENT_SIZE = 16
@@ -29,8 +29,8 @@ class FileType(IntEnum):
     ET_CORE = 4
 
 
-class Machine(IntEnum):
-    """e_machine, of machines that Linux runs on."""
+class ElfMachine(IntEnum):
+    """e_machine, for machines that Linux supports."""
 
     EM_NONE = 0
     EM_SPARC = 2
@@ -92,10 +92,10 @@ class Visibility(IntEnum):
     PROTECTED = 3
 
 
-class Record(NamedTuple):
-    """A record for the struct module; `fields` where its order is not that of 64 bits.
+class ElfRecord(NamedTuple):
+    """A structure for module `struct`; `fields` if its order differs from ELF64.
 
-    They are the places of the fields that a record of 64 bits has, in the order that it has.
+    They are the positions of the ELF64 fields, in ELF64 order.
     """
 
     format: str
@@ -103,29 +103,29 @@ class Record(NamedTuple):
 
 
 class ElfClass(NamedTuple):
-    """What differs between 32 and 64 bits."""
+    """The differences between 32 and 64 bits."""
 
     bits: int
-    header: Record
-    segment: Record
-    section: Record
-    symbol: Record
+    header: ElfRecord
+    segment: ElfRecord
+    section: ElfRecord
+    symbol: ElfRecord
 
 
-#: By the byte EI_CLASS.
+#: By EI_CLASS.
 CLASSES = {
     1: ElfClass(
         32,
-        Record("HHIIIIIHHHHHH"),
-        Record("8I", (0, 6, 1, 2, 3, 4, 5, 7)),
-        Record("10I"),
-        Record("IIIBBH", (0, 3, 4, 5, 1, 2)),
+        ElfRecord("HHIIIIIHHHHHH"),
+        ElfRecord("8I", (0, 6, 1, 2, 3, 4, 5, 7)),
+        ElfRecord("10I"),
+        ElfRecord("IIIBBH", (0, 3, 4, 5, 1, 2)),
     ),
     2: ElfClass(
         64,
-        Record("HHIQQQIHHHHHH"),
-        Record("IIQQQQQQ"),
-        Record("IIQQQQIIQQ"),
-        Record("IBBHQQ"),
+        ElfRecord("HHIQQQIHHHHHH"),
+        ElfRecord("IIQQQQQQ"),
+        ElfRecord("IIQQQQIIQQ"),
+        ElfRecord("IBBHQQ"),
     ),
 }

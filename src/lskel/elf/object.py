@@ -11,9 +11,9 @@ from lskel import budget
 from lskel.elf.format import (
     SHN_UNDEF,
     Bind,
+    ElfMachine,
+    ElfRecord,
     FileType,
-    Machine,
-    Record,
     SectionType,
     SymbolType,
     Visibility,
@@ -21,7 +21,7 @@ from lskel.elf.format import (
 from lskel.elf.reader import ElfReader, Section
 from lskel.errors import BadObject
 
-_REL = Record("QQ")
+_REL = ElfRecord("QQ")
 
 
 class Symbol(NamedTuple):
@@ -38,7 +38,7 @@ class Symbol(NamedTuple):
 
     @property
     def is_extern(self) -> bool:
-        """Undefined here, to be resolved by name."""
+        """Whether it is undefined, to be resolved by name."""
         return (
             self.section == SHN_UNDEF
             and self.bind in (Bind.GLOBAL, Bind.WEAK)
@@ -53,7 +53,7 @@ class Symbol(NamedTuple):
 
 
 class Rel(NamedTuple):
-    """A relocation without addend: where in its section, against which symbol, what type."""
+    """A REL relocation: offset in its section, symbol, type."""
 
     offset: int
     symbol: int
@@ -61,12 +61,12 @@ class Rel(NamedTuple):
 
 
 class Elf(ElfReader):
-    """An ELF64 object for BPF. BadObject where the file is none or a table leaves it."""
+    """An ELF64 object for BPF. BadObject if it is not one, or a table is outside the file."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(
             data,
-            "expected a BPF object, as `clang -target bpf -c` writes, or an lskel bundle",
+            "expected a BPF object (`clang -target bpf -c`) or an lskel bundle",
             budget.NAME,
         )
         if self.bits != 64:
@@ -74,10 +74,10 @@ class Elf(ElfReader):
         header = self.header
         if header.type != FileType.ET_REL:
             found = _named(FileType, header.type)
-            raise BadObject(f"ELF type is {found}, not a relocatable object")
-        if header.machine not in (Machine.EM_BPF, Machine.EM_NONE):
+            raise BadObject(f"expected a relocatable object, got ELF type {found}")
+        if header.machine not in (ElfMachine.EM_BPF, ElfMachine.EM_NONE):
             raise BadObject(
-                f"ELF machine is {_named(Machine, header.machine)}, not BPF",
+                f"expected ELF machine BPF, got {_named(ElfMachine, header.machine)}",
                 hint="compile with `-target bpf`",
             )
         if not self.sections:
@@ -85,11 +85,11 @@ class Elf(ElfReader):
 
     @cached_property
     def symbols(self) -> tuple[Symbol, ...]:
-        """The symbol table; BadObject where there is none or more than one."""
+        """The symbol table; BadObject unless there is exactly one."""
         tables = [s for s in self.sections if s.type == SectionType.SYMTAB]
         if len(tables) != 1:
             raise BadObject(
-                f"the file has {len(tables)} symbol tables, not one", hint="stripped object file?"
+                f"expected one symbol table, got {len(tables)}", hint="stripped object file?"
             )
         (table,) = tables
         rows = self.symbol_rows(table)
@@ -100,7 +100,7 @@ class Elf(ElfReader):
         )
 
     def tables_of(self, section: Section) -> tuple[Section, ...]:
-        """The REL sections of a section, in the order of the file."""
+        """The REL sections of a section, in file order."""
         return self._tables.get(section.number, ())
 
     @cached_property
@@ -118,14 +118,12 @@ class Elf(ElfReader):
         for number, (offset, info) in enumerate(rows):
             symbol = info >> 32
             if symbol >= len(symbols):
-                raise BadObject(
-                    f"section {section.name}: relocation {number}: there is no symbol {symbol}"
-                )
+                raise BadObject(f"section {section.name}: relocation {number}: no symbol {symbol}")
             yield Rel(offset, symbol, info & 0xFFFFFFFF), symbols[symbol]
 
 
 def _named(numbers: type[IntEnum], number: int) -> str:
-    """A number of ELF, with its name where it is known."""
+    """An ELF constant, with its name if known."""
     try:
         return f"{numbers(number).name} ({number})"
     except ValueError:

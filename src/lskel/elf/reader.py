@@ -1,7 +1,7 @@
 """Reading ELF files of either class and byte order: header, sections, strings, symbols.
 
-BPF objects and probed binaries are read with it, those by `lskel.elf.object` and these by
-`lskel.runtime.attach.elf_symbols`. Skeletons that attach uprobes carry it along.
+`lskel.elf.object` uses it for BPF objects, `lskel.runtime.attach.elf_symbols` for probed binaries.
+Skeletons that attach uprobes embed it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from lskel.elf.format import (
     MAGIC,
     SHF_EXECINSTR,
     SHN_XINDEX,
-    Record,
+    ElfRecord,
     SectionType,
 )
 from lskel.errors import BadObject
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _ORDERS: dict[int, ByteOrder] = {1: "little", 2: "big"}
 
 
 class Header(NamedTuple):
-    """The file header after e_ident; each field is called as in the gABI, without "e_"."""
+    """The file header after e_ident; field names are those of the gABI, without "e_"."""
 
     type: int
     machine: int
@@ -70,14 +70,14 @@ class Section(NamedTuple):
 
     @property
     def executable(self) -> bool:
-        """Whether the section holds instructions."""
+        """Whether the section has instructions."""
         return self.type == SectionType.PROGBITS and bool(self.flags & SHF_EXECINSTR)
 
 
 class ElfReader:
-    """An ELF file. BadObject where it is none, or a table leaves it.
+    """An ELF file. BadObject if it is not one, or a table is outside the file.
 
-    `hint` says what to give where it is none. Names are of at most `longest_name` bytes.
+    `hint` is for the error if it is not ELF. Names have at most `longest_name` bytes.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class ElfReader:
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
-        """All sections; none where the file has no section headers."""
+        """All sections; none if the file has no section headers."""
         header, record = self.header, self._class.section
         if not header.shoff:
             return ()
         _same_size("section headers", header.shentsize, self._size(record))
-        # Numbers that do not fit stand in the first section's header.
+        # Numbers that do not fit are in the first section header.
         (first,) = self._table(record, header.shoff, 1, "the first section header")
         count = header.shnum or first[5]
         names_at = first[6] if header.shstrndx == SHN_XINDEX else header.shstrndx
@@ -147,33 +147,33 @@ class ElfReader:
         return found
 
     def strings_of(self, table: Section) -> bytes:
-        """The strings that a symbol table's names are in."""
+        """The string table of a symbol table."""
         if table.link >= len(self.sections):
             raise BadObject(f"section {table.name}: its strings are in section {table.link}")
         return self.content(self.sections[table.link])
 
     def symbol_names(self, table: Section) -> Strings:
-        """The names of a symbol table, by the offsets in its rows."""
+        """The names of a symbol table, by offset."""
         return Strings(self.strings_of(table), "the symbol names", self._longest_name)
 
     def symbol_rows(self, table: Section) -> Iterator[Row]:
         """The symbols of a table: st_name, st_info, st_other, st_shndx, st_value, st_size."""
         return self._entries(table, self._class.symbol)
 
-    def _entries(self, table: Section, record: Record) -> Iterator[Row]:
+    def _entries(self, table: Section, record: ElfRecord) -> Iterator[Row]:
         """The records of a section."""
         _same_size(f"section {table.name}: entries", table.entsize, self._size(record))
         return self._rows(record, self.content(table), f"section {table.name}")
 
-    def _table(self, record: Record, offset: int, count: int, what: str) -> Iterator[Row]:
-        """So many records from an offset in the file."""
+    def _table(self, record: ElfRecord, offset: int, count: int, what: str) -> Iterator[Row]:
+        """`count` records at an offset in the file."""
         return self._rows(record, self._slice(offset, count * self._size(record), what), what)
 
-    def _rows(self, record: Record, data: bytes, what: str) -> Iterator[Row]:
+    def _rows(self, record: ElfRecord, data: bytes, what: str) -> Iterator[Row]:
         rows = unpack_table(record.format, data, self.order, what)
         return map(itemgetter(*record.fields), rows) if record.fields else rows
 
-    def _size(self, record: Record) -> int:
+    def _size(self, record: ElfRecord) -> int:
         return struct.calcsize(mark(self.order) + record.format)
 
     def _slice(self, offset: int, size: int, what: str) -> bytes:
@@ -187,4 +187,4 @@ class ElfReader:
 
 def _same_size(what: str, size: int, expected: int) -> None:
     if size != expected:
-        raise BadObject(f"{what} of {size} bytes, not {expected}")
+        raise BadObject(f"{what} of {size} bytes, expected {expected}")

@@ -1,1 +1,1 @@
-"""Looking inside: what an object or a loader is and does, as data and as one HTML page."""
+"""The report of an object or a loader, as data and as one HTML page."""

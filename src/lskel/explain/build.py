@@ -1,4 +1,4 @@
-"""Making the report of an object or a loader."""
+"""Building the report of an object or a loader."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lskel.describe.image import object_image, read_image
 from lskel.describe.loader_listing import loader_rows
 from lskel.describe.regions import BlobMap, context_layout
 from lskel.describe.summary import Summary, summarize
-from lskel.describe.tables import Step, steps
-from lskel.explain.against import Side, compare
+from lskel.describe.tables import TableRecord, steps
 from lskel.explain.blob import explain_blob
 from lskel.explain.code import explain_code
+from lskel.explain.comparison import Side, compare
 from lskel.explain.ops import explain_ops
 from lskel.explain.report import (
     VERSION,
-    Listing,
+    BlobRegion,
     LoaderProgram,
     Meta,
     Op,
-    Region,
+    ProgramListing,
     Report,
     SourceKind,
 )
@@ -38,9 +38,9 @@ from lskel.replay.simulator.simulate import simulate
 from lskel.replay.trust import check_trace
 
 
-class Given(NamedTuple):
-    """What is to be explained, and its loader; `problem` says why an object has none, or that the
-    bytes of a bundle are not what its description generates.
+class ReportInput(NamedTuple):
+    """The input of a report, and its loader; `problem` is why an object has none, or that the
+    bytes of a bundle do not match its description.
 
     `file` is the name to show.
     """
@@ -51,30 +51,30 @@ class Given(NamedTuple):
     problem: str = ""
 
 
-class Header(NamedTuple):
+class HeaderInput(NamedTuple):
     """A light skeleton to compare with."""
 
     file: str
     skeleton: LightSkeleton
 
 
-class Request(NamedTuple):
-    """What the report shall have besides: durations of a real replay, another loader."""
+class ReportExtras(NamedTuple):
+    """Optional parts of the report: durations of a real replay, another loader."""
 
     options: Options = DEFAULTS
     measure: bool = False
-    against: Given | Header | None = None
+    against: ReportInput | HeaderInput | None = None
     against_options: Options = DEFAULTS
 
 
-_PLAIN = Request()
+_PLAIN = ReportExtras()
 
 
-def explain(given: Given, request: Request = _PLAIN) -> Report:
-    """The report; the kernel is only asked for durations.
+def explain(given: ReportInput, request: ReportExtras = _PLAIN) -> Report:
+    """The report; the kernel is used only to measure durations.
 
-    BadInput where the BTF or the records of a loader are broken. UsageError where options do not
-    fit the loader that is measured, NoPermission where this process may not use bpf(2).
+    BadInput if the BTF or the records of a loader are broken. UsageError if options do not fit the
+    measured loader, NoPermission if this process may not use bpf(2).
     """
     report, side = _explain(given, request.options)
     if request.measure and given.loader is not None:
@@ -89,11 +89,11 @@ def explain(given: Given, request: Request = _PLAIN) -> Report:
     return report
 
 
-def _explain(given: Given, options: Options) -> tuple[Report, Side]:
+def _explain(given: ReportInput, options: Options) -> tuple[Report, Side]:
     summary = summarize(given.source)
-    # Code refers to maps by this order.
+    # Code refers to maps by their index in this order.
     maps = tuple(sorted(summary.maps, key=lambda a_map: not a_map.autocreate))
-    blob, regions, ops = None, tuple[Region, ...](), tuple[Op, ...]()
+    blob, regions, ops = None, tuple[BlobRegion, ...](), tuple[Op, ...]()
     loader, simulated, parts = None, None, None
     if given.loader is not None:
         loader = undescribed(given.loader)
@@ -130,7 +130,7 @@ def _explain(given: Given, options: Options) -> tuple[Report, Side]:
     return report, _side(report, loader, simulated)
 
 
-def _meta(given: Given, summary: Summary) -> Meta:
+def _meta(given: ReportInput, summary: Summary) -> Meta:
     kind: SourceKind = "object" if isinstance(given.source, Object) else "bundle"
     form = given.loader.form.value if given.loader is not None else ""
     return Meta(
@@ -142,16 +142,16 @@ def _meta(given: Given, summary: Summary) -> Meta:
 
 
 class _Parts(NamedTuple):
-    """The loader program, and what of it belongs to single operations, by their number."""
+    """The loader program, and its parts by the number of their operation."""
 
     program: LoaderProgram
-    steps: dict[int, list[Step]]
+    steps: dict[int, list[TableRecord]]
     insns: dict[int, tuple[int, int]]
 
 
 def _parts(loader: Loader, context_size: int) -> _Parts:
     blob, notes = BlobMap(loader), notes_of(loader)
-    by_op: dict[int, list[Step]] = {}
+    by_op: dict[int, list[TableRecord]] = {}
     for region, step in steps(loader, blob):
         by_op.setdefault(region.op, []).append(step)
     others = [step for op, found in by_op.items() if op < 0 for step in found]
@@ -168,7 +168,7 @@ def _parts(loader: Loader, context_size: int) -> _Parts:
 
 
 def _ranges(notes: Notes | None, end: int) -> dict[int, tuple[int, int]]:
-    """From where an operation begins to where the next does, or something else."""
+    """The instructions of an operation: up to the next operation or other code."""
     begins = {} if notes is None else notes.begins
     places = pairwise([*begins, end])
     return {
@@ -194,12 +194,12 @@ def _side(report: Report, loader: Loader | None, simulated: Simulated | None) ->
     )
 
 
-def _other(given: Given | Header, options: Options) -> Side:
-    if isinstance(given, Given):
+def _other(given: ReportInput | HeaderInput, options: Options) -> Side:
+    if isinstance(given, ReportInput):
         return _explain(given, options)[1]
     skeleton = given.skeleton
     context = bytes(skeleton.context_size)
     replay = simulate(skeleton.insns, skeleton.blob, context, sys.byteorder)
     meta = Meta("", given.file, "header", sys.byteorder, "", "", "")
-    listings: tuple[Listing, ...] = ()
+    listings: tuple[ProgramListing, ...] = ()
     return Side(meta, (), (), listings, None, replay, "")

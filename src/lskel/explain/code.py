@@ -1,4 +1,4 @@
-"""Programs' code as data, as far as the page has room for it."""
+"""The code of programs as data, as far as the page has room."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lskel.bpf import insn as i
 from lskel.bpf.enums import ProgType
 from lskel.bpf.names import enum_name
 from lskel.describe import listing
-from lskel.describe.image import Image
-from lskel.explain.report import Listing, Region
+from lskel.describe.image import ProgramsImage
+from lskel.explain.report import BlobRegion, ProgramListing
 
 
-def explain_code(image: Image, regions: tuple[Region, ...]) -> Iterator[Listing]:
+def explain_code(image: ProgramsImage, regions: tuple[BlobRegion, ...]) -> Iterator[ProgramListing]:
     """All programs of `image`."""
     code_of = {
         use.op: number
@@ -30,9 +30,9 @@ def explain_code(image: Image, regions: tuple[Region, ...]) -> Iterator[Listing]
             left -= i.count(code.insns)
         else:
             room = budget.PAGE_INSTRUCTIONS
-            problem = problem or f"left out: the page has room for {room} instructions"
+            problem = problem or f"omitted: the page has room for {room} instructions"
         files = dict.fromkeys(row.source.file for row in rows if row.source is not None)
-        yield Listing(
+        yield ProgramListing(
             code.name,
             code.spec.name,
             enum_name(ProgType, code.type),

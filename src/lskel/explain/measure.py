@@ -1,4 +1,4 @@
-"""How long the operations take: real direct replays, one after the other."""
+"""The durations of operations: direct replays in the running kernel."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from lskel.replay.options import Options, apply
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError, bpf, host_attr
-from lskel.skeleton.live import collection_of
+from lskel.skeleton.dynamic import collection_of
 from lskel.trace import Trace
 
-# So many replays, or fewer where they take longer than this together (in ns).
+# The number of replays; fewer if together they take longer than this (in ns).
 REPEATS = 5
 ENOUGH = 5_000_000_000
 
 
 def measure(trace: Trace, options: Options) -> Measurement:
-    """Load and let go a few times. That it fails is part of the answer, too.
+    """Load and release a few times. A failure is part of the result.
 
-    NoPermission where the process may not use bpf(2) at all; UsageError where the options do not
-    fit the trace.
+    NoPermission if the process may not use bpf(2) at all; UsageError if the options do not fit the
+    trace.
     """
     _check_permission(trace.name)
     runs: list[dict[int, int]] = []
@@ -63,7 +63,7 @@ def _time(number: int, spent: list[int]) -> OpTime:
 
 
 def _check_permission(name: str) -> None:
-    """Whoever may not even make a map has no use for errors of single operations."""
+    """Check that a map can be created: else errors of single operations are of no use."""
     attr = host_attr(
         MAP_CREATE, "max_entries", map_type=MapType.HASH, key_size=4, value_size=4, max_entries=1
     )
@@ -72,5 +72,5 @@ def _check_permission(name: str) -> None:
     except BpfError as error:
         if error.errno != errno.EPERM:
             raise
-        what = f"{name}: the kernel refuses to make a map: {error.what}"
+        what = f"{name}: cannot create a map: {error.what}"
         raise NoPermission(what, errno=errno.EPERM, hint=why_refused()) from error

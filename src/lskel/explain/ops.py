@@ -1,15 +1,15 @@
-"""The operations as data: what each makes and uses, when it is left out, and its calls."""
+"""The operations as data: what each creates and uses, when it is skipped, and its calls."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
-from lskel.describe.asks import inputs
 from lskel.describe.labels import label
 from lskel.describe.regions import operation
-from lskel.describe.tables import Step
-from lskel.explain.report import Call, Op, Region, Use
+from lskel.describe.requirements import inputs
+from lskel.describe.tables import TableRecord
+from lskel.explain.report import BlobRegion, Op, SimulatedCall, Use
 from lskel.trace import (
     MAKES,
     Guard,
@@ -25,12 +25,12 @@ from lskel.trace import Op as TraceOp
 
 def explain_ops(
     trace: Trace,
-    regions: tuple[Region, ...],
-    calls: dict[int, list[Call]],
-    steps: dict[int, list[Step]],
+    regions: tuple[BlobRegion, ...],
+    calls: dict[int, list[SimulatedCall]],
+    steps: dict[int, list[TableRecord]],
     insns: dict[int, tuple[int, int]],
 ) -> tuple[Op, ...]:
-    """All operations; what is given besides is by their number."""
+    """All operations; the other arguments are by operation number."""
     stays = {made.op for made in trace.maps} | {program.op for program in trace.programs}
     stays |= {link.op for link in trace.links}
     asked = inputs(trace)
@@ -68,14 +68,14 @@ def explain_ops(
 
 def _uses(trace: Trace, op: TraceOp) -> Iterator[Use]:
     for _, takes, ref in references(op):
-        if takes.role != "extern":  # there may be many of one symbol
+        if takes.role != "extern":  # a symbol may be used many times
             yield Use(ref.op, takes.role, 1)
     if isinstance(op, ProgLoad):
         slots = Counter(trace.maps_in_code(op))
         made = Counter({trace.maps[slot].op: times for slot, times in slots.items()})
         yield from (Use(number, "map in code", made[number]) for number in sorted(made))
         finds = Counter(extern.find.op for extern in op.externs)
-        # A symbol is used in one way; its first use says which.
+        # All uses of a symbol have the same role.
         is_call = {extern.find.op: extern.is_call for extern in reversed(op.externs)}
         for number in sorted(finds):
             yield Use(number, "kfunc" if is_call[number] else "ksym", finds[number])
@@ -95,8 +95,8 @@ def _guard(trace: Trace, guard: Guard | None) -> str:
     if guard is None:
         return ""
     if guard.subject is Subject.MAP:
-        return f"left out where map '{trace.maps[guard.slot].name}' is given"
+        return f"skipped if map '{trace.maps[guard.slot].name}' is reused"
     program = trace.programs[guard.slot]
     if program.autoload:
-        return f"left out where program '{program.name}' is switched off"
-    return f"left out unless program '{program.name}' is switched on"
+        return f"skipped if autoload of program '{program.name}' is disabled"
+    return f"skipped unless autoload of program '{program.name}' is enabled"

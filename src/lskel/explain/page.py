@@ -1,6 +1,6 @@
-"""The report as one HTML page, which needs nothing else: no network, no other file.
+"""The report as one HTML page, which needs no network and no other files.
 
-The page itself is built from web/ (`npm run build`); what it shows is put into it here.
+The page is built from web/ (`npm run build`); the report is inserted here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from importlib.resources import files
 
-from lskel.describe.plain import plain
+from lskel.describe.jsonable import jsonable
 from lskel.errors import printable
 from lskel.explain.report import Report
 
@@ -22,13 +22,13 @@ _PLACEHOLDER = re.compile(r"\{\{(title|summary|report)\}\}")
 
 def to_json(report: Report) -> str:
     """The report as JSON, in ASCII."""
-    return json.dumps(plain(report), separators=(",", ":"))
+    return json.dumps(jsonable(report), separators=(",", ":"))
 
 
 def page(report: Report) -> bytes:
     """The page, in UTF-8. The same report gives the same bytes.
 
-    The report is in it as base64 of its gzipped JSON, in which nothing can end an element.
+    The report is embedded as base64 of its gzipped JSON, which cannot end an HTML element.
     """
     packed = gzip.compress(to_json(report).encode(), 9, mtime=0)
     parts = {
@@ -37,17 +37,17 @@ def page(report: Report) -> bytes:
         "report": base64.b64encode(packed).decode(),
     }
     frame = files("lskel.explain").joinpath("assets").joinpath("page.html").read_text("utf-8")
-    # In one pass: what is put in may look like a placeholder.
+    # In one pass: inserted text may look like a placeholder.
     return _PLACEHOLDER.sub(lambda match: parts[match[1]], frame).encode()
 
 
 def _text(text: str) -> str:
-    """Text that is only text, whatever a file's name or the names in it are."""
+    """Escaped text: file names and names in files are not trusted."""
     return html.escape(printable(text)).encode("utf-8", "backslashreplace").decode()
 
 
 def _summary(report: Report) -> Iterator[str]:
-    """What a browser without scripts shows."""
+    """The text for a browser without scripts."""
     meta = report.meta
     yield (
         f"{meta.name}: {meta.source}, {meta.order}-endian, {len(report.maps)} maps, "

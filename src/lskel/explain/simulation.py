@@ -1,20 +1,25 @@
-"""The replay in the simulator as data: the calls, by the operations that make them."""
+"""The replay in the simulator as data: the calls, by operation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from lskel.describe.labels import label
 from lskel.errors import LskelError, NotFound, ReplayError, UsageError
-from lskel.explain.report import Call, Failure, Field, Region, Simulation
-from lskel.loader.model import Bytes, Loader
+from lskel.explain.report import AttrField, BlobRegion, Failure, SimulatedCall, Simulation
+from lskel.loader.model import Loader
 from lskel.replay.options import DEFAULTS, Options
-from lskel.replay.simulator.record import Aside, Code, FdArray, FdRef, Record, Value
+from lskel.replay.simulator.record import (
+    CallRecord,
+    FdRef,
+    RecordedCode,
+    RecordedFdArray,
+    RecordedHelper,
+    Value,
+)
 from lskel.replay.simulator.run import run
 from lskel.replay.simulator.simulate import Replay
 from lskel.replay.strace import is_set, result_text, value_text
-from lskel.runtime.failure import before_first, failure, returned
 from lskel.runtime.syscall import errno_name
 from lskel.trace import Close, Trace
 from lskel.verifier.explain import explain_failure
@@ -22,17 +27,19 @@ from lskel.verifier.render import render
 
 
 class Simulated(NamedTuple):
-    """The calls by operation, and what is said of the whole; `replay` is None where none began."""
+    """The calls by operation, and the simulation; `replay` is None if it did not start."""
 
-    calls: dict[int, list[Call]]
+    calls: dict[int, list[SimulatedCall]]
     summary: Simulation
     replay: Replay | None
 
 
-def explain_simulation(loader: Loader, options: Options, regions: tuple[Region, ...]) -> Simulated:
-    """Replay a loader. What stops it is part of the answer, unless it is the options.
+def explain_simulation(
+    loader: Loader, options: Options, regions: tuple[BlobRegion, ...]
+) -> Simulated:
+    """Replay a loader. A failure is part of the result, except for errors of the options.
 
-    UsageError or NotFound where they do not fit the loader, or something must be given as well.
+    UsageError or NotFound if they do not fit the loader, or something is missing.
     """
     try:
         replay = run(loader, options)
@@ -41,34 +48,26 @@ def explain_simulation(loader: Loader, options: Options, regions: tuple[Region, 
             raise
         return Simulated({}, Simulation(0, (), stopped(error, loader.trace)), None)
     explained = _Calls(loader, replay, regions)
-    calls: dict[int, list[Call]] = {}
-    others: list[Call] = []
+    calls: dict[int, list[SimulatedCall]] = {}
+    others: list[SimulatedCall] = []
     for record in replay.records:
         op = explained.op(record)
-        # What a loader that failed closes on its way out is no operation's.
-        cleans = record.cmd is Aside.CLOSE and op is not None and explained.makes_no_close(op)
+        # The cleanup of a failed loader belongs to no operation.
+        cleans = (
+            record.cmd is RecordedHelper.CLOSE and op is not None and explained.makes_no_close(op)
+        )
         mine = others if op is None or cleans else calls.setdefault(op, [])
         mine.append(explained.call(record))
-    summary = Simulation(len(replay.records), tuple(others), _failure(loader, replay))
+    failed = None
+    if replay.failure is not None:
+        replay.failure.places = [loader.trace.name]
+        failed = stopped(replay.failure, loader.trace)
+    summary = Simulation(len(replay.records), tuple(others), failed)
     return Simulated(calls, summary, replay)
 
 
-def _failure(loader: Loader, replay: Replay) -> Failure | None:
-    if replay.value == 0:
-        return None
-    trace, number, code = loader.trace, replay.failed_op(loader), -replay.value
-    if loader.compared is Bytes.DIFFERENT:
-        error = returned(code)
-    elif number is None or number >= len(trace.ops):
-        error = before_first(code)
-    else:
-        error = failure(number, label(trace, trace.ops[number]), code)
-    error.places.append(trace.name)
-    return stopped(error, trace)
-
-
 def stopped(error: LskelError, trace: Trace) -> Failure:
-    """The end of a replay of a trace as data."""
+    """The failure of a replay of a trace, as data."""
     code = getattr(error, "errno", None)
     log: tuple[str, ...] = ()
     explanation: tuple[str, ...] = ()
@@ -85,9 +84,9 @@ def stopped(error: LskelError, trace: Trace) -> Failure:
 
 
 class _Calls:
-    """What the records of a replay say, by operations and regions."""
+    """The calls of a replay, by operations and regions."""
 
-    def __init__(self, loader: Loader, replay: Replay, regions: tuple[Region, ...]) -> None:
+    def __init__(self, loader: Loader, replay: Replay, regions: tuple[BlobRegion, ...]) -> None:
         self._ops = loader.trace.ops
         self._under_way = replay.ops or (None,) * len(replay.records)
         self._pointed = {
@@ -99,17 +98,17 @@ class _Calls:
         arrays = (number for number, region in enumerate(regions) if region.kind == "fd_array")
         self._fd_array = next(arrays, None)
 
-    def op(self, record: Record) -> int | None:
-        """The operation that was under way; None where the loader does not tell one of its own."""
+    def op(self, record: CallRecord) -> int | None:
+        """The operation of a call; None if the loader does not report one."""
         number = self._under_way[record.n]
         return number if number is not None and number < len(self._ops) else None
 
     def makes_no_close(self, op: int) -> bool:
         return not isinstance(self._ops[op], Close)
 
-    def call(self, record: Record) -> Call:
+    def call(self, record: CallRecord) -> SimulatedCall:
         op = self.op(record)
-        return Call(
+        return SimulatedCall(
             record.n,
             record.name,
             tuple(
@@ -119,20 +118,20 @@ class _Calls:
             record.failed,
         )
 
-    def _field(self, name: str, value: Value, op: int | None) -> Field:
+    def _field(self, name: str, value: Value, op: int | None) -> AttrField:
         made = (self._under_way[ref.call] for ref in _fds(value) if ref.call is not None)
         ops = tuple(dict.fromkeys(number for number in made if number is not None))
         region = self._fd_array if name == "fd_array" else None
         if op is not None and not isinstance(value, FdRef):
             region = self._pointed.get((op, name), region)
-        return Field(name, value_text(name, value), ops, region)
+        return AttrField(name, value_text(name, value), ops, region)
 
 
 def _fds(value: Value) -> Iterator[FdRef]:
-    """The open fds in what a field holds or points to."""
+    """The open fds in a field, or in what it points to."""
     parts: Iterable[Value] = (value,)
-    if isinstance(value, FdArray):
+    if isinstance(value, RecordedFdArray):
         parts = (fd for _, fd in value.used)
-    elif isinstance(value, Code):
+    elif isinstance(value, RecordedCode):
         parts = (fd for _, fd in value.fds)
     yield from (part for part in parts if isinstance(part, FdRef) and part.kind)

@@ -1,4 +1,4 @@
-"""Where the bytes go: the blob and the ELF file, divided in several ways."""
+"""Sizes: the blob and the ELF file, divided by kind, owner and section."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from lskel.describe.summary import MapSummary, ProgramSummary, SectionSummary
-from lskel.explain.report import Op, Region, SizeNode, SizeView
+from lskel.explain.report import BlobRegion, Op, SizeNode, SizeView
 
 
 class _Owner(NamedTuple):
-    """What bytes are for."""
+    """The owner of bytes."""
 
     name: str
     map: int | None = None
@@ -24,13 +24,13 @@ _PADDING = _Owner("padding")
 
 
 def explain_sizes(
-    regions: tuple[Region, ...],
+    regions: tuple[BlobRegion, ...],
     ops: tuple[Op, ...],
     maps: tuple[MapSummary, ...],
     programs: tuple[ProgramSummary, ...],
     sections: tuple[SectionSummary, ...],
 ) -> Iterator[SizeView]:
-    """All views that there are data for."""
+    """All views for which data is available."""
     owners = _Owners(ops, maps, programs)
     owned = [(number, region, owners.of(region)) for number, region in enumerate(regions)]
     if regions:
@@ -42,7 +42,7 @@ def explain_sizes(
 
 
 class _Owners:
-    """Tells what a region is for."""
+    """Finds the owner of a region."""
 
     def __init__(
         self,
@@ -68,25 +68,25 @@ class _Owners:
         users = (self._ops[user] for user in op.used_by)
         return self._only(self._of_op(user) for user in users if user.makes)
 
-    def of(self, region: Region) -> _Owner:
+    def of(self, region: BlobRegion) -> _Owner:
         if region.kind == "padding":
             return _PADDING
         return self._only(self._of_ops[use.op] for use in region.uses)
 
     def _only(self, owners: Iterable[_Owner]) -> _Owner:
-        """The one owner, or none in particular."""
+        """The only owner, or none in particular."""
         distinct = list(dict.fromkeys(owners))
         if len(distinct) == 1:
             return distinct[0]
         return _SHARED if distinct else _LOADER
 
 
-_Item = tuple[int, Region, _Owner]
+_Item = tuple[int, BlobRegion, _Owner]
 _Key = str | _Owner
 
 
 def _tree(items: list[_Item], keys: Callable[[_Item], tuple[_Key, _Key]]) -> SizeNode:
-    """Two levels below the root, each largest first."""
+    """Two levels below the root, largest first."""
     groups: dict[_Key, dict[_Key, list[_Item]]] = {}
     for item in items:
         outer, inner = keys(item)
@@ -112,7 +112,7 @@ def _parent(key: _Key, children: Iterable[SizeNode]) -> SizeNode:
 
 
 def _node(key: _Key, size: int) -> SizeNode:
-    """A box without what is in it; a key that is text is a kind of content."""
+    """A box without children; a string key is a kind of content."""
     owner = key if isinstance(key, _Owner) else _Owner(key)
     kind = key if isinstance(key, str) else ""
     return SizeNode(owner.name, kind, size, (), owner.map, owner.program, ())

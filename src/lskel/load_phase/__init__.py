@@ -1,1 +1,1 @@
-"""Load phase: from an Object to the Trace of the operations that load it."""
+"""Load phase: from an Object to the Trace of operations that load it."""

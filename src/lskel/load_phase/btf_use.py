@@ -1,4 +1,4 @@
-"""What the object's BTF is needed for, when the kernel takes it or refuses it."""
+"""What needs the object's BTF, if the kernel accepts or refuses it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from lskel.bpf.enums import ProgType
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.catalog.map_types import MapBtf, map_type_row
-from lskel.object.model import Map, Object
+from lskel.object.model import MapSpec, Object
 
-# Fields of a map's values that the kernel finds by their type (map_check_btf in
+# Fields of a map's values that the kernel identifies by their type (map_check_btf in
 # kernel/bpf/syscall.c, Linux 6.18).
 _SPECIAL_STRUCTS = frozenset(
     {
@@ -27,9 +27,9 @@ _KEY_SIZE = 4
 
 
 def for_kernel(btf: Btf) -> bytes:
-    """The bytes that the kernel gets: before 6.9 it takes no ``?`` in names of DATASECs.
+    """The bytes for the kernel: before 6.9 it refuses ``?`` in names of DATASECs.
 
-    They are ``?.struct_ops`` and ``?.struct_ops.link``, which mean nothing to it.
+    These are ``?.struct_ops`` and ``?.struct_ops.link``, which the kernel does not use.
     """
     raw = btf.raw
     for name in (b"\0?.struct_ops\0", b"\0?.struct_ops.link\0"):
@@ -38,7 +38,7 @@ def for_kernel(btf: Btf) -> bytes:
 
 
 def needed_by(obj: Object) -> str:
-    """What makes the object's BTF indispensable, in words; empty where nothing does."""
+    """What requires the object's BTF, in words; empty if nothing does."""
     for program in obj.programs:
         if program.autoload and program.spec.prog_type == ProgType.EXT:
             return f"program '{program.name}' (freplace)"
@@ -51,15 +51,15 @@ def needed_by(obj: Object) -> str:
     return ""
 
 
-def map_needs_btf(a_map: Map, btf: Btf) -> bool:
-    """Whether the map is nothing without the types of its key and value."""
+def map_needs_btf(a_map: MapSpec, btf: Btf) -> bool:
+    """Whether the map requires the types of its key and value."""
     row = map_type_row(a_map.type)
     is_needed = row is not None and row.btf in (MapBtf.REQUIRED, MapBtf.KERNEL_VALUE)
     return is_needed or bool(special_field(btf, a_map.value_type))
 
 
-def map_may_lack_btf(a_map: Map, btf: Btf) -> bool:
-    """Whether kernels may refuse the map with its types, though they take it without."""
+def map_may_lack_btf(a_map: MapSpec, btf: Btf) -> bool:
+    """Whether kernels may refuse the map with its types, but accept it without."""
     row = map_type_row(a_map.type)
     if map_needs_btf(a_map, btf) or (row is not None and row.btf is MapBtf.ANY):
         return False
@@ -79,9 +79,9 @@ def special_field(btf: Btf, type_id: t.TypeId) -> str:
             continue
         seen.add(type_id)
         found = btf[type_id]
-        if isinstance(found, t.Array):
+        if isinstance(found, t.ArrayType):
             pending.append(found.type)
-        elif isinstance(found, t.Struct):
+        elif isinstance(found, t.StructType):
             if found.name in _SPECIAL_STRUCTS:
                 return found.name
             pending += [member.type for member in found.members]

@@ -1,4 +1,4 @@
-"""Linking: a program's code with the subprograms it calls appended, everything renumbered."""
+"""Linking: appends the subprograms that a program calls to its code, and renumbers references."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lskel.object.model import CallRef, DataRef, ExternRef, FuncRef, Function, M
 
 
 class Linked(NamedTuple):
-    """A program as the kernel takes it, but for its externs.
+    """A program as the kernel expects it, except for its externs.
 
     `externs` are the references to externs, with instruction indexes of the whole program.
     """
@@ -29,8 +29,8 @@ class Linked(NamedTuple):
     externs: tuple[ExternRef, ...]
 
 
-class _Site(NamedTuple):
-    """An instruction that names a subprogram: a call, or a load of its address."""
+class _SubprogramSite(NamedTuple):
+    """An instruction that refers to a subprogram: a call, or a load of its address."""
 
     insn: int
     target: int
@@ -38,25 +38,25 @@ class _Site(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A function as all programs take it: what does not depend on where it is put is done.
+    """A function prepared for all programs, independent of its position.
 
-    `callees` are the subprograms that it names, with the first instruction that does; `uncreated`
-    is the first instruction that uses a map that is not created.
+    `callees` are the referenced subprograms, with the first instruction that refers to them;
+    `uncreated` is the first instruction that uses a map without autocreate.
     """
 
     function: Function
     code: bytes
-    sites: tuple[_Site, ...]
+    sites: tuple[_SubprogramSite, ...]
     callees: dict[int, int]
     externs: tuple[ExternRef, ...]
     uncreated: int | None
 
 
 class Linker:
-    """Links the programs of one object, each function prepared once.
+    """Links the programs of one object; each function is prepared once.
 
-    Each program gets a copy of each subprogram that it reaches. What all of them have together is
-    limited: with many programs and many subprograms it is far more than the object.
+    Each program gets a copy of each subprogram that it reaches. Their total size is limited: with
+    many programs and subprograms it can be far larger than the object.
     """
 
     def __init__(
@@ -68,8 +68,7 @@ class Linker:
     ) -> None:
         """`functions` are those of the programs, `subprograms` those of .text.
 
-        `slots` are the indexes in the trace of the maps that are created, by their index in the
-        object.
+        `slots` are the trace indexes of created maps, by their index in the object.
         """
         subprograms = tuple(subprograms)
         self._subprograms = {function.start: function for function in subprograms}
@@ -86,7 +85,7 @@ class Linker:
         )
 
     def link(self, main: Function, exception_callback: str | None = None) -> Linked:
-        """Append to `main` each subprogram that it reaches, once, in the order of first calls.
+        """Append each subprogram that `main` reaches to it, once, in the order of first calls.
 
         A subprogram's own callees follow it before the caller's next one does (depth first), as
         libbpf orders them. The exception callback comes last, with its own.
@@ -105,8 +104,8 @@ class Linker:
         for part, (_, base) in zip(parts, bases, strict=True):
             if part.uncreated is not None:
                 raise UsageError(
-                    f"instruction {base + part.uncreated} uses a map that is not to be created",
-                    hint="leave the program out as well",
+                    f"instruction {base + part.uncreated} uses a map with autocreate disabled",
+                    hint="disable autoload of the program as well",
                 )
             for site in part.sites:
                 _patch_site(code, base + site.insn, site, starts[site.target], self._order)
@@ -120,11 +119,11 @@ class Linker:
         )
 
     def _reached(self, main: Function, exception_callback: str | None) -> list[_Part]:
-        """The functions in the order of their code, counted before they are copied."""
+        """The functions in code order, with their size checked before they are copied."""
         self._copies.spend(_size(main))
         first = _prepare(main, self._slots, self._order)
         parts = [first]
-        # A program that is itself in .text may call itself.
+        # A program in .text may call itself.
         known = {main.start} if main.section == TEXT else set[int]()
         size = i.count(first.code)
         callees = dict(first.callees)
@@ -163,7 +162,7 @@ class Linker:
         return self._starts[callback]
 
     def _part(self, caller: Function, target: int, insn: int) -> _Part:
-        """The subprogram that `caller` names."""
+        """The subprogram that `caller` refers to."""
         part = self._parts.get(target)
         if part is None:
             callee = self._subprograms.get(target)
@@ -177,7 +176,7 @@ class Linker:
 
 
 def _size(function: Function) -> int:
-    """Bytes of code, and of what goes with it to the kernel."""
+    """Bytes of code, and of its records for the kernel."""
     tables = (function.func_info, function.line_info, function.core_relos)
     return len(function.code) + sum(len(records.data) for records in tables)
 
@@ -199,10 +198,10 @@ def _prepare(function: Function, slots: Mapping[int, int], order: ByteOrder) -> 
     return _Part(function, bytes(code), sites, callees, tuple(externs), None)
 
 
-def _sites(function: Function, order: ByteOrder) -> tuple[_Site, ...]:
-    """The instructions that name subprograms, ascending."""
+def _sites(function: Function, order: ByteOrder) -> tuple[_SubprogramSite, ...]:
+    """The instructions that refer to subprograms, ascending."""
     found = [
-        _Site(ref.insn, ref.target, isinstance(ref, CallRef))
+        _SubprogramSite(ref.insn, ref.target, isinstance(ref, CallRef))
         for ref in function.relocations
         if isinstance(ref, CallRef | FuncRef)
     ]
@@ -217,11 +216,13 @@ def _sites(function: Function, order: ByteOrder) -> tuple[_Site, ...]:
                     f"{index} calls within its section",
                     hint=f"subprograms must be in {TEXT}: declare them without SEC()",
                 )
-            found.append(_Site(index, function.start + index + insn.imm + 1, True))
+            found.append(_SubprogramSite(index, function.start + index + insn.imm + 1, True))
     return tuple(sorted(found, key=lambda site: site.insn))
 
 
-def _patch_site(code: bytearray, at_insn: int, site: _Site, base: int, order: ByteOrder) -> None:
+def _patch_site(
+    code: bytearray, at_insn: int, site: _SubprogramSite, base: int, order: ByteOrder
+) -> None:
     distance = base - at_insn - 1
     if site.is_call:
         i.set_imm(code, at_insn, distance, order)
@@ -239,7 +240,7 @@ def _patch_data(code: bytearray, ref: MapRef | DataRef, slot: int, order: ByteOr
 
 
 def _join(bases: Sequence[tuple[Function, int]], table: str, order: ByteOrder) -> Records:
-    """The records of all functions; none at all where the main program has none."""
+    """The records of all functions; none if the main program has none."""
     parts: list[tuple[Function, int, Records]] = [
         (function, base, getattr(function, table)) for function, base in bases
     ]
@@ -250,7 +251,7 @@ def _join(bases: Sequence[tuple[Function, int]], table: str, order: ByteOrder) -
     for function, base, records in parts:
         with at(f"function '{function.name}'"):
             if not len(records):
-                raise BadObject(f"BTF.ext has no {table}, though its callers have")
+                raise BadObject(f"BTF.ext has no {table} for it, but for its callers")
             data += records.moved(base, order).data
     return Records(size, bytes(data))
 

@@ -1,8 +1,8 @@
-"""The Trace of an Object: BTF, maps with their values, programs, and what is closed again."""
+"""The Trace of an Object: BTF, maps with their values, programs, and temporary fds to close."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,17 +18,18 @@ from lskel.btf.types import VOID
 from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
-from lskel.errors import BadObject, LskelError, NotSupported, at
+from lskel.errors import BadObject, LskelError, at
 from lskel.load_phase.btf_use import for_kernel, map_may_lack_btf, needed_by
 from lskel.load_phase.link import Linked, Linker
+from lskel.load_phase.untyped import is_untyped, untyped
 from lskel.object.model import (
     Extern,
     ExternKind,
-    Map,
     MapKind,
+    MapSpec,
     Object,
     Pinning,
-    Program,
+    ProgramSpec,
 )
 from lskel.trace import (
     Arena,
@@ -41,7 +42,7 @@ from lskel.trace import (
     Guard,
     Input,
     InputKind,
-    KconfigMap,
+    KconfigResult,
     KsymFind,
     LinkCreate,
     LinkResult,
@@ -55,27 +56,27 @@ from lskel.trace import (
     ProgramResult,
     RawTracepointOpen,
     Ref,
-    StructOpsMap,
+    StructOpsResult,
     Subject,
     Trace,
     TypeSize,
 )
 
-# Symbols that are at address 0 in x86-64 kernels before 6.15, which bpf_kallsyms_lookup_name takes
-# for not there: what is not found is 0, as it should be.
+# Symbols at address 0 in x86-64 kernels before 6.15, which bpf_kallsyms_lookup_name reports as
+# missing: 0 is the correct result then.
 _AT_ZERO = frozenset({"__per_cpu_start"})
-# Programs that attach where they were loaded for, with nothing else to say.
+# Programs that attach to the target they were loaded for, without other arguments.
 _CALLS = (AttachCall.LOADED_FOR, AttachCall.ITERATOR)
 
 
 def plan(obj: Object, *, attach: bool = False) -> Trace:
-    """The operations in the order in which libbpf makes them.
+    """The operations, in the order of libbpf.
 
-    With `attach`, those come last that attach what needs nothing from user space: fentry and its
-    like, tp_btf, lsm, iterators. (The kernel reads the names of raw tracepoints from user space.)
+    With `attach`, the last operations attach programs that need nothing from user space: fentry
+    etc., tp_btf, lsm, iterators. (The kernel reads the names of raw tracepoints from user space.)
 
-    NotSupported where nothing says what type a program has, BadObject where linking finds a
-    contradiction; both name program and symbol.
+    NotSupported if the type of a program is unknown, BadObject if linking fails; both name program
+    and symbol.
     """
     obj = _with_struct_ops(obj)
     linked = _link_programs(obj)
@@ -89,9 +90,9 @@ def plan(obj: Object, *, attach: bool = False) -> Trace:
 
 
 def _with_struct_ops(obj: Object) -> Object:
-    """Programs that struct_ops maps use are loaded where one of these maps is created.
+    """Load the programs of struct_ops maps if one of these maps is created.
 
-    So it is with newer libbpf, where their section begins with ``?``, too.
+    As newer libbpf does, even if their section begins with ``?``.
     """
     programs = {program.name: program for program in reversed(obj.programs)}
     users: dict[str, bool] = {}
@@ -99,8 +100,9 @@ def _with_struct_ops(obj: Object) -> Object:
         with at(f"section {a_map.section}", f"map '{a_map.name}'", f"member '{member.name}'"):
             program = programs[name] if name in programs else obj.program(name)
             if program.spec.prog_type != ProgType.STRUCT_OPS and a_map.autocreate:
-                raise BadObject(f"program '{name}' is not one for struct_ops")
+                raise BadObject(f"program '{name}' is not a struct_ops program")
         users[name] = users.get(name, False) or a_map.autocreate
+    _refuse_unused(obj, users)
     if not users:
         return obj
     return replace(
@@ -114,13 +116,25 @@ def _with_struct_ops(obj: Object) -> Object:
     )
 
 
-def _switched(program: Program, *, is_used: bool) -> Program:
-    """A program of struct_ops; the caller may have switched off one that is loaded by itself."""
+def _refuse_unused(obj: Object, users: Collection[str]) -> None:
+    """A struct_ops program has no attach target unless it is a member of a map."""
+    for program in obj.programs:
+        is_one = program.spec.prog_type == ProgType.STRUCT_OPS
+        if is_one and program.autoload and program.name not in users:
+            raise BadObject(
+                f"program '{program.name}': no struct_ops map uses it",
+                hint='assign it to a member of a variable in SEC(".struct_ops.link"), or disable '
+                f"autoload: --no-autoload {program.name}, or a section name that begins with ?",
+            )
+
+
+def _switched(program: ProgramSpec, *, is_used: bool) -> ProgramSpec:
+    """A struct_ops program; the caller may have disabled autoload."""
     return program if is_used and program.spec.autoload else replace(program, autoload=is_used)
 
 
-def _struct_ops_members(obj: Object) -> Iterator[tuple[Map, Member, str]]:
-    """Members that point to programs, those of maps that are created first."""
+def _struct_ops_members(obj: Object) -> Iterator[tuple[MapSpec, Member, str]]:
+    """Members that point to programs; first those of created maps."""
     for a_map in sorted(obj.maps, key=lambda a_map: not a_map.autocreate):
         for member in a_map.struct_ops.members if a_map.struct_ops else ():
             if member.program is not None:
@@ -128,33 +142,30 @@ def _struct_ops_members(obj: Object) -> Iterator[tuple[Map, Member, str]]:
 
 
 def linker(obj: Object) -> Linker:
-    """For the programs of `obj`, with the maps that are created."""
+    """The linker for the programs of `obj` and its created maps."""
     created = (index for index, a_map in enumerate(obj.maps) if a_map.autocreate)
     slots = {index: slot for slot, index in enumerate(created)}
     return Linker((p.function for p in obj.programs), obj.subprograms, slots, obj.order)
 
 
-def link_program(links: Linker, program: Program) -> Linked:
-    """The program's code; NotSupported where nothing says its type, BadObject as of `Linker`."""
+def link_program(links: Linker, program: ProgramSpec) -> Linked:
+    """The program's code; NotSupported if its type is unknown, BadObject as `Linker`."""
+    if is_untyped(program):
+        raise untyped([program])
     with at(f"program '{program.name}'"):
-        spec = program.spec
-        if spec.prog_type == ProgType.UNSPEC:
-            raise NotSupported(
-                f"section name '{spec.name}' gives no program type",
-                hint=f"say the type: --type {program.name}=TYPE[:ATTACH], or use a name that "
-                'libbpf knows, such as SEC("xdp")',
-            )
         return links.link(program.function, program.exception_callback)
 
 
 def _link_programs(obj: Object) -> list[Linked | None]:
+    if unknown := [program for program in obj.programs if program.autoload and is_untyped(program)]:
+        raise untyped(unknown)
     links = linker(obj)
     linked: list[Linked | None] = []
     for program in obj.programs:
         try:
             linked.append(link_program(links, program))
         except LskelError:
-            # What is not to be loaded may be broken; it cannot be switched on then.
+            # A program with autoload disabled may be invalid; autoload cannot be enabled then.
             if program.autoload:
                 raise
             linked.append(None)
@@ -162,7 +173,7 @@ def _link_programs(obj: Object) -> list[Linked | None]:
 
 
 class _Builder:
-    """Appends operations and remembers where each map and program was made."""
+    """Appends operations, and tracks which one creates each map and program."""
 
     def __init__(self, obj: Object) -> None:
         self.obj = obj
@@ -196,10 +207,10 @@ class _Builder:
     # -- maps -----------------------------------------------------------------------------------
 
     def maps(self) -> None:
-        """Create the maps in order, each with its values as soon as these can be written."""
+        """Create the maps in order, and write their values as soon as possible."""
         numbers = {a_map.name: slot for slot, a_map in enumerate(self.created)}
-        # By the map after which they can be filled.
-        unfilled: dict[int, list[tuple[int, Map]]] = {}
+        # By the last map that their values need.
+        unfilled: dict[int, list[tuple[int, MapSpec]]] = {}
         for slot, a_map in enumerate(self.created):
             with at(f"section {a_map.section}", f"map '{a_map.name}'"):
                 self.create(a_map, slot)
@@ -210,7 +221,7 @@ class _Builder:
             for item in unfilled.get(slot, ()):
                 self.fill(*item)
 
-    def create(self, a_map: Map, slot: int) -> None:
+    def create(self, a_map: MapSpec, slot: int) -> None:
         with self.guarded(Subject.MAP, slot):
             ref, parts = self.make(a_map, slot)
             self.map_refs[a_map.name] = ref
@@ -222,8 +233,8 @@ class _Builder:
                 if a_map.is_frozen:
                     self.add(MapFreeze(ref))
 
-    def make(self, a_map: Map, slot: int) -> tuple[Ref, list[Ref]]:
-        """Create a map from parts that are closed afterwards."""
+    def make(self, a_map: MapSpec, slot: int) -> tuple[Ref, list[Ref]]:
+        """Create a map; the operations that create temporary fds for it are returned, too."""
         if a_map.struct_ops is not None:
             name = VALUE_PREFIX + a_map.struct_ops.type
             kind = self.add(BtfFind(name, Kind.STRUCT, is_weak=False))
@@ -232,14 +243,14 @@ class _Builder:
             return self.add(
                 replace(create, btf=self.btf, kernel_value_type=kind, value_size=size)
             ), [kind]
-        # A map of maps without a template is refused by the kernel, not here, as with libbpf.
+        # A map of maps without an inner map is refused by the kernel, as with libbpf.
         if a_map.type in MAPS_OF_MAPS and a_map.inner is not None:
             inner = self.add(self.map_create(a_map.inner, None))
             return self.add(replace(self.map_create(a_map, slot), inner=inner)), [inner]
         return self.add(self.map_create(a_map, slot)), []
 
-    def map_create(self, a_map: Map, slot: int | None) -> MapCreate:
-        # A key's type alone is nothing that the kernel takes.
+    def map_create(self, a_map: MapSpec, slot: int | None) -> MapCreate:
+        # The kernel refuses a key type without a value type.
         btf = self.obj.btf
         typed = btf is not None and a_map.type not in WITHOUT_BTF and a_map.value_type != VOID
         return MapCreate(
@@ -260,15 +271,15 @@ class _Builder:
             slot=slot,
         )
 
-    def fill(self, slot: int, outer: Map) -> None:
-        """The initial slots of a map of maps."""
+    def fill(self, slot: int, outer: MapSpec) -> None:
+        """Set the initial slots of a map of maps."""
         with self.guarded(Subject.MAP, slot):
             for key, name in outer.slots:
                 ref, inner = self.map_refs[outer.name], self.map_refs[name]
                 self.add(MapUpdate(ref, key, inner, FD_SIZE, initial=False))
 
     def prog_arrays(self) -> None:
-        """The initial slots of prog arrays; a program that is not loaded leaves its slot empty."""
+        """Set the initial slots of prog arrays; programs that are not loaded leave theirs empty."""
         slots = {program.name: slot for slot, program in enumerate(self.obj.programs)}
         for a_map in self.created:
             if a_map.type != MapType.PROG_ARRAY:
@@ -276,8 +287,8 @@ class _Builder:
             for key, name in a_map.slots:
                 if name not in slots:
                     raise BadObject(
-                        f"section {a_map.section}: map '{a_map.name}': slot {key}: '{name}' is no "
-                        "program"
+                        f"section {a_map.section}: map '{a_map.name}': slot {key}: '{name}' is not "
+                        "a program"
                     )
                 if name in self.program_refs:
                     with self.guarded(Subject.PROGRAM, slots[name]):
@@ -287,7 +298,7 @@ class _Builder:
     # -- programs -------------------------------------------------------------------------------
 
     def struct_ops_programs(self) -> dict[str, tuple[str, str]]:
-        """The struct and the member that each struct_ops program is for."""
+        """The struct and the member of each struct_ops program."""
         found: dict[str, tuple[str, str]] = {}
         for a_map, member, name in _struct_ops_members(self.obj):
             assert a_map.struct_ops is not None
@@ -296,7 +307,8 @@ class _Builder:
             if other != here and a_map.autocreate:
                 raise BadObject(
                     f"section {a_map.section}: map '{a_map.name}': member '{member.name}': "
-                    f"program '{name}' is for member '{other[1]}' of struct {other[0]} already",
+                    f"program '{name}' is already used for member '{other[1]}' of struct "
+                    f"{other[0]}",
                     hint="each member needs a program of its own",
                 )
         return found
@@ -307,7 +319,7 @@ class _Builder:
                 with self.guarded(Subject.PROGRAM, slot):
                     self.program_refs[program.name] = self.load(program, result, slot)
 
-    def load(self, program: Program, linked: Linked, slot: int) -> Ref:
+    def load(self, program: ProgramSpec, linked: Linked, slot: int) -> Ref:
         spec = program.spec
         op = ProgLoad(
             name=program.name,
@@ -348,8 +360,8 @@ class _Builder:
             self.add(Close(op.attach_btf))
         return loaded
 
-    def with_target(self, op: ProgLoad, program: Program, slot: int) -> ProgLoad:
-        """The op with what it attaches to: found in the kernel's BTF, or given by the caller."""
+    def with_target(self, op: ProgLoad, program: ProgramSpec, slot: int) -> ProgLoad:
+        """The operation with its attach target: from the kernel's BTF, or from the caller."""
         spec = program.spec
         if program.name in self.struct_ops:
             struct, member = self.struct_ops[program.name]
@@ -364,7 +376,7 @@ class _Builder:
                 attach_btf_id=self.input(AttachBtfId(slot)),
                 attach_fd=self.input(AttachFd(slot)),
             )
-        # All BTF of the kernel is searched, so the module's name in MODULE:FUNCTION is not needed.
+        # All BTF of the kernel is searched, so the module name in MODULE:FUNCTION is not needed.
         name = spec.btf_target.prefix + spec.target.rpartition(":")[2]
         return replace(op, attach_btf=self.add(BtfFind(name, spec.btf_target.kind, is_weak=False)))
 
@@ -407,14 +419,14 @@ class _Builder:
             inputs=tuple(self.inputs),
             kconfig=next(
                 (
-                    KconfigMap(slot, a_map.value_size, tuple(kconfig))
+                    KconfigResult(slot, a_map.value_size, tuple(kconfig))
                     for slot, a_map in numbered
                     if a_map.kind is MapKind.KCONFIG
                 ),
                 None,
             ),
             struct_ops=tuple(
-                StructOpsMap(slot, a_map.struct_ops)
+                StructOpsResult(slot, a_map.struct_ops)
                 for slot, a_map in numbered
                 if a_map.struct_ops is not None
             ),
@@ -426,14 +438,14 @@ class _Builder:
             links=tuple(self.links),
         )
 
-    def program_result(self, program: Program) -> ProgramResult:
+    def program_result(self, program: ProgramSpec) -> ProgramResult:
         ref = self.program_refs.get(program.name)
         number = None if ref is None else ref.op
         return ProgramResult(program.name, program.spec.name, number, program.autoload)
 
 
 def _find(extern: Extern) -> BtfFind | KsymFind:
-    # libbpf looks typed symbols up without a ___flavor, and others as they are.
+    # libbpf strips ___flavor from typed symbols only.
     if extern.is_typeless:
         return KsymFind(extern.name, extern.is_weak or extern.name in _AT_ZERO)
     kind = Kind.FUNC if extern.kind is ExternKind.KFUNC else Kind.VAR
@@ -441,7 +453,7 @@ def _find(extern: Extern) -> BtfFind | KsymFind:
 
 
 def _marked(linked: Linked, externs: Sequence[Extern], order: ByteOrder) -> bytes:
-    """The code, with instructions that use externs of the form that the kernel resolves."""
+    """The code, with instructions for externs in the form that the kernel resolves."""
     code = bytearray(linked.insns)
     for ref in linked.externs:
         insn = i.read(code, ref.insn, order)

@@ -1,1 +1,1 @@
-"""Loaders: the blob and the program that replay a trace inside the kernel, and their file."""
+"""Loaders: blob and program that replay a trace inside the kernel, and their file format."""

@@ -1,4 +1,4 @@
-"""The blob: all the bytes a loader program works on, with a record of what lies where."""
+"""The blob: all data of a loader program, with a list of its regions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 from lskel.errors import LimitExceeded
 
 ALIGNMENT = 8
-# The blob is the value of one array map; the loader addresses it by 32-bit offsets.
+# The blob is the value of an array map; the loader uses 32-bit offsets.
 MAX_SIZE = 64 << 20
 
 
 class RegionKind(Enum):
-    """What a range of the blob holds."""
+    """The content of a range of the blob."""
 
     FD_ARRAY = "fd_array"
     STATUS = "status"
@@ -28,9 +28,9 @@ class RegionKind(Enum):
 
 
 class Region(NamedTuple):
-    """Bytes [offset, offset + size) of the blob; `op` and `field` say whose they are.
+    """Bytes [offset, offset + size) of the blob; `op` and `field` are what they belong to.
 
-    `op` is -1 where the range belongs to no single operation.
+    `op` is -1 if the range does not belong to a single operation.
     """
 
     offset: int
@@ -41,7 +41,7 @@ class Region(NamedTuple):
 
 
 class Blob:
-    """Grows by aligned pieces."""
+    """A blob under construction, in aligned pieces."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -51,7 +51,7 @@ class Blob:
     def add(
         self, content: bytes, size: int, kind: RegionKind, op: int = -1, field: str = ""
     ) -> int:
-        """Append `content`, zeros up to `size`; its offset in bytes."""
+        """Append `content`, zero-padded to `size`; returns its offset in bytes."""
         offset = len(self.data)
         padded = -(-size // ALIGNMENT) * ALIGNMENT
         if offset + padded > MAX_SIZE:
@@ -67,7 +67,7 @@ class Blob:
         return offset
 
     def share(self, content: bytes, op: int, field: str) -> int:
-        """Like `add` for data that nothing writes to: equal content is stored once."""
+        """Like `add` for read-only data: equal content is stored once."""
         offset = self._shared.get(content)
         if offset is None:
             offset = self.add(content, len(content), RegionKind.DATA, op, field)

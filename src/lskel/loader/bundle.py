@@ -1,9 +1,9 @@
 """The bundle: a loader in one file, a ZIP archive.
 
-ZIP because every system has tools that list and unpack it, Python's standard library reads it, it
-checks its contents (CRC-32) and compresses. docs/bundle.md describes the members:
+ZIP because tools for it are everywhere, it has checksums (CRC-32) and compression. docs/bundle.md
+describes the members:
 
-    lskel.json   the description: format, version, form, trace, what lies where in the blob
+    lskel.json   the description: format, version, form, trace, regions of the blob
     blob.bin     the value of the loader's map
     insns.bin    the loader's instructions
 
@@ -35,19 +35,19 @@ FORMAT = "lskel"
 GENERATOR = f"lskel {__version__}"
 VERSION = 1
 DESCRIPTION, BLOB, INSNS = "lskel.json", "blob.bin", "insns.bin"
-# ZIP's first date; a file's contents should not depend on when it was written.
+# The first date of ZIP; the file must not depend on the time of writing.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _LIMITS = {DESCRIPTION: budget.DESCRIPTION, BLOB: MAX_SIZE, INSNS: budget.INSNS}
-# No number of 64 bits has more digits.
+# Maximum digits of a 64-bit number.
 _DIGITS = 20
 
 
 def dump(loader: Loader) -> bytes:
-    """The bundle's bytes; LskelError where reading them would fail or change the loader."""
+    """The bundle's bytes; LskelError if reading them would fail or change the loader."""
     header = {"format": FORMAT, "version": VERSION, "generator": GENERATOR}
     description = json.dumps(header | describe(loader), separators=(",", ":"), ensure_ascii=True)
     members = {DESCRIPTION: description.encode(), BLOB: loader.blob, INSNS: loader.insns}
-    with at("no bundle can hold this"):
+    with at("cannot be written as a bundle"):
         for name, content in members.items():
             budget.check(len(content), _LIMITS[name], f"bytes of {name}")
         if _restored(_description(members), members) != loader:
@@ -62,15 +62,15 @@ def dump(loader: Loader) -> bytes:
 
 
 def save(loader: Loader, path: str | os.PathLike[str]) -> None:
-    """Write the bundle; the file appears whole or not at all. UsageError where it cannot be."""
+    """Write the bundle atomically. UsageError if the file cannot be written."""
     write_whole(path, dump(loader))
 
 
 def load(source: str | os.PathLike[str] | bytes) -> Loader:
     """Read a bundle.
 
-    BadBundle where it is none, is damaged, or is of a later version; LimitExceeded where it would
-    cost too much.
+    BadBundle if it is not a bundle, corrupt, or of a later version; LimitExceeded if it is too
+    large.
     """
     if isinstance(source, bytes):
         return _load(source)
@@ -80,7 +80,7 @@ def load(source: str | os.PathLike[str] | bytes) -> Loader:
 
 def _load(content: bytes) -> Loader:
     if not content.startswith(MAGIC):
-        raise BadBundle("not an lskel bundle", hint="make one with `lskel gen`")
+        raise BadBundle("not an lskel bundle", hint="create one with `lskel gen`")
     members = read_members(content, _LIMITS)
     description = _description(members)
     loader = _restored(description, members)
@@ -96,12 +96,12 @@ def _description(members: Mapping[str, bytes]) -> dict[str, Any]:
     with at(DESCRIPTION):
         description = _parsed(members[DESCRIPTION])
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise BadBundle(f"{DESCRIPTION} is not a description of a loader")
+        raise BadBundle(f"{DESCRIPTION} is not a loader description")
     version = description.get("version")
     if version != VERSION:
         raise BadBundle(
-            f"bundle version {brief(version)} is unknown, this lskel reads {VERSION}",
-            hint="use the lskel that wrote it, or a later one",
+            f"bundle version {brief(version)} is unknown, expected {VERSION}",
+            hint="use the lskel version that wrote it, or a later one",
         )
     return description
 
@@ -117,7 +117,7 @@ def _restored(description: dict[str, Any], members: Mapping[str, bytes]) -> Load
 
 
 def _parsed(text: bytes) -> Any:
-    # Each value but the first follows one of these.
+    # Each value except the first follows one of these.
     values = sum(text.count(sign) for sign in b"[{,:")
     budget.check(values, budget.VALUES, "values")
     try:
@@ -139,7 +139,7 @@ def _parsed(text: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise BadBundle("an object has two values of one name")
+        raise BadBundle("an object has duplicate names")
     return found
 
 
@@ -150,4 +150,4 @@ def _integer(digits: str) -> int:
 
 
 def _no_integer(text: str) -> NoReturn:
-    raise BadBundle(f"{brief(text)} is not an integer of 64 bits")
+    raise BadBundle(f"{brief(text)} is not a 64-bit integer")

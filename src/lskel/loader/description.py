@@ -1,7 +1,6 @@
-"""A loader's description: its trace and what lies where in its blob, as JSON and back.
+"""A loader's description: its trace and the regions of its blob, to and from JSON.
 
-Bytes that are in the blob are described by their place there. What is read is checked: a
-description may come from anywhere.
+Bytes in the blob are described by offset and size. Descriptions are untrusted input, and checked.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from lskel.trace import (
     Guard,
     Input,
     InputKind,
-    KconfigMap,
+    KconfigResult,
     KsymFind,
     LinkCreate,
     LinkResult,
@@ -46,7 +45,7 @@ from lskel.trace import (
     ProgramResult,
     RawTracepointOpen,
     Ref,
-    StructOpsMap,
+    StructOpsResult,
     Subject,
     Trace,
     TypeSize,
@@ -64,27 +63,27 @@ _OPS: dict[str, type[Op]] = {
 _INPUTS: dict[str, type[InputKind]] = {
     cls.__name__: cls for cls in (TypeSize, MemberIndex, AttachFd, AttachBtfId)
 }
-# Bits of numbers. A plain int counts what a trace or a blob has, which takes 32 bits at most.
+# Bits of numbers. A plain int is a count or index in a trace or blob: at most 32 bits.
 _BITS = {"int": 32, "U32": 32, "U64": 64}
 _ENUMS: dict[str, type[Enum]] = {"KconfigType": KconfigType, "Subject": Subject}
-# Records with named fields; what is in their `__annotations__` says how to read them.
+# Records with named fields, read according to their `__annotations__`.
 _RECORDS: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Arena,
         ExternReloc,
         Guard,
-        KconfigMap,
+        KconfigResult,
         KconfigVar,
         LinkResult,
         MapResult,
         Member,
         ProgramResult,
         StructOps,
-        StructOpsMap,
+        StructOpsResult,
     )
 }
-# Not stored: what the code says (`_with_calls`).
+# Not stored, but derived from the code (`_with_calls`).
 _IN_CODE = {"is_call": False}
 _SHORT = Repr()
 _SHORT.maxother = _SHORT.maxstring = 60
@@ -92,12 +91,12 @@ _LIST, _LIST_END, _OR_NONE = "tuple[", ", ...]", " | None"
 
 
 def brief(value: object) -> str:
-    """A value for an error, however long it is."""
+    """A value for an error message, shortened."""
     return _SHORT.repr(value)
 
 
 def describe(loader: Loader) -> dict[str, Any]:
-    """The description, of what JSON knows."""
+    """The description, in JSON types."""
     trace = loader.trace
     encode = _Encoder(loader).encode
     return {
@@ -131,7 +130,7 @@ class _Encoder:
         }
 
     def encode(self, value: Any) -> Any:
-        """Numbers and strings as they are, references and places as small objects."""
+        """Numbers and strings unchanged, references and places as small objects."""
         if isinstance(value, Ref):
             return {"ref": value.op}
         if isinstance(value, Input):
@@ -156,17 +155,15 @@ class _Encoder:
     def data(self, value: bytes) -> dict[str, Any]:
         offset = self.places.get(value) if value else 0
         if offset is None:
-            # Where a bundle's regions are odd, none may name the data; it is in the blob all the
-            # same.
+            # With unusual regions, none may have the data; it is in the blob nevertheless.
             offset = self.places[value] = self.blob.find(value)
         return {"blob": [offset, len(value)]} if offset >= 0 else {"hex": value.hex()}
 
 
 def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
-    """The loader that was described.
+    """The loader of a description.
 
-    BadBundle, KeyError, TypeError, ValueError, IndexError or AttributeError where the description
-    is none.
+    BadBundle, KeyError, TypeError, ValueError, IndexError or AttributeError if it is invalid.
     """
     read = _Decoder(blob)
     ops = tuple(read.op(item, number) for number, item in enumerate(description["ops"]))
@@ -191,15 +188,15 @@ def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
         inputs=tuple(
             read.record(item, _INPUTS[item.pop("input")]) for item in description["inputs"]
         ),
-        kconfig=part("kconfig", "KconfigMap | None"),
-        struct_ops=part("struct_ops", "tuple[StructOpsMap, ...]"),
+        kconfig=part("kconfig", "KconfigResult | None"),
+        struct_ops=part("struct_ops", "tuple[StructOpsResult, ...]"),
         arenas=part("arenas", "tuple[Arena, ...]"),
         links=part("links", "tuple[LinkResult, ...]"),
     )
     _check_trace(trace)
     status = part("status", "int")
     if len(insns) % 8 or not insns or status > len(blob) - 4:
-        raise BadBundle("instructions or blob do not fit the description")
+        raise BadBundle("instructions or blob do not match the description")
     return Loader(
         form=Form(description["form"]),
         trace=trace,
@@ -216,11 +213,11 @@ def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
 
 
 class _Decoder:
-    """Reads values by the annotations of the fields that they are for."""
+    """Decodes values by the annotations of their fields."""
 
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
-        self.referenced = budget.Allowance(budget.REFERENCED, "bytes that are referred to")
+        self.referenced = budget.Allowance(budget.REFERENCED, "bytes of references")
         self.regions = budget.Allowance(budget.REFERENCED, "bytes of regions")
         self.readers: dict[str, Callable[[Any], Any]] = {
             "str": _text,
@@ -233,7 +230,7 @@ class _Decoder:
         }
 
     def decode(self, value: Any, wanted: str) -> Any:
-        """A value of the type that the annotation `wanted` names."""
+        """A value of the type in annotation `wanted`."""
         if wanted.endswith(_OR_NONE):
             return None if value is None else self.decode(value, wanted.removesuffix(_OR_NONE))
         if " | " in wanted:
@@ -250,7 +247,7 @@ class _Decoder:
         return self.readers[wanted](value)
 
     def record(self, item: dict[str, Any], cls: type[Any]) -> Any:
-        """A record by its fields' annotations."""
+        """A record, by the annotations of its fields."""
         values: dict[str, Any] = {}
         annotations: dict[str, Any] = cls.__annotations__
         for name, annotation in annotations.items():
@@ -277,7 +274,7 @@ class _Decoder:
         return _with_calls(op) if isinstance(op, ProgLoad) and op.externs else op
 
     def place(self, offset: Any, size: Any) -> slice:
-        """Where bytes of the blob are."""
+        """A range of the blob."""
         start = self.decode(offset, "int")
         end = start + self.decode(size, "int")
         if end > len(self.blob):
@@ -285,7 +282,7 @@ class _Decoder:
         return slice(start, end)
 
     def data(self, value: Any) -> bytes:
-        """Bytes, in the blob or spelt out."""
+        """Bytes, in the blob or in hexadecimal."""
         if "hex" in value:
             return bytes.fromhex(value["hex"])
         place = self.place(*value["blob"])
@@ -300,7 +297,7 @@ class _Decoder:
         return Records(size, data)
 
     def region(self, item: list[Any], number: int, ops: int) -> Region:
-        """A region of the blob; that of none of the operations has number -1."""
+        """A region of the blob; operation -1 is none."""
         with at(f"region {number}"):
             offset, size, kind, op, field = item
             self.place(offset, size)
@@ -311,21 +308,21 @@ class _Decoder:
 
 
 def _with_calls(op: ProgLoad) -> ProgLoad:
-    """The op, whose externs say which of them are called."""
+    """The operation, with its externs marked as calls or loads."""
     calls = frozenset(find(op.insns, OP_CALL))
     externs = (extern._replace(is_call=extern.insn in calls) for extern in op.externs)
     return replace(op, externs=tuple(externs))
 
 
 def _alternative(value: Any, wanted: str) -> str:
-    """Which of two types a value has: a reference or an input, else the plain one."""
+    """Which of two types a value has: a reference or an input, else the other one."""
     plain, marked = sorted(wanted.split(" | "), key=lambda name: name in ("Ref", "Input"))
     is_marked = isinstance(value, dict) and marked.lower() in value
     return marked if is_marked else plain
 
 
 def _number(value: Any, end: int) -> int:
-    """A number from 0 up to, not including, `end`."""
+    """A number from 0 to `end` (exclusive)."""
     if type(value) is not int or not 0 <= value < end:
         raise BadBundle(f"{brief(value)} is not a number below {end}")
     return value
@@ -333,20 +330,20 @@ def _number(value: Any, end: int) -> int:
 
 def _flag(value: Any) -> bool:
     if type(value) is not bool:
-        raise BadBundle(f"{brief(value)} is neither true nor false")
+        raise BadBundle(f"{brief(value)} is not true or false")
     return value
 
 
 def _text(value: Any) -> str:
-    """Text that can be shown, and written to files."""
+    """Printable text."""
     if type(value) is not str or not (value.isprintable() or not value):
-        raise BadBundle(f"{brief(value)} is not text of characters that can be printed")
+        raise BadBundle(f"{brief(value)} is not printable text")
     budget.check(len(value), budget.TEXT, "characters in one text")
     return value
 
 
 def _check_trace(trace: Trace) -> None:
-    """Operations, results and the rest refer to what there is."""
+    """Check that all references are valid."""
     values = budget.Allowance(budget.REFERENCED, "bytes of values for maps")
     for number, op in enumerate(trace.ops):
         for name, takes, ref in references(op):
@@ -358,7 +355,7 @@ def _check_trace(trace: Trace) -> None:
         if isinstance(op, MapUpdate):
             is_written = number not in trace.unwritten
             if not _fits(op) or (is_written and op.size > MAX_SIZE):
-                raise BadBundle(f"operation {number}: its value does not fit {op.size} bytes")
+                raise BadBundle(f"operation {number}: its value does not fit into {op.size} bytes")
             values.spend(op.size if is_written else 0)
             if op.initial and isinstance(op.value, Ref):
                 raise BadBundle(f"operation {number}: the value of global data is not bytes")
@@ -367,11 +364,11 @@ def _check_trace(trace: Trace) -> None:
         if isinstance(op, ProgLoad):
             _check_externs(number, op)
         if any(given.number >= len(trace.inputs) for given in inputs_of(op)):
-            raise BadBundle(f"operation {number} takes an input that does not exist")
+            raise BadBundle(f"operation {number} uses an unknown input")
     for slot, made in enumerate(trace.maps):
         create = _op(trace, made.op, MapCreate)
         if create.slot != slot:
-            raise BadBundle(f"operation {made.op} does not make map {slot}")
+            raise BadBundle(f"operation {made.op} does not create map {slot}")
     for slot, program in enumerate(trace.programs):
         if program.op is not None and _op(trace, program.op, ProgLoad).slot != slot:
             raise BadBundle(f"operation {program.op} does not load program {slot}")
@@ -389,14 +386,14 @@ def _check_trace(trace: Trace) -> None:
     slots += [(Subject.PROGRAM, link.slot) for link in trace.links]
     if trace.kconfig is not None:
         slots.append((Subject.MAP, trace.kconfig.slot))
-        budget.check(trace.kconfig.size, MAX_SIZE, "bytes of configuration values")
+        budget.check(trace.kconfig.size, MAX_SIZE, "bytes of kconfig values")
         if trace.kconfig.size != trace.map_create(trace.kconfig.slot).value_size:
-            raise BadBundle("the configuration values are not as long as their map's")
+            raise BadBundle("the kconfig values are not as long as their map's")
         if any(v.offset + v.size > trace.kconfig.size for v in trace.kconfig.vars):
-            raise BadBundle("a configuration value lies outside its map")
+            raise BadBundle("a kconfig value is outside its map")
     for subject, slot in slots:
         if slot >= counts[subject]:
-            raise BadBundle(f"there is no {subject.value} {slot}")
+            raise BadBundle(f"no {subject.value} {slot}")
 
 
 def _check_code(trace: Trace) -> None:
@@ -407,7 +404,7 @@ def _check_code(trace: Trace) -> None:
 
 
 def _check_all_named(trace: Trace) -> None:
-    """What operations make and stays is one of the results, so that nothing stays unseen."""
+    """Check that every object that stays open is a result, so that nothing is hidden."""
     results = {made.op for made in trace.maps} | {link.op for link in trace.links}
     results |= {program.op for program in trace.programs if program.op is not None}
     for number, op in enumerate(trace.ops):
@@ -415,12 +412,12 @@ def _check_all_named(trace: Trace) -> None:
             isinstance(op, MapCreate) and op.slot is not None
         )
         if stays and number not in results:
-            raise BadBundle(f"operation {number} makes something that no result names")
+            raise BadBundle(f"operation {number} creates an object that is not a result")
 
 
 def _op(trace: Trace, number: int, *kinds: type) -> Any:
     if number >= len(trace.ops) or not isinstance(trace.ops[number], kinds):
-        raise BadBundle(f"operation {number} is no {kinds[0].__name__}")
+        raise BadBundle(f"operation {number} is not a {kinds[0].__name__}")
     return trace.ops[number]
 
 
@@ -432,4 +429,4 @@ def _fits(op: MapUpdate) -> bool:
 def _check_externs(number: int, op: ProgLoad) -> None:
     for extern in op.externs:
         if (extern.insn + 1) * 8 > len(op.insns):
-            raise BadBundle(f"operation {number}: there is no instruction {extern.insn}")
+            raise BadBundle(f"operation {number}: no instruction {extern.insn}")

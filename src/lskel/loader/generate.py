@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 AUTO = "auto"
-# The verifier takes as long for the walker as for the unrolled code of about so many maps and
+# Verification of the walker takes as long as that of unrolled code for about this many maps and
 # programs (benchmarks/results.md).
 FASTER_UNROLLED = 2
 
@@ -28,13 +28,13 @@ def generate(
 ) -> Loader:
     """The loader of an object (or of its trace) in a form: `table`, `unrolled`, or `auto`.
 
-    `auto` is the one that loads faster: unrolled where there is little to load.
+    `auto` is the one that loads faster: unrolled for small objects.
 
     With `attach` the loader of an object also attaches the programs that need nothing from user
-    space for it. With `debug` it prints the results of its calls by bpf_trace_printk.
+    space. With `debug` it prints the results of its calls by bpf_trace_printk.
 
-    LimitExceeded, before anything is generated, where the object is too large for the form;
-    NotSupported and BadObject as `Object.trace` raises them.
+    LimitExceeded, before generating anything, if the object is too large for the form; NotSupported
+    and BadObject as `Object.trace`.
     """
     trace = source if isinstance(source, Trace) else source.trace(attach=attach)
     if form == AUTO:
@@ -44,15 +44,15 @@ def generate(
         chosen = Form(form)
     except ValueError:
         known = ", ".join([*(f.value for f in Form), AUTO])
-        raise UsageError(f"there is no loader form '{form}'", hint=f"there is: {known}") from None
+        raise UsageError(f"no loader form '{form}'", hint=f"available: {known}") from None
     return generate_form(trace, chosen, debug=debug)
 
 
 def generate_form(
     trace: Trace, form: Form, *, debug: bool = False, notes: Notes | None = None
 ) -> Loader:
-    """As `generate`; what the instructions touch goes to `notes`."""
-    # Each generator is imported when it is wanted: `lskel gen` is mostly imports.
+    """As `generate`; writes to `notes` what the instructions access."""
+    # Imported on use: imports dominate the run time of `lskel gen`.
     if form is Form.TABLE:
         from lskel.loader.table.generate import tabulate
 

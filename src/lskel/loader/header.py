@@ -1,4 +1,4 @@
-"""Reading the C headers that `bpftool gen skeleton -L` writes: the loader in them."""
+"""Extracting the loader from C headers of `bpftool gen skeleton -L`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from lskel.bpf import context
 from lskel.errors import BadInput
 from lskel.loader.blob import MAX_SIZE
 
-# bpftool up to 7.3 assigns the literals to members of opts; later it names two arrays.
+# bpftool up to 7.3 assigns the literals to members of opts; later versions use two arrays.
 _DATA = re.compile(r'opts(?:\.data = \(void \*\)|_data\[\][^"=]{0,100}= )"([^"]*)"')
 _INSNS = re.compile(r'opts(?:\.insns = \(void \*\)|_insn\[\][^"=]{0,100}= )"([^"]*)"')
 _DESCRIPTORS = re.compile(r"struct bpf_(map|prog)_desc (\w+);")
 _SIGN = "bpf_loader_ctx"
-# What stands in the literals: \xNN, \0, and the ends of lines; anything else is not bpftool's.
+# The literals contain \xNN, \0, and newlines; anything else is not from bpftool.
 _ESCAPES = re.compile(r"\\x([0-9a-fA-F]{2})|\\0|\\\n")
 
 
 class LightSkeleton(NamedTuple):
-    """A loader from a header: names of its maps and programs, in the context's order."""
+    """A loader from a header: names of its maps and programs, in context order."""
 
     insns: bytes
     blob: bytes
@@ -29,7 +29,7 @@ class LightSkeleton(NamedTuple):
 
     @property
     def context_size(self) -> int:
-        """Bytes of the context that the program takes."""
+        """Bytes of the program's context."""
         return context.size(len(self.maps), len(self.programs))
 
 
@@ -39,7 +39,7 @@ def is_header(data: bytes) -> bool:
 
 
 def parse_header(text: str) -> LightSkeleton:
-    """The loader in a header's text; BadInput, LimitExceeded where it has none that fits."""
+    """The loader in a header; BadInput or LimitExceeded if it has no valid one."""
     names: dict[str, list[str]] = {"map": [], "prog": []}
     for what, name in _DESCRIPTORS.findall(text):
         names[what].append(name)
@@ -57,7 +57,7 @@ def _literal(pattern: re.Pattern[str], text: str, what: str, limit: int) -> byte
         raise BadInput(f"not a light skeleton: the string with the loader's {what} is missing")
     body = match[1]
     if _ESCAPES.sub("", body):
-        raise BadInput(f"the string with the loader's {what} is not as bpftool writes it")
+        raise BadInput(f"the string with the loader's {what} is not in bpftool's format")
     digits = body.replace("\\\n", "").replace("\\0", "00").replace("\\x", "")
     budget.check(len(digits) // 2, limit, f"bytes of the loader's {what}")
     return bytes.fromhex(digits)

@@ -1,4 +1,4 @@
-"""Numbering of kfuncs: each that a program calls has a slot of fd_array for its module's BTF."""
+"""Numbering of kfuncs: each kfunc of a program has a slot in fd_array for its module's BTF."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lskel.trace import ProgLoad, Trace
 
 
 def number_kfuncs(trace: Trace) -> dict[int, int]:
-    """A number for each operation that finds a kfunc: 0, 1, ... in each program anew."""
+    """A number for each operation that finds a kfunc: 0, 1, ... per program."""
     numbered: dict[int, int] = {}
     for op in trace.ops:
         if isinstance(op, ProgLoad):

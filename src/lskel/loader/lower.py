@@ -1,14 +1,14 @@
-"""Lowering: the operations of a trace become records, whose places in the blob are laid out.
+"""Lowering: converts the operations of a trace to records, and lays out the blob.
 
-Both forms of loaders are made from them: the table form keeps the records in the blob and walks
-them, the unrolled form has a few instructions for each.
+Both loader forms are generated from records: the table form stores them in the blob and walks them,
+the unrolled form has a few instructions for each.
 
-Blob, in this order; a form adds its own before and after
+Blob, in this order; a form adds regions before and after
     fd_array   the maps' fds, in the order of the context, then those of kfuncs' BTFs, which each
                program uses anew
-    fds        4 bytes for each fd that is made, but for those that come with BTF ids
-    found      for each BTF id that and the fd of its BTF, 8 bytes an address; then for each kfunc
-               what its calls begin with
+    fds        4 bytes per fd, except those that come with BTF ids
+    found      per BTF id, the id and the fd of its BTF; 8 bytes per address; then per kfunc the
+               first half of its calls
     attrs      of all calls
     data       BTF, values, instructions, ...
 """
@@ -26,7 +26,7 @@ from lskel.bpf import insn as i
 from lskel.bpf.insn import CallKind, Insn
 from lskel.loader.blob import Blob, Region, RegionKind
 from lskel.loader.records import ANY_ERRNO, Code, Condition, Record
-from lskel.syscalls import Call, Data, FdArray, FdPointer, Given, Part, call_of
+from lskel.syscalls import Call, Data, FdArray, FdPointer, InputNumber, Part, call_of
 from lskel.trace import (
     BtfFind,
     BtfLoad,
@@ -47,18 +47,18 @@ from lskel.trace import (
 
 FD_SIZE = 4
 FOUND_SIZE = 8
-# Where an instruction has its immediate; before it are opcode, registers and offset (RFC 9669
-# section 3).
+# Offset of the immediate in an instruction; after opcode, registers and offset (RFC 9669 section
+# 3).
 INSN_IMM = 4
-# Of steps that belong to no single operation.
+# For steps that do not belong to a single operation.
 NO_SINGLE_OP = -1
 _MAKES_FD = (BtfLoad, MapCreate, ProgLoad, RawTracepointOpen, LinkCreate)
 
 
 class FdSlots(NamedTuple):
-    """fd_array: its place, and the indexes in it for the BTFs of kfuncs, by the op that finds them.
+    """fd_array: its place, and the indexes for kfunc BTFs by the operation that finds them.
 
-    Maps have the first indexes, in the order of the context.
+    Maps have the first indexes, in context order.
     """
 
     place: int
@@ -66,7 +66,7 @@ class FdSlots(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A record, and the operation that it is part of, or NO_SINGLE_OP."""
+    """A record, and its operation or NO_SINGLE_OP."""
 
     op: int
     record: Record
@@ -75,9 +75,9 @@ class Step(NamedTuple):
 class Lowering:
     """Lays out the blob and lowers each operation to `steps`.
 
-    The operation under way is kept at `status`. Places from `context_place` on are fields of the
-    context. Values that the caller may override are copied in parts of `value_size` bytes. What
-    calls return that make no fd goes to `nowhere`.
+    The current operation is stored at `status`. Places from `context_place` on are fields of the
+    context. Values that the caller may override are copied in chunks of `value_size` bytes. Results
+    of calls that create no fd go to `nowhere`.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Lowering:
         self.steps = [*self.log_fields(), *self.operations()]
 
     def place_fds(self) -> dict[int, int]:
-        """Side by side, where hand-over reaches them."""
+        """Contiguous, within reach of the hand-over."""
         made = [number for number, op in enumerate(self.trace.ops) if isinstance(op, _MAKES_FD)]
         start = self.blob.add(b"", FD_SIZE * len(made), RegionKind.FDS)
         self.blob.regions.pop()
@@ -131,7 +131,7 @@ class Lowering:
         return places
 
     def place_found(self) -> Iterator[tuple[int, int]]:
-        """For what each operation finds; an id and the fd of its BTF are halves of one number."""
+        """For the result of each find; an id and the fd of its BTF are halves of one number."""
         for number, op in enumerate(self.trace.ops):
             if isinstance(op, KsymFind):
                 found = self.blob.add(b"", FOUND_SIZE, RegionKind.FOUND, number, "address")
@@ -149,7 +149,7 @@ class Lowering:
                 yield number, found
 
     def kfunc_call(self, slot: int) -> bytes:
-        """What a call of a kfunc begins with; the immediate follows."""
+        """The first half of a kfunc call; the immediate follows."""
         return Insn(i.OP_CALL, 0, CallKind.KFUNC, slot).encode(self.order)[:INSN_IMM]
 
     # -- places -----------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class Lowering:
         return self.attrs[number] + call.layout[field][0]
 
     def fd(self, ref: Ref) -> int:
-        """The place of an fd as others take it: of a map, that which may have been given."""
+        """The place of an fd for other operations: for a map, that of a possibly reused one."""
         op = self.trace.ops[ref.op]
         if isinstance(op, MapCreate) and op.slot is not None:
             return self.map_fd(op.slot)
@@ -189,7 +189,7 @@ class Lowering:
     # -- operations -------------------------------------------------------------------------------
 
     def log_fields(self) -> Iterator[Step]:
-        """Where the caller wants a log, every call that can write one gets its buffer."""
+        """If the caller requests a log, every call that can write one gets its buffer."""
         copies: list[Step] = []
         for number, call in enumerate(self.calls):
             if call is None or call.log is None:
@@ -219,7 +219,7 @@ class Lowering:
             yield from lowered
 
     def guard(self, guard: Guard, numbers: list[int], lowered: list[Step]) -> Iterator[Record]:
-        """Leave the records out for a map that was given, or a program that is switched off."""
+        """Skip the records of a reused map, or of a program with autoload disabled."""
         if guard.subject is Subject.MAP:
             given = self.context + context.map_fd(guard.slot)
             if self.trace.maps[guard.slot].op in numbers:
@@ -232,7 +232,7 @@ class Lowering:
         yield Record(Code.SKIP_IF, condition, b=wanted, c=len(lowered))
 
     def operation(self, number: int) -> Iterator[Record]:
-        """The first record says that the operation is under way."""
+        """The first record stores the number of the operation."""
         op, call = self.trace.ops[number], self.calls[number]
         yield Record(Code.SET, a=self.status, c=number)
         if call is not None:
@@ -251,7 +251,7 @@ class Lowering:
                 yield Record(Code.SET, a=self.slot(op.ref.op), c=0)
 
     def close(self, place: int) -> Iterator[Record]:
-        """Close an fd if there is one, and forget it; a call that failed may have left an errno."""
+        """Close an fd if it is valid, and clear it; a failed call may have left an errno."""
         yield Record(Code.SKIP_IF, Condition.NOT_POSITIVE, b=place, c=1)
         yield Record(Code.CLOSE, b=place)
 
@@ -267,16 +267,16 @@ class Lowering:
         missing = ENOENT if op.is_weak else 0
         yield Record(Code.FIND, op.kind, size, name, min(found, fd), missing)
         if number in self.slots.kfuncs:
-            # Calls of a kfunc of vmlinux say no slot.
+            # Calls of a vmlinux kfunc have no slot.
             yield Record(Code.COPY, a=self.slot(number), b=fd)
             call = int.from_bytes(self.kfunc_call(self.slots.kfuncs[number]), self.order)
             yield Record(Code.SKIP_IF, Condition.ZERO, b=fd, c=1)
             yield Record(Code.SET, a=self.kfunc_calls[number], c=call)
 
     def fill(self, number: int, op: Op, call: Call) -> Iterator[Record]:
-        """What goes into the attr when it is made: fds, ids, sizes and values that are given."""
+        """Run-time fields of the attr: fds, ids, sizes and overridden values."""
         for value in call.numbers:
-            if isinstance(value, Given):
+            if isinstance(value, InputNumber):
                 source = self.input(value.input.number)
             else:
                 is_id = value.part is Part.BTF_ID
@@ -305,7 +305,7 @@ class Lowering:
             yield from self.value(op, target, pointer.size)
 
     def target(self, number: int, op: Op, pointer: Data | FdPointer | FdArray) -> int:
-        """The place that a pointer points to; data that is written to shares its own with none."""
+        """The place that a pointer points to; writable data is not shared."""
         if isinstance(pointer, FdArray):
             return self.slots.place
         if isinstance(pointer, FdPointer):
@@ -316,7 +316,7 @@ class Lowering:
         return self.blob.share(content, number, field)
 
     def value(self, op: Op, place: int, size: int) -> Iterator[Record]:
-        """Global data, read from the address in the context if there is one."""
+        """Global data, read from the address in the context if set."""
         assert isinstance(op, MapUpdate)
         create = self.trace.ops[op.map.op]
         assert isinstance(create, MapCreate) and create.slot is not None
@@ -331,13 +331,13 @@ class Lowering:
             )
             for start in range(0, size, self.value_size)
         ]
-        # An address is not 0 where one of its halves is not.
+        # An address is not 0 if one of its halves is not.
         yield Record(Code.SKIP_IF, Condition.NOT_ZERO, b=address, c=1)
         yield Record(Code.SKIP_IF, Condition.ZERO, b=address + 4, c=len(copies))
         yield from copies
 
     def relocate(self, insns: bytes, extern: ExternReloc, insn: int) -> Iterator[Record]:
-        """Fill in the instruction at blob + insn."""
+        """Patch the instruction at blob + insn."""
         find, found = self.trace.ops[extern.find.op], self.found[extern.find.op]
         low, high = insn + INSN_IMM, insn + i.SIZE + INSN_IMM
         if extern.is_call:
@@ -357,7 +357,7 @@ class Lowering:
                 yield Record(Code.SET, a=insn, c=int.from_bytes(plain, self.order))
 
     def call(self, number: int, op: Op, call: Call) -> Iterator[Record]:
-        """The call; one that may fail for its BTF is made again without, or given up."""
+        """The call; one that may fail because of its BTF is retried without BTF, or skipped."""
         result = self.fds.get(number, self.nowhere)
         made = Record(Code.CALL, call.cmd, len(call.attr), self.attrs[number], result)
         if isinstance(op, BtfLoad) and not op.needed_by:
@@ -371,19 +371,19 @@ class Lowering:
             yield Record(Code.COPY, a=self.map_fd(op.slot), b=self.fds[number])
 
     def attempt(self, call: Record, otherwise: list[Record]) -> Iterator[Record]:
-        """A call that may fail; other records follow if it does, when there is no fd."""
+        """A call that may fail; without an fd, the `otherwise` records are executed."""
         refused = [Record(Code.SET, a=call.b, c=0), *otherwise]
         yield call._replace(c=ANY_ERRNO)
         yield Record(Code.SKIP_IF, Condition.NOT_NEGATIVE, b=call.b, c=len(refused))
         yield from refused
 
     def zeros(self, number: int) -> Iterator[Record]:
-        """What speaks of BTF in an attr becomes 0."""
+        """Clear the BTF fields of an attr."""
         call = self.calls[number]
         for field in call.btf_fields if call is not None else ():
             yield Record(Code.SET, a=self.field(number, field), c=0)
 
 
 def _externs(op: Op, data: Data) -> tuple[ExternReloc, ...]:
-    """The externs that the data take, where they are a program's instructions."""
+    """The externs of the data, if it is a program's instructions."""
     return op.externs if isinstance(op, ProgLoad) and data.content is op.insns else ()

@@ -1,4 +1,4 @@
-"""A Loader: the blob, the program, and the trace that they replay."""
+"""The Loader: the blob, the program, and the trace that they replay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Form(Enum):
     UNROLLED = "unrolled"
 
 
-# The release of Linux that runs a form: BPF_PROG_TYPE_SYSCALL is of 5.14, bpf_loop of 5.17.
+# The first Linux release for a form: BPF_PROG_TYPE_SYSCALL is in 5.14, bpf_loop in 5.17.
 NEEDS = {Form.TABLE: "5.17", Form.UNROLLED: "5.14"}
 
 
@@ -26,8 +26,8 @@ class Bytes(Enum):
     """How a loader's bytes compare with those that its trace generates (loader/verify.py)."""
 
     SAME = "same"
-    # They differ, and another version of lskel is said to have written them; replay/trust.py
-    # compares their calls, which tells which of the next two it is.
+    # They differ, and the bundle claims another version of lskel; replay/trust.py compares their
+    # calls, to decide between the next two.
     ANOTHER_VERSION = "another version"
     SAME_CALLS = "another version, same calls"
     DIFFERENT = "different"
@@ -35,13 +35,13 @@ class Bytes(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """What runs in the kernel: `insns` is a SYSCALL program, `blob` the value of its one map.
+    """A loader: `insns` is a SYSCALL program, `blob` the value of its only map.
 
-    `trace` is what it replays; `regions` say what each range of the blob holds. `status` is the
-    blob offset of a u32: the operation that failed, or NO_OP. A program with callbacks needs `btf`,
-    with the types of its functions that `func_info` (struct bpf_func_info) names.
+    It replays `trace`; `regions` describe the ranges of the blob. `status` is the blob offset of a
+    u32: the operation that failed, or NO_OP. A program with callbacks needs `btf`, with the
+    function types for `func_info` (struct bpf_func_info).
 
-    `compared` says of a loader that was read whether its bytes are what `trace` generates.
+    `compared`: for a loader from a file, whether its bytes are what `trace` generates.
     """
 
     form: Form
@@ -56,23 +56,23 @@ class Loader:
 
     @property
     def context_size(self) -> int:
-        """Bytes of the context that the program takes."""
+        """Bytes of the program's context."""
         return context_size(self.trace)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the loader as a bundle; the file appears whole or not at all."""
+        """Write the loader as a bundle, atomically."""
         from lskel.loader.bundle import save
 
         save(self, path)
 
     @staticmethod
     def load(source: str | os.PathLike[str] | bytes) -> Loader:
-        """Read a bundle from a path or from bytes; BadBundle where it is none."""
+        """Read a bundle from a path or from bytes; BadBundle if it is not valid."""
         from lskel.loader.bundle import load
 
         return load(source)
 
 
 def context_size(trace: Trace) -> int:
-    """Bytes of the context of a trace's loader."""
+    """Bytes of the context of a loader for this trace."""
     return context.size(len(trace.maps), len(trace.programs), len(trace.inputs), len(trace.links))

@@ -1,7 +1,7 @@
-"""Notes: what a loader's instructions touch, and what begins where, as who emits them knows it.
+"""Notes: what a loader's instructions access, and where parts begin, recorded by the generator.
 
-They are for whoever reads the code. No loader carries them: to take them is to generate it again,
-with `Notes` to write to, which gives the same bytes.
+They are for listings of the code. Loaders do not contain them: to get them, the loader is generated
+again with `Notes`, which results in the same bytes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class Area(Enum):
-    """What an instruction touches a part of."""
+    """The memory that an instruction accesses."""
 
     BLOB = "blob"
     CONTEXT = "ctx"
-    # The record that is being walked, by the offset of a field.
+    # The current record, by the offset of a field.
     RECORD = "record"
-    # What lies in the blob where a field of that record says, by the offset of the field.
+    # The blob at the place in a field of that record, by the offset of the field.
     POINTED = "pointed"
 
 
 class Touch(NamedTuple):
-    """An instruction reads or writes what lies at an offset of an area, or makes its address."""
+    """An instruction reads or writes at an offset of an area, or computes its address."""
 
     area: Area
     offset: int
@@ -33,9 +33,9 @@ class Touch(NamedTuple):
 
 
 class Notes:
-    """By the index of an instruction's first slot: what it touches, and what begins there.
+    """By the index of an instruction's first slot: its accesses, and the part that begins there.
 
-    That is an operation, by its number, or something in words.
+    A part is an operation, by number, or a description.
     """
 
     def __init__(self) -> None:
@@ -44,18 +44,18 @@ class Notes:
 
 
 class Emitter:
-    """Emits code with `asm`; what it says of it is of the instruction that comes next."""
+    """Emits code with `asm`; notes are for the next instruction."""
 
     def __init__(self, asm: Assembler, notes: Notes | None) -> None:
         self.asm = asm
         self.notes = notes
 
     def begin(self, what: int | str) -> None:
-        """An operation begins, or something in words."""
+        """A part begins: an operation, or a description."""
         if self.notes is not None:
             self.notes.begins[len(self.asm)] = what
 
     def touch(self, area: Area, offset: int, *, accesses: bool) -> None:
-        """It reads or writes there, or makes the address."""
+        """It reads or writes there, or computes the address."""
         if self.notes is not None:
             self.notes.touches[len(self.asm)] = Touch(area, offset, accesses)

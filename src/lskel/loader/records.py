@@ -1,14 +1,14 @@
-"""Records: the small steps of which loaders are made, one after the other.
+"""Records: the elementary steps of loaders, executed in sequence.
 
-In the blob of a table loader each has 16 bytes, in the target's byte order:
+In the blob of a table loader each has 16 bytes, in target byte order:
 
     u8 code, u8 arg, u16 size, u32 a, u32 b, u32 c
 
-`a` and `b` are offsets in the blob, always; `size` is that of what lies at `a` less one.
+`a` and `b` are always offsets in the blob; `size` is the length of the data at `a`, minus one.
 docs/loader.md has this table too.
 
-There are few of them, and none but SKIP_IF decides anything: each condition in the program that
-walks them costs the kernel's verifier more than all records cost that program.
+There are few codes, and only SKIP_IF is conditional: each condition in the walker costs more
+verification time than all records cost at run time.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from lskel.cursor import ByteOrder
 
 SIZE = 16
 CODE, ARG, LENGTH, A, B, C = 0, 1, 2, 4, 8, 12
-# Sizes are at most so large, and are kept less one.
+# The maximum size; sizes are stored minus one.
 MAX_LENGTH = 1 << 12
-# As c of a CALL: it may fail. No errno is larger.
+# As c of a CALL: it may fail. The maximum errno.
 ANY_ERRNO = 4095
 
 
@@ -33,8 +33,8 @@ class Code(IntEnum):
     COPY = 0  # [a] = [b]
     SET = 1  # [a] = c
     POINT = 2  # 64 bits at a = address of b
-    SKIP_IF = 3  # if [b] is as Condition arg says: skip c records
-    CALL = 4  # [b] = bpf(arg, a, size); errnos up to c are no failure
+    SKIP_IF = 3  # if [b] satisfies Condition arg: skip c records
+    CALL = 4  # [b] = bpf(arg, a, size); errnos up to c are not a failure
     CLOSE = 5  # close [b]; [b] = 0
     VALUE = 6  # copy size bytes to a, from the address at b (64 bits) + c
     FIND = 7  # 64 bits at b = id and module's fd of the BTF type of kind arg named at a
@@ -42,7 +42,7 @@ class Code(IntEnum):
 
 
 class Condition(IntEnum):
-    """What SKIP_IF asks of a number: bit 0 if it may be 0, bit 1 negative, bit 2 positive."""
+    """Condition of SKIP_IF on a number: bit 0 if it may be 0, bit 1 negative, bit 2 positive."""
 
     ZERO = 1
     NEGATIVE = 2
@@ -51,7 +51,7 @@ class Condition(IntEnum):
     NOT_ZERO = 6
 
 
-# The jump that is taken where a condition holds.
+# The jump that is taken if a condition holds.
 JUMPS = {
     Condition.ZERO: i.JEQ,
     Condition.NEGATIVE: i.JSLT,
@@ -62,9 +62,9 @@ JUMPS = {
 
 
 class Record(NamedTuple):
-    """A record; `size` is the length itself, 0 for none.
+    """A record; `size` is the length itself (not minus one), 0 for none.
 
-    In FIND and KSYM `c` is the errno that is no failure and finds 0; 0 for none.
+    In FIND and KSYM `c` is the errno that is not a failure but results in 0; 0 for none.
     """
 
     code: Code

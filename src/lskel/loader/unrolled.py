@@ -1,4 +1,4 @@
-"""The unrolled loader: straight-line code, a few instructions for each record of the lowering.
+"""The unrolled loader: straight-line code, a few instructions per record.
 
 Registers
     r6  context
@@ -6,13 +6,13 @@ Registers
     r8  address of the blob
     r0 to r5 are scratch.
 
-Blob, besides what lowering lays out (lower.py)
+Blob, besides the regions of lower.py
     fd_array   has 64 slots for maps, then 256 for the BTFs of a program's kfuncs
-    status     the operation under way, all ones before the first
+    status     the current operation, all ones before the first
     slots      for a program's kfuncs past 256; their indexes count from the start of fd_array
 
-All that the code stores to lies near the blob's start. An fd is remembered in the blob as soon as
-it is made and forgotten when it is closed: on failure every one that is remembered is closed.
+All stores go to the start of the blob. An fd is stored in the blob when it is created, and cleared
+when it is closed: on failure all stored fds are closed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lskel.loader.notes import Area, Emitter, Notes, Touch
 from lskel.loader.records import JUMPS, Code, Condition, Record
 from lskel.trace import Trace
 
-# Places past any blob are fields of the context, which the code reads where it is.
+# Places past any blob are fields of the context, which is read directly.
 CONTEXT = 2 * MAX_SIZE
 _SIGN = 1 << 31
 
@@ -41,7 +41,7 @@ R0, R1, R2, R3, R4, R5, CTX, RESULT, BLOB, _R9, _FP = range(11)
 
 
 def unroll(trace: Trace, *, debug: bool = False, notes: Notes | None = None) -> Loader:
-    """Generate the unrolled loader of a trace; LimitExceeded names the ceiling it hits.
+    """Generate the unrolled loader of a trace; LimitExceeded names the exceeded limit.
 
     With `debug` it prints the results of calls and lookups by bpf_trace_printk.
     """
@@ -55,12 +55,12 @@ def unroll(trace: Trace, *, debug: bool = False, notes: Notes | None = None) -> 
     if size > MAX_JUMP:
         raise LimitExceeded(
             f"{len(trace.programs)} programs need a context of {size} bytes, more than the "
-            f"{MAX_JUMP} that an instruction reaches",
+            f"{MAX_JUMP} that an instruction can reach",
             limit=MAX_JUMP,
             actual=size,
         )
     blob = Blob()
-    # Slots of fd_array are reserved for as many as the kernel takes.
+    # fd_array has the maximum number of slots that the kernel accepts.
     place = blob.add(b"", (MAX_USED_MAPS + MAX_KFUNC_DESCS) * FD_SIZE, RegionKind.FD_ARRAY)
     status = blob.add(NO_OP.to_bytes(4, trace.order), 4, RegionKind.STATUS, field="op under way")
     slots = FdSlots(place, _kfunc_slots(trace, blob, place))
@@ -86,7 +86,7 @@ def _kfunc_slots(trace: Trace, blob: Blob, fd_array: int) -> dict[int, int]:
         if first + more - 1 > MAX_JUMP:
             raise LimitExceeded(
                 f"a program with {more + MAX_KFUNC_DESCS} kfuncs needs more slots than the "
-                f"{MAX_JUMP} that an instruction's offset can say",
+                f"{MAX_JUMP} that an instruction's offset can encode",
                 limit=MAX_JUMP,
                 actual=first + more - 1,
             )
@@ -99,7 +99,7 @@ def _kfunc_slots(trace: Trace, blob: Blob, fd_array: int) -> dict[int, int]:
 
 
 class _Unroller(Emitter):
-    """Emits the code of each record; the next one's place is a label."""
+    """Emits the code of each record; records are labels."""
 
     def __init__(self, low: Lowering, debug: bool, notes: Notes | None) -> None:
         super().__init__(Assembler(low.trace.order), notes)
@@ -143,12 +143,12 @@ class _Unroller(Emitter):
             programs = sum(program.op is not None for program in self.trace.programs)
             raise LimitExceeded(
                 f"an unrolled loader of {programs} programs and {len(self.trace.maps)} maps has "
-                f"{len(self.asm)} instructions, more than the {MAX_JUMP} that a jump spans",
+                f"{len(self.asm)} instructions, more than the {MAX_JUMP} that a jump can span",
                 limit=MAX_JUMP,
                 actual=len(self.asm),
             )
 
-    # -- pieces of code; each names what it changes besides its result ------------------------
+    # -- pieces of code, with the registers they clobber --------------------------------------
 
     def new_label(self) -> str:
         self.labels += 1
@@ -163,7 +163,7 @@ class _Unroller(Emitter):
             self.notes.touches[len(self.asm) - 1] = Touch(Area.BLOB, place, False)
 
     def reach(self, place: int, scratch: int) -> tuple[int, int]:
-        """A base register and displacement for the next access; may change `scratch`."""
+        """A base register and displacement for the next access; may clobber `scratch`."""
         if place >= CONTEXT:
             if self.notes is not None:
                 self.touch(Area.CONTEXT, place - CONTEXT, accesses=True)
@@ -182,12 +182,12 @@ class _Unroller(Emitter):
         self.asm.load(size, reg, base, displacement)
 
     def store(self, size: int, place: int, reg: int) -> None:
-        """*(place) = reg; changes r5."""
+        """*(place) = reg; clobbers r5."""
         base, displacement = self.reach(place, R5)
         self.asm.store(size, base, displacement, reg)
 
     def result(self) -> None:
-        """r7 = r0; with `debug`, print it; changes r0 to r5."""
+        """r7 = r0; with `debug`, print it; clobbers r0 to r5."""
         self.asm.mov(RESULT, R0)
         if self.debug:
             op = self.trace.ops[self.op]
@@ -204,7 +204,7 @@ class _Unroller(Emitter):
     # -- before and after the records -------------------------------------------------------------
 
     def hand_over(self) -> None:
-        """All went well: the fds go to the caller, the result is 0."""
+        """Success: store the fds in the context, return 0."""
         self.begin("hand over")
         for offset, place in self.low.results():
             self.load(4, R0, place)
@@ -213,9 +213,9 @@ class _Unroller(Emitter):
         self.asm.exit()
 
     def failure(self) -> None:
-        """Close every fd that was made, return the error."""
+        """Close all fds, return the error."""
         if not self.asm.is_wanted("fail"):
-            return  # the verifier takes no code that cannot be reached
+            return  # the verifier rejects unreachable code
         self.asm.label("fail")
         self.begin("failure")
         for place in self.low.fds.values():
@@ -235,7 +235,7 @@ class _Unroller(Emitter):
 
     def set(self, record: Record, _index: int) -> None:
         base, displacement = self.reach(record.a, R5)
-        # The same bits, as an immediate has them.
+        # The same bits as a signed immediate.
         self.asm.store_imm(4, base, displacement, (record.c ^ _SIGN) - _SIGN)
 
     def point(self, record: Record, _index: int) -> None:
@@ -276,7 +276,7 @@ class _Unroller(Emitter):
         self.check_found(record)
 
     def check_found(self, record: Record) -> None:
-        """r7 = r0, or 0 for what may be missing and is; or goto fail."""
+        """r7 = r0, or 0 if missing and optional; else goto fail."""
         self.result()
         if record.c:
             label = self.new_label()

@@ -1,7 +1,7 @@
-"""Whether a loader's bytes are those that its trace generates.
+"""Checking that a loader's bytes are those that its trace generates.
 
-Generation is deterministic: generating again tells. What differs may do anything, whatever the
-description says; other bytes must not run in its place.
+Generation is deterministic, so the loader is generated again. Bytes that differ may do anything,
+whatever the description says, and must not be replaced silently.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from lskel.trace import Trace
 
 
 def compare(loader: Loader, *, context_size: object, same_version: bool) -> Bytes:
-    """Compare what was read with what its trace generates.
+    """Compare a loader from a file with what its trace generates.
 
-    `context_size` is that which was read; `same_version`: this version of lskel claims to have
-    written it.
+    `context_size` is that in the file; `same_version`: the file claims this version of lskel.
     """
     if context_size == loader.context_size and regenerated(loader) == loader:
         return Bytes.SAME
@@ -29,8 +28,8 @@ def compare(loader: Loader, *, context_size: object, same_version: bool) -> Byte
 
 
 def regenerated(loader: Loader, notes: Notes | None = None) -> Loader | None:
-    """What the trace of a loader generates; None where it generates nothing."""
-    # Only loaders that print (--debug) have messages.
+    """The loader that the trace generates; None if it cannot be generated."""
+    # Only --debug loaders have messages.
     debug = any(r.op == NO_SINGLE_OP and r.field == "message" for r in loader.regions)
     try:
         return generate_form(loader.trace, loader.form, debug=debug, notes=notes)
@@ -39,7 +38,7 @@ def regenerated(loader: Loader, notes: Notes | None = None) -> Loader | None:
 
 
 def notes_of(loader: Loader) -> Notes | None:
-    """What its instructions touch; None where they are not those that its trace generates."""
+    """The notes on its instructions; None if its trace generates other instructions."""
     if loader.compared is not Bytes.SAME:
         return None
     notes = Notes()
@@ -48,24 +47,24 @@ def notes_of(loader: Loader) -> Notes | None:
 
 
 def in_form(loader: Loader, form: Form) -> Loader:
-    """The loader in a form, generated from its trace where it has another.
+    """The loader in a form, generated from its trace if it has another form.
 
-    BadBundle where its bytes are not what its trace generates: others must not run in their place.
-    A loader that is signed is to be refused here, too.
+    BadBundle if its bytes are not what its trace generates: they must not be replaced. Signed
+    loaders must be refused here as well.
     """
     if loader.form is form:
         return loader
     if loader.compared is not Bytes.SAME:
         raise BadBundle(
-            f"{loader.trace.name}: the {loader.form.value} form cannot become {form.value}: the "
-            "bytes are not what the description generates",
+            f"{loader.trace.name}: cannot convert the {loader.form.value} form to {form.value}: "
+            "the bytes do not match the description",
             hint="generate it from the object",
         )
     return generate(loader.trace, form)
 
 
 def undescribed(loader: Loader) -> Loader:
-    """The loader to be shown: without its description, where that is not of its bytes."""
+    """The loader for display: without its description if that does not match its bytes."""
     if loader.compared is not Bytes.DIFFERENT:
         return loader
     nothing = Trace(loader.trace.name, loader.trace.order, (), (), ())

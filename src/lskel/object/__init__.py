@@ -1,1 +1,1 @@
-"""Open phase: what a BPF ELF object says, as data. No kernel is touched."""
+"""Open phase: a BPF ELF object as data, without access to the kernel."""

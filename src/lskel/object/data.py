@@ -1,6 +1,6 @@
 """Global data: the sections .data, .rodata and .bss become maps with one element.
 
-That of an arena (``__arena``) lies in a section of its own and becomes the arena's first bytes.
+Data of an arena (``__arena``) is in a separate section, and becomes the start of the arena.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from lskel.elf.format import SectionType
 from lskel.elf.object import Elf
 from lskel.elf.reader import Section
 from lskel.errors import BadObject, LimitExceeded, NotSupported, at
-from lskel.object.model import Map, MapKind
+from lskel.object.model import MapKind, MapSpec
 
 # The kernel refuses larger array elements (array_map_alloc_check in kernel/bpf/arraymap.c).
 MAX_VALUE_SIZE = 0x7FFFFFFF
-# Where LLVM puts variables of address space 1.
+# LLVM's section for variables of address space 1.
 ARENA = ".addr_space.1"
-# The least room that libbpf keeps for a section's name.
+# libbpf reserves at least this much for the section name.
 SUFFIX_LENGTH = 7
 
 _KINDS = {
@@ -33,7 +33,7 @@ _KINDS = {
 
 
 def data_kind(section: Section) -> MapKind | None:
-    """What a section becomes: `.data`, `.data.NAME` and so on; None for all others."""
+    """The kind of a data section (`.data`, `.data.NAME` etc.); None for other sections."""
     if section.executable or not section.size:
         return None
     stem = "." + section.name[1:].split(".", 1)[0] if section.name.startswith(".") else ""
@@ -44,10 +44,10 @@ def data_kind(section: Section) -> MapKind | None:
 
 
 def internal_name(object_name_: str, section: str) -> str:
-    """The map's name, as libbpf and bpftool make it: the object's name cut so that both fit.
+    """The map's name, as in libbpf and bpftool: object name and section, truncated to fit.
 
-    `hello_world` and `.rodata` give `hello_wo.rodata`; `.data.custom` stands alone, and whole: the
-    kernel's name is cut to 15 characters, which several such sections may share.
+    `hello_world` and `.rodata` give `hello_wo.rodata`; `.data.custom` has no prefix and is not
+    truncated here: the kernel truncates to 15 characters, so kernel names may be equal.
     """
     if "." in section[1:]:
         return section
@@ -55,8 +55,8 @@ def internal_name(object_name_: str, section: str) -> str:
     return object_name(object_name_[: max(room, 0)] + section).decode()
 
 
-def with_arena_data(elf: Elf, maps: tuple[Map, ...]) -> tuple[Map, ...]:
-    """The maps, the arena among them with its variables' initial values."""
+def with_arena_data(elf: Elf, maps: tuple[MapSpec, ...]) -> tuple[MapSpec, ...]:
+    """The maps, with the initial values of variables in the arena."""
     section = elf.section(ARENA)
     if section is None or not section.size:
         return maps
@@ -64,21 +64,22 @@ def with_arena_data(elf: Elf, maps: tuple[Map, ...]) -> tuple[Map, ...]:
         arenas = [a_map for a_map in maps if a_map.type == MapType.ARENA]
         if len(arenas) != 1:
             raise BadObject(
-                f"its variables need one arena, there are {len(arenas)}",
+                f"its variables need one arena, got {len(arenas)}",
                 hint="define a map of type BPF_MAP_TYPE_ARENA",
             )
         table = elf.section(f".rel{ARENA}")
         for rel, symbol in elf.relocations(table) if table is not None else ():
             raise NotSupported(
-                f"the variable at {rel.offset:#x} begins as the address of '{symbol.name}'",
-                hint="it is known in the kernel only: assign it in a program",
+                f"the variable at {rel.offset:#x} is initialized with the address of "
+                f"'{symbol.name}'",
+                hint="that address is only known in the kernel: assign it in a program",
             )
         filled = replace(arenas[0], initial=elf.content(section))
     return tuple(filled if a_map is arenas[0] else a_map for a_map in maps)
 
 
-def parse_data(elf: Elf, btf: Btf | None, name: str) -> tuple[Map, ...]:
-    """One map a data section, in the order of the sections in the file."""
+def parse_data(elf: Elf, btf: Btf | None, name: str) -> tuple[MapSpec, ...]:
+    """One map per data section, in file order."""
     maps = []
     for section in elf.sections:
         kind = data_kind(section)
@@ -88,16 +89,16 @@ def parse_data(elf: Elf, btf: Btf | None, name: str) -> tuple[Map, ...]:
     return tuple(maps)
 
 
-def _data_map(elf: Elf, btf: Btf | None, name: str, section: Section, kind: MapKind) -> Map:
+def _data_map(elf: Elf, btf: Btf | None, name: str, section: Section, kind: MapKind) -> MapSpec:
     if section.size > MAX_VALUE_SIZE:
         raise LimitExceeded(
-            f"{section.size} bytes of global data, the kernel takes at most {MAX_VALUE_SIZE}",
+            f"{section.size} bytes of global data, the kernel accepts at most {MAX_VALUE_SIZE}",
             limit=MAX_VALUE_SIZE,
             actual=section.size,
         )
-    # Sections of literals, such as .rodata.str1.1, have no DATASEC.
+    # Sections of string literals, such as .rodata.str1.1, have no DATASEC.
     datasec = btf.find(section.name, t.Datasec) if btf else None
-    return Map(
+    return MapSpec(
         name=internal_name(name, section.name),
         kind=kind,
         section=section.name,

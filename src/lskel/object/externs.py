@@ -1,7 +1,7 @@
-"""Extern symbols: kfuncs, kernel variables and kernel configuration values.
+"""Extern symbols: kfuncs, kernel variables and kconfig values.
 
-The compiler declares them in the BTF sections .ksyms and .kconfig, as externs. The kernel knows
-no externs in BTF, so `fix_up_externs` turns them into what it takes, byte for byte as libbpf does.
+The compiler declares them as externs in the BTF sections .ksyms and .kconfig. The kernel refuses
+externs in BTF, so `fix_up_externs` converts them, byte for byte as libbpf does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lskel.elf.format import Bind
 from lskel.elf.object import Elf
 from lskel.errors import BadObject, at
 from lskel.object.data import internal_name
-from lskel.object.model import Extern, ExternKind, Map, MapKind
+from lskel.object.model import Extern, ExternKind, MapKind, MapSpec
 
 KSYMS = ".ksyms"
 KCONFIG = ".kconfig"
@@ -28,33 +28,33 @@ FAKE_SIZE = 4
 
 
 def parse_externs(elf: Elf, btf: Btf | None) -> dict[int, Extern]:
-    """The extern symbols by symbol index, in the order of the symbol table."""
+    """The extern symbols by symbol index, in symbol table order."""
     symbols = [symbol for symbol in elf.symbols if symbol.is_extern]
     if not symbols:
         return {}
     if btf is None:
-        raise BadObject(f"extern '{symbols[0].name}': there is no BTF", hint="compile with -g")
+        raise BadObject(f"extern '{symbols[0].name}': no BTF", hint="compile with -g")
     declared = _declared(btf)
     found = {}
     for symbol in symbols:
         with at(f"extern '{symbol.name}'"):
             if symbol.name not in declared:
                 raise BadObject(
-                    "not declared in BTF sections .ksyms or .kconfig",
+                    "not declared in the BTF sections .ksyms or .kconfig",
                     hint="declare it with __ksym or __kconfig, or link the object that defines it",
                 )
             found[symbol.number] = _weakened(declared[symbol.name], symbol.bind == Bind.WEAK)
     return found
 
 
-def parse_kconfig(btf: Btf | None, externs: Iterable[Extern], name: str) -> tuple[Map, ...]:
-    """The map of the configuration values, where there are any; the target fills them in."""
+def parse_kconfig(btf: Btf | None, externs: Iterable[Extern], name: str) -> tuple[MapSpec, ...]:
+    """The map of the kconfig values, if any; they are set on the target."""
     values = [extern.kconfig for extern in externs if extern.kconfig]
     if not values:
         return ()
     size = max(value.offset + value.size for value in values)
     return (
-        Map(
+        MapSpec(
             name=internal_name(name, KCONFIG),
             kind=MapKind.KCONFIG,
             section=KCONFIG,
@@ -76,7 +76,7 @@ def _weakened(extern: Extern, is_weak: bool) -> Extern:
 
 
 def fix_up_externs(btf: Btf, editor: BtfEditor) -> None:
-    """Make BTF of externs acceptable to the kernel."""
+    """Convert BTF of externs to what the kernel accepts."""
     ksyms = btf.find(KSYMS, t.Datasec)
     if ksyms is not None:
         with at("BTF", f"DATASEC {KSYMS}"):
@@ -108,9 +108,9 @@ def _declared(btf: Btf) -> dict[str, Extern]:
 
 
 def _fix_ksyms(btf: Btf, editor: BtfEditor, datasec_id: t.TypeId) -> None:
-    """Kernel symbols become int variables of 4 bytes, one after the other.
+    """Kernel symbols become consecutive int variables of 4 bytes.
 
-    A DATASEC may hold no functions, so one dummy variable stands for each of them.
+    A DATASEC cannot have functions, so a dummy variable replaces each of them.
     """
     datasec = btf.get(datasec_id, t.Datasec)
     dummy: t.TypeId | None = None
@@ -147,7 +147,7 @@ def _name_params(btf: Btf, editor: BtfEditor, proto: t.TypeId) -> None:
 
 
 def _fix_kconfig(btf: Btf, editor: BtfEditor, datasec_id: t.TypeId) -> None:
-    """Configuration values become variables of one map, at the offsets of `_kconfig_layout`."""
+    """Kconfig values become variables of one map, at the offsets of `_kconfig_layout`."""
     layout = _kconfig_layout(btf, btf.get(datasec_id, t.Datasec))
     variables = []
     for var, info in layout:
@@ -161,7 +161,7 @@ def _fix_kconfig(btf: Btf, editor: BtfEditor, datasec_id: t.TypeId) -> None:
 
 
 def _kconfig_layout(btf: Btf, datasec: t.Datasec) -> list[tuple[KconfigVar, t.VarSecinfo]]:
-    """Where each value lies: largest alignment first, then smallest size, then by name."""
+    """The offset of each value: largest alignment first, then smallest size, then by name."""
     values = []
     for info in datasec.vars:
         var = btf.get(info.type, t.Var)
@@ -180,9 +180,9 @@ def _kconfig_layout(btf: Btf, datasec: t.Datasec) -> list[tuple[KconfigVar, t.Va
 
 
 def _kconfig_type(btf: Btf, type_id: t.TypeId) -> tuple[KconfigType, int, bool]:
-    """What a value is, the size of an element of it, and whether that is signed."""
+    """The type of a value, the size of one element, and whether that is signed."""
     found = btf[btf.resolve(type_id)]
-    if isinstance(found, t.Array) and found.nelems:
+    if isinstance(found, t.ArrayType) and found.nelems:
         kind, size, is_signed = _kconfig_type(btf, found.type)
         if kind is KconfigType.CHAR:
             return KconfigType.STRING, size, is_signed
@@ -195,6 +195,6 @@ def _kconfig_type(btf: Btf, type_id: t.TypeId) -> tuple[KconfigType, int, bool]:
         if found.size == 1:
             return KconfigType.BOOL, 1, False
     raise BadObject(
-        f"{found.kind.name} '{found.name}' is no type of a configuration value",
+        f"{found.kind.name} '{found.name}' is not a kconfig type",
         hint="use bool, char, enum libbpf_tristate, an integer or an array of char",
     )

@@ -1,4 +1,4 @@
-"""What the compiler leaves undone in BTF, done from the ELF symbols, as libbpf does it."""
+"""Completing the compiler's BTF from the ELF symbols, as libbpf does."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lskel.object.data import MAX_VALUE_SIZE
 from lskel.object.externs import KCONFIG, KSYMS, fix_up_externs
 from lskel.object.maps import SECTION as MAPS
 
-# What these sections declare is not memory of the object's own.
+# Sections whose variables are not memory of the object.
 _NEVER_HIDDEN = frozenset({KSYMS, KCONFIG, MAPS})
 
 
 def fix_up(elf: Elf, btf: Btf, hidden: Collection[str]) -> Btf:
     """BTF with the sizes of DATASECs and the offsets of their variables filled in.
 
-    Hidden variables become static: user space is not to see them. So do the global functions named
-    in `hidden` (those of hidden visibility), which asks the verifier to check them in the context
-    of their callers.
+    Hidden variables become static: they are not visible to user space. Global functions in `hidden`
+    (hidden visibility) become static, too, so that the verifier checks them in the context of their
+    callers.
     """
     editor = BtfEditor(btf)
     fix_up_externs(btf, editor)
@@ -62,20 +62,27 @@ def _fix_datasec(
     datasec: t.Datasec,
     symbols: dict[str, Symbol],
 ) -> None:
+    for info in datasec.vars:
+        var = btf.get(info.type, t.Var)
+        if var.linkage == t.VarLinkage.GLOBAL_EXTERN:
+            what = "map" if datasec.name == MAPS else "variable"
+            raise BadObject(
+                f"extern {what} '{var.name}' is not in this object",
+                hint="link the object that defines it: bpftool gen object",
+            )
     section = elf.section(datasec.name)
     if section is None or not section.size:
-        raise BadObject("there is no such ELF section, or it is empty")
+        raise BadObject("no such ELF section, or it is empty")
     if section.size > MAX_VALUE_SIZE:
-        raise BadObject(f"the section has {section.size} bytes, at most {MAX_VALUE_SIZE} allowed")
+        raise BadObject(
+            f"the section has {section.size} bytes, at most {MAX_VALUE_SIZE} are allowed"
+        )
     variables = []
     for info in datasec.vars:
         var = btf.get(info.type, t.Var)
         if var.linkage != t.VarLinkage.STATIC:
             if var.name not in symbols:
-                raise BadObject(
-                    f"variable '{var.name}' has no ELF symbol",
-                    hint="if another object defines it, link them (bpftool gen object)",
-                )
+                raise BadObject(f"variable '{var.name}' has no ELF symbol")
             info = info._replace(offset=symbols[var.name].value)
         if info.offset + info.size > section.size:
             raise BadObject(

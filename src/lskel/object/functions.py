@@ -1,4 +1,4 @@
-"""Functions from ELF symbols: entry-point programs and the subprograms of .text."""
+"""Functions from ELF symbols: entry programs, and subprograms in .text."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 from lskel.bpf import insn as i
 from lskel.bpf.limits import MAX_INSNS
 from lskel.btf.ext import BtfExt, Records
-from lskel.elf.format import Bind, SymbolType
+from lskel.elf.format import SymbolType
 from lskel.elf.object import Elf, Symbol
 from lskel.elf.reader import Section
-from lskel.errors import BadObject, NotSupported, at
+from lskel.errors import BadObject, at
 from lskel.object.model import Function, Relocation
 
 TEXT = ".text"
 
 
-class Place(NamedTuple):
-    """Where a function symbol lies: instructions [start, end) of a section."""
+class FunctionRange(NamedTuple):
+    """The range of a function symbol: instructions [start, end) of a section."""
 
     symbol: Symbol
     section: Section
@@ -27,11 +27,11 @@ class Place(NamedTuple):
     end: int
 
 
-class Layout:
-    """All function symbols of an object, by section and by position."""
+class FunctionLayout:
+    """All function symbols of an object, by section and position."""
 
     def __init__(self, elf: Elf) -> None:
-        by_section: dict[int, list[Place]] = {}
+        by_section: dict[int, list[FunctionRange]] = {}
         for symbol in elf.symbols:
             if symbol.type == SymbolType.FUNC and symbol.section < len(elf.sections):
                 section = elf.sections[symbol.section]
@@ -46,42 +46,53 @@ class Layout:
             index: [place.start for place in places] for index, places in self.by_section.items()
         }
 
-    def find(self, section: int, insn: int) -> Place | None:
-        """The function that holds instruction `insn` of a section; the last one of aliases."""
+    def find(self, section: int, insn: int) -> FunctionRange | None:
+        """The function that contains instruction `insn` of a section; the last one of aliases."""
         at_or_before = bisect_right(self._starts.get(section, []), insn) - 1
         if at_or_before < 0:
             return None
         place = self.by_section[section][at_or_before]
         return place if insn < place.end else None
 
+    def named(self, symbol: Symbol, addend: int) -> str:
+        """The function that a pointer in data is for; a static one is given by its section.
 
-def _place(section: Section, symbol: Symbol) -> Place:
+        Empty where none is, and no other symbol has a name.
+        """
+        if symbol.type != SymbolType.SECTION:
+            return symbol.name
+        place = self.find(symbol.section, addend // i.SIZE)
+        return place.symbol.name if place and place.start * i.SIZE == addend else ""
+
+
+def _place(section: Section, symbol: Symbol) -> FunctionRange:
     with at(f"section {section.name}", f"function '{symbol.name}'"):
         if not symbol.name:
             raise BadObject(f"the symbol at {symbol.value:#x} has no name")
-        if symbol.value % i.SIZE or symbol.size % i.SIZE or not symbol.size:
+        if not symbol.size:
+            raise BadObject(
+                "its symbol has no size, so that it has no end",
+                hint=f"in assembly: `.size {symbol.name}, . - {symbol.name}` after its last line",
+            )
+        if symbol.value % i.SIZE or symbol.size % i.SIZE:
             raise BadObject(
                 f"{symbol.value:#x}+{symbol.size:#x} is not a whole number of instructions"
             )
         if symbol.value + symbol.size > section.size:
             raise BadObject(
-                f"{symbol.value:#x}+{symbol.size:#x} leaves the section's {section.size:#x} bytes"
+                f"{symbol.value:#x}+{symbol.size:#x} is outside the section of {section.size:#x} "
+                "bytes"
             )
         if symbol.size // i.SIZE > MAX_INSNS:
             raise BadObject(
-                f"{symbol.size // i.SIZE} instructions, the kernel takes at most {MAX_INSNS}"
-            )
-        if section.name != TEXT and symbol.bind == Bind.LOCAL:
-            raise NotSupported(
-                "a static function outside .text",
-                hint="drop `static` from the program, or SEC() from the subprogram",
+                f"{symbol.size // i.SIZE} instructions, the kernel accepts at most {MAX_INSNS}"
             )
     start = symbol.value // i.SIZE
-    return Place(symbol, section, start, start + symbol.size // i.SIZE)
+    return FunctionRange(symbol, section, start, start + symbol.size // i.SIZE)
 
 
-def _refuse_overlap(places: list[Place]) -> None:
-    """Two functions may be one code with two names (aliases), but not share a part of it."""
+def _refuse_overlap(places: list[FunctionRange]) -> None:
+    """Functions may have the same range (aliases), but not parts of it in common."""
     for before, place in pairwise(places):
         if place.start < before.end and (place.start, place.end) != (before.start, before.end):
             raise BadObject(
@@ -91,7 +102,7 @@ def _refuse_overlap(places: list[Place]) -> None:
 
 
 def build_function(
-    elf: Elf, ext: BtfExt, place: Place, code: bytes, relocations: tuple[Relocation, ...]
+    elf: Elf, ext: BtfExt, place: FunctionRange, code: bytes, relocations: tuple[Relocation, ...]
 ) -> Function:
     """The function at `place`; `code` is its whole section's."""
     name = place.section.name

@@ -1,6 +1,6 @@
 """The Object: programs, subprograms, maps and externs of a BPF ELF file, as frozen data.
 
-Instruction indexes count 8-byte slots from the start of the function they belong to.
+Instruction indexes count 8-byte slots from the start of the function.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class MapRef(NamedTuple):
 
 
 class DataRef(NamedTuple):
-    """ld_imm64 of the address `offset` bytes into a map's value."""
+    """ld_imm64 of an address in a map's value, at `offset` bytes."""
 
     insn: int
     map: int
@@ -54,7 +54,7 @@ class FuncRef(NamedTuple):
 
 
 class ExternRef(NamedTuple):
-    """A call of extern number `extern`, or a ld_imm64 of it."""
+    """A call of extern number `extern`, or an ld_imm64 of it."""
 
     insn: int
     extern: int
@@ -68,8 +68,8 @@ Relocation = MapRef | DataRef | CallRef | FuncRef | ExternRef
 class Function:
     """A function symbol and its code.
 
-    `start` is the function's first instruction in its section. `code` is as in the file:
-    not relocated. The three kinds of `Records` count instructions from the function's start.
+    `start` is the function's first instruction in its section. `code` is not relocated. The three
+    kinds of `Records` count instructions from the function's start.
     """
 
     name: str
@@ -83,10 +83,10 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
-    """An entry-point program; `autoload` says whether the loader loads it.
+class ProgramSpec:
+    """An entry program; `autoload`: whether the loader loads it by default.
 
-    `exception_callback` is the name of the subprogram that is called when the program throws.
+    `exception_callback` is the name of the subprogram that is called if the program throws.
     """
 
     function: Function
@@ -101,7 +101,7 @@ class Program:
 
 
 class MapKind(Enum):
-    """Where a map comes from."""
+    """The origin of a map."""
 
     USER = auto()
     LEGACY = auto()
@@ -113,29 +113,29 @@ class MapKind(Enum):
 
 
 class Pinning(Enum):
-    """What `__uint(pinning, ...)` asks for; the values are libbpf's."""
+    """The value of `__uint(pinning, ...)`, as in libbpf."""
 
     NONE = 0
     BY_NAME = 1
 
 
 class Slot(NamedTuple):
-    """An initial value of a map-in-map or prog array: key `key` holds the map or program `name`."""
+    """An initial value of a map of maps or prog array: map or program `name` at `key`."""
 
     key: int
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
-    """A map to be created. Sizes in bytes; `type` a MapType, or a number newer than lskel.
+class MapSpec:
+    """A map to create. Sizes are in bytes; `type` is a MapType, or a number newer than lskel.
 
-    `section` and `offset` say where in the ELF file it is defined. `max_entries` 0 leaves the
-    choice to the runner where the kernel needs more (one entry a CPU for perf event arrays).
-    `initial` is the value of the only element of global data; of an arena, what its memory begins
-    with. `key_type` and `value_type` are BTF ids, 0 for none. `inner` is the template of a
-    map-in-map's values. A struct_ops map has `struct_ops`, and `value_size` 0: the target's kernel
-    knows it. `autocreate` says whether the loader creates the map (``SEC("?.struct_ops")``).
+    `section` and `offset` are its location in the ELF file. With `max_entries` 0 the number is
+    chosen at load time, if the kernel requires one (one entry per CPU for perf event arrays).
+    `initial` is the value of the only element of global data, or the start of an arena's memory.
+    `key_type` and `value_type` are BTF ids, 0 for none. `inner` is the inner map definition of a
+    map of maps. A struct_ops map has `struct_ops`, and `value_size` 0: it is known in the target's
+    kernel. `autocreate`: whether the loader creates the map (``SEC("?.struct_ops")``).
     """
 
     name: str
@@ -152,7 +152,7 @@ class Map:
     key_type: TypeId = VOID
     value_type: TypeId = VOID
     pinning: Pinning = Pinning.NONE
-    inner: Map | None = None
+    inner: MapSpec | None = None
     slots: tuple[Slot, ...] = ()
     initial: bytes | None = None
     struct_ops: StructOps | None = None
@@ -160,17 +160,17 @@ class Map:
 
     @property
     def is_global_data(self) -> bool:
-        """Whether the map is a data section: one element, written before programs load."""
+        """Whether the map is a data section: one element, written before programs are loaded."""
         return self.initial is not None and self.kind is not MapKind.USER
 
     @property
     def is_frozen(self) -> bool:
-        """Whether user space may not write it after load."""
+        """Whether it is read-only for user space after load."""
         return self.kind in (MapKind.RODATA, MapKind.KCONFIG)
 
 
 class ExternKind(Enum):
-    """What an extern symbol stands for."""
+    """The kind of an extern symbol."""
 
     KFUNC = "kfunc"
     KSYM = "ksym"
@@ -178,10 +178,10 @@ class ExternKind(Enum):
 
 
 class Extern(NamedTuple):
-    """A symbol to be resolved on the target; `type` is its VAR or FUNC in the object's BTF.
+    """A symbol to resolve on the target; `type` is its VAR or FUNC in the object's BTF.
 
-    A kernel variable without a type (``extern const void NAME __ksym``) is known by its address
-    alone. `kconfig` says what a configuration value looks like and where it lies.
+    Of a kernel variable without a type (``extern const void NAME __ksym``) only the address is
+    resolved. `kconfig` is the type and position of a kconfig value.
     """
 
     name: str
@@ -192,14 +192,15 @@ class Extern(NamedTuple):
     kconfig: KconfigVar | None = None
 
 
-_Named = TypeVar("_Named", Program, Map)
+_Named = TypeVar("_Named", ProgramSpec, MapSpec)
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """What a BPF ELF file says. Maps and programs are in libbpf's order.
+    """The content of a BPF ELF file. Maps and programs are in libbpf's order.
 
-    Change it before tracing by `with_map` and `with_program`, which return changed copies.
+    `remarks` are warnings: what the file asks for and lskel does not do.
+    To change it before tracing, use `with_map` and `with_program`, which return copies.
     """
 
     name: str
@@ -207,37 +208,38 @@ class Object:
     license: str
     kernel_version: int
     btf: Btf | None
-    maps: tuple[Map, ...]
-    programs: tuple[Program, ...]
+    maps: tuple[MapSpec, ...]
+    programs: tuple[ProgramSpec, ...]
     subprograms: tuple[Function, ...]
     externs: tuple[Extern, ...]
     sections: tuple[tuple[str, int], ...] = field(default=(), repr=False)
+    remarks: tuple[str, ...] = ()
 
-    def map(self, name: str) -> Map:
-        """The map of this name; NotFound names the ones there are."""
+    def map(self, name: str) -> MapSpec:
+        """The map of this name; NotFound lists the available ones."""
         return _named(self.maps, name, "map")
 
-    def program(self, name: str) -> Program:
-        """The program of this name; NotFound names the ones there are."""
+    def program(self, name: str) -> ProgramSpec:
+        """The program of this name; NotFound lists the available ones."""
         return _named(self.programs, name, "program")
 
     def with_map(self, name: str, **changes: Any) -> Object:
         """A copy with fields of one map changed: `max_entries`, `flags`, `autocreate`, ...
 
-        UsageError where a new `initial` is not as long as the value, or the map has none.
+        UsageError if a new `initial` has the wrong length, or the map has no initial value.
         """
         old = self.map(name)
         new = replace(old, **changes)
         for key, value in changes.items():
             bits = 64 if key == "map_extra" else 32
             if isinstance(value, int) and not 0 <= value < 1 << bits:
-                raise UsageError(f"map '{name}': {key} {value} does not fit {bits} bits")
+                raise UsageError(f"map '{name}': {key} {value} does not fit into {bits} bits")
         if "initial" in changes:
             if old.initial is None or new.initial is None:
                 raise UsageError(f"map '{name}' is not global data: it has no initial value")
             size = old.value_size if old.is_global_data else len(old.initial)
             if len(new.initial) != size:
-                raise UsageError(f"map '{name}' has {size} bytes, not {len(new.initial)}")
+                raise UsageError(f"map '{name}': expected {size} bytes, got {len(new.initial)}")
         return replace(self, maps=_swap(self.maps, old, new))
 
     def with_program(self, name: str, **changes: Any) -> Object:
@@ -246,19 +248,19 @@ class Object:
         return replace(self, programs=_swap(self.programs, old, replace(old, **changes)))
 
     def with_type(self, name: str, type_: ProgType, attach: AttachType | None = None) -> Object:
-        """A copy in which a program has a type that its section's name does not give."""
+        """A copy with the type of one program set, if its section name has none."""
         spec = self.program(name).spec._replace(
             prog_type=type_,
             attach_type=attach,
-            # The kernel takes them so only.
+            # The kernel requires this.
             sleepable=type_ == ProgType.SYSCALL,
         )
         return self.with_program(name, spec=spec)
 
     def trace(self, *, attach: bool = False) -> Trace:
-        """Load phase: the ordered operations that load this object.
+        """Load phase: the operations that load this object, in order.
 
-        With `attach` they also attach the programs that need nothing from user space for it.
+        With `attach` they also attach the programs that need nothing from user space.
         """
         from lskel.load_phase.plan import plan
 
@@ -270,7 +272,7 @@ def _named(items: tuple[_Named, ...], name: str, what: str) -> _Named:
         if item.name == name:
             return item
     known = ", ".join(item.name for item in items) or "none"
-    raise NotFound(f"there is no {what} '{name}'", hint=f"there is: {known}")
+    raise NotFound(f"no {what} '{name}'", hint=f"available: {known}")
 
 
 def _swap(items: Iterable[_Named], old: _Named, new: _Named) -> tuple[_Named, ...]:

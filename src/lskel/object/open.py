@@ -1,8 +1,9 @@
-"""From the bytes of an ELF file to an Object."""
+"""Parsing a BPF ELF file to an Object."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,22 +18,23 @@ from lskel.object.data import parse_data, with_arena_data
 from lskel.object.exceptions import ExceptionCallbacks
 from lskel.object.externs import parse_externs, parse_kconfig
 from lskel.object.fixup import fix_up
-from lskel.object.functions import TEXT, Layout, build_function
+from lskel.object.functions import TEXT, FunctionLayout, build_function
 from lskel.object.legacy import parse_legacy_maps
 from lskel.object.maps import parse_maps
-from lskel.object.model import Function, Map, Object, Program
+from lskel.object.model import Function, Object, ProgramSpec
 from lskel.object.relocations import Resolver
 from lskel.object.sections import parse_section
 from lskel.object.struct_ops import parse_struct_ops
+from lskel.object.tail_calls import with_types
 
 
 def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Object:
     """Read a BPF ELF object from a path, or from its bytes.
 
-    `name` is the object's name, which begins the names of its data maps; by default the file's
-    name up to the first dot, cut to 15 characters, or `object` for bytes. BadObject (which names
-    file, section, symbol and offset) where the bytes break the rules, NotSupported where they
-    hold something that lskel cannot load, UsageError where the file cannot be read.
+    `name` is the object's name, a prefix of its data map names; by default the file name up to the
+    first dot, truncated to 15 characters, or `object` for bytes. BadObject (with file, section,
+    symbol and offset) if the file is invalid, NotSupported if it has something that lskel cannot
+    load, UsageError if the file cannot be read.
     """
     if isinstance(source, bytes):
         return _open(source, name or "object")
@@ -41,9 +43,9 @@ def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None)
 
 
 def default_name(path: str | os.PathLike[str]) -> str:
-    """What an object is called where nobody says: its file's name up to the first dot.
+    """The default name of an object: its file name up to the first dot.
 
-    Escapes stand for what cannot be printed: names get into bundles, and onto terminals.
+    Unprintable characters are escaped: names are written to bundles and terminals.
     """
     return printable(Path(path).name.split(".", 1)[0]) or "object"
 
@@ -58,22 +60,23 @@ def _open(data: bytes, name: str) -> Object:
 
 
 def _read(elf: Elf, name: str) -> Object:
-    layout = Layout(elf)
+    layout = FunctionLayout(elf)
     raw_btf = _btf(elf)
     btf = fix_up(elf, raw_btf, _hidden_subprograms(layout)) if raw_btf else None
     ext = _btf_ext(elf, btf)
     externs = parse_externs(elf, raw_btf)
+    legacy = parse_legacy_maps(elf, layout)
     maps = (
-        *with_arena_data(elf, parse_legacy_maps(elf) + parse_maps(elf, btf)),
+        *with_arena_data(elf, legacy.maps + parse_maps(elf, btf, layout)),
         *parse_data(elf, btf, name),
         *parse_kconfig(btf, externs.values(), name),
         *parse_struct_ops(elf, btf),
     )
-    _refuse_duplicates(maps)
+    _refuse_duplicates("map", ((a_map.name, a_map.section) for a_map in maps))
     relocations = Resolver(elf, layout, maps, externs).collect()
     callbacks = ExceptionCallbacks(btf)
 
-    programs: list[Program] = []
+    programs: list[ProgramSpec] = []
     subprograms: list[Function] = []
     for section_index, places in layout.by_section.items():
         section = elf.sections[section_index]
@@ -90,7 +93,8 @@ def _read(elf: Elf, name: str) -> Object:
                 subprograms.append(function)
             else:
                 callback = callbacks.of(function.func_info, elf.order)
-                programs.append(Program(function, spec, spec.autoload, callback))
+                programs.append(ProgramSpec(function, spec, spec.autoload, callback))
+    _refuse_duplicates("program", ((p.name, p.function.section) for p in programs))
     return Object(
         name=name,
         order=elf.order,
@@ -98,24 +102,27 @@ def _read(elf: Elf, name: str) -> Object:
         kernel_version=_kernel_version(elf),
         btf=btf,
         maps=maps,
-        programs=tuple(programs),
+        programs=with_types(maps, programs),
         subprograms=tuple(subprograms),
         externs=tuple(externs.values()),
         sections=tuple((section.name, section.size) for section in elf.sections if section.name),
+        remarks=legacy.remarks,
     )
 
 
-def _refuse_duplicates(maps: tuple[Map, ...]) -> None:
-    seen: dict[str, Map] = {}
-    for a_map in maps:
-        other = seen.setdefault(a_map.name, a_map)
-        if other is not a_map:
-            raise BadObject(
-                f"sections {other.section} and {a_map.section}: two maps '{a_map.name}'"
-            )
+def _refuse_duplicates(what: str, sections: Iterable[tuple[str, str]]) -> None:
+    """BadObject where two maps or programs, given with their sections, have one name.
+
+    Static ones of objects that were linked may have.
+    """
+    seen: dict[str, str] = {}
+    for name, section in sections:
+        if name in seen:
+            raise BadObject(f"sections {seen[name]} and {section}: two {what}s '{name}'")
+        seen[name] = section
 
 
-def _hidden_subprograms(layout: Layout) -> frozenset[str]:
+def _hidden_subprograms(layout: FunctionLayout) -> frozenset[str]:
     return frozenset(
         place.symbol.name
         for places in layout.by_section.values()
@@ -156,5 +163,5 @@ def _kernel_version(elf: Elf) -> int:
         return 0
     content = elf.content(section)
     if len(content) != 4:
-        raise BadObject(f"section version: {len(content)} bytes, not 4")
+        raise BadObject(f"section version: expected 4 bytes, got {len(content)}")
     return int.from_bytes(content, elf.order)

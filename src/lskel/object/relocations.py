@@ -1,4 +1,4 @@
-"""What each ELF relocation of code means: a map, global data, a subprogram or an extern."""
+"""Resolving ELF relocations of code: maps, global data, subprograms and externs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lskel.elf.reader import Section
 from lskel.errors import BadObject, NotSupported, at
 from lskel.object.data import ARENA, data_kind
 from lskel.object.externs import KCONFIG
-from lskel.object.functions import TEXT, Layout, Place
+from lskel.object.functions import TEXT, FunctionLayout, FunctionRange
 from lskel.object.legacy import SECTION as LEGACY_MAPS
 from lskel.object.maps import SECTION as MAPS
 from lskel.object.model import (
@@ -23,21 +23,27 @@ from lskel.object.model import (
     ExternKind,
     ExternRef,
     FuncRef,
-    Map,
     MapRef,
+    MapSpec,
     Relocation,
 )
 
+# Where LLVM puts the targets of `gotox`, of instruction set v4.
+JUMP_TABLES = ".jumptables"
 _RELOCATIONS = (SectionType.REL, SectionType.RELA)
 
 
 class Resolver:
-    """Classifies relocations against the maps and externs of one object."""
+    """Resolves relocations against the maps and externs of one object."""
 
     def __init__(
-        self, elf: Elf, layout: Layout, maps: Sequence[Map], externs: Mapping[int, Extern]
+        self,
+        elf: Elf,
+        layout: FunctionLayout,
+        maps: Sequence[MapSpec],
+        externs: Mapping[int, Extern],
     ) -> None:
-        """`externs` are by their symbol's index."""
+        """`externs` are by symbol index."""
         self._elf = elf
         self._layout = layout
         self._maps = {(m.section, m.offset): index for index, m in enumerate(maps)}
@@ -47,7 +53,7 @@ class Resolver:
         self._numbers = {symbol: number for number, symbol in enumerate(externs)}
 
     def collect(self) -> dict[tuple[int, int], tuple[Relocation, ...]]:
-        """Relocations by (section index, start) of their function, ascending by instruction."""
+        """Relocations by (section index, start) of the function, ascending by instruction."""
         found: dict[tuple[int, int], list[Relocation]] = {}
         sections = self._elf.sections
         for table in sections:
@@ -57,15 +63,17 @@ class Resolver:
             if not section.executable:
                 continue
             if table.type == SectionType.RELA:
-                raise NotSupported(f"section {table.name}: relocations with addends are not BPF's")
+                raise NotSupported(
+                    f"section {table.name}: RELA relocations are not supported for BPF"
+                )
             code = self._elf.content(section)
             for rel, symbol in self._elf.relocations(table):
                 where = f"relocation at {rel.offset:#x} against '{self._name(symbol)}'"
                 with at(f"section {section.name}", where):
                     if rel.offset % i.SIZE or rel.offset >= len(code):
-                        raise BadObject("there is no instruction at this offset")
+                        raise BadObject("no instruction at this offset")
                     place = self._layout.find(section.number, rel.offset // i.SIZE)
-                    # A weak function that another one replaced leaves its relocations behind.
+                    # Relocations remain when a weak function is replaced by another one.
                     if place is not None:
                         key = (section.number, place.start)
                         found.setdefault(key, []).append(self._resolve(code, place, rel, symbol))
@@ -79,7 +87,7 @@ class Resolver:
             return self._elf.sections[symbol.section].name
         return symbol.name
 
-    def _resolve(self, code: bytes, place: Place, rel: Rel, symbol: Symbol) -> Relocation:
+    def _resolve(self, code: bytes, place: FunctionRange, rel: Rel, symbol: Symbol) -> Relocation:
         index = rel.offset // i.SIZE
         insn = i.read(code, index, self._elf.order)
         local = index - place.start
@@ -101,14 +109,19 @@ class Resolver:
             found = self._maps.get((section.name, symbol.value))
             if found is None:
                 raise BadObject(
-                    f"there is no map at {symbol.value:#x} of {section.name}",
+                    f"no map at {symbol.value:#x} of {section.name}",
                     hint="is the map declared `static`?",
                 )
             return MapRef(local, found)
         if section.name == ARENA and self._arena is not None:
             return DataRef(local, self._arena, symbol.value + insn.imm)
+        if section.name == JUMP_TABLES:
+            raise NotSupported(
+                "a jump table: no loader of lskel makes maps of instructions (INSN_ARRAY) yet",
+                hint="compile with -fno-jump-tables, or with -mcpu=v3, which has no such jumps",
+            )
         if data_kind(section) is None:
-            raise BadObject(f"section {section.name} holds neither maps nor global data")
+            raise BadObject(f"section {section.name} has neither maps nor global data")
         return DataRef(local, self._maps[section.name, 0], symbol.value + insn.imm)
 
     def _extern(self, insn: Insn, local: int, symbol: Symbol) -> Relocation:
@@ -117,7 +130,7 @@ class Resolver:
             raise BadObject("unresolved extern")
         is_call = insn.op == i.OP_CALL
         if is_call and extern.kind is not ExternKind.KFUNC:
-            raise BadObject(f"a {extern.kind.value} is called, which is no function")
+            raise BadObject(f"call of a {extern.kind.value}, which is not a function")
         if extern.kconfig is not None:
             return DataRef(local, self._maps[KCONFIG, 0], extern.kconfig.offset)
         return ExternRef(local, self._numbers[symbol.number], is_call)
@@ -126,7 +139,7 @@ class Resolver:
         if not 0 < symbol.section < min(len(self._elf.sections), SHN_LORESERVE):
             raise BadObject(
                 f"the symbol is in special section {symbol.section:#x}",
-                hint="a global variable without initial value? compile with -fno-common",
+                hint="is it a global variable without initial value? compile with -fno-common",
             )
         return self._elf.sections[symbol.section]
 
@@ -138,14 +151,14 @@ class Resolver:
                 f"calls into section {section.name}",
                 hint="subprograms must be in .text: declare them without SEC()",
             )
-        # Calls of static functions name the section and hold their distance in the immediate.
+        # Calls of static functions refer to the section symbol, with the offset as immediate.
         return CallRef(local, self._function(symbol.value + (insn.imm + 1) * i.SIZE))
 
     def _function_address(self, insn: Insn, local: int, symbol: Symbol) -> Relocation:
         is_section = symbol.type == SymbolType.SECTION and symbol.bind == Bind.LOCAL
         if not (is_section or symbol.type == SymbolType.FUNC):
             raise BadObject("not the address of a function")
-        # Static functions: the section's symbol, and the function's offset as immediate.
+        # Static functions: the section symbol, and the function's offset as immediate.
         return FuncRef(local, self._function(symbol.value + insn.imm))
 
     def _function(self, offset: int) -> int:

@@ -1,6 +1,6 @@
-"""What the name of a program's ELF section says: the ``SEC()`` names.
+"""Parsing ``SEC()`` names: the ELF sections of programs.
 
-The name is read once, here; everything later looks at the fields of `SectionSpec`.
+The name is parsed only here; everything else uses `SectionSpec`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from lskel.catalog.attach_kinds import BY_NAME, AttachKindRow, BtfTarget
 
 
 class SectionSpec(NamedTuple):
-    """What a section name says of the programs in the section.
+    """Properties of programs by their section name.
 
     `name`: the section's name without a leading ``?``.
-    `autoload`: False where the name starts with ``?``.
-    `kind`: the name of the matching row of `ATTACH_KINDS`; empty where none matches.
-    `prog_type`: UNSPEC where no row matches.
-    `attach_type`: the expected attach type; None where the name gives none (the kernel gets 0). For
-    ``usdt`` libbpf makes it TRACE_UPROBE_MULTI where the kernel has such links (6.6).
+    `autoload`: False if the name starts with ``?``.
+    `kind`: the name of the matching row of `ATTACH_KINDS`; empty if none matches.
+    `prog_type`: UNSPEC if no row matches.
+    `attach_type`: the expected attach type; None if there is none (the kernel gets 0). For
+    ``usdt`` libbpf uses TRACE_UPROBE_MULTI if the kernel has such links (6.6).
     `sleepable`, `xdp_frags`: whether BPF_F_SLEEPABLE, BPF_F_XDP_HAS_FRAGS go to the kernel.
-    `target`: what follows ``kind/``, such as ``sched/sched_switch``; empty where there is nothing.
-    `btf_target`: how to find `target` in BTF; None where the kernel needs no BTF id to load it.
+    `target`: what follows ``kind/``, such as ``sched/sched_switch``; may be empty.
+    `btf_target`: how to find `target` in BTF; None if loading needs no BTF id.
     """
 
     name: str
@@ -40,7 +40,7 @@ _UNKNOWN = AttachKindRow("", ProgType.UNSPEC)
 
 
 def _match(name: str) -> tuple[AttachKindRow, str]:
-    """The row for a section name without ``?``, and the target in it."""
+    """The row for a section name without ``?``, and its target."""
     if (exact := BY_NAME.get(name)) is not None:
         return exact, ""
     prefix, _, target = name.partition("/")
@@ -49,9 +49,9 @@ def _match(name: str) -> tuple[AttachKindRow, str]:
 
 
 def parse_section(name: str) -> SectionSpec:
-    """Read the name of a section that holds programs, such as ``?tp/sched/sched_switch``.
+    """Parse the name of a program section, such as ``?tp/sched/sched_switch``.
 
-    Never fails: an unknown name gives a spec of type UNSPEC and leaves the type to the caller.
+    Never fails: an unknown name has type UNSPEC, and the caller may set the type.
     """
     bare = name.removeprefix("?")
     kind, target = _match(bare)

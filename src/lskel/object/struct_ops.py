@@ -1,4 +1,4 @@
-"""struct_ops maps: each variable of the sections .struct_ops and .struct_ops.link becomes one."""
+"""struct_ops maps: one per variable of the sections .struct_ops and .struct_ops.link."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lskel.elf.object import Elf, Symbol
 from lskel.elf.reader import Section
 from lskel.errors import BadObject, LimitExceeded, NotSupported, at
 from lskel.object.functions import TEXT
-from lskel.object.model import Map, MapKind
+from lskel.object.model import MapKind, MapSpec
 from lskel.object.sections import parse_section
 
 _NAMES = frozenset({".struct_ops", ".struct_ops.link"})
 _OPTIONAL = "?"
 _LINK = ".link"
 _KEY_SIZE = 4
-# Of a struct that the kernel lets programs implement (BPF_STRUCT_OPS_MAX_NR_MEMBERS in
+# Maximum number of members of a struct that programs implement (BPF_STRUCT_OPS_MAX_NR_MEMBERS in
 # include/linux/bpf.h, Linux 6.18).
 MAX_MEMBERS = 64
 
 
-def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
-    """One map a variable, by section as in the file and by offset.
+def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[MapSpec, ...]:
+    """One map per variable, in file order of sections, then by offset.
 
     BadObject and NotSupported name section, map and member.
     """
@@ -36,12 +36,12 @@ def parse_struct_ops(elf: Elf, btf: Btf | None) -> tuple[Map, ...]:
         if section.name.removeprefix(_OPTIONAL) in _NAMES and section.size:
             with at(f"section {section.name}"):
                 if elf.section(section.name) is not section:
-                    raise BadObject("there are two sections of this name")
+                    raise BadObject("two sections have this name")
                 maps += _parse_section(elf, btf, section)
     return tuple(maps)
 
 
-def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
+def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[MapSpec]:
     datasec_id = btf.find(section.name, t.Datasec) if btf else None
     if btf is None or datasec_id is None:
         raise BadObject("its variables are not in BTF", hint="compile with -g")
@@ -52,23 +52,23 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
         var = btf.get(info.type, t.Var)
         with at(f"map '{var.name}'"):
             struct = btf[btf.resolve(var.type)]
-            if not isinstance(struct, t.Struct) or not struct.name:
-                raise BadObject("its variable is no struct with a name")
+            if not isinstance(struct, t.StructType) or not struct.name:
+                raise BadObject("the variable is not a named struct")
             if len(struct.members) > MAX_MEMBERS:
                 raise LimitExceeded(
-                    f"struct {struct.name} has {len(struct.members)} members, the kernel takes "
+                    f"struct {struct.name} has {len(struct.members)} members, the kernel accepts "
                     f"{MAX_MEMBERS}",
                     limit=MAX_MEMBERS,
                     actual=len(struct.members),
                 )
             if info.offset + struct.size > len(content):
-                raise BadObject(f"it leaves the section's {len(content)} bytes")
+                raise BadObject(f"it exceeds the section of {len(content)} bytes")
             members = tuple(
                 _parse_member(elf, btf, member, info.offset, content, pointers)
                 for member in struct.members
             )
         maps.append(
-            Map(
+            MapSpec(
                 name=var.name,
                 kind=MapKind.STRUCT_OPS,
                 section=section.name,
@@ -85,13 +85,13 @@ def _parse_section(elf: Elf, btf: Btf | None, section: Section) -> list[Map]:
     if pointers:
         offset = min(pointers)
         raise BadObject(
-            f"relocation at {offset:#x} against '{pointers[offset].name}': no member begins there"
+            f"relocation at {offset:#x} against '{pointers[offset].name}': no member at this offset"
         )
     return maps
 
 
 def _pointers(elf: Elf, section: Section) -> dict[int, Symbol]:
-    """What the section's pointers point to, by their offset."""
+    """The targets of the section's pointers, by offset."""
     return {
         rel.offset: symbol
         for table in elf.tables_of(section)
@@ -100,12 +100,12 @@ def _pointers(elf: Elf, section: Section) -> dict[int, Symbol]:
 
 
 def _parse_member(
-    elf: Elf, btf: Btf, member: t.Member, start: int, content: bytes, pointers: dict[int, Symbol]
+    elf: Elf, btf: Btf, member: t.BtfMember, start: int, content: bytes, pointers: dict[int, Symbol]
 ) -> Member:
-    """A member of the struct at `start`; takes what it points to from `pointers`."""
+    """A member of the struct at `start`; removes its target from `pointers`."""
     with at(f"member '{member.name}'"):
         if bitfield(btf, member) is not None:
-            raise NotSupported("bit fields are not known to struct_ops")
+            raise NotSupported("bit-fields are not supported in struct_ops")
         offset = start + member.bit_offset // 8
         found = btf[btf.resolve(member.type)]
         is_function = isinstance(found, t.Ptr) and isinstance(
@@ -116,11 +116,11 @@ def _parse_member(
         target = pointers.pop(offset, None)
         if target is None:
             if is_function and any(value):
-                raise BadObject("it points to an address, not to a program")
+                raise BadObject("it is an address, expected a program")
             return Member(member.name, value, is_function, None)
         with at(f"relocation against '{target.name}'"):
             if not is_function:
-                raise BadObject("the member is no pointer to a function")
+                raise BadObject("the member is not a function pointer")
             return Member(member.name, value, is_function, _program(elf, target))
 
 
@@ -132,8 +132,8 @@ def _program(elf: Elf, symbol: Symbol) -> str:
         or not section.executable
         or section.name == TEXT
     ):
-        raise BadObject("it is no program", hint='programs have a section: SEC("struct_ops")')
-    # Where the section's name says nothing, the user may say the type.
+        raise BadObject("it is not a program", hint='programs have a section: SEC("struct_ops")')
+    # If the section name has no type, the user may set it.
     if parse_section(section.name).prog_type not in (ProgType.STRUCT_OPS, ProgType.UNSPEC):
-        raise BadObject(f"a program of section {section.name} is not one for struct_ops")
+        raise BadObject(f"a program of section {section.name} is not a struct_ops program")
     return symbol.name

@@ -1,1 +1,1 @@
-"""Replaying: running a loader in the kernel, a trace's calls one by one, or in a simulator."""
+"""Replay: running a loader in the kernel, by direct system calls, or in the simulator."""

@@ -1,4 +1,4 @@
-"""Two sequences side by side: what both have, and what only one has."""
+"""Alignment of two sequences: common items, and those of only one."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import NamedTuple
 
 from lskel import budget
 
-# More items that differ than these are compared without those that come often, as that takes long.
+# With more different items, frequent ones are ignored, since comparing them is slow.
 MAX_ITEMS = 2000
 
 
-class Stretch(NamedTuple):
-    """Indexes of items in A and in B; of as many, where they are the `same`."""
+class AlignedRange(NamedTuple):
+    """Ranges of items in A and in B, of equal length if they are the `same`."""
 
     same: bool
     a: range
     b: range
 
 
-def align(a: Sequence[Hashable], b: Sequence[Hashable]) -> Iterator[Stretch]:
+def align(a: Sequence[Hashable], b: Sequence[Hashable]) -> Iterator[AlignedRange]:
     """All items of both, in order."""
     start = _common(a, b)
     end = _common(a[start:][::-1], b[start:][::-1])
     stops = len(a) - end, len(b) - end
-    yield Stretch(True, range(start), range(start))
+    yield AlignedRange(True, range(start), range(start))
     for same, (a_start, a_end, b_start, b_end) in _middle(a[start : stops[0]], b[start : stops[1]]):
         sides = range(start + a_start, start + a_end), range(start + b_start, start + b_end)
-        yield Stretch(same, *sides)
-    yield Stretch(True, range(stops[0], len(a)), range(stops[1], len(b)))
+        yield AlignedRange(same, *sides)
+    yield AlignedRange(True, range(stops[0], len(a)), range(stops[1], len(b)))
 
 
 def _middle(
@@ -47,6 +47,6 @@ def _middle(
 
 
 def _common(a: Sequence[object], b: Sequence[object]) -> int:
-    """How many are the same at the beginning."""
+    """The length of the common prefix."""
     pairs = zip(a, b, strict=False)
     return next((n for n, (x, y) in enumerate(pairs) if x != y), min(len(a), len(b)))

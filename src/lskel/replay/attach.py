@@ -1,4 +1,4 @@
-"""Attaching all of a collection: to what is said, else where section names say."""
+"""Attaching all programs of a collection: to given targets, or by section names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A program, or a struct_ops map, and what it is attached to."""
+    """A program or struct_ops map, and its attach target."""
 
     name: str
     target: str
@@ -28,7 +28,7 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class NotAttached:
-    """A program that stays loaded only, and why."""
+    """A program that is loaded but not attached, and why."""
 
     name: str
     reason: str
@@ -37,13 +37,13 @@ class NotAttached:
 def attach_all(
     bpf: Collection, targets: Mapping[str, str] | None = None
 ) -> tuple[tuple[Attached, ...], tuple[NotAttached, ...]]:
-    """Attach every program that can be, and register struct_ops; what was, and what was not.
+    """Attach every program that can be attached, and register struct_ops.
 
-    `targets`, by program name, say what a program attaches to: an interface, the path of a cgroup
-    or network namespace, a function (see `AttachTarget`). All or nothing: errors as those of
-    `Collection.attach`.
+    `targets` are attach targets by program name: an interface, the path of a cgroup or network
+    namespace, a function (see `AttachTarget`). All or nothing: errors as for `Collection.attach`.
+    Returns what is attached and what is not.
     """
-    before = len(bpf.links)
+    before = list(bpf.links)
     attached: list[Attached] = []
     try:
         for name, target in (targets or {}).items():
@@ -60,7 +60,7 @@ def attach_all(
             continue
         if bpf.links.has(program.name):
             attached.append(Attached(program.name, _section(program)))
-        # Those of struct_ops are attached by their maps.
+        # struct_ops programs are attached by their maps.
         elif not program.loaded or program.definition.type != ProgType.STRUCT_OPS:
             skipped.append(NotAttached(program.name, _reason(program)))
     for made in bpf.maps:
@@ -70,13 +70,13 @@ def attach_all(
 
 
 def attach_to(program: Program, target: str) -> str:
-    """Attach a program to what one name says; what it is attached to, in words.
+    """Attach a program to a target by name; return the target in words.
 
-    UsageError where its kind attaches to nothing that has a name.
+    UsageError if programs of its kind have no named target.
     """
     kind = _target(program)
     if kind is None:
-        raise UsageError(f"a program of type {_type(program)} attaches to nothing that has a name")
+        raise UsageError(f"programs of type {_type(program)} have no named attach target")
     if kind.in_section:
         program.definition = program.definition._replace(target=target)
         program.attach()
@@ -94,10 +94,10 @@ def _section(program: Program) -> str:
 def _reason(program: Program) -> str:
     if not program.loaded:
         by_default = "" if program.definition.autoload else " by default"
-        return f"not loaded: left out{by_default}"
+        return f"not loaded: autoload disabled{by_default}"
     target = _target(program)
     if target is None:
-        return f"programs of type {_type(program)} do not attach by themselves"
+        return f"programs of type {_type(program)} do not auto-attach"
     return f"needs {target.what}: --attach PROGRAM={target.metavar}"
 
 

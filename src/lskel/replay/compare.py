@@ -1,9 +1,8 @@
 """Comparing two replays, call by call.
 
-What is compared: which calls are made, in which order, all fields of their attrs and what their
-pointers point to, and what comes of them. What is not, since it differs between loaders that do
-the same: numbers of fds (the objects they stand for are compared), addresses, the sizes of attrs,
-and pointers to nothing.
+Compared are the calls and their order, all fields of their attrs with what their pointers point to,
+and their results. Not compared is what differs between equivalent loaders: fd numbers (their
+objects are compared), addresses, attr sizes, and pointers to nothing.
 """
 
 from __future__ import annotations
@@ -12,18 +11,18 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lskel.replay.align import align
-from lskel.replay.simulator.record import Code, FdRef, Record, Value
+from lskel.replay.simulator.record import CallRecord, FdRef, RecordedCode, Value
 from lskel.replay.strace import value_text
 
 
 class Difference(NamedTuple):
-    """Calls at `a` and `b` (None: there is none on that side) that differ in `field`.
+    """Calls at `a` and `b` (None: no call on that side) that differ in `field`.
 
-    `field` is empty where one side lacks the call, `result` where the outcome differs.
+    `field` is empty if one side lacks the call, `result` if the results differ.
     """
 
-    a: Record | None
-    b: Record | None
+    a: CallRecord | None
+    b: CallRecord | None
     field: str
 
     def __str__(self) -> str:
@@ -40,8 +39,8 @@ class Difference(NamedTuple):
         return f"{where}{place and place + ': '}{ours} and {theirs}"
 
 
-def differences(a: Sequence[Record], b: Sequence[Record]) -> Iterator[Difference]:
-    """All differences, in order; none where both replays do the same."""
+def differences(a: Sequence[CallRecord], b: Sequence[CallRecord]) -> Iterator[Difference]:
+    """All differences, in order; none if the replays are equivalent."""
     for ours, theirs in aligned(a, b):
         if ours is None or theirs is None:
             yield Difference(ours, theirs, "")
@@ -50,9 +49,9 @@ def differences(a: Sequence[Record], b: Sequence[Record]) -> Iterator[Difference
 
 
 def aligned(
-    a: Sequence[Record], b: Sequence[Record]
-) -> Iterator[tuple[Record | None, Record | None]]:
-    """All calls of both replays, in order; those about the same thing side by side."""
+    a: Sequence[CallRecord], b: Sequence[CallRecord]
+) -> Iterator[tuple[CallRecord | None, CallRecord | None]]:
+    """All calls of both replays, in order; calls on the same object side by side."""
     for same, ours, theirs in align([describe(r) for r in a], [describe(r) for r in b]):
         if same:
             yield from ((a[m], b[n]) for m, n in zip(ours, theirs, strict=True))
@@ -61,8 +60,8 @@ def aligned(
         yield from ((None, b[n]) for n in theirs)
 
 
-def describe(record: Record) -> str:
-    """A call and what it is about: `BPF_MAP_CREATE events`."""
+def describe(record: CallRecord) -> str:
+    """A call and its object: `BPF_MAP_CREATE events`."""
     for field in ("map_name", "prog_name", "name", "map_fd", "fd"):
         value = record.attr.get(field)
         if isinstance(value, FdRef) or (isinstance(value, str) and value):
@@ -70,8 +69,8 @@ def describe(record: Record) -> str:
     return record.name
 
 
-def changed(a: Record, b: Record) -> Iterator[str]:
-    """The fields of the attrs that differ, and `result` where the outcome does."""
+def changed(a: CallRecord, b: CallRecord) -> Iterator[str]:
+    """The attr fields that differ, and `result` if the results do."""
     for field in dict.fromkeys((*a.attr, *b.attr)):
         if a.attr.get(field) != b.attr.get(field):
             yield field
@@ -80,7 +79,7 @@ def changed(a: Record, b: Record) -> Iterator[str]:
 
 
 class Sides(NamedTuple):
-    """What a field holds on each side; of long bytes, some from where they begin to differ."""
+    """The values of a field on each side; of long bytes, an excerpt from the first difference."""
 
     place: str
     a: str
@@ -89,7 +88,7 @@ class Sides(NamedTuple):
 
 def sides(field: str, a: Value | None, b: Value | None) -> Sides:
     """Two values of a field in words."""
-    if isinstance(a, Code) and isinstance(b, Code):
+    if isinstance(a, RecordedCode) and isinstance(b, RecordedCode):
         a, b = a.insns, b.insns
     if isinstance(a, bytes) and isinstance(b, bytes) and max(len(a), len(b)) > 16:
         at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)

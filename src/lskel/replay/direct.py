@@ -1,4 +1,4 @@
-"""Direct replay: the trace's own calls, one by one, from this process."""
+"""Direct replay: this process makes the system calls of the trace."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TypeVar
 from lskel.bpf.attr import store
 from lskel.bpf.enums import Cmd
 from lskel.describe.labels import label
-from lskel.replay.externs import FdSlots, resolve
-from lskel.replay.prepared import Prepared, prepared
+from lskel.replay.externs import FdArrayBuilder, resolve
+from lskel.replay.prepared_trace import PreparedTrace, prepare_trace
 from lskel.runtime.failure import failure, split_log
 from lskel.runtime.image import Image
 from lskel.runtime.kallsyms import symbol_address
@@ -28,7 +28,7 @@ from lskel.syscalls import (
     Data,
     FdArray,
     FdPointer,
-    Given,
+    InputNumber,
     LogFields,
     Number,
     Part,
@@ -45,22 +45,22 @@ _MAKE_FDS = frozenset(
         Cmd.LINK_CREATE,
     }
 )
-# Log buffers grow from the first size to the last, the most that old kernels take.
+# The first and last size of growing log buffers; old kernels accept no more than the last.
 LOG_SIZES = (1 << 16, 1 << 20, (1 << 24) - 1)
-# Is told the number of an operation, and the nanoseconds that its system calls or searches took.
+# Called with the number of an operation and the nanoseconds of its system calls or BTF lookups.
 Observer = Callable[[int, int], None]
 _T = TypeVar("_T")
 
 
 def _nobody(number: int, spent: int) -> None:
-    """Who observes where nobody does."""
+    """The default observer: does nothing."""
 
 
 class CallByCall(RunningKernel):
-    """Loads a trace by a system call an operation, without a loader program.
+    """Loads a trace by direct system calls, without a loader program.
 
-    These are the calls of the trace. The bytes of a bundle may make others, which
-    `lskel.replay.trust.check_trace` tells. `observe` is told of each operation that succeeded.
+    These are the calls of the trace. The bytes of a bundle may make other calls; see
+    `lskel.replay.trust.check_trace`. `observe` is called after each successful operation.
     """
 
     def __init__(self, trace: Trace, observe: Observer = _nobody) -> None:
@@ -68,8 +68,8 @@ class CallByCall(RunningKernel):
         self._observe = observe
 
     def load(self, image: Image, request: Request) -> LoadedFds:
-        """Make the calls; ReplayError names the one that failed, with the verifier's log."""
-        made = prepared(self._trace, request)
+        """Make the calls; ReplayError names the failed one, with the verifier log."""
+        made = prepare_trace(self._trace, request)
         trace = made.trace
         with ExitStack() as stack:
             calls = Calls(made, stack)
@@ -92,18 +92,18 @@ class CallByCall(RunningKernel):
 
 
 class Calls:
-    """Issues the calls; what they made and found by the number of their op.
+    """Makes the calls; their results are by operation number.
 
-    `spent` adds up the nanoseconds that the kernel, or searching in its BTF, took.
+    `spent` is the total of nanoseconds in the kernel and in BTF lookups.
     """
 
-    def __init__(self, prepared: Prepared, stack: ExitStack) -> None:
+    def __init__(self, prepared: PreparedTrace, stack: ExitStack) -> None:
         self.trace = prepared.trace
         self.inputs = prepared.inputs
         self.stack = stack
         self.fds = {self.trace.maps[slot].op: fd for slot, fd in prepared.given.items()}
         self.found: dict[int, int] = {}
-        self.slots = FdSlots([])
+        self.slots = FdArrayBuilder([])
         self.kernel_btf = KernelBtf()
         self.spent = 0
 
@@ -115,9 +115,9 @@ class Calls:
             self.spent += time.perf_counter_ns() - start
 
     def issue(self, number: int, op: Op) -> None:
-        """Make the call of one operation; ReplayError where the kernel refuses it."""
+        """Make the call of one operation; ReplayError if the kernel refuses it."""
         if isinstance(op, ProgLoad):
-            self.slots = FdSlots([self.fd(made.op) for made in self.trace.maps])
+            self.slots = FdArrayBuilder([self.fd(made.op) for made in self.trace.maps])
             fds = {find: fd.fileno() for find, fd in self.fds.items() if not fd.closed}
             op = resolve(self.trace, op, self.found, fds, self.slots)
         call = call_of(op, self.trace.order)
@@ -135,7 +135,7 @@ class Calls:
             raise failure(number, label(self.trace, op), error.errno, log) from error
 
     def call(self, op: Op, call: Call) -> int | None:
-        """What a call returns; None for BTF that the kernel rejects and nothing needs."""
+        """The result of a call; None for BTF that the kernel rejects and nothing needs."""
         try:
             return self.make(op, call)
         except BpfError:
@@ -189,20 +189,20 @@ class Calls:
             fill_log(attr, call, call.log, log)
         return self.timed(lambda: bpf(call.cmd, attr))
 
-    def number(self, value: Number | Given) -> int:
-        if isinstance(value, Given):
+    def number(self, value: Number | InputNumber) -> int:
+        if isinstance(value, InputNumber):
             return self.inputs[value.input.number]
         if value.part is Part.BTF_ID:
             return self.found[value.ref.op]
         return self.fd(value.ref.op)
 
     def fd(self, op: int) -> int:
-        """What an operation made; 0 for vmlinux's BTF, and for BTF that the kernel rejected."""
+        """The fd of an operation; 0 for vmlinux BTF, and for BTF that the kernel rejected."""
         fd = self.fds.get(op)
         return fd.fileno() if fd is not None else 0
 
     def logged(self, op: Op, call: Call) -> tuple[str, ...]:
-        """Make a call that failed again, with a log buffer that is large enough."""
+        """Repeat a failed call with a large enough log buffer; return the log."""
         log = bytearray()
         for size in LOG_SIZES:
             log = bytearray(size)
@@ -223,7 +223,7 @@ def address(op: KsymFind) -> int:
 
 
 def fill_log(attr: bytearray, call: Call, fields: LogFields, log: bytearray) -> None:
-    """Ask for a log in `log`."""
+    """Request a log in `log`."""
     store(attr, call.layout, fields.level, 1, sys.byteorder)
     store(attr, call.layout, fields.size, len(log), sys.byteorder)
     store(attr, call.layout, fields.buffer, address_of(log), sys.byteorder)

@@ -1,4 +1,4 @@
-"""Putting what was found of the kernel into a program's instructions, from outside the kernel."""
+"""Patching kernel ids and addresses into a program's instructions, in user space."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lskel.cursor import ByteOrder
 from lskel.trace import KsymFind, Op, ProgLoad, Trace
 
 
-class FdSlots:
-    """The fd_array of a program: the maps' fds, then those of BTFs as they are asked for."""
+class FdArrayBuilder:
+    """The fd_array of a program: the fds of maps, then those of module BTFs as needed."""
 
     def __init__(self, maps: list[int]) -> None:
-        # An offset of 0 in a call means vmlinux, so slot 0 is never a module's.
+        # Offset 0 in a call means vmlinux, so slot 0 is never a module's.
         self.fds = maps or [0]
 
     def index(self, fd: int) -> int:
-        """Where an fd of a module's BTF stands; 0 for vmlinux's, which has none."""
+        """The slot of a module BTF's fd; 0 for vmlinux, which needs none."""
         if not fd:
             return 0
         if fd not in self.fds:
@@ -32,9 +32,13 @@ class FdSlots:
 
 
 def resolve(
-    trace: Trace, op: ProgLoad, found: Mapping[int, int], fds: Mapping[int, int], slots: FdSlots
+    trace: Trace,
+    op: ProgLoad,
+    found: Mapping[int, int],
+    fds: Mapping[int, int],
+    slots: FdArrayBuilder,
 ) -> ProgLoad:
-    """The op with its externs filled in: `found` and `fds` are by the number of the find op."""
+    """The operation with its externs resolved; `found` and `fds` are by the find operation."""
     code = bytearray(op.insns)
     for extern in op.externs:
         number = extern.find.op
@@ -49,7 +53,7 @@ def resolve(
         else:
             low, high = found[number], fds.get(number, 0)
             if not low:
-                # The verifier takes it for a plain 0 then.
+                # Then the verifier treats it as a constant 0.
                 i.write(code, extern.insn, insn._replace(src=Pseudo.IMM64), trace.order)
         i.set_imm(code, extern.insn, low, trace.order)
         i.set_imm(code, extern.insn + 1, high, trace.order)

@@ -1,8 +1,9 @@
-"""Opening what a user has as a collection: `lskel.load`."""
+"""`lskel.load`: opening an object or a bundle as a collection."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +12,20 @@ from lskel.errors import UsageError, WrongType, at
 from lskel.input import read_input
 from lskel.loader.archive import MAGIC
 from lskel.loader.generate import AUTO, generate
-from lskel.loader.model import Form, Loader
+from lskel.loader.model import Bytes, Form, Loader
 from lskel.object.model import Object
 from lskel.object.open import default_name, open_object
 from lskel.replay.direct import CallByCall
 from lskel.replay.kernel import LoaderKernel
 from lskel.replay.options import DEFAULTS, PIN_ROOT, Options, apply
-from lskel.replay.trust import check_bytes, check_trace
-from lskel.skeleton.live import DynamicCollection, collection_of
+from lskel.replay.trust import check_bytes, check_trace, with_comparison
+from lskel.runtime.kernel import RunningKernel
+from lskel.skeleton.dynamic import DynamicCollection, collection_of
 
 if TYPE_CHECKING:
     from lskel.runtime.kernel import Kernel
 
-    Source = str | os.PathLike[str] | bytes | Object | Loader
+    Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Object | Loader
 
 
 def load(
@@ -45,20 +47,33 @@ def load(
 ) -> DynamicCollection:
     """Open an object or a bundle (a path, bytes, `Object` or `Loader`) as a collection.
 
-    It is open, so that more can be set, and goes into the kernel by `load`, `attach`, or the first
-    thing that needs it; `Collection` says more. A ``with`` block closes it.
+    The collection is not loaded yet, so it can still be changed. It is loaded by `load`, `attach`,
+    or the first use of the kernel (see `Collection`). A ``with`` block closes it.
 
-    `name` is the object's, in place of its file's; `form` that of the loader which is generated for
-    it: what loads fastest, where it is None (`lskel.generate`). `kernel` is where it is loaded in
-    place of the running one: a `SimulatedMachine`, for one. `direct` makes the system calls one by one in place of running a
-    loader program, which works from Linux 5.10 on. `event_types` names the BTF type of the events
-    of a ring or perf buffer. The others are what `Options` has by the same name.
+    `name` replaces the object's name, which defaults to that of its file. `form` is the form of the
+    generated loader; None: the fastest (`lskel.generate`). `kernel` replaces the running kernel,
+    for example by a `SimulatedMachine`. `direct` makes direct system calls instead of running a
+    loader program, which works since Linux 5.10. `event_types` are the BTF types of the events of
+    ring and perf buffers. The other arguments are those of `Options`.
 
-    UsageError, NotFound or BadInput where the source, or what is asked, is not in order; errors of
-    the kernel come when it is loaded.
+    UsageError, NotFound or BadInput if the source or an argument is invalid; errors of the kernel
+    are raised when the collection is loaded.
     """
     if direct and kernel is not None:
-        raise UsageError("`direct` is for the running kernel: leave out `kernel`")
+        raise UsageError("`direct` needs the running kernel", hint="remove `kernel`")
+    if kernel is not None and (isinstance(kernel, type) or not hasattr(kernel, "load")):
+        raise WrongType(f"kernel: expected a kernel, such as SimulatedMachine(), got {kernel!r}")
+    named = {
+        "max_entries": max_entries,
+        "variables": variables,
+        "autoload": autoload,
+        "targets": targets,
+        "kconfig": kconfig,
+        "event_types": event_types,
+    }
+    for argument, value in named.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise WrongType(f"{argument}: expected a dict by name, got {type(value).__name__}")
     loader = _loader(source, name, form)
     texts = {path: _text(path, value) for path, value in (variables or {}).items()}
     options = Options(
@@ -82,7 +97,7 @@ def open_loader(
     direct: bool = False,
     event_types: Mapping[str, str] | None = None,
 ) -> DynamicCollection:
-    """The collection of a loader with these options; BadBundle where its bytes may not run."""
+    """The collection of a loader with these options; BadBundle if its bytes may not run."""
     trace = loader.trace
     with at(trace.name):
         if direct:
@@ -93,11 +108,19 @@ def open_loader(
             bpf = collection_of(
                 trace,
                 loader,
-                kernel or LoaderKernel(loader, trust_bytes=options.trust_bytes),
+                _checking(kernel, loader, trust_bytes=options.trust_bytes),
                 event_types,
+                labelled=with_comparison(loader).compared is not Bytes.DIFFERENT,
             )
         apply(options, bpf, trace)
     return bpf
+
+
+def _checking(kernel: Kernel | None, loader: Loader, *, trust_bytes: bool) -> Kernel:
+    """The running kernel checks the bytes for what is asked of it when they run."""
+    if kernel is None or type(kernel) is RunningKernel:
+        return LoaderKernel(loader, trust_bytes=trust_bytes)
+    return kernel
 
 
 def _text(path: str, value: Any) -> str:
@@ -114,10 +137,14 @@ def _loader(source: Source, name: str | None, form: Form | str | None) -> Loader
         _check_unused("a loader", name, form)
         return source
     if isinstance(source, Object):
-        _check_unused("an object that is open", name, None)
+        _check_unused("an open object", name, None)
         return generate(source, form or AUTO)
-    if isinstance(source, bytes):
-        return _of_bytes(source, name, form)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _of_bytes(bytes(source), name, form)
+    if not isinstance(source, str | os.PathLike):
+        raise WrongType(
+            f"expected a path, bytes, an Object or a Loader, got {type(source).__name__}"
+        )
     with at(os.fspath(source)):
         data = read_input(source)
         is_object = not data.startswith(MAGIC)
@@ -128,7 +155,10 @@ def _of_bytes(data: bytes, name: str | None, form: Form | str | None) -> Loader:
     if data.startswith(MAGIC):
         _check_unused("a bundle", name, form)
         return Loader.load(data)
-    return generate(open_object(data, name), form or AUTO)
+    opened = open_object(data, name)
+    for remark in opened.remarks:
+        warnings.warn(f"{opened.name}: {remark}", stacklevel=4)
+    return generate(opened, form or AUTO)
 
 
 def _check_unused(what: str, name: str | None, form: Form | str | None) -> None:

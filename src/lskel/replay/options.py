@@ -1,4 +1,4 @@
-"""What whoever loads an object may ask for, and asking a collection for it."""
+"""Load options, and applying them to a collection."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from lskel.btf.assign import assign
 from lskel.btf.btf import Btf
-from lskel.btf.types import TypeId
+from lskel.btf.types import VOID, Datasec, TypeId
 from lskel.errors import UnknownName, UsageError, WrongValue, unknown
 from lskel.runtime.collection import Collection
-from lskel.runtime.maps.data import Variables
 from lskel.runtime.maps.kconfig import KconfigMap
-from lskel.skeleton.model import variables_name
+from lskel.skeleton.dynamic import DynamicCollection, variables_of
+from lskel.skeleton.model import ARENA_DATA
 from lskel.trace import Trace
 
 PIN_ROOT = Path("/sys/fs/bpf")
@@ -21,17 +21,16 @@ PIN_ROOT = Path("/sys/fs/bpf")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Changes to a load, by the names of maps, programs and configuration values.
+    """Changes to a load, by the names of maps, programs and kconfig values.
 
     `max_entries`: sizes of maps. `initial`: whole values of global data. `variables`: values of
     global variables as text, by section and name: ``rodata.target_pid`` (btf/assign.py).
-    `autoload`: whether a program is loaded, whatever its section's name says. `targets`: what a
-    program attaches to, in place of what its section's name says: a function, hook or tracepoint of
-    the kernel, or ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, which is named by
-    its pin's path or its id (``id:42``). `kconfig`: configuration values, as they stand in a
-    kernel's ``.config``. `pin_root`: the directory of a bpffs that holds maps which are pinned by
-    name. `trust_pins`: pins are opened and made where others can write, too.
-    `trust_bytes`: a loader runs though its bytes are not what its trace generates.
+    `autoload`: whether a program is loaded, overriding its section name. `targets`: the attach
+    target of a program, overriding its section name: a kernel function, hook or tracepoint, or
+    ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, given by the path of its pin or
+    its id (``id:42``). `kconfig`: kconfig values, as in a kernel's ``.config``. `pin_root`: the
+    bpffs directory for maps that are pinned by name. `trust_pins`: use pins in directories that
+    others can write to. `trust_bytes`: run a loader whose bytes do not match its trace.
     """
 
     max_entries: Mapping[str, int] = field(default_factory=dict)
@@ -48,8 +47,8 @@ class Options:
 DEFAULTS = Options()
 
 
-def apply(options: Options, bpf: Collection, trace: Trace) -> None:
-    """Set a collection of this trace, as its attributes do, with their errors."""
+def apply(options: Options, bpf: DynamicCollection, trace: Trace) -> None:
+    """Apply the options to a collection of this trace; errors as for its attributes."""
     bpf.pin_root = str(options.pin_root)
     bpf.trust_pins = options.trust_pins
     for name, entries in options.max_entries.items():
@@ -57,7 +56,7 @@ def apply(options: Options, bpf: Collection, trace: Trace) -> None:
     for name, content in options.initial.items():
         memory = bpf.maps[name].initial
         if len(content) != len(memory):
-            raise WrongValue(f"map '{name}' has {len(memory)} bytes, not {len(content)}")
+            raise WrongValue(f"map '{name}': expected {len(memory)} bytes, got {len(content)}")
         memory[:] = content
     for name, is_loaded in options.autoload.items():
         bpf.progs[name].autoload = is_loaded
@@ -73,31 +72,31 @@ def _kconfig(bpf: Collection) -> KconfigMap[object]:  # type: ignore[type-var]
     for made in bpf.maps:
         if isinstance(made, KconfigMap):
             return made
-    raise UsageError("it asks for no configuration values")
+    raise UsageError("it uses no kconfig values")
 
 
-def _assign(bpf: Collection, trace: Trace, name: str, text: str) -> None:
-    """Set SECTION.PATH of a map of variables."""
-    sections = {
-        variables_name(made.section): slot
-        for slot, made in enumerate(trace.maps)
-        if trace.initial_value(slot) is not None
-    }
+def _assign(bpf: DynamicCollection, trace: Trace, name: str, text: str) -> None:
+    """Set the variable SECTION.PATH."""
+    sections = variables_of(bpf)
     section, _, path = name.partition(".")
     if section not in sections:
         raise unknown("section of variables", section, sections)
-    slot = sections[section]
-    made = list(bpf.maps)[slot]
+    made = sections[section]
+    slot = next(slot for slot, other in enumerate(bpf.maps) if other is made)
     if isinstance(made, KconfigMap):
         made.configured[path] = text
         return
+    btf = None if trace.btf is None else Btf(trace.btf)
+    # The kernel is not told the type of an arena's variables.
+    is_arena = any(arena.slot == slot for arena in trace.arenas)
     type_id = TypeId(trace.map_create(slot).value_type)
-    if trace.btf is None or not type_id:
+    if btf is not None and is_arena:
+        type_id = btf.find(ARENA_DATA, Datasec) or VOID
+    if btf is None or not type_id:
         raise UsageError(f"map '{made.name}' has no BTF that names its variables")
     try:
-        assign(Btf(trace.btf), type_id, made.initial, path, text)
+        assign(btf, type_id, made.initial, path, text)
     except UnknownName as error:
-        other = made.elsewhere(path) if isinstance(made, Variables) else ""
-        if other:
-            error.hint = f"it is in {other}"
+        if place := made.elsewhere(path):
+            error.hint = f"it is in {place}"
         raise

@@ -1,4 +1,4 @@
-"""A replay as text, one call a line as strace prints them, and as JSON."""
+"""A replay as text, one call per line like strace, and as JSON."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.cursor import ByteOrder
 from lskel.replay.simulator.record import (
-    Code,
-    FdArray,
+    CallRecord,
     FdRef,
     FoundType,
     Pointer,
-    Record,
+    RecordedCode,
+    RecordedFdArray,
     Result,
     Value,
 )
 from lskel.runtime.syscall import errno_name
 
-# Fields whose numbers have names.
+# Fields whose values have names.
 _ENUMS: dict[str, type[IntEnum]] = {
     "map_type": MapType,
     "prog_type": ProgType,
@@ -32,10 +32,10 @@ _ENUMS: dict[str, type[IntEnum]] = {
 _SHORT = 16
 
 
-def lines(record: Record, order: ByteOrder, *, verbose: bool = False) -> Iterator[str]:
-    """A call: its name, what it was given and what came of it; `verbose` adds bytes and code.
+def lines(record: CallRecord, order: ByteOrder, *, verbose: bool = False) -> Iterator[str]:
+    """A call: its name, attr and result; `verbose` adds bytes and code.
 
-    Fields that are 0 or empty are left out.
+    Fields that are 0 or empty are omitted.
     """
     fields = ", ".join(
         f"{name}={value_text(name, value)}" for name, value in record.attr.items() if is_set(value)
@@ -48,8 +48,8 @@ def lines(record: Record, order: ByteOrder, *, verbose: bool = False) -> Iterato
                 yield f"       {name}: {detail}"
 
 
-def to_json(record: Record) -> dict[str, Any]:
-    """{"n", "cmd", "attr", "ret"}; bytes are hexadecimal, fds come with what they stand for."""
+def to_json(record: CallRecord) -> dict[str, Any]:
+    """{"n", "cmd", "attr", "ret"}; bytes are hexadecimal, fds come with their objects."""
     return {
         "n": record.n,
         "cmd": record.name,
@@ -59,12 +59,12 @@ def to_json(record: Record) -> dict[str, Any]:
 
 
 def is_set(value: Value) -> bool:
-    """Whether a field is worth showing: neither 0 nor empty."""
+    """Whether a field is shown: neither 0 nor empty."""
     return not (isinstance(value, int | str | bytes) and not value)
 
 
 def value_text(name: str, value: Value) -> str:
-    """What a field of an attr holds, in a few words."""
+    """The value of an attr field as short text."""
     if isinstance(value, int) and name in _ENUMS:
         return enum_name(_ENUMS[name], value).upper()
     return _TEXTS[type(value)](value) if type(value) in _TEXTS else str(value)
@@ -78,7 +78,7 @@ def _bytes_text(data: bytes) -> str:
     return data.hex() if len(data) <= _SHORT else f"[{len(data)} bytes]"
 
 
-def _array_text(array: FdArray) -> str:
+def _array_text(array: RecordedFdArray) -> str:
     inner = ", ".join(f"[{index}]={_one(fd)}" for index, fd in array.used)
     return f"{{{inner}}}"
 
@@ -91,14 +91,14 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     FdRef: _fd_text,
     bytes: _bytes_text,
     str: lambda text: f'"{text}"',
-    Code: lambda code: f"[{len(code)} insns]",
-    FdArray: _array_text,
+    RecordedCode: lambda code: f"[{len(code)} insns]",
+    RecordedFdArray: _array_text,
     Pointer: lambda pointer: f"<{pointer}>",
 }
 
 
 def result_text(result: Result, ret: int) -> str:
-    """What came of a call: an fd with what it stands for, a type, a number, an errno."""
+    """The result of a call: an fd with its object, a type, a number, an errno."""
     if isinstance(result, FdRef):
         return _fd_text(result)
     if isinstance(result, FoundType):
@@ -108,7 +108,7 @@ def result_text(result: Result, ret: int) -> str:
 
 
 def _details(value: Value, order: ByteOrder) -> Iterator[str]:
-    if isinstance(value, Code):
+    if isinstance(value, RecordedCode):
         for line in disassemble(value.raw or value.insns, order):
             yield str(line)
     elif isinstance(value, bytes) and len(value) > _SHORT:
@@ -121,9 +121,9 @@ def _json(value: Value) -> Any:
         return {"fd": value.fd, "kind": value.kind, "name": value.name}
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, Code):
+    if isinstance(value, RecordedCode):
         return {"insns": len(value), "bytes": (value.raw or value.insns).hex()}
-    if isinstance(value, FdArray):
+    if isinstance(value, RecordedFdArray):
         return {str(index): _json(fd) for index, fd in value.used}
     if isinstance(value, Pointer):
         return str(value)

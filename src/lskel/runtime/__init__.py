@@ -1,5 +1,5 @@
-"""Talking to the running kernel: bpf(2), fds, maps, links, buffers.
+"""Access to the running kernel: bpf(2), fds, maps, links, buffers.
 
-Needs the standard library only, and every module can be imported on any system: what needs
-Linux says so when it is used. Loaders are run with it, and generated Python skeletons import it.
+Uses the standard library only. Every module can be imported on any system; what needs Linux raises
+NotSupported when used. It runs loaders, and generated Python skeletons import it.
 """

@@ -1,4 +1,4 @@
-"""Arenas: memory that programs share with user space (kernel/bpf/arena.c, Linux 6.9)."""
+"""Arenas: memory shared between programs and user space (kernel/bpf/arena.c, Linux 6.9)."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 _HINTS = {
     errno.EINVAL: "arenas need Linux 6.9, the flag BPF_F_MMAPABLE, neither key nor value, and a "
     "map_extra that is 0 or the address of a page",
-    errno.EOPNOTSUPP: "arenas need a JIT compiler that knows them, such as x86-64's, and "
-    "sysctl net.core.bpf_jit_enable=1",
-    errno.E2BIG: "arenas have up to 4 GiB",
-    errno.ERANGE: "an arena at a map_extra may not cross a multiple of 4 GiB",
+    errno.EOPNOTSUPP: "arenas need a JIT compiler that supports them, such as x86-64's, and sysctl "
+    "net.core.bpf_jit_enable=1",
+    errno.E2BIG: "an arena has at most 4 GiB",
+    errno.ERANGE: "an arena at a fixed map_extra must not cross a 4 GiB boundary",
 }
 
 
 def create_arena(wanted: MapDefinition, initial: bytes) -> MappedFd:
-    """Create and map an arena that begins with its initial content.
+    """Create and map an arena, with its initial content at the start.
 
-    The programs' addresses of its variables were fixed when the loader was generated, so these lie
-    at its start; libbpf, which links when it loads, has put them at its end since 1.8.
+    The addresses of its variables in programs were fixed when the loader was generated, so the
+    variables are at its start. libbpf links at load time, and places them at the end since 1.8.
 
-    UsageError where it has no room for them; ReplayError or NoPermission where the kernel refuses.
+    UsageError if they do not fit; ReplayError or NoPermission if the kernel refuses.
     """
     _check(wanted, len(initial))
     attr = host_attr(
@@ -64,13 +64,13 @@ def create_arena(wanted: MapDefinition, initial: bytes) -> MappedFd:
 
 
 def map_arena(wanted: MapDefinition, fd: Fd) -> MappedFd:
-    """Map an arena where it wants to be, or anywhere; ReplayError where it cannot be there."""
+    """Map an arena at its `map_extra`, or anywhere if that is 0; ReplayError if mmap fails."""
     try:
         return map_memory(fd.fileno(), _size(wanted), wanted.map_extra)
     except KernelError as error:
         where = f" at {wanted.map_extra:#x}" if wanted.map_extra else ""
         what = f"mmap of map '{wanted.name}'{where}: {error.why}"
-        hint = "this process has other memory there" if error.errno == errno.EEXIST else ""
+        hint = "this process has another mapping there" if error.errno == errno.EEXIST else ""
         raise ReplayError(what, errno=error.errno, hint=hint) from error
 
 
@@ -81,13 +81,14 @@ def _size(wanted: MapDefinition) -> int:
 def _check(wanted: MapDefinition, needed: int) -> None:
     if needed > _size(wanted):
         raise UsageError(
-            f"map '{wanted.name}' of {wanted.max_entries} pages has no room for the {needed} bytes "
-            "of its variables",
-            hint=f"give it a max_entries of {-(-needed // mmap.PAGESIZE)} or more",
+            f"map '{wanted.name}': {needed} bytes of variables do not fit into "
+            f"{wanted.max_entries} pages",
+            hint=f"set max_entries to {-(-needed // mmap.PAGESIZE)} or more",
         )
     if needed and wanted.flags & MapFlag.SEGV_ON_FAULT:
-        # Touching its memory would kill this process.
+        # Access to its memory would kill this process.
         raise UsageError(
-            f"map '{wanted.name}' has variables, but lets nobody write them (BPF_F_SEGV_ON_FAULT)",
-            hint="have a program allocate and write them",
+            f"map '{wanted.name}' has variables, but user space cannot write them "
+            "(BPF_F_SEGV_ON_FAULT)",
+            hint="allocate and write them in a program",
         )

@@ -1,4 +1,4 @@
-"""Where a program attaches that is told so when it is loaded: a BTF id in the BTF of an fd."""
+"""The attach target of a program that needs it at load time: a BTF id in the BTF of an fd."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.kinds import Kind
 from lskel.catalog.attach_kinds import BY_NAME
 from lskel.errors import NotFound, UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime import objects
 from lskel.runtime.info import btf_info, prog_info
 from lskel.runtime.kernel_btf import KernelBtf
@@ -26,9 +26,9 @@ _ID_DIGITS = 10
 
 
 class AttachPoint(NamedTuple):
-    """What a program attaches to: BTF id `btf_id` of what `fd` is.
+    """An attach target: BTF id `btf_id` in the BTF of `fd`.
 
-    `fd` is that of a BPF program or of a module's BTF; 0 stands for vmlinux.
+    `fd` is a BPF program or a module's BTF; 0 for vmlinux.
     """
 
     fd: int
@@ -36,28 +36,28 @@ class AttachPoint(NamedTuple):
 
 
 def btf_name(program: ProgramDefinition, target: str) -> tuple[str, Kind]:
-    """The name, and the kind, by which a program's target is found in the kernel's BTF."""
+    """The name and kind of a program's target in the kernel's BTF."""
     row = BY_NAME.get(program.kind)
     assert row is not None and row.btf_target is not None
     return row.btf_target.prefix + target.rpartition(":")[2], row.btf_target.kind
 
 
 def is_in_program(target: str) -> bool:
-    """Whether a target names a function of a BPF program, which has a pin or an id."""
+    """Whether a target is a function of a BPF program, given by pin or id."""
     return target.startswith((_ID, "/"))
 
 
 def in_kernel(name: str, kind: Kind, kernel: KernelBtf, stack: ExitStack) -> AttachPoint:
-    """A type of the kernel or of its modules; `stack` closes the fd of a module's BTF.
+    """A type of the kernel or a module; `stack` closes the fd of the module's BTF.
 
-    NotFound where there is none of that name.
+    NotFound if no such type exists.
     """
     try:
         found = kernel.find(name, kind)
     except BpfError as error:
         if error.errno != errno.ENOENT:
             raise
-        raise NotFound(f"there is no {kind.name.lower()} '{name}' in the kernel's BTF") from error
+        raise NotFound(f"no {kind.name.lower()} '{name}' in the kernel's BTF") from error
     if found.module is None:
         return AttachPoint(0, found.type_id)
     return AttachPoint(stack.enter_context(found.module).fileno(), found.type_id)
@@ -66,12 +66,11 @@ def in_kernel(name: str, kind: Kind, kernel: KernelBtf, stack: ExitStack) -> Att
 def in_program(
     target: str, function: str, stack: ExitStack, *, trust_pins: bool = False
 ) -> AttachPoint:
-    """PROGRAM[:FUNCTION]: a function of a loaded program, as its own BTF has it.
+    """PROGRAM[:FUNCTION]: a function of a loaded program, by that program's BTF.
 
-    PROGRAM is the path of its pin, or ``id:42``; `function` the one that is meant where `target`
-    names none. `stack` closes the program's fd. UsageError for a target that is none, and where
-    others may have put the pin there, unless `trust_pins`; NotFound where there is no such program
-    or function.
+    PROGRAM is the path of its pin, or ``id:42``; `function` is the default if `target` names none.
+    `stack` closes the program's fd. UsageError if the target is malformed, or if other users could
+    have created the pin (unless `trust_pins`); NotFound if the program or function does not exist.
     """
     where = target.removeprefix(_ID)
     name, _, given = where.partition(":")
@@ -79,11 +78,11 @@ def in_program(
         program = stack.enter_context(_program(name, is_id=where != target, trust_pins=trust_pins))
         function = given or function
         if not function:
-            raise UsageError("it names no function", hint="name one: PROGRAM:FUNCTION")
+            raise UsageError("no function in it", hint="use PROGRAM:FUNCTION")
         info = prog_info(program.fileno())
         if not info.btf_id:
             raise NotFound(f"program {info.id} '{info.name}' has no BTF")
-        with objects.by_id(objects.Kind.BTF, info.btf_id) as btf:
+        with objects.by_id(objects.ObjectKind.BTF, info.btf_id) as btf:
             raw = btf_info(btf.fileno(), data=True).data
         type_id = Btf(raw).find_kind(function, Kind.FUNC)
         if type_id is None:
@@ -95,8 +94,8 @@ def _program(name: str, *, is_id: bool, trust_pins: bool) -> Fd:
     try:
         if is_id:
             if not (name.isdecimal() and len(name) <= _ID_DIGITS):
-                raise UsageError(f"'{name}' is no id")
-            return objects.by_id(objects.Kind.PROG, int(name))
+                raise UsageError(f"'{name}' is not an id")
+            return objects.by_id(objects.ObjectKind.PROG, int(name))
         return objects.obj_get(name, trust_pins=trust_pins)
     except BpfError as error:
         if error.errno != errno.ENOENT:

@@ -1,4 +1,4 @@
-"""The filesystem that holds pins, and whether others can put theirs in the place of ours."""
+"""bpffs, the filesystem for pins, and whether other users could replace a pin."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _BPF_FS_MAGIC = 0xCAFE4A11
 
 _ROOT_USER = 0
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-_TRUST = "others may have put it there; --trust-pins, in Python trust_pins=True, takes it as it is"
+_TRUST = "other users could have created it; to accept it: --trust-pins, in Python trust_pins=True"
 
 
 def is_on_bpffs(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is on a bpffs; KernelError where it cannot be looked at."""
-    # A struct statfs has no more than 120 bytes. It begins with f_type, which is an int or a long.
+    """Whether `path` is on a bpffs; KernelError if statfs(2) fails."""
+    # struct statfs has at most 120 bytes. Its first field is f_type, an int or a long.
     words = (ctypes.c_uint32 * 64)()
     with at(os.fspath(path)):
         if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), words):
@@ -28,13 +28,13 @@ def is_on_bpffs(path: str | os.PathLike[str]) -> bool:
 
 
 def check_pin(path: str) -> None:
-    """UsageError where others could have made this pin, or could put another in its place.
+    """UsageError if other users could have created this pin, or could replace it.
 
-    So it is where the pin, or a directory on the way to it, belongs to neither this user nor root,
-    or is writable by others; or where there is a symlink on the bpffs. Who may write to a directory
-    with the sticky bit, as /tmp and the root of a bpffs have it, cannot replace what is not his
-    own. Of symlinks above the bpffs, what they lead to counts as well. OSError where there is no
-    such pin: in such a directory others may make it at any time.
+    That is the case if the pin or a parent directory belongs to neither this user nor root, if it
+    is writable by others, or if there is a symlink on the bpffs. A writable directory is accepted
+    if it has the sticky bit (/tmp, the root of a bpffs): users cannot replace files of others
+    there. Symlinks above the bpffs are followed, and their targets checked. OSError if the pin does
+    not exist: in such a directory others could create it at any time.
     """
     for part in _parts(path):
         found = os.lstat(part)
@@ -48,13 +48,13 @@ def check_pin(path: str) -> None:
 
 
 def _parts(path: str) -> list[str]:
-    """The directories on the way to an absolute path, the outermost first, and itself."""
+    """The parent directories of an absolute path, outermost first, and the path itself."""
     names = path.split("/")
     return ["/".join(names[: count + 1]) or "/" for count in range(len(names))]
 
 
 def _distrust(found: os.stat_result) -> str:
-    """What is wrong with a part of a path; empty where nothing is."""
+    """Why a component of a path is not trusted; empty if it is."""
     if stat.S_ISLNK(found.st_mode):
         return "is a symlink"
     if why := _distrust_owner(found):

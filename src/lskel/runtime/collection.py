@@ -1,16 +1,17 @@
 """A collection: the maps, programs, links and variables of an object, from open to close.
 
-`lskel.load` makes one at run time; a generated module has one as a class, with names and types.
+`lskel.load` makes one at run time; a generated module has one as a typed class.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from _thread import RLock
+from contextlib import ExitStack, suppress
 
 from lskel.bpf.enums import MapType
-from lskel.errors import ReadOnly, UnknownName, UsageError, at, unknown
-from lskel.named import Generic
+from lskel.errors import ReadOnly, ReplayError, UnknownName, UsageError, at, unknown
+from lskel.light_typing import Generic
 from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.loader import check_byte_order, low_fds_taken
 from lskel.runtime.maps.base import Map
@@ -20,7 +21,7 @@ from lskel.runtime.signals import uninterrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
     from lskel.runtime.attach.link import Link
@@ -35,7 +36,7 @@ else:
 
 
 class Namespace(Generic[T]):
-    """Things by name, as attributes, in the object's order; by the object's own name with []."""
+    """Items as attributes, in the object's order; by their original name with []."""
 
     _kind = "name"
 
@@ -65,28 +66,33 @@ class Namespace(Generic[T]):
         def __setattr__(self, name, value):
             if name not in vars(self):
                 raise self._unknown(name)
-            raise ReadOnly(f"{self._kind} '{name}' cannot be replaced", hint="set what is in it")
+            raise ReadOnly(
+                f"{self._kind} '{name}' cannot be replaced", hint="set its content instead"
+            )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {', '.join(vars(self)) or 'none'}>"
 
     def _unknown(self, name: str) -> UnknownName:
         return unknown(self._kind, name, (getattr(thing, "name", "") for thing in self))
 
 
 class Maps(Namespace[Map]):
-    """The maps of a collection: as attributes, in the object's order; by name with []."""
+    """The maps of a collection: attributes in the object's order; by name with []."""
 
     _kind = "map"
 
 
 class Programs(Namespace[Program]):
-    """The programs of a collection: as attributes, in the object's order; by name with []."""
+    """The programs of a collection: attributes in the object's order; by name with []."""
 
     _kind = "program"
 
 
 class Links:
-    """The links of a collection: as an attribute, the last one of a program or map.
+    """The open links of a collection: an attribute is the latest link of that program or map.
 
-    `owners` are the names of programs and maps by their attributes.
+    `owners` maps attributes to the names of programs and maps.
     """
 
     __slots__ = ("_links", "_owners")
@@ -96,52 +102,63 @@ class Links:
         self._links: list[tuple[str, Link]] = []
 
     def __iter__(self) -> Iterator[Link]:
-        return (link for _, link in self._links)
+        return (link for _, link in self._open())
 
     def __len__(self) -> int:
-        return len(self._links)
+        return len(self._open())
+
+    def _open(self) -> list[tuple[str, Link]]:
+        """Without those that were closed."""
+        self._links = [(name, link) for name, link in self._links if not link.closed]
+        return self._links
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
             wanted = self._owners.get(name, name)
-            for owner, link in reversed(self._links):
+            for owner, link in reversed(self._open()):
                 if owner == wanted:
                     return link
             raise UnknownName(f"'{name}' is not attached")
 
     def has(self, name: str) -> bool:
-        """Whether a program or struct_ops map is attached."""
-        return any(owner == name and not link.closed for owner, link in self._links)
+        """Whether a program or struct_ops map has an open link."""
+        return any(owner == name for owner, _ in self._open())
 
     def add(self, name: str, link: Link) -> None:
-        """Keep a link until the collection closes."""
+        """Own a link until the collection closes."""
         self._links.append((name, link))
+        for pair in [pair for pair in self._links if pair[1].closed]:
+            with suppress(ValueError):  # another thread was faster
+                self._links.remove(pair)
 
-    def close(self, keep: int = 0) -> None:
-        """Detach, the last first, all but the first `keep`; goes on where something fails."""
+    def close(self, keep: Iterable[Link] = ()) -> None:
+        """Detach in reverse order, except those of `keep`; continues after errors."""
+        kept = list(keep)
+        # By identity, and not by id(): auditors of what a module does see that.
+        closing = [link for _, link in self._links if not any(link is one for one in kept)]
+        self._links = [pair for pair in self._links if any(pair[1] is one for one in kept)]
         with ExitStack() as stack:
-            for _, link in self._links[keep:]:
+            for link in closing:
                 stack.callback(link.close)
-            del self._links[keep:]
 
 
 class Collection:
-    """An object: its maps, programs, links and global variables; a context manager.
+    """The maps, programs, links and global variables of an object; a context manager.
 
-    It begins *open*: sizes, initial values of variables, what is loaded, and targets can be set.
-    `load`, or the first thing that needs the kernel (attaching, a map's elements, its fd), creates
-    the maps and loads the programs; from then on the variables are those that the programs see.
-    `close`, or the end of a ``with`` block, detaches and closes everything; what is pinned stays.
+    At first it is *open*: sizes, initial values of variables, autoload and targets can be set.
+    `load`, or the first use that needs the kernel (attaching, a map's elements, its fd), creates
+    the maps and loads the programs; from then on the variables are those of the programs. `close`,
+    or the end of a ``with`` block, detaches and closes everything; pins stay.
 
-    `pin_root` is the directory of a bpffs for maps that are shared by name; with `trust_pins`
-    others may write there. `kernel` is where it is loaded: the running one, unless another is
-    given.
+    `pin_root` is the bpffs directory for maps shared by name (LIBBPF_PIN_BY_NAME); with
+    `trust_pins` other users may write to it. `kernel` is where it loads, by default the running
+    kernel.
     """
 
     __slots__ = (
         *("maps", "progs", "links", "pin_root", "trust_pins"),
-        *("_image", "_kernel", "_loaded", "_closed", "__dict__", "__weakref__"),
+        *("_image", "_kernel", "_loaded", "_closed", "_lock", "__dict__", "__weakref__"),
     )
     _SETTABLE = frozenset(("pin_root", "trust_pins"))
     if TYPE_CHECKING:
@@ -161,11 +178,13 @@ class Collection:
         self._kernel = RUNNING if kernel is None else kernel
         self._loaded = False
         self._closed = False
+        # Two threads may need the kernel at once, or one close what another loads.
+        self._lock = RLock()
         by_name = {made.name: made for made in maps}
         for program in progs:
             program.maps = by_name
-            program.placed(self._kernel)
             program.needed = self._need
+            program.placed(self._kernel)
         for made in maps:
             made.placed(self._kernel, maps)
             made.needed = self._need
@@ -173,10 +192,13 @@ class Collection:
     if not TYPE_CHECKING:
 
         def __setattr__(self, name, value):
-            if name[0] != "_" and name not in self._SETTABLE:
+            if name in self._SETTABLE:
+                if getattr(self, "_loaded", False):
+                    raise ReadOnly(f"{name} cannot change any more", hint="set it before load()")
+            elif not name.startswith("_"):
                 if hasattr(type(self), name):
-                    raise ReadOnly(f"{name} cannot be replaced", hint="set what is in it")
-                what = f"{type(self).__name__} has nothing called '{name}' to set"
+                    raise ReadOnly(f"{name} cannot be replaced", hint="set its content instead")
+                what = f"{type(self).__name__} has no attribute '{name}' to set"
                 raise UnknownName(what)
             object.__setattr__(self, name, value)
 
@@ -194,50 +216,67 @@ class Collection:
     # -- load -----------------------------------------------------------------------------------
 
     def load(self: S) -> S:
-        """Create the maps and load the programs; the collection itself. Linux 5.14.
+        """Create the maps and load the programs; returns the collection. Linux 5.14.
 
-        All or nothing. UsageError where it was loaded before, or what was set does not fit;
-        NoPermission; ReplayError names the operation that the kernel refused, with the verifier's
-        log in `log`; BadInput where the loader hands back other fds than those of this object.
+        All or nothing. UsageError if already loaded, or if the settings do not fit; NoPermission;
+        ReplayError names the operation that the kernel refused, with the verifier log in `log`;
+        BadInput if the loader returns fds of anything else than this object.
         """
         self._put_into_kernel(pins=True)
         return self
 
     def rehearse(self) -> None:
-        """Load as `load` does, with its errors, and close; no pin is made."""
+        """Load with the errors of `load`, then close; creates no pins."""
+        self._check_open()
         with self:
             self._put_into_kernel(pins=False)
 
+    def _check_open(self) -> None:
+        if self._loaded or self._closed:
+            state = "closed" if self._closed else "already loaded"
+            raise UsageError(f"'{self._image.name}' is {state}", hint="open another one")
+
     def _put_into_kernel(self, *, pins: bool) -> None:
         name = self._image.name
-        if self._loaded or self._closed:
-            state = "closed" if self._closed else "loaded already"
-            raise UsageError(f"'{name}' is {state}", hint="open another one")
-        check_byte_order(name, self._image.order)
-        with at(name), uninterrupted(), ExitStack() as undo:
-            with ExitStack() as held:
-                request = self.request(undo, held)
-                made = self._kernel.load(self._image, request)
-            undo.callback(self.close)
-            self._loaded = True
-            self._take(made)
-            if pins:
-                self._pin()
-            undo.pop_all()
+        with self._lock:
+            self._check_open()
+            check_byte_order(name, self._image.order)
+            with at(name), uninterrupted(), ExitStack() as undo:
+                with ExitStack() as held:
+                    request = self.request(undo, held)
+                    try:
+                        made = self._kernel.load(self._image, request)
+                    except ReplayError as error:
+                        from lskel.runtime.advice import advise
+
+                        created = [made.created(self._kernel) for made in self.maps]
+                        advise(error, created, self._image.labels())
+                        raise
+                for fd in (*made.maps, *made.programs, *made.links):
+                    if fd is not None:
+                        undo.callback(fd.close)
+                undo.callback(self.close)
+                self._loaded = True
+                self._take(made)
+                if pins:
+                    self._pin()
+                undo.pop_all()
 
     def _need(self) -> None:
-        """Be loaded, for something that needs the kernel."""
+        """Load unless loaded, for an operation that needs the kernel."""
         if not self.loaded:
-            self.load()
+            with self._lock:
+                if not self.loaded:
+                    self.load()
 
     def request(
-        self, undo: ExitStack, held: ExitStack, given: Callable[[Map], Fd | None] | None = None
+        self, undo: ExitStack, held: ExitStack, reused: Callable[[Map], Fd | None] | None = None
     ) -> Request:
-        """What was set, with what the kernel is asked beforehand.
+        """The request for the load: the settings, and what is looked up in the kernel first.
 
-        `undo` closes maps that are there before, which `given` finds; `held` what is needed during
-        the load only. UsageError, NotFound or NotSupported where it does not fit, or the kernel
-        lacks it.
+        `undo` closes reused maps, which `reused` opens; `held` holds what only the load needs.
+        UsageError, NotFound or NotSupported if a setting does not fit, or the kernel lacks
+        something.
         """
         self._check_targets()
         kernel, programs = self._kernel, list(self.progs)
@@ -245,7 +284,7 @@ class Collection:
         maps = []
         with low_fds_taken():
             for made in self.maps:
-                fd = (given or self._given)(made)
+                fd = (reused or self._reused)(made)
                 if fd is not None:
                     undo.enter_context(fd)
                 maps.append(made.request(kernel, self._image.order)._replace(fd=fd))
@@ -258,26 +297,26 @@ class Collection:
             self._image.links,
         )
 
-    def _given(self, made: Map) -> Fd | None:
-        """A map that is there before."""
+    def _reused(self, made: Map) -> Fd | None:
+        """The fd of a reused map; None for a new one."""
         if not self._kernel.is_running:
             return None
-        return made.given(self._kernel, self.pin_root, trust_pins=self.trust_pins)
+        return made.open_reused(self._kernel, self.pin_root, trust_pins=self.trust_pins)
 
     def _check_targets(self) -> None:
-        """UsageError for a target that the program cannot be told."""
+        """UsageError for a target that the program cannot have."""
         inputs = self._image.inputs
         asked = set() if inputs is None else inputs.targets()
         for slot, program in enumerate(self.progs):
             if program.target is not None and slot not in asked:
                 raise UsageError(
-                    f"program '{program.name}' takes no target: section name "
-                    f"'{program.definition.section}' says what it attaches to",
-                    hint="only where a section's name names no target, one can be given",
+                    f"program '{program.name}' takes no target: its section "
+                    f"'{program.definition.section}' names the attach target",
+                    hint="a target can be set only if the section name has none",
                 )
 
     def _take(self, made: LoadedFds) -> None:
-        """Own what was loaded."""
+        """Take ownership of the loaded fds."""
         for new, fd in zip(self.maps, made.maps, strict=True):
             new.bind(fd)
         for program, program_fd in zip(self.progs, made.programs, strict=True):
@@ -295,10 +334,10 @@ class Collection:
             pin_fds(shared, self.pin_root, SHARE_AGAIN, trust_pins=self.trust_pins)
 
     def pin(self, directory: str | os.PathLike[str]) -> tuple[str, ...]:
-        """Pin all maps and programs as DIRECTORY/NAME, all or none; the paths.
+        """Pin all maps and programs as DIRECTORY/NAME, all or none; returns the paths.
 
-        Makes the directory where it is missing. UsageError where it is not on a bpffs, or a name is
-        taken; where others can write to it, unless `trust_pins`.
+        Creates the directory if missing. UsageError if it is not on a bpffs, if a name exists, or
+        if other users can write to it (unless `trust_pins`).
         """
         from lskel.runtime.pins import NEW_PIN, pin_fds
 
@@ -310,13 +349,17 @@ class Collection:
     # -- attach ---------------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Attach all programs that say where they belong, and register struct_ops; loads first.
+        """Attach all programs with a target in their section, and register struct_ops; loads first.
 
-        All or nothing; what is attached already stays. Programs that need to be told where are left
-        to their own `attach`.
+        All or nothing; existing links stay. Other programs are left to their own `attach`.
         """
         self._need()
-        before = len(self.links)
+        check_running(self._kernel, "attaches nothing")
+        with self._lock:
+            self._attach()
+
+    def _attach(self) -> None:
+        before = list(self.links)
         for made in self.maps:
             made.listen()
         try:
@@ -343,9 +386,9 @@ class Collection:
     # -- close ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Detach, and give everything back; what was pinned stays. Does nothing the second time."""
-        self._closed = True
-        with ExitStack() as stack:
+        """Detach and close everything; pins stay. A second call does nothing."""
+        with self._lock, ExitStack() as stack:
+            self._closed = True
             for made in self.maps:
                 stack.callback(made.close)
             for program in self.progs:

@@ -10,7 +10,7 @@ _DIRECTORY = "/sys/devices/system/cpu"
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
-    """The numbers in a list such as "0-3,8": the kernel's cpulist format, in its order."""
+    """The numbers in a list such as "0-3,8" (the kernel's cpulist format), in order."""
     cpus: list[int] = []
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
@@ -20,10 +20,10 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
 
 @cache
 def possible_cpus() -> tuple[int, ...]:
-    """CPUs that may ever be there: a per-CPU map has one value for each, in this order."""
+    """Possible CPUs: a per-CPU map has one value for each, in this order."""
     return parse_cpu_list(read_text(f"{_DIRECTORY}/possible"))
 
 
 def online_cpus() -> tuple[int, ...]:
-    """CPUs that are running now."""
+    """Online CPUs."""
     return parse_cpu_list(read_text(f"{_DIRECTORY}/online"))

@@ -1,9 +1,9 @@
 """Maps as bytes: all elements, in batches or one by one; per-CPU values.
 
-The kernel reads as many bytes from a key and a value as the map says, wherever they begin: every
-key must be `key_size` bytes, every value `value_size` (for per-CPU maps `percpu_size`). These
-functions do not know the map, so they cannot check that. A map without keys (a queue, a stack, a
-bloom filter) has the key b"". Refusals are BpfErrors. `bpf` is the kernel that has the map.
+The kernel reads the map's key_size and value_size bytes from any pointer: every key must have
+`key_size` bytes, every value `value_size` (per-CPU maps: `percpu_size`). These functions do not
+know the map, so they cannot check that. A map without keys (queue, stack, bloom filter) has the key
+b"". Errors are BpfErrors. `bpf` is the bpf(2) of the kernel that has the map.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lskel.runtime.objects import Bpf
 
     class Shape(Protocol):
-        """What must be known of a map to read it: of a `MapInfo`, or a `MapDefinition`."""
+        """What is needed to read a map; a `MapInfo` or a `MapDefinition`."""
 
         @property
         def type(self) -> int:
@@ -45,37 +45,37 @@ if TYPE_CHECKING:
 
         @property
         def max_entries(self) -> int:
-            """How many elements it has room for."""
+            """The maximum number of elements."""
 
 
 Buffer = bytes | bytearray
 Entry = tuple[bytes, bytes]
-# Keys and values one behind the other, and how many there are.
+# Contiguous keys, contiguous values, and their number.
 Chunk = tuple[Buffer, Buffer, int]
 
-# Batches of these neither miss nor repeat an element that stays: they go by bucket or index.
-# Those of other types go by key, and lose their place when that key is deleted.
+# Batches of these types neither miss nor repeat an element that stays: they go by bucket or index.
+# Other types go by key, and lose their position when that key is deleted.
 _BATCH_TYPES = of_elements(Elements.ARRAY, Elements.HASH, Elements.LRU_HASH)
 _BY_KEY_TYPES = of_elements(Elements.TRIE)
-# More makes no batch faster, and Python's garbage collector slower.
+# A larger batch is not faster, and slows down Python's garbage collector.
 _BATCH_MEMORY = 1 << 18
 BATCH_UNKNOWN = frozenset((errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP))
-# A batch that ends so has delivered a part, and can go on.
+# After these errors a batch has returned some elements, and can continue.
 _BATCH_PARTIAL = frozenset((errno.EBUSY, errno.EINTR))
-# The kernel keeps its place in a hash as a 32-bit bucket number.
+# The kernel's position in a hash is a 32-bit bucket number.
 _MIN_TOKEN = 4
 
-# How often a walk may on average be thrown back over its keys.
+# How often, on average, an iteration may restart per key.
 _MAX_ROUNDS = 64
-# So many elements make a chunk where they are read one by one.
+# Elements per chunk when they are read one by one.
 _WALKED = 64
 
 
 def items(fd: int, info: Shape, *, bpf: Bpf = bpf) -> Iterator[Entry]:
-    """Every key with its value; `info` is the map's. Per-CPU values come as `split_percpu` takes.
+    """Every key with its value; `info` describes the map. Per-CPU values are for `split_percpu`.
 
-    Keys that stay in the map come once each, whoever else deletes or adds meanwhile; the caller
-    may delete as it goes. LskelError where the map changes faster than it can be read.
+    Keys that stay in the map come once each, even if others delete or add meanwhile; the caller may
+    delete while iterating. LskelError if the map changes faster than it can be read.
     """
     for keys, values, count in chunks(fd, info, bpf=bpf):
         yield from zip(
@@ -86,11 +86,10 @@ def items(fd: int, info: Shape, *, bpf: Bpf = bpf) -> Iterator[Entry]:
 
 
 def chunks(fd: int, info: Shape, *, take: bool = False, bpf: Bpf = bpf) -> Iterator[Chunk]:
-    """Like `items`, as many elements at once as the kernel hands out. With `take` they are removed.
+    """Like `items`, in chunks as the kernel returns them. With `take` they are removed.
 
-    What is taken is what was removed: each element in one step, where the map has batches, which
-    tries have for reading only. One by one where kernel or map have none. The buffers may be used
-    again for the next chunk.
+    What is returned is what was removed: atomic per element if the map has batches (tries have them
+    for reading only), else one by one. The buffers may be reused for the next chunk.
     """
     key_size, value_size = info.key_size, stored_size(info)
     by_key = info.type in _BY_KEY_TYPES and not take
@@ -122,9 +121,9 @@ def _chunk(entries: Collection[Entry]) -> Chunk:
 def _once(
     batches: Iterable[Chunk], fd: int, key_size: int, value_size: int, bpf: Bpf
 ) -> Iterator[Chunk]:
-    """Without what came before: the kernel starts again when the last key of a batch is gone.
+    """Skip what came before: the kernel restarts when the last key of a batch is gone.
 
-    Since that may be so each time, what is left is read one by one then.
+    As that may happen each time, the rest is then read one by one.
     """
     seen: set[bytes] = set()
     for keys, values, count in batches:
@@ -142,7 +141,7 @@ def _once(
 
 
 def _walk(fd: int, key_size: int, value_size: int, bpf: Bpf) -> Iterator[Entry]:
-    # The kernel starts again from the first key when the one it is asked about is gone.
+    # The kernel restarts from the first key when the previous key is gone.
     seen: set[bytes] = set()
     repeats = 0
     key = next_key(fd, None, key_size, bpf=bpf)
@@ -150,7 +149,7 @@ def _walk(fd: int, key_size: int, value_size: int, bpf: Bpf) -> Iterator[Entry]:
         fresh = key not in seen
         seen.add(key)
         value = lookup(fd, key, value_size, bpf=bpf) if fresh else None
-        # Asked before the caller gets a chance to delete the key.
+        # Looked up before the caller can delete the key.
         following = next_key(fd, key, key_size, bpf=bpf)
         if value is not None:
             yield key, value
@@ -163,10 +162,10 @@ def _walk(fd: int, key_size: int, value_size: int, bpf: Bpf) -> Iterator[Entry]:
 def lookup_batch(
     fd: int, key_size: int, value_size: int, count: int, *, bpf: Bpf = bpf
 ) -> Iterator[list[Entry]]:
-    """All elements, in lists of at most `count`, or more where one hash bucket holds more.
+    """All elements, in chunks of at most `count`, or more if one hash bucket holds more.
 
-    BpfError with EINVAL, EOPNOTSUPP or ENOTSUPP where kernel or map have no batches: arrays and
-    hashes have them from 5.6, per-CPU arrays from 5.13. Tries, and maps of maps other than
+    BpfError with EINVAL, EOPNOTSUPP or ENOTSUPP if the kernel or map type has no batches: arrays
+    and hashes have them since 5.6, per-CPU arrays since 5.13. Tries, and maps of maps other than
     hashes, may repeat elements while others delete.
     """
     for keys, values, found in _batches(Cmd.MAP_LOOKUP_BATCH, fd, key_size, value_size, count, bpf):
@@ -176,7 +175,7 @@ def lookup_batch(
 def _batches(
     cmd: Cmd, fd: int, key_size: int, value_size: int, count: int, bpf: Bpf
 ) -> Iterator[Chunk]:
-    """The buffers are used again for the next chunk."""
+    """The buffers are reused for the next chunk."""
     token = bytearray(max(key_size, _MIN_TOKEN))
     started = ended = False
     keys, values = bytearray(key_size * count), bytearray(value_size * count)
@@ -210,10 +209,10 @@ def _batches(
 def update_batch(
     fd: int, info: Shape, keys: Buffer, values: Buffer, flags: int = 0, *, bpf: Bpf = bpf
 ) -> None:
-    """Set elements whose keys and values lie one behind the other, of the sizes that `info` says.
+    """Set elements from contiguous keys and contiguous values, of the sizes in `info`.
 
-    In batches (Linux 5.6, per-CPU arrays 5.13), or one by one where kernel or map have none. When
-    it is refused (BpfError), elements before the refused one are set.
+    In batches (Linux 5.6, per-CPU arrays 5.13), else one by one. On BpfError, elements before the
+    refused one are set.
     """
     try:
         _write(Cmd.MAP_UPDATE_BATCH, fd, info, keys, values, flags, bpf)
@@ -230,9 +229,9 @@ def update_batch(
 
 
 def delete_batch(fd: int, info: Shape, keys: Buffer, *, bpf: Bpf = bpf) -> int:
-    """Remove keys, which lie one behind the other; how many of them were there. As `update_batch`.
+    """Remove contiguous keys; returns how many existed. As `update_batch`.
 
-    A missing key ends the kernel's batch, so each costs a system call.
+    A missing key ends the kernel's batch, so each one costs a system call.
     """
     count = len(keys) // info.key_size
     try:
@@ -246,7 +245,7 @@ def delete_batch(fd: int, info: Shape, keys: Buffer, *, bpf: Bpf = bpf) -> int:
 def _write(
     cmd: Cmd, fd: int, info: Shape, keys: Buffer, values: Buffer, flags: int, bpf: Bpf
 ) -> int:
-    """A batch that only writes, to its end; how many keys were left out, for they are not there."""
+    """Write all keys in batches; returns how many were skipped because they do not exist."""
     key_size, value_size = info.key_size, stored_size(info)
     count = len(keys) // key_size
     done = missing = 0
@@ -279,12 +278,12 @@ def _split(memory: Buffer, size: int, count: int) -> Iterator[bytes]:
 
 
 def stored_size(info: Shape) -> int:
-    """Bytes that the kernel reads or writes for one value of this map."""
+    """Bytes that the kernel copies for one value of this map."""
     return percpu_size(info.value_size) if info.type in PER_CPU else info.value_size
 
 
 def percpu_size(value_size: int) -> int:
-    """Bytes of a per-CPU value: one for each possible CPU, each a multiple of 8 bytes."""
+    """Bytes of a per-CPU value: one value per possible CPU, each rounded up to 8 bytes."""
     return _round8(value_size) * len(possible_cpus())
 
 
@@ -298,14 +297,14 @@ def join_percpu(values: Sequence[bytes]) -> bytes:
     """The opposite of `split_percpu`; ValueError unless there is one value per possible CPU."""
     cpus = len(possible_cpus())
     if len(values) != cpus or len(set(map(len, values))) > 1:
-        raise WrongValue(f"{cpus} values of one size are needed, one for each possible CPU")
+        raise WrongValue(f"expected {cpus} values of one size, one for each possible CPU")
     return b"".join(value.ljust(_round8(len(value)), b"\0") for value in values)
 
 
 def lookup_percpu(
     fd: int, key: bytes, value_size: int, *, bpf: Bpf = bpf
 ) -> tuple[bytes, ...] | None:
-    """The values of all possible CPUs, in order of CPU; None where the map has no such key."""
+    """The values of all possible CPUs, in order of CPU; None if the key does not exist."""
     memory = lookup(fd, key, percpu_size(value_size), bpf=bpf)
     return None if memory is None else split_percpu(memory, value_size)
 

@@ -1,4 +1,4 @@
-"""Several ring and perf buffers, read together."""
+"""Polling several ring and perf buffers together."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def _ignore(event: object) -> None:
-    """What is done with an event where no callback is given."""
+    """The default callback."""
 
 
 class Events:
-    """Reads the buffers of several maps in turns, so that a busy one does not silence the others.
+    """Reads the buffers of several maps in turn, so that a busy one does not starve the others.
 
-    Made of {map: callback} for `poll` and `run`, or of maps for iteration alone. A context
-    manager; the maps stay as they are. For one thread, but for `stop`.
+    Takes {map: callback} for `poll` and `run`, or just maps for iteration. A context manager; it
+    does not close the maps. Not thread-safe, except `stop`.
     """
 
     def __init__(self, buffers: Buffers) -> None:
@@ -46,17 +46,17 @@ class Events:
             self._stop = cleanup.enter_context(Fd(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)))
             self._epoll.register(self._stop, select.EPOLLIN)
             for buffer in self._callbacks:
-                # The same buffer may wait in other places under its own number.
+                # The same buffer may be in other epoll sets under its own number.
                 fd = cleanup.enter_context(duplicate(buffer.reader().fileno()))
                 self._epoll.register(fd, select.EPOLLIN)
             self._cleanup = cleanup.pop_all()
         self._lock = RLock()
         self._stopped = False
-        # Whether something was there when it last waited.
+        # Whether the last wait found events.
         self._readable = False
 
     def stop(self) -> None:
-        """End the `poll`, `run` or loop that is at work, or else the next one.
+        """End the current `poll`, `run` or loop, or else the next one.
 
         May be called from other threads and from signal handlers.
         """
@@ -65,10 +65,10 @@ class Events:
             os.eventfd_write(self._stop.fileno(), 1)
 
     def poll(self, timeout: float | None = None) -> int:
-        """Wait for events, at most `timeout` seconds (None: for ever), and call for each there is.
+        """Wait for events, at most `timeout` seconds (None: forever), and run the callbacks.
 
-        Gives how many there were: 0 after the time, and after `stop`. Events beyond many of one
-        map are left for the next call.
+        Returns the number of events: 0 after a timeout or `stop`. If one map has very many, the
+        rest is left for the next call.
         """
         end = inf if timeout is None else monotonic() + timeout
         count = 0
@@ -84,7 +84,7 @@ class Events:
         return count
 
     def run(self, duration: float | None = None) -> None:
-        """Call for each event until `stop`, or for `duration` seconds."""
+        """Run the callbacks until `stop`, or for `duration` seconds."""
         for buffer, event in self.events(duration):
             self._callbacks[buffer](event)
 
@@ -104,14 +104,14 @@ class Events:
                     break
             if not self._stopped and monotonic() >= end:
                 return
-            # A perf buffer tells of an arrival once: wait only where a round found nothing.
+            # A perf buffer signals an arrival once: wait only after a round without events.
             if came:
                 self._readable = False
             else:
                 self._wait(end)
 
     def consume(self) -> Iterator[tuple[EventMap[Any], Any]]:
-        """(map, event) of what is there, without waiting; it ends when the programs pause."""
+        """(map, event) of available events, without waiting; ends when the buffers are empty."""
         came = True
         while came:
             came = False
@@ -125,29 +125,29 @@ class Events:
                 yield buffer, event
 
     def _wait(self, end: float) -> bool:
-        """Wait until something is there, or `stop`; False where the time is over."""
+        """Wait for events or `stop`; False after the timeout."""
         left = end - monotonic()
         if left <= 0:
             return False
         if self._readable:
-            # And still nothing was there: a program has reserved an event.
+            # Readable but empty: a program has reserved an event and not submitted it.
             sleep(min(left, RESERVED))
         with in_use(self, "reader of events"):
             self._readable = bool(self._epoll.poll(min(left, MAX_WAIT)))
         return True
 
     def _ended(self) -> bool:
-        """Whether `stop` was called since it was last asked."""
+        """Whether `stop` was called since the last check."""
         with self._lock:
             if not self._stopped:
                 return False
             self._stopped = self._readable = False
-            with suppress(BlockingIOError):  # `stop` in a signal handler, in the midst of this
+            with suppress(BlockingIOError):  # `stop` in a signal handler, during this call
                 os.eventfd_read(self._stop.fileno())
             return True
 
     def close(self) -> None:
-        """Stop waiting for the maps; does nothing the second time."""
+        """Stop waiting for the maps; a second call does nothing."""
         self.closed = True
         self._cleanup.close()
 

@@ -1,4 +1,4 @@
-"""Why loading failed: the operation, an errno, a hint, and the gist of a log."""
+"""Why loading failed: the operation, an errno, a hint, and the key line of a log."""
 
 from __future__ import annotations
 
@@ -15,53 +15,59 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lskel.tasks import Label
 
-# Lines that end a verifier's log and say nothing of the cause.
+# Lines at the end of a verifier log that do not tell the cause.
 _STATISTICS = ("processed ", "verification time", "stack depth", "peak_states", "max_states")
-# A message that has no end of line is followed by them.
+# They follow directly a message without a newline.
 _FOLLOWING = re.compile(r"processed \d+ insns.*")
 _STATES = ("cur state:", "old state:")
 
-# The call that the kernel, as libbpf, puts where a CO-RE relocation failed: helper 0xbad2310
-# (tools/lib/bpf/relo_core.c, which the kernel compiles too).
+# The kernel, like libbpf, replaces an instruction whose CO-RE relocation failed by a call of helper
+# 0xbad2310 (tools/lib/bpf/relo_core.c, which the kernel compiles too).
 CORE_POISON = f"unknown#{0xBAD2310}"
-_CORE_HINT = "a CO-RE relocation failed: this kernel lacks a type, field or enumerator it names"
+_CORE_HINT = "a CO-RE relocation failed: this kernel lacks {what}"
+_ANY_TARGET = "a type, field or enumerator it names"
+# What the kernel's log says of relocations (tools/lib/bpf/relo_core.c): what each asks for, and
+# which instruction got the call above.
+_ASKED = re.compile(r"relo #(\d+): .*?<\w+>.*?\[\d+\] (\S+) (\S+)")
+_POISONED = re.compile(r"relo #(\d+): substituting insn #(\d+) ")
+_POISON_AT = re.compile(rf"(\d+): .*{re.escape(CORE_POISON)}")
 
 _LACKS = "neither this kernel nor its loaded modules have it"
-_NO_INNER_MAP = "its inner map is not defined: add __array(values, struct { ... }) to it"
-# What to do about an errno of an operation.
+_NO_INNER_MAP = "its inner map is not defined: add __array(values, struct { ... })"
+# Hints by operation and errno.
 _HINTS = {
     (Task.FIND_SYMBOL, errno.EPERM): "the kernel hides addresses: sysctl kernel.kptr_restrict",
     (Task.FIND_SYMBOL, errno.ENOENT): _LACKS,
     (Task.FIND_TYPE, errno.ENOENT): _LACKS,
     (Task.MAP_CREATE, errno.E2BIG): (
-        "the map is too large, or this kernel does not know a field of it"
+        "the map is too large, or this kernel does not know one of its attributes"
     ),
-    (Task.MAP_CREATE, errno.ENOMEM): "the map does not fit into memory: lower its max_entries",
+    (Task.MAP_CREATE, errno.ENOMEM): "not enough memory for the map: lower its max_entries",
     (Task.MAP_CREATE, errno.EINVAL): (
-        "this kernel refuses the map's type, flags, sizes, or the BTF types of key and value"
+        "this kernel rejects the map's type, flags, sizes, or BTF types of key and value"
     ),
     (Task.BTF_LOAD, errno.EINVAL): "this kernel rejects the object's BTF",
-    (Task.BTF_LOAD, errno.E2BIG): "this kernel does not know a part of the object's BTF",
+    (Task.BTF_LOAD, errno.E2BIG): "the object's BTF has something that this kernel does not know",
     (Task.PROG_LOAD, errno.E2BIG): "the program is too large or too complex for the verifier",
 }
 
 
 def failure(number: int, label: Label, code: int, log: tuple[str, ...] = ()) -> ReplayError:
-    """The error of operation `number`, which got errno `code` (positive)."""
+    """The error of operation `number`, which failed with errno `code` (positive)."""
     why = f"{errno_name(code)}: {os.strerror(code)}"
     gist = summary(log)
     if gist:
         why += f": {gist}"
     else:
-        log = ()  # the verifier had nothing against it
+        log = ()  # the verifier did not object
     hint = _hint(label.task, code, gist)
+    if CORE_POISON in gist:
+        hint = _CORE_HINT.format(what=_core_target(log) or _ANY_TARGET)
     what = f"{label}: {why}"
     return ReplayError(what, errno=code, op=number, label=label, why=why, log=log, hint=hint)
 
 
 def _hint(task: Task, code: int, gist: str) -> str:
-    if CORE_POISON in gist:
-        return _CORE_HINT
     if task is Task.OUTER_MAP_CREATE and code != errno.EPERM:
         return _NO_INNER_MAP
     hint = _HINTS.get((task, code))
@@ -70,13 +76,31 @@ def _hint(task: Task, code: int, gist: str) -> str:
     return hint
 
 
+def _core_target(log: tuple[str, ...]) -> str:
+    """What the relocation of the instruction that was refused asks for: ``struct task.flags``.
+
+    Others may have failed as well, in code that is not run.
+    """
+    asked: dict[str, str] = {}
+    poisoned: dict[str, str] = {}
+    refused = ""
+    for line in log:
+        if found := _ASKED.search(line):
+            asked.setdefault(found[1], f"{found[2].lower()} {found[3]}")
+        elif found := _POISONED.search(line):
+            poisoned[found[2]] = found[1]
+        elif found := _POISON_AT.match(line):
+            refused = found[1]
+    return asked.get(poisoned.get(refused, ""), "")
+
+
 def returned(code: int) -> ReplayError:
-    """The error of a loader that returned errno `code`, and does not tell at which operation."""
+    """The error of a loader that returned errno `code` without naming an operation."""
     return ReplayError(f"the loader returned {errno_name(code)}", errno=code)
 
 
 def before_first(code: int) -> ReplayError:
-    """The error of a loader that failed with errno `code` before it began an operation."""
+    """The error of a loader that failed with errno `code` before its first operation."""
     return ReplayError("the loader failed before its first call", errno=code)
 
 
@@ -87,7 +111,7 @@ def split_log(raw: bytes | bytearray) -> tuple[str, ...]:
 
 
 def summary(log: tuple[str, ...]) -> str:
-    """The last line of a log that tells of the cause; empty where there is none."""
+    """The last line of a log that tells the cause; empty if there is none."""
     for line in reversed(log):
         if line.strip() and not line.startswith(_STATISTICS + _STATES):
             return _FOLLOWING.sub("", line).strip()

@@ -6,12 +6,12 @@ from lskel.runtime.syscall import calling
 
 
 def read_bytes(path: str) -> bytes:
-    """What is in a file; KernelError where it cannot be read."""
-    # pathlib would be one of the dearest imports of the whole room.
+    """The content of a file; KernelError if it cannot be read."""
+    # pathlib would be one of the most expensive imports of the runtime.
     with calling(f"open({path})"), open(path, "rb") as file:  # noqa: PTH123
         return file.read()
 
 
 def read_text(path: str) -> str:
-    """The file as text, without the space around it."""
+    """The content of a file as text, without surrounding whitespace."""
     return read_bytes(path).decode("utf-8", "surrogateescape").strip()

@@ -1,4 +1,4 @@
-"""A loader program with its data, and running it for a request."""
+"""A loader program with its data, and how to run it for a request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from lskel.bpf import context
 from lskel.bpf.enums import Cmd
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.loader import run_loader
 from lskel.runtime.request import build_context, by_slot, expected_fds
 from lskel.runtime.syscall import BpfError, address_of
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from lskel.runtime.request import LoadedFds, Request
     from lskel.tasks import Label
 
-    # Runs a loader for a request, with a buffer for the kernel's log where there is one.
+    # Runs a loader for a request, optionally with a buffer for the kernel's log.
     Run: TypeAlias = Callable[["Image", Request, bytearray | None], Result]
 
 
-# The verifier says something for people at this level.
+# The verifier writes a readable log at this level.
 _LOG_LEVEL = 1
 
 
 class Image(NamedTuple):
     """A loader program, its data, and what it does.
 
-    `labels` tells what its operations are; the blob's 32-bit number at `status` says which one
-    failed. `inputs` are the numbers that only the target knows; `links` name the programs that the
-    loader attaches itself. `insns` are the program's instructions, `btf` and `func_info` describe
-    its functions where it has several; `blob` is the value of its map. `needs` is the release of
-    Linux that runs it. Without `insns` something else makes the calls.
+    `labels` describe its operations; the 32-bit number at `status` in the blob is the one that
+    failed. `inputs` are the numbers known on the target only; `links` are the programs that the
+    loader attaches itself. `insns` are the program's instructions; `btf` and `func_info` describe
+    its functions if it has several; `blob` is the value of its map. `needs` is the first Linux
+    release that runs it. Without `insns` something else makes the calls.
     """
 
     name: str
@@ -54,28 +54,28 @@ class Image(NamedTuple):
     needs: str = ""
 
     def load(self, request: Request, run: Run | None = None) -> LoadedFds:
-        """Run the loader once: in the running kernel, or as `run` does.
+        """Run the loader once: in the running kernel, or by `run`.
 
-        ReplayError names the operation that the kernel refused, with the verifier's log; all that
-        was made is closed then. NoPermission, BadInput as `run_image`.
+        ReplayError names the operation that the kernel refused, with the verifier log; everything
+        is closed then. NoPermission, BadInput as `run_image`.
         """
         try:
             return run_image(self, request, run)
         except BpfError as error:
-            from lskel.runtime.refused import loader_refused
+            from lskel.runtime.loader_refusal import loader_refusal
 
-            raise loader_refused(self.needs, error) from error
+            raise loader_refusal(self.needs, error) from error
 
 
 def is_unknown_form(error: BpfError) -> bool:
-    """Whether a kernel refuses a loader as one does that does not know what it is made of."""
+    """Whether a kernel refuses a loader because it does not know something that the loader uses."""
     return error.cmd == Cmd.PROG_LOAD and error.errno == errno.EINVAL
 
 
 def run_image(image: Image, request: Request, run: Run | None = None) -> LoadedFds:
-    """Run a loader, as `Image.load`; BpfError where the kernel refuses the loader itself.
+    """Run a loader, as `Image.load`; BpfError if the kernel refuses the loader itself.
 
-    BadInput where it hands back other fds than those of the request.
+    BadInput if it returns other fds than requested.
     """
     run = run or _run
     result = run(image, request, None)
@@ -87,8 +87,8 @@ def run_image(image: Image, request: Request, run: Run | None = None) -> LoadedF
 
 
 def _run(image: Image, request: Request, log: bytearray | None) -> Result:
-    """Run a loader in the running kernel; `log` gets the kernel's log of the last call."""
-    # The context holds the addresses of values in the request, which keeps them.
+    """Run a loader in the running kernel; `log` receives the kernel's log of the last call."""
+    # The context has pointers to values in the request, which keeps them alive.
     ctx = build_context(request, sys.byteorder, address_of)
     if log is not None:
         for offset, value, size in (

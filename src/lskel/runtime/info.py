@@ -1,10 +1,10 @@
-"""What the kernel says of maps, programs, BTF and links."""
+"""What the kernel reports about maps, programs, BTF and links."""
 
 from __future__ import annotations
 
 from lskel.bpf.enums import LinkType
 from lskel.bpf.layouts import BTF_INFO, LINK_INFO, MAP_INFO, PROG_INFO
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.objects import field_in, number_in, read_info, text_in
 from lskel.runtime.syscall import address_of, bpf
 
@@ -12,12 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lskel.runtime.objects import Bpf
 
-# Names of tracepoints, functions, iterators and modules; the kernel cuts at 127.
+# Names of tracepoints, functions, iterators and modules; the kernel truncates at 127.
 _NAME_ROOM = 128
 
 
 class MapInfo(NamedTuple):
-    """`struct bpf_map_info`. `type` is a `MapType`; sizes in bytes; ids are 0 where unset."""
+    """`struct bpf_map_info`. `type` is a `MapType`; sizes in bytes; ids are 0 if unset."""
 
     id: int
     type: int
@@ -37,8 +37,8 @@ class MapInfo(NamedTuple):
 class ProgInfo(NamedTuple):
     """`struct bpf_prog_info`. `type` is a `ProgType`; lengths in bytes; `tag` is hexadecimal.
 
-    `xlated` holds the translated instructions when they were asked for, and may be shown.
-    `run_time_ns` and `run_cnt` stay 0 unless the kernel keeps statistics.
+    `xlated` holds the translated instructions if requested, and if the kernel may show them.
+    `run_time_ns` and `run_cnt` are 0 unless kernel statistics are enabled.
     """
 
     id: int
@@ -61,9 +61,9 @@ class ProgInfo(NamedTuple):
 
 
 class BtfInfo(NamedTuple):
-    """`struct bpf_btf_info`. `name` is "vmlinux", a module's, or "" for a program's BTF.
+    """`struct bpf_btf_info`. `name` is "vmlinux", a module's name, or "" for a program's BTF.
 
-    `data` holds the BTF itself when it was asked for; `size` is its length.
+    `data` holds the BTF itself if requested; `size` is its length.
     """
 
     id: int
@@ -76,8 +76,8 @@ class BtfInfo(NamedTuple):
 class LinkInfo(NamedTuple):
     """`struct bpf_link_info`. `type` is a `LinkType`.
 
-    `name` is the tracepoint's, function's or iterator's for links that have one; `attach_type`
-    is set for tracing links, `ifindex` for XDP; both are 0 otherwise.
+    `name` is that of the tracepoint, function or iterator, if the link type has one; `attach_type`
+    is set for tracing links, `ifindex` for XDP; else both are 0.
     """
 
     id: int
@@ -88,7 +88,7 @@ class LinkInfo(NamedTuple):
     ifindex: int
 
 
-# Field names of (name, length of its buffer), by type of link. Perf links have them from 6.6.
+# Fields of (name, length of its buffer), by link type. Perf links have them since 6.6.
 _LINK_NAMES = {
     LinkType.RAW_TRACEPOINT: ("raw_tracepoint_tp_name", "raw_tracepoint_tp_name_len"),
     LinkType.ITER: ("iter_target_name", "iter_target_name_len"),
@@ -97,7 +97,7 @@ _LINK_NAMES = {
 
 
 def map_info(fd: int, *, bpf: Bpf = bpf) -> MapInfo:
-    """What the kernel says of a map."""
+    """What the kernel reports about a map."""
     info = read_info(fd, MAP_INFO, bpf)
     return MapInfo(
         id=number_in(info, MAP_INFO, "id"),
@@ -117,7 +117,7 @@ def map_info(fd: int, *, bpf: Bpf = bpf) -> MapInfo:
 
 
 def prog_info(fd: int, *, xlated: bool = False, bpf: Bpf = bpf) -> ProgInfo:
-    """What the kernel says of a program, with its translated instructions if `xlated`."""
+    """What the kernel reports about a program, with its translated instructions if `xlated`."""
     sizes = read_info(fd, PROG_INFO, bpf)
     ids = bytearray(4 * number_in(sizes, PROG_INFO, "nr_map_ids"))
     code = bytearray(number_in(sizes, PROG_INFO, "xlated_prog_len") if xlated else 0)
@@ -130,7 +130,7 @@ def prog_info(fd: int, *, xlated: bool = False, bpf: Bpf = bpf) -> ProgInfo:
         xlated_prog_len=len(code),
         xlated_prog_insns=address_of(code),
     )
-    # The kernel clears the pointer instead of filling the buffer where it may not show the code.
+    # The kernel clears the pointer instead of filling the buffer if it must not show the code.
     shown = code if number_in(info, PROG_INFO, "xlated_prog_insns") else b""
     return ProgInfo(
         id=number_in(info, PROG_INFO, "id"),
@@ -154,7 +154,7 @@ def prog_info(fd: int, *, xlated: bool = False, bpf: Bpf = bpf) -> ProgInfo:
 
 
 def btf_info(fd: int, *, data: bool = False) -> BtfInfo:
-    """What the kernel says of a BTF object, with its bytes if `data`."""
+    """What the kernel reports about a BTF object, with its bytes if `data`."""
     content = bytearray(number_in(read_info(fd, BTF_INFO), BTF_INFO, "btf_size") if data else 0)
     name = bytearray(_NAME_ROOM)
     info = read_info(
@@ -175,7 +175,7 @@ def btf_info(fd: int, *, data: bool = False) -> BtfInfo:
 
 
 def link_info(fd: int) -> LinkInfo:
-    """What the kernel says of a link."""
+    """What the kernel reports about a link."""
     info = read_info(fd, LINK_INFO)
     link_type = number_in(info, LINK_INFO, "type")
     return LinkInfo(
@@ -191,7 +191,7 @@ def link_info(fd: int) -> LinkInfo:
 
 
 def _link_name(fd: int, link_type: int, known: int) -> str:
-    """`known` is how many bytes of the info the kernel knows of: it refuses any beyond."""
+    """`known` is the size of the kernel's info struct: it refuses anything longer."""
     if link_type not in _LINK_NAMES:
         return ""
     pointer, length = _LINK_NAMES[LinkType(link_type)]

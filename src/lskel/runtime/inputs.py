@@ -1,11 +1,11 @@
-"""The numbers that only the target knows, asked of its kernel."""
+"""The inputs of a loader: numbers known on the target only, looked up in its kernel."""
 
 from __future__ import annotations
 
 from lskel.bpf.enums import ProgType
 from lskel.bpf.inputs import AttachBtfId, MemberIndex, TypeSize
 from lskel.errors import UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime import kernel_struct
 from lskel.runtime.attach_point import btf_name, in_kernel, in_program, is_in_program
 from lskel.runtime.kernel_btf import KernelBtf
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 class InputOf(NamedTuple):
-    """An input of a loader, and the programs that take it, by slot; none where maps do."""
+    """An input of a loader, and the slots of the programs that use it; none if maps use it."""
 
     kind: TypeSize | MemberIndex | AttachFd | AttachBtfId
     programs: tuple[int, ...] = ()
 
 
 class RunningTypes:
-    """The types of the running kernel. BTF is read when something of it is asked for."""
+    """The types of the running kernel. BTF is read on first use."""
 
     def __init__(self) -> None:
         self._kernel = KernelBtf()
 
     def type_size(self, type_: str) -> int:
-        """Bytes of a struct; NotSupported where there is none."""
+        """Size of a struct in bytes; NotSupported if it does not exist."""
         return kernel_struct.type_size(self._kernel, type_)
 
     def member_index(self, type_: str, member: str) -> int:
-        """The number of a member in a struct; NotSupported where there is none."""
+        """Index of a member in a struct; NotSupported if it does not exist."""
         return kernel_struct.member_index(self._kernel, type_, member)
 
     def attach_point(
@@ -58,17 +58,17 @@ class Inputs:
         self.inputs = inputs
 
     def targets(self) -> set[int]:
-        """The programs whose targets are asked for, by slot."""
+        """The slots of the programs whose targets are needed."""
         kinds = (item.kind for item in self.inputs)
         return {k.slot for k in kinds if not isinstance(k, (TypeSize, MemberIndex))}
 
     def values(
         self, programs: Sequence[Program], kernel: Kernel, held: ExitStack, *, trust_pins: bool
     ) -> tuple[int, ...]:
-        """The numbers; 0 for those of which no program that takes them is loaded.
+        """The numbers; 0 for inputs that no loaded program uses.
 
-        `held` keeps fds until the load. NotSupported or NotFound where the kernel has no such
-        thing; UsageError where nobody said what a program attaches to.
+        `held` keeps fds open until the load. NotSupported or NotFound if the kernel lacks the type
+        or target; UsageError if a program has no attach target.
         """
         types = kernel.types or RunningTypes()
         points = {
@@ -101,10 +101,10 @@ def _point(
 
 
 def no_target(program: Program) -> UsageError:
-    """The error for a program of which nobody said what it attaches to."""
-    lacks = "which program that is in" if program.definition.target else "what it attaches to"
+    """The error for a program without an attach target."""
+    lacks = "the program to attach to" if program.definition.target else "an attach target"
     return UsageError(
-        f"section name '{program.definition.section}' does not say {lacks}",
-        hint=f"say it: --target {program.name}=TARGET, in Python its `target`; or leave it out: "
-        f"--no-autoload {program.name}, in Python its `autoload`",
+        f"section name '{program.definition.section}' does not name {lacks}",
+        hint=f"set it: --target {program.name}=TARGET, in Python `target`; or disable autoload: "
+        f"--no-autoload {program.name}, in Python `autoload`",
     )

@@ -1,8 +1,8 @@
-"""Values of a kernel's configuration, which programs ask for by ``extern ... __kconfig``.
+"""Kconfig values, which programs declare by ``extern ... __kconfig``.
 
-As with libbpf, the value of CONFIG_X is what the configuration file of the running kernel says,
-and a few values called LINUX_X, which stand in no file, are found out by other means. A value is
-text throughout, as it would stand in a configuration file, until `encode_values` makes it bytes.
+As with libbpf, CONFIG_X comes from the configuration file of the running kernel, and a few values
+LINUX_X, which are in no file, are determined otherwise. A value is text, as in a configuration
+file, until `encode_values` converts it to bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CONFIG = "CONFIG_"
 _VIRTUAL = "LINUX_"
 _KERNEL_VERSION = "LINUX_KERNEL_VERSION"
 
-_HINT = "give one with --kconfig NAME=VALUE"
+_HINT = "set it with --kconfig NAME=VALUE"
 
 _VERSION = r"([0-9]{1,5})\.([0-9]{1,5})\.([0-9]{1,5})"
 _NUMBER = re.compile(r"-?(0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,19})")
@@ -41,8 +41,8 @@ _LICENSE = b"GPL\0"
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = zlib.MAX_WBITS | 16
 
-# What begins the names of system calls that get their arguments as struct pt_regs
-# (arch/*/include/asm/syscall_wrapper.h), by what uname(2) calls the machine.
+# Prefixes of system calls that get their arguments as struct pt_regs
+# (arch/*/include/asm/syscall_wrapper.h), by the machine name of uname(2).
 _SYSCALL_PREFIXES = {
     "x86_64": "x64",
     "i386": "ia32",
@@ -56,29 +56,29 @@ _SYSCALL_PREFIXES = {
 
 
 class Config(NamedTuple):
-    """The values of a configuration by name ("CONFIG_HZ": "250"); None where none was found.
+    """The values of a configuration by name ("CONFIG_HZ": "250"); None if no file was found.
 
-    `looked_at` are the files that were looked for; just the one that was read, if one was.
+    `looked_at` are the files that were tried; only the one that was read, if any.
     """
 
     values: Mapping[str, str] | None = None
     looked_at: tuple[str, ...] = ()
 
 
-class Source(Protocol):
-    """A machine that values are taken from. What is not known is None.
+class KconfigSource(Protocol):
+    """A machine that kconfig values come from. None means unknown.
 
-    An attribute is asked for when a variable needs it, and may be slow or fail. With
-    `unknown_is_zero` a value that is not known is no error, but 0.
+    An attribute is read when a variable needs it, and may be slow or fail. With `unknown_is_zero`
+    an unknown value is 0 instead of an error.
     """
 
     @property
     def config(self) -> Config:
-        """The configuration of its kernel."""
+        """The configuration file of its kernel."""
 
     @property
     def kernel_version(self) -> int | None:
-        """As `version_code` gives it."""
+        """As `version_code` returns it."""
 
     @property
     def has_bpf_cookie(self) -> bool | None:
@@ -90,11 +90,11 @@ class Source(Protocol):
 
     @property
     def unknown_is_zero(self) -> bool:
-        """Whether a value that is not known is 0."""
+        """Whether an unknown value is 0."""
 
 
 class FixedSource(NamedTuple):
-    """A `Source` that is given: of another machine, or a simulated one."""
+    """A `KconfigSource` with constant values: another machine, or a simulated one."""
 
     config: Config = Config()
     kernel_version: int | None = None
@@ -103,28 +103,28 @@ class FixedSource(NamedTuple):
     unknown_is_zero: bool = False
 
 
-def this_machine() -> Source:
-    """The running kernel (Linux); finds out each thing when it is first asked for."""
+def this_machine() -> KconfigSource:
+    """The running kernel (Linux); each value is determined on first use."""
     return _ThisMachine()
 
 
 def encode_values(
     variables: Sequence[KconfigVar],
     size: int,
-    source: Source,
+    source: KconfigSource,
     order: ByteOrder,
     overrides: Mapping[str, str] = {},
 ) -> bytes:
-    """The value of the map .kconfig: `size` bytes, in the byte order of the target.
+    """The value of map .kconfig: `size` bytes, in the byte order of the target.
 
-    A value in `overrides` goes before that of `source`: "y", "m", "250", "0x10", text with or
-    without double quotes for an array of char, "6.1.0" for LINUX_KERNEL_VERSION. What the
-    configuration does not set is 0 if it is weak. As with libbpf, text is cut to fit its array.
+    `overrides` take precedence over `source`: "y", "m", "250", "0x10", text with or without double
+    quotes for an array of char, "6.1.0" for LINUX_KERNEL_VERSION. A weak value that the
+    configuration does not set is 0. As with libbpf, text is truncated to fit its array.
 
-    NotFound names all that have no value: those that are not weak, and where there is no
-    configuration to be read, weak ones too. UsageError for a value that a variable cannot have
-    and for an override of none; BadObject for variables that no configuration can have. BpfError
-    where the kernel does not let us find out.
+    NotFound names all variables without a value: those that are not weak and, without a readable
+    configuration, weak ones too. UsageError for a value that does not fit its variable, and for an
+    override of an unknown variable; BadObject for a variable that is not CONFIG_ or LINUX_, or lies
+    outside the map. BpfError if a test call fails.
     """
     _check_overrides(variables, overrides)
     data = bytearray(size)
@@ -147,13 +147,13 @@ def encode_values(
 
 
 def parse_config(text: str) -> dict[str, str]:
-    """The values that a configuration file sets, as they stand there; the first of a name."""
+    """The values that a configuration file sets, as text; the first one of each name."""
     lines = [line.partition("=") for line in text.split("\n") if line.startswith(_CONFIG)]
     return {name: value for name, _, value in reversed(lines)}
 
 
 def read_config(*paths: str) -> Config:
-    """What the first of these files that can be read says; they may be gzipped."""
+    """The content of the first readable one of these files, gzipped or not."""
     for path in paths:
         try:
             with open(path, "rb") as file:  # noqa: PTH123, see `read_text`
@@ -172,10 +172,10 @@ def version_code(major: int, minor: int, patch: int) -> int:
 
 
 def parse_version(release: str, version: str, signature: str) -> int | None:
-    """The version of a kernel, from what uname(2) says of it and Ubuntu's version_signature.
+    """The version of a kernel, from uname(2) and Ubuntu's version_signature.
 
-    Distributions keep the last number of `release` at 0 and say the true one elsewhere: Ubuntu
-    in /proc/version_signature ("" if there is none), Debian in `version`.
+    Distributions leave the patch level in `release` at 0; the true one is in
+    /proc/version_signature on Ubuntu ("" if missing), in `version` on Debian.
     """
     found = (
         re.match(rf"\S+\s+\S+\s+{_VERSION}", signature)
@@ -203,7 +203,7 @@ class _ThisMachine:
 
     @cached_property
     def has_bpf_cookie(self) -> bool:
-        """Linux 5.15; BpfError where the kernel does not let us try."""
+        """Linux 5.15; BpfError if the test call fails."""
         asm = Assembler(sys.byteorder)
         asm.call("get_attach_cookie")
         asm.exit()
@@ -219,7 +219,7 @@ class _ThisMachine:
         try:
             Fd(bpf(Cmd.PROG_LOAD, attr)).close()
         except BpfError as error:
-            # The verifier's answer to a call of what it does not know.
+            # The verifier's errno for an unknown helper.
             if error.errno != errno.EINVAL:
                 raise
             return False
@@ -229,20 +229,20 @@ class _ThisMachine:
     def has_syscall_wrapper(self) -> bool:
         symbol = f" __{_SYSCALL_PREFIXES.get(os.uname().machine)}_sys_bpf\n".encode()
         try:
-            # Addresses are secret, names are not.
+            # Only addresses are hidden, names are not.
             with open("/proc/kallsyms", "rb") as symbols:  # noqa: PTH123, see `read_text`
                 return any(line.endswith(symbol) for line in symbols)
         except OSError:
             return False
 
 
-_FINDERS: dict[str, Callable[[Source], int | None]] = {
+_FINDERS: dict[str, Callable[[KconfigSource], int | None]] = {
     _KERNEL_VERSION: lambda source: source.kernel_version,
     "LINUX_HAS_BPF_COOKIE": lambda source: source.has_bpf_cookie,
     "LINUX_HAS_SYSCALL_WRAPPER": lambda source: source.has_syscall_wrapper,
 }
 
-# The numbers behind the letters; TRISTATE's are those of enum libbpf_tristate.
+# The numbers of y, n and m; TRISTATE's are those of enum libbpf_tristate.
 _LETTERS: dict[KconfigType, dict[str, int]] = {
     KconfigType.BOOL: {"n": 0, "y": 1},
     KconfigType.TRISTATE: {"n": 0, "y": 1, "m": 2},
@@ -269,20 +269,22 @@ def _check_overrides(variables: Sequence[KconfigVar], overrides: Mapping[str, st
     known = [var.name for var in variables]
     if strange := sorted(overrides.keys() - known):
         raise UsageError(
-            f"no program asks for kconfig {', '.join(strange)}",
-            hint=f"it is {', '.join(known)}" if known else "they ask for none at all",
+            f"no program uses kconfig {', '.join(strange)}",
+            hint=f"used: {', '.join(known)}" if known else "the object has no kconfig variables",
         )
 
 
 def _check(var: KconfigVar, size: int) -> None:
     if not var.name.startswith((_CONFIG, _VIRTUAL)):
-        raise BadObject(f"the name begins with neither {_CONFIG} nor {_VIRTUAL}")
+        raise BadObject(f"the name starts with neither {_CONFIG} nor {_VIRTUAL}")
     if not 0 <= var.offset <= var.offset + var.size <= size:
-        raise BadObject(f"bytes {var.offset} to {var.offset + var.size} of a map of {size}")
+        raise BadObject(
+            f"bytes {var.offset} to {var.offset + var.size} are outside the map of {size} bytes"
+        )
 
 
-def _check_unknown(unknown: Sequence[KconfigVar], source: Source) -> None:
-    # The configuration is asked for only where a variable of it is unknown: reading it takes time.
+def _check_unknown(unknown: Sequence[KconfigVar], source: KconfigSource) -> None:
+    # Read the configuration only if one of its variables is unknown: reading it is slow.
     def is_needed(var: KconfigVar) -> bool:
         unread = var.name.startswith(_CONFIG) and source.config.values is None
         return unread or not var.is_weak
@@ -297,8 +299,8 @@ def _check_unknown(unknown: Sequence[KconfigVar], source: Source) -> None:
     raise NotFound(what, hint=_HINT)
 
 
-def _text(var: KconfigVar, source: Source, overrides: Mapping[str, str]) -> str | None:
-    """The value as it would stand in a configuration file."""
+def _text(var: KconfigVar, source: KconfigSource, overrides: Mapping[str, str]) -> str | None:
+    """The value as text, as in a configuration file."""
     if var.name in overrides:
         return _override(var, overrides[var.name])
     if var.name.startswith(_CONFIG):
@@ -319,7 +321,7 @@ def _override(var: KconfigVar, text: str) -> str:
 
 
 def _encode(var: KconfigVar, text: str, order: ByteOrder) -> bytes | None:
-    """The bytes of the variable; None where the text is no value of its type."""
+    """The bytes of the variable; None if the text is not a value of its type."""
     if var.type is KconfigType.STRING:
         return _encode_string(var, text)
     number = _LETTERS[var.type].get(text)
@@ -335,8 +337,8 @@ def _encode_string(var: KconfigVar, text: str) -> bytes | None:
 
 
 def _encode_number(var: KconfigVar, number: int, order: ByteOrder) -> bytes | None:
-    # Numbers in a configuration have 64 bits and no sign of their own: 0xffffffffffffffff is -1
-    # for those who want it. It fits if it is the same 64 bits after being cut and extended.
+    # Numbers in a configuration have 64 bits and no sign: 0xffffffffffffffff is -1 for signed
+    # variables. A number fits if truncation and extension give the same 64 bits.
     end = 1 << 8 * var.size
     cut = number % end
     extended = cut - end if var.is_signed and cut >= end // 2 else cut

@@ -1,4 +1,4 @@
-"""What loading asks of a kernel; and the answers of the running one."""
+"""What a load needs from a kernel; and the running kernel."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
 
     from lskel.runtime.attach_point import AttachPoint
     from lskel.runtime.image import Image
-    from lskel.runtime.kconfig import Source
+    from lskel.runtime.kconfig import KconfigSource
     from lskel.runtime.memory import MappedFd
     from lskel.runtime.objects import Bpf
     from lskel.runtime.program import ProgramDefinition
     from lskel.runtime.request import LoadedFds, Request
 
     class KernelTypes(Protocol):
-        """The types of a kernel, and of programs that are loaded in it."""
+        """The types of a kernel, and of programs loaded in it."""
 
         def type_size(self, type_: str) -> int:
-            """Bytes of a struct; NotSupported where there is none."""
+            """Size of a struct in bytes; NotSupported if it does not exist."""
 
         def member_index(self, type_: str, member: str) -> int:
-            """The number of a member in a struct; NotSupported where there is none."""
+            """Index of a member in a struct; NotSupported if it does not exist."""
 
         def attach_point(
             self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
         ) -> AttachPoint:
-            """What a program attaches to, by the name of its target; `held` keeps its fd."""
+            """The attach target of a program, by name; `held` keeps its fd open."""
 
     class Kernel(Protocol):
-        """A kernel: the running one, or another that is known or simulated.
+        """A kernel: the running one, or a simulated one.
 
-        `is_running` says that it is the running one: pins can be opened, arenas mapped. `kconfig`
-        is its configuration, `types` its types; None for those of the running one.
+        `is_running`: it is the running kernel, where pins can be opened and arenas mapped.
+        `kconfig` are its kconfig values, `types` its types; None for those of the running kernel.
         """
 
         @property
@@ -53,26 +53,26 @@ if TYPE_CHECKING:
             """In bytes."""
 
         @property
-        def kconfig(self) -> Source | None: ...
+        def kconfig(self) -> KconfigSource | None: ...
 
         @property
         def types(self) -> KernelTypes | None: ...
 
         def load(self, image: Image, request: Request) -> LoadedFds:
-            """Load what is asked: all or nothing. ReplayError names what was refused."""
+            """Execute a request, all or nothing. ReplayError names the refused operation."""
 
         def bpf(self, cmd: int, attr: bytearray) -> int:
-            """bpf(2): what it returns, or minus the errno (or BpfError).
+            """bpf(2): its result, or minus the errno (or BpfError).
 
-            Its pointers are to memory of this process.
+            Pointers are to memory of this process.
             """
 
         def map_memory(self, fd: int, size: int) -> MappedFd:
-            """The memory of an array with one element, which its programs share."""
+            """Map the memory of a one-element array, which its programs share."""
 
 
 class RunningKernel:
-    """The running kernel. Of what it knows, only those ask who need it: not all skeletons do."""
+    """The running kernel. What few skeletons need is imported on use."""
 
     is_running = True
 
@@ -89,13 +89,13 @@ class RunningKernel:
         return os.sysconf("SC_PAGE_SIZE")
 
     @property
-    def kconfig(self) -> Source | None:
-        """Its configuration, which `lskel.runtime.kconfig` finds."""
+    def kconfig(self) -> KconfigSource | None:
+        """None: `lskel.runtime.kconfig` reads its configuration."""
         return None
 
     @property
     def types(self) -> KernelTypes | None:
-        """Its types, which `lskel.runtime.inputs` finds."""
+        """None: `lskel.runtime.inputs` reads its types."""
         return None
 
     def load(self, image: Image, request: Request) -> LoadedFds:
@@ -107,7 +107,7 @@ class RunningKernel:
         return bpf(cmd, attr)
 
     def map_memory(self, fd: int, size: int) -> MappedFd:
-        """Map it (Linux 5.5); KernelError where the kernel refuses."""
+        """mmap it (Linux 5.5); KernelError if the kernel refuses."""
         from lskel.runtime.memory import map_memory
 
         return map_memory(fd, size)
@@ -117,7 +117,7 @@ RUNNING = RunningKernel()
 
 
 def bpf_of(kernel: Kernel) -> Bpf:
-    """The bpf(2) of a kernel, which raises BpfError."""
+    """The bpf(2) of a kernel, raising BpfError."""
 
     def checked(cmd: int, attr: bytearray) -> int:
         result = kernel.bpf(cmd, attr)
@@ -129,6 +129,6 @@ def bpf_of(kernel: Kernel) -> Bpf:
 
 
 def check_running(kernel: Kernel, what: str) -> None:
-    """NotSupported unless the kernel is the running one, which alone can do `what`."""
+    """NotSupported unless this is the running kernel, the only one that can do `what`."""
     if not kernel.is_running:
         raise NotSupported(f"this kernel is simulated: it {what}")

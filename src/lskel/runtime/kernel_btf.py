@@ -1,4 +1,4 @@
-"""Finding types in the running kernel's BTF, and in that of its modules."""
+"""Looking up types in the BTF of the running kernel and its modules."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import cache
 from lskel.bpf.enums import Cmd
 from lskel.btf.btf import Btf
 from lskel.btf.kinds import Kind
-from lskel.btf.types import Struct, TypeId
+from lskel.btf.types import StructType, TypeId
 from lskel.errors import NotFound
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime import objects
 from lskel.runtime.files import read_bytes
 from lskel.runtime.info import btf_info
@@ -22,7 +22,7 @@ VMLINUX = "/sys/kernel/btf/vmlinux"
 
 
 class Found(NamedTuple):
-    """A kernel type: its id, the BTF that has it, and that one's fd where it is a module's."""
+    """A kernel type: its id, the BTF that has it, and the fd of that BTF if it is a module's."""
 
     type_id: TypeId
     btf: Btf
@@ -31,7 +31,7 @@ class Found(NamedTuple):
 
 @cache
 def _read(path: str) -> Btf:
-    # It does not change while the kernel runs, and takes a tenth of a second.
+    # Cached: it does not change while the kernel runs, and parsing takes 0.1 s.
     try:
         return Btf(read_bytes(path))
     except KernelError as error:
@@ -42,17 +42,17 @@ def _read(path: str) -> Btf:
 
 
 class KernelBtf:
-    """The running kernel's BTF, read when it is first needed."""
+    """The running kernel's BTF, read on first use."""
 
     @property
     def vmlinux(self) -> Btf:
-        """NotFound where the kernel has none (CONFIG_DEBUG_INFO_BTF)."""
+        """NotFound if the kernel has none (CONFIG_DEBUG_INFO_BTF)."""
         return _read(VMLINUX)
 
     def find(self, name: str, kind: Kind) -> Found:
-        """A type by name and kind, in vmlinux and then in modules, as the kernel's helper does.
+        """A type by name and kind, in vmlinux, then modules, as bpf_btf_find_by_name_kind does.
 
-        BpfError ENOENT where there is none. The caller owns the module's fd.
+        BpfError ENOENT if it does not exist. The caller owns the module's fd.
         """
         type_id = self.vmlinux.find_kind(name, kind)
         if type_id is not None:
@@ -62,18 +62,18 @@ class KernelBtf:
         except BpfError as error:
             if error.errno == errno.EPERM:
                 error.hint = (
-                    f"the kernel itself has no {kind.name.lower()} '{name}', "
-                    "and only CAP_SYS_ADMIN may look into its modules"
+                    f"vmlinux has no {kind.name.lower()} '{name}', and the BTF of modules needs "
+                    "CAP_SYS_ADMIN"
                 )
             raise
 
     def _find_in_modules(self, name: str, kind: Kind) -> Found:
-        for number in ids(objects.Kind.BTF):
+        for number in ids(objects.ObjectKind.BTF):
             try:
-                fd = by_id(objects.Kind.BTF, number)
+                fd = by_id(objects.ObjectKind.BTF, number)
             except BpfError as error:
                 if error.errno == errno.ENOENT:
-                    continue  # it has gone meanwhile
+                    continue  # unloaded meanwhile
                 raise
             info = btf_info(fd.fileno())
             if info.kernel and info.name != "vmlinux":
@@ -95,4 +95,4 @@ class KernelBtf:
             return None
         if found.module is not None:
             found.module.close()
-        return KernelStruct(found.btf, found.btf.get(found.type_id, Struct))
+        return KernelStruct(found.btf, found.btf.get(found.type_id, StructType))

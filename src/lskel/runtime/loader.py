@@ -12,9 +12,9 @@ from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.layouts import BTF_LOAD, MAP_CREATE, PROG_LOAD, TEST
 from lskel.errors import UsageError
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.loader_fds import LoaderIds, take_fds
-from lskel.runtime.objects import Fd, Kind, identity
+from lskel.runtime.objects import Fd, ObjectKind, identity
 from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import LOAD_ATTEMPTS, address_of, bpf, host_attr
 
@@ -31,9 +31,9 @@ _LICENSE = b"Dual BSD/GPL\0"
 
 
 class Result(NamedTuple):
-    """What a loader returned (0, or minus the errno of what failed), and its blob afterwards.
+    """The result of a loader (0, or minus the errno), and its blob afterwards.
 
-    `fds` are what was asked for, in that order.
+    `fds` are the requested ones, in order.
     """
 
     value: int
@@ -49,18 +49,18 @@ def run_loader(
     func_info: bytes = b"",
     wanted: Sequence[LoaderFd] = (),
 ) -> Result:
-    """Run a loader once (BPF_PROG_RUN, Linux 5.14); it writes its fds into `context`.
+    """Run a loader once (BPF_PROG_RUN, Linux 5.14); it writes its fds to `context`.
 
-    `btf` and `func_info` describe the functions of a loader that has callbacks; `wanted` are the
-    fds that it is to make.
+    `btf` and `func_info` describe the functions of a loader with callbacks; `wanted` are the fds
+    that it should create.
 
-    BpfError where the kernel refuses the loader itself; BadInput where its fds are not those that
-    are wanted (`take_fds`). On failure the loader has closed all that it made, and `blob` tells
-    more; on success `blob` is empty.
+    BpfError if the kernel refuses the loader itself; BadInput if its fds are not the expected ones
+    (`take_fds`). On failure the loader has closed all its fds, and `blob` has details; on success
+    `blob` is empty.
     """
     with low_fds_taken(), _blob_map(blob) as blob_map:
         with _load_program(insns, blob_map, btf, func_info) as program:
-            ids = LoaderIds(_id(blob_map, Kind.MAP), _id(program, Kind.PROG))
+            ids = LoaderIds(_id(blob_map, ObjectKind.MAP), _id(program, ObjectKind.PROG))
             value = _run(program, context, blob_map, blob)
         if value == 0:
             return Result(0, b"", take_fds(context, wanted, ids))
@@ -68,7 +68,7 @@ def run_loader(
 
 
 def check_byte_order(name: str, order: str) -> None:
-    """UsageError where an object is for machines of the other byte order."""
+    """UsageError if an object is for the other byte order."""
     if order != sys.byteorder:
         raise UsageError(
             f"'{name}' is for {order}-endian machines, this one is {sys.byteorder}-endian",
@@ -78,11 +78,11 @@ def check_byte_order(name: str, order: str) -> None:
 
 @contextmanager
 def low_fds_taken() -> Iterator[None]:
-    """Fds 0 to 2 are in use meanwhile: loaders and their callers take 0 for "no fd"."""
+    """Occupy fds 0 to 2: loaders and their callers use 0 for "no fd"."""
     held: list[int] = []
     try:
         while not held or held[-1] <= 2:
-            # Of all files the one that is there, whatever the root of this process is.
+            # Works without any file, even in an empty chroot.
             held.append(os.open("/", os.O_PATH | os.O_CLOEXEC))
         yield
     finally:
@@ -136,12 +136,12 @@ def _load_btf(btf: bytes) -> Fd:
     return Fd(bpf(Cmd.BTF_LOAD, attr))
 
 
-def _id(fd: Fd, kind: Kind) -> int:
+def _id(fd: Fd, kind: ObjectKind) -> int:
     return identity(fd.fileno(), kind).id
 
 
 def _run(program: Fd, context: bytearray, blob_map: Fd, blob: bytes) -> int:
-    """Run it, again where the verifier gave up because of a signal: nothing is left of that."""
+    """Run it; retry if the verifier gave up because of a signal, which has no side effects."""
     asked = bytes(context)
     value = _run_once(program, context)
     for _ in range(LOAD_ATTEMPTS - 1):

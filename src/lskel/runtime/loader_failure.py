@@ -11,20 +11,20 @@ from lskel.tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.errors import ReplayError
+    from lskel.errors import LskelError, ReplayError
     from lskel.runtime.image import Image, Run
     from lskel.runtime.loader import Result
     from lskel.runtime.request import Request
 
-# The sizes of the buffer for a log, until it fits: the last is the most that old kernels take.
+# Sizes of the log buffer, tried in order: the last is the maximum of old kernels.
 _LOG_SIZES = (1 << 20, (1 << 24) - 1)
 _NUMBER_SIZE = 4
-# How the kernel's log of a BTF begins (btf_verifier_log_hdr in kernel/bpf/btf.c).
+# Start of the kernel's log of a BTF (btf_verifier_log_hdr in kernel/bpf/btf.c).
 _BTF_LOG = b"magic: 0x"
 
 
 def loader_failure(image: Image, request: Request, result: Result, run: Run) -> ReplayError:
-    """The error of a loader that returned one; `run` runs it again, for the log."""
+    """The error of a loader that failed; `run` runs it again, for the log."""
     code = -result.value
     labels = image.labels()
     if not labels:
@@ -43,19 +43,22 @@ def loader_failure(image: Image, request: Request, result: Result, run: Run) -> 
 
 
 def _log(image: Image, request: Request, run: Run, *, is_btf: bool) -> tuple[str, ...]:
-    """The kernel's log of a call that fails, by a second run that loads nothing else.
+    """The kernel's log of the failed call, from a second run that loads nothing else.
 
-    All calls of a loader share one buffer: it holds the log of the last one.
+    All calls of a loader share one buffer: it holds the log of the last call.
     """
     log = bytearray()
     for size in _LOG_SIZES:
         log = bytearray(size)
-        result = run(image, request, log)
-        if result.value == 0:  # it loads now: what stood in the way has gone
+        try:
+            result = run(image, request, log)
+        except LskelError:
+            return ()  # the first failure is the one to report
+        if result.value == 0:  # it loads now: the cause is gone
             for fd in result.fds:
                 fd.close()
             return ()
         if result.value != -errno.ENOSPC:
             break
-    # Where the kernel did not get as far as the program, the log is still that of the BTF.
+    # If the kernel did not reach the program, the log is still that of the BTF.
     return split_log(log) if is_btf or not log.startswith(_BTF_LOG) else ()

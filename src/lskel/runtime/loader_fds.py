@@ -1,7 +1,7 @@
-"""What a loader hands back: the fds in its context, checked before they are used or closed.
+"""The fds that a loader returns in its context, checked before they are used or closed.
 
-A loader's bytes need not do what its description says. So an fd is taken only where it is of what
-it should be, by what the kernel says of it, and where that was made after the loader itself.
+A loader may do something else than its description says. So an fd is accepted only if the kernel
+reports the expected object for it, created after the loader itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from lskel.bpf.attr import object_name
 from lskel.bpf.enums import LinkType, MapType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.errors import BadInput, at
-from lskel.named import NamedTuple
-from lskel.runtime.objects import Fd, Kind, identity, kind_of
+from lskel.light_typing import NamedTuple
+from lskel.runtime.objects import Fd, ObjectKind, identity, kind_of
 from lskel.runtime.syscall import BpfError
 
 TYPE_CHECKING = False
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from lskel.runtime.objects import Identity
 
 _FD_SIZE = 4
-# Ids are given in ascending order, and from 1 on again after the last (idr_alloc_cyclic in
+# Ids are allocated in ascending order, and restart at 1 after the last (idr_alloc_cyclic in
 # kernel/bpf/syscall.c).
 _IDS = 1 << 31
-_KINDS: dict[Kind, tuple[str, type[IntEnum]]] = {
-    Kind.MAP: ("map", MapType),
-    Kind.PROG: ("program", ProgType),
-    Kind.LINK: ("link", LinkType),
+_KINDS: dict[ObjectKind, tuple[str, type[IntEnum]]] = {
+    ObjectKind.MAP: ("map", MapType),
+    ObjectKind.PROG: ("program", ProgType),
+    ObjectKind.LINK: ("link", LinkType),
 }
-_HINT = "the loader is not what its description says: do not run it"
+_HINT = "the loader does not match its description: do not run it"
 
 
 class LoaderFd(NamedTuple):
-    """An fd that a loader writes into its context at `offset`.
+    """An fd that a loader writes to its context at `offset`.
 
-    Of a map or program of this name (the object's) and type; or of the link of the program of this
-    name, which must come before it.
+    Of a map or program of this type and name (in the object); or of the link of the program of this
+    name, which must come first.
     """
 
-    kind: Kind
+    kind: ObjectKind
     offset: int
     name: str
     type: int = 0
@@ -56,10 +56,9 @@ class LoaderIds(NamedTuple):
 
 
 def take_fds(context: bytearray, expected: Sequence[LoaderFd], loader: LoaderIds) -> tuple[Fd, ...]:
-    """The fds of a loader that has run, in the order of `expected`.
+    """The fds of a loader after its run, in the order of `expected`.
 
-    BadInput where one is not what is expected; those that the loader made are closed then, and no
-    others.
+    BadInput if one is not the expected object; then only fds that the loader created are closed.
     """
     taking = _Taking(loader)
     fds = [taking.take(item, _number(context, item.offset)) for item in expected]
@@ -76,7 +75,7 @@ def _number(context: bytearray, offset: int) -> int:
 
 
 class _Taking:
-    """Takes fds one after the other; `wrong` is the first error."""
+    """Takes fds one by one; `wrong` is the first error."""
 
     def __init__(self, loader: LoaderIds) -> None:
         self.wrong: BadInput | None = None
@@ -85,7 +84,7 @@ class _Taking:
         self._programs: dict[str, int] = {}
 
     def take(self, expected: LoaderFd, number: int) -> Fd | None:
-        """The fd, where it is of something that the loader made, even if not what is `expected`."""
+        """The fd, if the loader created its object, even if that is not the `expected` one."""
         fd = None
         try:
             with at(f"{_KINDS[expected.kind][0]} '{expected.name}'"):
@@ -96,16 +95,16 @@ class _Taking:
         except BadInput as error:
             self.wrong = self.wrong or error
         else:
-            if found.kind is Kind.PROG:
+            if found.kind is ObjectKind.PROG:
                 self._programs[expected.name] = found.id
         return fd
 
     def _new_object(self, number: int, expected: LoaderFd) -> Identity:
-        """What the loader made; BadInput where it did not make what `number` is the fd of."""
+        """What the loader created; BadInput if it did not create the object of fd `number`."""
         if number <= 0:
-            raise _returned(f"{number} instead of an fd")
+            raise _returned(f"{number}, which is not an fd")
         if number in self._seen:
-            raise _returned(f"fd {number} a second time")
+            raise _returned(f"fd {number} twice")
         self._seen.add(number)
         found = self._identity(number, expected)
         if found is None or not found.id:
@@ -117,7 +116,7 @@ class _Taking:
     def _identity(self, number: int, expected: LoaderFd) -> Identity | None:
         try:
             found = identity(number, expected.kind)
-            # Of another kind the name would not be where it is looked for.
+            # The info of another kind has its name elsewhere.
             if found.name and self._matches(found, expected):
                 return found
             return identity(number, kind_of(number) or expected.kind)
@@ -125,14 +124,16 @@ class _Taking:
             return None
 
     def _is_new(self, found: Identity) -> bool:
-        """Whether it was made after the loader; a link, whether its program was."""
-        if found.kind is Kind.MAP:
+        """Whether it was created after the loader; for a link, whether its program was."""
+        if found.kind is ObjectKind.MAP:
             return _is_after(found.id, self._loader.map)
         return _is_after(found.program or found.id, self._loader.program)
 
     def _matches(self, found: Identity, expected: LoaderFd) -> bool:
-        if expected.kind is Kind.LINK:
-            return found.kind is Kind.LINK and found.program == self._programs.get(expected.name)
+        if expected.kind is ObjectKind.LINK:
+            return found.kind is ObjectKind.LINK and found.program == self._programs.get(
+                expected.name
+            )
         is_kind = (found.kind, found.type) == (expected.kind, expected.type)
         return is_kind and found.name == object_name(expected.name).decode()
 

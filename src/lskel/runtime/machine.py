@@ -1,4 +1,4 @@
-"""What differs between machines: syscall numbers, and how ioctl requests are put together."""
+"""Machine-specific numbers: syscalls, and the encoding of ioctl requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from functools import cache
 
 from lskel.errors import NotSupported
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 
 class Machine(NamedTuple):
@@ -36,7 +36,7 @@ _MACHINES_64 = {
 _I386 = Machine(357, 336)
 _ARM = Machine(386, 364)
 
-# A 32-bit Python may run on a 64-bit kernel, which then calls itself by its own name.
+# A 32-bit Python may run on a 64-bit kernel, whose uname is the 64-bit name.
 _MACHINES_32 = {
     "i386": _I386,
     "i486": _I386,
@@ -51,19 +51,19 @@ _MACHINES_32 = {
 
 
 def machine(system: str, name: str, bits: int) -> Machine:
-    """The numbers for a Python of `bits` bits; NotSupported where they are unknown."""
+    """The numbers for a Python of `bits` bits; NotSupported if unknown."""
     known = _MACHINES_64 if bits == 64 else _MACHINES_32
     if system != "linux":
         raise NotSupported(
             f"bpf(2) needs Linux, this is {system}", hint="the simulator runs loaders anywhere"
         )
     if name not in known:
-        raise NotSupported(f"the number of bpf(2) on a {bits}-bit {name} is unknown to lskel")
+        raise NotSupported(f"the syscall number of bpf(2) on {bits}-bit {name} is unknown")
     return known[name]
 
 
 @cache
 def this_machine() -> Machine:
-    """The numbers of the running system; NotSupported where they are unknown."""
+    """The numbers of the running system; NotSupported if unknown."""
     name = os.uname().machine if hasattr(os, "uname") else ""
     return machine(sys.platform, name, 64 if sys.maxsize > 1 << 32 else 32)

@@ -1,4 +1,4 @@
-"""Maps whose content is memory that user space shares: arenas, and arrays with BPF_F_MMAPABLE."""
+"""Maps that user space can mmap: arenas, and arrays with BPF_F_MMAPABLE."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from functools import cache
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import KernelError, calling
 
-# uapi/asm-generic/mman-common.h, Linux 4.17: there and nowhere else, or EEXIST.
+# MAP_FIXED_NOREPLACE (uapi/asm-generic/mman-common.h, Linux 4.17).
 _MAP_FIXED_NOREPLACE = 0x100000
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
 class MappedFd(Fd):
-    """The fd of a map with the map's memory, as writable bytes at `address`.
+    """The fd of a map and its mapped memory, as writable bytes at `address`.
 
-    `close` unmaps it and releases `memory`. A part of it that somebody else has made a buffer of (a
-    slice, an array) keeps all of it mapped, until that is gone.
+    `close` unmaps it and releases `memory`. Buffers of parts of it (a slice, an array) keep all of
+    it mapped until they are gone.
     """
 
     __slots__ = ("address", "memory")
@@ -32,9 +32,9 @@ class MappedFd(Fd):
         self.memory = memory
 
     def close(self) -> None:
-        """Close and unmap; does nothing the second time."""
+        """Close and unmap; a second call does nothing."""
         super().close()
-        with suppress(BufferError):  # it goes with the other buffer
+        with suppress(BufferError):  # unmapped with the other buffer
             self.memory.release()
 
     def __enter__(self) -> MappedFd:
@@ -42,16 +42,16 @@ class MappedFd(Fd):
 
 
 def map_memory(fd: int, size: int, address: int = 0) -> MappedFd:
-    """Map `size` bytes of a map to read and write; keeps an fd of its own.
+    """Map `size` bytes of a map, readable and writable; owns a duplicate of the fd.
 
-    `address` 0 leaves the place to the kernel. KernelError with EEXIST where something else is at
-    `address`, with EPERM where the map is frozen, with ENODEV or ENOTSUPP where it has no memory.
+    With `address` 0 the kernel chooses. KernelError with EEXIST if `address` is in use, EPERM if
+    the map is frozen, ENODEV or ENOTSUPP if it cannot be mapped.
     """
     flags = mmap.MAP_SHARED | (_MAP_FIXED_NOREPLACE if address else 0)
     found = _libc().mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0)
     if found == _MAP_FAILED:
         raise KernelError("mmap", ctypes.get_errno())
-    # Every view of the array keeps it, so none outlives the mapping.
+    # Every view keeps the array alive, so none outlives the mapping.
     array = (ctypes.c_ubyte * size).from_address(found)
     weakref.finalize(array, _libc().munmap, found, size).atexit = False
     with calling("dup"):
@@ -60,7 +60,7 @@ def map_memory(fd: int, size: int, address: int = 0) -> MappedFd:
 
 @cache
 def _libc() -> ctypes.CDLL:
-    # Python's own mmap takes no address.
+    # Python's mmap takes no address.
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = (

@@ -1,4 +1,4 @@
-"""Kernel objects: fds that close themselves, what the kernel says of an object, ids, pins."""
+"""Kernel objects: owned fds, object info, ids, pins."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from lskel.bpf.layouts import (
     PROG_INFO,
     Layout,
 )
-from lskel.errors import Closed, at
-from lskel.named import NamedTuple
+from lskel.errors import Closed, WrongType, at
+from lskel.light_typing import NamedTuple
 from lskel.runtime.syscall import BpfError, address_of, bpf, calling, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol, TypeAlias
+    from typing import NoReturn, Protocol, TypeAlias
 
-    # bpf(2) of some kernel, as `lskel.runtime.syscall.bpf` is that of the running one.
+    # bpf(2) of a kernel; `lskel.runtime.syscall.bpf` is that of the running one.
     Bpf: TypeAlias = Callable[[int, bytearray], int]
 
     class Closable(Protocol):
-        """What can be closed; `closed` before anything of it is gone."""
+        """Something with `close`; `closed` is set before anything is released."""
 
         @property
         def closed(self) -> bool: ...
 
 
-# Names of tracepoints, functions, iterators and modules; the kernel cuts at 127.
+# Names of tracepoints, functions, iterators and modules; the kernel truncates at 127.
 _NAME_ROOM = 128
 
 
 class Fd:
-    """Owns a file descriptor: closes it once, on leaving a `with` block or when dropped."""
+    """Owns a file descriptor: closes it at the end of a `with` block or when garbage collected."""
 
     __slots__ = ("_fd",)
 
@@ -64,7 +64,7 @@ class Fd:
         return self._fd < 0
 
     def close(self) -> None:
-        """Give the fd back; does nothing the second time."""
+        """Close the fd; a second call does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -78,15 +78,18 @@ class Fd:
     def __del__(self) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise WrongType("an fd cannot be copied or pickled: both would close it")
+
     def __repr__(self) -> str:
         return f"Fd({'closed' if self.closed else self._fd})"
 
 
 @contextmanager
 def in_use(owner: Closable, what: str) -> Iterator[None]:
-    """Turn what fails in the block because another thread closed `owner` into Closed.
+    """Raise Closed for errors in the block after another thread closed `owner`.
 
-    Python says so with errors of many kinds: of views, of mappings, of fds.
+    Python reports that in many ways: errors of views, mappings and fds.
     """
     try:
         yield
@@ -97,15 +100,13 @@ def in_use(owner: Closable, what: str) -> Iterator[None]:
 
 
 def duplicate(fd: int) -> Fd:
-    """An fd of one's own for what another stands for; KernelError where that is closed, or none is
-    left.
-    """
+    """A duplicate of an fd, close-on-exec; KernelError if it is closed, or no fd is left."""
     with calling("dup"):
         return Fd(os.dup(fd))
 
 
 def read_info(fd: int, layout: Layout, bpf: Bpf = bpf, **request: int) -> bytearray:
-    """The info struct, as much of it as the kernel knows."""
+    """The info struct, as far as the kernel knows it."""
     size = max(offset + size for offset, size in layout.values())
     info = encode(layout, size, sys.byteorder, **request)
     attr = host_attr(INFO, "info", bpf_fd=fd, info_len=size, info=address_of(info))
@@ -126,8 +127,8 @@ def text_in(field: bytearray) -> str:
     return field.partition(b"\0")[0].decode(errors="replace")
 
 
-class Kind(Enum):
-    """Kinds of objects that have ids: the commands for the next id, and for an fd."""
+class ObjectKind(Enum):
+    """Kinds of objects with ids: the commands for the next id, and for an fd by id."""
 
     PROG = (Cmd.PROG_GET_NEXT_ID, Cmd.PROG_GET_FD_BY_ID)
     MAP = (Cmd.MAP_GET_NEXT_ID, Cmd.MAP_GET_FD_BY_ID)
@@ -136,36 +137,36 @@ class Kind(Enum):
 
 
 class Identity(NamedTuple):
-    """What tells an object from others: `program` is the id of a link's; links have no name."""
+    """What identifies an object: `program` is the program id of a link; links have no name."""
 
-    kind: Kind
+    kind: ObjectKind
     id: int
     type: int
     name: str
     program: int
 
 
-_IDENTITY = {Kind.MAP: MAP_INFO, Kind.PROG: PROG_INFO, Kind.LINK: LINK_INFO}
-# The infos of maps, programs and links look alike; only the files' names tell them apart.
+_IDENTITY = {ObjectKind.MAP: MAP_INFO, ObjectKind.PROG: PROG_INFO, ObjectKind.LINK: LINK_INFO}
+# Only the file name distinguishes maps, programs and links; their infos look alike.
 _FILES = {
-    "anon_inode:bpf-map": Kind.MAP,
-    "anon_inode:bpf-prog": Kind.PROG,
-    "anon_inode:bpf_link": Kind.LINK,
+    "anon_inode:bpf-map": ObjectKind.MAP,
+    "anon_inode:bpf-prog": ObjectKind.PROG,
+    "anon_inode:bpf_link": ObjectKind.LINK,
 }
 
 
-def kind_of(fd: int) -> Kind | None:
-    """What an fd is of; None where that is not a map, program or link, or there is no /proc."""
+def kind_of(fd: int) -> ObjectKind | None:
+    """The kind of object of an fd; None if it is not a map, program or link, or without /proc."""
     try:
         return _FILES.get(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
     except OSError:
         return None
 
 
-def identity(fd: int, kind: Kind) -> Identity:
-    """What the kernel says of a map, program or link; BpfError where `fd` is of nothing of BPF.
+def identity(fd: int, kind: ObjectKind) -> Identity:
+    """The identity of a map, program or link; BpfError if `fd` is not a BPF object.
 
-    `fd` must be of that kind: the infos of all look alike.
+    `fd` must be of that kind: their infos look alike.
     """
     layout = _IDENTITY[kind]
     info = read_info(fd, layout)
@@ -178,8 +179,8 @@ def identity(fd: int, kind: Kind) -> Identity:
     )
 
 
-def ids(kind: Kind) -> Iterator[int]:
-    """Ids of all objects of a kind, ascending. An object may be gone by the time it is opened."""
+def ids(kind: ObjectKind) -> Iterator[int]:
+    """Ids of all objects of a kind, ascending. An object may be gone before it is opened."""
     command, _ = kind.value
     current = 0
     while True:
@@ -194,16 +195,16 @@ def ids(kind: Kind) -> Iterator[int]:
         yield current
 
 
-def by_id(kind: Kind, number: int) -> Fd:
-    """An object by its id; BpfError with ENOENT where there is none."""
+def by_id(kind: ObjectKind, number: int) -> Fd:
+    """An object by its id; BpfError with ENOENT if it does not exist."""
     _, command = kind.value
     return Fd(bpf(command, host_attr(GET_ID, "open_flags", start_id=number)))
 
 
 def obj_pin(fd: int, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
-    """Give a map, program or link a name in a bpffs; BpfError with EEXIST where it is taken.
+    """Pin a map, program or link to a bpffs; BpfError with EEXIST if the path exists.
 
-    UsageError where others can write to the directory (`check_pin`), unless `trust_pins`.
+    UsageError if other users can write to the directory (`check_pin`), unless `trust_pins`.
     """
     where = os.path.abspath(path)  # noqa: PTH100 - pathlib is slow to import
     name = os.fsencode(where) + b"\0"
@@ -214,14 +215,14 @@ def obj_pin(fd: int, path: str | os.PathLike[str], *, trust_pins: bool = False) 
             bpf(Cmd.OBJ_PIN, host_attr(OBJ, "file_flags", pathname=address_of(name), bpf_fd=fd))
         except BpfError as error:
             if error.errno == errno.EPERM:
-                error.hint = "only a bpffs holds pins: mount -t bpf bpf /sys/fs/bpf"
+                error.hint = "pins must be on a bpffs: mount -t bpf bpf /sys/fs/bpf"
             raise
 
 
 def obj_get(path: str | os.PathLike[str], *, trust_pins: bool = False) -> Fd:
-    """The map, program or link pinned at `path`; BpfError with ENOENT where there is none.
+    """The map, program or link pinned at `path`; BpfError with ENOENT if it does not exist.
 
-    UsageError where others may have put it there (`check_pin`), unless `trust_pins`.
+    UsageError if other users could have created it (`check_pin`), unless `trust_pins`.
     """
     where = os.path.abspath(path)  # noqa: PTH100
     name = os.fsencode(where) + b"\0"
@@ -241,6 +242,6 @@ def _check(cmd: Cmd, path: str) -> None:
 
 
 def enable_stats() -> Fd:
-    """Have the kernel count runs of programs, and their time, while the fd is open. Linux 5.8."""
-    # The only kind of statistics there is: BPF_STATS_RUN_TIME, 0.
+    """Enable run statistics of programs while the fd is open. Linux 5.8."""
+    # BPF_STATS_RUN_TIME is 0, the only kind of statistics.
     return Fd(bpf(Cmd.ENABLE_STATS, host_attr(ENABLE_STATS, "type")))

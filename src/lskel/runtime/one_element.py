@@ -1,4 +1,4 @@
-"""Maps as bytes: one element by its key; freezing. As `lskel.runtime.elements`."""
+"""Maps as bytes: one element by key; freezing. As `lskel.runtime.elements`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lskel.runtime.objects import Bpf
 
-# The attr that is made most often, so not from layouts.MAP_ELEM: map_fd, key, value, flags.
+# The most frequent attr, so not from layouts.MAP_ELEM: map_fd, key, value, flags.
 _ELEM = struct.Struct("=i4xQQQ")
 
 
 def lookup(fd: int, key: bytes, value_size: int, flags: int = 0, *, bpf: Bpf = bpf) -> bytes | None:
-    """The value of a key, None where the map has none. `flags`: BPF_F_LOCK (4)."""
+    """The value of a key, None if it does not exist. `flags`: BPF_F_LOCK (4)."""
     return _read(Cmd.MAP_LOOKUP_ELEM, fd, key, value_size, flags, bpf)
 
 
 def lookup_and_delete(fd: int, key: bytes, value_size: int, *, bpf: Bpf = bpf) -> bytes | None:
-    """Take a value out, None where the map has none. Queues and stacks; hashes from 5.14."""
+    """Look up and delete, None if it does not exist. Queues and stacks; hashes since 5.14."""
     return _read(Cmd.MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value_size, 0, bpf)
 
 
@@ -40,12 +40,12 @@ def _read(cmd: Cmd, fd: int, key: bytes, value_size: int, flags: int, bpf: Bpf) 
 def update(
     fd: int, key: bytes, value: bytes | bytearray, flags: int = 0, *, bpf: Bpf = bpf
 ) -> None:
-    """Set a value. `flags`: 0, BPF_NOEXIST (1) or BPF_EXIST (2), and BPF_F_LOCK (4)."""
+    """Set a value. `flags`: 0, BPF_NOEXIST (1) or BPF_EXIST (2), optionally BPF_F_LOCK (4)."""
     bpf(Cmd.MAP_UPDATE_ELEM, _elem(fd, key, address_of(value), flags))
 
 
 def has(fd: int, value: bytes, *, bpf: Bpf = bpf) -> bool:
-    """Whether a bloom filter may have a value."""
+    """Whether a bloom filter may contain a value."""
     try:
         bpf(Cmd.MAP_LOOKUP_ELEM, _elem(fd, b"", address_of(value)))
     except BpfError as error:
@@ -56,7 +56,7 @@ def has(fd: int, value: bytes, *, bpf: Bpf = bpf) -> bool:
 
 
 def delete(fd: int, key: bytes, *, bpf: Bpf = bpf) -> bool:
-    """Remove a key; False where the map does not have it."""
+    """Delete a key; False if it does not exist."""
     try:
         bpf(Cmd.MAP_DELETE_ELEM, _elem(fd, key))
     except BpfError as error:
@@ -67,7 +67,7 @@ def delete(fd: int, key: bytes, *, bpf: Bpf = bpf) -> bool:
 
 
 def next_key(fd: int, key: bytes | None, key_size: int, *, bpf: Bpf = bpf) -> bytes | None:
-    """The key after `key`, None after the last; the first where `key` is None or not there."""
+    """The key after `key`, None after the last; the first if `key` is None or does not exist."""
     found = bytearray(key_size)
     try:
         bpf(Cmd.MAP_GET_NEXT_KEY, _elem(fd, key or b"", address_of(found)))
@@ -79,7 +79,7 @@ def next_key(fd: int, key: bytes | None, key_size: int, *, bpf: Bpf = bpf) -> by
 
 
 def freeze(fd: int, *, bpf: Bpf = bpf) -> None:
-    """No more writes through bpf(2), for good; programs may still write. Kernel 5.2."""
+    """Disable writes through bpf(2) permanently; programs may still write. Linux 5.2."""
     bpf(Cmd.MAP_FREEZE, _elem(fd, b""))
 
 

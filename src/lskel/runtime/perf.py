@@ -23,14 +23,14 @@ _FLAG_FD_CLOEXEC = 8
 ANY_PROCESS = -1
 _NO_GROUP = -1
 
-# struct perf_event_attr of its first version, 64 bytes: type, size, config, sample_period or
+# First version of struct perf_event_attr, 64 bytes: type, size, config, sample_period or
 # sample_freq, sample_type, read_format, flags, wakeup_events, bp_type, config1.
 _ATTR = struct.Struct("=IIQQQQQIIQ")
 
-# The same through config2, 72 bytes: config1 and config2 are its last fields.
+# The same up to config2, 72 bytes: config1 and config2 are the last fields.
 _PROBE_ATTR = struct.Struct("=IIQQQQQIIQQ")
 
-# `freq`, one of the flags: bit fields, which begin at the end where the first byte is.
+# `freq`, one of the bit-field flags, which start at the lowest address on either byte order.
 _FREQ = 1 << (10 if sys.byteorder == "little" else 63 - 10)
 
 _PMUS = "/sys/bus/event_source/devices"
@@ -49,10 +49,10 @@ def open_event(
     period: int = 0,
     frequency: int = 0,
 ) -> Fd:
-    """An event of all processes on one CPU, or of thread `pid`; enabled. KernelError if refused.
+    """Open and enable an event: all processes on one CPU, or thread `pid`. May raise KernelError.
 
-    With `raw_samples` each occurrence leaves its data in the event's ring, and wakes a poll. Else
-    it overflows every `period` occurrences, or `frequency` times a second.
+    With `raw_samples` each event writes its data to the ring and wakes poll(2). Else it overflows
+    every `period` events, or `frequency` times a second.
     """
     samples = (1, _SAMPLE_RAW) if raw_samples else (frequency or period, 0)
     flags = _FREQ if frequency else 0
@@ -61,11 +61,11 @@ def open_event(
 
 
 def open_probe(pmu: str, place: bytes, offset: int, pid: int = ANY_PROCESS, **fields: int) -> Fd:
-    """A "uprobe" or "kprobe" of all processes, or of that of `pid` (0: this one). Linux 4.17.
+    """A "uprobe" or "kprobe" for all processes, or for process `pid` (0: this one). Linux 4.17.
 
-    `place` is the path of a file (offsets are in the file) or the name of a function, or b"" where
-    `offset` is an address; `fields` are those that the PMU's format names. NotSupported where the
-    kernel has no such PMU or field, KernelError where it refuses.
+    `place` is the path of a file (offsets are in the file) or the name of a function, or b"" if
+    `offset` is an address; `fields` are those of the PMU's format. NotSupported if the kernel has
+    no such PMU or field, KernelError if it refuses.
     """
     kind = _pmu_type(pmu)
     config = _pmu_config(pmu, fields)
@@ -73,12 +73,13 @@ def open_probe(pmu: str, place: bytes, offset: int, pid: int = ANY_PROCESS, **fi
     attr = _PROBE_ATTR.pack(
         kind, _PROBE_ATTR.size, config, 0, 0, 0, 0, 0, 0, address_of(text), offset
     )
-    # With BPF a probe of all processes is on every CPU, whichever one the event is opened for.
+    # With BPF a probe of all processes is on every CPU, no matter which one the event is opened
+    # for.
     return _open(attr, pid, online_cpus()[0] if pid == ANY_PROCESS else -1)
 
 
 def _pmu_type(pmu: str) -> int:
-    """PMUs that the kernel makes as it starts have no fixed number."""
+    """Dynamic PMUs have no fixed number."""
     try:
         return int(read_text(f"{_PMUS}/{pmu}/type"))
     except KernelError as error:
@@ -86,14 +87,15 @@ def _pmu_type(pmu: str) -> int:
             raise
         option = f"CONFIG_{pmu.upper()}_EVENTS"
         raise NotSupported(
-            f"the kernel has no perf events of the kind '{pmu}'", hint=f"it lacks {option}, or /sys"
+            f"the kernel has no '{pmu}' perf events",
+            hint=f"{option} is off, or /sys is not mounted",
         ) from error
 
 
 def _pmu_config(pmu: str, fields: dict[str, int]) -> int:
-    """perf_event_attr.config; the format of a field is such as "config:32-63".
+    """perf_event_attr.config; the format of a field is e.g. "config:32-63".
 
-    The kernel need not know fields that are 0.
+    Fields that are 0 may be missing in the kernel.
     """
     config = 0
     for name, value in fields.items():
@@ -104,7 +106,7 @@ def _pmu_config(pmu: str, fields: dict[str, int]) -> int:
         except KernelError as error:
             if error.errno != errno.ENOENT:
                 raise
-            raise NotSupported(f"the kernel's {pmu} events have no '{name}'") from error
+            raise NotSupported(f"the kernel's {pmu} events have no field '{name}'") from error
         first, _, last = text.removeprefix("config:").partition("-")
         if value >> int(last or first) - int(first) + 1:
             raise LskelError(f"{name} {value:#x} is too large for the kernel's {pmu} events")
@@ -122,17 +124,17 @@ def _open(attr: bytes, pid: int, cpu: int) -> Fd:
 
 
 def set_bpf(event: int, prog_fd: int) -> None:
-    """Run a program on each event: the way before kernel 5.15. KernelError if refused."""
+    """Run a program on each event, without a link (before 5.15). KernelError if refused."""
     _ioctl(event, "PERF_EVENT_IOC_SET_BPF", this_machine().ioc_write | _IOC_U32 | 8, prog_fd)
 
 
 def enable(event: int) -> None:
-    """Start the event. KernelError if refused."""
+    """Enable the event. KernelError if refused."""
     _ioctl(event, "PERF_EVENT_IOC_ENABLE", this_machine().ioc_none, 0)
 
 
 def _ioctl(fd: int, name: str, request: int, argument: int) -> None:
-    # Windows has no fcntl, and modules that import this one still load there.
+    # Imported here: Windows has no fcntl, but can import this module.
     import fcntl
 
     try:

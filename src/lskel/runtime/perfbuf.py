@@ -1,7 +1,7 @@
-"""Reading a BPF_MAP_TYPE_PERF_EVENT_ARRAY: one ring for each CPU, filled by bpf_perf_event_output.
+"""Reading a BPF_MAP_TYPE_PERF_EVENT_ARRAY: one ring per CPU, filled by bpf_perf_event_output.
 
-The layout of a ring is `struct perf_event_mmap_page` (uapi/linux/perf_event.h) in the first page,
-then the data, whose records may be split at its end.
+A ring is `struct perf_event_mmap_page` (uapi/linux/perf_event.h) in the first page, then the data;
+a record may wrap around its end.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _DATA_TAIL = 1032 // 8
 _HEADER = struct.Struct("=IHH")
 _LOST = 2
 _SAMPLE = 9
-# What follows the header: the size of a sample's data; the id and number of lost samples.
+# After the header: the size of a sample's data; the id and number of lost samples.
 _SAMPLE_SIZE = struct.Struct("=I")
 _LOST_COUNT = struct.Struct("=QQ")
-# Where the data begins.
+# Offset of the data.
 _BASE = mmap.PAGESIZE
-# The kernel is told how far we are once in so many parts of a ring.
+# The consumer position is published after this fraction of a ring.
 _PARTS = 16
 
 
 class PerfBuffer:
-    """Reads the samples of all online CPUs; takes over the map's entries for them.
+    """Reads the samples of all online CPUs; sets the map's entries for them.
 
-    `pages` is the size of each CPU's ring, a power of two. `lost` counts by CPU the samples that
-    did not fit, as far as `consume` has come. Keeps an fd of its own: the caller may close
-    `map_fd`. A context manager.
+    `pages` is the size of each CPU's ring, a power of two. `lost` counts dropped samples by CPU, as
+    far as `consume` has read. It duplicates `map_fd`, which the caller may close. A context
+    manager.
     """
 
     def __init__(self, map_fd: int, pages: int = 8) -> None:
@@ -67,16 +67,16 @@ class PerfBuffer:
                 cleanup.callback(one_element.delete, fd, key)
                 self._epoll.register(ring.event, select.EPOLLIN)
             self._cleanup = cleanup.pop_all()
-        # The CPU whose turn it is: who reads but a part of what is there reads of all in the end.
+        # The next CPU: partial reads serve all CPUs in turn.
         self._turn = 0
 
     @property
     def lost(self) -> dict[int, int]:
-        """How many samples did not fit, by CPU; the kernel tells in front of the next that does."""
+        """Dropped samples by CPU; the kernel reports them before the next sample that fits."""
         return {ring.cpu: ring.lost for ring in self._rings}
 
     def fileno(self) -> int:
-        """For epoll and selectors: readable once for what has arrived, so consume all of it."""
+        """For epoll and selectors: readable once per arrival, so consume everything."""
         with in_use(self, _WHAT):
             return self._epoll.fileno()
 
@@ -86,8 +86,8 @@ class PerfBuffer:
             return any(ring.ready() for ring in self._rings)
 
     def poll(self, timeout: float | None = None) -> bool:
-        """Wait until there is something to consume; False after `timeout` seconds (None: never)."""
-        # The kernel tells each arrival to one poll only, be it answered or not.
+        """Wait for records; False after `timeout` seconds (None: no timeout)."""
+        # The kernel reports each arrival to a single poll, even if ignored.
         deadline = None if timeout is None else monotonic() + timeout
         while not self.ready():
             left = None if deadline is None else max(0, deadline - monotonic())
@@ -97,11 +97,10 @@ class PerfBuffer:
         return True
 
     def consume(self) -> Iterator[tuple[int, bytes]]:
-        """The samples that are there, (CPU, data), without waiting; in order for each CPU.
+        """The available samples as (CPU, data), without waiting; ordered per CPU.
 
-        A sample counts as read when it is handed out; the kernel gets its room back as from a
-        `RingBuffer`. The kernel pads data to 4 bytes more than a multiple of 8, and does not say
-        how much of it is padding.
+        A sample counts as read when it is returned; its space is released as in a `RingBuffer`. The
+        kernel pads data to 4 bytes more than a multiple of 8, and does not report the padding.
         """
         for number in range(self._turn, self._turn + len(self._rings)):
             ring = self._rings[number % len(self._rings)]
@@ -112,7 +111,7 @@ class PerfBuffer:
                     yield cpu, data
 
     def close(self) -> None:
-        """Take the entries out of the map and unmap the rings; does nothing the second time."""
+        """Delete the map's entries and unmap the rings; a second call does nothing."""
         self.closed = True
         self._cleanup.close()
 
@@ -133,7 +132,7 @@ class _Ring:
         self._memory = memory
         self._words = words
         self._size = len(memory) - mmap.PAGESIZE
-        # Behind what was handed out: the kernel may be told later, and iterators share it.
+        # End of what was returned: published later, shared by iterators.
         self._position: int = words[_DATA_TAIL]
 
     def ready(self) -> bool:
@@ -141,21 +140,21 @@ class _Ring:
         return bool(self._words[_DATA_HEAD] != self._position)
 
     def samples(self) -> Iterator[bytes]:
-        """The data of the samples that are there now; each counts as read when it is handed out."""
+        """The data of the available samples; each counts as read when it is returned."""
         memory, mask = self._memory, self._size - 1
         position = published = self._position
         head: int = self._words[_DATA_HEAD]
         fence()
         try:
             while position < head:
-                # Records are multiples of 8 bytes, so neither of these is ever split.
+                # Records are multiples of 8 bytes, so neither of these wraps.
                 kind, _, size = _HEADER.unpack_from(memory, _BASE + (position & mask))
                 after = position + size
                 if kind == _SAMPLE:
                     start = position + _HEADER.size
                     (length,) = _SAMPLE_SIZE.unpack_from(memory, _BASE + (start & mask))
                     data = self._copy(start + _SAMPLE_SIZE.size, length)
-                    # Nothing may come between these: an interrupt would lose the sample.
+                    # Nothing may come between these: an exception would lose the sample.
                     self._position = after
                     yield data
                 else:
@@ -172,7 +171,7 @@ class _Ring:
                 self._publish()
 
     def _publish(self) -> None:
-        # The kernel may overwrite what we have read once it sees this.
+        # After this the kernel may overwrite what we have read.
         fence()
         self._words[_DATA_TAIL] = self._position
 
@@ -185,7 +184,7 @@ class _Ring:
 
 
 def _open_ring(cleanup: ExitStack, cpu: int, pages: int) -> _Ring | None:
-    """None where the CPU has gone offline meanwhile."""
+    """None if the CPU has gone offline meanwhile."""
     try:
         event = perf.open_event(perf.TYPE_SOFTWARE, perf.COUNT_SW_BPF_OUTPUT, cpu, raw_samples=True)
     except KernelError as error:

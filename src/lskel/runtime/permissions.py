@@ -1,4 +1,4 @@
-"""Why the kernel may have said EPERM or EACCES, and what to do about it."""
+"""Likely causes of EPERM and EACCES, and remedies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from enum import IntEnum
 
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.files import read_text
 
 # The uid_map of the initial user namespace.
@@ -15,7 +15,7 @@ _SECCOMP_FILTER = 2
 
 
 class Capability(IntEnum):
-    """Those that bpf(2) asks for (uapi/linux/capability.h)."""
+    """Capabilities that bpf(2) checks (uapi/linux/capability.h)."""
 
     NET_ADMIN = 12
     SYS_ADMIN = 21
@@ -24,7 +24,7 @@ class Capability(IntEnum):
 
 
 class Situation(NamedTuple):
-    """What a process may do. None stands for what cannot be read.
+    """What a process may do. None if unreadable.
 
     `capabilities` is the effective set as a mask; `seccomp` 0 (none), 1 (strict), 2 (filter);
     `unprivileged_bpf_disabled` the sysctl; `lockdown` "none", "integrity" or "confidentiality".
@@ -55,9 +55,9 @@ def read_situation() -> Situation:
 
 
 def why_refused(situation: Situation | None = None) -> str:
-    """One sentence: what stands in the way of bpf(2), and what to do; by default for this process.
+    """One sentence: why bpf(2) is not permitted, and what to do; by default for this process.
 
-    Says what is most likely: the kernel does not tell. Linux 5.8 or newer (CAP_BPF).
+    The most likely cause: the kernel does not tell. For Linux 5.8 or newer (CAP_BPF).
     """
     situation = situation or read_situation()
     return next(filter(None, (rule(situation) for rule in _RULES)))
@@ -83,8 +83,8 @@ def _user_namespace(situation: Situation) -> str:
     if not situation.in_user_namespace:
         return ""
     return (
-        "this process is in a user namespace of its own, whose capabilities bpf(2) does not "
-        "accept: run it outside (a rootful or privileged container)"
+        "this process is in a user namespace, whose capabilities bpf(2) does not accept: run it "
+        "outside (a rootful or privileged container)"
     )
 
 
@@ -100,9 +100,9 @@ def _no_capabilities(situation: Situation) -> str:
 
 
 def how_to_grant(situation: Situation) -> str:
-    """How a process gets capabilities that it lacks."""
+    """How a process gets missing capabilities."""
     if situation.euid == 0:
-        return "this root was stripped of them, a container gets them with --cap-add"
+        return "root lacks them here; a container gets them with --cap-add"
     return "run it as root, or grant them with setcap or systemd's AmbientCapabilities="
 
 
@@ -110,8 +110,8 @@ def _locked_down(situation: Situation) -> str:
     if situation.lockdown in (None, "none"):
         return ""
     return (
-        f"the kernel is locked down ({situation.lockdown}), which keeps even root from some kinds "
-        "of program: use tracepoints, or boot it with lockdown=none (Secure Boot turns it on)"
+        f"the kernel is locked down ({situation.lockdown}), which forbids some program types even "
+        "to root: use tracepoints, or boot with lockdown=none (Secure Boot enables lockdown)"
     )
 
 
@@ -119,7 +119,7 @@ def _seccomp(situation: Situation) -> str:
     if situation.seccomp != _SECCOMP_FILTER:
         return ""
     return (
-        "a seccomp filter is on this process and may forbid bpf(2) or perf_event_open(2): allow "
+        "this process has a seccomp filter, which may forbid bpf(2) or perf_event_open(2): allow "
         "them in its profile, or run the container with --security-opt seccomp=unconfined"
     )
 
@@ -127,25 +127,25 @@ def _seccomp(situation: Situation) -> str:
 def _no_net_admin(situation: Situation) -> str:
     if not missing(situation, Capability.NET_ADMIN):
         return ""
-    return "this process lacks CAP_NET_ADMIN, which programs for the network need: grant it"
+    return "this process lacks CAP_NET_ADMIN, which networking programs need: grant it"
 
 
 def _unknown(situation: Situation) -> str:
     if situation.lockdown is None:
         return (
-            "this process has the capabilities, so the kernel may be locked down: to see, "
-            "mount -t securityfs securityfs /sys/kernel/security and read lockdown there"
+            "this process has the capabilities, so the kernel may be locked down: to check, mount "
+            "-t securityfs securityfs /sys/kernel/security and read lockdown there"
         )
     return (
-        "this process has the capabilities and no lockdown is on: look for an LSM's denial in "
-        "the kernel's log or the audit log"
+        "this process has the capabilities and the kernel is not locked down: look for an LSM "
+        "denial in the kernel log or the audit log"
     )
 
 
 def missing(situation: Situation, *wanted: Capability) -> tuple[Capability, ...]:
-    """Those of the wanted capabilities that a process lacks. Linux 5.8."""
+    """The required capabilities that a process lacks. Linux 5.8."""
 
-    # CAP_SYS_ADMIN includes the two that were split off from it in 5.8.
+    # CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, split off in 5.8.
     def has(capability: Capability) -> bool:
         return bool(situation.capabilities >> capability & 1)
 
@@ -157,7 +157,7 @@ def missing(situation: Situation, *wanted: Capability) -> tuple[Capability, ...]
     )
 
 
-# The likeliest first.
+# Most likely first.
 _RULES: tuple[Callable[[Situation], str], ...] = (
     _user_namespace,
     _no_capabilities,

@@ -1,4 +1,4 @@
-"""Pins of maps and programs in a directory of a bpffs, by name: made, opened, compared."""
+"""Pins of maps and programs by name in a bpffs directory: creating, opening, comparing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lskel.catalog.map_types import Elements, of_elements
 from lskel.errors import NoPermission, UsageError, at
 from lskel.runtime.bpffs import is_on_bpffs
 from lskel.runtime.info import map_info
-from lskel.runtime.objects import Fd, Kind, kind_of, obj_get, obj_pin
+from lskel.runtime.objects import Fd, ObjectKind, kind_of, obj_get, obj_pin
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 ROOT = "/sys/fs/bpf"
 
-# To these the kernel adds BPF_F_RDONLY_PROG by itself (kernel/bpf/devmap.c).
+# The kernel adds BPF_F_RDONLY_PROG to these (kernel/bpf/devmap.c).
 _DEVICE_MAPS = of_elements(Elements.DEVICES, Elements.DEVICES_BY_KEY)
 
-# Of directories for pins: nobody else may write to them, whatever the umask.
+# Mode of pin directories: not writable by others, whatever the umask.
 _MODE = 0o755
-_MOUNT = "mount one: mount -t bpf bpf /sys/fs/bpf"
+_MOUNT = "mount -t bpf bpf /sys/fs/bpf"
 NEW_PIN = "remove the old pin, or choose another directory"
-SHARE_AGAIN = "somebody pinned another map while this one was loaded: try again to share it"
-_OTHER_MAP = "make them the same (max_entries), remove the pin, or choose another directory of pins"
+SHARE_AGAIN = "another map was pinned during the load: retry to share it"
+_OTHER_MAP = "make them equal (max_entries), remove the pin, or choose another pin directory"
 
 
 def pin_path(directory: str, name: str) -> str:
-    """Where a map or program of this name is pinned: names on a bpffs have no dots."""
+    """The pin path of a map or program: names on a bpffs have no dots."""
     return f"{directory}/{name.replace('.', '_')}"
 
 
 def existing(directory: str) -> tuple[str, list[str]]:
-    """The nearest directory that is there, and those below it that are missing, the last first."""
+    """The nearest existing directory, and the missing ones below it, innermost first."""
     there = os.path.abspath(directory)  # noqa: PTH100 - pathlib is slow to import
     missing = []
     while not os.path.exists(there):  # noqa: PTH110
@@ -53,26 +53,26 @@ def existing(directory: str) -> tuple[str, list[str]]:
 
 
 def pinnable(directory: str) -> bool:
-    """Whether this user may make pins and directories in a directory, as far as its rights go."""
+    """Whether the mode of a directory lets this user create pins and directories."""
     return os.access(directory, os.W_OK | os.X_OK)
 
 
 def check_directory(directory: str) -> list[str]:
-    """The directories that are missing for pins in this one, the last first.
+    """The missing directories for pins in this one, innermost first.
 
-    UsageError where it is not on a bpffs.
+    UsageError if it is not on a bpffs.
     """
     with at(directory):
         there, missing = existing(directory)
         if not is_on_bpffs(there):
-            raise UsageError("it must be on a bpffs", hint=_MOUNT)
+            raise UsageError("not on a bpffs", hint=_MOUNT)
     return missing
 
 
 def _make_directory(directory: str, undo: ExitStack) -> None:
-    """Make a directory for pins where it is missing; `undo` removes it again.
+    """Create a pin directory if missing; `undo` removes it again.
 
-    UsageError where that cannot be, or is not on a bpffs.
+    UsageError if that fails, or it is not on a bpffs.
     """
     missing = check_directory(directory)
     with at(directory):
@@ -82,11 +82,13 @@ def _make_directory(directory: str, undo: ExitStack) -> None:
                 undo.callback(_remove, path)
         except OSError as error:
             hint = "names on a bpffs have no dots" if error.errno == errno.EPERM else ""
-            raise UsageError(f"no place for pins: {error.strerror}", hint=hint) from error
+            raise UsageError(
+                f"cannot create the pin directory: {error.strerror}", hint=hint
+            ) from error
 
 
 def _remove(directory: str) -> None:
-    with suppress(OSError):  # somebody else has put something into it
+    with suppress(OSError):  # not empty any more
         os.rmdir(directory)  # noqa: PTH106
 
 
@@ -98,10 +100,10 @@ def _unlink(path: str) -> None:
 def pin_fds(
     fds: Mapping[str, int], directory: str, if_taken: str, *, trust_pins: bool = False
 ) -> tuple[str, ...]:
-    """Pin fds by name, all or none, but for maps that are pinned there already; the paths.
+    """Pin fds by name, all or none, except maps that are already pinned there; returns the paths.
 
-    Makes the directory where it is missing. UsageError where that fails; `if_taken` is its hint
-    where there is something else of that name.
+    Creates the directory if missing. UsageError on failure; `if_taken` is its hint if the name is
+    used by something else.
     """
     paths = []
     with ExitStack() as undo:
@@ -130,18 +132,18 @@ def _holds(path: str, fd: int, *, trust_pins: bool) -> bool:
             both_are_maps = is_map(there.fileno()) and is_map(fd)
             return both_are_maps and map_info(there.fileno()).id == map_info(fd).id
     except BpfError:
-        return False  # no pin that we may open, so certainly no pin of ours
+        return False  # we may not open it, so it is not our pin
 
 
 def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False) -> Fd | None:
-    """The map that is pinned in `directory` by the name of the one that is wanted, if there is one.
+    """The map that is pinned in `directory` under the name of `wanted`, if any.
 
-    UsageError where that is not of the same type, sizes, flags and map_extra: what libbpf asks for,
-    too (bpf_object__reuse_map); where others may have put it there, unless `trust_pins`; and where
-    the directory is not on a bpffs. NoPermission where this process may open no pins.
+    UsageError if its type, sizes, flags or map_extra differ (as libbpf's bpf_object__reuse_map
+    checks), if other users could have created it (unless `trust_pins`), or if the directory is not
+    on a bpffs. NoPermission if this process may not open pins.
     """
     if check_directory(directory):
-        return None  # where there is no directory, there is no pin in it
+        return None  # no directory, no pin
     path = pin_path(directory, wanted.name)
     try:
         fd = obj_get(path, trust_pins=trust_pins)
@@ -156,17 +158,19 @@ def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False)
     with at(path), ExitStack() as undo:
         undo.enter_context(fd)
         if not is_map(fd.fileno()):
-            raise UsageError(f"this is no map, but map '{wanted.name}' asks for it", hint=NEW_PIN)
+            raise UsageError(
+                f"not a map, but map '{wanted.name}' is pinned by this name", hint=NEW_PIN
+            )
         if found := _differences(wanted, map_info(fd.fileno())):
             raise UsageError(
-                f"map '{wanted.name}' cannot be the pinned one: {found}", hint=_OTHER_MAP
+                f"map '{wanted.name}' differs from the pinned one: {found}", hint=_OTHER_MAP
             )
         undo.pop_all()
     return fd
 
 
 def _differences(wanted: MapDefinition, there: MapInfo) -> str:
-    """What keeps two maps from being one, with both values."""
+    """The attributes in which two maps differ, with both values."""
     flags = there.flags & ~(MapFlag.RDONLY_PROG if wanted.type in _DEVICE_MAPS else 0)
     attributes: tuple[tuple[str, object, object], ...] = (
         ("type", enum_name(MapType, wanted.type), enum_name(MapType, there.type)),
@@ -182,5 +186,5 @@ def _differences(wanted: MapDefinition, there: MapInfo) -> str:
 
 
 def is_map(fd: int) -> bool:
-    """Whether the fd of a pin is of a map."""
-    return kind_of(fd) in (Kind.MAP, None)  # without /proc the attributes must do
+    """Whether the fd of a pin is a map."""
+    return kind_of(fd) in (ObjectKind.MAP, None)  # without /proc only the attributes are compared

@@ -1,4 +1,4 @@
-"""A program of a skeleton: switched on or off before it is loaded, attached and run afterwards."""
+"""A program of a collection: autoload before it is loaded, attaching and running afterwards."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import sys
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, ProgType
 from lskel.bpf.layouts import TEST
-from lskel.errors import ReadOnly, UsageError
-from lskel.named import NamedTuple
+from lskel.errors import ReadOnly, UsageError, WrongType
+from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import ProgramRequest
+from lskel.runtime.settings import Settings
 from lskel.runtime.syscall import address_of, host_attr
 
 TYPE_CHECKING = False
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
 
 
 def _nothing() -> None:
-    """What needs nothing."""
+    """Nothing to do."""
 
 
-# A program may add headers to its packet.
+# Room for headers that a program adds to its packet.
 _HEADROOM = 256
 
 
 class ProgramDefinition(NamedTuple):
-    """What the object says of a program.
+    """A program as the object declares it.
 
-    `kind` and `target` are the two parts of its section's name: "kprobe" and "do_unlinkat" of
-    ``kprobe/do_unlinkat``; `type` and `attach_type` what it is loaded with (`ProgType`,
-    `AttachType`; 0 where it has none).
+    `kind` and `target` are the two parts of its section name: "kprobe" and "do_unlinkat" of
+    ``kprobe/do_unlinkat``; `type` and `attach_type` are those of BPF_PROG_LOAD (`ProgType`,
+    `AttachType`; 0 if none).
     """
 
     name: str
@@ -50,12 +51,12 @@ class ProgramDefinition(NamedTuple):
 
     @property
     def section(self) -> str:
-        """Its section's name, without a leading ``?``."""
+        """Its section name, without a leading ``?``."""
         return f"{self.kind}/{self.target}" if self.target else self.kind
 
 
 class RunResult(NamedTuple):
-    """What a program returned, its packet and context afterwards, and nanoseconds a run."""
+    """A program's return value, its packet and context afterwards, and nanoseconds per run."""
 
     value: int
     data: bytes
@@ -63,22 +64,22 @@ class RunResult(NamedTuple):
     duration: int
 
 
-class Program:
-    """A program, before and after it is loaded. Kinds that attach are subclasses.
+class Program(Settings):
+    """A program, before and after loading. Attach kinds are subclasses.
 
-    `target` is for programs that must know what they attach to when they are loaded, and whose
-    section's name does not say it (freplace, fentry): a function, hook or tracepoint of the kernel,
-    or ``PROGRAM[:FUNCTION]`` for a BPF program, which its pin's path or its id (``id:42``) names.
-    `maps` are those of its object, by name: some kinds of attaching write to them.
+    `target` is the attach target of programs that need one at load time (freplace, fentry), if the
+    section name has none: a function, hook or tracepoint of the kernel, or ``PROGRAM[:FUNCTION]``
+    for a BPF program, by pin path or id (``id:42``). `maps` are the object's maps by name: some
+    attach kinds write to them.
     """
 
     def __init__(self, definition: ProgramDefinition) -> None:
         self.definition = definition
-        self.target: str | None = None
+        self._target: str | None = None
         self.maps: Mapping[str, Map] = {}
-        # Where it is, or will be.
+        # The kernel in which it is, or will be, loaded.
         self.kernel: Kernel = RUNNING
-        # Called where the program must be in the kernel.
+        # Called before an operation that needs the loaded program.
         self.needed: Callable[[], None] = _nothing
         self._autoload = definition.autoload
         self._fd: Fd | None = None
@@ -86,38 +87,53 @@ class Program:
 
     @property
     def name(self) -> str:
-        """Its name in the object; the kernel's may be cut."""
+        """Its name in the object; the kernel may truncate it."""
         return self.definition.name
 
     @property
+    def target(self) -> str | None:
+        """Its attach target, for those that need one at load time; settable before load()."""
+        return self._target
+
+    @target.setter
+    def target(self, target: str | None) -> None:
+        if self._fd is not None:
+            raise ReadOnly(f"program '{self.name}' is already loaded", hint="set it before load()")
+        self._target = target
+
+    @property
     def autoload(self) -> bool:
-        """Whether it is loaded with the others; may be set until then."""
+        """Whether it is loaded with the others; settable before load()."""
         return self._autoload
 
     @autoload.setter
     def autoload(self, wanted: bool) -> None:
         if self._fd is not None:
-            raise ReadOnly(f"program '{self.name}' is loaded already", hint="set it before load()")
+            raise ReadOnly(f"program '{self.name}' is already loaded", hint="set it before load()")
+        if not isinstance(wanted, bool):
+            raise WrongType(
+                f"program '{self.name}': expected True or False, got {type(wanted).__name__}"
+            )
         if wanted and self.definition.type == ProgType.UNSPEC:
             raise UsageError(
-                f"program '{self.name}' cannot be loaded: no loader was generated for it",
+                f"program '{self.name}' cannot be loaded: the loader was generated without it",
                 hint=f"generate with --autoload {self.name} to see why",
             )
         self._autoload = wanted
 
     def request(self) -> ProgramRequest:
-        """What is asked of a load."""
+        """Its part of a load request."""
         definition = self.definition
         loads, by_default = self._autoload, definition.autoload
         return ProgramRequest(self.name, definition.type, loads, by_default)
 
     @property
     def loaded(self) -> bool:
-        """Whether the kernel has it."""
+        """Whether it is loaded."""
         return self._fd is not None and not self._fd.closed
 
     def fileno(self) -> int:
-        """Its fd; its collection is loaded for it. UsageError where it is not loaded, or closed."""
+        """Its fd; loads the collection if necessary. UsageError if it is not loaded, or closed."""
         if self._fd is None:
             self.needed()
         if self._fd is None:
@@ -128,22 +144,22 @@ class Program:
         return self._fd.fileno()
 
     def info(self) -> ProgInfo:
-        """What the kernel says of it."""
+        """What the kernel reports about it."""
         from lskel.runtime.info import prog_info
 
         return prog_info(self.fileno(), bpf=bpf_of(self.kernel))
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
-        """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
+        """Pin it to a bpffs, so that it outlives this process; as `obj_pin`."""
         check_running(self.kernel, "has no pins")
         obj_pin(self.fileno(), path, trust_pins=trust_pins)
 
     def run(self, data: bytes = b"", ctx: bytes = b"", *, repeat: int = 1) -> RunResult:
-        """Run it once, or `repeat` times, on a packet or a context (BPF_PROG_RUN).
+        """Run it once, or `repeat` times, with a packet or a context (BPF_PROG_RUN).
 
-        For programs of the network `data` is a packet; what it is afterwards is in the result. For
-        ``SEC("syscall")`` and others `ctx` is the context. BpfError EINVAL or ENOTSUPP for kinds
-        that the kernel does not run so.
+        For networking programs `data` is a packet, whose final content is in the result. For
+        ``SEC("syscall")`` and others `ctx` is the context. BpfError EINVAL or ENOTSUPP for types
+        that BPF_PROG_RUN does not support.
         """
         changed, room = bytearray(data), bytearray(len(data) + _HEADROOM if data else 0)
         context = bytearray(ctx)
@@ -153,7 +169,7 @@ class Program:
             fields |= {"data_size_out": len(room), "data_out": address_of(room)}
         if ctx:
             fields |= {"ctx_size_in": len(ctx), "ctx_in": address_of(context)}
-            if self.definition.type != ProgType.SYSCALL:  # which changes it in place
+            if self.definition.type != ProgType.SYSCALL:  # changed in place
                 fields |= {"ctx_size_out": len(ctx), "ctx_out": address_of(context)}
         if repeat != 1:
             fields["repeat"] = repeat
@@ -172,26 +188,27 @@ class Program:
         )
 
     def attaches_itself(self) -> bool:
-        """Whether `attach` needs no arguments: the section's name says where it belongs."""
+        """Whether `attach` needs no arguments: the section name has the attach target."""
         return False
 
     def attach(self) -> Link:
-        """Attach it where its section's name says; closing the link detaches.
+        """Attach it to the target in its section name; closing the link detaches.
 
-        UsageError for kinds that do not attach, or where the name does not say enough.
+        UsageError for kinds that cannot be attached, or if the section name has no target.
         """
         raise UsageError(
-            f"program '{self.name}' of section '{self.definition.kind}' does not attach by itself"
+            f"program '{self.name}' of section '{self.definition.kind}' cannot be attached by lskel"
         )
 
     def placed(self, kernel: Kernel) -> None:
-        """It is to be loaded in this kernel."""
+        """Set the kernel in which it will be loaded."""
         self.kernel = kernel
         if not kernel.is_running:
             self.attach = self._not_running  # type: ignore[method-assign]
+        self._fixed = True
 
     def bind(self, fd: Fd, keep: Callable[[str, Link], None]) -> None:
-        """It was loaded: `fd` is its own; `keep` is told the program's name and each new link."""
+        """It was loaded and owns `fd`; `keep` is called with its name and each new link."""
         self._fd = fd
         self._keep = keep
 
@@ -200,12 +217,12 @@ class Program:
         raise AssertionError
 
     def close(self) -> None:
-        """Give the fd back; links stay."""
+        """Close the fd; links stay."""
         if self._fd is not None:
             self._fd.close()
 
     def attached(self, link: Link) -> None:
-        """Subclasses report each link, so that the skeleton can detach it."""
+        """Subclasses report each link, so that the collection can detach it."""
         if self._keep is not None:
             self._keep(self.name, link)
 

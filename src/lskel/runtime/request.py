@@ -1,11 +1,11 @@
-"""What is asked of a load, by slot: sizes, values, programs, and what is there before."""
+"""The request for a load, by slot: sizes, values, programs, and reused maps."""
 
 from __future__ import annotations
 
 from lskel.bpf import context
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.loader_fds import LoaderFd
-from lskel.runtime.objects import Kind
+from lskel.runtime.objects import ObjectKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ _ADDRESS_SIZE = 8
 
 
 class MapRequest(NamedTuple):
-    """A map: with `max_entries` entries, where that is not 0, and this value, where it is not None.
+    """A map, with this `max_entries` if not 0, and this value if not None.
 
-    `fd` is the map itself, where it is there before.
+    `fd` is that of a reused map.
     """
 
     name: str
@@ -32,7 +32,7 @@ class MapRequest(NamedTuple):
 
 
 class ProgramRequest(NamedTuple):
-    """A program: whether it `loads`, and whether it does where nobody says so (`autoload`)."""
+    """A program: whether it `loads`, and whether it does by default (`autoload`)."""
 
     name: str
     type: int
@@ -41,9 +41,9 @@ class ProgramRequest(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A load. `inputs` are the numbers that only the target knows.
+    """A load. `inputs` are the numbers known on the target only.
 
-    `links` name the programs that the loader attaches, where they are loaded.
+    `links` are the programs that the loader attaches if they are loaded.
     """
 
     maps: tuple[MapRequest, ...]
@@ -52,15 +52,15 @@ class Request(NamedTuple):
     links: tuple[str, ...] = ()
 
     def only(self, program: str) -> Request:
-        """The same, with all programs but one left out."""
+        """The same, without all other programs."""
         programs = tuple(p._replace(loads=p.loads and p.name == program) for p in self.programs)
         return self._replace(programs=programs)
 
 
 class LoadedFds(NamedTuple):
-    """What came of a request, by slot; None for programs and links that were not asked for.
+    """The result of a request, by slot; None for programs and links that were not requested.
 
-    Maps that were there before are the caller's own.
+    Reused maps belong to the caller.
     """
 
     maps: tuple[Fd, ...]
@@ -73,9 +73,9 @@ def build_context(
     order: Literal["little", "big"],
     address_of: Callable[[bytes | bytearray], int],
 ) -> bytearray:
-    """The context that makes a loader do what is asked.
+    """The context for a loader to execute a request.
 
-    `address_of` says where a value lies that the loader is to read; whoever made it keeps it there
+    `address_of` returns the address of a value that the loader reads; the caller keeps it valid
     until the loader has run.
     """
     maps, programs, inputs = len(request.maps), len(request.programs), len(request.inputs)
@@ -101,23 +101,23 @@ def build_context(
 
 
 def expected_fds(request: Request) -> Iterator[LoaderFd]:
-    """The fds that a loader makes: of maps that are not there, then of programs and links."""
+    """The fds that a loader creates: of new maps, then of programs and links."""
     maps, programs, inputs = len(request.maps), len(request.programs), len(request.inputs)
     for slot, made in enumerate(request.maps):
         if made.fd is None:
-            yield LoaderFd(Kind.MAP, context.map_fd(slot), made.name, made.type)
+            yield LoaderFd(ObjectKind.MAP, context.map_fd(slot), made.name, made.type)
     loaded = {program.name for program in request.programs if program.loads}
     for slot, program in enumerate(request.programs):
         if program.loads:
             offset = context.program_fd(maps, slot)
-            yield LoaderFd(Kind.PROG, offset, program.name, program.type)
+            yield LoaderFd(ObjectKind.PROG, offset, program.name, program.type)
     for number, name in enumerate(request.links):
         if name in loaded:
-            yield LoaderFd(Kind.LINK, context.link_fd(maps, programs, inputs, number), name)
+            yield LoaderFd(ObjectKind.LINK, context.link_fd(maps, programs, inputs, number), name)
 
 
 def by_slot(request: Request, made: tuple[Fd, ...]) -> LoadedFds:
-    """The fds that were made, in the order of `expected_fds`, and those that were there."""
+    """The new fds, in the order of `expected_fds`, and those of reused maps."""
     fds = iter(made)
     loaded = {program.name for program in request.programs if program.loads}
     return LoadedFds(

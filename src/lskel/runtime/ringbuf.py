@@ -1,9 +1,9 @@
-"""Reading a BPF_MAP_TYPE_RINGBUF: the kernel's side is kernel/bpf/ringbuf.c.
+"""Reading a BPF_MAP_TYPE_RINGBUF; the kernel side is kernel/bpf/ringbuf.c.
 
-The map's fd is mapped in two parts: one page with the consumer's position, which we write; then
-one page with the producer's position, with the data twice after it so that no record is ever
-split. Positions are of type unsigned long and only grow (they wrap at its limit). A record is a
-header of 8 bytes, the first four its length and two flags, then the data, to a multiple of 8.
+The map's fd is mapped in two parts: one page with the consumer position, which we write; then one
+page with the producer position, followed by the data mapped twice, so that no record wraps.
+Positions are unsigned long and only grow (with wrap-around). A record is a header of 8 bytes, the
+first four its length and two flags, then the data, padded to a multiple of 8.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ if TYPE_CHECKING:
 BUSY = 1 << 31
 DISCARD = 1 << 30
 HEADER = 8
-# The kernel is told how far we are once in so many parts of the ring, so that we keep that much
-# of it at most that was read already.
+# The consumer position is published after this fraction of the ring: at most that much stays
+# occupied by records that were read.
 _PARTS = 16
 _WHAT = "ring buffer"
 
 
 def checked_size(max_entries: int, page_size: int) -> int:
-    """The size of a ring; ValueError where no ring can have it."""
+    """The size of a ring; ValueError if it is not valid."""
     if max_entries <= 0 or max_entries & (max_entries - 1) or max_entries % page_size:
         raise ValueError(
-            f"a ring of {max_entries} bytes is not a power of two and a multiple of a page"
+            f"{max_entries} bytes are not a power of two and a multiple of the page size"
         )
     return max_entries
 
 
 def too_short(length: int, size: int) -> BadInput:
-    """The error of a record that is shorter than the type it should be of."""
+    """The error for a record that is shorter than its type."""
     return BadInput(
-        f"an event of {length} bytes is shorter than its type, which has {size}",
-        hint="decode_as(bytes) gives events as they are",
+        f"event of {length} bytes is shorter than its type of {size}",
+        hint="decode_as(bytes) returns events undecoded",
     )
 
 
 class RingBuffer:
     """The consumer of a ring buffer map of `max_entries` bytes; one at a time per map.
 
-    Keeps an fd of its own: the caller may close `map_fd`. A context manager. Kernel 5.8.
+    It duplicates `map_fd`, which the caller may close. A context manager. Linux 5.8.
 
-    Another thread may close it: what reads it then raises Closed.
+    Another thread may close it: readers then raise Closed.
     """
 
     def __init__(self, map_fd: int, max_entries: int, page_size: int = mmap.PAGESIZE) -> None:
@@ -71,13 +71,13 @@ class RingBuffer:
             size = page_size + 2 * max_entries
             ring = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page_size)
             self._ring = cleanup.enter_context(ring)
-            # Views of whole words: a position is read and written in one access.
+            # Views of machine words: a position is read and written in one access.
             self._consumer = cleanup.enter_context(memoryview(page).cast("L"))
             self._producer = cleanup.enter_context(memoryview(ring).cast("L"))
             self._headers = cleanup.enter_context(memoryview(ring).cast("I"))
             self._cleanup = cleanup.pop_all()
         self._limit = (1 << 8 * self._producer.itemsize) - 1
-        # Behind what was handed out: the kernel may be told later, and iterators share it.
+        # End of what was returned: published later, shared by iterators.
         self._position: int = self._consumer[0]
 
     def fileno(self) -> int:
@@ -85,12 +85,12 @@ class RingBuffer:
         return self._fd.fileno()
 
     def ready(self) -> bool:
-        """Whether there are records, be it that a program has yet to submit the first."""
+        """Whether there are records, even if the first is not submitted yet."""
         with in_use(self, _WHAT):
             return bool(self._position != self._producer[0])
 
     def poll(self, timeout: float | None = None) -> bool:
-        """Wait until there is something to consume; False after `timeout` seconds (None: never)."""
+        """Wait for records; False after `timeout` seconds (None: no timeout)."""
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         return bool(poll.poll(None if timeout is None else timeout * 1000))
@@ -103,17 +103,17 @@ class RingBuffer:
         def consume(self, place: Callable[[Any, int], E], size: int) -> Iterator[E]: ...
 
     def consume(self, place: Any = None, size: int = 0) -> Iterator[Any]:
-        """The records that are there, oldest first, without waiting.
+        """The available records, oldest first, without waiting.
 
-        A record counts as read when it is handed out. The kernel gets its room back soon, a
-        sixteenth of the ring at once, and at the latest when the iterator ends or is dropped.
+        A record counts as read when it is returned. Its space is released per sixteenth of the
+        ring, at the latest when the iterator ends or is dropped.
 
-        Ends early at a record that a program has reserved and not yet submitted; discarded ones
-        are passed over. With `place`, that makes something of memory at an offset (the
-        `from_buffer_copy` of a ctypes class), that is handed out instead of bytes: faster than to
-        do it with them. BadInput for a record of fewer than `size` bytes, which counts as read.
+        Ends early at a record that is reserved but not submitted; discarded ones are skipped.
+        `place` converts memory at an offset (the `from_buffer_copy` of a ctypes class), and its
+        result is returned instead of bytes, which is faster. BadInput for a record of fewer than
+        `size` bytes, which counts as read.
         """
-        # Each access that is saved here is saved for every record.
+        # Hot path: once per record.
         ring, headers, producer = self._ring, self._headers, self._producer
         mask, limit, data_start = self._mask, self._limit, self._data_start
         kept = (mask + 1) // _PARTS
@@ -143,12 +143,12 @@ class RingBuffer:
                         raise too_short(header, size)
                     else:
                         record = place(ring, start)
-                    # Nothing may come between these: an interrupt would lose the record.
+                    # Nothing may come between these: an exception would lose the record.
                     self._position = after
                     yield record
                     position = self._position
                     if position != after:
-                        break  # another iterator read on meanwhile
+                        break  # another iterator has read further meanwhile
                     if (position - published & limit) >= kept:
                         self._publish()
                         published = position
@@ -156,7 +156,7 @@ class RingBuffer:
 
     @contextmanager
     def _publishing(self) -> Iterator[None]:
-        """The kernel is told in the end how far we are."""
+        """Publish the consumer position at the end."""
         try:
             yield
         finally:
@@ -164,12 +164,12 @@ class RingBuffer:
                 self._publish()
 
     def _publish(self) -> None:
-        # The kernel may overwrite what we have read once it sees this.
+        # After this the kernel may overwrite what we have read.
         fence()
         self._consumer[0] = self._position
 
     def close(self) -> None:
-        """Unmap; does nothing the second time."""
+        """Unmap; a second call does nothing."""
         if not self.closed:
             self._publish()
             self.closed = True

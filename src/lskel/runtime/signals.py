@@ -1,4 +1,4 @@
-"""Ctrl-C that has to wait: between a system call that makes an fd, and who owns it."""
+"""Delaying signals between a system call that creates an fd and its owner."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Not every system has all of them.
+# Some systems lack some of them.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM")
 _MAY_RAISE = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Signals that Python's handlers may raise for come when the block ends."""
+    """Delay signals whose Python handlers may raise until the end of the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _MAY_RAISE)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Registering struct_ops: their map's only element is written, and linked where it wants it."""
+"""Registering struct_ops: writing the only element of their map, and linking it (BPF_F_LINK)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KEY = bytes(4)
 
 
 class Registration:
-    """struct_ops that their map's update registered; closing it takes them back. Linux 5.6."""
+    """struct_ops registered by a map update; closing it unregisters them. Linux 5.6."""
 
     def __init__(self, map_fd: int) -> None:
-        # An fd of its own: the caller's may be closed first, and its number be another map's then.
+        # A duplicate: the caller's fd may be closed, and its number reused.
         self._map = duplicate(map_fd)
 
     @property
@@ -26,7 +26,7 @@ class Registration:
         return self._map.closed
 
     def close(self) -> None:
-        """Unregister, unless somebody did; does nothing the second time."""
+        """Unregister, unless already done; a second call does nothing."""
         if self._map.closed:
             return
         with self._map:
@@ -38,19 +38,19 @@ class Registration:
 
 
 def register(map_fd: int, value: bytes, *, by_link: bool) -> Fd | Registration:
-    """Register struct_ops: `value` is the map's element as the kernel lays it out.
+    """Register struct_ops: `value` is the map's element in the kernel's layout.
 
-    `by_link` for maps made with BPF_F_LINK (Linux 6.4). BpfError where the kernel refuses: EEXIST
-    where others of that name are registered.
+    `by_link` for maps with BPF_F_LINK (Linux 6.4). BpfError if the kernel refuses: EEXIST if
+    struct_ops of that name are registered.
     """
     try:
         update(map_fd, _KEY, value)
     except BpfError as error:
-        # What an earlier link used stays ready for the next one.
+        # After an earlier link, the element is still set.
         if not by_link or error.errno != errno.EBUSY:
             raise
     if not by_link:
         return Registration(map_fd)
-    # The map's fd takes the program's place.
+    # The map's fd is passed as prog_fd.
     attr = host_attr(LINK_CREATE, "flags", prog_fd=map_fd, attach_type=AttachType.STRUCT_OPS)
     return Fd(bpf(Cmd.LINK_CREATE, attr))

@@ -1,4 +1,4 @@
-"""bpf(2) itself, and raw syscalls for what Python has no function for."""
+"""bpf(2), and raw syscalls that Python has no function for."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lskel.bpf.layouts import Layout
 from lskel.errors import LskelError, remedy
 from lskel.runtime.machine import this_machine
 
-# bpf_check() gives up with EAGAIN when a signal is pending; libbpf tries as often.
+# bpf_check() returns EAGAIN when a signal is pending; libbpf retries as often.
 LOAD_ATTEMPTS = 5
 
-# An interrupted call may have done a part of its work already, and said so in its attr.
+# These may have done part of their work when interrupted, and updated their attr.
 _NOT_REPEATED = frozenset(
     (
         Cmd.PROG_RUN,
@@ -37,7 +37,7 @@ _MAX_ARGS = 6
 
 
 class KernelError(LskelError, OSError):
-    """A syscall failed: `errno` is set, positive; `call` says which, `why` the errno in words."""
+    """A syscall failed: `errno` is positive; `call` names the call, `why` describes the errno."""
 
     errno: int
 
@@ -51,7 +51,7 @@ class KernelError(LskelError, OSError):
 
 
 class BpfError(KernelError):
-    """bpf(2) failed: `cmd` is its command, a `Cmd` where that is known."""
+    """bpf(2) failed: `cmd` is its command, a `Cmd` if known."""
 
     def __init__(self, cmd: int, number: int, *, hint: str = "") -> None:
         self.cmd = Cmd(cmd) if cmd in Cmd._value2member_map_ else cmd
@@ -61,7 +61,7 @@ class BpfError(KernelError):
 
 @contextmanager
 def calling(call: str) -> Iterator[None]:
-    """Turn an OSError of Python's own functions into a KernelError."""
+    """Convert an OSError of Python's functions to a KernelError."""
     try:
         yield
     except KernelError:
@@ -71,17 +71,17 @@ def calling(call: str) -> Iterator[None]:
 
 
 def errno_name(number: int) -> str:
-    """Such as "EPERM"; "errno 4095" where it has no name. `number` is positive."""
+    """The name, such as "EPERM", or "errno 4095" if it has none. `number` is positive."""
     if number == ENOTSUPP:
         return "ENOTSUPP"
     return errno.errorcode.get(number, f"errno {number}")
 
 
 def address_of(buffer: bytes | bytearray) -> int:
-    """Where the bytes lie, for a pointer in an attr; 0 (NULL) where there are none.
+    """The address of the bytes, for a pointer in an attr; 0 (NULL) if empty.
 
-    Nothing is copied: the caller keeps `buffer`, at the same length, until the kernel is done
-    with it. The kernel may write into a bytearray, never into bytes.
+    Nothing is copied: the caller keeps `buffer` alive, without resizing it, while the kernel uses
+    it. The kernel may write to a bytearray, never to bytes.
     """
     if not buffer:
         return 0
@@ -91,15 +91,15 @@ def address_of(buffer: bytes | bytearray) -> int:
 
 
 def host_attr(layout: Layout, through: str, /, **fields: Value) -> bytearray:
-    """An attr in the byte order of this machine that ends with the field `through`."""
+    """An attr in native byte order that ends with the field `through`."""
     return encode(layout, size_through(layout, through), sys.byteorder, **fields)
 
 
 def bpf(cmd: int, attr: bytearray) -> int:
-    """Call bpf(2); the kernel may write into `attr`. Returns what it returns: an fd, a count, 0.
+    """Call bpf(2); the kernel may write to `attr`. Returns the kernel's result: an fd, a count, 0.
 
-    BpfError where the kernel refuses, NotSupported where the system has no bpf(2). Repeats a
-    PROG_LOAD that met a signal up to 5 times, and calls that did nothing but get interrupted.
+    BpfError if the kernel refuses, NotSupported if the system has no bpf(2). Retries PROG_LOAD
+    after EAGAIN up to 5 times, and interrupted calls that had no effect.
     """
     number = this_machine().bpf
     memory = ctypes.c_char.from_buffer(attr)
@@ -115,7 +115,7 @@ def bpf(cmd: int, attr: bytearray) -> int:
 
 
 def syscall(number: int, *args: int) -> int:
-    """What the kernel returns: the result, or minus the errno. Releases the GIL."""
+    """The kernel's result, or minus the errno. Releases the GIL."""
     result = _libc_syscall()(number, *args, *(0,) * (_MAX_ARGS - len(args)))
     return result if result != -1 else -ctypes.get_errno()
 

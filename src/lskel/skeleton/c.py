@@ -1,4 +1,4 @@
-"""The C skeleton: a header that is used as the one that ``bpftool gen skeleton -L`` writes."""
+"""The C skeleton: a header with the interface of ``bpftool gen skeleton -L``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lskel.catalog.map_types import RING_BUFFERS
 from lskel.errors import LimitExceeded, NotSupported, at
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import SectionSpec, parse_section
-from lskel.skeleton.c_source import Names, comment, string
-from lskel.skeleton.c_types import Types, Variable
+from lskel.skeleton.c_source import MemberNames, comment, string
+from lskel.skeleton.c_types import CTypeDefinitions, Variable
 from lskel.skeleton.source import Scope, Source, join, source, template, word
 from lskel.trace import (
     AttachBtfId,
@@ -32,7 +32,7 @@ from lskel.trace import (
 )
 
 _NOTHING = source("")
-# What a descriptor of a value is called in the header's runtime.
+# Names of value descriptors in the header's runtime.
 _KCONFIG_LETTERS = {
     KconfigType.BOOL: source("'b'"),
     KconfigType.TRISTATE: source("'t'"),
@@ -40,14 +40,14 @@ _KCONFIG_LETTERS = {
     KconfigType.INT: source("'i'"),
     KconfigType.STRING: source("'s'"),
 }
-# What a link is told, by the call that makes it.
+# The argument of a link, by the call that creates it.
 _LINK_TARGETS = {
     AttachCall.INTERFACE: source("the interface of this index"),
     AttachCall.CGROUP: source("the cgroup of this fd"),
     AttachCall.NETNS: source("the network namespace of this fd"),
     AttachCall.PERF_EVENT: source("the perf event of this fd (Linux 5.15)"),
 }
-# The members that each skeleton has, and its functions in C++.
+# Members of every skeleton, and its functions in C++.
 _MEMBERS_TEXT = """
 ctx maps progs links inputs loader_links open open_and_load load attach detach destroy
 """
@@ -60,11 +60,11 @@ _FILTERS = {"comment": comment, "literal": string}
 
 
 @dataclass(frozen=True)
-class _Map:
-    """A map; `size` bytes of global data where user space maps it into memory.
+class _CMap:
+    """A map; `size` is that of global data, if user space maps it.
 
-    A late one gets its values when the loader has run.
-    Here and below, `name` is part of identifiers, `member` stands alone.
+    A late one gets its values after the loader has run.
+    Here and below, `name` is part of identifiers, `member` is an identifier.
     """
 
     slot: int
@@ -81,8 +81,8 @@ class _Map:
 
 
 @dataclass(frozen=True)
-class _Program:
-    """A program; `attach` is how it is attached where its section says enough."""
+class _CProgram:
+    """A program; `attach` is how it is attached if its section has the target."""
 
     name: Source
     member: Source
@@ -97,7 +97,7 @@ class _Program:
 
 
 @dataclass(frozen=True)
-class _Member:
+class _CMember:
     name: Source
     offset: int
     size: int
@@ -112,7 +112,7 @@ class _StructOps:
     type: Source
     by_link: int
     values: Source
-    members: list[_Member]
+    members: list[_CMember]
 
 
 @dataclass(frozen=True)
@@ -134,23 +134,23 @@ class _KconfigValue:
 
 
 def generate_c(loader: Loader, name: str, standalone: bool = False) -> str:
-    """The text of a C and C++ header that loads and uses what the loader makes.
+    """The text of a C and C++ header with the loader, and functions to use its maps and programs.
 
-    `name` begins all names in it; what cannot stand in one becomes `_`. Without
-    `standalone` the header needs libbpf's `bpf/skel_internal.h` (1.0 or newer), which runs programs
-    without BTF only: there, a loader in table form is made anew in unrolled form, where the object
-    is not too large for that. With `standalone` it needs the C library only.
+    `name` is the prefix of all names in it; invalid characters become `_`. Without `standalone` the
+    header needs libbpf's `bpf/skel_internal.h` (1.0 or newer), which only runs programs without
+    BTF: a loader in table form is regenerated in unrolled form, if the object is not too large.
+    With `standalone` it needs only the C library.
 
     NotSupported for objects with an arena.
     """
     if loader.form is Form.TABLE and not standalone:
         loader = _unrolled(loader)
     with at(loader.trace.name):
-        return _Header(loader, Names().member(name), standalone).text()
+        return _Header(loader, MemberNames().member(name), standalone).text()
 
 
 def _unrolled(loader: Loader) -> Loader:
-    # Each generator is imported when it is wanted: `lskel gen` is mostly imports.
+    # Imported on use: imports dominate the run time of `lskel gen`.
     from lskel.loader.unrolled import unroll
 
     try:
@@ -170,7 +170,7 @@ class _Header:
         self._trace = trace
         self._skel = skel
         self._standalone = standalone
-        self._names = Names()
+        self._names = MemberNames()
         self._links = Scope()
         self._specs = [parse_section(program.section) for program in trace.programs]
         self._maps = list(self._make_maps())
@@ -225,7 +225,7 @@ class _Header:
         )
 
     def _context_end(self) -> Source:
-        """C for the end of what the loader gets."""
+        """A C expression for the end of the loader's context."""
         trace = self._trace
         parts = {
             source("loader_links"): trace.links,
@@ -238,7 +238,7 @@ class _Header:
         return source("__builtin_offsetof({0}, {1}) + sizeof((({0} *)0)->{1})", struct, last)
 
     def _user_only(self) -> Source | None:
-        """A literal that says what in the object the kernel cannot find out by itself."""
+        """A literal that tells why the header is for user space only."""
         trace = self._trace
         reasons = {
             source("kconfig values come from files"): trace.kconfig is not None,
@@ -255,7 +255,7 @@ class _Header:
         )
 
     def _fragments(self) -> list[str]:
-        """The parts of the runtime that this header needs, in order."""
+        """The parts of the C runtime that this header needs, in order."""
         trace = self._trace
         kinds = {type(kind) for kind in trace.inputs}
         has_targets = bool(kinds & {AttachFd, AttachBtfId})
@@ -277,7 +277,7 @@ class _Header:
 
     # -- maps -----------------------------------------------------------------------------------
 
-    def _make_maps(self) -> Iterable[_Map]:
+    def _make_maps(self) -> Iterable[_CMap]:
         names, members = Scope(), Scope()
         for slot, made in enumerate(self._trace.maps):
             create = self._trace.map_create(slot)
@@ -292,11 +292,11 @@ class _Header:
             if number is None or not create.flags & MapFlag.MMAPABLE:
                 per_cpu = create.type == MapType.PERF_EVENT_ARRAY and not create.max_entries
                 ring = create.max_entries if create.type in RING_BUFFERS else 0
-                yield _Map(**common, per_cpu=per_cpu, ring=ring)  # type: ignore[arg-type]
+                yield _CMap(**common, per_cpu=per_cpu, ring=ring)  # type: ignore[arg-type]
                 continue
             write = self._trace.ops[number]
             assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
-            yield _Map(
+            yield _CMap(
                 **common,  # type: ignore[arg-type]
                 size=write.size,
                 is_late=number in self._trace.unwritten,
@@ -304,14 +304,14 @@ class _Header:
                 initial=string(write.value.rstrip(b"\0")),
             )
 
-    def _make_types(self) -> Types | None:
+    def _make_types(self) -> CTypeDefinitions | None:
         if self._trace.btf is None:
             return None
         taken = [source("{}__{}", self._skel, made.name) for made in self._maps]
         prefix = source("{}__", self._skel)
-        return Types(Btf(self._trace.btf), self._names, prefix, taken)
+        return CTypeDefinitions(Btf(self._trace.btf), self._names, prefix, taken)
 
-    def _with_variables(self, made: _Map) -> _Map:
+    def _with_variables(self, made: _CMap) -> _CMap:
         if self._types is not None:
             section = self._trace.maps[made.slot].section
             made.variables.extend(self._types.variables(section))
@@ -336,7 +336,7 @@ class _Header:
 
     # -- programs -------------------------------------------------------------------------------
 
-    def _make_programs(self) -> Iterable[_Program]:
+    def _make_programs(self) -> Iterable[_CProgram]:
         inputs = self._trace.inputs
         members = Scope()
         for slot, made in enumerate(self._trace.programs):
@@ -345,7 +345,7 @@ class _Header:
             attach, tracepoint = _how_attached(row, spec)
             link_type, link_target = _linked(row, spec)
             name = self._links.claim(word(made.name))
-            yield _Program(
+            yield _CProgram(
                 name=name,
                 member=members.claim(self._names.member(name)),
                 autoload=made.autoload,
@@ -359,7 +359,7 @@ class _Header:
             )
 
     def _kernel_inputs(self) -> Iterable[_KernelInput]:
-        """Inputs that the kernel's BTF tells, each where something that is wanted needs it."""
+        """Inputs from the kernel's BTF, each with the condition that something loaded needs it."""
         for number, kind in enumerate(self._trace.inputs):
             if isinstance(kind, TypeSize | MemberIndex):
                 member = string(kind.member) if isinstance(kind, MemberIndex) else _NOTHING
@@ -393,7 +393,7 @@ class _Header:
                     struct = source("struct {}", self._skel)
                     place = source("(int)offsetof({}, progs.{}.prog_fd)", struct, prog)
                 size, is_function = len(member.value), int(member.is_function)
-                members.append(_Member(string(member.name), len(values), size, is_function, place))
+                members.append(_CMember(string(member.name), len(values), size, is_function, place))
                 values += member.value
             made = self._maps[item.slot]
             by_link = int(bool(made.create.flags & MapFlag.LINK))
@@ -415,7 +415,7 @@ def _row(op: ProgLoad | None, spec: SectionSpec) -> AttachKindRow | None:
 
 
 def _how_attached(row: AttachKindRow | None, spec: SectionSpec) -> tuple[str, Source]:
-    """How a program is attached without being told where, and the tracepoint's name in C."""
+    """How a program is attached by its section name, and the tracepoint's name in C."""
     call = None if row is None else row.call
     if call is AttachCall.TRACEPOINT and spec.target:
         return "tracepoint", string(spec.target)
@@ -425,7 +425,7 @@ def _how_attached(row: AttachKindRow | None, spec: SectionSpec) -> tuple[str, So
 
 
 def _linked(row: AttachKindRow | None, spec: SectionSpec) -> tuple[int | None, Source]:
-    """The attach type of a link that is told its target, and what that is."""
+    """The attach type of a link that needs a target, and a description of the target."""
     target = None if row is None or row.call is None else _LINK_TARGETS.get(row.call)
     if row is None or target is None:
         return None, _NOTHING

@@ -1,4 +1,4 @@
-"""C declarations and definitions of BTF types: what they are called in BTF becomes identifiers."""
+"""C declarations and definitions of BTF types, with their BTF names as identifiers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.c import Declarators
-from lskel.btf.layout import Layout, bitfield, round_up
+from lskel.btf.layout import TypeLayout, bitfield, round_up
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject, UsageError
 from lskel.skeleton.c_source import number
@@ -16,26 +16,26 @@ from lskel.skeleton.source import Source, join, source, word
 
 _NOTHING = source("")
 _PACKED = source(" __attribute__((packed))")
-# What gives an enum more bytes than its values need. It makes the enum signed, too.
+# Attributes for an enum larger than its values need. They also make the enum signed.
 _ENUM_MODES = {2: source(" __attribute__((mode(HI)))"), 8: source(" __attribute__((mode(DI)))")}
 
 
 class CTypes(Declarators[Source]):
-    """Writes types of one BTF; BadObject where BTF is broken, LimitExceeded for too many."""
+    """Writes types of one BTF; BadObject if BTF is invalid, LimitExceeded for too many."""
 
     format = staticmethod(source)
     join = staticmethod(join)
 
     def __init__(self, btf: Btf) -> None:
         super().__init__(btf, budget.HEADER_MENTIONS)
-        self._layout = Layout(btf)
+        self._layout = TypeLayout(btf)
         self._pads = 0
 
     def declaration(self, type_id: TypeId, name: str, level: int = 0) -> Source:
         """`name` declared with the type, without a semicolon: ``char name[16]``.
 
-        The bodies of anonymous types are written out, over several lines, which `level` indents.
-        Of a VAR or FUNC it is the type that counts. UsageError where C has no such type.
+        Anonymous types are written with their bodies, on several lines, indented by `level`. For a
+        VAR or FUNC, its type is used. UsageError if C has no such type.
         """
         self._pads = 0
         return self.declare(type_id, self.spell(name), level)
@@ -43,15 +43,15 @@ class CTypes(Declarators[Source]):
     def define(self, type_id: TypeId) -> Source:
         """The C definition of a struct, union, enum, typedef, forward, variable or function.
 
-        Structs come with explicit padding, and `packed` where needed, so that a compiler for a
-        64-bit target puts all members where BTF says they are. The text ends with a semicolon,
-        without a newline. UsageError for what has no definition in C.
+        Structs have explicit padding, and `packed` if needed, so that a compiler for a 64-bit
+        target uses the member offsets of BTF. The text ends with a semicolon, without a newline.
+        UsageError if the definition does not exist in C.
         """
         self._pads = 0
         found = self._btf[type_id]
         name = self.spell(found.name)
         match found:
-            case t.Composite() | t.Enum():
+            case t.CompositeType() | t.Enum():
                 text = self._body(type_id, found, name, 0)
             case t.Typedef():
                 text = source("typedef {}", self.declare(found.type, name))
@@ -70,14 +70,14 @@ class CTypes(Declarators[Source]):
             return name
         return word(name) if name else _NOTHING
 
-    def nameless(self, type_id: TypeId, found: t.Composite | t.Enum, level: int) -> Source:
+    def nameless(self, type_id: TypeId, found: t.CompositeType | t.Enum, level: int) -> Source:
         return self._body(type_id, found, _NOTHING, level)
 
     def unknown(self, type_id: TypeId, found: t.Type) -> Source:
         raise UsageError(f"C has no type for {found.kind.name} '{found.name}' [{type_id}]")
 
     def _body(
-        self, type_id: TypeId, found: t.Composite | t.Enum, name: Source, level: int
+        self, type_id: TypeId, found: t.CompositeType | t.Enum, name: Source, level: int
     ) -> Source:
         head = join(" ", (self.tag(found.kind), name) if name else (self.tag(found.kind),))
         if isinstance(found, t.Enum):
@@ -99,9 +99,9 @@ class CTypes(Declarators[Source]):
         body = join("", [source("{}\t{}\n", indent, line) for line in lines])
         return source("{} {{\n{}{}}}{}", head, body, indent, attributes)
 
-    def _members(self, type_id: TypeId, found: t.Composite, level: int) -> Iterator[Source]:
+    def _members(self, type_id: TypeId, found: t.CompositeType, level: int) -> Iterator[Source]:
         packed = self._layout.is_packed(type_id)
-        is_union = isinstance(found, t.Union)
+        is_union = isinstance(found, t.UnionType)
         end, size = 0, 8 * found.size
         for member in found.members:
             bits = bitfield(self._btf, member)
@@ -124,22 +124,22 @@ class CTypes(Declarators[Source]):
         if size > round_up(end, 8 * self._layout.align(type_id)):
             yield from self._padding(0 if is_union else end, size)
 
-    def _member(self, member: t.Member, level: int) -> Source | None:
-        """A member as text; None where C cannot reach it, so that its bytes are padding."""
+    def _member(self, member: t.BtfMember, level: int) -> Source | None:
+        """A member as text; None if C cannot access it, so that its bytes are padding."""
         if member.name:
             return self.declare(member.type, self.spell(member.name), level)
         behind = self._btf.resolve(member.type)
         found = self._btf[behind]
-        if not isinstance(found, t.Composite):
+        if not isinstance(found, t.CompositeType):
             return None
         if behind == self._btf.skip_modifiers(member.type) and not found.name:
             return self.declare(member.type, _NOTHING, level)
-        # Without a tag: a member `struct foo;` is known only to compilers told -fms-extensions.
+        # Without a tag: a member `struct foo;` needs -fms-extensions.
         self.mention(behind)
         return self._body(behind, found, _NOTHING, level)
 
     def _padding(self, start: int, end: int) -> Iterator[Source]:
-        """Members that fill the bits from `start` up to (not including) `end`."""
+        """Members that fill the bits from `start` to `end` (exclusive)."""
         head = min(-start % 8, end - start)
         whole, tail = divmod(end - start - head, 8)
         if head:
@@ -152,13 +152,13 @@ class CTypes(Declarators[Source]):
 
 
 def _values(found: t.Enum) -> list[tuple[str, int]]:
-    # BTF of old compilers calls all enums unsigned and has negative values as 32 bits.
+    # In BTF of old compilers all enums are unsigned, and negative values are 32-bit patterns.
     mask = -1 if found.signed else (1 << 8 * min(found.size, 8)) - 1
     return [(label, value & mask) for label, value in found.values]
 
 
 def _enum_attributes(size: int, numbers: list[int]) -> Source | None:
-    """What gives an enum of these numbers its size in bytes; None where nothing can."""
+    """The attributes for an enum of these numbers and this size in bytes; None if impossible."""
     sign = any(number < 0 for number in numbers)
     bits = max((number ^ -(number < 0)).bit_length() + sign for number in numbers)
     needed = next((bytes_ for bytes_ in (1, 2, 4) if bits <= 8 * bytes_), 8)

@@ -1,6 +1,6 @@
-"""C source text of what an input says: literals, identifiers, comments.
+"""Text of inputs as C source: literals, identifiers, comments.
 
-What is made here is the same in C and C++, and in the dialects of both, with trigraphs or without.
+The result means the same in all dialects of C and C++, with or without trigraphs.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import re
 
 from lskel.skeleton.source import LONGEST, Source, source, word
 
-# Characters of a line of data between the quotes.
+# Characters per line of data, without quotes.
 _LINE = 76
-# What may stand in a comment: nothing that begins, ends or splices anything there.
+# Not allowed in comments: what could begin, end or continue one.
 _NOT_IN_COMMENTS = re.compile(r"[^ -~]|[*?\\]")
-# Printable ASCII but for quotes, backslashes, and the question marks of trigraphs.
+# Printable ASCII except quotes, backslashes, and question marks (trigraphs).
 _PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\?')
 
-# Reserved in C or by its compilers, C23 included, and macros that are more than their own names:
-# those of every compiler on Unix, and of the headers that a skeleton includes.
+# Reserved in C (up to C23) or by compilers, and macros that do not expand to themselves: those of
+# compilers on Unix, and of the headers that a skeleton includes.
 _C_TEXT = """
 alignas alignof asm auto bool break case char const constexpr continue default do double else enum
 extern false float for goto if inline int long nullptr register restrict return short signed sizeof
@@ -27,15 +27,15 @@ void volatile while
 EHWPOISON EOF NULL errno i386 linux st_atime st_ctime st_mtime stderr stdin stdout unix
 """
 _C_WORDS = frozenset((*_C_TEXT.split(), *(name for name in dir(errno) if name[0] == "E")))
-# Reserved for compilers and libraries: keywords such as _Bool, macros such as __LINE__ and __linux.
-# Other names that begin with `__` are those of many BPF programs.
+# Reserved for compilers and libraries: keywords (_Bool), macros (__LINE__, __linux). Other names
+# with `__` are common in BPF programs.
 _RESERVED = re.compile(
     r"_[A-Z]\w*|__[A-Z]\w*|__\w*__|__u?int\w+|__(attr|builtin|extern|float|glibc|stub)\w+"
     "|__(alignof|always_inline|amd64|asm|auto_type|bitwise|complex|const|cplusplus|flexarr"
     "|fortify_function|i386|imag|inline|k8|linux|nonnull|null|pic|pie|ptr_t|real|restrict"
     "|restrict_arr|returns_nonnull|signed|thread|typeof|unix|volatile|wur|x86_64)"
 )
-# Reserved in C++ besides.
+# Also reserved in C++.
 _CPP_TEXT = """
 and and_eq bitand bitor catch char16_t char32_t char8_t class co_await co_return co_yield compl
 concept const_cast consteval constinit decltype delete dynamic_cast explicit export friend mutable
@@ -46,10 +46,10 @@ _CPP_WORDS = frozenset(_CPP_TEXT.split())
 
 
 def string(value: str | bytes) -> Source:
-    r"""A string literal, quotes included: text in one line, bytes as \xNN and \0 in lines.
+    r"""A string literal with quotes: text in one line, bytes as \xNN and \0 in several lines.
 
-    What is not ASCII becomes octal escapes of its UTF-8, which have three digits, so that none
-    swallows what follows.
+    Non-ASCII text becomes octal escapes of its UTF-8, always three digits, so that a following
+    digit is not part of the escape.
     """
     if isinstance(value, bytes):
         return Source(f'"\\\n{_data(value)}"')
@@ -69,7 +69,7 @@ def _data(data: bytes) -> str:
 
 
 def number(value: int) -> Source:
-    """An integer constant of any value that 64 bits can have."""
+    """An integer constant of up to 64 bits."""
     if value == -(1 << 63):
         return Source(f"{value + 1}LL - 1")
     if value >= 1 << 63:
@@ -80,12 +80,12 @@ def number(value: int) -> Source:
 
 
 def comment(text: str) -> Source:
-    """Text within a comment, in one line."""
+    """Text for a comment, in one line."""
     return Source(_NOT_IN_COMMENTS.sub("_", text[:LONGEST]))
 
 
 def is_identifier(name: str) -> bool:
-    """Whether the name can stand alone in C as it is."""
+    """Whether the name is an identifier in C."""
     return word(name) == name and not _is_reserved(name)
 
 
@@ -93,17 +93,17 @@ def _is_reserved(name: str) -> bool:
     return name in _C_WORDS or _RESERVED.fullmatch(name) is not None
 
 
-class Names:
-    """Names of members. C++ has reserved words that C has not; `reserved` are those that were met.
+class MemberNames:
+    """Names of members. `reserved` are the used names that are reserved in C++ but not in C.
 
-    A member of such a name has a `_` more in C++.
+    Such a member has a trailing `_` in C++.
     """
 
     def __init__(self) -> None:
         self.reserved: set[Source] = set()
 
     def member(self, name: str) -> Source:
-        """The name as an identifier that is none of C's words, nor of C++'s."""
+        """The name as an identifier that is reserved neither in C nor in C++."""
         made = word(name)
         if made in _CPP_WORDS:
             self.reserved.add(made)

@@ -1,4 +1,4 @@
-"""Types of variables, as a C header says them that knows nothing of the object's own headers."""
+"""Types of variables, for a C header that does not include the object's headers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import NamedTuple
 
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
-from lskel.btf.layout import Layout, round_up
+from lskel.btf.layout import TypeLayout, round_up
 from lskel.btf.order import Walk, in_order
 from lskel.btf.types import TypeId, VarLinkage
 from lskel.errors import BadObject, NotSupported, UsageError, at
 from lskel.load_phase.btf_use import special_field
 from lskel.skeleton.c_definitions import CTypes
-from lskel.skeleton.c_source import Names, is_identifier
+from lskel.skeleton.c_source import MemberNames, is_identifier
 from lskel.skeleton.source import Scope, Source, source, word
 
-# Added to the id of a type that something points to: of those, no more than a name is said.
+# Added to the id of a pointed-to type: only its name is declared.
 _POINTED_TO = 1 << 24
-# Padding is told for machines on which nothing is aligned to more, too; it does no harm elsewhere.
+# Padding is also explicit for machines with smaller alignment; it is harmless elsewhere.
 _LEAST_ALIGN = 4
-# What <linux/types.h> defines: bytes by name.
+# Types of <linux/types.h>: bytes by name.
 _LINUX_TYPES = {
     f"__{name}{bits}": bits // 8
     for name, widths in {
@@ -32,7 +32,7 @@ _LINUX_TYPES = {
     }.items()
     for bits in widths
 }
-# Bytes of C's integers, by the words of their names without sign, in order of the alphabet.
+# Bytes of C integers, by the words of their names without sign, sorted.
 _INTS = {
     "char": 1,
     "short": 2,
@@ -47,15 +47,15 @@ _INTS = {
 }
 _SIGNS = ("signed", "unsigned")
 _FLOATS = {"float", "double", "long double", "_Float16", "__bf16"}
-# How far variables are indented.
+# Indentation of variables.
 _LEVEL = 2
 
 
 class Variable(NamedTuple):
-    """A variable of a data section, `size` bytes at `offset`; `padding` bytes go before it.
+    """A variable of a data section, `size` bytes at `offset`, after `padding` bytes.
 
-    `text` declares it with types that the header defines itself, `user_text` with those of the
-    object's source.
+    `text` declares it with types that the header defines, `user_text` with those of the object's
+    source.
     """
 
     name: Source
@@ -66,26 +66,26 @@ class Variable(NamedTuple):
     user_text: Source
 
 
-class Types:
-    """The types of an object; the names of those that a header defines begin with `prefix`."""
+class CTypeDefinitions:
+    """The types of an object; names that the header defines begin with `prefix`."""
 
     def __init__(
-        self, btf: Btf, names: Names, prefix: Source, taken: Iterable[Source] = ()
+        self, btf: Btf, names: MemberNames, prefix: Source, taken: Iterable[Source] = ()
     ) -> None:
         self._btf = btf
         self._names = names
         self._walk = Walk(btf)
-        # Variables and labels of enums share their names, in C as in a struct of C++.
+        # Variables and enumerators share a namespace, in C and in a C++ struct.
         self._scope = Scope()
         self._own = _Writer(_View(btf, names, self._scope, prefix, taken))
         self._user = _Writer(_View(btf, names, Scope()))
         self._roots: list[TypeId] = []
 
     def variables(self, section: str) -> list[Variable]:
-        """The variables of a data section that other files may see, in order of their offset.
+        """The global variables of a data section, by offset.
 
-        BadObject where the type of one contains itself, LimitExceeded where types are too many,
-        NotSupported where the kernel does not let user space see them.
+        BadObject if a type contains itself, LimitExceeded for too many types, NotSupported if the
+        kernel cannot map the section.
         """
         datasec = self._btf.find(section, t.Datasec)
         if datasec is None:
@@ -96,7 +96,7 @@ class Types:
         end = 0
         for info in sorted(self._btf.get(datasec, t.Datasec).vars, key=lambda info: info.offset):
             var = self._btf.get(info.type, t.Var)
-            # Names of one variable lie on each other; C has no more than one of them.
+            # Aliases overlap; C gets one of them.
             if var.linkage == VarLinkage.STATIC or info.offset < end or not info.size:
                 continue
             name = self._scope.claim(self._names.member(var.name))
@@ -123,18 +123,18 @@ class Types:
                 )
 
     def definitions(self) -> list[Source]:
-        """What must be defined before the variables that were asked for, in C's order."""
+        """The definitions that the requested variables need, in C order."""
         own = self._own
         return [
             own.types.define(need.type_id)
             for need in in_order(own.view, self._roots)
-            if isinstance(own.view[need.type_id], t.Composite | t.Fwd)
+            if isinstance(own.view[need.type_id], t.CompositeType | t.Fwd)
         ]
 
     def _declared(self, name: Source, type_id: TypeId, info: t.VarSecinfo) -> tuple[Variable, int]:
-        """The variable, and how its type is aligned."""
+        """The variable, and the alignment of its type."""
         own, user = self._own, self._user
-        # Where C cannot say it, or would put it elsewhere, its bytes are there all the same.
+        # If C cannot express the type or its offset, declare the bytes.
         text = user_text = source("unsigned char {}[{}]", name, info.size)
         align = 1
         with suppress(BadObject, UsageError):
@@ -149,7 +149,7 @@ class Types:
         return Variable(name, info.offset, info.size, 0, text, user_text), align
 
     def _align(self, type_id: TypeId, info: t.VarSecinfo) -> int:
-        """The alignment of a type that C can lay out as BTF says."""
+        """The alignment of a type whose BTF layout C can express."""
         own = self._own
         align = own.layout.align(type_id)
         if own.view.size_of(type_id) != info.size or info.offset % align:
@@ -159,34 +159,34 @@ class Types:
 
 
 class _NoSuchType(UsageError):
-    """C cannot lay the variable out as BTF says."""
+    """C cannot express the layout in BTF."""
 
     def __init__(self) -> None:
-        super().__init__("C cannot lay it out")
+        super().__init__("C cannot express its layout")
 
 
 class _Writer:
-    """What is worked out once for all that is written of a view."""
+    """State shared by all definitions of a view."""
 
     def __init__(self, view: _View) -> None:
         self.view = view
         self.walk = Walk(view)
-        self.layout = Layout(view)
+        self.layout = TypeLayout(view)
         self.types = CTypes(view)
 
 
 class _View(Btf):
-    """An object's types without what only its own headers define.
+    """An object's types, independent of its headers.
 
-    Qualifiers are gone, typedefs of scalars and enums are what they stand for. What is pointed to
-    is a name. With a `prefix`, structs get names of their own, and enums are integers; without, the
-    names are those of the source.
+    Qualifiers are removed, typedefs of scalars and enums are resolved. Pointed-to types are only
+    names. With a `prefix`, structs get prefixed names, and enums are integers; without, the names
+    are those of the source.
     """
 
     def __init__(
         self,
         btf: Btf,
-        names: Names,
+        names: MemberNames,
         scope: Scope,
         prefix: Source | None = None,
         taken: Iterable[Source] = (),
@@ -212,7 +212,7 @@ class _View(Btf):
         return found
 
     def told(self) -> None:
-        """The labels of enums that were met are defined now; C takes them once only."""
+        """Mark the enumerators so far as defined; C allows that only once."""
         for type_id, found in self._fresh.items():
             self._labels.update(label for label, _ in found.values)
             self._shown[type_id] = self._shown[type_id | _POINTED_TO] = _int_of(found)
@@ -230,15 +230,15 @@ class _View(Btf):
                 return _int(found)
             case t.Float() if found.name not in _FLOATS:
                 raise _NoSuchType
-            case t.Array():
+            case t.ArrayType():
                 return self._array(found, flag)
             case t.FuncProto() if flag:
                 return t.Void("")
             case t.Fwd():
                 return self._forward(found.name, is_union=found.is_union)
-            case t.Composite() if flag:
-                return self._forward(found.name, is_union=isinstance(found, t.Union))
-            case t.Composite():
+            case t.CompositeType() if flag:
+                return self._forward(found.name, is_union=isinstance(found, t.UnionType))
+            case t.CompositeType():
                 return self._composite(type_id, found)
             case t.Enum() if flag:
                 return self[type_id]
@@ -249,22 +249,22 @@ class _View(Btf):
     def _typedef(self, found: t.Typedef, flag: int) -> t.Type:
         behind = self._behind(found.type)
         is_linux = isinstance(behind, t.Int) and _LINUX_TYPES.get(found.name) == behind.size
-        is_known = self._prefix is None and isinstance(behind, t.Composite | t.Enum)
+        is_known = self._prefix is None and isinstance(behind, t.CompositeType | t.Enum)
         if is_linux or (is_known and not flag and is_identifier(found.name)):
             return found
         return t.TypeTag("", TypeId(found.type | flag))
 
-    def _array(self, found: t.Array, flag: int) -> t.Type:
+    def _array(self, found: t.ArrayType, flag: int) -> t.Type:
         element = self._source[self._source.element(found.type)]
-        if flag and isinstance(element, t.Composite | t.Fwd | t.FuncProto):
+        if flag and isinstance(element, t.CompositeType | t.Fwd | t.FuncProto):
             return t.Void("")
-        return t.Array("", TypeId(found.type | flag), found.index_type, found.nelems)
+        return t.ArrayType("", TypeId(found.type | flag), found.index_type, found.nelems)
 
     def _behind(self, type_id: TypeId) -> t.Type:
         return self._source[self._source.resolve(type_id)]
 
     def _forward(self, name: str, *, is_union: bool) -> t.Type:
-        """A struct or union of which no more is known than its name."""
+        """A forward declaration of a struct or union."""
         if not name or (self._prefix is None and not is_identifier(name)):
             return t.Void("")
         known = self._forwards.get(name)
@@ -273,7 +273,7 @@ class _View(Btf):
             self._forwards[name] = known
         return known if known.is_union == is_union else t.Void("")
 
-    def _composite(self, type_id: TypeId, found: t.Composite) -> t.Type:
+    def _composite(self, type_id: TypeId, found: t.CompositeType) -> t.Type:
         name = found.name
         if name and self._prefix is None:
             return _as_it_is(found)
@@ -299,8 +299,8 @@ class _View(Btf):
         return type(found)("", found.size, found.signed, values)
 
 
-def _as_it_is(found: t.Composite | t.Enum) -> t.Type:
-    """A type with the name of the object's source, where C can have such a name."""
+def _as_it_is(found: t.CompositeType | t.Enum) -> t.Type:
+    """A type with its name in the source, if that is valid in C."""
     if not is_identifier(found.name):
         raise _NoSuchType
     return found

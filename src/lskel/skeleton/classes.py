@@ -14,20 +14,20 @@ from lskel.skeleton.types import (
     Scalar,
     StructClass,
     Text,
-    Types,
+    TypeDeclarations,
     ValueType,
 )
 
 
 class TypeClasses:
-    """Makes the classes of declared types when they are asked for."""
+    """Creates the classes of declared types on demand."""
 
-    def __init__(self, types: Types) -> None:
+    def __init__(self, types: TypeDeclarations) -> None:
         self._types = types
         self._made: dict[str, Any] = {}
 
     def value(self, kind: ValueType) -> Any:
-        """The type as `codec` takes it."""
+        """The type, for `codec`."""
         match kind:
             case Scalar():
                 return getattr(values, kind.name)
@@ -43,7 +43,7 @@ class TypeClasses:
     def _class(self, name: str) -> Any:
         if name in self._made:
             return self._made[name]
-        # Each comes after those that it needs.
+        # In order of dependencies.
         for made in self._types.classes[len(self._made) :]:
             if isinstance(made, EnumClass):
                 self._made[made.name] = IntEnum(made.name, list(made.values))

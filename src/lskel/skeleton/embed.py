@@ -1,4 +1,4 @@
-"""The part of the runtime that a skeleton carries along: its modules' text, as it stands."""
+"""The part of the runtime that a skeleton embeds: the unchanged source of its modules."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 _PACKAGE = "lskel"
-# A directory, or within a zipapp.
+# A directory, or inside a zipapp.
 _ROOT = files(_PACKAGE)
 
 
 def closure(modules: Iterable[str]) -> dict[str, str]:
-    """The text of modules, and of all those of lskel that they import; by name, without "lskel.".
+    """The source of modules and of all lskel modules that they import, by name without "lskel.".
 
     Packages come before their modules.
     """
@@ -35,12 +35,12 @@ def closure(modules: Iterable[str]) -> dict[str, str]:
 
 @cache
 def text(name: str) -> str:
-    """A module's source; that of a package is its `__init__`."""
+    """A module's source; for a package that of `__init__`."""
     return _path(name).read_text(encoding="utf-8")
 
 
 def is_package(name: str) -> bool:
-    """Whether a module's name is that of a package."""
+    """Whether a module is a package."""
     return _path(name).name == "__init__.py"
 
 
@@ -54,7 +54,7 @@ def _path(name: str) -> Traversable:
 
 @cache
 def imports(name: str) -> tuple[str, ...]:
-    """The modules of lskel that a module imports, but for those that only a type checker reads."""
+    """The lskel modules that a module imports, except under TYPE_CHECKING."""
     return tuple(dict.fromkeys(_imports(ast.parse(text(name)))))
 
 

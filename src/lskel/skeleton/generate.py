@@ -1,4 +1,4 @@
-"""Choosing a language: what is written around a loader."""
+"""Output languages: bundles and skeletons."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lskel.loader.model import Bytes, Form, Loader
 
 
 class Language(Enum):
-    """What comes out: a bundle, or a skeleton in Python or C."""
+    """The output: a bundle, or a skeleton in Python or C."""
 
     BUNDLE = "bundle"
     PYTHON = "python"
     C = "c"
 
 
-# The suffix of a file says what it is to hold; the first one of a language is what it gets.
+# Languages by file suffix; the first suffix of a language is the default.
 SUFFIXES = {".lskel": Language.BUNDLE, ".py": Language.PYTHON, ".h": Language.C}
-# How the file for an object NAME is called.
+# The default file name for an object NAME.
 FILE_NAMES = {
     Language.BUNDLE: "{}.lskel",
     Language.PYTHON: "{}_lskel.py",
@@ -31,12 +31,12 @@ FILE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class SkeletonOptions:
-    """How a skeleton is written.
+    """Options for skeletons.
 
-    `embed`: a Python skeleton carries lskel's runtime instead of importing lskel. `standalone`: a C
-    skeleton needs no header of libbpf. `event_types`: the BTF type of the events of a ring or perf
-    buffer, by map. `trust_bytes`: of a bundle whose bytes are not what its description
-    generates, they are taken all the same.
+    `embed`: a Python skeleton embeds lskel's runtime instead of importing lskel. `standalone`: a C
+    skeleton does not need libbpf headers. `event_types`: the BTF type of the events of a ring or
+    perf buffer, by map. `trust_bytes`: accept a bundle whose bytes differ from what its description
+    generates.
     """
 
     embed: bool = True
@@ -46,16 +46,16 @@ class SkeletonOptions:
 
 
 def language_of(path: str) -> Language:
-    """The language that a file's suffix says; a bundle where it says none."""
+    """The language of a file suffix; a bundle for unknown ones."""
     return next(
         (lang for suffix, lang in SUFFIXES.items() if path.endswith(suffix)), Language.BUNDLE
     )
 
 
 def default_form(language: Language, options: SkeletonOptions) -> Form | str:
-    """The form of loader that suits a language best.
+    """The default loader form of a language.
 
-    libbpf's skel_internal.h runs programs without BTF only, so a C skeleton's is unrolled.
+    libbpf's skel_internal.h only runs programs without BTF, so it is unrolled for C.
     """
     if language is Language.C and not options.standalone:
         return Form.UNROLLED
@@ -63,9 +63,9 @@ def default_form(language: Language, options: SkeletonOptions) -> Form | str:
 
 
 def render(loader: Loader, language: Language, options: SkeletonOptions) -> bytes:
-    """What a file in that language holds; UsageError where the options are not for it.
+    """The output in a language; UsageError if the options are for another one.
 
-    BadBundle where the loader's bytes are not to be trusted.
+    BadBundle if the loader's bytes cannot be trusted.
     """
     if loader.compared is not Bytes.SAME:
         from lskel.replay.trust import check_carried
@@ -78,7 +78,7 @@ def render(loader: Loader, language: Language, options: SkeletonOptions) -> byte
     }
     if any(is_given for lang, is_given in given.items() if lang is not language):
         raise UsageError(
-            f"options for another language than {language.value}",
+            f"options do not apply to {language.value}",
             hint="--runtime and --event-type are for Python, --standalone for C",
         )
     return _WRITERS[language](loader, options)

@@ -1,6 +1,6 @@
-"""What a collection of an object's maps and programs is, as data: names, classes, arguments.
+"""The model of a collection, as data: names, classes and arguments of maps and programs.
 
-`python` writes it as a module, `live` makes the collection itself.
+`python` writes it as a module, `live` creates the collection itself.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from lskel.runtime.maps.kinds import class_path
 from lskel.runtime.program import ProgramDefinition
 from lskel.skeleton.python_source import attribute, identifier
 from lskel.skeleton.source import Scope, Source
-from lskel.skeleton.types import Types, ValueType
+from lskel.skeleton.types import TypeDeclarations, ValueType
 from lskel.trace import Input, MapCreate, MapUpdate, MemberIndex, Trace, TypeSize
 
 _USER_MAPS = ".maps"
-_ARENA_DATA = ".addr_space.1"
+ARENA_DATA = ".addr_space.1"
 _EVENT_TYPE = "event"
-# A program that is loaded only.
+# A program that is only loaded.
 _PLAIN_PROGRAM = "lskel.runtime.program:Program"
-# Attributes that the classes have already.
+# Attributes of the classes.
 _RESERVED = {cls: frozenset(dir(cls)) for cls in (Maps, Programs, Links, Collection)}
-# Sizes of keys and values without BTF that are taken for numbers.
+# Keys and values without BTF of these sizes are numbers.
 RAW_NUMBERS = (1, 2, 4, 8)
 
 
 class Raw(NamedTuple):
-    """Bytes of which nothing is known but how many they are; a number where `size` is one's."""
+    """Untyped bytes; a number if `size` is that of one."""
 
     size: int
 
 
-class Section(NamedTuple):
+class SectionClass(NamedTuple):
     """The class of the variables of a section of `size` bytes."""
 
     name: str
@@ -55,7 +55,7 @@ class Section(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What the name of the class ends with."""
+        """The suffix of the class name."""
         return "".join(map(str.title, identifier(variables_name(self.name)).split("_")))
 
 
@@ -66,14 +66,14 @@ class Late(NamedTuple):
 
 
 class Initial(NamedTuple):
-    """`content`, with zeros up to `size` bytes."""
+    """`content`, zero-padded to `size` bytes."""
 
     content: bytes
     size: int
 
 
 class ConfigValues(NamedTuple):
-    """The values of the kernel's configuration in a map."""
+    """The kconfig values in a map."""
 
     variables: tuple[KconfigVar, ...]
 
@@ -84,14 +84,14 @@ class ByLink(NamedTuple):
     by_link: bool
 
 
-Argument = ValueType | Raw | Section | Initial | Late | int | ConfigValues | StructOps | ByLink
+Argument = ValueType | Raw | SectionClass | Initial | Late | int | ConfigValues | StructOps | ByLink
 
 
 @dataclass(frozen=True, slots=True)
 class MapModel:
-    """A map: its attribute, the path of its class, and what that is made with.
+    """A map: its attribute, the path of its class, and constructor arguments.
 
-    `doc` says what the variables in it are, where there are any.
+    `doc` describes the variables in it, if any.
     """
 
     attr: Source
@@ -101,9 +101,9 @@ class MapModel:
     doc: str = ""
 
     @property
-    def section(self) -> Section | None:
+    def section(self) -> SectionClass | None:
         """The variables in it."""
-        return next((arg for arg in self.arguments if isinstance(arg, Section)), None)
+        return next((arg for arg in self.arguments if isinstance(arg, SectionClass)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ class ProgramModel:
 class Model:
     """The maps, programs, links and variables of a trace.
 
-    `event_types` names, by ring or perf buffer, the BTF type of its events; NotFound where such a
-    map or type is not there. `links` are the names of what can be attached, by the attribute of
-    their link; `variables` the maps of variables, by the attribute of the collection.
+    `event_types` has the BTF type of events by ring or perf buffer; NotFound if the map or type
+    does not exist. `links` are the names of attachable programs and maps, by the attribute of their
+    link; `variables` are the maps of variables, by the attribute of the collection.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Model:
     ) -> None:
         self.trace = trace
         self._btf = Btf(trace.btf) if trace.btf is not None else None
-        self.types = Types(self._btf, taken) if self._btf is not None else None
+        self.types = TypeDeclarations(self._btf, taken) if self._btf is not None else None
         self._events = dict(event_types or {})
         self._declarations: dict[TypeId, dict[str, TypeId]] = {}
         self._definitions = dict(self._map_definitions())
@@ -165,7 +165,7 @@ class Model:
                 yield self._user_map(made.name, create, definition)
 
     def _attr(self, name: str) -> Source:
-        """The attribute of a map of this name, which no other map has."""
+        """A unique attribute for a map of this name."""
         return self._map_names.claim(attribute(name, _RESERVED[Maps]))
 
     def _special(
@@ -182,21 +182,21 @@ class Model:
     def _data(self, slot: int, section: str, definition: MapDefinition, number: int) -> MapModel:
         kconfig, name = self.trace.kconfig, variables_name(section)
         if kconfig is not None and kconfig.slot == slot:
-            variables = Section(section, kconfig.size)
+            variables = SectionClass(section, kconfig.size)
             arguments = (variables, kconfig.size, ConfigValues(kconfig.vars))
-            doc = "Values of the kernel configuration."
+            doc = "Kconfig values."
             return self._special(name, "kconfig:KconfigMap", definition, arguments, doc)
         write = self.trace.ops[number]
         assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
         content = write.value.rstrip(b"\0")
-        variables, initial = Section(section, write.size), Initial(content, len(content))
+        variables, initial = SectionClass(section, write.size), Initial(content, len(content))
         late = (Late(True),) if number in self.trace.unwritten else ()
         doc = f"The variables of {section}."
         return self._special(name, "data:DataMap", definition, (variables, initial, *late), doc)
 
     def _arena(self, name: str, definition: MapDefinition, initial: bytes) -> MapModel:
         size = len(initial)
-        variables = Section(_ARENA_DATA, size)
+        variables = SectionClass(ARENA_DATA, size)
         arguments = (variables, Initial(initial, size)) if initial else ()
         doc = f"The variables of the arena {name}."
         return self._special(name, "arena:ArenaMap", definition, arguments, doc)
@@ -210,12 +210,12 @@ class Model:
         return MapModel(self._attr(name), class_path(create.type), definition, arguments)
 
     def _element_types(self, name: str, create: MapCreate) -> Iterator[ValueType | Raw]:
-        """What the class of a map takes: the types of its keys and values."""
+        """The type arguments of a map class: the types of its keys and values."""
         sizes = {"key": create.key_size, "value": create.value_size}
         ids = {"key": create.key_type, "value": create.value_type}
         row = map_type_row(create.type)
         for parameter in row.takes if row is not None else ():
-            # The kernel is not told the types of some maps; the object knows them.
+            # For some map types, only the object has the types, not MAP_CREATE.
             type_id = TypeId(ids[parameter]) or self._declared(name, parameter)
             size = sizes[parameter]
             assert isinstance(size, int)
@@ -223,14 +223,14 @@ class Model:
             yield self.types.type(type_id) if known and self.types is not None else Raw(size)
 
     def _declared(self, name: str, member: str) -> TypeId:
-        """The type that a map's definition gives for its key or value; void where it gives none."""
+        """The type of key or value in a map definition; void if none."""
         definition = self._definitions.get(name, t.VOID)
         if definition not in self._declarations:
             self._declarations[definition] = dict(self._pointers(definition))
         return self._declarations[definition].get(member, t.VOID)
 
     def _map_definitions(self) -> Iterator[tuple[str, TypeId]]:
-        """The maps that are defined by BTF, the first of a name last, and their structs."""
+        """BTF-defined maps and their structs; the first map of a name comes last."""
         btf = self._btf
         section = btf.find(_USER_MAPS, t.Datasec) if btf is not None else None
         if btf is None or section is None:
@@ -241,9 +241,9 @@ class Model:
                 yield var.name, btf.resolve(var.type)
 
     def _pointers(self, definition: TypeId) -> Iterator[tuple[str, TypeId]]:
-        """The members of a struct that are pointers, and what they point to."""
+        """The pointer members of a struct, and the types that they point to."""
         struct = None if self._btf is None else self._btf[definition]
-        for member in reversed(struct.members) if isinstance(struct, t.Struct) else ():
+        for member in reversed(struct.members) if isinstance(struct, t.StructType) else ():
             assert self._btf is not None
             pointer = self._btf[self._btf.resolve(member.type)]
             if isinstance(pointer, t.Ptr):
@@ -255,7 +255,7 @@ class Model:
         return [made.name for made, map_type in pairs if map_type in BUFFERS]
 
     def _event(self, map_name: str) -> ValueType | None:
-        """The type of a buffer's events: as given, or a type of the map's name or "event"."""
+        """The type of a buffer's events: from `event_types`, or named like the map, or "event"."""
         given = self._events.pop(map_name, None)
         names = [given] if given else [map_name, map_name.removesuffix("s"), _EVENT_TYPE]
         for name in names:
@@ -264,7 +264,7 @@ class Model:
                 continue
             try:
                 return self.types.type(found)
-            except BadInput:  # of a type that merely is called so there need not be values
+            except BadInput:  # a type with that name may have no values
                 if given:
                     raise
         if given:
@@ -274,7 +274,7 @@ class Model:
     def _find(self, name: str) -> TypeId | None:
         if self._btf is None:
             return None
-        kinds = (t.Struct, t.Union, t.Typedef, t.Enum, t.Int)
+        kinds = (t.StructType, t.UnionType, t.Typedef, t.Enum, t.Int)
         found = (self._btf.find(name, kind) for kind in kinds)
         return next((type_id for type_id in found if type_id is not None), None)
 
@@ -308,7 +308,7 @@ class Model:
             yield InputOf(kind, slots)
 
     def _users(self, value: Input) -> Iterator[int]:
-        """The programs that are loaded for a member of this number."""
+        """The programs for the struct_ops member of this input."""
         for slot in range(len(self.trace.programs)):
             op = self.trace.prog_load(slot)
             if op is not None and op.expected_attach_type == value:
@@ -323,7 +323,7 @@ class Model:
         return {names.claim(attribute(m.attr, reserved)): m for m in self.maps if m.section}
 
     def links(self) -> dict[Source, str]:
-        """The names of what can be attached, by the attribute of their link."""
+        """The names of attachable programs and maps, by the attribute of their link."""
         trace, names = self.trace, Scope()
         found = [(program.attr, program.definition.name) for program in self.programs]
         found += [(self.maps[i.slot].attr, trace.maps[i.slot].name) for i in trace.struct_ops]
@@ -342,7 +342,7 @@ def program_path(trace: Trace, slot: int) -> str:
 
 
 def variables_name(section: str) -> str:
-    """What the variables of a section are called: "rodata", "data_mine"."""
+    """The attribute for the variables of a section: "rodata", "data_mine"."""
     return section.removeprefix(".").replace(".", "_")
 
 

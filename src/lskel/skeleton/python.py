@@ -1,4 +1,4 @@
-"""The Python skeleton: a module with a class for the object, around its loader."""
+"""The Python skeleton: a module with a class for the object, and its loader."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lskel.skeleton.model import (
     Model,
     ProgramModel,
     Raw,
-    Section,
+    SectionClass,
     program_path,
 )
 from lskel.skeleton.python_source import (
@@ -52,15 +52,15 @@ from lskel.tasks import Label
 from lskel.trace import Trace
 
 _ATTACH = "lskel.runtime.attach."
-# Longer values of variables are compressed.
+# Longer initial values are compressed.
 _LINE = 92
 
 
 @dataclass(frozen=True, slots=True)
-class _Map:
-    """A map in the text: its attribute, type, and the expression that makes it.
+class _PythonMap:
+    """A map in the source: its attribute, type, and constructor expression.
 
-    `section` is the class of the variables in it, where there are any, `doc` says what they are.
+    `section` is the class of the variables in it, if any; `doc` describes them.
     """
 
     attr: Source
@@ -71,7 +71,7 @@ class _Map:
 
 
 @dataclass(frozen=True, slots=True)
-class _Program:
+class _PythonProgram:
     attr: Source
     cls: Source
     create: Source
@@ -84,19 +84,19 @@ def generate_python(
     embed: bool = True,
     event_types: Mapping[str, str] | None = None,
 ) -> str:
-    """The text of a module that loads and uses what the loader makes.
+    """The source of a module with the loader and a class for its maps and programs.
 
-    `name` names the class: CamelCase of the object's name where it is None. With `embed` the module
-    carries lskel's runtime and needs the standard library only; without, it imports lskel.
-    `event_types` names, by ring or perf buffer, the BTF type of its events.
+    `name` is the class name, by default the object's name in CamelCase. With `embed` the module
+    embeds lskel's runtime and needs only the standard library; without, it imports lskel.
+    `event_types` has the BTF type of events by ring or perf buffer.
 
-    UsageError where `name` is no identifier; NotFound where a map or type that `event_types` names
-    is not there.
+    UsageError if `name` is not an identifier; NotFound if a map or type in `event_types` does not
+    exist.
     """
-    return _Generator(loader, name, event_types or {}).text(embed=embed)
+    return _ModuleWriter(loader, name, event_types or {}).text(embed=embed)
 
 
-class _Generator:
+class _ModuleWriter:
     def __init__(self, loader: Loader, name: str | None, event_types: Mapping[str, str]) -> None:
         self._loader = loader
         self._trace = loader.trace
@@ -168,14 +168,14 @@ class _Generator:
 
     # -- maps -----------------------------------------------------------------------------------
 
-    def _map(self, made: MapModel) -> _Map:
+    def _map(self, made: MapModel) -> _PythonMap:
         cls = self._class_of(made.path)
         definition = _definition(made.definition)
         section: Source | None = None
         arguments, annotations = [definition], []
         for argument in made.arguments:
             match argument:
-                case Section():
+                case SectionClass():
                     section = self._section(argument)
                     arguments.append(section)
                     annotations.append(section)
@@ -202,17 +202,17 @@ class _Generator:
             annotations.append(self._default_type(made.path))
         annotation = source("{}[{}]", cls, join(", ", annotations)) if annotations else cls
         create = source("{}({})", cls, join(", ", arguments))
-        return _Map(made.attr, annotation, create, section, made.doc)
+        return _PythonMap(made.attr, annotation, create, section, made.doc)
 
     def _default_type(self, path: str) -> Source:
-        """What a generic class holds where nothing is known of it."""
+        """The type argument of a generic class if its type is unknown."""
         name = _GENERIC[path]
         if name != "bytes":
             self._import("runtime.values", name)
         return identifier(name)
 
-    def _section(self, section: Section) -> Source:
-        """The name of the class for a section's variables; plain `Struct` where there is no BTF."""
+    def _section(self, section: SectionClass) -> Source:
+        """The name of the class for a section's variables; `Struct` without BTF."""
         if self._types is None:
             self._import("runtime.values", "Struct")
             return source("Struct")
@@ -242,7 +242,7 @@ class _Generator:
         )
 
     def _import_events(self) -> None:
-        """What reads several buffers together, where there are several."""
+        """`Events`, if there are several buffers."""
         trace = self._trace
         types = [trace.map_create(slot).type for slot in range(len(trace.maps))]
         if sum(map_type in BUFFERS for map_type in types) > 1:
@@ -259,7 +259,7 @@ class _Generator:
 
     # -- programs -------------------------------------------------------------------------------
 
-    def _program(self, program: ProgramModel) -> _Program:
+    def _program(self, program: ProgramModel) -> _PythonProgram:
         cls = self._class_of(program.path)
         for module, enum in _enums(program.path.partition(":")[0]):
             self._import(module, enum)
@@ -271,7 +271,7 @@ class _Generator:
             *(literal(made.type), literal(made.attach_type)),
             source("") if made.autoload else source(", autoload=False"),
         )
-        return _Program(program.attr, cls, source("{}({})", cls, definition))
+        return _PythonProgram(program.attr, cls, source("{}({})", cls, definition))
 
     def _input(self, asked: InputOf) -> Source:
         kind = asked.kind
@@ -280,7 +280,9 @@ class _Generator:
         arguments = join(", ", [literal(item) for item in kind])
         return source("InputOf({}({}), {})", cls, arguments, literal(asked.programs))
 
-    def _summary(self, maps: list[_Map], programs: list[_Program]) -> list[tuple[str, list[str]]]:
+    def _summary(
+        self, maps: list[_PythonMap], programs: list[_PythonProgram]
+    ) -> list[tuple[str, list[str]]]:
         trace = self._trace
         rows = [
             f"{m.attr}: {enum_name(MapType, trace.map_create(slot).type)}"
@@ -291,7 +293,7 @@ class _Generator:
 
 
 def _label(label: Label) -> Source:
-    """The expression for what an operation is called."""
+    """The expression for the label of an operation."""
     parts = [source("Task.{}", identifier(label.task.name)), literal(label.name)]
     if label.number:
         parts.append(source("number={}", label.number))
@@ -307,12 +309,12 @@ _FILTERS: dict[str, Callable[..., Source]] = {
     "packed": packed,
     "verbatim": verbatim,
 }
-# What users of a skeleton may want to catch.
+# Errors for users of a skeleton to catch.
 _ERRORS = (
     *("LskelError", "NoElement", "NoPermission", "NotFound", "NotSupported", "OutOfRange"),
     *("ReadOnly", "ReplayError", "UnknownName", "UsageError", "WrongType", "WrongValue"),
 )
-# What every skeleton imports.
+# Imports of every skeleton.
 _ALWAYS = {
     "runtime.collection": ("Collection", "Links", "Maps", "Programs"),
     "runtime.image": ("Image",),
@@ -320,14 +322,14 @@ _ALWAYS = {
     "runtime.program": ("ProgramDefinition",),
     "errors": _ERRORS,
 }
-# And what some do, besides the classes of maps and programs.
+# Imports of some skeletons, besides the classes of maps and programs.
 _SOMETIMES = (
     *("ArenaMap", "DataMap", "KconfigMap", "Link", "StructOpsMap", "raw"),
     *("AttachBtfId", "AttachFd", "InputOf", "Inputs", "MemberIndex", "TypeSize"),
     *("KconfigType", "KconfigVar", "Member", "StructOps"),
     *("a2b_base64", "decompress", "sys", "Events"),
 )
-# What the template defines.
+# Names that the template defines.
 _OWN = (
     *(
         "Any",
@@ -342,7 +344,7 @@ _OWN = (
     *("_maps", "_programs", "_links", "_unpacked", "_image"),
     *("_BLOB", "_BTF", "_labels", "_FUNC_INFO", "Label", "Task", "_INSNS"),
 )
-# What a generic class of maps holds where nothing is known of it.
+# Type arguments of generic map classes if the type is unknown.
 _GENERIC = {
     "lskel.runtime.maps.arena:ArenaMap": "Struct",
     **{class_path(map_type): "bytes" for map_type in BUFFERS},
@@ -364,7 +366,7 @@ def _definition(made: MapDefinition) -> Source:
 
 
 def _taken(trace: Trace) -> set[str]:
-    """Names that a module of the object imports, or may."""
+    """Names that the object's module imports, or may import."""
     maps = (class_path(trace.map_create(slot).type) for slot in range(len(trace.maps)))
     programs = [program_path(trace, slot) for slot in range(len(trace.programs))]
     classes = {path.partition(":")[2] for path in (*maps, *programs)}
@@ -374,7 +376,7 @@ def _taken(trace: Trace) -> set[str]:
 
 
 def _enums(module: str) -> Iterator[tuple[str, str]]:
-    """The enums that a program's `attach` takes: those in its module, and where they come from."""
+    """The enums for arguments of a program's `attach`, and their modules."""
     for name, value in vars(import_module(module)).items():
         is_enum = isinstance(value, type) and issubclass(value, Enum)
         if is_enum and value.__module__.startswith(_ATTACH):
@@ -384,7 +386,7 @@ def _enums(module: str) -> Iterator[tuple[str, str]]:
 def _class_name(name: str, given: str | None, taken: set[str]) -> Source:
     if given is not None:
         if given != identifier(given) or _classes(given) & taken:
-            raise UsageError(f"'{given}' cannot name a class, or is the runtime's")
+            raise UsageError(f"'{given}' is not a valid class name, or is used by the runtime")
         return identifier(given)
     parts = re.split(r"[^0-9A-Za-z]+", name)
     made = "".join(part[:1].upper() + part[1:] for part in parts if part)
@@ -393,7 +395,7 @@ def _class_name(name: str, given: str | None, taken: set[str]) -> Source:
 
 
 def _classes(name: str) -> set[str]:
-    """The classes of a skeleton of this name."""
+    """The class names of a skeleton."""
     return {name + part for part in ("", "Maps", "Programs", "Links")}
 
 
@@ -402,7 +404,7 @@ def _listed(names: set[str]) -> Source:
 
 
 def _bytes(value: bytes, size: int) -> Source:
-    """An expression for `value`, with zeros up to `size`."""
+    """An expression for `value`, zero-padded to `size`."""
     stripped = value.rstrip(b"\0")
     if not stripped:
         return source("bytes({})", size)

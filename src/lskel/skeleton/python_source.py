@@ -1,7 +1,7 @@
-"""What an input says, as Python source: literals, identifiers, and text in docstrings.
+"""Text of inputs as Python source: literals, identifiers, and docstring text.
 
-All of it is ASCII: nothing is an identifier in one normal form and another in the next, and no
-encoding changes what is read.
+All of it is ASCII: Unicode normalization cannot change an identifier, and no encoding changes the
+meaning.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from textwrap import wrap
 from lskel.skeleton.source import Source, join, source, word
 
 _LINE = 92
-# Quotes that a text of ours may not have, since it stands between them.
+# Quotes around verbatim text, which must not contain them.
 QUOTES = "'''"
-# What begins or ends with them says more than a text: quotes, escapes, controls.
+# Not plain text: quotes, escapes, control characters.
 _NOT_PLAIN = re.compile(r"""[^ -~]|["'\\]""")
 
 
@@ -29,39 +29,39 @@ def literal(value: str | bytes | int | tuple[str | int, ...] | None) -> Source:
         return Source(f'"{escaped}"')
     if isinstance(value, tuple):
         return tuple_of(map(literal, value))
-    # That of an enum's member is its number.
+    # For an enum member, its number.
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return Source(int.__repr__(value) if is_number else repr(value))
 
 
 def tuple_of(parts: Iterable[Source]) -> Source:
-    """A tuple of expressions, however many there are."""
+    """A tuple of any number of expressions."""
     return source("({})", join(" ", [source("{},", part) for part in parts]))
 
 
 def packed(content: bytes) -> Source:
-    """A literal of compressed bytes as base64, in lines."""
+    """A literal of compressed bytes in base64, in several lines."""
     lines = wrap(b64encode(zlib.compress(content, 9)).decode(), _LINE)
     return Source('"""\\\n' + "\n".join(lines) + '\n"""')
 
 
 def verbatim(text: str) -> Source:
-    """A literal in which a text of ours stands as it is, in lines."""
+    """A literal with unchanged lines of lskel's own text."""
     if QUOTES in text or text[-1:] in ("'", "\\"):
-        raise AssertionError("the text has the quotes that it is to stand in")
+        raise AssertionError("the text contains the quotes of its literal")
     return Source(f"r{QUOTES}{text}{QUOTES}")
 
 
 def identifier(name: str, taken: Container[str] = ()) -> Source:
-    """An identifier like `name`; one with a `_` behind it where Python, or `taken`, has it already.
+    """An identifier for `name`, with a trailing `_` if it is reserved in Python or in `taken`.
 
-    Python has its keywords, and names that begin and end with `_`.
+    Reserved are keywords, and names that begin and end with `_`.
     """
     return _free(word(name), taken)
 
 
 def attribute(name: str, taken: Container[str] = ()) -> Source:
-    """An identifier that is the same within a class, which has `__name` for itself."""
+    """An identifier that is not mangled in a class, as `__name` is."""
     made = word(name)
     if made.startswith("__"):
         made = Source(f"_{made.lstrip('_')}")
@@ -69,12 +69,12 @@ def attribute(name: str, taken: Container[str] = ()) -> Source:
 
 
 def dotted(name: str) -> Source:
-    """The name of a module."""
+    """A module name."""
     return join(".", map(identifier, name.split(".")))
 
 
 def docstring(text: str) -> Source:
-    """A part of a line of a docstring; what could end it or change its look becomes `?`."""
+    """Text for a docstring line; what could end the docstring or is not printable becomes `?`."""
     plain = _NOT_PLAIN.sub("?", text[: _LINE + 1])
     return Source(plain if len(plain) <= _LINE else f"{plain[: _LINE - 3]}...")
 

@@ -1,4 +1,4 @@
-"""Declared types as Python source: classes of `lskel.runtime.values`, and what names them."""
+"""Declared types as Python source: classes of `lskel.runtime.values`, expressions, annotations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lskel.skeleton.types import (
     Scalar,
     StructClass,
     Text,
-    Types,
+    TypeDeclarations,
     ValueType,
 )
 
@@ -32,13 +32,13 @@ _VALUES = frozenset(
         *("Array", "Bits", "Struct", "Union", "array", "enum", "layout", "text"),
     )
 )
-# Names that no class of an object may have: the text uses them.
+# Reserved class names: the source uses them.
 TAKEN = frozenset({*_PLAIN, *_VALUES, "IntEnum"})
 _ANNOTATIONS = {BOOLEAN: source("bool")} | dict.fromkeys(FLOATS.values(), source("float"))
 
 
 class TypeWriter:
-    """Writes declared types. `imports` are the names of `lskel.runtime.values` that it used."""
+    """Writes declared types. `imports` are the names of `lskel.runtime.values` that it uses."""
 
     def __init__(self, names: Scope | None = None) -> None:
         self._names = names or Scope()
@@ -47,11 +47,11 @@ class TypeWriter:
         self.has_enums = False
 
     def imports(self) -> list[Source]:
-        """The names of `lskel.runtime.values` that the text uses."""
+        """The names of `lskel.runtime.values` that the source uses."""
         return sorted(self._used)
 
     def expression(self, kind: ValueType) -> Source:
-        """The type as `codec` takes it: ``u32``, ``stats``, ``array(u32, 8)``."""
+        """The type, for `codec`: ``u32``, ``stats``, ``array(u32, 8)``."""
         match kind:
             case Scalar():
                 return self._use(kind.name)
@@ -67,11 +67,11 @@ class TypeWriter:
                 return kind.cls
 
     def annotation(self, kind: ValueType) -> Source:
-        """The type as a type checker sees a value of it: ``int``, ``stats``, ``Array[int]``."""
+        """The type of a value, for type checkers: ``int``, ``stats``, ``Array[int]``."""
         return self._annotation(kind, (), [])
 
-    def definitions(self, types: Types) -> list[Source]:
-        """The classes of all that was declared, in order; with `has_enums` they need `IntEnum`."""
+    def definitions(self, types: TypeDeclarations) -> list[Source]:
+        """All declared classes, in order; with `has_enums` they need `IntEnum`."""
         texts: list[Source] = []
         for made in types.classes:
             if isinstance(made, EnumClass):
@@ -105,7 +105,7 @@ class TypeWriter:
         return self._outside(name, members, texts)
 
     def _outside(self, name: Source, members: Container[str], texts: list[Source]) -> Source:
-        """A name for `name` that no member of the class hides."""
+        """A name for `name` that is not shadowed by a member of the class."""
         if name not in members:
             return name
         if name not in self._aliases:
@@ -129,7 +129,7 @@ class TypeWriter:
         )
 
     def _field(self, field: Field) -> Source:
-        """A member as `layout` takes it."""
+        """A member, for `layout`."""
         kind = self.expression(field.type)
         if isinstance(field.place, int):
             return source("    ({}, {}, {}),\n", literal(field.name), kind, field.place)

@@ -1,9 +1,9 @@
-"""Source text of a generated file, kept apart from the text of inputs by its type.
+"""Source text of generated files, distinguished by type from text of inputs.
 
-A name in an object may hold quotes, newlines, or the end of a comment. So nothing reaches a
-generated file as it is: each language has functions that make a literal, an identifier or a comment
-of it (`python_source`, `c_source`), and what they return is `Source`. Templates take `Source` and
-integers, nothing else; tests/skeleton/test_source.py holds `source` to constant texts.
+A name in an object may contain quotes, newlines, or the end of a comment. So no input text is
+written unchanged: each language has functions that convert it to a literal, an identifier or a
+comment (`python_source`, `c_source`), and return `Source`. Templates accept only `Source` and
+integers; tests/skeleton/test_source.py checks that `source` gets constant texts.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     import jinja2
 
 
-# Characters of a name in a generated file, which repeats it often; longer ones are cut.
+# Maximum length of a name in a generated file, which repeats it often; longer ones are cut.
 LONGEST = 255
 
 
 class Source(str):
-    """Text that may stand in a generated file.
+    """Text that is safe in a generated file.
 
-    Made by `source` and `join`, and by the functions of a language that quote what they are given.
+    Created by `source` and `join`, and by the quoting functions of a language.
     """
 
     __slots__ = ()
 
 
 def source(text: str, *parts: Source | int, **named: Source | int) -> Source:
-    """A constant text with `parts` in it (`str.format`); TypeError where a part is not Source."""
+    """A constant text with `parts` in it (`str.format`); TypeError if a part is not Source."""
     for part in (*parts, *named.values()):
         _checked(part)
     return Source(text.format(*parts, **named))
@@ -43,7 +43,7 @@ def join(separator: str, parts: Iterable[Source | int]) -> Source:
 
 
 def word(name: str) -> Source:
-    """The name as an identifier, or part of one: what cannot stand there becomes `_`.
+    """The name as an identifier, or part of one: invalid characters become `_`.
 
     It may be a reserved word of the language.
     """
@@ -52,14 +52,14 @@ def word(name: str) -> Source:
 
 
 class Scope:
-    """Names of which each stands for one thing; those of `taken` have theirs already."""
+    """Unique names; those of `taken` are in use."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
-        # The last number after a name: names that all look alike are not tried again.
+        # The last number per name, so that equal names are not tried from the start.
         self._numbers = dict.fromkeys(taken, 1)
 
     def claim(self, name: Source) -> Source:
-        """The name, or where it is taken, the first of `name_2`, `name_3` ... that is not."""
+        """The name, or if it is taken, the first free one of `name_2`, `name_3` ..."""
         made = name
         while made in self._numbers:
             self._numbers[name] += 1
@@ -71,10 +71,10 @@ class Scope:
 def template(
     name: str, filters: Mapping[str, Callable[..., Any]], *, trim: bool = False
 ) -> jinja2.Template:
-    """A template of lskel.skeleton; rendering raises TypeError for any output but Source and int.
+    """A template of lskel.skeleton; rendering raises TypeError unless all output is Source or int.
 
-    `filters` are the functions of the file's language that make Source. With `trim`, lines
-    that hold only a block leave no empty line.
+    `filters` are the functions of the file's language that return Source. With `trim`, lines with
+    only a block leave no empty line.
     """
     return _environment(tuple(filters.items()), trim).get_template(name)
 
@@ -83,7 +83,7 @@ def template(
 def _environment(
     filters: tuple[tuple[str, Callable[..., Any]], ...], trim: bool
 ) -> jinja2.Environment:
-    # Imported where it is needed: it takes longer than most objects.
+    # Imported on use: the import takes longer than most objects.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -102,4 +102,4 @@ def _environment(
 def _checked(value: Any) -> Any:
     if isinstance(value, Source) or type(value) is int:
         return value
-    raise TypeError(f"{value!r} would get into a generated file as it is")
+    raise TypeError(f"{value!r} would be written unquoted to a generated file")

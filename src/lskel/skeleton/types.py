@@ -1,6 +1,6 @@
-"""BTF types as Python has them, as data: classes with names and members, and what uses them.
+"""BTF types for Python, as data: declarations of classes with names and members, and their uses.
 
-From these declarations `python_types` writes text, and `classes` makes classes.
+`python_types` writes them as source, `classes` creates the classes.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import NamedTuple, TypeAlias
 from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
-from lskel.btf.layout import Bits, Nesting, bitfield
+from lskel.btf.layout import BitField, Nesting, bitfield
 from lskel.btf.types import TypeId
 from lskel.errors import BadObject
 from lskel.skeleton.python_source import attribute, identifier
 from lskel.skeleton.source import Scope, Source, source
 
-# Attributes that structs and unions, or enums, have already; those like `_name_` are not listed.
+# Attributes of structs and unions, or enums; those like `_name_` are not listed.
 _MEMBERS_TAKEN = frozenset(
     (
-        *("_objects", "_unknown", "asdict", "codec_", "elsewhere_", "noun_", "shown_", "mro"),
+        *("_objects", "_unknown", "asdict", "codec_", "elsewhere_", "noun_", "format_", "mro"),
         *("from_address", "from_buffer", "from_buffer_copy", "from_param", "in_dll"),
     )
 )
@@ -52,7 +52,7 @@ class ArrayOf(NamedTuple):
 
 
 class EnumOf(NamedTuple):
-    """An enum, by the name of its class, that is stored like a number."""
+    """An enum, by the name of its class, and its storage type."""
 
     cls: Source
     storage: Scalar
@@ -68,15 +68,15 @@ ValueType: TypeAlias = Scalar | Text | ArrayOf | EnumOf | ClassOf
 
 
 class Field(NamedTuple):
-    """A member as `layout` takes it: at a byte, or some bits; without a name, it is anonymous."""
+    """A member, for `layout`: at a byte offset, or a bit-field; without a name if anonymous."""
 
     name: str
     type: ValueType
-    place: int | Bits
+    place: int | BitField
 
 
-class Member(NamedTuple):
-    """A member that a class has in Python, those of anonymous ones among them."""
+class ClassMember(NamedTuple):
+    """A member of a class in Python, including those of anonymous members."""
 
     name: Source
     type: ValueType
@@ -89,7 +89,7 @@ class StructClass(NamedTuple):
     is_union: bool
     size: int
     fields: tuple[Field, ...]
-    members: tuple[Member, ...]
+    members: tuple[ClassMember, ...]
 
 
 class EnumClass(NamedTuple):
@@ -106,12 +106,12 @@ BOOLEAN = Scalar(source("boolean"))
 POINTER = Scalar(source("pointer"))
 
 
-class Types:
-    """Declares the classes of one object's types, each once, when they are first asked for.
+class TypeDeclarations:
+    """Declares the classes of one object's types, each once, on first use.
 
-    Classes have the names of C: tag or typedef, or the path to what has neither. `taken` are names
-    that they must not have. `classes` come after those that they need. BadObject where BTF is
-    broken or the type has no values.
+    Class names are those of C: tag or typedef, or the path to an anonymous type. `taken` are
+    reserved names. `classes` are in order of dependencies. BadObject if BTF is invalid or the type
+    has no values.
     """
 
     def __init__(self, btf: Btf, taken: Iterable[str] = ()) -> None:
@@ -119,7 +119,7 @@ class Types:
         self.names = Scope(taken)
         self._btf = btf
         self._declared: dict[TypeId, Source] = {}
-        self._members: dict[TypeId, tuple[Member, ...]] = {}
+        self._members: dict[TypeId, tuple[ClassMember, ...]] = {}
         self._nesting = Nesting()
         self._lifts = budget.Allowance(budget.LIFTED, "members of anonymous structs")
         self._typedefs: dict[TypeId, str] = {}
@@ -128,7 +128,7 @@ class Types:
                 self._typedefs.setdefault(btf.skip_modifiers(found.type), found.name)
 
     def type(self, type_id: TypeId, path: str = "value") -> ValueType:
-        """The type of a value; `path` names what has no name in C."""
+        """The type of a value; `path` names an anonymous type."""
         type_id = self._btf.resolve(type_id)
         found = self._btf[type_id]
         match found:
@@ -146,32 +146,34 @@ class Types:
                 return FLOATS[found.size]
             case t.Float():
                 return ArrayOf(UNSIGNED[1], found.size)
-            case t.Array():
+            case t.ArrayType():
                 element = self._btf[self._btf.resolve(found.type)]
                 if isinstance(element, t.Int) and element.is_text:
                     return Text(found.nelems)
                 with self._nesting.inside(type_id):
-                    return ArrayOf(self.type(found.type, path), found.nelems)
-            case t.Composite():
+                    kind = self.type(found.type, path)
+                if self._btf.size_of(found.type) == 0:
+                    # They take no room in the object, but some in this process.
+                    budget.check(found.nelems, budget.EMPTY_ELEMENTS, "array elements of 0 bytes")
+                return ArrayOf(kind, found.nelems)
+            case t.CompositeType():
                 return ClassOf(self._class(type_id, found, path))
             case _:
-                raise BadObject(
-                    f"BTF: there are no values of {found.kind.name} '{found.name}' [{type_id}]"
-                )
+                raise BadObject(f"BTF: {found.kind.name} '{found.name}' [{type_id}] has no values")
 
     def section(self, name: str, size: int, class_name: str, *, static: bool = False) -> ClassOf:
-        """The class, which is declared, for a section of `size` bytes.
+        """Declare the class for a section of `size` bytes.
 
-        Its members are the variables that the DATASEC `name` has; static ones where they are asked
-        for, as several may have one name.
+        Its members are the variables of DATASEC `name`; static ones only with `static`, as their
+        names may not be unique.
         """
         found = self._variables(name, static=static)
         members = sorted(found, key=lambda member: member.bit_offset)
         python = self._new_name(class_name)
-        self.classes.append(self._struct(t.Struct(name, size, tuple(members)), python))
+        self.classes.append(self._struct(t.StructType(name, size, tuple(members)), python))
         return ClassOf(python)
 
-    def _variables(self, section: str, *, static: bool) -> Iterator[t.Member]:
+    def _variables(self, section: str, *, static: bool) -> Iterator[t.BtfMember]:
         type_id = self._btf.find(section, t.Datasec)
         for variable in self._btf.get(type_id, t.Datasec).vars if type_id else ():
             var = self._btf[variable.type]
@@ -179,14 +181,14 @@ class Types:
             is_value = isinstance(var, t.Var) and self._btf.resolve(var.type) != t.VOID
             is_shown = static or (isinstance(var, t.Var) and var.linkage != t.VarLinkage.STATIC)
             if isinstance(var, t.Var) and is_value and is_shown:
-                yield t.Member(var.name, var.type, 8 * variable.offset, 0)
+                yield t.BtfMember(var.name, var.type, 8 * variable.offset, 0)
 
     def _new_name(self, like: str) -> Source:
-        """A name for a class that nothing else has."""
+        """A unique class name."""
         return self.names.claim(identifier(like))
 
-    def _class(self, type_id: TypeId, found: t.Composite | t.Enum, path: str) -> Source:
-        """The name of a type's class, which is declared if it has not been."""
+    def _class(self, type_id: TypeId, found: t.CompositeType | t.Enum, path: str) -> Source:
+        """The class name of a type; declares the class on first use."""
         if type_id not in self._declared:
             with self._nesting.inside(type_id):
                 name = self._new_name(found.name or self._typedefs.get(type_id) or path)
@@ -199,46 +201,46 @@ class Types:
             self._declared[type_id] = name
         return self._declared[type_id]
 
-    def _struct(self, found: t.Composite, name: Source) -> StructClass:
+    def _struct(self, found: t.CompositeType, name: Source) -> StructClass:
         lifted = {
             number: self._lifted(member, f"{name}_{number}")
             for number, member in enumerate(found.members)
             if not member.name
         }
         names = Scope({member.name for members in lifted.values() for member in members})
-        members: list[Member] = []
+        members: list[ClassMember] = []
         fields: list[Field] = []
         for number, member in enumerate(found.members):
             if number not in lifted:
                 python = names.claim(identifier(member.name, _MEMBERS_TAKEN))
                 field = self._field(member, python, f"{name}_{python}")
-                members.append(Member(python, field.type))
+                members.append(ClassMember(python, field.type))
                 fields.append(field)
             elif lifted[number]:
                 members += lifted[number]
                 fields.append(self._field(member, "", ""))
         _check_places(self._btf, found, name)
-        # Anonymous structs may have members alike, of which ctypes finds the last.
+        # Anonymous structs may have equal member names; ctypes uses the last.
         members = list({member.name: member for member in members}.values())
-        is_union = isinstance(found, t.Union)
+        is_union = isinstance(found, t.UnionType)
         return StructClass(name, is_union, found.size, tuple(fields), tuple(members))
 
-    def _lifted(self, member: t.Member, path: str) -> tuple[Member, ...]:
-        """The members of an anonymous struct or union; of anything else it is padding: none."""
+    def _lifted(self, member: t.BtfMember, path: str) -> tuple[ClassMember, ...]:
+        """The members of an anonymous struct or union; none for other members (padding)."""
         type_id = self._btf.resolve(member.type)
         found = self._btf[type_id]
-        if not isinstance(found, t.Composite):
+        if not isinstance(found, t.CompositeType):
             return ()
         self._class(type_id, found, path)
         members = self._members[type_id]
         self._lifts.spend(1 + len(members))
         return members
 
-    def _field(self, member: t.Member, name: str, path: str) -> Field:
+    def _field(self, member: t.BtfMember, name: str, path: str) -> Field:
         bits = bitfield(self._btf, member)
         behind = self._btf[self._btf.resolve(member.type)]
         if bits is None and isinstance(behind, t.Int) and behind.size == 16:
-            bits = Bits(member.bit_offset, 128)
+            bits = BitField(member.bit_offset, 128)
         kind = self.type(member.type, path)
         return Field(name, kind, member.bit_offset // 8 if bits is None else bits)
 
@@ -247,13 +249,13 @@ def _integer(found: t.Int | t.Enum) -> Scalar:
     return (SIGNED if found.signed else UNSIGNED)[found.size]
 
 
-def _check_places(btf: Btf, found: t.Composite, name: str) -> None:
-    """BadObject where members overlap or are behind the end."""
+def _check_places(btf: Btf, found: t.CompositeType, name: str) -> None:
+    """BadObject if members overlap or exceed the type."""
     end = 0
     for member in found.members:
         bits = bitfield(btf, member)
         start, width = bits or (member.bit_offset, 8 * btf.size_of(member.type))
-        is_union = isinstance(found, t.Union)
+        is_union = isinstance(found, t.UnionType)
         if (start if is_union and not bits else start < end) or start + width > 8 * found.size:
             raise BadObject(f"BTF: member '{member.name}' of '{name}' cannot be at bit {start}")
         end = 0 if is_union else start + width
@@ -266,6 +268,6 @@ def _enum(found: t.Enum, name: Source) -> EnumClass:
 
 
 def _label(label: str, enum: Source) -> Source:
-    # An enum takes `_NAME__label` for a private name of its own.
+    # An enum class treats `_NAME__label` as a private name.
     is_private = label.startswith(f"_{enum}__")
     return attribute(label.lstrip("_") if is_private else label, _LABELS_TAKEN)

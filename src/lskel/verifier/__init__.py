@@ -1,4 +1,4 @@
-"""Verifier logs told to people: what the kernel found wrong, where in the source, what helps.
+"""Explanations of verifier logs: the error, the source line, and what to change.
 
-It takes the text of a log, from whichever loader and kernel, and asks no kernel.
+The input is the text of a log, of any loader and kernel. No kernel is accessed.
 """

@@ -1,10 +1,10 @@
-"""The table of causes: what the messages of the verifier mean, and what to change.
+"""The table of causes: what the verifier's messages mean, and what to change.
 
-The order matters: of several messages in a log, that of the earliest cause is explained. So what
-only introduces or sums up another message stands at the end.
+The order matters: of several messages in a log, the one whose cause comes first is explained. So
+messages that only introduce or summarize another message come last.
 
 Sources: kernel/bpf/verifier.c, kernel/bpf/btf.c and kernel/bpf/check_btf.c of Linux 6.1, 6.12 and
-6.18; what older kernels say differently has a note.
+6.18; messages of other kernels have a note.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from typing import NamedTuple
 
 from lskel.verifier.patterns import slots
 
-# The causes that follow from more than the message, and one where a register holds nothing.
+# Causes that the code refers to: found from more than the message, or without a register value.
 STALE = "stale-pointer"
 NULLABLE = "nullable-argument"
 UNSET = "uninitialized-register"
 
 
-class Place(Enum):
-    """Where the mistake is."""
+class CauseLocation(Enum):
+    """Where the error is."""
 
-    INSN = "insn"  # at the last instruction that was walked, or the one that the message names
-    PROGRAM = "program"  # nowhere in particular: the log ends where the verifier happened to be
-    FUNCTION = "function"  # in the function with the largest stack frame
+    INSN = "insn"  # the last verified instruction, or the one in the message
+    PROGRAM = "program"  # no single place: the end of the log says nothing
+    FUNCTION = "function"  # the function with the largest stack frame
 
 
-class Said(NamedTuple):
-    """A message as a template (see patterns.py); `note` says which kernels write it so."""
+class MessageTemplate(NamedTuple):
+    """A message template (patterns.py); `note` says which kernels print it."""
 
     template: str
     note: str = ""
 
 
 class Cause(NamedTuple):
-    """Why a program is refused. `suggestion` is what to change; `example` is it in C, if short."""
+    """Why a program is rejected. `suggestion` is what to change, `example` the change in C."""
 
     id: str
     title: str
     explanation: str
     suggestion: str
-    messages: tuple[Said, ...]
+    messages: tuple[MessageTemplate, ...]
     example: str = ""
-    place: Place = Place.INSN
+    place: CauseLocation = CauseLocation.INSN
 
 
 class Match(NamedTuple):
-    """A cause, the message (its number among those given), and what its slots stand for."""
+    """A cause, the index of its message, and the values of the message's slots."""
 
     cause: Cause
     number: int
@@ -57,9 +57,9 @@ class Match(NamedTuple):
 
 
 def match(messages: Sequence[str]) -> Match | None:
-    """The cause that these messages of one log have; None where the table has none.
+    """The cause of the messages of one log; None if the table has none.
 
-    Of several messages of one cause the last counts: a log of BTF lists all types before it.
+    Of several messages of one cause the last counts: a BTF log lists all types first.
     """
     for cause in CAUSES:
         for said in cause.messages:
@@ -74,20 +74,20 @@ def cause_of(id: str) -> Cause:
     return next(cause for cause in CAUSES if cause.id == id)
 
 
-def _said(*templates: str | Said) -> tuple[Said, ...]:
-    return tuple(Said(item) if isinstance(item, str) else item for item in templates)
+def _messages(*templates: str | MessageTemplate) -> tuple[MessageTemplate, ...]:
+    return tuple(MessageTemplate(item) if isinstance(item, str) else item for item in templates)
 
 
 CAUSES: tuple[Cause, ...] = (
     Cause(
         "core-relocation",
-        "this kernel lacks a type, field or enumerator that the program asks for",
-        "A CO-RE relocation found nothing in the kernel's BTF, so that the instruction became a "
-        "call that cannot be made.",
-        "Ask whether it exists before it is used, or compile against this kernel's vmlinux.h.",
-        _said(
+        "this kernel lacks a type, field or enumerator that the program uses",
+        "A CO-RE relocation found no match in the kernel's BTF, so the instruction was replaced by "
+        "an invalid call.",
+        "Check that it exists before using it, or compile against this kernel's vmlinux.h.",
+        _messages(
             "invalid func unknown#195896080",
-            Said("unknown func unknown#195896080", "before 5.18"),
+            MessageTemplate("unknown func unknown#195896080", "before 5.18"),
             "prog '*': relo #{number}: no matching targets found*",
             "relo #{number}: bad type id *",
         ),
@@ -95,13 +95,14 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "missing-symbol",
-        "this kernel does not have a function or variable that the program needs",
-        "Neither the kernel nor its loaded modules have the symbol: it is in another version, or "
-        "needs another configuration.",
-        "Declare it __weak and test it before use, or load the module that has it.",
-        _said(
+        "this kernel lacks a function or variable that the program uses",
+        "Neither the kernel nor its loaded modules have the symbol: it may be in another release, "
+        "or need another kernel config.",
+        "Declare it __weak and check it before use, or load the module that has it.",
+        _messages(
             "ldimm64 failed to find the address for kernel symbol '{symbol}'.",
             "invalid func unknown#{missing_kfunc}",
+            "invalid kernel function call not eliminated in verifier pass",
             "cannot find address for kernel function {symbol}",
             "failed to find BTF for kernel function*",
             "kernel btf_id {number} is not a function",
@@ -111,14 +112,14 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "privilege",
-        "who loads the program lacks a capability",
-        "The program may be right. Without CAP_PERFMON the verifier forbids what could tell "
-        "addresses of the kernel, and stack accesses at computed offsets; some things need "
+        "the loading process lacks a capability",
+        "The program may be correct. Without CAP_PERFMON the verifier forbids operations that "
+        "could leak kernel addresses, and variable-offset stack accesses; some features need "
         "CAP_SYS_ADMIN or CAP_SYS_BOOT.",
-        "Load as root, or with CAP_PERFMON besides CAP_BPF.",
-        _said(
+        "Load as root, or with CAP_PERFMON in addition to CAP_BPF.",
+        _messages(
             "*prohibited for !root*",
-            Said("R{reg} tried to * from different maps*", "before 5.12"),
+            MessageTemplate("R{reg} tried to * from different maps*", "before 5.12"),
             "R{reg} pointer comparison prohibited",
             "R{reg} pointer -= pointer prohibited",
             "R{reg} pointer arithmetic prohibited",
@@ -134,15 +135,15 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "null-check",
         "a pointer that may be NULL is used without a check",
-        "What this pointer comes from returns NULL when it fails. The verifier wants to see a "
-        "comparison with NULL on every way from there to here.",
-        "Compare the pointer with NULL before it is used, and return if it is.",
-        _said(
+        "The source of this pointer returns NULL on failure. The verifier requires a NULL check on "
+        "every path from there to here.",
+        "Check the pointer for NULL before it is used, and return if it is NULL.",
+        _messages(
             "R{reg} invalid mem access '*or_null*'",
             "R{reg} pointer arithmetic on *or_null* prohibited, null-check it first",
             "R{reg} type=*or_null* expected=*",
-            Said("Possibly NULL pointer passed to trusted arg{arg}", "since 6.2"),
-            Said("Possibly NULL pointer passed to helper arg{arg}", "since 6.6"),
+            MessageTemplate("Possibly NULL pointer passed to trusted arg{arg}", "since 6.2"),
+            MessageTemplate("Possibly NULL pointer passed to helper arg{arg}", "since 6.6"),
             "arg#{arg} is expected to be non-NULL",
             "R{reg} is of type *or_null* but * is expected",
         ),
@@ -150,21 +151,21 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         NULLABLE,
-        "an argument of a function is used without a check for NULL",
-        "A function that is not static is verified by itself: whatever its callers pass, each "
-        "pointer among its arguments may be NULL.",
-        "Compare the argument with NULL before it is used, or declare it __arg_nonnull (since "
-        "6.8): then the callers are checked.",
+        "a function argument is used without a NULL check",
+        "A global (not static) function is verified on its own: each pointer argument may be NULL, "
+        "whatever its callers pass.",
+        "Check the argument for NULL before it is used, or declare it __arg_nonnull (since 6.8): "
+        "then the callers are checked.",
         (),
         "if (!argument)\n    return 0;",
     ),
     Cause(
         "negative-index",
         "an index or size may be negative",
-        "The verifier sees a number that may be below 0, as its type is signed. That would reach "
-        "before the start of the memory.",
+        "The number is signed and may be negative. The access would be before the start of the "
+        "memory.",
         "Make the variable unsigned, or check that it is not negative.",
-        _said(
+        _messages(
             "R{reg} min value is negative, either use unsigned index or do a if (index >=0) check.",
             "R{reg} min value is negative, either use unsigned or 'var &= const'",
             "R{reg} min value is negative*",
@@ -174,11 +175,11 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "unbounded-access",
-        "nothing bounds an index, offset or size",
-        "The verifier knows no upper bound for this number. A check counts only if it is made on "
-        "the very value that is used, on every way to here.",
-        "Compare the number with the size, or mask it, right before it is used.",
-        _said(
+        "an index, offset or size is unbounded",
+        "The verifier knows no upper bound for this number. A check counts only if it is on the "
+        "same value that is used, on every path to here.",
+        "Compare the number with the size, or mask it, immediately before it is used.",
+        _messages(
             "R{reg} unbounded memory access*",
             "math between {type} pointer and register with unbounded min value is not allowed",
             "invalid unbounded variable-offset* stack R{reg}*",
@@ -187,12 +188,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "packet-bounds",
-        "packet data is accessed without a check against its end",
-        "Each access to a packet needs a comparison of the same pointer, plus what is accessed, "
-        "with data_end.",
-        "Compare with data_end first. After helpers that change the packet, load data and "
-        "data_end anew.",
-        _said(
+        "packet data is accessed without a check against data_end",
+        "Each packet access needs a comparison of the same pointer, plus the access size, with "
+        "data_end.",
+        "Compare with data_end first. After helpers that change the packet, reload data and "
+        "data_end.",
+        _messages(
             "invalid access to packet, off={off} size={size}, R{reg}(*)",
             "R{reg} offset is outside of the packet",
         ),
@@ -200,41 +201,37 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "stack-size",
-        "the program needs more stack than there is",
-        "There are 512 bytes of stack for a function together with all those that have called it; "
-        "each one's part is rounded up.",
-        "Put large variables into a map of type PERCPU_ARRAY with one element, or make them "
-        "smaller.",
-        _said(
+        "the program exceeds the stack limit",
+        "A function and all its callers share 512 bytes of stack; each stack frame is rounded up.",
+        "Move large variables to a PERCPU_ARRAY map with one element, or make them smaller.",
+        _messages(
             "combined stack size of {number} calls is {size}. Too large",
-            Said("stack size of subprog {number} is {size}. Too large", "since 6.12"),
+            MessageTemplate("stack size of subprog {number} is {size}. Too large", "since 6.12"),
             "stack size {size}(extra *) is too large",
             "tail_calls are not allowed when call stack of previous frames is {size} bytes. "
             "Too large",
         ),
-        place=Place.FUNCTION,
+        place=CauseLocation.FUNCTION,
     ),
     Cause(
         "stack-limit",
-        "a variable lies outside of the 512 bytes of the stack",
-        "Local variables are too large: the address is further below the frame pointer than the "
-        "stack reaches.",
-        "Put large variables into a map of type PERCPU_ARRAY with one element, or make them "
-        "smaller.",
-        _said(
+        "a variable is outside the 512-byte stack",
+        "Local variables are too large: the address is below the end of the stack.",
+        "Move large variables to a PERCPU_ARRAY map with one element, or make them smaller.",
+        _messages(
             "invalid* stack R{reg} off={deep} size=*",
-            Said("invalid* stack R{reg} off={deep} access_size=*", "before 5.13"),
-            Said("invalid stack off={deep} size=*", "before 5.13"),
-            Said("invalid stack type R{reg} off={deep} access_size=*", "before 5.13"),
+            MessageTemplate("invalid* stack R{reg} off={deep} access_size=*", "before 5.13"),
+            MessageTemplate("invalid stack off={deep} size=*", "before 5.13"),
+            MessageTemplate("invalid stack type R{reg} off={deep} access_size=*", "before 5.13"),
         ),
     ),
     Cause(
         "uninitialized-stack",
-        "memory on the stack is read before it is written",
-        "Bytes are read that nothing has written: a variable without a value, or padding between "
-        "the members of a struct.",
-        "Initialise all of it; for padding, too: __builtin_memset(&key, 0, sizeof(key)).",
-        _said(
+        "stack memory is read before it is written",
+        "Uninitialised bytes are read: a variable without a value, or padding between the members "
+        "of a struct.",
+        "Initialise all of it, including padding: __builtin_memset(&key, 0, sizeof(key)).",
+        _messages(
             "invalid indirect read from stack*",
             "invalid read from stack off *",
             "invalid read from stack R{reg} off *+* size *",
@@ -244,11 +241,10 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "stack-bounds",
-        "an access reaches out of the stack",
-        "The address is that of a local variable, but offset or size lead past its end, or past "
-        "the frame.",
+        "a stack access is out of bounds",
+        "The access to a local variable ends beyond the variable or the stack frame.",
         "Check offset and size against the size of the variable.",
-        _said(
+        _messages(
             "invalid* read from stack R{reg} off*size=*",
             "invalid* write to stack R{reg} off={off} size=*",
             "invalid* stack R{reg} off={off} size=*",
@@ -260,12 +256,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "read-only",
-        "read-only memory is written",
-        "Constants (.rodata), maps with BPF_F_RDONLY_PROG, keys of maps, kernel structs, and "
-        "packets for some types of programs may only be read.",
-        "Write to a variable or map of the program; kernel structs are changed by helpers and "
+        "write to read-only memory",
+        "Constants (.rodata), maps with BPF_F_RDONLY_PROG, map keys, kernel structs, and packets "
+        "in some program types are read-only.",
+        "Write to a variable or map of the program; change kernel structs through helpers and "
         "kfuncs.",
-        _said(
+        _messages(
             "write into map forbidden, value_size=*",
             "write into map forbidden",
             "R{reg} cannot write into {type}",
@@ -283,29 +279,31 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "map-access",
         "the map's flags forbid this",
-        "The map was created with BPF_F_WRONLY_PROG: programs may write it, not read.",
-        "Leave the flag out, or read from another map.",
-        _said("read from map forbidden, value_size=*"),
+        "The map was created with BPF_F_WRONLY_PROG: programs may write it but not read it.",
+        "Remove the flag, or read from another map.",
+        _messages("read from map forbidden, value_size=*"),
     ),
     Cause(
         "zero-size",
         "a size may be 0",
-        "This helper takes no memory of 0 bytes.",
+        "This helper does not accept a size of 0.",
         "Check that the size is greater than 0.",
-        _said(
+        _messages(
             "R{reg} invalid zero-sized read*",
-            Said("invalid zero-sized read", "since 6.8"),
-            Said("invalid access to map value, value_size={size} off={off} size=0", "before 6.8"),
+            MessageTemplate("invalid zero-sized read", "since 6.8"),
+            MessageTemplate(
+                "invalid access to map value, value_size={size} off={off} size=0", "before 6.8"
+            ),
         ),
         "if (size == 0)\n    return 0;",
     ),
     Cause(
         "out-of-bounds",
-        "an access reaches beyond the memory that the pointer stands for",
-        "For some value that the offset may have, the access is not within the map's value, "
-        "buffer or struct: the check is missing, or allows too much.",
-        "Check the offset plus what is accessed against the true size (with <, not <=).",
-        _said(
+        "a memory access is out of bounds",
+        "For some possible offset, the access is outside the map value, buffer or struct: the "
+        "bounds check is missing or too weak.",
+        "Check the offset plus the access size against the actual size (with <, not <=).",
+        _messages(
             "invalid access to map value, value_size={size} off={off} size=*",
             "invalid access to map key, key_size={size} off={off} size=*",
             "invalid access to memory, mem_size={size} off={off} size=*",
@@ -329,19 +327,19 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         UNSET,
-        "a value is used that was never set",
-        "On a way to here nothing has set it: a variable without initial value, a function "
-        "without return. Registers R1 to R5 do not survive a call.",
-        "Give the variable a value on every way, and each function a return value.",
-        _said("R{reg} !read_ok"),
+        "an uninitialised value is used",
+        "On some path to here it was never set: a variable without an initial value, a function "
+        "without a return. Calls clobber registers R1 to R5.",
+        "Set the variable on every path, and return a value from each function.",
+        _messages("R{reg} !read_ok"),
     ),
     Cause(
         "context-field",
-        "this part of the program's context may not be accessed",
-        "A program's context is checked member by member: programs of this type may not read, or "
-        "not write, at this offset and size. A tracepoint has so many arguments only.",
-        "Look up what the context of this program type has, and access whole members.",
-        _said(
+        "invalid access to the program's context",
+        "Context accesses are checked member by member: programs of this type may not read, or not "
+        "write, at this offset and size. A tracepoint has a fixed number of arguments.",
+        "Look up the context of this program type, and access whole members.",
+        _messages(
             "invalid bpf_context access off={off} size={size}",
             "invalid bpf_context access off={off} size={size}*",
             "func '*' doesn't have {number}-th argument",
@@ -352,12 +350,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "modified-pointer",
-        "a pointer is used with an offset that it must not have",
-        "The context, and pointers to some structs of the kernel, must be used as they are, with "
-        "a constant offset in the instruction: no index, no address of a member.",
-        "Access members by name (if or switch instead of an index). Where the compiler computes "
-        "an address of its own, barrier_var(ctx) before the access prevents it.",
-        _said(
+        "a pointer is used with an offset that is not allowed",
+        "The context, and pointers to some kernel structs, must be used unmodified, with a "
+        "constant offset in the instruction: no index, no address of a member.",
+        "Access members by name (if or switch instead of an index). If the compiler computes an "
+        "address, barrier_var(ctx) before the access prevents it.",
+        _messages(
             "dereference of modified {type} ptr R{reg} off={off} disallowed",
             "dereference of modified {type} ptr *",
             "variable {type} access var_off=* disallowed",
@@ -368,13 +366,13 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "untyped-pointer",
         "a number is used as a pointer",
-        "It was read from memory whose type the verifier does not know, or went through a cast or "
-        "arithmetic. Such memory cannot be accessed directly.",
-        "Read it with bpf_probe_read_kernel() or BPF_CORE_READ(), memory of user space with "
-        "bpf_probe_read_user(); or use tp_btf and fentry, whose arguments have types.",
-        _said(
+        "It was read from memory of a type unknown to the verifier, or cast or computed. Such "
+        "memory cannot be accessed directly.",
+        "Read it with bpf_probe_read_kernel() or BPF_CORE_READ(), user memory with "
+        "bpf_probe_read_user(); or use tp_btf and fentry, whose arguments are typed.",
+        _messages(
             "R{reg} invalid mem access 'scalar'",
-            Said("R{reg} invalid mem access 'inv'", "before 5.18"),
+            MessageTemplate("R{reg} invalid mem access 'inv'", "before 5.18"),
             "R{reg} invalid mem access 'inv*'",
             "R{reg} is ptr_* access user memory: off=*",
             "R{reg} is ptr_* access percpu memory: off=*",
@@ -386,30 +384,30 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         STALE,
         "a pointer is used after it became invalid",
-        "A call made it invalid: helpers that may move a packet's data do so to all pointers into "
-        "it, and what is released, submitted or discarded is gone.",
-        "Load data and data_end again after such a call, and check again; use memory before it is "
-        "given back.",
+        "A call invalidated it: helpers that may move packet data invalidate all packet pointers, "
+        "and memory that is released, submitted or discarded is gone.",
+        "Reload data and data_end after such a call, and check again; use memory before it is "
+        "released.",
         (),
     ),
     Cause(
         "pointer-access",
         "a pointer of this kind cannot be dereferenced",
-        "It stands for something that is no memory of the program: a map, the end of the packet, "
-        "a function, a pointer that is not valid any more.",
-        "Get at the content by the helpers for it, such as bpf_map_lookup_elem().",
-        _said("R{reg} invalid mem access '{type}'", "R{reg} must point to kernel BTF"),
+        "It does not point to memory that the program can access: a map, the end of the packet, a "
+        "function, an invalidated pointer.",
+        "Use the helpers for it, such as bpf_map_lookup_elem().",
+        _messages("R{reg} invalid mem access '{type}'", "R{reg} must point to kernel BTF"),
     ),
     Cause(
         "helper-not-allowed",
         "programs of this type may not call this helper",
-        "Which helpers there are depends on the type of the program, the kernel's configuration, "
-        "the capabilities of who loads it, and whether the kernel is locked down.",
-        "Use another type of program, or another helper: `bpftool feature probe` lists those of "
+        "The available helpers depend on the program type, the kernel config, the capabilities of "
+        "the loading process, and kernel lockdown.",
+        "Use another program type or another helper: `bpftool feature probe` lists the helpers of "
         "each type.",
-        _said(
-            Said("program of this type cannot use helper {func}#{number}", "since 6.8"),
-            Said("unknown func {func}#{number}", "before 6.8"),
+        _messages(
+            MessageTemplate("program of this type cannot use helper {func}#{number}", "since 6.8"),
+            MessageTemplate("unknown func {func}#{number}", "before 6.8"),
             "helper call is not allowed in probe",
             "func {func}#{number} not supported for program type {type}",
             "func {func}#{number} supported only for fentry/fexit/fmod_ret programs",
@@ -421,27 +419,27 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "map-field",
         "programs of this type may not use maps with such a member",
-        "Locks, timers, lists and trees in a map's values are for some types of programs; others "
-        "may not even refer to the map.",
-        "Keep what this program needs in a map without that member.",
-        _said("{kind} progs cannot use {type} yet"),
-        place=Place.PROGRAM,
+        "Locks, timers, lists and trees in map values are for some program types; others may not "
+        "even refer to the map.",
+        "Move what this program needs to a map without that member.",
+        _messages("{kind} progs cannot use {type} yet"),
+        place=CauseLocation.PROGRAM,
     ),
     Cause(
         "helper-unknown",
         "this kernel does not have the helper",
-        "Its number is beyond those that this kernel knows: a later version has it.",
-        "Use an older helper, or ask bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_...) "
+        "The helper's number is unknown to this kernel: a later release has it.",
+        "Use an older helper, or check bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_...) "
         "first.",
-        _said("invalid func {func}#{number}"),
+        _messages("invalid func {func}#{number}"),
     ),
     Cause(
         "kfunc-not-allowed",
         "programs of this type may not call this kernel function",
-        "Kernel functions (kfuncs) are registered for some types of programs each; some are for "
-        "sleepable ones, or for certain struct_ops only.",
-        "Call it from a type of program that it is registered for, or use a helper.",
-        _said(
+        "Each kernel function (kfunc) is registered for certain program types; some only for "
+        "sleepable programs, or certain struct_ops.",
+        "Call it from a program type it is registered for, or use a helper.",
+        _messages(
             "calling kernel function {func} is not allowed",
             "calling kernel function is not allowed",
             "*kernel function {func} args#{arg} pointer type * is not supported",
@@ -450,11 +448,11 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "license",
-        "a GPL-only function is called by a program that is not GPL",
-        "Some helpers, kernel functions and types are for programs with a GPL-compatible license "
-        "only.",
-        'Declare the license, if it is yours to give; "Dual BSD/GPL", "Dual MIT/GPL" do as well.',
-        _said(
+        "a program without a GPL-compatible license calls a GPL-only function",
+        "Some helpers, kernel functions and types are only for programs with a GPL-compatible "
+        "license.",
+        'Declare a GPL-compatible license if you may; "Dual BSD/GPL" and "Dual MIT/GPL" also work.',
+        _messages(
             "cannot call GPL-restricted function from non-GPL compatible program",
             "cannot call kernel function from non-GPL compatible program",
             "struct ops programs must have a GPL compatible license",
@@ -464,26 +462,27 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "infinite-loop",
-        "a loop does not seem to end",
-        "The verifier came back to an instruction with nothing changed that it can see, so that "
-        "the loop may go on forever.",
-        "Count the rounds up to a constant, or use bpf_loop() (since 5.17) or bpf_for() (since "
-        "6.4).",
-        _said(
+        "a loop may be infinite",
+        "The verifier returned to an instruction with the same state, so the loop may never end.",
+        "Bound the number of iterations by a constant, or use bpf_loop() (since 5.17) or bpf_for() "
+        "(since 6.4).",
+        _messages(
             "infinite loop detected at insn {insn}",
-            Said("back-edge from insn {insn} to {to}", "before 5.3 any loop, later without root"),
+            MessageTemplate(
+                "back-edge from insn {insn} to {to}", "before 5.3 any loop, later without root"
+            ),
             "frame{number} bpf_loop iteration limit reached",
         ),
         "for (int i = 0; i < 16; i++) ...",
     ),
     Cause(
         "too-large",
-        "the program is too complex to be verified",
-        "The verifier follows every way through the program, up to 1,000,000 instructions and "
-        "8,192 open branches. Loops and branches multiply the ways, even in a small program.",
-        "Use bpf_loop() (since 5.17) or bpf_for() (since 6.4) for loops; move parts into "
-        "functions that are not static, which are verified once; or do fewer rounds.",
-        _said(
+        "the program is too complex for the verifier",
+        "The verifier follows every path through the program, up to 1,000,000 instructions and "
+        "8,192 pending branches. Loops and branches multiply the paths, even in a small program.",
+        "Use bpf_loop() (since 5.17) or bpf_for() (since 6.4) for loops; move parts to global (not "
+        "static) functions, which are verified once; or do fewer iterations.",
+        _messages(
             "BPF program is too large. Processed {number} insn",
             "The sequence of {number} jumps is too complex.",
             "The sequence of {number} jumps is too complex for async cb.",
@@ -491,34 +490,34 @@ CAUSES: tuple[Cause, ...] = (
             "insn {insn} cannot be patched due to 16-bit range",
             "too many different kernel function calls",
             "too many different module BTFs",
-            Said("BPF program is too large. Proccessed {number} insn", "before 5.3"),
+            MessageTemplate("BPF program is too large. Proccessed {number} insn", "before 5.3"),
         ),
-        place=Place.PROGRAM,
+        place=CauseLocation.PROGRAM,
     ),
     Cause(
         "call-depth",
-        "functions call each other too deeply",
-        "At most 8 functions may be within each other's calls; recursion is not possible.",
-        "Inline some of them (static __always_inline), or call one after the other.",
-        _said("the call stack of {number} frames is too deep", "recursive call from *"),
+        "function calls are nested too deeply",
+        "At most 8 calls may be nested; recursion is not possible.",
+        "Inline some functions (static __always_inline), or call them one after the other.",
+        _messages("the call stack of {number} frames is too deep", "recursive call from *"),
     ),
     Cause(
         "global-call-depth",
-        "functions that are not static call each other too deeply",
-        "At most 8 functions may be within each other's calls. Each of these is verified by "
-        "itself, so that this is found when all are known.",
-        "Inline some of them (static __always_inline), or call one after the other.",
-        _said("the call stack of {number} frames is too deep !"),
-        place=Place.PROGRAM,
+        "calls of global functions are nested too deeply",
+        "At most 8 calls may be nested. Global functions are verified one by one, so this is found "
+        "only at the end.",
+        "Inline some functions (static __always_inline), or call them one after the other.",
+        _messages("the call stack of {number} frames is too deep !"),
+        place=CauseLocation.PROGRAM,
     ),
     Cause(
         "unreachable",
-        "the program's jumps do not fit together",
-        "There is code that cannot be reached, or a jump out of the program. Compilers leave such "
-        "things after undefined behaviour, and __builtin_unreachable().",
-        "Look for undefined behaviour near this place (clang -Wall), or for assembly that does "
-        "this.",
-        _said(
+        "the program's control flow is invalid",
+        "Unreachable code, or a jump out of the program. Compilers produce this from undefined "
+        "behaviour and __builtin_unreachable().",
+        "Look for undefined behaviour near this line (clang -Wall), or for inline assembly that "
+        "causes this.",
+        _messages(
             "unreachable insn {insn}",
             "jump out of range from insn {insn} to {to}",
             "jump into the middle of ldimm64 insn {insn}",
@@ -529,12 +528,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "reference-leak",
-        "something that was acquired is not given back",
-        "What is acquired (a socket, a record of a ring buffer, a kernel object) must be "
-        "released, submitted or stored on every way to the end.",
-        "Give it back on this way, too: bpf_sk_release(), bpf_ringbuf_submit() or "
+        "an acquired reference is not released",
+        "An acquired reference (a socket, a ring buffer record, a kernel object) must be released, "
+        "submitted or stored on every path to the end.",
+        "Release it on this path, too: bpf_sk_release(), bpf_ringbuf_submit() or "
         "bpf_ringbuf_discard(), or the kfunc that releases it.",
-        _said(
+        _messages(
             "Unreleased reference id={number} alloc_insn={insn}",
             "*would lead to reference leak",
             "BPF_LD_[ABS|IND] cannot be mixed with socket references",
@@ -542,12 +541,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "release",
-        "what is given back was not acquired, or not as it is",
-        "Functions that give something back take just what the matching function gave, unchanged, "
-        "and once.",
-        "Pass the pointer that the acquiring function returned, without an offset, once on each "
-        "way.",
-        _said(
+        "a released pointer was not acquired, or was modified",
+        "A release function takes the pointer that the acquire function returned, unmodified, and "
+        "only once.",
+        "Pass the pointer that the acquire function returned, without an offset, once on each "
+        "path.",
+        _messages(
             "arg {arg} is an unacquired reference",
             "R{reg} must be referenced when passed to release function",
             "R{reg} must be referenced",
@@ -562,10 +561,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "return-value",
         "the program or function may return a value that is not allowed",
-        "What a program returns has a meaning, so each type has its values. A callback, and a "
-        "function that is not static, must return a number.",
-        "Return a value that the message names, on every way; check or mask one that is computed.",
-        _said(
+        "Each program type has its own range of return values. A callback or global function must "
+        "return a number.",
+        "Return a value in the range of the message on every path; check or mask computed values.",
+        _messages(
             "At {place} the register R{reg} has *",
             "At {place} the register R{reg} is not a known value (*)",
             "At {place} the register R{reg} is not a scalar value (*)",
@@ -580,12 +579,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "pointer-leak",
-        "a kernel address would become visible",
-        "Pointers may not be returned, or stored where users read them: they tell where the "
-        "kernel's memory lies.",
-        "Store or return a value that it points to, or a number of your own; with CAP_PERFMON "
-        "pointers may be stored, too.",
-        _said(
+        "a kernel address would leak",
+        "Pointers may not be returned, or stored where user space can read them: they reveal "
+        "kernel addresses.",
+        "Store or return the value it points to, or another number; with CAP_PERFMON pointers may "
+        "be stored, too.",
+        _messages(
             "R{reg} leaks addr *",
             "R0 leaks addr as return value",
             "leaking pointer from stack off {off}",
@@ -593,12 +592,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "pointer-arithmetic",
-        "this arithmetic is not possible with a pointer",
-        "Numbers may be added to a pointer and subtracted from it, within bounds; to some (the "
-        "context, the end of a packet, a socket, one that may be NULL) not even that.",
+        "this arithmetic is not allowed on a pointer",
+        "Numbers may be added to or subtracted from a pointer, within bounds; for some pointers "
+        "(context, packet end, socket, possibly NULL) not even that.",
         "Compute with numbers, and add the result to the pointer once; compare data + size with "
         "data_end, not data with data_end - size.",
-        _said(
+        _messages(
             "math between {type} pointer and {number} is not allowed",
             "{type} pointer offset {off} is not allowed",
             "R{reg} pointer arithmetic on {type} prohibited",
@@ -613,12 +612,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "missing-btf",
-        "BTF is missing, or does not fit the program",
-        "Locks, timers, callbacks, kernel functions and functions that are not static need the "
-        "type information of the object, or of the kernel.",
+        "BTF is missing, or does not match the program",
+        "Locks, timers, callbacks, kernel functions and global functions need the BTF of the "
+        "object, or of the kernel.",
         "Compile with clang -g, and define maps with __type(value, ...); the kernel needs "
         "CONFIG_DEBUG_INFO_BTF.",
-        _said(
+        _messages(
             "map '{map}' has to have BTF in order to use {type}",
             "map '{map}' is not a struct type or * is mangled",
             "map '{map}' has no valid {type}",
@@ -655,11 +654,11 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "attach-target",
-        "the program cannot attach to what it names",
-        "The function, hook or member is not in this kernel, is of the wrong kind, or may not be "
+        "the program cannot attach to its target",
+        "The function, hook or member is not in this kernel, is of the wrong kind, or cannot be "
         "attached to.",
         "Look for it: bpftool btf dump file /sys/kernel/btf/vmlinux | grep NAME",
-        _said(
+        _messages(
             "Tracing programs must provide btf_id",
             "FENTRY/FEXIT program can only be attached to another program annotated with BTF",
             "attach_btf_id {number} *",
@@ -693,16 +692,16 @@ CAUSES: tuple[Cause, ...] = (
             "Cannot nest tracing program attach more than once",
             "struct_ops module {module} is not found",
         ),
-        place=Place.PROGRAM,
+        place=CauseLocation.PROGRAM,
     ),
     Cause(
         "sleepable",
-        "something that may sleep is used where sleeping is not possible",
-        "Some helpers, kernel functions and maps may wait. Only sleepable programs may use them, "
-        "outside of RCU and preempt-disabled sections.",
-        "Make the program sleepable, where its type can be (fentry.s, lsm.s, uprobe.s, iter.s, "
-        "syscall), or use what does not sleep.",
-        _said(
+        "a function that may sleep is used where sleeping is not allowed",
+        "Some helpers, kernel functions and maps may sleep. Only sleepable programs may use them, "
+        "outside RCU and preempt-disabled sections.",
+        "Make the program sleepable, if its type allows it (fentry.s, lsm.s, uprobe.s, iter.s, "
+        "syscall), or use functions that do not sleep.",
+        _messages(
             "helper call might sleep in a non-sleepable prog",
             "program must be sleepable to call sleepable kfunc {func}",
             "kernel function {func} is sleepable but the program is not",
@@ -719,11 +718,11 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "lock",
-        "a lock or a critical section is not used as it must be",
-        "Under a lock there may be no calls but a few. Each lock, RCU section and "
-        "preempt-disabled section must be left on every way, as it was entered.",
-        "Call functions before or after it, and leave it before each return.",
-        _said(
+        "a lock or critical section is used incorrectly",
+        "Only a few calls are allowed under a lock. Each lock, RCU section and preempt-disabled "
+        "section must be left on every path, in order.",
+        "Call functions before or after the section, and leave it before each return.",
+        _messages(
             "function calls are not allowed while holding a lock",
             "global function calls are not allowed *",
             "*use static function instead",
@@ -750,12 +749,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "special-field",
-        "a lock, timer or kernel pointer in a map is accessed like plain data",
-        "Members such as bpf_spin_lock, bpf_timer and kernel pointers (__kptr) belong to the "
-        "kernel: only the functions for them may touch them.",
+        "a lock, timer or kernel pointer in a map is accessed as plain data",
+        "Members such as bpf_spin_lock, bpf_timer and kernel pointers (__kptr) may only be "
+        "accessed through their functions.",
         "Use bpf_spin_lock(), bpf_timer_init(), bpf_kptr_xchg(); copy values member by member, "
         "without them.",
-        _said(
+        _messages(
             "{type} cannot be accessed directly by load/store",
             "kptr cannot be accessed indirectly by helper",
             "direct access to {type} is disallowed",
@@ -770,34 +769,35 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "partial-pointer",
-        "only part of a pointer is stored, read or overwritten",
-        "A pointer on the stack is kept as a pointer only if all of its 8 bytes are stored and "
-        "read at once, at an address that is a multiple of 8.",
+        "a pointer is partly stored, read or overwritten",
+        "A pointer on the stack stays a pointer only if all 8 bytes are stored and read at once, "
+        "at an address aligned to 8.",
         "Use a variable of a pointer type or of 64 bits, and copy all 8 bytes of it; look for "
         "casts to int, and for packed structs.",
-        _said(
+        _messages(
             "invalid size of register fill",
             "invalid size of register spill",
-            Said("attempt to corrupt spilled pointer on stack", "without CAP_PERFMON"),
+            MessageTemplate("attempt to corrupt spilled pointer on stack", "without CAP_PERFMON"),
         ),
     ),
     Cause(
         "other-map",
-        "the map that is passed is not the one that the value is in",
-        "A timer or work queue is initialised together with the map whose value has it; here it "
-        "is in a value of another map.",
+        "the map argument is not the map of the value",
+        "A timer or work queue is initialised with the map that contains it; here it is in a value "
+        "of another map.",
         "Pass the map in which the value was looked up.",
-        _said("*pointer in R1 map_uid=* doesn't match map pointer in R2 map_uid=*"),
+        _messages("*pointer in R1 map_uid=* doesn't match map pointer in R2 map_uid=*"),
         "bpf_timer_init(&value->timer, &map_of_value, CLOCK_MONOTONIC);",
     ),
     Cause(
         "dynptr",
-        "a dynptr is not in the state that is needed here",
-        "A dynptr is a variable on the stack that one function makes and another gives back. In "
-        "between it may not be copied, overwritten or accessed as memory, and after it it is "
-        "none.",
-        "Make it before it is used, pass its address, and submit or discard it once on each way.",
-        _said(
+        "a dynptr is not in the required state",
+        "A dynptr is a stack variable that one function initialises and another releases. In "
+        "between it may not be copied, overwritten or accessed as memory, and afterwards it is "
+        "invalid.",
+        "Initialise it before it is used, pass its address, and submit or discard it once on each "
+        "path.",
+        _messages(
             "Expected an initialized dynptr as arg #{arg}",
             "Expected a dynptr of type {type} as arg #{arg}",
             "Dynptr has to be an uninitialized dynptr",
@@ -813,11 +813,11 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "iterator",
-        "an iterator is not in the state that is needed here",
-        "An iterator is a variable on the stack that goes through new, next and destroy, in this "
-        "order, on every way.",
+        "an iterator is not in the required state",
+        "An iterator is a stack variable that needs new, next and destroy, in this order, on every "
+        "path.",
         "Use bpf_for() and bpf_for_each(), or call destroy wherever the loop is left.",
-        _said(
+        _messages(
             "expected an initialized {type} as arg #{arg}",
             "expected uninitialized {type} as arg #{arg}",
             "expected valid iter pointer as arg #{arg}",
@@ -826,11 +826,11 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "constant-argument",
-        "an argument must be known when the program is verified",
-        "This function takes a constant here: a size, a flag, or a string in .rodata that ends "
-        "with a zero.",
+        "an argument must be a constant",
+        "This function needs a constant here: a size, a flag, or a NUL-terminated string in "
+        ".rodata.",
         "Pass a literal, or a static const; format strings are static const char[].",
-        _said(
+        _messages(
             "R{reg} must be a known constant",
             "R{reg} is not a known constant'",
             "R{reg} is not a const",
@@ -845,10 +845,10 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "map-type",
-        "this helper does not go with a map of this type",
-        "Most helpers for maps take some types of maps only.",
-        "Use the helper that belongs to the map's type, or another type of map.",
-        _said(
+        "this helper does not support this map type",
+        "Most map helpers support only certain map types.",
+        "Use the helper for the map type, or another map type.",
+        _messages(
             "cannot pass map_type {number} into func {func}#{number2}",
             "expected prog array map for tail call",
             "map_ptr access not supported for map type {number}",
@@ -866,25 +866,25 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "alignment",
         "an access is not aligned",
-        "On this machine, or for this kind of memory, an address must be a multiple of the size "
-        "of what is accessed.",
+        "On this machine, or for this kind of memory, an address must be a multiple of the access "
+        "size.",
         "Align the member, or read it byte by byte (__builtin_memcpy from a packed struct).",
-        _said("misaligned *access off *"),
+        _messages("misaligned *access off *"),
     ),
     Cause(
         "division",
-        "a division or shift is not possible",
-        "The divisor is a constant 0, or the shift is wider than the number.",
+        "invalid division or shift",
+        "The divisor is a constant 0, or the shift count is too large.",
         "Correct the constant.",
-        _said("div by zero", "invalid shift {number}"),
+        _messages("div by zero", "invalid shift {number}"),
     ),
     Cause(
         "callback",
-        "a callback is not as it must be",
+        "invalid callback",
         "Callbacks (of bpf_loop, bpf_for_each_map_elem, timers) are static functions that return "
-        "0 or 1, and some functions cannot be called from one.",
-        "Make the function static, and do what it cannot in the program itself.",
-        _said(
+        "0 or 1, and they cannot call some functions.",
+        "Make the function static, and call these functions from the program itself.",
+        _messages(
             "callback function not static",
             "callback function cannot be the main program",
             "* (insn {insn}) cannot be called from callback*",
@@ -900,10 +900,10 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "kernel-configuration",
-        "this kernel cannot do it on this machine",
-        "It needs the JIT compiler, or a JIT that can do more than this one.",
-        "Switch it on (sysctl net.core.bpf_jit_enable=1), or load on a newer kernel.",
-        _said(
+        "not supported by this kernel's JIT",
+        "This needs the JIT compiler, or a JIT with more features than this one.",
+        "Enable it (sysctl net.core.bpf_jit_enable=1), or load on a newer kernel.",
+        _messages(
             "JIT is required *",
             "JIT does*support *",
             "* in non-JITed programs*",
@@ -912,12 +912,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "argument-type",
-        "an argument is not of the kind that the function takes",
-        "The verifier compares what is passed with what the function wants: memory, a map, the "
-        "context, a certain kernel struct, a number.",
-        "Pass what the message says is expected. Pointers to kernel structs count only if they "
-        "come straight from an argument, a helper or a kfunc.",
-        _said(
+        "an argument has the wrong type",
+        "The verifier checks each argument against the type that the function expects: memory, a "
+        "map, the context, a certain kernel struct, a number.",
+        "Pass what the message says is expected. Pointers to kernel structs are accepted only "
+        "directly from an argument, a helper or a kfunc.",
+        _messages(
             "R{reg} type={type} expected={expected}",
             "R{reg} is of type {type} but {expected} is expected",
             "R{reg} must be referenced or trusted",
@@ -949,34 +949,33 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "btf-rejected",
-        "the kernel refuses the object's BTF",
-        "A type in it is of a kind, or has contents, that this kernel does not know or allow.",
-        "Use a clang that is not newer than the kernel needs, or leave out what this type is "
-        "about.",
-        _said(
+        "the kernel rejects the object's BTF",
+        "A type in it has a kind or content that this kernel does not support.",
+        "Use an older clang, or remove the code that uses this type.",
+        _messages(
             "[{number}] *",
             "BTF *",
             "Invalid btf*",
             "Unsupported *",
         ),
-        place=Place.PROGRAM,
+        place=CauseLocation.PROGRAM,
     ),
     Cause(
         "too-many-arguments",
-        "a function has more arguments than there are registers",
-        "Functions of BPF get their arguments in registers R1 to R5.",
+        "a function has too many arguments",
+        "BPF functions get their arguments in registers R1 to R5.",
         "Pass a pointer to a struct, or make the function static __always_inline.",
-        _said(
+        _messages(
             "Global function {func}() with {number} > {size} args*",
             "Function {func} has {number} > {size} args",
         ),
     ),
     Cause(
         "loader",
-        "the loader passed something wrong along with the program",
-        "File descriptors or tables that belong to the program do not fit it.",
-        "Load it with another loader, or a newer one, and report this.",
-        _said(
+        "the loader passed invalid data with the program",
+        "File descriptors or tables of the program do not match it.",
+        "Load it with another or newer loader, and report this.",
+        _messages(
             "fd {number} is not pointing to valid bpf_map",
             "fd_idx without fd_array is invalid",
             "kfunc offset > 0 without fd_array is invalid",
@@ -987,10 +986,11 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "kernel-bug",
-        "the verifier stumbled over itself",
-        "The message tells of a mistake in the kernel, not in the program.",
-        "Report it to bpf@vger.kernel.org with the whole log; another kernel may take the program.",
-        _said(
+        "a bug in the verifier",
+        "The message reports a bug in the kernel, not in the program.",
+        "Report it to bpf@vger.kernel.org with the whole log; another kernel may accept the "
+        "program.",
+        _messages(
             "verifier bug*",
             "verifier internal error*",
             "*BUG *",
@@ -1001,9 +1001,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "invalid-instruction",
         "an instruction is not valid on this kernel",
-        "Its opcode or a field that should be 0 is not what this kernel knows.",
+        "This kernel does not know its opcode, or a reserved field is not 0.",
         "Compile for an older instruction set (clang -mcpu=v2 or v3), or load on a newer kernel.",
-        _said(
+        _messages(
             "unknown opcode *",
             "*uses reserved fields",
             "invalid BPF_* opcode *",
@@ -1017,14 +1017,13 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "caller",
-        "a function is called with arguments that it does not take",
-        "A function that is not static is verified by itself, for all arguments of its types; "
+        "a function is called with invalid arguments",
+        "A global (not static) function is verified on its own, for all arguments of its types; "
         "this call passes something else.",
-        "Pass what its declaration says, or make it static: then it is verified where it is "
-        "called.",
-        _said(
+        "Pass what its declaration says, or make it static: then it is verified at each call.",
+        _messages(
             "Caller passes invalid args into func#{number} ('{func}')",
-            Said("Caller passes invalid args into func#{number}", "before 6.8"),
+            MessageTemplate("Caller passes invalid args into func#{number}", "before 6.8"),
         ),
     ),
 )

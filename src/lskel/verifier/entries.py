@@ -1,7 +1,7 @@
-"""A verifier's log as data: each line is an instruction, a state, a source line or a message.
+"""A verifier log as data: each line is an instruction, a state, a source line or a message.
 
-Kernels from 4.x to 6.18 are read; what changed in the text between them is said where it matters.
-Nothing here raises: a line that looks like nothing else is a message.
+Logs of kernels 4.x to 6.18 are supported; comments note where their formats differ. Nothing here
+raises: a line of no other kind is a message.
 
 Source: kernel/bpf/verifier.c, kernel/bpf/log.c of the kernel.
 """
@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 
 class SourceText(NamedTuple):
-    """A line of C. Kernels before 6.9 print its text alone: `file` is empty and `line` is 0 then.
+    """A line of C. Kernels before 6.9 print only its text: then `file` is empty and `line` is 0.
 
-    `column` is 0 where it is not known: no kernel prints it.
+    `column` is 0 if unknown: no kernel prints it.
     """
 
     text: str
@@ -25,11 +25,10 @@ class SourceText(NamedTuple):
     column: int = 0
 
 
-class Insn(NamedTuple):
-    """An instruction that the verifier walked; `number` counts 8-byte slots.
+class LogInsn(NamedTuple):
+    """An instruction that the verifier processed; `number` counts 8-byte slots.
 
-    `state` is what it left in registers and stack, in the kernel's words; empty where the log does
-    not say.
+    `state` is the state of registers and stack after it, as in the log; empty if the log has none.
     """
 
     number: int
@@ -38,11 +37,11 @@ class Insn(NamedTuple):
     state: str = ""
 
 
-class State(NamedTuple):
-    """All registers and stack slots at a point.
+class LogState(NamedTuple):
+    """All registers and stack slots before an instruction.
 
-    `number` is that of the instruction that comes next, None where the log does not say. `origin`
-    is the jump that leads there, where the verifier goes on with a branch that it had put aside.
+    `number` is the number of that instruction, None if the log does not have it. `origin` is the
+    jump to it, if the verifier continues with a pending branch.
     """
 
     text: str
@@ -51,34 +50,34 @@ class State(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What the verifier has to say: one of these is why it refuses the program."""
+    """A message of the verifier; one of them is why it rejects the program."""
 
     text: str
 
 
 class Note(NamedTuple):
-    """What the verifier tells of its own work: statistics, precision marks, CO-RE, functions."""
+    """A note of the verifier: statistics, precision marks, CO-RE, functions."""
 
     text: str
 
 
-Entry = Insn | State | SourceText | Message | Note
+Entry = LogInsn | LogState | SourceText | Message | Note
 
-# The value of a register or a slot of the stack: `R1=`, `R1_w=`, `fp-8=`; a frame before it.
+# The value of a register or stack slot: `R1=`, `R1_w=`, `fp-8=`; after an optional frame.
 _VALUES = r"(?:frame\d{1,9}: ?)?(?:R\d{1,3}|fp-?\d{1,9})(?:_[rwD]+)?="
 _INSN = re.compile(r"(\d{1,9}): \(([0-9a-f]{2})\) (.*)")
-# What follows an instruction: the values that it changed, or the state at the next one. It is
-# searched for where blanks begin, so that many of them take no longer.
+# What follows an instruction: the values that it changed, or the state at the next one. The search
+# starts at the first blank of a run, so that long runs are not slow.
 _AFTER = re.compile(rf"(?<!\s)\s+(?:;|(\d{{1,9}}):(?= {_VALUES})) ?")
 _STATE = re.compile(rf"(?:(\d{{1,9}}): )?({_VALUES}.*)")
 _FROM = re.compile(r"from (\d{1,9}) to (\d{1,9})(?: \(speculative execution\))?: ?(.*)")
 _SOURCE = re.compile(r"; (.*?)(?: @ ([^@]+):(\d{1,9}))?")
-# Kernels before 4.18 write the next instruction in the same line with a state.
+# Kernels before 4.18 print the next instruction on the same line as a state.
 _NEXT = re.compile(r"(.*?)\s(\d{1,9}: \([0-9a-f]{2}\) .*)")
-# What a log ends with. Some messages have no end of line, so that this follows in the same.
+# The end of a log. Some messages have no newline, so it may follow on the same line.
 STATISTICS = re.compile(r"processed \d+ insns")
 _ENDED = re.compile(r"(.+?)(processed \d+ insns.*)")
-# What is said besides the log proper is short; longer lines would take long to be matched.
+# Other lines are short; matching longer ones would be slow.
 _LONGEST = 512
 _NOTE = re.compile(
     r"""\(?\d+\ line\(s\)\ omitted|processed\ \d+\ insns|verification\ time|stack\ depth|
@@ -99,7 +98,7 @@ _NOTE = re.compile(
 
 
 def read_line(line: str) -> Iterator[Entry]:
-    """The entries of one line, which has no prefix of a loader; none for an empty line."""
+    """The entries of one line without loader prefix; none for an empty line."""
     text = line.strip()
     if not text:
         return
@@ -107,19 +106,19 @@ def read_line(line: str) -> Iterator[Entry]:
         number, opcode, rest = int(found[1]), int(found[2], 16), found[3]
         after = _AFTER.search(rest)
         if after is None:
-            yield Insn(number, opcode, rest.strip())
+            yield LogInsn(number, opcode, rest.strip())
         elif after[1] is None:
-            yield Insn(number, opcode, rest[: after.start()], rest[after.end() :])
+            yield LogInsn(number, opcode, rest[: after.start()], rest[after.end() :])
         else:
-            yield Insn(number, opcode, rest[: after.start()])
-            yield State(rest[after.end() :], int(after[1]))
+            yield LogInsn(number, opcode, rest[: after.start()])
+            yield LogState(rest[after.end() :], int(after[1]))
     elif found := _STATE.fullmatch(text):
-        yield State(found[2], None if found[1] is None else int(found[1]))
+        yield LogState(found[2], None if found[1] is None else int(found[1]))
     elif _NOTE.match(text[:_LONGEST]):
         yield Note(text)
     elif found := _FROM.fullmatch(text):
         after = _NEXT.fullmatch(found[3])
-        yield State(after[1] if after else found[3], int(found[2]), int(found[1]))
+        yield LogState(after[1] if after else found[3], int(found[2]), int(found[1]))
         yield from read_line(after[2]) if after else ()
     elif found := _SOURCE.fullmatch(text):
         yield SourceText(found[1], found[2] or "", int(found[3] or 0))
@@ -131,5 +130,5 @@ def read_line(line: str) -> Iterator[Entry]:
 
 
 def read_entries(lines: Iterable[str]) -> tuple[Entry, ...]:
-    """The entries of a log, in its order."""
+    """The entries of a log, in order."""
     return tuple(entry for line in lines for entry in read_line(line))

@@ -1,4 +1,4 @@
-"""Why the verifier refuses a program: the message, the cause, the source, what registers hold."""
+"""Why the verifier rejects a program: the message, cause, source and register values."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from collections.abc import Sequence
 from lskel.describe.image import Source
 from lskel.errors import BadInput, ReplayError
 from lskel.trace import ProgLoad, Trace
-from lskel.verifier.causes import NULLABLE, STALE, Match, Place, cause_of, match
+from lskel.verifier.causes import NULLABLE, STALE, CauseLocation, Match, cause_of, match
 from lskel.verifier.entries import STATISTICS, read_entries
 from lskel.verifier.explanation import Explanation, Register, Spot
-from lskel.verifier.places import Places, is_same_line
-from lskel.verifier.program import Program, program_of, programs
+from lskel.verifier.locations import Locations, is_same_line
+from lskel.verifier.program import VerifiedProgram, program_of, programs
 from lskel.verifier.registers import Registers, argument, is_signed, was_pointer
-from lskel.verifier.walk import From, Origin, Step, Walk, called, origin, read_by, walk
+from lskel.verifier.walk import LogWalk, Origin, OriginKind, WalkStep, called, origin, read_by, walk
 
-# So many calls are told of that may have made a pointer invalid.
+# The most calls listed that may have invalidated a pointer.
 _CALLS = 2
-# Causes that blame a number for not being a pointer.
+# Causes whose message reports a scalar used as a pointer.
 _SEEM_NUMBERS = ("untyped-pointer", "argument-type")
-# These helpers take no sizes: what is of size 0 is the key or value of a map that has none.
+# These helpers take no sizes: size 0 is the key or value of a map without one.
 _OF_MAPS = "bpf_map_"
-# How functions are called that enter and leave critical sections.
+# The names of functions that enter and leave critical sections.
 _ENTERS = ("_lock", "_disable", "_save", "_irqsave")
 _LEAVES = ("_unlock", "_enable", "_restore", "_irqrestore")
-# A variable gets what a function returns.
+# A variable assigned the result of a call.
 _ASSIGNED = re.compile(r"\b(\w+)\s*=\s*(?:\([^()]*\)\s*)?(\w+)\s*\(")
 
 
 def explain(
     lines: Sequence[str], *, program: str = "", source: Source | None = None
 ) -> Explanation:
-    """Explain a verifier's log.
+    """Explain a verifier log.
 
-    `lines` are the kernel's own, as ReplayError.log has them; `find_logs` finds them in what other
-    loaders print. `source`, an object, trace or loader, gives the lines of C where the kernel does
-    not (before 6.9 it prints no file and number), and the names of functions and maps; its program
-    is the one that is called `program`, or that the instructions fit. Whatever the lines are, this
-    raises nothing; BadObject where the BTF of `source` is broken.
+    `lines` are the kernel's lines, as in ReplayError.log; `find_logs` finds them in the output of
+    other loaders. `source`, an object, trace or loader, provides source lines that the log lacks
+    (before 6.9 it has no file and line number), and the names of functions and maps. Its program is
+    the one named `program`, or the one that matches the instructions. Any lines are accepted;
+    BadObject if the BTF of `source` is broken.
     """
     known = () if source is None else programs(source)
     walked = walk(read_entries(lines))
@@ -48,7 +48,7 @@ def explain(
 
 
 def explain_failure(error: ReplayError, trace: Trace) -> Explanation:
-    """Explain the log of a failed replay; without the BTF of its trace where that is broken."""
+    """Explain the log of a failed replay; without the trace if its BTF is broken."""
     op = None if error.op is None else trace.ops[error.op]
     name = op.name if isinstance(op, ProgLoad) else ""
     try:
@@ -58,11 +58,12 @@ def explain_failure(error: ReplayError, trace: Trace) -> Explanation:
 
 
 class _Explainer:
-    """Puts together what is known of one log."""
+    """Builds the explanation of one log."""
 
-    def __init__(self, walked: Walk, program: Program | None) -> None:
+    def __init__(self, walked: LogWalk, program: VerifiedProgram | None) -> None:
         self._walk = walked
-        self._places = Places(walked, program)
+        self._places = Locations(walked, program)
+        self._program = program
         self._registers = Registers(self._places, program)
         self._last = walked.steps[-1] if walked.steps else None
         found = match(walked.messages)
@@ -70,7 +71,7 @@ class _Explainer:
 
     def explanation(self, name: str, lines: Sequence[str]) -> Explanation:
         found, messages = self._found, self._walk.messages
-        # Where nothing was walked, what tells comes last: of BTF, all types are listed before.
+        # Without instructions, the error is the last message: a BTF log lists all types first.
         told = found.number if found else (0 if self._walk.steps else -1)
         step, spot = self._place() if messages else (None, None)
         registers = self._registers.told(step, messages, found) if step else ()
@@ -82,7 +83,7 @@ class _Explainer:
             cause=found.cause if found else None,
             suggestion=found.cause.suggestion if found else "",
             example=self._example(registers),
-            note=self._places.hottest() if found and found.cause.id == "too-large" else "",
+            note=self._note(step),
             spot=spot,
             others=self._others(step, spot, registers),
             context=self._places.around(spot),
@@ -92,7 +93,7 @@ class _Explainer:
         )
 
     def _refined(self, found: Match) -> Match:
-        """The cause that the way to the instruction tells, where the message alone misleads."""
+        """The cause by the path to the instruction, if the message alone is misleading."""
         if self._last is None:
             return found
         if found.cause.id in _SEEM_NUMBERS and "reg" in found.slots:
@@ -103,7 +104,7 @@ class _Explainer:
             return found._replace(cause=cause_of(NULLABLE))
         if found.cause.id == "zero-size" and (called(self._last.insn) or "").startswith(_OF_MAPS):
             return found._replace(cause=cause_of("map-type"))
-        # Linux 6.1 blames itself for a tail call through a map of another type.
+        # Linux 6.1 reports a kernel bug for a tail call through a map of another type.
         if found.cause.id == "kernel-bug" and called(self._last.insn) == "bpf_tail_call":
             return found._replace(cause=cause_of("map-type"))
         if found.cause.id == "unbounded-access":
@@ -112,20 +113,20 @@ class _Explainer:
                 return found._replace(cause=cause_of("negative-index"))
         return found
 
-    def _is_argument(self, found: Match, last: Step) -> bool:
-        """Whether what is blamed was given to a function that is verified by itself."""
+    def _is_argument(self, found: Match, last: WalkStep) -> bool:
+        """Whether the reported value is an argument of a function that is verified on its own."""
         numbers = [int(found.slots["reg"])] if "reg" in found.slots else []
         if "arg" in found.slots:
             numbers = argument(self._walk.messages[found.number], int(found.slots["arg"]))
         comes = [origin(last, number) for number in numbers]
-        return any(come.kind is From.ENTRY and come.step is None for come in comes)
+        return any(come.kind is OriginKind.ENTRY and come.step is None for come in comes)
 
-    def _place(self) -> tuple[Step | None, Spot | None]:
-        """The step that fails, and the place to look at."""
-        place = self._found.cause.place if self._found else Place.INSN
-        if place is Place.PROGRAM:
+    def _place(self) -> tuple[WalkStep | None, Spot | None]:
+        """The step that fails, and the location to show."""
+        place = self._found.cause.place if self._found else CauseLocation.INSN
+        if place is CauseLocation.PROGRAM:
             return None, None
-        if place is Place.FUNCTION:
+        if place is CauseLocation.FUNCTION:
             return None, self._places.frame()
         named = self._found.slots.get("insn") if self._found else None
         step = self._last
@@ -137,15 +138,15 @@ class _Explainer:
         return step, None if step is None else self._places.at(step)
 
     def _others(
-        self, step: Step | None, spot: Spot | None, registers: tuple[Register, ...]
+        self, step: WalkStep | None, spot: Spot | None, registers: tuple[Register, ...]
     ) -> tuple[Spot, ...]:
-        """Other places that matter; those in the line of `spot` would say nothing new."""
+        """Other relevant locations, except those on the line of `spot`."""
         if spot is None:
             return ()
         found, last = self._found, self._last
         others = []
         if last is not None and step is not last:
-            others.append(self._places.at(last, "the verifier came to here"))
+            others.append(self._places.at(last, "the verifier got to here"))
         if last is not None and found and found.cause.id == STALE:
             others += self._calls_since(origin(last, int(found.slots["reg"])), last)
         if step is not None and found and found.cause.id == "lock":
@@ -155,9 +156,9 @@ class _Explainer:
                 others.append(register.spot._replace(label=f"{register.name}: {register.origin}"))
         return tuple(other for other in others if not is_same_line(other, spot))
 
-    def _section(self, failing: Step) -> list[Spot]:
-        """The call that entered the critical section which a step is in, as far as is known."""
-        for step in failing.way():
+    def _section(self, failing: WalkStep) -> list[Spot]:
+        """The call that entered the critical section of a step, if known."""
+        for step in failing.path():
             name = called(step.insn) or ""
             if step is not failing and name.endswith(_LEAVES):
                 break
@@ -165,19 +166,29 @@ class _Explainer:
                 return [self._places.at(step, f"{name} is called")]
         return []
 
-    def _calls_since(self, come: Origin, last: Step) -> list[Spot]:
-        """The helpers and kernel functions that were called since a register got its value."""
+    def _calls_since(self, come: Origin, last: WalkStep) -> list[Spot]:
+        """The helpers and kernel functions called since a register got its value."""
         since = []
-        for step in last.way():
+        for step in last.path():
             if step is come.step:
                 break
             if step is not last and (name := called(step.insn)):
                 since.append((step, name))
-        verb = "made it invalid" if len(since) == 1 else "may have made it invalid"
+        verb = "invalidated it" if len(since) == 1 else "may have invalidated it"
         return [self._places.at(step, f"{name} {verb}") for step, name in since[:_CALLS]]
 
+    def _note(self, step: WalkStep | None) -> str:
+        """What only this log, or the object's relocation records, tell."""
+        cause = self._found.cause.id if self._found else ""
+        if cause == "too-large":
+            return self._places.hottest()
+        if cause == "core-relocation" and step is not None and self._program is not None:
+            asked = self._program.asked(step.insn.number)
+            return f"the relocation asks about {asked}" if asked else ""
+        return ""
+
     def _example(self, registers: tuple[Register, ...]) -> str:
-        """The example, with the name of the variable where the source says which it is."""
+        """The example, with the variable's name if the source has it."""
         if self._found is None:
             return ""
         example = self._found.cause.example
@@ -188,7 +199,7 @@ class _Explainer:
 
 
 def _variable(register: Register) -> str:
-    """The variable that the result of a call is assigned to, where one line says both."""
+    """The variable that the result of a call is assigned to, if on the same line."""
     source = register.spot.source if register.spot else None
     found = _ASSIGNED.search(source.text) if source else None
     return found[1] if found and register.origin == f"from {found[2]}" else ""

@@ -1,19 +1,19 @@
-"""What is said of a refused program, as data."""
+"""The explanation of a rejected program, as data."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from lskel.describe.plain import plain
+from lskel.describe.jsonable import jsonable
 from lskel.verifier.causes import Cause
 from lskel.verifier.entries import SourceText
 
 
 class Spot(NamedTuple):
-    """A place in a program: an instruction, in the log's words, and the source line it is from.
+    """A location in a program: an instruction as in the log, and its source line.
 
-    `label` says what happens there. `insn` counts 8-byte slots; `text` is empty where the log does
-    not have the instruction, and `source` None where neither log nor object have the line.
+    `label` says what happens there. `insn` counts 8-byte slots; `text` is empty if the log lacks
+    the instruction, `source` is None if neither the log nor the object has the line.
     """
 
     insn: int
@@ -23,7 +23,7 @@ class Spot(NamedTuple):
 
 
 class Register(NamedTuple):
-    """What a register holds there, in words, and where it got that."""
+    """A register: its value in words, and where the value comes from."""
 
     name: str
     meaning: str
@@ -32,14 +32,14 @@ class Register(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """One refused program.
+    """One rejected program.
 
-    `message` is what the verifier says, `messages` all that it says there; they are empty where the
-    log has none. `cause` is None where the table has none, `note` something that only this log
-    tells. `suggestion` and `example` are the cause's, made fit. `spot` is where it is, `others`
-    where it comes from or leads to; `context` are source lines around it. `lines` is how many lines
-    the log has; it is `whole` where it has the verifier's statistics, with which it ends. A whole
-    log without a message is that of a program that was accepted.
+    `message` is the verifier's message, `messages` all its final messages; empty if the log has
+    none. `cause` is None if the table has none; `note` is a fact of this log. `suggestion` and
+    `example` are the cause's, adapted. `spot` is the location of the error, `others` are related
+    locations; `context` are source lines around it. `lines` is the number of lines of the log; it
+    is `whole` if it ends with the verifier's statistics. A whole log without a message is that of
+    an accepted program.
     """
 
     program: str
@@ -59,8 +59,8 @@ class Explanation(NamedTuple):
 
 
 def to_json(explanation: Explanation) -> dict[str, Any]:
-    """An explanation as JSON has it: the cause without its messages."""
-    found: dict[str, Any] = plain(explanation._replace(cause=None))
+    """An explanation for JSON: the cause without its messages."""
+    found: dict[str, Any] = jsonable(explanation._replace(cause=None))
     if cause := explanation.cause:
         texts = {"id": cause.id, "title": cause.title, "explanation": cause.explanation}
         found["cause"] = texts

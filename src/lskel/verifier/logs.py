@@ -1,6 +1,6 @@
-"""Finding verifiers' logs in what loaders print: libbpf, bpftool, lskel, cilium/ebpf, aya, BCC.
+"""Finding verifier logs in the output of loaders: libbpf, bpftool, lskel, cilium/ebpf, aya, BCC.
 
-Each wraps the kernel's log in its own way, and journals put a time and a host before each line.
+Each wraps the kernel's log differently, and journals prefix each line with a time and a host.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from lskel.errors import NotFound
 from lskel.verifier.causes import match
-from lskel.verifier.entries import Entry, Insn, Message, Note, State, read_line
+from lskel.verifier.entries import Entry, LogInsn, LogState, Message, Note, read_line
 from lskel.verifier.walk import MAX_MESSAGES
 
 
 class Log(NamedTuple):
-    """The log of one program: its name, empty where the loader does not say it, and its lines."""
+    """The log of one program: its name, empty if the loader does not print it, and its lines."""
 
     program: str
     lines: tuple[str, ...]
@@ -27,7 +27,7 @@ class Log(NamedTuple):
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# What stands before a line in journals (a time, a host, a unit), in dmesg, and libbpf's own mark.
+# The line prefixes of journals (time, host, unit), of dmesg and of libbpf.
 _PREFIXES = re.compile(
     r"""(?:<\d>)?
     (?:\[\s*\d+\.\d+\]\ ?
@@ -36,10 +36,10 @@ _PREFIXES = re.compile(
     )?(?:libbpf:\ ?)?""",
     re.VERBOSE,
 )
-# libbpf's marks; before 0.6 they name no program.
+# libbpf's marker lines; before 0.6 they do not name the program.
 _BEGIN = re.compile(r"(?:prog '(?P<program>[^']*)': )?-- BEGIN .*LOG ---?$")
 _END = re.compile(r"(?:prog '[^']*': )?-- END .*LOG ---?$")
-# What loaders say of a program before its log...
+# What loaders print about a program before its log...
 _NAMED_BEFORE = re.compile(
     r"""prog\ '(?P<libbpf>[^']*)':\ BPF\ program\ load\ failed
     |.*\bprogram\ (?P<cilium>[^\s:]+):\ load\ program:\ [^:]*
@@ -48,7 +48,7 @@ _NAMED_BEFORE = re.compile(
     """,
     re.VERBOSE,
 )
-# ... and after it, where it had no name yet.
+# ... and after it, if it has no name yet.
 _NAMED_AFTER = re.compile(
     r"""prog\ '(?P<libbpf>[^']*)':\ failed\ to\ load
     |failed\ to\ load\ program\ '(?P<older>[^']*)'
@@ -56,18 +56,18 @@ _NAMED_AFTER = re.compile(
     """,
     re.VERBOSE,
 )
-# What may stand in one line with the first line of the log: aya's, and cilium/ebpf's.
+# Prefixes on the first line of the log: aya's and cilium/ebpf's.
 _LEADS = re.compile(r"^.*?(?:Verifier output: |\bload program: (?:[^:]*: )?)(?=\S)")
-# cilium/ebpf's short form: the last lines in one line, and how many it leaves out.
+# cilium/ebpf's short form: the last lines on one line, and the number of omitted lines.
 _OMITTED = re.compile(r"^(?P<lines>.*) \(\d+ line\(s\) omitted\)$")
 _STATISTICS = "processed "
 
 
 def find_logs(text: str) -> tuple[Log, ...]:
-    """The logs in a text, in its order; none where nothing looks like one.
+    """The logs in a text, in order; none if nothing looks like a log.
 
-    A log ends where its loader says so, or else with the verifier's statistics. Without either, all
-    text is one log.
+    A log ends at its loader's end marker, or else with the verifier's statistics. Without either,
+    the whole text is one log.
     """
     finder = _Finder()
     for line in text.splitlines():
@@ -77,26 +77,26 @@ def find_logs(text: str) -> tuple[Log, ...]:
 
 
 def logs_of(text: str, program: str | None = None) -> tuple[Log, ...]:
-    """The logs in a text, those of `program` only if it is named; NotFound where there are none.
+    """The logs in a text, or only those of `program`; NotFound if none.
 
-    A log whose loader does not say what it is of may be of any program.
+    A log without a program name matches any program.
     """
-    text = text.rstrip("\0")  # of a buffer that was written out whole
+    text = text.rstrip("\0")  # of a log buffer that was written completely
     found = () if "\0" in text else find_logs(text)
     if not found:
         raise NotFound(
-            "there is no verifier's log in this",
-            hint="the loader must ask the kernel for one; libbpf prints it among its errors",
+            "no verifier log found",
+            hint="the loader must request a log; libbpf prints it with its errors",
         )
     wanted = tuple(log for log in found if program is None or log.program in ("", program))
     if not wanted:
         names = ", ".join(dict.fromkeys(log.program for log in found))
-        raise NotFound(f"there is no log of program '{program}'", hint=f"there is: {names}")
+        raise NotFound(f"no log of program '{program}'", hint=f"available: {names}")
     return wanted
 
 
 class _Finder:
-    """Reads lines without prefixes, and keeps the logs among them."""
+    """Reads lines without prefixes, and collects the logs."""
 
     def __init__(self) -> None:
         self.logs: list[Log] = []
@@ -105,7 +105,7 @@ class _Finder:
         self._is_marked = False
 
     def read(self, line: str) -> None:
-        """Take the next line."""
+        """Read the next line."""
         if begin := _BEGIN.match(line.strip()):
             self.end(keep_name=True)
             self._name, self._is_marked = begin["program"] or self._name, True
@@ -129,7 +129,7 @@ class _Finder:
                 self.end()
 
     def end(self, *, keep_name: bool = False) -> None:
-        """What was taken is a log, if it looks like one."""
+        """Add the lines read so far as a log, if they look like one."""
         log = Log(self._name, tuple(self._lines))
         if _is_log(log):
             self.logs.append(log)
@@ -139,7 +139,7 @@ class _Finder:
 
 
 def _led(line: str) -> list[str]:
-    """A line without what a loader puts before the first line of a log."""
+    """A line without the loader's prefix of the first line of a log."""
     rest = _LEADS.sub("", line)
     if short := _OMITTED.match(rest):
         return _joined(short["lines"])
@@ -147,21 +147,21 @@ def _led(line: str) -> list[str]:
 
 
 def _joined(text: str) -> list[str]:
-    """Lines that were joined by colons: a message, with an instruction before it."""
+    """Split lines that were joined by colons: a message, after an instruction."""
     insn, _, message = text.rpartition(": ")
     return [insn, message] if re.match(r"\d+: \(", insn) else [text]
 
 
 def _is_log(log: Log) -> bool:
     entries = log.entries()
-    if any(isinstance(entry, Insn | State | Note) for entry in entries):
+    if any(isinstance(entry, LogInsn | LogState | Note) for entry in entries):
         return True
     last = entries[-MAX_MESSAGES:]
     return match([entry.text for entry in last if isinstance(entry, Message)]) is not None
 
 
 def marked(program: str, lines: Iterable[str]) -> Iterator[str]:
-    """A log between libbpf's marks, with the program's name, for `find_logs` to find."""
+    """A log between libbpf's marker lines, with the program's name, for `find_logs`."""
     prefix = f"prog '{program}': " if program else ""
     yield f"{prefix}-- BEGIN PROG LOAD LOG --"
     yield from lines

@@ -1,6 +1,6 @@
-"""Messages of the verifier as templates: the kernel's own format, with names for what varies.
+"""Templates of verifier messages: the kernel's format, with names for what varies.
 
-``R{reg} unbounded memory access*``: a name in braces stands for what it means, a star for the rest.
+``R{reg} unbounded memory access*``: a name in braces is a slot, a star matches any text.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-# The kernel prints a message by way of a buffer of 1024 bytes (BPF_VERIFIER_TMP_LOG_SIZE); those
-# that are explained have less than half of that, and longer ones would take long to be matched.
+# The kernel formats a message in a buffer of 1024 bytes (BPF_VERIFIER_TMP_LOG_SIZE); explained ones
+# are less than half as long, and matching longer ones would be slow.
 _LONGEST = 512
 _NUMBER = r"-?\d{1,20}"
-# What names stand for; all others for any text.
+# The patterns of slots; other slots match any text.
 _SLOTS = {
     "reg": r"\d{1,3}",
     "insn": r"\d{1,9}",
@@ -21,9 +21,9 @@ _SLOTS = {
     "off": _NUMBER,
     "size": _NUMBER,
     "number": _NUMBER,
-    # An offset below the stack that a program has (MAX_BPF_STACK is 512).
+    # An offset below the program's stack (MAX_BPF_STACK is 512).
     "deep": r"-(?:51[3-9]|5[2-9]\d|[6-9]\d\d|\d{4,20})",
-    # What libbpf puts for kernel functions that it does not find: it adds the relocation's number.
+    # libbpf's value for missing kernel functions: plus the relocation's number.
     "missing_kfunc": r"2002\d{6}",
 }
 _PIECES = re.compile(r"\{(\w+)\}|(\*)|([^{*]+)")
@@ -41,6 +41,6 @@ def _compiled(template: str) -> re.Pattern[str]:
 
 
 def slots(template: str, message: str) -> Mapping[str, str] | None:
-    """What the names of the template stand for in a message; None where it is not of that form."""
+    """The slots of the template in a message; None if it does not match."""
     found = _compiled(template).fullmatch(message[:_LONGEST])
     return None if found is None else found.groupdict()

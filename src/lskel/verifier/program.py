@@ -1,4 +1,4 @@
-"""What the object says of the program that a log is about: its lines, functions, maps."""
+"""The program of a log, from the object: its lines, functions and maps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.bpf.insn import Pseudo
-from lskel.describe.image import Code, Image, Source, read_image
+from lskel.describe.core import CoreRelos
+from lskel.describe.image import ProgramCode, ProgramsImage, Source, read_image
 from lskel.describe.records import Functions, Lines, unpack
 from lskel.describe.variables import variable_at, variables
-from lskel.verifier.entries import Insn, SourceText
+from lskel.verifier.entries import LogInsn, SourceText
 
 _ADD = i.ALU64 | i.ADD | i.K
 _COPY = i.ALU64 | i.MOV | i.X
@@ -21,17 +22,17 @@ _FRAME_POINTER = 10
 
 
 class Frame(NamedTuple):
-    """A function's part of the stack, in bytes, and the instruction that reaches farthest."""
+    """A function's stack use in bytes, and the instruction with the lowest stack access."""
 
     function: str
     insn: int
     size: int
 
 
-class Program:
-    """A program of an object, with its subprograms behind it; indexes count 8-byte slots."""
+class VerifiedProgram:
+    """A program of an object, followed by its subprograms; indexes count 8-byte slots."""
 
-    def __init__(self, image: Image, code: Code) -> None:
+    def __init__(self, image: ProgramsImage, code: ProgramCode) -> None:
         self._image = image
         self._code = code
         self._functions = Functions(code.func_info, image.btf, image.order)
@@ -58,7 +59,7 @@ class Program:
         return sorted(self.lines)
 
     def line(self, index: int) -> SourceText | None:
-        """The source line of an instruction; None where the object has none for it."""
+        """The source line of an instruction; None if the object has none."""
         at = bisect_right(self._starts, index) - 1
         return self.lines[self._starts[at]] if at >= 0 else None
 
@@ -68,18 +69,18 @@ class Program:
         return [index for index in count if self._functions.at(index) is not None]
 
     def function(self, index: int) -> str:
-        """The function that an instruction is in; empty where it is not known."""
+        """The function of an instruction; empty if unknown."""
         at = bisect_right(self._entries, index) - 1
         return (self._functions.at(self._entries[at]) or "") if at >= 0 else ""
 
     def map_name(self, index: int) -> str:
-        """The map whose address an instruction loads; empty where it loads none."""
+        """The map whose address an instruction loads; empty if none."""
         pseudo, number = self._load(index)
         named = pseudo in (Pseudo.MAP_IDX, Pseudo.MAP_IDX_VALUE)
         return self._image.maps[number].name if named and number < len(self._image.maps) else ""
 
     def variable(self, index: int) -> str:
-        """The global variable whose address an instruction loads; empty where it loads none."""
+        """The global variable whose address an instruction loads; empty if none."""
         pseudo, number = self._load(index)
         if pseudo != Pseudo.MAP_IDX_VALUE or not 0 <= number < len(self._image.maps):
             return ""
@@ -87,14 +88,14 @@ class Program:
         return variable_at(listed, i.read(self._code.insns, index + 1, self._image.order).imm)
 
     def _load(self, index: int) -> tuple[int, int]:
-        """The kind and number of a wide load; 0 for any other instruction."""
+        """The pseudo kind and number of a wide load; 0 for other instructions."""
         if not 0 <= index < i.count(self._code.insns) - 1:
             return 0, 0
         insn = i.read(self._code.insns, index, self._image.order)
         return (insn.src, max(insn.imm, 0)) if i.is_wide(insn) else (0, 0)
 
     def frame(self) -> Frame | None:
-        """The largest part of the stack that a function takes; None where none takes any."""
+        """The largest stack frame of a function; None if no function uses the stack."""
         deepest: Frame | None = None
         pointers: dict[int, int] = {}
         for index in range(i.count(self._code.insns)):
@@ -106,10 +107,15 @@ class Program:
                 deepest = Frame(self.function(index), index, -reached)
         return deepest
 
-    def fits(self, insns: Iterable[Insn]) -> bool:
+    def asked(self, index: int) -> str:
+        """The targets of an instruction's CO-RE relocations, with their kinds; empty if none."""
+        relos = CoreRelos(self._code.core_relos, self._image.btf, self._image.order).at(index)
+        return ", ".join(f"{relo.target} ({relo.kind})" for relo in relos)
+
+    def fits(self, insns: Iterable[LogInsn]) -> bool:
         """Whether these instructions of a log are this program's.
 
-        What CO-RE relocates may be another instruction in the kernel.
+        CO-RE relocations may change instructions in the kernel.
         """
         count = i.count(self._code.insns)
         return all(
@@ -125,9 +131,9 @@ class Program:
 
 
 def _reached(insn: i.Insn, pointers: dict[int, int]) -> int | None:
-    """The offset from the frame pointer that an instruction comes to; keeps `pointers` up to date.
+    """The offset from the frame pointer that an instruction accesses; updates `pointers`.
 
-    They are the registers that hold an address on the stack, with its offset.
+    `pointers` are the registers that hold a stack address, with its offset.
     """
     kind = insn.op & 0x07
     if kind in (i.ST, i.STX):
@@ -146,19 +152,21 @@ def _reached(insn: i.Insn, pointers: dict[int, int]) -> int | None:
     return None
 
 
-def programs(source: Source) -> tuple[Program, ...]:
-    """The programs of an object, a trace or a loader; BadObject where the BTF of one is broken."""
+def programs(source: Source) -> tuple[VerifiedProgram, ...]:
+    """The programs of an object, a trace or a loader; BadObject if the BTF is broken."""
     image = read_image(source)
-    return tuple(Program(image, code) for code in image.programs if code.insns)
+    return tuple(VerifiedProgram(image, code) for code in image.programs if code.insns)
 
 
-def program_of(known: Iterable[Program], name: str, insns: Iterable[Insn]) -> Program | None:
-    """The program that a log is about: of this name, or else the only one that it fits.
+def program_of(
+    known: Iterable[VerifiedProgram], name: str, insns: Iterable[LogInsn]
+) -> VerifiedProgram | None:
+    """The program of a log: the one of this name, or else the only one that matches.
 
-    None where the instructions are not those of the program: the object is another one.
+    None if the instructions do not match: the log is of another object.
     """
     seen = tuple(insns)
-    # Those of the name first; of the others, that there are two is enough.
+    # Those of the name first; of the others, two matches are already ambiguous.
     candidates = sorted(known, key=lambda program: program.name != name)
     fits = (program for program in candidates if not seen or program.fits(seen))
     fitting = tuple(islice(fits, 2))

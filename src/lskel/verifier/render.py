@@ -1,4 +1,4 @@
-"""An explanation as text: at most some fifteen lines, the source first."""
+"""An explanation as text: about fifteen lines at most, the source first."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from lskel.errors import printable
-from lskel.styled_lines import Tone, Toned
+from lskel.styled_lines import StyledLine, Tone
 from lskel.verifier.entries import SourceText
 from lskel.verifier.explanation import Explanation, Register, Spot
 
 WIDTH = 96
 _TAB = 4
-# Lines of source that are farther apart than that have an ellipsis between them.
+# Source lines farther apart than this are separated by an ellipsis.
 _FAR = 4
-# More than that of one message, instruction or register says nothing to a person.
+# The longest message, instruction or register text that is shown.
 _LONGEST = 5 * WIDTH
-_NO_CAUSE = "the verifier refuses the program"
+_NO_CAUSE = "the verifier rejects the program"
 _ACCEPTED = "the log has no message: the program was accepted"
-_CUT_OFF = "the log is cut off: it has neither a message nor its end"
+_CUT_OFF = "the log is truncated: it has neither a message nor its end"
 
 
 def render(explanation: Explanation) -> Iterator[str]:
-    """The lines for a person."""
+    """The lines of the text."""
     kind, title = _headline(explanation)
-    yield Toned((kind, Tone.ERROR), (f": {title}", Tone.TITLE))
+    yield StyledLine((kind, Tone.ERROR), (f": {title}", Tone.TITLE))
     spots = [explanation.spot, *explanation.others] if explanation.spot else []
     rows = list(_rows(explanation, spots))
     gutter = max((len(row.number) for row in rows), default=1)
     margin = " " * gutter
     bar = (f"{margin} |", Tone.FRAME)
     if place := _place(explanation):
-        yield Toned((f"{margin}-->", Tone.FRAME), f" {place}")
+        yield StyledLine((f"{margin}-->", Tone.FRAME), f" {place}")
     if rows:
-        yield Toned(bar)
+        yield StyledLine(bar)
     for row in rows:
-        yield Toned((f"{row.number:>{gutter}} |", Tone.FRAME), f" {row.text}".rstrip())
+        yield StyledLine((f"{row.number:>{gutter}} |", Tone.FRAME), f" {row.text}".rstrip())
         for mark, note in row.notes:
             tone = Tone.MARK if mark == "^" else Tone.FRAME
             for line in _noted(mark, note, row):
                 indent = " " * (1 + len(line) - len(line.lstrip()))
-                yield Toned(bar, indent, (line.lstrip(), tone))
+                yield StyledLine(bar, indent, (line.lstrip(), tone))
     if rows:
-        yield Toned(bar)
+        yield StyledLine(bar)
     for label, text in _facts(explanation, is_said=bool(rows)):
         yield from _fact(label, text, gutter)
 
 
 def _noted(mark: str, note: str, row: _Row) -> list[str]:
-    """A mark under its column, and the note beside it, or below where it does not fit so."""
+    """A mark under its column, and the note beside it, or below if it does not fit."""
     text = _told(note)
     marked = f"{' ' * row.indent}{mark}"
     if len(marked) + 1 + len(text) <= WIDTH:
@@ -63,13 +63,13 @@ def _noted(mark: str, note: str, row: _Row) -> list[str]:
 
 
 def _told(text: str) -> str:
-    """What a log says, in one line; hostile logs say too much."""
+    """Text of a log, truncated: logs are not trusted."""
     text = printable(text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 class _Row(NamedTuple):
-    """A line of source: its number, its text, where marks go, and the notes under it."""
+    """A source line: its number, its text, the position of marks, and the notes below it."""
 
     number: str
     text: str
@@ -98,7 +98,7 @@ def _place(explanation: Explanation) -> str:
 
 
 def _rows(explanation: Explanation, spots: list[Spot]) -> Iterator[_Row]:
-    """The lines of the spots, and those around the first, in the order of the source."""
+    """The lines of the spots, and those around the first, in source order."""
     main = explanation.spot
     if main is None or main.source is None:
         return
@@ -113,7 +113,7 @@ def _rows(explanation: Explanation, spots: list[Spot]) -> Iterator[_Row]:
     lines: dict[SourceText, SourceText] = {_key(line): line for line in explanation.context}
     lines |= {_key(spot.source): spot.source for spot in reversed(spots) if spot.source}
     shown = [lines[key] for key in lines if key in marked or lines[key] in explanation.context]
-    # The first spot's text stands above where the kernel gives no numbers: the others come before.
+    # Without line numbers from the kernel, the first spot is last: the others come before it.
     shown.sort(key=lambda line: (line.line, _key(line) == _key(main.source or line)))
     dent = _dent(shown)
     before = 0
@@ -124,19 +124,19 @@ def _rows(explanation: Explanation, spots: list[Spot]) -> Iterator[_Row]:
         text = line.text.expandtabs(_TAB)[dent:].rstrip() if line.column else line.text.strip()
         indent = len(text) - len(text.lstrip())
         if line.column:
-            # Compilers count bytes.
+            # Compilers count columns in bytes.
             left = line.text.encode()[: line.column - 1].decode(errors="ignore")
             indent = max(indent, len(printable(left.expandtabs(_TAB))) - dent)
         yield _Row(str(line.line or ""), printable(text), indent, tuple(marked.get(_key(line), ())))
 
 
 def _key(line: SourceText) -> SourceText:
-    """What makes a line the same line."""
+    """The identity of a source line."""
     return line._replace(text=line.text.strip(), column=0)
 
 
 def _dent(lines: Iterable[SourceText]) -> int:
-    """The indentation that all lines have."""
+    """The common indentation of all lines."""
     texts = [line.text.expandtabs(_TAB) for line in lines]
     return min((len(text) - len(text.lstrip()) for text in texts), default=0)
 
@@ -161,7 +161,7 @@ def _facts(explanation: Explanation, *, is_said: bool) -> Iterator[tuple[str, st
 
 
 def _elsewhere(register: Register, explanation: Explanation) -> str:
-    """Where a register got its value, if that is in another file than what is shown."""
+    """The origin of a register's value, if in another file than the one shown."""
     spot, main = register.spot, explanation.spot
     source, shown = spot and spot.source, main and main.source
     if not register.origin or not source or not source.line or not shown:
@@ -173,7 +173,7 @@ def _fact(label: str, text: str, gutter: int) -> Iterator[str]:
     head = f"{' ' * gutter} = {label}: " if label else " " * (gutter + 8)
     if not label:
         for line in text.splitlines():
-            yield Toned(head, (line, Tone.CODE))
+            yield StyledLine(head, (line, Tone.CODE))
         return
     wrapped = textwrap.wrap(
         _told(text),
@@ -184,5 +184,5 @@ def _fact(label: str, text: str, gutter: int) -> Iterator[str]:
     )
     first, *rest = wrapped or [head]
     margin = " " * (gutter + 1)
-    yield Toned(margin, ("=", Tone.FRAME), " ", (f"{label}:", Tone.LABEL), f" {first.strip()}")
+    yield StyledLine(margin, ("=", Tone.FRAME), " ", (f"{label}:", Tone.LABEL), f" {first.strip()}")
     yield from rest

@@ -1,4 +1,4 @@
-"""What a register or a slot of the stack holds: the verifier's notation as data and in words."""
+"""Values of registers and stack slots: the verifier's notation as data and in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 class Value(NamedTuple):
     """`kind` is the kernel's word, such as ``map_value`` or ``scalar``, without ``_or_null``.
 
-    `name` is what it points to, where the kernel says it: the struct of ``ptr_task_struct``, the
+    `name` is what it points to, if the log has it: the struct of ``ptr_task_struct``, the
     map of ``map_value(map=counts,...)``. `attrs` are the attributes in their order; a chained one
     (``smin=smin32=0``) is there under each of its names. `text` is the value as in the log.
     """
@@ -22,13 +22,13 @@ class Value(NamedTuple):
     attrs: tuple[tuple[str, str], ...] = ()
 
     def get(self, name: str) -> str | None:
-        """An attribute; None where the value has none of that name."""
+        """An attribute; None if the value lacks it."""
         return next((value for key, value in self.attrs if key == name), None)
 
     def number(self, name: str) -> int | None:
-        """An attribute that is a number.
+        """A numeric attribute.
 
-        Kernels since 6.8 write large ones, and those far below 0, in hexadecimal without a sign.
+        Since 6.8 the kernel prints large and very negative numbers as unsigned hexadecimal.
         """
         number = _number(self.get(name))
         if number is None or number <= _S64_MAX or name.startswith("u"):
@@ -38,13 +38,13 @@ class Value(NamedTuple):
 
 SCALAR = "scalar"
 STACK = "fp"
-# Eight bytes of the stack, one letter a byte (slot_type_char in kernel/bpf/log.c).
+# Eight stack bytes, one letter per byte (slot_type_char in kernel/bpf/log.c).
 BYTES = "bytes"
 
 _S64_MAX = (1 << 63) - 1
-# Bounds beyond this bound nothing that a program computes with.
+# Larger bounds are not useful.
 _HUGE = 1 << 60
-# No number of the kernel has more.
+# No number of the kernel is longer.
 _DIGITS = 24
 
 _BYTE_KINDS = {"?": "uninitialised", "m": "data", "0": "zero", "r": "a saved register"}
@@ -53,14 +53,14 @@ _NAMED = re.compile(
     r"ptr_(?P<null>or_null_)?(?P<name>\w*)"
 )
 _VALUE = re.compile(r"(?P<word>[a-zA-Z_]\w*?)(?P<at>\[\d+\])?(?:\((?P<attrs>.*)\))?")
-# 6.18 writes fp[1]-8 for another frame's, those before 5.1 fp-8,call_-1, those before 4.9 fp.
+# 6.18 prints fp[1]-8 for another frame, kernels before 5.1 fp-8,call_-1, before 4.9 fp.
 _STACK_ADDRESS = re.compile(r"fp(?:\[\d+\])?(?P<off>(?:[-+]?\d{1,9})?)(?:,call_-?\d+)?")
 _CONSTANT = re.compile(r"(?:inv|scalar)?P?(-?(?:0x[0-9a-f]+|\d+))")
 _SLOT = re.compile(r"[?m0rdifa]{8}")
 
 
 def read_values(text: str) -> tuple[int, dict[str, Value]]:
-    """The frame of a state and what it says of registers (``R1``) and stack slots (``fp-8``)."""
+    """The frame of a state, and the values of registers (``R1``) and stack slots (``fp-8``)."""
     frame = 0
     values = {}
     for token in _parts(text, " "):
@@ -85,7 +85,7 @@ def read_value(text: str) -> Value:
     if found is None:
         return Value(text, text)
     word, attrs = found["word"], tuple(_attributes(found["attrs"] or ""))
-    # "inv" is what kernels before 5.18 say; P marks what must be known precisely.
+    # "inv": kernels before 5.18; P marks precise values.
     if word in ("inv", "invP", "scalar", "Pscalar"):
         return Value(SCALAR, text, attrs=attrs)
     if named := _NAMED.fullmatch(word):
@@ -97,7 +97,7 @@ def read_value(text: str) -> Value:
 
 
 def _parts(text: str, separator: str) -> Iterator[str]:
-    """The parts of a state or value; a separator within brackets parts nothing."""
+    """The parts of a state or value; separators within brackets do not count."""
     depth, start = 0, 0
     for at, letter in enumerate(text):
         if letter in "([":
@@ -115,7 +115,7 @@ def _parts(text: str, separator: str) -> Iterator[str]:
 def _attributes(text: str) -> Iterator[tuple[str, str]]:
     for part in _parts(text, ","):
         *names, value = part.split("=")
-        # Kernels before 5.18 write umin_value.
+        # Kernels before 5.18 print umin_value.
         yield from ((name.strip().removesuffix("_value"), value) for name in names)
 
 
@@ -141,7 +141,7 @@ _WORDS = {
     "mem": "a pointer to memory",
     "rdonly_mem": "a pointer to read-only memory",
     "ringbuf_mem": "a pointer to a record of a ring buffer",
-    "alloc_mem": "a pointer to memory that was reserved",
+    "alloc_mem": "a pointer to reserved memory",
     "buf": "a pointer to a buffer",
     "rdonly_buf": "a pointer to a read-only buffer",
     "rdwr_buf": "a pointer to a buffer",
@@ -150,7 +150,7 @@ _WORDS = {
     "sock_common": "a pointer to a socket",
     "tcp_sock": "a pointer to a TCP socket",
     "xdp_sock": "a pointer to an XDP socket",
-    "flow_keys": "a pointer to the flow's keys",
+    "flow_keys": "a pointer to the flow keys",
     "func": "a function",
     "arena": "a pointer into the arena",
     "dynptr_ptr": "a dynptr",
@@ -165,7 +165,7 @@ _WORDS = {
 
 
 def meaning(value: Value, map_name: str = "") -> str:
-    """The value in words; `map_name` is its map's where the log does not have it."""
+    """The value in words; `map_name` is used if the log lacks the map's name."""
     if value.kind == SCALAR:
         return _scalar(value)
     if value.kind == STACK:
@@ -185,7 +185,7 @@ def meaning(value: Value, map_name: str = "") -> str:
     notes = [f"{size} bytes"] if size else []
     checked = value.number("r") if value.kind == "pkt" else None
     if checked is not None and checked >= 0:
-        notes.append(f"{checked} bytes of it are checked")
+        notes.append(f"{checked} bytes checked")
     text += f" ({', '.join(notes)})" if notes else ""
     if off := value.number("off"):
         text += f", {'plus' if off > 0 else 'minus'} {abs(off)}"
@@ -204,11 +204,11 @@ def _scalar(value: Value) -> str:
         return f"the number {constant}"
     least, most = value.number("smin"), value.number("smax")
     low, high = value.number("umin"), value.number("umax")
-    # Where a number cannot be negative, its unsigned bounds are the sharper ones.
+    # For a number that cannot be negative, the unsigned bounds are tighter.
     if high is not None and high <= _S64_MAX:
         least, most = max(least or 0, low or 0), high if most is None else min(most, high)
     least = None if least is None or least < -_HUGE else least
     most = None if most is None or most > _HUGE else most
     if least is None:
-        return "any number" if most is None else f"a number of at most {most}, perhaps negative"
+        return "any number" if most is None else f"a number of at most {most}, possibly negative"
     return f"a number of at least {least}" if most is None else f"a number from {least} to {most}"

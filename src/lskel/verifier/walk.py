@@ -1,7 +1,7 @@
-"""The way that the verifier took to where it stopped, and where registers got their values on it.
+"""The path of the verifier to where it stopped, and where registers got their values on it.
 
-The verifier goes along one branch to its end and comes back for the others, so that what stands
-above a line in its log need not be what came before it. Each step here knows its predecessor.
+The verifier follows one branch to its end and returns to the others, so the line above a line in
+its log need not precede it on the path. Each step here knows its predecessor.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from lskel.bpf.helpers import HELPERS
-from lskel.verifier.entries import Entry, Insn, Message, SourceText, State
+from lskel.verifier.entries import Entry, LogInsn, LogState, Message, SourceText
 from lskel.verifier.values import Value, read_values
 
-# Of a log in which nothing is walked so many messages count, from its end: that of BTF lists all
-# types of the object first, and in a text without a log each line looks like a message.
+# In a log without instructions, only the last messages count: a BTF log lists all types of the
+# object first, and in a text without a log each line looks like a message.
 MAX_MESSAGES = 200
 FRAME_POINTER = 10
 ARGUMENTS = range(1, 6)
@@ -26,54 +26,54 @@ _FRAME = re.compile(r"frame(\d{1,9}):")
 
 
 @dataclass(slots=True)
-class Step:
-    """One instruction of a way.
+class WalkStep:
+    """One instruction of a path.
 
-    `depth` is how many calls it is within; `source` the line of C that the log has for it.
-    `before` and `after` are states that the log has at these points, in the kernel's words.
+    `depth` is the number of frames around it; `source` its line of C in the log. `before` and
+    `after` are the states in the log at these points, as text.
     """
 
-    insn: Insn
-    previous: Step | None
+    insn: LogInsn
+    previous: WalkStep | None
     depth: int
     source: SourceText | None
     before: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
 
-    def way(self) -> Iterator[Step]:
-        """This step, the one before it, and so on to the first."""
-        step: Step | None = self
+    def path(self) -> Iterator[WalkStep]:
+        """This step, its predecessor, and so on to the first."""
+        step: WalkStep | None = self
         while step is not None:
             yield step
             step = step.previous
 
 
-class Walk(NamedTuple):
+class LogWalk(NamedTuple):
     """All steps in the order of the log, and the messages after the last of them."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[WalkStep, ...]
     messages: tuple[str, ...]
 
 
-def walk(entries: Iterable[Entry]) -> Walk:
+def walk(entries: Iterable[Entry]) -> LogWalk:
     """The steps of a log."""
-    steps: list[Step] = []
-    latest: dict[int, Step] = {}
+    steps: list[WalkStep] = []
+    latest: dict[int, WalkStep] = {}
     messages: deque[str] = deque(maxlen=MAX_MESSAGES)
     entered: list[str] = []
     source: SourceText | None = None
-    last: Step | None = None
+    last: WalkStep | None = None
     depth = 0
     for entry in entries:
-        if isinstance(entry, Insn):
-            last = Step(entry, last, depth, source, before=entered)
+        if isinstance(entry, LogInsn):
+            last = WalkStep(entry, last, depth, source, before=entered)
             entered = []
             if entry.state:
                 last.after.append(entry.state)
             steps.append(last)
             latest[entry.number] = last
             messages.clear()
-        elif isinstance(entry, State):
+        elif isinstance(entry, LogState):
             found = _FRAME.match(entry.text)
             depth = int(found[1]) if found else 0
             if entry.origin is not None:
@@ -87,39 +87,39 @@ def walk(entries: Iterable[Entry]) -> Walk:
         elif isinstance(entry, Message):
             messages.append(entry.text)
     if messages and steps:
-        # The last instruction failed: what stands below it was so before it, too.
+        # The last instruction failed: the state below it is also the state before it.
         steps[-1].before += steps[-1].after
         steps[-1].after = []
-    return Walk(tuple(steps), tuple(messages))
+    return LogWalk(tuple(steps), tuple(messages))
 
 
-def _begins_anew(state: State, last: Step) -> bool:
-    """Whether a state is that at the entry of a function that is verified by itself."""
+def _begins_anew(state: LogState, last: WalkStep) -> bool:
+    """Whether a state is the entry of a function that is verified on its own."""
     return state.number is not None and last.depth == 0 and last.insn.text == "exit"
 
 
-class From(Enum):
-    """What gave a register its value."""
+class OriginKind(Enum):
+    """How a register got its value."""
 
     CALL = "call"
     LOAD = "load"
     CONSTANT = "constant"
-    ENTRY = "entry"  # it was there when the function, or callback, began
-    LOST = "lost"  # a call left nothing of it
+    ENTRY = "entry"  # set before the function or callback began
+    LOST = "lost"  # clobbered by a call
 
 
 class Origin(NamedTuple):
-    """Where a value comes from: the step that made it, and those that computed with it, last first.
+    """The origin of a value: the step that set it, and those that changed it, last first.
 
-    `register` is the one that got it; `step` is None at the entry of a program. `what` is the
-    function that was called, empty where a read of the packet took a register's value.
+    `register` is the register that was set; `step` is None at the entry of a program. `what` is
+    the called function, empty if a packet read clobbered the register.
     """
 
-    kind: From
-    step: Step | None
+    kind: OriginKind
+    step: WalkStep | None
     register: int
     what: str = ""
-    changed: tuple[Step, ...] = ()
+    changed: tuple[WalkStep, ...] = ()
 
 
 _SET = re.compile(r"[rw](\d{1,3}) ([-+*/%&|^<>s]*=) (.*)")
@@ -128,57 +128,57 @@ _COPY = re.compile(r"(?:\((?:s8|s16|s32|u8|u16|u32)\))?[rw](\d{1,3})")
 _FILL = re.compile(r"\*\(u64 \*\)\(r10 ?([-+]\d+)\)")
 _SPILL = re.compile(r"\*\(u64 \*\)\(r10 ?([-+]\d+)\) = r(\d{1,3})")
 _CONSTANT = re.compile(r"-?(?:0x[0-9a-f]+|\d+)(?: ll)?|map\[.*")
-# A read of the packet that is a call in all but name: R1 to R5 do not survive it.
+# A packet read that acts like a call: it clobbers R1 to R5.
 _PACKET_READ = re.compile(r"r0 = \*\(u(?:8|16|32) \*\)skb\[.*")
 _CALL = re.compile(r"call (?:(pc[-+]\d+)|([\w.]+?)(?:#-?\d+)?)$")
 _ITSELF = re.compile(r"(?:be|le|bswap)(?:16|32|64) [rw](\d+)|-[rw](\d+)")
 
 
-def called(insn: Insn) -> str | None:
-    """The helper or kernel function that an instruction calls; None where it calls none."""
+def called(insn: LogInsn) -> str | None:
+    """The helper or kernel function that an instruction calls; None if none."""
     found = _CALL.fullmatch(insn.text)
     return _function(found[2]) if found and found[2] else None
 
 
 def _function(name: str) -> str:
-    """A function by its name; kernels before 4.15 write the number of a helper."""
+    """The name of a function; kernels before 4.15 print the number of a helper."""
     if name.isdecimal() and len(name) < 6 and int(name) < len(HELPERS):
         return f"bpf_{HELPERS[int(name)]}"
     return name
 
 
-def read_by(insn: Insn) -> list[int]:
-    """The registers that an instruction computes with, goes by, or takes an address from."""
+def read_by(insn: LogInsn) -> list[int]:
+    """The registers that an instruction reads: operands, conditions, addresses."""
     text = insn.text
     if text.startswith("call "):
         return []
     target, _, rest = text.partition(" = ")
     if rest:
-        # Of what is stored, the address matters; a register that is set is not read.
+        # Of a store, the address matters; a register that is set is not read.
         text = target if "(" in target else rest
     return [int(number) for number in _OPERAND.findall(text)]
 
 
-def origin(step: Step, register: int) -> Origin:
-    """Where the value that a register has before a step comes from, on the way to this step."""
+def origin(step: WalkStep, register: int) -> Origin:
+    """The origin of the value that a register has before a step, on the path to it."""
     depth = step.depth
-    changed: list[Step] = []
+    changed: list[WalkStep] = []
     slot: str | None = None
-    filled: Step | None = None
-    for at in step.way():
+    filled: WalkStep | None = None
+    for at in step.path():
         if at is step:
             continue
         if at.depth > depth:
-            # Within a function that has returned; what it returned comes from there.
+            # In a function that has returned; its result comes from there.
             if register != 0 or slot is not None or at.insn.text != "exit":
                 continue
             depth = at.depth
             continue
         if at.depth < depth:
             if register not in ARGUMENTS or slot is not None:
-                return Origin(From.ENTRY, at, register, called(at.insn) or "", tuple(changed))
+                return Origin(OriginKind.ENTRY, at, register, called(at.insn) or "", tuple(changed))
             if helper := called(at.insn):
-                return Origin(From.ENTRY, at, register, helper, tuple(changed))
+                return Origin(OriginKind.ENTRY, at, register, helper, tuple(changed))
             depth = at.depth
             continue
         text = at.insn.text
@@ -188,12 +188,16 @@ def origin(step: Step, register: int) -> Origin:
             continue
         if call := _CALL.fullmatch(text):
             if register == 0:
-                return Origin(From.CALL, at, register, called(at.insn) or call[1], tuple(changed))
+                return Origin(
+                    OriginKind.CALL, at, register, called(at.insn) or call[1], tuple(changed)
+                )
             if register in ARGUMENTS:
-                return Origin(From.LOST, at, register, called(at.insn) or call[1], tuple(changed))
+                return Origin(
+                    OriginKind.LOST, at, register, called(at.insn) or call[1], tuple(changed)
+                )
             continue
         if register in ARGUMENTS and _PACKET_READ.fullmatch(text):
-            return Origin(From.LOST, at, register, changed=tuple(changed))
+            return Origin(OriginKind.LOST, at, register, changed=tuple(changed))
         found = _SET.fullmatch(text)
         if found is None or int(found[1]) != register:
             continue
@@ -208,18 +212,18 @@ def origin(step: Step, register: int) -> Origin:
         elif fill := _FILL.fullmatch(found[3]):
             slot, filled = fill[1], at
         elif _CONSTANT.fullmatch(found[3]):
-            return Origin(From.CONSTANT, at, register, changed=tuple(changed))
+            return Origin(OriginKind.CONSTANT, at, register, changed=tuple(changed))
         else:
-            return Origin(From.LOAD, at, register, changed=tuple(changed))
+            return Origin(OriginKind.LOAD, at, register, changed=tuple(changed))
     if slot is not None:
-        return Origin(From.LOAD, filled, register, changed=tuple(changed))
-    return Origin(From.ENTRY, None, register, changed=tuple(changed))
+        return Origin(OriginKind.LOAD, filled, register, changed=tuple(changed))
+    return Origin(OriginKind.ENTRY, None, register, changed=tuple(changed))
 
 
-def value(step: Step, register: int) -> Value | None:
-    """What a register holds before a step; None where the log does not say."""
+def value(step: WalkStep, register: int) -> Value | None:
+    """The value of a register before a step; None if the log does not have it."""
     name = f"R{register}"
-    for at in step.way():
+    for at in step.path():
         if at is not step:
             if found := _among(at.after, step.depth, name):
                 return found
@@ -230,8 +234,8 @@ def value(step: Step, register: int) -> Value | None:
     return None
 
 
-def value_after(step: Step, register: int) -> Value | None:
-    """What a register holds after a step that changed it; None where the log does not say."""
+def value_after(step: WalkStep, register: int) -> Value | None:
+    """The value of a register after a step that changed it; None if not in the log."""
     return _among(step.after, step.depth, f"R{register}")
 
 
@@ -244,7 +248,7 @@ def _among(states: list[str], depth: int, name: str) -> Value | None:
     return None
 
 
-def _writes(insn: Insn, register: int) -> bool:
+def _writes(insn: LogInsn, register: int) -> bool:
     if insn.text.startswith("call ") or _PACKET_READ.fullmatch(insn.text):
         return register <= max(ARGUMENTS)
     found = _SET.fullmatch(insn.text)

@@ -98,7 +98,7 @@ class Browser:
         def look() -> WebElement | None:
             return next((item for item in self.all(css) if text in item.text), None)
 
-        element = self.wait(look, f"there is no {css} with '{text}'")
+        element = self.wait(look, f"no {css} with '{text}'")
         assert isinstance(element, WebElement)
         return element
 

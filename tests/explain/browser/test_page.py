@@ -518,7 +518,7 @@ class TestFailing:
         assert first.text.startswith("fails with EACCES\nerror[null-check]")
         assert first.rect["width"] == tab.find(".figures").rect["width"]
         assert "until it failed" in tab.find(".figures").text
-        assert "hands over nothing: it fails at op" in tab.find(".story").text
+        assert "keeps nothing: it fails at op" in tab.find(".story").text
         assert tab.barriers() == []
         tab.click(".figures .bad a")
         tab.at("#problems")
@@ -542,7 +542,7 @@ class TestFailing:
         tab.open(hopeless)
         assert views(tab) == ["overview", "programs", "problems"]
         tab.click("#tab-problems")
-        assert "gives no program type" in tab.find(".problem").text
+        assert "has no known program type" in tab.find(".problem").text
         tab.click("#tab-programs")
         assert tab.find(".listing .row", "exit")
         tab.open(hopeless, "#blob=0x10")
@@ -554,7 +554,7 @@ class TestFailing:
         assert views(tab) == ["overview", "blob", "loader", "problems"]
         first = tab.all(".figures li")[0].text.split("\n")
         assert first[0] == "not as described"
-        assert first[1].startswith("the bytes are not what the description generates")
+        assert first[1].startswith("the bytes do not match the description")
         tab.click("#tab-problems")
         assert tab.find(".problems h2").text == "Not what its description generates"
         assert "one run, not a proof" in tab.find(".problem").text

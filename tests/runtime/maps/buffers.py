@@ -11,7 +11,7 @@ import lskel
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.objects import Fd
 from lskel.runtime.values import Struct, layout, text, u32, u64
-from lskel.skeleton.live import DynamicCollection
+from lskel.skeleton.dynamic import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.runtime.programs import run_program
 

@@ -38,9 +38,10 @@ def test_an_array(run: Run) -> None:
                 made[wrong] = 1
         with pytest.raises(TypeError, match="map 'lskel_test'"):
             made["0"]
-        with pytest.raises(OverflowError, match="map 'lskel_test': value: u64 goes"):
+        with pytest.raises(OverflowError, match="map 'lskel_test': value: u64: -1 is not in"):
             made[0] = -1
         assert made.get(9, "none") == "none"
+        assert made.get(-1, 7) == made.get("1", 7) == made.get(None, 7) == 7
         made.update({1: 20, 2: 30})
         assert made == {0: 10, 1: 20, 2: 30, 3: 0, 4: 50}
 

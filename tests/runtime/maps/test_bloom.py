@@ -35,7 +35,9 @@ def test_structs() -> None:
 def test_errors_name_the_map() -> None:
     with made(BloomFilter, MapType.BLOOM_FILTER, (0, 4, 10), u32, flags=1 << 4) as seen:
         for use in (seen.add, seen.__contains__):
-            with pytest.raises(TypeError, match="map 'counts': value: u32 is an integer, not str"):
+            with pytest.raises(
+                TypeError, match="map 'counts': value: u32: expected an integer, got str"
+            ):
                 use("a")
         with pytest.raises(BpfError, match=r"^map 'counts'") as raised:
             5 in seen  # noqa: B015 - write-only

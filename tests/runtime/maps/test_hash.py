@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lskel.bpf.enums import Cmd, MapType
-from lskel.errors import UsageError
+from lskel.errors import LskelError, UsageError
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.syscall import ENOTSUPP, BpfError, bpf
 from lskel.runtime.values import boolean, raw, u8, u16, u32, u64
@@ -83,8 +83,14 @@ def test_structs(run: Run) -> None:
 @pytest.mark.parametrize(
     ("write", "said"),
     [
-        (lambda m: m.__setitem__((1 << 40, 0, 0), (1, b"")), "key: Task.pid: u32 goes from"),
-        (lambda m: m.__setitem__((1, 0, 0), ("x", b"")), "value: Stats.count: u64 is an integer"),
+        (
+            lambda m: m.__setitem__((1 << 40, 0, 0), (1, b"")),
+            "key: Task.pid: u32: 1099511627776 is not in",
+        ),
+        (
+            lambda m: m.__setitem__((1, 0, 0), ("x", b"")),
+            "value: Stats.count: u64: expected an integer",
+        ),
         (lambda m: m.__getitem__("text"), "key: expected Task, dict or tuple, got str"),
         (lambda m: m.update({(1, 2, 3): (1, b"x" * 17)}), "value: Stats.comm: 17 bytes do not fit"),
         (lambda m: m.pop(5), "key: expected Task, dict or tuple, got int"),
@@ -101,9 +107,36 @@ def test_wrong_values_name_map_and_field(write: Any, said: str) -> None:
 def test_a_bool_is_no_number_in_batches_either() -> None:
     with (
         new(MapType.HASH, (1, 1), 10, u8, boolean) as made,
-        pytest.raises(OverflowError, match="value: bool is True or False, not 7"),
+        pytest.raises(OverflowError, match="value: bool: expected True or False, got 7"),
     ):
         made.update({1: True, 2: 7})
+
+
+def test_keys_that_do_not_fit(counts: HashMap[int, int]) -> None:
+    """A dict has none of them either: no error where a default is given."""
+    counts[1] = 10
+    keys: tuple[Any, ...] = (-14, 1 << 32, "1", None, 1.5)
+    for key in keys:
+        assert counts.get(key) is None and counts.get(key, []) == []
+        assert key not in counts
+        assert counts.pop(key, 7) == 7
+        with pytest.raises(LskelError):
+            counts[key]
+        with pytest.raises(LskelError):
+            counts.pop(key)
+    assert counts.copy() == {1: 10}
+    counts.close()
+    with pytest.raises(UsageError, match="is closed"):
+        counts.get(-1 + 1)
+
+
+def test_take_is_items(counts: HashMap[int, int]) -> None:
+    wanted = {key: 2 * key for key in range(100)}
+    counts.update(wanted)
+    taken = counts.take()
+    first = next(taken)
+    assert {first, *taken} == set(wanted.items())
+    assert not counts and list(counts.take()) == []
 
 
 def test_full(counts: HashMap[int, int]) -> None:
@@ -144,7 +177,7 @@ def test_many(count: int, flags: int) -> None:
         assert made.delete_batch(keys) == count // 2
         rest = dict(list(wanted.items())[count // 2 :])
         assert dict(made.items()) == rest
-        assert dict(pair for batch in made.take() for pair in batch) == rest
+        assert dict(made.take()) == rest
         assert not made
         made.update(wanted.items())
         made.clear()
@@ -184,7 +217,7 @@ def test_kernels_without_batches(
     assert counts.pop(1) == 10
     assert counts.pop(1, None) is None
     assert counts.delete_batch([2, 5]) == 1
-    assert sorted(pair for batch in counts.take() for pair in batch) == [(3, 30), (4, 40)]
+    assert sorted(counts.take()) == [(3, 30), (4, 40)]
     assert not counts
     assert len(refused) == 5
 

@@ -50,8 +50,8 @@ def test_other_maps_than_expected(bpffs: Path) -> None:
     with new(MapType.HASH, (4, 8), 10, u32, u64) as made:
         number = made.info().id
         for wrong, said in (
-            (lambda: HashMap.open(number, u32, u32), "values have 8 bytes, not 4"),
-            (lambda: HashMap.open(number, u64, u64), "keys have 4 bytes, not 8"),
+            (lambda: HashMap.open(number, u32, u32), "values have 8 bytes, expected 4"),
+            (lambda: HashMap.open(number, u64, u64), "keys have 4 bytes, expected 8"),
             (lambda: ArrayMap.open(number, u64), "of type hash"),
             (lambda: ProgArray.open(number), "of type hash"),
         ):
@@ -61,5 +61,5 @@ def test_other_maps_than_expected(bpffs: Path) -> None:
         HashMap.open(bpffs / "nowhere", u32, u64)
     with load_program(ProgType.SOCKET_FILTER, returns(0)) as program:
         obj_pin(program.fileno(), bpffs / "prog")
-    with pytest.raises(UsageError, match="no map"):
+    with pytest.raises(UsageError, match="expected a map"):
         HashMap.open(bpffs / "prog", u32, u64)

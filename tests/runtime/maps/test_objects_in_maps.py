@@ -122,7 +122,9 @@ def test_cgroups() -> None:
     with new(MapType.CGROUP_ARRAY, (4, 4), 2) as array, cgroup() as group:
         array[0] = str(group)
         array[1] = Path(group)
-        with pytest.raises(NotSupported, match="map 'lskel_test': the kernel does not tell"):
+        with pytest.raises(
+            NotSupported, match="map 'lskel_test': the kernel does not let user space read"
+        ):
             array[0]
         del array[0], array[1]
         with pytest.raises(KeyError):
@@ -177,7 +179,7 @@ def test_devices() -> None:
             with new(map_type, (4, 4), 4) as made:
                 made[0] = lo
                 assert made[0] == Device(lo)
-                with pytest.raises(ValueError, match="no room for a program"):
+                with pytest.raises(ValueError, match="no field for a program"):
                     made[0] = (lo, program)
 
 

@@ -77,11 +77,11 @@ def test_the_elements_are_the_same() -> None:
 @pytest.mark.parametrize(
     ("cls", "types", "message"),
     [
-        (HashMap, (u64, u64), "its keys have 4 bytes, not 8"),
-        (HashMap, (u32, u32), "its values have 8 bytes, not 4"),
-        (HashMap, (u32, Traffic), "its values have 8 bytes, not 16"),
-        (PerCpuHash, (u32, Traffic), "its values have 8 bytes, not"),
-        (Queue, (u64,), "is of type hash, which is not for Queue"),
+        (HashMap, (u64, u64), "its keys have 4 bytes, expected 8"),
+        (HashMap, (u32, u32), "its values have 8 bytes, expected 4"),
+        (HashMap, (u32, Traffic), "its values have 8 bytes, expected 16"),
+        (PerCpuHash, (u32, Traffic), "its values have 8 bytes, expected"),
+        (Queue, (u64,), "is of type hash, which Queue does not support"),
     ],
 )
 def test_other_maps(cls: type[TypedMap[Any]], types: Any, message: str) -> None:

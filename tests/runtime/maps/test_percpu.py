@@ -80,12 +80,12 @@ def test_programs_write_the_values_of_their_cpu() -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ([1] * (CPUS + 1), ValueError, f"{CPUS} values of one size are needed"),
-        ([], ValueError, f"{CPUS} values"),
+        ([1] * (CPUS + 1), ValueError, f"expected {CPUS} values of one size"),
+        ([], ValueError, f"expected {CPUS} values"),
         (5, TypeError, f"expected a list of {CPUS} values, got int"),
         (b"12", TypeError, f"expected a list of {CPUS} values, got bytes"),
-        (["a"] * CPUS, TypeError, "u32 is an integer"),
-        ([1 << 32] * CPUS, OverflowError, "u32 goes from 0"),
+        (["a"] * CPUS, TypeError, "u32: expected an integer"),
+        ([1 << 32] * CPUS, OverflowError, "u32: .* is not in 0"),
     ],
 )
 def test_what_is_no_list_for_each_cpu(wrong: Any, error: type[Exception], message: str) -> None:

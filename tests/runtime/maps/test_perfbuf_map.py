@@ -73,7 +73,7 @@ def test_pages(bpf: Buffers, perf: PerfBufferMap[Event]) -> None:
     # Three times what the usual rings hold.
     bpf.run("to_perf", *range(2000), cpu=0)
     assert [event.number for event in perf.consume()] == [*range(2000)]
-    with pytest.raises(UsageError, match="before the first event"):
+    with pytest.raises(UsageError, match="before the first read"):
         perf.pages = 8
 
 

@@ -86,7 +86,7 @@ def _shape(btf: Btf, type_id: TypeId) -> Any:
     """All that a type says, down to the named types that it mentions."""
     found = btf[type_id]
     match found:
-        case t.Composite():
+        case t.CompositeType():
             members = tuple(
                 (m.name, m.bit_offset, m.bitfield_size, _mention(btf, m.type))
                 for m in found.members
@@ -103,9 +103,9 @@ def _shape(btf: Btf, type_id: TypeId) -> Any:
 
 def _mention(btf: Btf, type_id: TypeId) -> Any:
     name, found = _words(type_name(btf, type_id)), btf[type_id]
-    while isinstance(found, t.Array | t.Ptr | t.Const | t.Volatile):
+    while isinstance(found, t.ArrayType | t.Ptr | t.Const | t.Volatile):
         type_id, found = found.type, btf[found.type]
-    nameless = isinstance(found, t.Composite | t.Enum) and not found.name
+    nameless = isinstance(found, t.CompositeType | t.Enum) and not found.name
     return (name, _shape(btf, type_id)) if nameless else name
 
 
@@ -138,7 +138,7 @@ def _check_by_assertions(run: Run, path: Path, btf: Btf, roots: list[TypeId]) ->
     for root in roots:
         name, found = _full_name(btf, root), btf[root]
         claims = [f"sizeof({name}) == {btf.size_of(root)}"]
-        if isinstance(found, t.Composite):
+        if isinstance(found, t.CompositeType):
             claims += [
                 f"__builtin_offsetof({name}, {member.name}) == {member.bit_offset // 8}"
                 for member in found.members
@@ -162,7 +162,7 @@ def _named(btf: Btf) -> list[TypeId]:
         type_id
         for type_id, found in btf
         if found.name
-        and (isinstance(found, t.Composite) or (isinstance(found, t.Enum) and found.values))
+        and (isinstance(found, t.CompositeType) or (isinstance(found, t.Enum) and found.values))
     ]
 
 

@@ -20,13 +20,13 @@ from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
 from lskel.btf.types import IntEncoding, VarLinkage
 from lskel.skeleton.c import generate_c
-from lskel.skeleton.c_source import Names, comment, number, string
+from lskel.skeleton.c_source import MemberNames, comment, number, string
 from lskel.skeleton.source import Scope, word
 from lskel.trace import (
     AttachFd,
     BtfLoad,
     Input,
-    KconfigMap,
+    KconfigResult,
     MapCreate,
     MapResult,
     MapUpdate,
@@ -35,7 +35,7 @@ from lskel.trace import (
     ProgLoad,
     ProgramResult,
     Ref,
-    StructOpsMap,
+    StructOpsResult,
     Trace,
     TypeSize,
 )
@@ -109,8 +109,8 @@ def trace(naming: Naming) -> Trace:
         maps=tuple(maps),
         programs=tuple(programs),
         inputs=(TypeSize(name("sized")), MemberIndex(name("table"), name("row")), AttachFd(1)),
-        kconfig=KconfigMap(kconfig, SIZE, tuple(values)),
-        struct_ops=(StructOpsMap(table, StructOps(name("ops type"), members)),),
+        kconfig=KconfigResult(kconfig, SIZE, tuple(values)),
+        struct_ops=(StructOpsResult(table, StructOps(name("ops type"), members)),),
     )
 
 
@@ -320,7 +320,7 @@ def macros(*included: str) -> list[str]:
 @pytest.mark.parametrize("language", ["c", "c++"])
 def test_no_member_is_a_macro_or_keyword(language: str) -> None:
     """Those of gcc, and those of <errno.h>; all in one struct."""
-    names_, scope = Names(), Scope()
+    names_, scope = MemberNames(), Scope()
     wanted = [*macros("errno.h"), *WORDS, "__restrict__", "__thread", "_Atomic", "_Alignas"]
     assert len(wanted) > 400
     lines = [f"int {scope.claim(names_.member(word))};" for word in dict.fromkeys(wanted)]

@@ -3,13 +3,13 @@ import { kindOf, LOADER_STATE } from "../kinds";
 import { byteAt, end, lastAt, regionAt, useModel } from "../model";
 import { draw, fitting, grid, offsetAt, ROW, SHORTEST } from "../picture";
 import { go, type Place } from "../place";
-import type { Blob, Region } from "../report";
+import type { BlobContent, BlobRegion } from "../report";
 import { useSize } from "../ui/hooks";
 import { Facts, Listed, OpLink, ProgramLink, Split, Swatch } from "../ui/parts";
 import { Rows } from "../ui/rows";
 import { bytes, count, hex, plural } from "../words";
 
-export function BlobView({ place, blob }: { place: Place; blob: Blob }) {
+export function BlobView({ place, blob }: { place: Place; blob: BlobContent }) {
   const [kinds, setKinds] = useState<ReadonlySet<string>>(new Set());
   const selected = place.blob === undefined ? -1 : regionAt(blob, place.blob);
   const select = (index: number, how: "new" | "walk") => {
@@ -48,10 +48,10 @@ export function BlobView({ place, blob }: { place: Place; blob: Blob }) {
 }
 
 /** Whether a region is of the kinds that are shown; where none is named, all are. */
-const isShown = (kinds: ReadonlySet<string>, { kind }: Region) =>
+const isShown = (kinds: ReadonlySet<string>, { kind }: BlobRegion) =>
   kinds.size === 0 || kinds.has(kind);
 
-function Hint({ blob }: { blob: Blob }) {
+function Hint({ blob }: { blob: BlobContent }) {
   return (
     <p class="hint muted">
       <b>
@@ -67,7 +67,7 @@ function Hint({ blob }: { blob: Blob }) {
 }
 
 interface KindsProps {
-  readonly blob: Blob;
+  readonly blob: BlobContent;
   readonly kinds: ReadonlySet<string>;
 }
 
@@ -111,7 +111,7 @@ interface Entry {
 }
 
 /** The kinds that there are, those of the loader's state together; the largest first. */
-function legend(blob: Blob): readonly Entry[] {
+function legend(blob: BlobContent): readonly Entry[] {
   const sizes = new Map<string, number>();
   for (const { kind, size } of blob.regions) sizes.set(kind, (sizes.get(kind) ?? 0) + size);
   const sizeOf = (kind: string) => sizes.get(kind) ?? 0;
@@ -283,13 +283,13 @@ function Picture({ blob, kinds, selected, offset, onSelect }: PictureProps) {
 }
 
 /** The region that lies `bytes` behind where a region begins, and another one in any case. */
-function below(blob: Blob, selected: number, bytes: number): number {
+function below(blob: BlobContent, selected: number, bytes: number): number {
   const at = (blob.regions[selected]?.offset ?? 0) + bytes;
   const found = regionAt(blob, Math.min(Math.max(at, 0), blob.size - 1));
   return found === selected ? selected + Math.sign(bytes) : found;
 }
 
-function Tip({ blob, hovered, width }: { blob: Blob; hovered: Hovered; width: number }) {
+function Tip({ blob, hovered, width }: { blob: BlobContent; hovered: Hovered; width: number }) {
   const region = blob.regions[hovered.region];
   if (!region) return null;
   const toLeft = hovered.x > width / 2;
@@ -309,7 +309,7 @@ function Tip({ blob, hovered, width }: { blob: Blob; hovered: Hovered; width: nu
   );
 }
 
-function Owners({ region }: { region: Region }) {
+function Owners({ region }: { region: BlobRegion }) {
   const { report } = useModel();
   const shown = region.uses.slice(0, 3).map((use) => report.ops[use.op]);
   return (
@@ -320,15 +320,15 @@ function Owners({ region }: { region: Region }) {
   );
 }
 
-const range = (region: Region) => `${hex(region.offset, 4)} to ${hex(end(region), 4)}`;
+const range = (region: BlobRegion) => `${hex(region.offset, 4)} to ${hex(end(region), 4)}`;
 
-function inWords(region: Region): string {
+function inWords(region: BlobRegion): string {
   const owners = region.uses.map((use) => `op ${use.op}`).slice(0, 3);
   const name = region.name || kindOf(region.kind).label;
   return [`${name} at ${hex(region.offset, 4)}`, bytes(region.size), ...owners].join(", ");
 }
 
-function relatives(blob: Blob, selected: number): ReadonlySet<number> {
+function relatives(blob: BlobContent, selected: number): ReadonlySet<number> {
   const uses = blob.regions[selected]?.uses ?? [];
   if (uses.length !== 1) return new Set();
   const [first] = uses;
@@ -371,7 +371,7 @@ function Regions({ blob, kinds, selected, onSelect }: KindsProps & Omit<PictureP
   );
 }
 
-function RegionCells({ region }: { region: Region | undefined }) {
+function RegionCells({ region }: { region: BlobRegion | undefined }) {
   if (!region) return null;
   const [first, ...more] = region.uses;
   return (
@@ -393,7 +393,7 @@ function RegionCells({ region }: { region: Region | undefined }) {
   );
 }
 
-function RegionDetail({ blob, region, at }: { blob: Blob; region: Region; at: number }) {
+function RegionDetail({ blob, region, at }: { blob: BlobContent; region: BlobRegion; at: number }) {
   const { report } = useModel();
   const programs = new Set(
     region.kind === "insns"
@@ -443,7 +443,7 @@ function RegionDetail({ blob, region, at }: { blob: Blob; region: Region; at: nu
   );
 }
 
-function Spans({ blob, region, at }: { blob: Blob; region: Region; at: number }) {
+function Spans({ blob, region, at }: { blob: BlobContent; region: BlobRegion; at: number }) {
   const { meta } = useModel().report;
   const chosen = lastAt(region.spans, at - region.offset);
   return (
@@ -484,7 +484,7 @@ const WORD = 8;
 const SHOWN = 32;
 
 /** What a field holds: a number, a name, or else its bytes. */
-function fieldText(blob: Blob, offset: number, size: number, order: string): string {
+function fieldText(blob: BlobContent, offset: number, size: number, order: string): string {
   const held = Array.from({ length: Math.min(size, SHOWN) }, (_, i) => byteAt(blob, offset + i));
   const text = String.fromCharCode(...held.map((byte) => byte ?? 0));
   const name = size > WORD ? /^[ -~]+(?=\0*$)/.exec(text)?.[0] : undefined;
@@ -495,7 +495,7 @@ function fieldText(blob: Blob, offset: number, size: number, order: string): str
   return number > 9n ? `${number} (0x${number.toString(16)})` : `${number}`;
 }
 
-function raw(blob: Blob, offset: number, size: number): string {
+function raw(blob: BlobContent, offset: number, size: number): string {
   return Array.from({ length: size }, (_, index) => asHex(byteAt(blob, offset + index))).join(" ");
 }
 
@@ -516,7 +516,7 @@ interface HexLine {
 }
 
 /** Long runs of the same bytes are one line, as hexdump has them. */
-function hexLines(blob: Blob, region: Region, perLine: number): readonly HexLine[] {
+function hexLines(blob: BlobContent, region: BlobRegion, perLine: number): readonly HexLine[] {
   const lines: HexLine[] = [];
   let offset = region.offset;
   while (offset < end(region)) {
@@ -533,7 +533,7 @@ function hexLines(blob: Blob, region: Region, perLine: number): readonly HexLine
   return lines;
 }
 
-function HexView({ blob, region }: { blob: Blob; region: Region }) {
+function HexView({ blob, region }: { blob: BlobContent; region: BlobRegion }) {
   const frame = useRef<HTMLDivElement>(null);
   const perLine = useSize(frame).width >= WIDE ? 16 : 8;
   const lines = useMemo(() => hexLines(blob, region, perLine), [blob, region, perLine]);
@@ -556,7 +556,7 @@ function HexView({ blob, region }: { blob: Blob; region: Region }) {
   );
 }
 
-function HexCells({ blob, line }: { blob: Blob; line: HexLine | undefined }) {
+function HexCells({ blob, line }: { blob: BlobContent; line: HexLine | undefined }) {
   if (!line) return null;
   const { offset, size, repeats } = line;
   const isLeftOut = byteAt(blob, offset) === undefined;
@@ -575,7 +575,7 @@ function HexCells({ blob, line }: { blob: Blob; line: HexLine | undefined }) {
   );
 }
 
-function text(blob: Blob, offset: number, size: number): string {
+function text(blob: BlobContent, offset: number, size: number): string {
   const printable = (byte: number | undefined) =>
     byte !== undefined && byte >= 32 && byte < 127 ? String.fromCharCode(byte) : "·";
   return Array.from({ length: size }, (_, index) => printable(byteAt(blob, offset + index))).join(

@@ -5,8 +5,8 @@ import { useMemo, useState } from "preact/hooks";
 import { kindOf } from "../kinds";
 import { useModel } from "../model";
 import type {
-  Against,
   CallChange,
+  Comparison,
   DiffRow,
   FieldChange,
   ProgramChange,
@@ -30,7 +30,7 @@ const isChanged = ({ status }: { status: Status }) => status !== "same";
 
 const statusClass = (status: Status) => `is-${status.replace(" ", "-")}`;
 
-function counts(against: Against) {
+function counts(against: Comparison) {
   return [
     [against.calls.filter(isChanged).length, "call"],
     [against.maps.filter(isChanged).length, "map"],
@@ -39,10 +39,10 @@ function counts(against: Against) {
   ] as const;
 }
 
-export const differenceCount = (against: Against): number =>
+export const differenceCount = (against: Comparison): number =>
   counts(against).reduce((sum, [number]) => sum + number, 0);
 
-export function Differences({ against }: { against: Against }) {
+export function Differences({ against }: { against: Comparison }) {
   const { report } = useModel();
   const words = counts(against)
     .filter(([number]) => number > 0)
@@ -69,7 +69,7 @@ export function Differences({ against }: { against: Against }) {
   );
 }
 
-const about = (meta: Against["meta"]) =>
+const about = (meta: Comparison["meta"]) =>
   [
     meta.source === "header"
       ? "a light skeleton"

@@ -1,7 +1,7 @@
 import { useMemo } from "preact/hooks";
 import { useModel } from "../model";
 import { go, type Place } from "../place";
-import type { LoaderProgram, Row, Step } from "../report";
+import type { LoaderProgram, Row, TableRecord } from "../report";
 import { Code } from "../ui/code";
 import { OpLink, To } from "../ui/parts";
 import { Rows } from "../ui/rows";
@@ -56,7 +56,7 @@ function Note({ note }: { note: string }) {
   );
 }
 
-interface OwnedStep extends Step {
+interface OwnedStep extends TableRecord {
   readonly op: number | undefined;
   readonly isFirst: boolean;
 }

@@ -184,7 +184,7 @@ function Story() {
         <li>
           {failure ? (
             <span class="bad">
-              hands over nothing: it fails
+              keeps nothing: it fails
               {failure.op !== null && (
                 <>
                   {" at "}
@@ -193,7 +193,7 @@ function Story() {
               )}
             </span>
           ) : (
-            <span>hands over {words.join(", ") || "nothing"}; the rest is gone when it ends</span>
+            <span>keeps {words.join(", ") || "nothing"}; releases the rest</span>
           )}
         </li>
       </ol>
@@ -248,7 +248,7 @@ export function traits(program: ProgramSummary): string {
   const { sleepable, autoload, subprograms, core_relos } = program;
   return [
     sleepable ? "sleepable" : "",
-    autoload ? "" : "not loaded by itself",
+    autoload ? "" : "autoload disabled",
     subprograms.length ? plural(subprograms.length, "subprogram") : "",
     core_relos ? plural(core_relos, "CO-RE relocation") : "",
   ]
@@ -319,7 +319,7 @@ function MapCard({
         ))}
         {map.frozen && <span class="chip">frozen</span>}
         {map.pinning === "by_name" && <span class="chip">pinned by name</span>}
-        {!map.autocreate && <span class="chip">not created by itself</span>}
+        {!map.autocreate && <span class="chip">not created by default</span>}
       </p>
       {programs.length > 0 && (
         <p>
@@ -415,7 +415,7 @@ function Asks({ chosen }: { chosen: string | undefined }) {
   const [shown, more] = useMore(report.externs.length, at);
   return (
     <section aria-labelledby="asks">
-      <h2 id="asks">What it asks of the machine</h2>
+      <h2 id="asks">What it needs from the machine</h2>
       {report.externs.length > 0 && (
         <div class="table-box">
           <table>
@@ -442,7 +442,7 @@ function Asks({ chosen }: { chosen: string | undefined }) {
       {more}
       {report.inputs.length > 0 && (
         <>
-          <h3>Numbers that only the target knows</h3>
+          <h3>Numbers known only on the target</h3>
           <ul class="plain">
             {report.inputs.map((input) => (
               <li key={input}>{input}</li>

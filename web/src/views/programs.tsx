@@ -1,7 +1,7 @@
 import { useMemo } from "preact/hooks";
 import { useModel } from "../model";
 import { go, type Place } from "../place";
-import type { Listing, ProgramSummary, Row, SourceLine } from "../report";
+import type { ProgramListing, ProgramSummary, Row, SourceLine } from "../report";
 import { Badge, Code } from "../ui/code";
 import { OpLink, RegionLink, To } from "../ui/parts";
 import { count, plural } from "../words";
@@ -40,7 +40,7 @@ export function Programs({ place }: { place: Place }) {
 }
 
 /** All programs, and the functions of the one that is shown. */
-function Outline({ listing }: { listing: Listing }) {
+function Outline({ listing }: { listing: ProgramListing }) {
   const { programs } = useModel().report;
   const functions = useMemo(() => listing.rows.filter((row) => row.label), [listing]);
   return (
@@ -90,7 +90,7 @@ function Outline({ listing }: { listing: Listing }) {
   );
 }
 
-function Head({ program, listing }: { program: ProgramSummary; listing: Listing }) {
+function Head({ program, listing }: { program: ProgramSummary; listing: ProgramListing }) {
   return (
     <header>
       <h2 class="code">{program.name}</h2>
@@ -113,7 +113,7 @@ function Head({ program, listing }: { program: ProgramSummary; listing: Listing 
 }
 
 /** All that is known of the instruction that is selected. */
-function Selected({ listing, insn }: { listing: Listing; insn: number | undefined }) {
+function Selected({ listing, insn }: { listing: ProgramListing; insn: number | undefined }) {
   const { report } = useModel();
   if (insn === undefined) return null;
   const [row, source] = find(listing, insn);
@@ -156,7 +156,7 @@ function Selected({ listing, insn }: { listing: Listing; insn: number | undefine
 }
 
 function find(
-  listing: Listing,
+  listing: ProgramListing,
   insn: number,
 ): readonly [Row | undefined, SourceLine | null | undefined] {
   const index = listing.rows.findIndex(

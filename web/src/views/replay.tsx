@@ -3,7 +3,7 @@ import { MADE, MADE_NAME } from "../kinds";
 import { type Lane, type Lanes, lanes } from "../lanes";
 import { useModel } from "../model";
 import { go, type Place } from "../place";
-import type { Call, Op, Use } from "../report";
+import type { Op, SimulatedCall, Use } from "../report";
 import { NARROW, useMedia } from "../ui/hooks";
 import { Facts, MapLink, OpLink, ProgramLink, RegionLink, Split, To } from "../ui/parts";
 import { Rows } from "../ui/rows";
@@ -239,7 +239,7 @@ function Hint() {
             : `medians of ${measurement.repeats}, ${duration(measurement.total)} in all.`}
         </p>
       )}
-      <p>Choose an operation to see what it is given, what it uses and what uses it.</p>
+      <p>Choose an operation to see its inputs, what it uses and what uses it.</p>
       {simulation && simulation.others.length > 0 && (
         <>
           <h3>Calls of no operation</h3>
@@ -281,7 +281,7 @@ function OpDetail({ op }: { op: Op }) {
           ],
           ["map", map && <MapLink name={map.name} />],
           ["program", program && <ProgramLink name={program.name} />],
-          ["not needed", op.guard.replace(/^left out /, "")],
+          ["skipped", op.guard.replace(/^skipped /, "")],
           ["asks for", op.inputs.join(", ")],
           [
             "took",
@@ -391,7 +391,7 @@ function UsedBy({ ops }: { ops: readonly number[] }) {
   );
 }
 
-export function CallFields({ call }: { call: Call }) {
+export function CallFields({ call }: { call: SimulatedCall }) {
   return (
     <div class="call">
       <h3>

@@ -1,1 +1,1 @@
-"""The table form: records in the blob, and one program of constant text that walks them."""
+"""The table form: records in the blob, and a program with constant code that walks them."""

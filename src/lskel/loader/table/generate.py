@@ -1,12 +1,12 @@
-"""The table loader of a trace: the records in the blob, and the walker with its numbers.
+"""The table loader of a trace: the records in the blob, and the walker with its constants.
 
-Blob, besides what lowering lays out (lower.py)
-    state      error, pc (the next record), status (the operation under way, all ones before)
+Blob, besides the regions of lower.py
+    state      error, pc (the next record), status (the current operation, all ones before)
     context    a copy of it
-    records    16 bytes each; behind those of the trace those that close what was made
-    padding    an access at a variable place may be that long
+    records    16 bytes each; those of the trace, then those that close the fds
+    padding    for the longest access at a variable place
 
-The records that close are skipped where `error` is 0; a failure goes on with them.
+The closing records are skipped if `error` is 0; a failure continues with them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from lskel.loader.records import Code, Condition, Record
 from lskel.loader.table.walker import Plan, walker
 from lskel.trace import Trace
 
-# Every blob has room for an access of this size; an attr is not longer.
+# Minimum size of an access at a variable place; an attr is not longer.
 MIN_WINDOW = 256
-# The field of the region with the records that close what was made.
+# The field of the region with the closing records.
 CLOSING = "closing"
 MESSAGE = b"lskel: record %u: %ld\0"
 
 
 def tabulate(trace: Trace, *, debug: bool = False, notes: Notes | None = None) -> Loader:
-    """Generate the table loader of a trace; LimitExceeded names the ceiling it hits.
+    """Generate the table loader of a trace; LimitExceeded names the exceeded limit.
 
     With `debug` it prints the result of each record that can fail by bpf_trace_printk.
     """
@@ -43,7 +43,7 @@ def tabulate(trace: Trace, *, debug: bool = False, notes: Notes | None = None) -
     if size > MAX_JUMP:
         raise LimitExceeded(
             f"{len(trace.maps)} maps and {len(trace.programs)} programs need a context of {size} "
-            f"bytes, more than the {MAX_JUMP} that an instruction reaches",
+            f"bytes, more than the {MAX_JUMP} that an instruction can reach",
             limit=MAX_JUMP,
             actual=size,
         )
@@ -55,8 +55,8 @@ def tabulate(trace: Trace, *, debug: bool = False, notes: Notes | None = None) -
     place = blob.add(b"", size, RegionKind.CONTEXT)
     if place + context.HEADER_SIZE > MAX_JUMP:
         raise LimitExceeded(
-            f"behind {place} bytes for the fds of kfuncs the loader's own fields are past the "
-            f"{MAX_JUMP} that an instruction reaches",
+            f"after {place} bytes for kfunc fds, the loader's own fields are past the {MAX_JUMP} "
+            "that an instruction can reach",
             limit=MAX_JUMP,
             actual=place + context.HEADER_SIZE,
         )
@@ -109,14 +109,15 @@ def tabulate(trace: Trace, *, debug: bool = False, notes: Notes | None = None) -
 
 
 def _fd_slots(trace: Trace, blob: Blob) -> FdSlots:
-    """As many slots as there are maps, and kfuncs in the program that has most."""
+    """Slots for all maps, and for the kfuncs of the program with the most."""
     numbered = number_kfuncs(trace)
     # An offset of 0 in a call means vmlinux.
     first = max(len(trace.maps), 1)
     last = first + max(numbered.values(), default=-1)
     if numbered and last > MAX_JUMP:
         raise LimitExceeded(
-            f"slot {last} for a kfunc is past the {MAX_JUMP} that an instruction's offset can say",
+            f"slot {last} for a kfunc is past the {MAX_JUMP} that an instruction's offset can "
+            "encode",
             limit=MAX_JUMP,
             actual=last,
         )
@@ -125,14 +126,14 @@ def _fd_slots(trace: Trace, blob: Blob) -> FdSlots:
 
 
 def _closing(low: Lowering, error: int) -> list[Step]:
-    """Close every fd that was made and is not closed yet, unless all went well."""
+    """Close all open fds, unless there was no error."""
     closes = [record for place in low.fds.values() for record in low.close(place)]
     skip = Record(Code.SKIP_IF, Condition.ZERO, b=error, c=len(closes))
     return [Step(NO_SINGLE_OP, record) for record in (skip, *closes)]
 
 
 def _records(steps: list[Step], trace: Trace, blob: Blob, field: str = "") -> int:
-    """Records as one table, with a region for those of each operation."""
+    """Records as one table, with a region per operation."""
     content = b"".join(step.record.encode(trace.order) for step in steps)
     table = blob.add(content, len(content), RegionKind.RECORDS)
     blob.regions.pop()
@@ -144,7 +145,7 @@ def _records(steps: list[Step], trace: Trace, blob: Blob, field: str = "") -> in
 
 
 def _window(steps: list[Step]) -> int:
-    """The widest access at a variable place, as a power of two."""
+    """The longest access at a variable place, rounded up to a power of two."""
     widest = max((step.record.size for step in steps), default=0)
     if widest > records.MAX_LENGTH:
         raise LimitExceeded(

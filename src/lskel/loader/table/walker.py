@@ -1,14 +1,14 @@
-"""The program that walks the records: its text is the same for every object.
+"""The program that walks the records: its code is the same for every object.
 
-Only sizes and places differ, which are immediates, and at the end two instructions for each map
-and program, which hand its fd to the caller: a context takes no stores at variable offsets. The
-code for a kind of records is left out where an object has none of that kind.
+Only immediates (sizes and places) differ, and at the end two instructions per map and program,
+which store its fd in the context: a context allows no stores at variable offsets. Code for record
+kinds that an object does not use is omitted.
 
-The main program copies the context into the blob and walks the records; walking is a callback of
-bpf_loop (Linux 5.17), so that the verifier sees it once, however many records there are.
+The main program copies the context to the blob and walks the records in a callback of bpf_loop
+(Linux 5.17), which is verified once, for any number of records.
 
-The verifier's time goes by conditional jumps, for each of which it keeps a copy of all it knows:
-what arithmetic can do, and what records can do for each other, takes none.
+Verification time depends on conditional jumps, each of which saves a verifier state. So the walker
+uses arithmetic, and helper records, instead of conditions.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from lskel.loader.notes import Area, Emitter, Notes
 from lskel.loader.records import Code
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP = range(11)
-# Names of what the registers hold, wherever it is always the same.
+# Names for registers with a fixed meaning.
 CODE, CTX, RECORD, RESULT, BLOB, PLACE_B = R5, R6, R6, R7, R8, R9
 
 
 class Plan(NamedTuple):
-    """The numbers in the walker's text: places are offsets in the blob, counts are of elements.
+    """The constants in the walker: places are offsets in the blob, counts are elements.
 
-    An access at a variable place is up to `window` bytes, so places are below `limit`. Records
-    from number `closing` on follow a failure; `codes` are those of all records. `results` are
-    offsets in the context and places of what goes there.
+    An access at a variable place has up to `window` bytes, so places are below `limit`. After a
+    failure, execution continues at record `closing`; `codes` are those of all records. `results`
+    are offsets in the context and the places to copy there.
     """
 
     limit: int
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 
 
 class Walker(NamedTuple):
-    """The program, and the BTF without which the kernel takes no callbacks."""
+    """The program, and the BTF that the kernel requires for callbacks."""
 
     insns: bytes
     btf: bytes
@@ -65,7 +65,7 @@ class Walker(NamedTuple):
 
 
 def walker(plan: Plan, order: ByteOrder, notes: Notes | None) -> Walker:
-    """The program for these numbers."""
+    """The program for these constants."""
     asm = Assembler(order)
     text = _Text(asm, plan, notes)
     starts = []
@@ -73,7 +73,7 @@ def walker(plan: Plan, order: ByteOrder, notes: Notes | None) -> Walker:
         starts.append(len(asm))
         text.begin(name)
         function(text)
-    # The least BTF: each function is an int (void); the kernel wants names.
+    # Minimal BTF: each function is int (void); names are required.
     btf = BtfBuilder(order)
     proto = btf.add(Kind.FUNC_PROTO, "", 0, btf.add_int())
     func_info = b""
@@ -153,9 +153,9 @@ class _Text(Emitter):
         asm.exit()
 
     def copy_context(self) -> None:
-        """A context cannot be read at variable offsets; a helper reads all of it.
+        """A context cannot be read at variable offsets; a helper copies it.
 
-        If that fails, only the records that follow a failure are walked.
+        If that fails, only the closing records are walked.
         """
         asm, plan = self.asm, self.plan
         self.address(R1, plan.context)
@@ -169,7 +169,7 @@ class _Text(Emitter):
         self.store(4, plan.pc, R0)
 
     def hand_over(self) -> None:
-        """The fds go to the context. (Behind very many slots of kfuncs they are out of reach.)"""
+        """Store the fds in the context. (After very many kfunc slots they are out of reach.)"""
         if self.plan.results:
             self.begin("hand over")
         for offset, place in self.plan.results:
@@ -185,7 +185,7 @@ class _Text(Emitter):
     # -- the callback -----------------------------------------------------------------------------
 
     def walk(self) -> None:
-        """The next record.
+        """Execute the next record.
 
         r6 = record, r7 = result, r8 = blob, r9 = blob + b; r1 = blob + a, r2 = size, r3 = c,
         r4 = arg
@@ -210,7 +210,7 @@ class _Text(Emitter):
         asm.exit()
 
     def fetch(self) -> None:
-        """Read the record at pc, and step on; behind the last do nothing."""
+        """Fetch the record at pc, and advance; after the last do nothing."""
         asm, plan = self.asm, self.plan
         self.blob()
         self.load(4, RECORD, plan.pc)
@@ -239,7 +239,7 @@ class _Text(Emitter):
         self.asm.alu_reg(i.ADD, reg, BLOB)
 
     def settle(self) -> None:
-        """If r3 is negative: error = r7, and pc = that of the records that follow a failure."""
+        """If r3 is negative: error = r7, and pc = the closing records."""
         asm, plan = self.asm, self.plan
         asm.label("settle")
         self.begin("settle")
@@ -349,7 +349,7 @@ class _Text(Emitter):
         self.judge()
 
     def check_found(self, label: str) -> None:
-        """The errno c is none, and r7 = 0; others are failures. A c of 0 changes nothing."""
+        """For errno c, r7 = 0; others are failures. c = 0 matches no errno."""
         asm = self.asm
         self.load_field(4, R3, records.C)
         asm.alu_reg(i.ADD, R3, RESULT)
@@ -372,9 +372,9 @@ class _Text(Emitter):
         self.judge()
 
 
-# In the order of the text, and of func_info.
+# In the order of the code, and of func_info.
 FUNCTIONS: dict[str, Callable[[_Text], None]] = {"main": _Text.main, "walk": _Text.walk}
-# In this order the verifier finds most often that it has been at the end of the text before.
+# In this order, the verifier prunes most states at the end of the code.
 _EMITTERS: dict[Code, Callable[[_Text], None]] = {
     Code.KSYM: _Text.ksym,
     Code.FIND: _Text.find,

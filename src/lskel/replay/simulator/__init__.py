@@ -1,1 +1,1 @@
-"""The simulator: a BPF interpreter and a simulated bpf(2); needs no privilege and no Linux."""
+"""The simulator: a BPF interpreter and a simulated bpf(2); needs no privileges and no Linux."""

@@ -1,26 +1,26 @@
-"""Addresses that a program gets for maps and for their elements."""
+"""Addresses of maps and their elements, for programs."""
 
 from __future__ import annotations
 
 from lskel.errors import NotFound
-from lskel.replay.simulator.memory import Memory, Region
-from lskel.replay.simulator.syscall.maps import Map
+from lskel.replay.simulator.memory import Memory, MemoryRegion
+from lskel.replay.simulator.syscall.maps import SimulatedMap
 
-# What a program sees of struct bpf_map is of no use to it.
+# The size of the opaque struct bpf_map.
 _HANDLE_SIZE = 8
 
 
 class Addresses:
-    """Gives addresses on demand, the same for the same thing, and takes all away by `close`."""
+    """Allocates an address per object on demand; `close` removes all."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._maps: dict[int, Map] = {}
-        self._handles: dict[Map, Region] = {}
-        self._elements: dict[tuple[Map, bytes], Region] = {}
+        self._maps: dict[int, SimulatedMap] = {}
+        self._handles: dict[SimulatedMap, MemoryRegion] = {}
+        self._elements: dict[tuple[SimulatedMap, bytes], MemoryRegion] = {}
 
-    def of_map(self, found: Map) -> int:
-        """The address that stands for the map itself."""
+    def of_map(self, found: SimulatedMap) -> int:
+        """The address of the map itself."""
         if found not in self._handles:
             region = self._memory.map(
                 f"map '{found.name}'", bytearray(_HANDLE_SIZE), writable=False
@@ -29,14 +29,14 @@ class Addresses:
             self._maps[region.base] = found
         return self._handles[found].base
 
-    def map_at(self, address: int) -> Map:
-        """The map that an address stands for; NotFound."""
+    def map_at(self, address: int) -> SimulatedMap:
+        """The map at an address; NotFound if none."""
         found = self._maps.get(address)
         if found is None:
             raise NotFound(f"{address:#x} is not the address of a map")
         return found
 
-    def of_element(self, owner: Map, key: bytes, element: bytearray) -> int:
+    def of_element(self, owner: SimulatedMap, key: bytes, element: bytearray) -> int:
         """The address of an element's bytes."""
         region = self._elements.get((owner, key))
         if region is None or region.data is not element:
@@ -45,6 +45,6 @@ class Addresses:
         return region.base
 
     def close(self) -> None:
-        """Take all addresses away."""
+        """Remove all addresses."""
         for region in (*self._handles.values(), *self._elements.values()):
             self._memory.unmap(region)

@@ -1,4 +1,4 @@
-"""Faults on demand: what goes wrong in a simulated kernel because someone asked for it."""
+"""Fault injection for the simulated kernel."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What shall go wrong.
+    """Faults to inject.
 
-    `calls`: errno (positive) that a call returns, by its number in the record: nothing is done
-    then, but that a close gives back its fd all the same, as Linux does. `missing`: names that
-    are not found in the kernel's BTF or among its symbols. `max_fds`: how many fds may be open at
-    once, None for as many as usual.
+    `calls`: the errno (positive) that a call returns, by its number in the record; the call has no
+    effect, except that close releases its fd, as in Linux. `missing`: names that are not found in
+    the kernel's BTF or symbols. `max_fds`: the limit of open fds, None for the default.
     """
 
     calls: Mapping[int, int] = field(default_factory=dict)

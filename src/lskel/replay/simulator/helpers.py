@@ -1,7 +1,7 @@
-"""The helpers that loader programs call, on top of a simulated kernel.
+"""The helpers for loader programs, on top of a simulated kernel.
 
-Pointers that the verifier would have checked (buffers on the stack, in the blob) are checked as
-the interpreter checks its own: a MemoryFault stops the program. Others get EFAULT.
+Pointers that the verifier checks (to the stack or the blob) are checked like those of the
+interpreter: a MemoryFault stops the program. Others return EFAULT.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from lskel.bpf.flags import ElementFlag
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.replay.simulator.addresses import Addresses
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
-from lskel.replay.simulator.syscall.maps import Map
+from lskel.replay.simulator.syscall.maps import SimulatedMap
 from lskel.replay.simulator.syscall.space import Domain
 from lskel.replay.simulator.syscall.storage import Element
 
 if TYPE_CHECKING:
     from lskel.replay.simulator.kernel import SimulatedKernel
-    from lskel.replay.simulator.machine import Helper, Machine
+    from lskel.replay.simulator.machine import Helper, Interpreter
 
 # BPF_MAX_LOOPS (include/linux/bpf.h)
 MAX_LOOPS = 1 << 23
@@ -29,13 +29,13 @@ _U32 = (1 << 32) - 1
 
 
 class Env(NamedTuple):
-    """What helpers work on."""
+    """The environment of helpers."""
 
     kernel: SimulatedKernel
     addresses: Addresses
 
 
-_Body = Callable[[Env, "Machine", int, int, int, int, int], int]
+_Body = Callable[[Env, "Interpreter", int, int, int, int, int], int]
 
 
 def helpers(env: Env) -> dict[int, Helper]:
@@ -44,7 +44,7 @@ def helpers(env: Env) -> dict[int, Helper]:
 
 
 def _bind(env: Env, body: _Body) -> Helper:
-    def helper(machine: Machine, a: int, b: int, c: int, d: int, e: int) -> int:
+    def helper(machine: Interpreter, a: int, b: int, c: int, d: int, e: int) -> int:
         env.kernel.state.calls.spend()
         try:
             return body(env, machine, a, b, c, d, e)
@@ -57,22 +57,26 @@ def _bind(env: Env, body: _Body) -> Helper:
 # -- the system calls ---------------------------------------------------------------------------
 
 
-def _sys_bpf(env: Env, m: Machine, cmd: int, attr: int, size: int, *_: int) -> int:
+def _sys_bpf(env: Env, m: Interpreter, cmd: int, attr: int, size: int, *_: int) -> int:
     size &= _U32
     if size:
         m.memory.find(attr, size)
     return env.kernel.sys_bpf(cmd & _U32, attr, size)
 
 
-def _sys_close(env: Env, m: Machine, fd: int, *_: int) -> int:
+def _sys_close(env: Env, m: Interpreter, fd: int, *_: int) -> int:
     return env.kernel.close(fd & _U32)
 
 
-def _find_type(env: Env, m: Machine, name: int, size: int, kind: int, flags: int, _: int) -> int:
+def _find_type(
+    env: Env, m: Interpreter, name: int, size: int, kind: int, flags: int, _: int
+) -> int:
     return env.kernel.find_type(m.memory.read(name, size & _U32), kind & _U32, flags & _U32)
 
 
-def _find_symbol(env: Env, m: Machine, name: int, size: int, flags: int, res: int, _: int) -> int:
+def _find_symbol(
+    env: Env, m: Interpreter, name: int, size: int, flags: int, res: int, _: int
+) -> int:
     m.memory.store(res, 8, 0)
     ret, address = env.kernel.find_symbol(m.memory.read(name, size & _U32), flags & _U32)
     m.memory.store(res, 8, address)
@@ -83,9 +87,9 @@ def _find_symbol(env: Env, m: Machine, name: int, size: int, flags: int, res: in
 
 
 def _copy(domain: Domain, errno: Errno) -> _Body:
-    """Copy from one domain; what cannot be read is zeros, and this errno."""
+    """Copy from one domain; if not readable, fill with zeros and return this errno."""
 
-    def body(env: Env, m: Machine, dst: int, size: int, src: int, *_: int) -> int:
+    def body(env: Env, m: Interpreter, dst: int, size: int, src: int, *_: int) -> int:
         size &= _U32
         if size:
             m.memory.find(dst, size, write=True)
@@ -102,19 +106,19 @@ def _copy(domain: Domain, errno: Errno) -> _Body:
 # -- maps, as programs use them -------------------------------------------------------------------
 
 
-def _lookup(env: Env, m: Machine, owner: int, key: int, *_: int) -> int:
+def _lookup(env: Env, m: Interpreter, owner: int, key: int, *_: int) -> int:
     found = env.addresses.map_at(owner)
     name = m.memory.read(key, found.key_size)
     try:
         element = found.storage.lookup(name, b"")
     except Refusal:
         return 0
-    if isinstance(element, Map):
+    if isinstance(element, SimulatedMap):
         return env.addresses.of_map(element)
     return env.addresses.of_element(found, name, element) if isinstance(element, bytearray) else 0
 
 
-def _update(env: Env, m: Machine, owner: int, key: int, value: int, flags: int, _: int) -> int:
+def _update(env: Env, m: Interpreter, owner: int, key: int, value: int, flags: int, _: int) -> int:
     found = env.addresses.map_at(owner)
     name = m.memory.read(key, found.key_size)
     content = m.memory.read(value, found.value_size)
@@ -128,8 +132,8 @@ def _update(env: Env, m: Machine, owner: int, key: int, value: int, flags: int, 
     return 0
 
 
-def _with_other_cpus(owner: Map, key: bytes, content: bytes) -> bytes:
-    """A program changes the value of its own CPU, the first one, and leaves those of others."""
+def _with_other_cpus(owner: SimulatedMap, key: bytes, content: bytes) -> bytes:
+    """A program changes only the value of its own CPU, the first one."""
     if not owner.row.per_cpu:
         return content
     try:
@@ -140,7 +144,7 @@ def _with_other_cpus(owner: Map, key: bytes, content: bytes) -> bytes:
     return (content + bytes(old[len(content) :])).ljust(owner.element_size, b"\0")
 
 
-def _delete(env: Env, m: Machine, owner: int, key: int, *_: int) -> int:
+def _delete(env: Env, m: Interpreter, owner: int, key: int, *_: int) -> int:
     found = env.addresses.map_at(owner)
     found.storage.delete(m.memory.read(key, found.key_size))
     return 0
@@ -149,7 +153,7 @@ def _delete(env: Env, m: Machine, owner: int, key: int, *_: int) -> int:
 # -- the rest -------------------------------------------------------------------------------------
 
 
-def _loop(env: Env, m: Machine, count: int, function: int, ctx: int, flags: int, _: int) -> int:
+def _loop(env: Env, m: Interpreter, count: int, function: int, ctx: int, flags: int, _: int) -> int:
     count &= _U32
     check(flags == 0)
     check(count <= MAX_LOOPS, Errno.E2BIG)
@@ -159,12 +163,12 @@ def _loop(env: Env, m: Machine, count: int, function: int, ctx: int, flags: int,
     return count
 
 
-# The kernel cuts the text off long before it is as wide as three digits can say.
+# The kernel truncates the text far below a width of three digits.
 _CONVERSION = re.compile(rb"%(%|(-?0?\d{0,3})((?:l|ll|h|hh)?)([diuxXpcs]))")
 _LENGTHS = {b"": 32, b"l": 64, b"ll": 64, b"h": 16, b"hh": 8}
 
 
-def _trace_printk(env: Env, m: Machine, fmt: int, size: int, *args: int) -> int:
+def _trace_printk(env: Env, m: Interpreter, fmt: int, size: int, *args: int) -> int:
     template = m.memory.read(fmt, size & _U32)
     check(template[-1:] == b"\0")
     text = _format(env, template[:-1], list(args))
@@ -173,9 +177,9 @@ def _trace_printk(env: Env, m: Machine, fmt: int, size: int, *args: int) -> int:
 
 
 def _format(env: Env, template: bytes, args: list[int]) -> bytes:
-    """Conversions of trace_printk: up to three, no precisions, no %pK and its like.
+    """Conversions of trace_printk: up to three, without precisions, %pK and similar.
 
-    The kernel's buffer has 1024 bytes, so that no width has more than three digits.
+    The kernel's buffer has 1024 bytes, so no width needs more than three digits.
     """
     known = sum(match[1] != b"%" for match in _CONVERSION.finditer(template))
     check(known <= len(args) and b"%" not in _CONVERSION.sub(b"", template))

@@ -1,4 +1,4 @@
-"""What a loader's bytes do in the simulator, whatever its description says: one run, no options."""
+"""Running a loader's bytes in the simulator, without its description: one run, no options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lskel.replay import strace
 from lskel.replay.options import DEFAULTS, Options
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.local import SimulatedMachine
-from lskel.replay.simulator.record import Code, Record
+from lskel.replay.simulator.record import CallRecord, RecordedCode
 from lskel.replay.simulator.run import run, run_request
 from lskel.replay.simulator.simulate import Replay
 from lskel.runtime.attach_point import AttachPoint
@@ -27,19 +27,18 @@ from lskel.trace import AttachBtfId, AttachFd
 
 
 class BareRun(NamedTuple):
-    """The calls of a run, and the error with which it ended; empty for none.
+    """The calls of a run, and the error with which it ended; empty if none.
 
-    `context` is what the loader left there, empty where it did not return; `printed` what it
-    printed.
+    `context` is the final context, empty if the loader did not return; `printed` its output.
     """
 
-    records: tuple[Record, ...]
+    records: tuple[CallRecord, ...]
     problem: str
     context: bytes
     printed: tuple[str, ...]
 
     def lines(self, order: ByteOrder) -> Iterator[str]:
-        """As `lskel trace` prints them, with the error after them."""
+        """The calls as `lskel trace` prints them, followed by the error."""
         for record in self.records:
             yield from strace.lines(record, order)
         if self.problem:
@@ -51,7 +50,7 @@ class BareRun(NamedTuple):
 
 
 def bare_run(loader: Loader, options: Options = DEFAULTS) -> BareRun:
-    """Run a loader on a machine that has whatever programs attach to."""
+    """Run a loader on a machine that has every attach target."""
     trace = loader.trace
     asking = {i.slot for i in trace.inputs if isinstance(i, AttachFd | AttachBtfId)}
     targets = {trace.programs[slot].name: "any" for slot in asking}
@@ -64,7 +63,7 @@ def bare_run(loader: Loader, options: Options = DEFAULTS) -> BareRun:
 
 
 def bare_request(loader: Loader, request: Request) -> BareRun:
-    """Run a loader for a request; maps that were there before are made, too."""
+    """Run a loader for a request; reused maps are created, too."""
     made = request._replace(maps=tuple(item._replace(fd=None) for item in request.maps))
     kernel = SimulatedKernel(loader.trace.order)
     return _watched(kernel, loader.trace.name, lambda: run_request(loader, made, kernel))
@@ -89,16 +88,16 @@ class _AnyTarget(SimulatedMachine):
 
 
 def bare_listing(loader: Loader, programs: Sequence[str] | None = None) -> Iterator[Listing]:
-    """The programs that a run loads, by the names that the kernel gets; of these names, or all.
+    """The programs that a run loads, by their kernel names; those of these names, or all.
 
-    NotFound where there is none of a name.
+    NotFound for an unknown name.
     """
     done = bare_run(loader)
     loads = [r.attr for r in done.records if r.cmd is Cmd.PROG_LOAD]
     check_programs(programs or (), [str(attr["prog_name"]) for attr in loads])
     for attr in loads:
         name, kind, code = str(attr["prog_name"]), attr["prog_type"], attr["insns"]
-        if (programs is None or name in programs) and isinstance(code, Code):
+        if (programs is None or name in programs) and isinstance(code, RecordedCode):
             type_ = enum_name(ProgType, kind) if isinstance(kind, int) else ""
             yield Listing(name, "", type_, bare_rows(code.raw, loader.trace.order), "")
     if done.problem:

@@ -1,6 +1,6 @@
-"""A simulated kernel in place of the running one: for collections in tests, without root.
+"""A simulated kernel instead of the running one: for tests of collections without root.
 
-Loaders run in it, and maps keep what is written. Its programs are kept, not run.
+Loaders run in it, and maps store values. Programs are loaded, but not run.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING
 from lskel.bpf.attr import encode, load, object_name, store
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import INFO, MAP_ELEM, MAP_INFO, PROG_INFO, Layout
-from lskel.errors import NotFound, NotSupported
+from lskel.errors import NotFound, NotSupported, UsageError
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.names import VMLINUX, KernelImage, Names
+from lskel.replay.simulator.names import VMLINUX, KernelImage, KernelNames
 from lskel.replay.simulator.simulate import simulate
 from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
-from lskel.replay.simulator.syscall.maps import Map
-from lskel.replay.simulator.syscall.programs import Program
-from lskel.replay.simulator.syscall.storage import Array
+from lskel.replay.simulator.syscall.maps import SimulatedMap
+from lskel.replay.simulator.syscall.programs import SimulatedProgram
+from lskel.replay.simulator.syscall.storage import ArrayStorage
 from lskel.runtime import kernel_struct
 from lskel.runtime.attach_point import AttachPoint, btf_name
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.image import Image
-from lskel.runtime.kconfig import FixedSource, Source, version_code
+from lskel.runtime.kconfig import FixedSource, KconfigSource, version_code
 from lskel.runtime.loader import Result
 from lskel.runtime.memory import MappedFd
 from lskel.runtime.objects import Fd
@@ -38,14 +38,14 @@ from lskel.runtime.request import LoadedFds, Request, build_context, expected_fd
 if TYPE_CHECKING:
     from lskel.runtime.kernel import KernelTypes
 
-# The kernel that the simulator follows.
+# The release that the simulator follows.
 _VERSION = version_code(6, 18, 0)
-# What structs of a kernel that knows every name look like.
+# The struct size and member index of a kernel that knows every name.
 _SOME_SIZE, _SOME_INDEX, _SOME_FD = 64, 0, 0
-# No fd of this process: what is done with one of the simulated kernel's elsewhere is EBADF.
+# Not an fd of this process: real system calls with a simulated fd fail with EBADF.
 FIRST_FD = 1 << 30
 _FD_SIZE = 4
-# The pointers of the commands on elements, and whether the kernel writes there.
+# The pointers of the element commands, and whether the kernel writes to them.
 _POINTERS = {
     Cmd.MAP_LOOKUP_ELEM: (("key", False), ("value", True)),
     Cmd.MAP_LOOKUP_AND_DELETE_ELEM: (("key", False), ("value", True)),
@@ -66,14 +66,14 @@ class SimulatedFd(Fd):
         self._kernel = kernel
 
     def close(self) -> None:
-        """Give the fd back; does nothing the second time."""
+        """Close the fd; does nothing if already closed."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._kernel.fds.close(fd)
 
 
 class _SharedMemory(MappedFd):
-    """The bytes of an element, for as long as it is not closed."""
+    """The bytes of an element, until closed."""
 
     def close(self) -> None:
         self._fd = -1
@@ -81,11 +81,11 @@ class _SharedMemory(MappedFd):
 
 
 class SimulatedMachine:
-    """A machine whose kernel is simulated: ``lskel.load(obj, kernel=SimulatedMachine())``.
+    """A machine with a simulated kernel: ``lskel.load(obj, kernel=SimulatedMachine())``.
 
-    It answers as Linux 6.18 does to root, has no verifier and attaches nothing. `names` are what
-    its BTF and symbols hold: any name, where they are not given; what is not known of these is 0,
-    or some number. `faults` are calls that fail. `kernel` keeps the record of all calls.
+    It behaves like Linux 6.18 for root, has no verifier and does not attach programs. `names` are
+    its BTF and symbols; by default it knows every name, with sizes and indexes that are made up.
+    `faults` are injected faults. `kernel` has the record of all calls.
     """
 
     is_running = False
@@ -94,14 +94,15 @@ class SimulatedMachine:
         self,
         kernel: SimulatedKernel | None = None,
         *,
-        names: Names | None = None,
+        names: KernelNames | None = None,
         faults: Faults | None = None,
     ) -> None:
+        self._is_own = kernel is None
         self.kernel = kernel or SimulatedKernel(
             sys.byteorder,
             names=names,
             faults=faults,
-            cpus=len(possible_cpus()),  # the values of per-CPU maps are made for this machine
+            cpus=len(possible_cpus()),  # per-CPU map values have the layout of this machine
             first_fd=FIRST_FD,
         )
         self._state = self.kernel.state
@@ -113,28 +114,28 @@ class SimulatedMachine:
 
     @property
     def page_size(self) -> int:
-        """In bytes."""
+        """The page size in bytes."""
         return PAGE_SIZE
 
     @property
-    def kconfig(self) -> Source:
-        """A configuration in which everything is 0 that nobody sets."""
+    def kconfig(self) -> KconfigSource:
+        """A kernel configuration in which unset values are 0."""
         return FixedSource(kernel_version=_VERSION, unknown_is_zero=True)
 
     @property
     def types(self) -> KernelTypes:
-        """Its types: this machine answers for them itself."""
+        """Its types: this object."""
         return self
 
     def type_size(self, type_: str) -> int:
-        """Bytes of a struct."""
+        """The size of a struct in bytes."""
         names = self._state.names
         if isinstance(names, KernelImage):
             return kernel_struct.type_size(names, type_)
         return _SOME_SIZE
 
     def member_index(self, type_: str, member: str) -> int:
-        """The number of a member in a struct."""
+        """The index of a member in a struct."""
         names = self._state.names
         if isinstance(names, KernelImage):
             return kernel_struct.member_index(names, type_, member)
@@ -143,17 +144,22 @@ class SimulatedMachine:
     def attach_point(
         self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
     ) -> AttachPoint:
-        """A type of the kernel; there are no other programs."""
+        """The attach target, a kernel type; other BPF programs do not exist."""
         name, kind = btf_name(program, target)
         found = self._state.names.type(name, kind)
         if found is None:
-            raise NotFound(f"there is no {kind.name.lower()} '{name}'")
+            raise NotFound(f"no {kind.name.lower()} '{name}'")
         if found.module == VMLINUX:
             return AttachPoint(_SOME_FD, found.type_id)
         return AttachPoint(self._state.open_module(found.module, 0), found.type_id)
 
     def load(self, image: Image, request: Request) -> LoadedFds:
-        """Run the loader; ReplayError names the operation that was refused."""
+        """Run the loader; ReplayError names the failed operation."""
+        if not self._is_own:
+            raise UsageError(
+                "this simulated kernel is not that of this machine",
+                hint="make the machine without `kernel`",
+            )
         return image.load(request, self._run)
 
     def _run(self, image: Image, request: Request, log: bytearray | None) -> Result:
@@ -175,13 +181,13 @@ class SimulatedMachine:
         return Result(0, b"", fds)
 
     def bpf(self, cmd: int, attr: bytearray) -> int:
-        """The commands on elements, and OBJ_GET_INFO_BY_FD; minus EINVAL for others."""
+        """The element commands and OBJ_GET_INFO_BY_FD; minus EINVAL for others."""
         if cmd == Cmd.OBJ_GET_INFO_BY_FD:
             return self._info(attr)
         if cmd not in _POINTERS:
             return -errno.EINVAL
         file = self.kernel.fds.file(load(attr, MAP_ELEM, "map_fd", sys.byteorder))
-        if file is None or not isinstance(file.object, Map):
+        if file is None or not isinstance(file.object, SimulatedMap):
             return -(errno.EBADF if file is None else errno.EINVAL)
         sizes = {"value": file.object.element_size}
         with self._reachable(Cmd(cmd), attr, sizes, file.object.key_size) as address:
@@ -191,7 +197,7 @@ class SimulatedMachine:
     def _reachable(
         self, cmd: Cmd, attr: bytearray, sizes: dict[str, int], key_size: int
     ) -> Iterator[int]:
-        """The address of a copy of `attr` whose pointers are to memory of the kernel's process."""
+        """The address of a copy of `attr` whose pointers are to simulated process memory."""
         memory, copy, regions = self.kernel.memory, bytearray(attr), []
         for field, is_written in _POINTERS[cmd]:
             address, size = load(attr, MAP_ELEM, field, sys.byteorder), sizes.get(field, key_size)
@@ -211,7 +217,7 @@ class SimulatedMachine:
 
     def _info(self, attr: bytearray) -> int:
         file = self.kernel.fds.file(load(attr, INFO, "bpf_fd", sys.byteorder))
-        if file is None or not isinstance(file.object, Map | Program):
+        if file is None or not isinstance(file.object, SimulatedMap | SimulatedProgram):
             return -(errno.EBADF if file is None else errno.EINVAL)
         size = load(attr, INFO, "info_len", sys.byteorder)
         layout, fields = _info_of(file.object)
@@ -220,23 +226,23 @@ class SimulatedMachine:
         return 0
 
     def map_memory(self, fd: int, size: int) -> MappedFd:
-        """The bytes of the only element of an array."""
+        """The memory of the only element of an array."""
         file = self.kernel.fds.file(fd)
-        storage = file.object.storage if file and isinstance(file.object, Map) else None
-        if not isinstance(storage, Array) or storage.entries != 1:
-            raise NotSupported("a simulated kernel shares the memory of global variables only")
+        storage = file.object.storage if file and isinstance(file.object, SimulatedMap) else None
+        if not isinstance(storage, ArrayStorage) or storage.entries != 1:
+            raise NotSupported("the simulated kernel can only mmap global variables")
         element = storage.lookup(bytes(4), b"")
         assert isinstance(element, bytearray)
         return _SharedMemory(fd, 0, memoryview(element))
 
 
-def _info_of(made: Map | Program) -> tuple[Layout, dict[str, int | bytes]]:
+def _info_of(made: SimulatedMap | SimulatedProgram) -> tuple[Layout, dict[str, int | bytes]]:
     common: dict[str, int | bytes] = {
         "id": made.id,
         "type": made.type,
         "name": object_name(made.name),
     }
-    if isinstance(made, Program):
+    if isinstance(made, SimulatedProgram):
         return PROG_INFO, common
     return MAP_INFO, common | {
         "key_size": made.key_size,

@@ -1,8 +1,7 @@
-"""A BPF interpreter: runs one program, in memory that is checked at every access.
+"""A BPF interpreter: runs one program and checks every memory access.
 
-It executes the instruction set of RFC 9669, and Linux's ordered loads and stores, but for the
-legacy packet loads (section 5.5). Helpers, kfuncs and the addresses of maps come from whoever
-simulates the kernel.
+It executes the instruction set of RFC 9669, except the legacy packet loads (section 5.5), and
+Linux's ordered loads and stores. Helpers, kfuncs and map addresses come from the simulated kernel.
 """
 
 from __future__ import annotations
@@ -16,24 +15,29 @@ from lskel.bpf.insn import Pseudo
 from lskel.errors import LimitExceeded, NotFound
 from lskel.replay.simulator.interpreter.arithmetic import signed
 from lskel.replay.simulator.interpreter.decode import decode
-from lskel.replay.simulator.interpreter.fault import BudgetSpent, Illegal, Place, SimulatorFault
+from lskel.replay.simulator.interpreter.fault import (
+    BudgetSpent,
+    Illegal,
+    InsnLocation,
+    SimulatorFault,
+)
 from lskel.replay.simulator.interpreter.step import EXIT, MASK, SCRATCH, UNSET, Registers
-from lskel.replay.simulator.memory import Memory, MemoryFault, Region
+from lskel.replay.simulator.memory import Memory, MemoryFault, MemoryRegion
 
-# A helper gets the machine that calls it and r1 to r5, unsigned, and returns r0, of which the low
-# 64 bits count. A MemoryFault that it raises becomes a fault of the call.
-Helper = Callable[["Machine", int, int, int, int, int], int]
+# A helper takes the calling machine and r1 to r5, unsigned, and returns r0, of which the low 64
+# bits count. A MemoryFault in it becomes a fault of the call.
+Helper = Callable[["Interpreter", int, int, int, int, int], int]
 # The address that a ld_imm64 loads: from its kind, its immediate (signed) and that of its second
 # slot (unsigned; for MAP_VALUE and MAP_IDX_VALUE the offset into the value, to be added).
 Resolve = Callable[[Pseudo, int, int], int]
 
 STACK_SIZE = 512
-# What the kernel's stack holds before anything was stored there is not zero either.
+# As in the kernel, uninitialised stack is not zero.
 STACK_FILL = 0xA5
-# Linux's MAX_CALL_FRAMES (bpf_verifier.h): the program's own, and those of nested calls.
+# Linux's MAX_CALL_FRAMES (bpf_verifier.h): the program's frame and those of nested calls.
 MAX_FRAMES = 8
 
-# Functions have addresses, but their code is in no memory.
+# Functions have addresses, but their code is not in memory.
 _CODE = 0xFFFF_FFFF_C000_0000
 
 
@@ -42,15 +46,15 @@ def _calls() -> limits.Allowance:
 
 
 def _unresolved(pseudo: Pseudo, number: int, _: int) -> int:
-    raise NotFound(f"nothing is known of {pseudo.name} {number}")
+    raise NotFound(f"cannot resolve {pseudo.name} {number}")
 
 
-class Machine:
-    """`code` as it is given to PROG_LOAD, in the byte order of `memory`.
+class Interpreter:
+    """Runs `code`, as passed to PROG_LOAD, in the byte order of `memory`.
 
-    `kfuncs` are by (BTF id, offset field of the call). `resolve` is asked once for each ld_imm64
-    that stands for a map, a map's value or a kernel variable, here and not in `run`: what it
-    raises comes out of here. `budget` is how many instructions one run may execute.
+    `kfuncs` are by (BTF id, offset field of the call). `resolve` is called once, during
+    construction, for each ld_imm64 of a map, a map value or a kernel variable; its exceptions
+    propagate. `budget` is the maximum number of instructions per run.
     """
 
     def __init__(
@@ -74,26 +78,26 @@ class Machine:
         self._ticks: Iterator[int] = iter(())
         self._steps = decode(code, self)
 
-    def run(self, context: Region | int) -> int:
+    def run(self, context: MemoryRegion | int) -> int:
         """Run the program from its first instruction; r1 is the context's address.
 
-        Returns r0 as a signed 64-bit number. SimulatorFault where it does what it may not.
+        Returns r0 as a signed 64-bit number. SimulatorFault for an illegal operation.
         """
-        # All functions take their turns from this one iterator, however deep the calls.
+        # All functions share this iterator, so that nested calls share the budget.
         self._ticks = iter(range(self.budget))
         self._calls = _calls()
-        address = context.base if isinstance(context, Region) else context
+        address = context.base if isinstance(context, MemoryRegion) else context
         return signed(self.enter(0, (address, *SCRATCH[1:])), 64)
 
     def call(self, function: int, *args: int) -> int:
-        """Call back, from a helper, the function at an address (`address_of`); its r0, unsigned.
+        """Call the function at an address (`address_of`) from a helper; return its r0, unsigned.
 
-        `args` are r1 to r5, or the first of these. What goes wrong in it, or with its address, is a
-        fault of the program: helpers let it pass.
+        `args` are r1 to r5, or the first of these. Errors in it, or in its address, are faults of
+        the program: helpers do not catch them.
         """
         index, rest = divmod(function - _CODE, i.SIZE)
         if rest:
-            raise Illegal(f"there is no function at {function:#x}")
+            raise Illegal(f"no function at {function:#x}")
         numbers = [arg & MASK for arg in args]
         return self.enter(index, (*numbers, *SCRATCH)[: len(SCRATCH)])
 
@@ -102,15 +106,15 @@ class Machine:
         return _CODE + i.SIZE * index & MASK
 
     def enter(self, index: int, args: Sequence[int]) -> int:
-        """Run the function that begins at an instruction, in a frame of its own; its r0.
+        """Run the function that begins at an instruction, in its own frame; return its r0.
 
         RFC 9669 section 4.3.2. `args` are r1 to r5, unsigned.
         """
         if index not in self._steps:
-            raise Illegal(f"there is no function at instruction {index}")
+            raise Illegal(f"no function at instruction {index}")
         self._calls.spend()
         if self._frames == MAX_FRAMES:
-            raise Illegal(f"calls are nested more than {MAX_FRAMES} frames deep")
+            raise Illegal(f"more than {MAX_FRAMES} nested call frames")
         stack = self.memory.map(
             f"stack of frame {self._frames}", bytearray((STACK_FILL,)) * STACK_SIZE
         )
@@ -142,16 +146,16 @@ class Machine:
                 str(error), place=self._place(index), registers=registers, region=region
             ) from error
         raise BudgetSpent(
-            f"still running after {self.budget} instructions, the most that it may execute",
+            f"still running after {self.budget} instructions",
             self.budget,
             place=self._place(index),
             registers=registers,
         )
 
-    def _place(self, index: int) -> Place:
+    def _place(self, index: int) -> InsnLocation:
         order = self.memory.order
         insn = i.read(self.code, index, order)
         second = None
         if i.is_wide(insn) and index + 1 < i.count(self.code):
             second = i.read(self.code, index + 1, order)
-        return Place(index, format_insn(insn, second, index=index, order=order))
+        return InsnLocation(index, format_insn(insn, second, index=index, order=order))

@@ -1,4 +1,4 @@
-"""The simulator's memory: named regions at addresses far apart, every access checked."""
+"""The simulator's memory: named regions, with every access checked."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lskel import budget
 from lskel.cursor import ByteOrder
 from lskel.errors import LskelError
 
-# Regions start here and leave a gap after each, so that no address strays into a neighbour.
+# Regions start here, with gaps, so that an overrun does not hit a neighbour.
 FIRST_ADDRESS = 0x1_0000_0000
 GAP = 0x1_0000
 
 
 @dataclass(eq=False, slots=True)
-class Region:
-    """`data` at addresses [base, base + len(data)); `data` is shared with whoever mapped it."""
+class MemoryRegion:
+    """`data` at addresses [base, base + len(data)); shared with its owner."""
 
     name: str
     base: int
@@ -26,9 +26,11 @@ class Region:
 
 
 class MemoryFault(LskelError):
-    """An access outside all regions, or a write to one that is read only."""
+    """An access outside all regions, or a write to a read-only one."""
 
-    def __init__(self, address: int, size: int, *, write: bool, nearest: Region | None) -> None:
+    def __init__(
+        self, address: int, size: int, *, write: bool, nearest: MemoryRegion | None
+    ) -> None:
         verb = "write" if write else "read"
         where = ""
         if nearest is not None:
@@ -36,9 +38,9 @@ class MemoryFault(LskelError):
             where = (
                 f": {nearest.name} has {len(nearest.data)} bytes, this is offset "
                 f"{address - nearest.base}"
-                + (", and it is read only" if write and inside and not nearest.writable else "")
+                + (", read-only" if write and inside and not nearest.writable else "")
             )
-        super().__init__(f"{verb} of {size} bytes at {address:#x} misses all memory{where}")
+        super().__init__(f"invalid {verb} of {size} bytes at {address:#x}{where}")
         self.address = address
         self.size = size
         self.write = write
@@ -49,7 +51,7 @@ class MemoryFault(LskelError):
 class Memory:
     """Regions by address. Numbers are read and written in `order`.
 
-    LimitExceeded where more bytes are copied than `budget.COPIED`.
+    LimitExceeded if more bytes are copied than `budget.COPIED`.
     """
 
     order: ByteOrder
@@ -57,24 +59,24 @@ class Memory:
         default_factory=partial(budget.Allowance, budget.COPIED, "bytes read and written")
     )
     _bases: list[int] = field(default_factory=list)
-    _regions: dict[int, Region] = field(default_factory=dict)
+    _regions: dict[int, MemoryRegion] = field(default_factory=dict)
     _next: int = FIRST_ADDRESS
 
-    def map(self, name: str, data: bytearray, *, writable: bool = True) -> Region:
-        """Give `data` an address."""
-        region = Region(name, self._next, data, writable)
+    def map(self, name: str, data: bytearray, *, writable: bool = True) -> MemoryRegion:
+        """Map `data` to an address."""
+        region = MemoryRegion(name, self._next, data, writable)
         self._next += (len(data) + GAP + GAP - 1) // GAP * GAP
         insort(self._bases, region.base)
         self._regions[region.base] = region
         return region
 
-    def unmap(self, region: Region) -> None:
-        """Take a region's address away."""
+    def unmap(self, region: MemoryRegion) -> None:
+        """Unmap a region."""
         del self._bases[bisect_left(self._bases, region.base)]
         del self._regions[region.base]
 
-    def find(self, address: int, size: int, *, write: bool = False) -> tuple[Region, int]:
-        """The region that holds [address, address + size), and the offset there; MemoryFault."""
+    def find(self, address: int, size: int, *, write: bool = False) -> tuple[MemoryRegion, int]:
+        """The region that contains [address, address + size), and the offset in it; MemoryFault."""
         index = bisect_right(self._bases, address) - 1
         region = self._regions[self._bases[index]] if index >= 0 else None
         if region is None:
@@ -85,7 +87,7 @@ class Memory:
         return region, offset
 
     def read(self, address: int, size: int) -> bytes:
-        """The bytes at an address; none at all for size 0."""
+        """The bytes at an address; empty for size 0."""
         if size == 0:
             return b""
         region, offset = self.find(address, size)

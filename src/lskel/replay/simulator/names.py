@@ -1,4 +1,4 @@
-"""What the simulated kernel knows by name: types of its BTF, addresses of its symbols."""
+"""The names of the simulated kernel: types in its BTF, addresses of its symbols."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zlib import crc32
 
 from lskel.btf.btf import MAX_TYPES, Btf
 from lskel.btf.kinds import Kind
-from lskel.btf.types import Struct, TypeId
+from lskel.btf.types import StructType, TypeId
 from lskel.runtime.kernel_struct import KernelStruct
 
 VMLINUX = "vmlinux"
@@ -17,29 +17,29 @@ _STRUCT_OPS_PREFIX = "bpf_struct_ops_"
 
 
 class TypeFound(NamedTuple):
-    """A type of the kernel: its id, and the name of the module or of `VMLINUX` that has it."""
+    """A kernel type: its id, and the name of its module, or `VMLINUX`."""
 
     type_id: int
     module: str
 
 
-class Names(Protocol):
+class KernelNames(Protocol):
     """A source of names."""
 
     def type(self, name: str, kind: int) -> TypeFound | None:
-        """A type by name and number of kind: vmlinux first, then the modules."""
+        """A type by name and BTF kind: vmlinux first, then the modules."""
 
     def address(self, symbol: str) -> int | None:
         """The address of a symbol."""
 
     def struct_ops_size(self, type_id: int) -> int | None:
-        """Bytes of the struct_ops value of this id in vmlinux; 0 where that is not known."""
+        """The size of the struct_ops value of this id in vmlinux; 0 if unknown."""
 
 
 class AnyName:
-    """Knows every name: ids and addresses are invented, but always the same for one name.
+    """Knows every name: ids and addresses are made up, but constant for each name.
 
-    `modules` says which names belong to a module, by its name; all others are vmlinux's.
+    `modules` are the names that belong to modules, by module name; all others are vmlinux's.
     """
 
     def __init__(self, modules: Mapping[str, Iterable[str]] | None = None) -> None:
@@ -53,24 +53,24 @@ class AnyName:
         return TypeFound(type_id, self._modules.get(name, VMLINUX))
 
     def address(self, symbol: str) -> int | None:
-        """An address where x86-64 has its kernel."""
+        """An address in the x86-64 kernel range."""
         return 0xFFFF_FFFF_8000_0000 + crc32(symbol.encode()) % (1 << 26) * 16
 
     def struct_ops_size(self, type_id: int) -> int | None:
-        """Not known of any."""
+        """Unknown."""
         return 0
 
 
 @dataclass(frozen=True, slots=True)
 class KernelImage:
-    """Names of a certain kernel: its BTF, that of its modules by name, its symbols."""
+    """The names of a real kernel: its BTF, that of its modules by name, its symbols."""
 
     vmlinux: Btf
     modules: Mapping[str, Btf] = field(default_factory=dict)
     symbols: Mapping[str, int] = field(default_factory=dict)
 
     def type(self, name: str, kind: int) -> TypeFound | None:
-        """A type that really is there."""
+        """A type in the BTF."""
         if kind not in Kind._value2member_map_:
             return None
         for module, btf in ((VMLINUX, self.vmlinux), *self.modules.items()):
@@ -80,29 +80,29 @@ class KernelImage:
         return None
 
     def struct(self, name: str) -> KernelStruct | None:
-        """A struct by name, in vmlinux and then in modules."""
+        """A struct by name: vmlinux first, then the modules."""
         for btf in (self.vmlinux, *self.modules.values()):
             type_id = btf.find_kind(name, Kind.STRUCT)
             if type_id is not None:
-                return KernelStruct(btf, btf.get(type_id, Struct))
+                return KernelStruct(btf, btf.get(type_id, StructType))
         return None
 
     def address(self, symbol: str) -> int | None:
-        """As /proc/kallsyms has it."""
+        """The address in /proc/kallsyms."""
         return self.symbols.get(symbol)
 
     def struct_ops_size(self, type_id: int) -> int | None:
-        """Bytes of a struct bpf_struct_ops_*."""
+        """The size of a struct bpf_struct_ops_*."""
         if not 0 < type_id < len(self.vmlinux):
             return None
         found = self.vmlinux[TypeId(type_id)]
-        if not isinstance(found, Struct) or not found.name.startswith(_STRUCT_OPS_PREFIX):
+        if not isinstance(found, StructType) or not found.name.startswith(_STRUCT_OPS_PREFIX):
             return None
         return found.size
 
 
 def parse_kallsyms(text: str) -> dict[str, int]:
-    """Addresses by name from the text of /proc/kallsyms; of symbols of one name, the first."""
+    """Addresses by name from the text of /proc/kallsyms; the first of each name."""
     symbols: dict[str, int] = {}
     for line in text.splitlines():
         address, _, name = line.split(maxsplit=3)[:3]

@@ -1,9 +1,8 @@
 """The record of a replay: each call with its decoded attr and its result.
 
-Two records can be compared, though different loaders made them: what differs from loader to loader
-without a reason (fd numbers, addresses, sizes of attrs, the numbers of the calls themselves) is
-left out of comparisons. An fd compares as the object that it stands for; a pointer is replaced by
-what it pointed to, and one to no bytes at all, such as func_info with func_info_cnt 0, is b"".
+Records of different loaders can be compared: comparisons ignore fd numbers, addresses, attr sizes
+and call numbers. An fd compares by its object; a pointer is replaced by what it points to, and a
+pointer to nothing, such as func_info with func_info_cnt 0, by b"".
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from enum import Enum
 from lskel.bpf.enums import Cmd
 
 
-class Aside(Enum):
-    """The helpers that are recorded besides bpf(2)."""
+class RecordedHelper(Enum):
+    """The recorded helpers other than bpf(2)."""
 
     CLOSE = "close"
     BTF_FIND = "btf_find_by_name_kind"
@@ -25,10 +24,10 @@ class Aside(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FdRef:
-    """What an fd stands for: the `id`-th (from 1) object of its kind that was made, by its name.
+    """The object of an fd: the `id`-th (from 1) created object of its kind, and its name.
 
-    `kind` is "map", "btf", "prog" or "link"; "" where the fd is not open. BTF of the kernel's
-    modules has id 0. `call` is the number of the call that opened it.
+    `kind` is "map", "btf", "prog" or "link"; "" if the fd is not open. The BTF of kernel modules
+    has id 0. `call` is the number of the call that opened it.
     """
 
     kind: str
@@ -45,9 +44,9 @@ class FdRef:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A pointer to what the record does not hold: a log's buffer, or where nothing can be read.
+    """A pointer to something not in the record: a log buffer, or unreadable memory.
 
-    `place` is "nowhere", or "user memory" or "kernel memory" where there is some.
+    `place` is "user memory", "kernel memory" or "nowhere".
     """
 
     place: str
@@ -58,10 +57,10 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
-    """Instructions: `insns` with 0 for each fd in them, and what these fds stand for.
+class RecordedCode:
+    """Instructions: `insns` with 0 for each fd, and the objects of these fds.
 
-    `fds` are (index of the instruction, fd); `raw` is the code as it was.
+    `fds` are (index of the instruction, fd); `raw` is the original code.
     """
 
     insns: bytes
@@ -74,7 +73,7 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
-class FdArray:
+class RecordedFdArray:
     """The slots of fd_array that the instructions use: (index, fd)."""
 
     used: tuple[tuple[int, Value], ...]
@@ -82,29 +81,29 @@ class FdArray:
 
 @dataclass(frozen=True, slots=True)
 class FoundType:
-    """A type of the kernel; `btf` is the fd of its module's BTF, 0 for vmlinux."""
+    """A kernel type; `btf` is the fd of its module's BTF, 0 for vmlinux."""
 
     type_id: int
     btf: FdRef | int
 
 
 # An fd field is an FdRef, or 0 for "none".
-Value = int | str | bytes | FdRef | Pointer | Code | FdArray
-# 0, minus an errno, the fd that was made, the type or the address that was found.
+Value = int | str | bytes | FdRef | Pointer | RecordedCode | RecordedFdArray
+# 0, minus an errno, the new fd, or the type or address found.
 Result = int | FdRef | FoundType
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One call: the `n`-th (from 0), what was called, its decoded attr, its result.
+class CallRecord:
+    """One call: its number (from 0), command, decoded attr, and result.
 
-    `attr` has all fields that the command knows, 0 where the caller's attr (of `size` bytes) ends
-    before; of helpers, it has the arguments. `cmd` is a number where no command has it. `ret` is
-    what the call returned. `injected` is whether a fault on demand made the result.
+    `attr` has all fields of the command, 0 for those beyond the caller's attr of `size` bytes; for
+    helpers, it has the arguments. `cmd` is a number if the command is unknown. `ret` is the return
+    value. `injected`: whether the result is an injected fault.
     """
 
     n: int = field(compare=False)
-    cmd: Cmd | int | Aside
+    cmd: Cmd | int | RecordedHelper
     attr: Mapping[str, Value]
     result: Result
     ret: int = field(compare=False)
@@ -114,7 +113,7 @@ class Record:
     @property
     def name(self) -> str:
         """Such as "BPF_MAP_CREATE" or "close"."""
-        if isinstance(self.cmd, Aside):
+        if isinstance(self.cmd, RecordedHelper):
             return self.cmd.value
         return f"BPF_{self.cmd.name}" if isinstance(self.cmd, Cmd) else f"bpf({self.cmd})"
 

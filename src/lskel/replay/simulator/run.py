@@ -1,18 +1,23 @@
-"""Replay in the simulator: a loader of lskel, without a kernel."""
+"""Replay of an lskel loader in the simulator."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 from lskel import budget as limits
+from lskel.describe.labels import labels
+from lskel.errors import ReplayError
 from lskel.loader.model import Bytes, Loader
 from lskel.replay.options import DEFAULTS, Options, apply
 from lskel.replay.simulator.faults import Faults
 from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.local import SimulatedMachine
 from lskel.replay.simulator.simulate import Replay, simulate
+from lskel.runtime.advice import advise
+from lskel.runtime.failure import before_first, failure, returned
 from lskel.runtime.request import Request, build_context
-from lskel.skeleton.live import collection_of
+from lskel.skeleton.dynamic import collection_of
 
 
 def run(
@@ -24,18 +29,34 @@ def run(
     machine: SimulatedMachine | None = None,
     budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
-    """Run a loader of lskel; options are those of `lskel.load`, with its errors.
+    """Run an lskel loader; options and their errors are those of `lskel.load`.
 
-    `faults` is for the kernel that is made where none is given; `machine` is asked in place of its
-    own. Pins are neither read nor made.
+    `faults` are for the new kernel that is created if `kernel` is None; `machine` replaces the
+    kernel's default machine. Pins are neither read nor created.
     """
     trace = loader.trace
     kernel = kernel or SimulatedKernel(trace.order, faults=faults)
-    bpf = collection_of(trace, loader, machine or SimulatedMachine(kernel))
+    machine = machine or SimulatedMachine(kernel)
+    bpf = collection_of(trace, loader, machine)
     with ExitStack() as held:
         apply(options, bpf, trace)
         request = bpf.request(held, held)
-    return run_request(loader, request, kernel, budget=budget)
+    replay = run_request(loader, request, kernel, budget=budget)
+    if not replay.value:
+        return replay
+    error = _failure(loader, replay)
+    advise(error, [made.created(machine) for made in bpf.maps], labels(trace))
+    return replace(replay, failure=error)
+
+
+def _failure(loader: Loader, replay: Replay) -> ReplayError:
+    """Which operation was refused, as far as the loader's bytes tell."""
+    said, number, code = labels(loader.trace), replay.failed_op(loader), -replay.value
+    if loader.compared is Bytes.DIFFERENT:
+        return returned(code)
+    if number is None or number >= len(said):
+        return before_first(code)
+    return failure(number, said[number], code)
 
 
 def run_request(
@@ -45,7 +66,7 @@ def run_request(
     *,
     budget: int = limits.INSTRUCTIONS,
 ) -> Replay:
-    """Run a loader of lskel for a request whose maps are all to be made."""
+    """Run an lskel loader for a request without reused maps."""
     order = loader.trace.order
 
     def address_of(value: bytes | bytearray) -> int:

@@ -1,4 +1,4 @@
-"""Running a loader program, lskel's or another's, in a simulated kernel."""
+"""Running any loader program in a simulated kernel."""
 
 from __future__ import annotations
 
@@ -17,45 +17,48 @@ from lskel.loader.model import Loader
 from lskel.replay.simulator.addresses import Addresses
 from lskel.replay.simulator.helpers import Env, helpers
 from lskel.replay.simulator.kernel import SimulatedKernel
-from lskel.replay.simulator.machine import Machine, Resolve
-from lskel.replay.simulator.record import FdRef, Record
-from lskel.replay.simulator.syscall.maps import Map
-from lskel.replay.simulator.syscall.storage import Array
-from lskel.runtime.syscall import errno_name
+from lskel.replay.simulator.machine import Interpreter, Resolve
+from lskel.replay.simulator.record import CallRecord, FdRef
+from lskel.replay.simulator.syscall.maps import SimulatedMap
+from lskel.replay.simulator.syscall.storage import ArrayStorage
+from lskel.runtime.failure import returned
 
 _KEY = bytes(4)
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a loader did. `value` is what it returned: 0, or minus an errno.
+    """The result of a loader run. `value` is its return value: 0, or minus an errno.
 
-    `context` and `blob` are as it left them, `records` the calls of this run, `printed` what it
-    wrote by trace_printk. `ops` are the operations that were under way at each record, None before
-    the first; it is empty where the loader does not tell. The kernel keeps the objects and the fds.
+    `context` and `blob` are their final contents, `records` the calls of this run, `printed` its
+    trace_printk output. `ops` are the current operations at each record, None before the first;
+    empty if the loader does not report them. `failure` is its error, if known. The kernel keeps the
+    objects and the fds.
     """
 
     value: int
     context: bytes
     blob: bytes
-    records: tuple[Record, ...]
+    records: tuple[CallRecord, ...]
     printed: tuple[str, ...]
     kernel: SimulatedKernel
     ops: tuple[int | None, ...] = ()
+    failure: ReplayError | None = None
 
     @property
     def open_fds(self) -> Mapping[int, FdRef]:
-        """What each open fd stands for, as the process has them now."""
+        """The object of each open fd of the process."""
         return self.kernel.open_fds
 
     def check(self, name: str) -> None:
-        """ReplayError where the loader `name` returned an error."""
+        """ReplayError if the loader `name` returned an error."""
         if self.value < 0:
-            what = f"{name}: the loader returned {errno_name(-self.value)}"
-            raise ReplayError(what, errno=-self.value)
+            error = self.failure or returned(-self.value)
+            error.places = [name]
+            raise error
 
     def failed_op(self, loader: Loader) -> int | None:
-        """The operation of the trace at which `loader`, whose replay this is, gave up."""
+        """The operation of the trace at which `loader`, of this replay, failed."""
         if self.value == 0:
             return None
         return _under_way(self.blob, loader.status, loader.trace.order)
@@ -78,24 +81,23 @@ def simulate(
 ) -> Replay:
     """Run a SYSCALL program with a context and one map, whose value is `blob`.
 
-    `status` is where in the blob a loader of lskel keeps the number of the operation under way.
-    Addresses in the context are the process's: what lies there was put there by
-    `kernel.map_user`. SimulatorFault where the program does what the verifier would not allow;
-    the kernel's record then tells how far it came.
+    `status` is the offset in the blob at which an lskel loader keeps the number of its current
+    operation. Addresses in the context are user memory, mapped by `kernel.map_user`. SimulatorFault
+    for an operation that the verifier does not allow; the kernel's record has the calls so far.
     """
     kernel = kernel or SimulatedKernel(order)
     first, printed = len(kernel.records), len(kernel.printed)
     value, ctx = bytearray(blob), bytearray(context)
     with _mapped(kernel, ctx) as (addresses, address):
         blob_map = _blob_map(kernel, value)
-        machine = Machine(
+        machine = Interpreter(
             insns,
             kernel.memory,
             helpers(Env(kernel, addresses)),
             resolve=_resolve(addresses, blob_map, value),
             budget=budget,
         )
-        # What BPF_PROG_RUN gives back is 32 bits.
+        # BPF_PROG_RUN returns 32 bits.
         with _followed(kernel, value, status) as ops:
             returned = machine.run(address) & 0xFFFFFFFF
     return Replay(
@@ -113,13 +115,13 @@ def simulate(
 def _followed(
     kernel: SimulatedKernel, blob: bytearray, status: int | None
 ) -> Iterator[list[int | None]]:
-    """Collects the operation under way at each call."""
+    """Collect the current operation at each call."""
     ops: list[int | None] = []
     if status is None:
         yield ops
         return
 
-    def observe(_: Record) -> None:
+    def observe(_: CallRecord) -> None:
         ops.append(_under_way(blob, status, kernel.order))
 
     kernel.observers.append(observe)
@@ -131,7 +133,7 @@ def _followed(
 
 @contextmanager
 def _mapped(kernel: SimulatedKernel, context: bytearray) -> Iterator[tuple[Addresses, int]]:
-    """The addresses of a run, and that of the context; all are taken away afterwards."""
+    """The addresses of a run, and that of the context; all are removed afterwards."""
     addresses = Addresses(kernel.memory)
     region = kernel.memory.map("context", context)
     try:
@@ -141,10 +143,10 @@ def _mapped(kernel: SimulatedKernel, context: bytearray) -> Iterator[tuple[Addre
         addresses.close()
 
 
-def _blob_map(kernel: SimulatedKernel, blob: bytearray) -> Map:
-    storage = Array(1, kernel.order, len(blob), kernel.state.elements)
+def _blob_map(kernel: SimulatedKernel, blob: bytearray) -> SimulatedMap:
+    storage = ArrayStorage(1, kernel.order, len(blob), kernel.state.elements)
     storage.elements[0] = blob
-    return Map(
+    return SimulatedMap(
         row=BY_TYPE[MapType.ARRAY],
         key_size=len(_KEY),
         value_size=len(blob),
@@ -156,8 +158,8 @@ def _blob_map(kernel: SimulatedKernel, blob: bytearray) -> Map:
     )
 
 
-def _resolve(addresses: Addresses, blob_map: Map, blob: bytearray) -> Resolve:
-    """The one map is at index 0 of fd_array; there are no fds in the code, and no kernel types."""
+def _resolve(addresses: Addresses, blob_map: SimulatedMap, blob: bytearray) -> Resolve:
+    """Resolve the only map, at index 0 of fd_array; the code has no fds and no kernel types."""
 
     def resolve(pseudo: Pseudo, number: int, offset: int) -> int:
         if number == 0 and pseudo is Pseudo.MAP_IDX:

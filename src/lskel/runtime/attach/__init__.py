@@ -1,1 +1,1 @@
-"""Attaching programs: one module for each way that the kernel has, function and program class."""
+"""Attaching programs: one module per attach mechanism, with a function and a program class."""

@@ -1,4 +1,4 @@
-"""Programs and shared libraries by the names that they are started and linked with."""
+"""Finding programs and shared libraries by name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LIBRARY_PARENTS = ("/lib", "/usr/lib", "/usr/local/lib")
 
 
 def find_binary(name: str | os.PathLike[str]) -> str:
-    """The path of a library ("libc.so.6") or program ("bash"); what has a slash is a path already.
+    """The path of a library ("libc.so.6") or program ("bash"); a name with a slash is a path.
 
-    Libraries are sought along LD_LIBRARY_PATH and the usual directories for this machine, programs
-    along PATH and the usual directories for root's. NotFound where there is none.
+    Libraries are searched in LD_LIBRARY_PATH and the standard directories of this machine, programs
+    in PATH and the standard directories of root. NotFound if not found.
     """
     given = os.fspath(name)
     if "/" in given:
@@ -24,14 +24,14 @@ def find_binary(name: str | os.PathLike[str]) -> str:
     library = given.endswith(".so") or ".so." in given
     for directory in _library_directories() if library else _program_directories():
         path = f"{directory}/{given}"
-        # Directories are executable, too.
+        # Directories are executable as well.
         if os.path.isfile(path) and (library or os.access(path, os.X_OK)):  # noqa: PTH113
             return path
     where = "LD_LIBRARY_PATH" if library else "PATH"
     what = "shared library" if library else "program"
     raise NotFound(
-        f"there is no {what} '{given}' along {where} and in the usual directories",
-        hint="give its path",
+        f"no {what} '{given}' in {where} and the standard directories",
+        hint="use its path",
     )
 
 
@@ -42,11 +42,11 @@ def _program_directories() -> Iterator[str]:
 
 def _library_directories() -> Iterator[str]:
     yield from filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
-    # Debian's directories are named for the machine: x86_64-linux-gnu.
+    # Debian has a directory per architecture: x86_64-linux-gnu.
     if machine := getattr(sys.implementation, "_multiarch", ""):
         for parent in _LIBRARY_PARENTS:
             yield f"{parent}/{machine}"
-    # Others keep /lib for 32 bits where there are both.
+    # Elsewhere /lib is for 32 bits if both exist.
     if sys.maxsize > 1 << 32:
         for parent in _LIBRARY_PARENTS:
             yield f"{parent}64"

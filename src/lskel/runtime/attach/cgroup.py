@@ -1,4 +1,4 @@
-"""Programs of a cgroup: for the processes in it and below it."""
+"""Cgroup programs: for the processes in a cgroup and its descendants."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import errno
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import AttachFlag
 from lskel.errors import at
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.opened import opened
 from lskel.runtime.attach.order import order
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target_fd import target_fd
 from lskel.runtime.objects import Fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.runtime.attach.opened import Target
     from lskel.runtime.attach.order import Neighbour
+    from lskel.runtime.attach.target_fd import Target
 
 
 _HINTS = {
-    errno.EBADF: "that is not the directory of a cgroup of version 2 (mount -t cgroup2)",
-    errno.EINVAL: "the kernel may be too old for this kind of program, or, before 6.17, for "
-    "'before', 'after' and 'preorder'; neighbours are given as links",
-    errno.EPERM: "a program that was attached without a link may forbid others here and below",
-    errno.ENOENT: "the neighbour is not attached there",
+    errno.EBADF: "not a directory of a version 2 cgroup (mount -t cgroup2)",
+    errno.EINVAL: "the kernel may be too old for this attach kind, or, before 6.17, for 'before', "
+    "'after' and 'preorder'; neighbours must be links",
+    errno.EPERM: "a program attached without a link may forbid others in this cgroup and below",
+    errno.ENOENT: "the neighbour is not attached to it",
 }
 
 
@@ -38,24 +38,24 @@ def attach_cgroup(
     after: Neighbour | None = None,
     preorder: bool = False,
 ) -> Fd:
-    """Attach to a cgroup of version 2: the path of its directory, or an fd. Linux 5.7.
+    """Attach to a version 2 cgroup, by path or fd. Linux 5.7.
 
-    Links go together with others (BPF_F_ALLOW_MULTI): those of a cgroup run first, then those of
-    the cgroups above it, or before those below it with `preorder`. At the end of the cgroup's list,
-    or next to the neighbour given (see `order`), by its link if it was attached by one (6.17).
-    NotFound where there is no such cgroup, BpfError where the kernel refuses.
+    Links allow other programs (BPF_F_ALLOW_MULTI): those of a cgroup run first, then those of its
+    ancestors; with `preorder`, before those of its descendants. The program is added at the end of
+    the cgroup's list, or next to a neighbour (see `order`), given by its link if it has one (6.17).
+    NotFound if the cgroup does not exist, BpfError if the kernel refuses.
     """
     flags, relative = order(before, after)
     if preorder:
         flags |= AttachFlag.PREORDER
     place = f"cgroup {cgroup}" if not isinstance(cgroup, int) else f"cgroup of fd {cgroup}"
     fields = {"cgroup_relative_fd": relative} if flags else {}
-    with opened(cgroup, "cgroup") as fd, at(place), explained(_HINTS):
+    with target_fd(cgroup, "cgroup") as fd, at(place), with_hints(_HINTS):
         return link_create(prog_fd, fd, attach_type, flags, **fields)
 
 
 class CgroupProgram(LinkedProgram):
-    """A program of ``SEC("cgroup/...")``, ``SEC("cgroup_skb/...")``, "sockops", "lsm_cgroup"."""
+    """A program of ``SEC("cgroup/...")``, ``SEC("cgroup_skb/...")``, "sockops" or "lsm_cgroup"."""
 
     def attach(  # type: ignore[override]
         self,
@@ -66,10 +66,10 @@ class CgroupProgram(LinkedProgram):
         after: Neighbour | None = None,
         preorder: bool = False,
     ) -> Fd:
-        """Attach to a cgroup of version 2, its path or an fd, until the link is closed.
+        """Attach to a version 2 cgroup, by path or fd, until the link is closed.
 
-        `attach_type` is for ``SEC("cgroup/skb")``, which does not say which packets: by default
-        those that come in. Raises what `attach_cgroup` does.
+        `attach_type` is for ``SEC("cgroup/skb")``, which does not have one: by default ingress.
+        Raises the errors of `attach_cgroup`.
         """
         if attach_type is None:
             attach_type = AttachType(self.definition.attach_type)

@@ -1,4 +1,4 @@
-"""Attaching tc programs as filters of the clsact qdisc: the way of kernels without tcx.
+"""Attaching tc programs as filters of the clsact qdisc, for kernels without tcx.
 
 Source: uapi/linux/rtnetlink.h (struct tcmsg), uapi/linux/pkt_sched.h, uapi/linux/pkt_cls.h.
 """
@@ -11,39 +11,40 @@ from enum import IntEnum
 
 from lskel.bpf.flags import NetlinkFlag
 from lskel.errors import LskelError, UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.netlink import (
     NetlinkError,
-    Request,
+    NetlinkRequest,
     Rtnetlink,
     attribute,
     attributes,
     nested,
 )
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target import choice
 from lskel.runtime.info import prog_info
 
 _HINTS = {
-    errno.EEXIST: "a filter has this priority and handle: take others, or leave them out",
+    errno.EEXIST: "a filter with this priority and handle exists: use others, or omit them",
     errno.ENOENT: "the kernel lacks the clsact qdisc (CONFIG_NET_SCH_INGRESS) or the bpf filter "
     "(CONFIG_NET_CLS_BPF)",
 }
 
-# What removing a qdisc says where the interface is gone, and where the qdisc is: of one that was
-# there once the kernel says that the handle is invalid.
+# Errnos of removing a qdisc if the interface or the qdisc is gone: EINVAL (invalid handle) if there
+# was one before.
 _GONE = (errno.ENODEV, errno.ENOENT, errno.EINVAL)
 
 
 class Direction(IntEnum):
-    """Which packets of an interface: the minor numbers of the clsact qdisc's two classes."""
+    """Direction of packets: the minor numbers of the two classes of the clsact qdisc."""
 
     INGRESS = 0xFFF2
     EGRESS = 0xFFF3
 
 
 class Filter(NamedTuple):
-    """A filter: its place, and the id of its program (0 for filters of other kinds)."""
+    """A filter: its position, and the id of its program (0 for other filters)."""
 
     priority: int
     handle: int
@@ -64,20 +65,20 @@ _TCA_BPF_FD = 6
 _TCA_BPF_NAME = 7
 _TCA_BPF_FLAGS = 8
 _TCA_BPF_ID = 11
-# The program's result says what becomes of the packet.
+# TCA_BPF_FLAG_ACT_DIRECT: the return value is the verdict.
 _DIRECT_ACTION = 1
 
 
 class ClsactFilter:
-    """A program that runs as a filter.
+    """A tc filter that runs a program.
 
-    Unlike with a link of bpf(2), the filter outlives this process unless it is closed.
+    Unlike a link of bpf(2), the filter outlives this process unless it is closed.
     """
 
     def __init__(
         self, netlink: Rtnetlink, index: int, direction: Direction, own: Filter, *, made_qdisc: bool
     ) -> None:
-        # Kept, so that `close` works in the network namespace of the interface.
+        # Kept open, so that `close` works in the network namespace of the interface.
         self._netlink: Rtnetlink | None = netlink
         self._index = index
         self._direction = direction
@@ -86,12 +87,12 @@ class ClsactFilter:
 
     @property
     def priority(self) -> int:
-        """Filters run in this order, the lowest first."""
+        """Filters run in order of priority, the lowest first."""
         return self._own.priority
 
     @property
     def handle(self) -> int:
-        """What tells filters of one priority apart."""
+        """Identifies a filter within a priority."""
         return self._own.handle
 
     @property
@@ -100,10 +101,10 @@ class ClsactFilter:
         return self._netlink is None
 
     def close(self) -> None:
-        """Remove the filter, unless it is gone or holds another program by now.
+        """Remove the filter, unless it is gone or has another program meanwhile.
 
-        Then the qdisc too, if attaching made it and no filter is left. NetlinkError where the
-        kernel refuses.
+        Also the qdisc, if attaching created it and no filter is left. NetlinkError if the kernel
+        refuses.
         """
         netlink, self._netlink = self._netlink, None
         if netlink is None:
@@ -111,7 +112,7 @@ class ClsactFilter:
         with netlink:
             if self._own in filters(netlink, self._index, self._direction):
                 place = _place(self._index, self._direction, self.priority, self.handle)
-                netlink.ask(Request.DELTFILTER, place)
+                netlink.ask(NetlinkRequest.DELTFILTER, place)
             if self._made_qdisc and not any(
                 filters(netlink, self._index, direction) for direction in Direction
             ):
@@ -127,25 +128,26 @@ class ClsactFilter:
 def attach_clsact(
     prog_fd: int,
     interface: str | int,
-    direction: Direction,
+    direction: Direction | str,
     *,
     priority: int = 0,
     handle: int = 0,
     name: str = "",
 ) -> ClsactFilter:
-    """Attach to an interface, by name or number, and make its clsact qdisc if it has none.
+    """Attach to an interface, by name or index; creates its clsact qdisc if missing.
 
-    For 0 the kernel chooses the `handle` and the `priority`: 49152, and each time one less. `name`
-    is what ``tc filter show`` tells. NotFound where there is no such interface, NetlinkError where
-    the kernel refuses.
+    With 0 the kernel chooses `handle` and `priority` (49152, then descending). `name` is shown by
+    ``tc filter show``. NotFound if the interface does not exist, NetlinkError if the kernel
+    refuses.
     """
     if not (0 <= priority < 1 << 16 and 0 <= handle < 1 << 32):
-        raise UsageError("a filter's priority has 16 bits, its handle 32")
+        raise UsageError("a filter's priority has 16 bits, its handle 32 bits")
+    direction = choice(Direction, direction, "direction")
     index = interface_index(interface)
     program = prog_info(prog_fd)
     netlink = Rtnetlink()
     try:
-        with at(f"interface {interface}"), explained(_HINTS):
+        with at(f"interface {interface}"), with_hints(_HINTS):
             made = _make_qdisc(netlink, index)
             if not made:
                 _check_qdisc(netlink, index, direction)
@@ -158,7 +160,7 @@ def attach_clsact(
                 )
                 flags = NetlinkFlag.CREATE | NetlinkFlag.EXCL | NetlinkFlag.ECHO
                 place = _place(index, direction, priority, handle)
-                (answer,) = netlink.ask(Request.NEWTFILTER, place + options, flags)
+                (answer,) = netlink.ask(NetlinkRequest.NEWTFILTER, place + options, flags)
             except BaseException:
                 if made:
                     _delete_qdisc(netlink, index)
@@ -170,17 +172,19 @@ def attach_clsact(
 
 
 def filters(netlink: Rtnetlink, index: int, direction: Direction) -> list[Filter]:
-    """The filters of an interface; none where it, or its clsact qdisc, is gone."""
-    # Of all priorities and protocols. Before those of one priority comes a Filter with handle 0.
+    """The filters of an interface; none if it, or its clsact qdisc, is gone."""
+    # Of all priorities and protocols. Each priority starts with an entry with handle 0.
     body = _TCMSG.pack(0, index, 0, _CLSACT_MAJOR | direction, 0)
-    return [_filter(answer) for answer in netlink.dump(Request.GETTFILTER, body)]
+    return [_filter(answer) for answer in netlink.dump(NetlinkRequest.GETTFILTER, body)]
 
 
 def _make_qdisc(netlink: Rtnetlink, index: int) -> bool:
-    """Whether there was none."""
+    """Create the qdisc; whether it did not exist."""
     kind = attribute(_TCA_KIND, b"clsact\0")
     try:
-        netlink.ask(Request.NEWQDISC, _qdisc(index) + kind, NetlinkFlag.CREATE | NetlinkFlag.EXCL)
+        netlink.ask(
+            NetlinkRequest.NEWQDISC, _qdisc(index) + kind, NetlinkFlag.CREATE | NetlinkFlag.EXCL
+        )
     except NetlinkError as error:
         if error.errno == errno.EEXIST:
             return False
@@ -189,19 +193,19 @@ def _make_qdisc(netlink: Rtnetlink, index: int) -> bool:
 
 
 def _check_qdisc(netlink: Rtnetlink, index: int, direction: Direction) -> None:
-    """A qdisc of the kind "ingress" would take a filter for EGRESS, and show it other packets."""
-    (answer,) = netlink.ask(Request.GETQDISC, _qdisc(index), NetlinkFlag.ECHO)
+    """Refuse EGRESS on an "ingress" qdisc: it accepts the filter, but runs it on other packets."""
+    (answer,) = netlink.ask(NetlinkRequest.GETQDISC, _qdisc(index), NetlinkFlag.ECHO)
     kind = attributes(answer[_TCMSG.size :])[_TCA_KIND].rstrip(b"\0").decode()
     if kind != "clsact" and direction is not Direction.INGRESS:
         raise LskelError(
-            f"its qdisc is of the kind {kind}, which has no {direction.name.lower()}",
+            f"its qdisc is {kind}, which has no {direction.name.lower()}",
             hint=f"'tc qdisc del dev DEV {kind}' removes it, with its filters",
         )
 
 
 def _delete_qdisc(netlink: Rtnetlink, index: int) -> None:
     try:
-        netlink.ask(Request.DELQDISC, _qdisc(index))
+        netlink.ask(NetlinkRequest.DELQDISC, _qdisc(index))
     except NetlinkError as error:
         if error.errno not in _GONE:
             raise

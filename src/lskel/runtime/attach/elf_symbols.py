@@ -1,7 +1,7 @@
-"""Functions of ELF files: where they begin in the file, which is how uprobes name places.
+"""Function symbols of ELF files, and their file offsets, which uprobes use.
 
-Programs and shared libraries of any class and byte order; the file is mapped, and of its symbols
-only those are looked at that were asked for. Source: the gABI (System V ABI, chapters 4 and 5).
+For programs and shared libraries of any class and byte order; the file is mapped, and only symbols
+with requested names are decoded. Source: the gABI (System V ABI, chapters 4 and 5).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lskel.cursor import mark
 from lskel.elf.format import PT_LOAD, SHN_UNDEF, Bind, SectionType, SymbolType
 from lskel.elf.reader import ElfReader
 from lskel.errors import BadInput, LskelError, NotFound, UsageError
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.syscall import KernelError
 
 TYPE_CHECKING = False
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 
     from lskel.elf.reader import Section
 
-# Looked up once: these are compared with each symbol's.
+# Looked up once, as they are compared with each symbol's.
 _FUNC, _IFUNC, _LOCAL = SymbolType.FUNC, SymbolType.GNU_IFUNC, Bind.LOCAL
-# A symbol of .dynsym with this bit in .gnu.version is an old version, kept for old programs.
+# A .dynsym symbol with this bit in .gnu.version is an old version, for old programs.
 _VERSYM_HIDDEN = 0x8000
 _CLOSE_NAMES = 3
 
 
 class Segment(NamedTuple):
-    """A part of the file that is mapped: `size` bytes from `offset` go to `address`."""
+    """A loadable segment: `size` bytes at `offset` are mapped to `address`."""
 
     address: int
     offset: int
     size: int
 
 
-class Function(NamedTuple):
-    """A function: its name without a version, and where it begins in the file."""
+class ElfFunction(NamedTuple):
+    """A function: its name without version, and its file offset."""
 
     name: str
     offset: int
 
 
 class _Symbol(NamedTuple):
-    """A function's symbol. Of those of one name the lowest `rank` is meant."""
+    """A function symbol. For equal names, the lowest `rank` counts."""
 
     name: str
     section: int
@@ -60,8 +60,8 @@ class _Symbol(NamedTuple):
 class ElfFile(ElfReader):
     """A program or shared library, mapped until `close`; a context manager.
 
-    NotFound where there is no such file, KernelError where it cannot be opened, BadInput where it
-    is not ELF or damaged.
+    NotFound if the file does not exist, KernelError if it cannot be opened, BadInput if it is not
+    ELF or corrupt.
     """
 
     data: mmap.mmap
@@ -77,7 +77,7 @@ class ElfFile(ElfReader):
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
-        """The parts that are mapped; none where the file is not linked."""
+        """The loadable segments; none if the file is not linked."""
         header = self.header
         rows = self._table(self._class.segment, header.phoff, header.phnum, "the program headers")
         return tuple(
@@ -87,7 +87,7 @@ class ElfFile(ElfReader):
         )
 
     def file_offset(self, address: int) -> int:
-        """Where in the file lies what is mapped to an address; NotFound where nothing is."""
+        """The file offset of a virtual address; NotFound if it is not mapped from the file."""
         for segment in self.segments:
             if segment.address <= address < segment.address + segment.size:
                 return address - segment.address + segment.offset
@@ -96,20 +96,20 @@ class ElfFile(ElfReader):
     def _symbol_offset(self, symbol: _Symbol) -> int:
         if self.segments or symbol.section >= len(self.sections):
             return self.file_offset(symbol.address)
-        # An object that is not linked: addresses are within sections.
+        # Not linked: symbol values are relative to sections.
         section = self.sections[symbol.section]
         return symbol.address - section.address + section.offset
 
     def function_offset(self, name: str) -> int:
-        """Where in the file a function begins; errors as of `function_offsets`."""
+        """The file offset of a function; errors as `function_offsets`."""
         return self.function_offsets((name,))[0]
 
     def function_offsets(self, names: Collection[str]) -> list[int]:
-        """Where in the file functions begin.
+        """The file offsets of functions.
 
-        Of functions that share a name it is the exported one, in its default version. NotFound
-        where there is none, with the names that are close; UsageError where several are left, or
-        the function has variants of which one is chosen at run time (IFUNC).
+        If functions share a name, the exported one in its default version counts. NotFound, with
+        similar names, if it does not exist; UsageError if it is ambiguous, or an IFUNC, whose
+        implementation is chosen at run time.
         """
         found: dict[str, list[_Symbol]] = {name: [] for name in names}
         for symbol in self._symbols(found):
@@ -125,27 +125,28 @@ class ElfFile(ElfReader):
         if len(best) > 1:
             offsets = ", ".join(f"{offset:#x}" for offset in sorted(best))
             raise UsageError(
-                f"there are {len(best)} functions '{name}'", hint=f"take an offset: {offsets}"
+                f"{len(best)} functions are named '{name}'", hint=f"use an offset: {offsets}"
             )
         ((offset, symbol),) = best.items()
         if symbol.chosen_at_run_time:
             raise UsageError(
-                f"'{name}' stands for several functions, of which one is chosen at run time",
-                hint="attach to those: 'readelf -sW' shows them, unless the file is stripped",
+                f"'{name}' is an IFUNC: its implementation is chosen at run time",
+                hint="attach to the implementations: 'readelf -sW' shows them, unless the file is "
+                "stripped",
             )
         return offset
 
-    def functions(self, matches: Callable[[str], bool]) -> tuple[Function, ...]:
-        """The functions whose names match, by place; one for each place, whatever its names."""
+    def functions(self, matches: Callable[[str], bool]) -> tuple[ElfFunction, ...]:
+        """The functions with matching names, ascending by offset; one per offset."""
         found: dict[int, str] = {}
         for symbol in self._symbols():
             if matches(symbol.name) and not symbol.chosen_at_run_time:
                 found.setdefault(self._symbol_offset(symbol), symbol.name)
-        return tuple(Function(name, offset) for offset, name in sorted(found.items()))
+        return tuple(ElfFunction(name, offset) for offset, name in sorted(found.items()))
 
     def _symbols(self, wanted: Collection[str] = ()) -> Iterator[_Symbol]:
-        """The symbols of functions; with `wanted` those that may have these names: much faster."""
-        # A file has at most one section of each of these types.
+        """Function symbols; with `wanted` only candidates for these names, which is much faster."""
+        # A file has at most one section of each type.
         tables = {section.type: section for section in reversed(self.sections)}
         versions = self._versions(tables.get(SectionType.GNU_VERSYM))
         for kind, numbers in ((SectionType.DYNSYM, versions), (SectionType.SYMTAB, ())):
@@ -164,7 +165,7 @@ class ElfFile(ElfReader):
             kind = info & 0xF
             if section == SHN_UNDEF or kind not in (_FUNC, _IFUNC):
                 continue
-            # In .symtab linkers write "memcpy@@GLIBC_2.14", and one @ for old versions.
+            # In .symtab, linkers write "memcpy@@GLIBC_2.14", and a single @ for old versions.
             name, sign, version = names[name_at].partition("@")
             old = bool(sign) and not version.startswith("@")
             old |= number < len(versions) and bool(versions[number] & _VERSYM_HIDDEN)
@@ -172,7 +173,7 @@ class ElfFile(ElfReader):
             yield _Symbol(name, section, value, rank, kind == _IFUNC)
 
     def _versions(self, section: Section | None) -> tuple[int, ...]:
-        """A number for each symbol of .dynsym; none where the file has no versions."""
+        """The version index of each .dynsym symbol; empty if the file has no versions."""
         content = self.content(section) if section else b""
         return struct.unpack_from(f"{mark(self.order)}{len(content) // 2}H", content)
 
@@ -180,15 +181,15 @@ class ElfFile(ElfReader):
         import difflib
 
         known = {symbol.name for symbol in self._symbols()}
-        hint = "the file is stripped: take an offset" if not known else ""
+        hint = "the file is stripped: use an offset" if not known else ""
         if close := difflib.get_close_matches(name, known, _CLOSE_NAMES):
-            hint = f"there is {', '.join(close)}"
+            hint = f"similar: {', '.join(close)}"
         elif known and self.section(".symtab") is None:
-            hint = "the file is stripped but for what it exports: take an offset"
-        return NotFound(f"there is no function '{name}'", hint=hint)
+            hint = "the file is stripped except for exported symbols: use an offset"
+        return NotFound(f"no function '{name}'", hint=hint)
 
     def close(self) -> None:
-        """Unmap the file; does nothing the second time."""
+        """Unmap the file; a second call does nothing."""
         self.data.close()
 
     def __enter__(self) -> ElfFile:
@@ -200,12 +201,12 @@ class ElfFile(ElfReader):
 
 def _mapped(path: str) -> mmap.mmap:
     try:
-        # To open a FIFO would wait for whoever writes to it, and a device may do anything.
+        # Opening a FIFO would block, and opening a device may have side effects.
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - pathlib is slow to import
             raise LskelError(f"'{path}' is not a regular file")
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(f"there is no file '{path}'") from error
+        raise NotFound(f"no file '{path}'") from error
     except OSError as error:
         raise KernelError(f"open({path})", error.errno or 0) from error
     try:
@@ -219,11 +220,11 @@ def _mapped(path: str) -> mmap.mmap:
 
 
 def _script_hint(start: bytes) -> str:
-    return "a script: give the program that runs it" if start[:2] == b"#!" else ""
+    return "it is a script: use its interpreter" if start[:2] == b"#!" else ""
 
 
 def _places(strings: bytes, name: bytes) -> set[int]:
-    """Where a name stands in a table of strings, also at the end of others, with or without @."""
+    """Offsets of a name in a string table, also as the tail of others, with or without @."""
     found = set()
     place = strings.find(name)
     while place >= 0:

@@ -1,4 +1,4 @@
-"""The kernel's functions by name: those that can be traced."""
+"""Traceable kernel functions, by name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from lskel.runtime.attach.tracefs import read_tracefs
 from lskel.runtime.files import read_bytes, read_text
 from lskel.runtime.kallsyms import KALLSYMS
 
-# Lines of available_filter_functions for functions of memory that was given back.
+# Lines of available_filter_functions for functions in freed memory.
 _GONE = "__ftrace_invalid_address__"
 _TEXT = "TtWw"
 _SIGNS = frozenset("*?")
 
-# CONFIG_ARCH_HAS_SYSCALL_WRAPPER: __x64_sys_close. By what uname(2) calls the machine.
+# CONFIG_ARCH_HAS_SYSCALL_WRAPPER: __x64_sys_close. By the machine name of uname(2).
 _SYSCALL_PREFIXES = {
     "x86_64": "__x64_sys_",
     "i686": "__ia32_sys_",
@@ -23,10 +23,9 @@ _SYSCALL_PREFIXES = {
 
 
 def traceable_functions() -> list[str]:
-    """Names of functions of the kernel and its modules, in its order, each once.
+    """Names of functions of the kernel and its modules, in kernel order, without duplicates.
 
-    Those that ftrace has; all in /proc/kallsyms where that cannot be asked, some of which cannot be
-    traced.
+    Those of ftrace; without ftrace all of /proc/kallsyms, some of which cannot be traced.
     """
     try:
         listed = read_tracefs("available_filter_functions", "list of functions")
@@ -38,15 +37,15 @@ def traceable_functions() -> list[str]:
 
 
 def _symbols() -> list[str]:
-    """Names of the functions in /proc/kallsyms, each once."""
+    """Names of the functions in /proc/kallsyms, without duplicates."""
     lines = (line.split(None, 3) for line in read_text(KALLSYMS).splitlines())
     return list(dict.fromkeys(fields[2] for fields in lines if fields[1] in _TEXT))
 
 
 def matching_functions(pattern: str) -> list[str]:
-    """Those whose name fits a pattern, where "*" is any text and "?" any letter.
+    """The functions that match a pattern: "*" is any text, "?" any character.
 
-    NotFound where there is none. What is no pattern is the function's name, and not looked up.
+    NotFound if none matches. A name without wildcards is returned without lookup.
     """
     if not _SIGNS & set(pattern):
         return [pattern]
@@ -56,19 +55,19 @@ def matching_functions(pattern: str) -> list[str]:
     fits = re.compile("".join(special.get(sign) or re.escape(sign) for sign in pattern)).fullmatch
     found = [name for name in traceable_functions() if fits(name)]
     if not found:
-        raise NotFound(f"no function of the kernel fits '{pattern}'")
+        raise NotFound(f"no kernel function matches '{pattern}'")
     return found
 
 
 def syscall_function(name: str) -> str:
     """The function of a system call: "__x64_sys_close" for "close".
 
-    NotFound where the kernel has none.
+    NotFound if it does not exist.
     """
     import os
 
     prefixes = (_SYSCALL_PREFIXES.get(os.uname().machine, "__se_sys_"), "__se_sys_", "sys_")
-    # Lines are not taken apart: there are some hundred thousand.
+    # Searched as a whole: there are several hundred thousand lines.
     listed = read_bytes(KALLSYMS)
     for prefix in prefixes:
         if any(f" {kind} {prefix}{name}\n".encode() in listed for kind in _TEXT):

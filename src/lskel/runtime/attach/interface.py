@@ -1,4 +1,4 @@
-"""Network interfaces, by name or by number."""
+"""Network interfaces, by name or index."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _HINT = "'ip link' lists those of this network namespace"
 
 
 def interface_index(interface: str | int) -> int:
-    """The number of an interface in the network namespace of the calling thread, from 1.
+    """The index of an interface in the network namespace of the calling thread, from 1.
 
-    NotFound where there is none. A number is looked up, too: for a wrong one the kernel has a
-    different errno with each way of attaching.
+    NotFound if it does not exist. An index is checked as well: for a wrong one, the errno of the
+    kernel depends on the attach kind.
     """
     import socket
 
@@ -20,6 +20,6 @@ def interface_index(interface: str | int) -> int:
             return socket.if_nametoindex(interface)
         socket.if_indextoname(interface)
     except (OSError, OverflowError) as error:
-        name = f"'{interface}'" if isinstance(interface, str) else f"number {interface}"
-        raise NotFound(f"there is no network interface {name}", hint=_HINT) from error
+        name = f"'{interface}'" if isinstance(interface, str) else f"with index {interface}"
+        raise NotFound(f"no network interface {name}", hint=_HINT) from error
     return interface

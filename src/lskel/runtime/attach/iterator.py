@@ -1,4 +1,4 @@
-"""Iterators: programs that the kernel calls for each of its objects when someone reads."""
+"""Iterators: programs that the kernel calls for each of its objects on read(2)."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from enum import IntEnum
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import ITER_CREATE
 from lskel.errors import UsageError
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.opened import opened
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target_fd import target_fd
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import KernelError, address_of, bpf, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.runtime.attach.opened import Target
+    from lskel.runtime.attach.target_fd import Target
     from lskel.runtime.maps.base import Map
 
 _HINTS = {
-    errno.EINVAL: "the iterator takes other arguments, or the kernel lacks them: 6.1 for 'cgroup', "
-    "'tid' and 'pid'",
+    errno.EINVAL: "wrong arguments for this iterator, or the kernel is too old: 'cgroup', 'tid' "
+    "and 'pid' need 6.1",
     errno.EBADF: "this iterator needs a map: attach(map)",
 }
-# Those that walk through one map.
+# Iterators over one map.
 _OF_A_MAP = ("bpf_map_elem", "bpf_sk_storage_map", "sockmap")
 _OF_CGROUPS = "cgroup"
 
@@ -41,7 +41,7 @@ _CHUNK = 1 << 16
 
 
 class CgroupOrder(IntEnum):
-    """Which cgroups, seen from one of them, and in which order: enum bpf_cgroup_iter_order."""
+    """Which cgroups, starting from one, and in which order: enum bpf_cgroup_iter_order."""
 
     SELF_ONLY = 1
     DESCENDANTS_PRE = 2
@@ -58,12 +58,12 @@ def attach_iterator(
     tid: int = 0,
     pid: int = 0,
 ) -> Fd:
-    """Make a link from which the iterator is read (`read_iterator`). Linux 5.8.
+    """Create a link for reading the iterator (`read_iterator`). Linux 5.8.
 
-    An iterator of a map's elements needs the map; one of cgroups the `order` and where to begin, a
-    path or an fd, by default the root (6.1); one of tasks, their files or memory can be for one
-    thread or one process (6.1). UsageError for more than one of these; NotFound where there is no
-    such cgroup, BpfError where the kernel refuses.
+    An iterator over map elements needs the map; one over cgroups the `order` and a start, path or
+    fd, by default the root (6.1); one over tasks, their files or memory can be restricted to one
+    thread or process (6.1). UsageError for more than one of these; NotFound if the cgroup does not
+    exist, BpfError if the kernel refuses.
     """
     for_cgroups = cgroup is not None or order is not None
     if (map_fd is not None) + for_cgroups + bool(tid) + bool(pid) > 1:
@@ -77,7 +77,7 @@ def attach_iterator(
     order = CgroupOrder.DESCENDANTS_PRE if order is None else order
     if cgroup is None:
         return _attach(prog_fd, _CGROUP.pack(order, 0, 0))
-    with opened(cgroup, "cgroup") as fd:
+    with target_fd(cgroup, "cgroup") as fd:
         return _attach(prog_fd, _CGROUP.pack(order, fd, 0))
 
 
@@ -86,24 +86,24 @@ def _attach(prog_fd: int, info: bytes) -> Fd:
     padded = info.ljust(_INFO_SIZE, b"\0")
     if info:
         fields = {"iter_info": address_of(padded), "iter_info_len": len(padded)}
-    with explained(_HINTS):
+    with with_hints(_HINTS):
         return link_create(prog_fd, 0, AttachType.TRACE_ITER, **fields)
 
 
 def iterator_fd(link_fd: int) -> Fd:
-    """A file with one walk over the objects; BpfError where the kernel refuses. Linux 5.8."""
+    """An fd for one iteration over the objects; BpfError if the kernel refuses. Linux 5.8."""
     return Fd(bpf(Cmd.ITER_CREATE, host_attr(ITER_CREATE, "flags", link_fd=link_fd)))
 
 
 def read_iterator(link_fd: int) -> bytes:
-    """Walk over the objects now: all that the program writes. KernelError where that fails."""
+    """Iterate over the objects; returns the program's output. KernelError on failure."""
     chunks: list[bytes] = []
     with iterator_fd(link_fd) as iterator:
         while True:
             try:
                 chunk = os.read(iterator.fileno(), _CHUNK)
             except BlockingIOError:
-                continue  # the kernel passed over many objects without a word
+                continue  # the kernel skipped many objects without output
             except OSError as error:
                 raise KernelError("read(iterator)", error.errno or 0) from error
             if not chunk:
@@ -115,7 +115,7 @@ class IteratorProgram(LinkedProgram):
     """A program of ``SEC("iter/...")``."""
 
     def attaches_itself(self) -> bool:
-        """Whether the iterator needs no map."""
+        """Whether the iterator does not need a map."""
         return self.definition.target not in _OF_A_MAP
 
     def attach(
@@ -127,10 +127,10 @@ class IteratorProgram(LinkedProgram):
         tid: int = 0,
         pid: int = 0,
     ) -> Fd:
-        """Make a link from which the iterator is read; it may be pinned, and read as a file.
+        """Create a link for reading the iterator; it may be pinned, and read as a file.
 
-        The arguments are those of `attach_iterator`; iterators of cgroups walk over all of them by
-        default, each before those in it. Raises what that function does.
+        The arguments are those of `attach_iterator`; cgroup iterators visit all cgroups by default,
+        parents first. Raises the errors of that function.
         """
         link = self._link(map, cgroup, order, tid, pid)
         self.attached(link)
@@ -145,10 +145,10 @@ class IteratorProgram(LinkedProgram):
         tid: int = 0,
         pid: int = 0,
     ) -> bytes:
-        """Walk over the objects now: all that the program writes.
+        """Iterate over the objects; returns the program's output.
 
-        Takes a link of its own for the time, with the arguments of `attach`; `read_iterator` reads
-        from one that there is. Raises what `attach` does, KernelError where reading fails.
+        Creates a temporary link with the arguments of `attach`; for an existing link see
+        `read_iterator`. Raises the errors of `attach`, KernelError if reading fails.
         """
         with self._link(map, cgroup, order, tid, pid) as link:
             return read_iterator(link.fileno())

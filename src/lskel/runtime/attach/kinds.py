@@ -1,4 +1,4 @@
-"""Which class is for which program: as a path, so that nothing is imported until it is needed."""
+"""The class of each attach kind, as a path, so that it is imported on use."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _ROOM = "lskel.runtime.attach."
 def class_path(kind: str, prog_type: int, attach_type: int) -> str:
     """``module:Class`` for such a program; "" for `Program`, which does not attach.
 
-    `kind` is the first part of its section's name, as in `ProgramDefinition`; any other text where
-    the object was given the types in another way.
+    `kind` is the first part of its section name, as in `ProgramDefinition`; any other text if the
+    types do not come from the section name.
     """
     row = attach_kind_row(kind, prog_type, attach_type)
     return _ROOM + row.python_class if row is not None and row.python_class else ""

@@ -1,4 +1,4 @@
-"""Kprobes: programs that run where functions of the kernel begin, return, or anywhere in them."""
+"""Kprobes: programs at the entry, return, or any instruction of kernel functions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import KprobeMultiFlag
 from lskel.errors import UsageError, at
 from lskel.runtime import perf
-from lskel.runtime.attach.given import target_of
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target import target_of
 from lskel.runtime.objects import Fd
 from lskel.runtime.offsets import parse_offset
 from lskel.runtime.program import Program
@@ -23,17 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _HINTS = {
-    errno.ENOENT: "the kernel has no such function, or no code of its own for it",
-    errno.EADDRNOTAVAIL: "there is more than one function of that name",
-    errno.EILSEQ: "the offset is inside an instruction",
-    errno.EINVAL: "the function cannot be probed: the kernel forbids it, or the offset is wrong",
-    errno.EOPNOTSUPP: "the kernel cannot probe this function: on the way of probes themselves",
+    errno.ENOENT: "the kernel has no such function, or it was inlined",
+    errno.EADDRNOTAVAIL: "more than one function has that name",
+    errno.EILSEQ: "the offset is not at an instruction boundary",
+    errno.EINVAL: "the function cannot be probed (denylist), or the offset is wrong",
+    errno.EOPNOTSUPP: "the kernel cannot probe this function: probes use it themselves",
 }
 _MULTI_HINTS = {
-    errno.ESRCH: "one of the functions does not exist or cannot be traced; "
-    "/sys/kernel/tracing/available_filter_functions lists those that can",
-    errno.EINVAL: "before Linux 5.18 there are no such links; a program for sessions (6.10) is "
-    "only for them",
+    errno.ESRCH: "a function does not exist or is not traceable; see "
+    "/sys/kernel/tracing/available_filter_functions",
+    errno.EINVAL: "such links need Linux 5.18; a session program (6.10) only attaches as a session",
     errno.EOPNOTSUPP: "the kernel lacks CONFIG_FPROBE",
 }
 
@@ -44,15 +43,15 @@ _SYSCALLS = ("ksyscall", "kretsyscall")
 def attach_kprobe(
     prog_fd: int, function: str, offset: int = 0, *, returns: bool = False, cookie: int = 0
 ) -> Fd:
-    """Attach to a function, or to an instruction in it by its offset in bytes; 5.15 with a cookie.
+    """Attach to a function, or to an instruction at a byte offset; cookies need 5.15.
 
-    With `returns` the program runs when the function does. UsageError for an offset then;
-    KernelError where the kernel refuses: ENOENT if it has no such function.
+    With `returns` the program runs when the function returns, and an offset is a UsageError.
+    KernelError if the kernel refuses: ENOENT if it has no such function.
     """
     if returns and offset:
-        raise UsageError("a function returns as a whole: no offset goes with it")
+        raise UsageError("a return probe takes no offset")
     place = f"{function}+{offset:#x}" if offset else function
-    with at(f"function {place}"), explained(_HINTS):
+    with at(f"function {place}"), with_hints(_HINTS):
         event = perf.open_probe("kprobe", function.encode(), offset, retprobe=int(returns))
         return attach_perf_event(prog_fd, event, cookie)
 
@@ -65,16 +64,16 @@ def attach_kprobe_multi(
     session: bool = False,
     cookies: Sequence[int] = (),
 ) -> Fd:
-    """Attach to many functions by one link. Linux 5.18, sessions 6.10.
+    """Attach to many functions with one link. Linux 5.18, sessions 6.10.
 
-    `functions` are their names, with a cookie each if any, or a pattern in which "*" stands for any
-    text and "?" for any letter. With `returns` the program runs when they return, in a session on
-    both occasions. UsageError where that does not fit together; NotFound where no function fits the
-    pattern; BpfError where the kernel refuses: ESRCH if it has not all of them.
+    `functions` are names, optionally with a cookie each, or a pattern: "*" is any text, "?" any
+    character. With `returns` the program runs when they return, in a session at entry and return.
+    UsageError for contradicting arguments; NotFound if no function matches the pattern; BpfError if
+    the kernel refuses: ESRCH if one does not exist.
     """
     if isinstance(functions, str):
         if cookies:
-            raise UsageError("cookies go with a list of functions, not with a pattern")
+            raise UsageError("cookies need a list of functions, not a pattern")
         from lskel.runtime.attach.functions import matching_functions
 
         functions = matching_functions(functions)
@@ -85,7 +84,7 @@ def attach_kprobe_multi(
     numbers = _numbers(cookies)
     attach_type = AttachType.TRACE_KPROBE_SESSION if session else AttachType.TRACE_KPROBE_MULTI
     place = functions[0] if len(functions) == 1 else f"{len(functions)} functions"
-    with at(place), explained(_MULTI_HINTS):
+    with at(place), with_hints(_MULTI_HINTS):
         return link_create(
             prog_fd,
             0,
@@ -102,19 +101,19 @@ def _numbers(values: Iterable[int]) -> bytes:
 
 
 class KprobeProgram(Program):
-    """A program of ``SEC("kprobe/...")`` or ``SEC("ksyscall/...")``, or where these return."""
+    """A program of ``SEC("kprobe/...")``, ``SEC("ksyscall/...")``, or their return variants."""
 
     def attaches_itself(self) -> bool:
-        """Whether the section's name says which function."""
+        """Whether the section name has a function."""
         return bool(self.definition.target)
 
     def attach(self, function: str | None = None, offset: int = 0, *, cookie: int = 0) -> Fd:
-        """Attach to a function, by default the section's, until the link is closed.
+        """Attach to a function, by default that of the section name, until the link is closed.
 
-        Or to an instruction in it, by its `offset` in bytes, which may be part of the name, too
-        ("do_unlinkat+0x10"); for ``SEC("ksyscall")`` to the function of a system call, by that
-        one's name. `cookie` is what ``bpf_get_attach_cookie`` returns. UsageError where nobody says
-        a function; else raises what `attach_kprobe` does.
+        Or to an instruction at a byte `offset`, which may also be part of the name
+        ("do_unlinkat+0x10"); for ``SEC("ksyscall")`` to a system call, by its name.
+        ``bpf_get_attach_cookie`` returns `cookie`. UsageError without a function; else the errors
+        of `attach_kprobe`.
         """
         kind = self.definition.kind
         target = target_of(self, function, "a function", "kprobe/do_unlinkat")
@@ -137,17 +136,16 @@ class KprobeMultiProgram(Program):
     """A program of ``SEC("kprobe.multi/...")``, "kretprobe.multi" or "kprobe.session"."""
 
     def attaches_itself(self) -> bool:
-        """Whether the section's name says which functions."""
+        """Whether the section name has a pattern."""
         return bool(self.definition.target)
 
     def attach(
         self, functions: str | Sequence[str] | None = None, *, cookies: Sequence[int] = ()
     ) -> Fd:
-        """Attach to functions, by default the section's pattern, until the link is closed.
+        """Attach to functions, by default the pattern in the section name, until the link is closed
 
-        The arguments are those of `attach_kprobe_multi`; a cookie is what ``bpf_get_attach_cookie``
-        returns in its function. UsageError where nobody says a function; else raises what that
-        function does.
+        The arguments are those of `attach_kprobe_multi`; ``bpf_get_attach_cookie`` returns the
+        function's cookie. UsageError without functions; else the errors of `attach_kprobe_multi`.
         """
         kind = self.definition.kind
         if functions is None or isinstance(functions, str):

@@ -1,4 +1,4 @@
-"""Links: what keeps a program attached. Closing it detaches, unless the link was pinned."""
+"""Links: a program is attached until its link is closed, unless the link is pinned."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Link(Protocol):
-        """What detaches when it is closed: an `Fd`, or what stands for more than one."""
+        """An attachment that ends on close: an `Fd`, or an object that owns several."""
 
         @property
         def closed(self) -> bool:
             """Whether `close` was called."""
 
         def close(self) -> None:
-            """Detach; does nothing the second time."""
+            """Detach; a second call does nothing."""
 
 
 def link_create(
     prog_fd: int, target: int, attach_type: AttachType, flags: int = 0, **fields: int
 ) -> Fd:
-    """BPF_LINK_CREATE (Linux 5.7); BpfError where the kernel refuses.
+    """BPF_LINK_CREATE (Linux 5.7); BpfError if the kernel refuses.
 
-    `target` is the fd or the interface number of what the program attaches to, which are one field
-    of the attr; `fields` are those of the kind of link (layouts.LINK_CREATE). The attr ends with
-    the last field that is given.
+    `target` is the fd or interface index of the attach target (one field of the attr); `fields` are
+    those of the link type (layouts.LINK_CREATE). The attr ends with the last of these.
     """
     last = max((*fields, "flags"), key=lambda name: sum(LINK_CREATE[name]))
     attr = host_attr(
@@ -46,10 +45,9 @@ def link_create(
 
 
 def link_update(link_fd: int, prog_fd: int, expected: int | None = None) -> None:
-    """BPF_LINK_UPDATE (Linux 5.7): `prog_fd` takes the place of the link's program.
+    """BPF_LINK_UPDATE (Linux 5.7): `prog_fd` replaces the link's program.
 
-    With `expected`, an fd too, only if that is the link's program. BpfError where the kernel
-    refuses.
+    With `expected`, also an fd, only if that is the link's program. BpfError if the kernel refuses.
     """
     attr = host_attr(
         LINK_UPDATE,

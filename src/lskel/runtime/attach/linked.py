@@ -1,30 +1,30 @@
-"""Programs that can take the place of another one in its link."""
+"""Programs that can replace another one in its link (BPF_LINK_UPDATE)."""
 
 from __future__ import annotations
 
 import errno
 
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_update
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
 _HINTS = {
-    errno.EINVAL: "the program must be of the type that the link was made with",
-    errno.ENOLINK: "what the link attached to is gone",
-    errno.EPERM: "the link does not hold the program that `instead_of` says",
+    errno.EINVAL: "the program must have the type of the link's program",
+    errno.ENOLINK: "the link's target is gone",
+    errno.EPERM: "the link's program is not `instead_of`",
 }
 
 
 class LinkedProgram(Program):
-    """A program of a kind whose links can be given another program while they are attached."""
+    """A program whose links support replacing the program."""
 
     def replace(self, link: Fd, instead_of: Program | None = None) -> None:
-        """Take the place of the link's program, with no moment in between that has none.
+        """Replace the link's program atomically.
 
-        With `instead_of` only if that is the link's program now. BpfError where the kernel
-        refuses: EINVAL for a program of another type, ENOLINK if the target is gone.
+        With `instead_of` only if that is the current program. BpfError if the kernel refuses:
+        EINVAL for a program of another type, ENOLINK if the target is gone.
         """
         expected = None if instead_of is None else instead_of.fileno()
-        with explained(_HINTS):
+        with with_hints(_HINTS):
             link_update(link.fileno(), self.fileno(), expected)

@@ -1,4 +1,4 @@
-"""Netfilter: programs that see packets where the rules of nftables do."""
+"""Netfilter: programs at the hooks of nftables rules."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from enum import IntEnum
 
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import NetfilterFlag
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target import choice
 from lskel.runtime.objects import Fd
 
 _HINTS = {
-    errno.EBUSY: "a BPF program has this priority on this hook already",
-    errno.ERANGE: "the first and the last priority are taken; defragmented packets are there from "
-    "-399 on",
-    errno.EINVAL: "before Linux 6.4 there are no such programs, before 6.6 no defragmentation",
-    errno.EAFNOSUPPORT: "the kernel lacks defragmentation for this family",
+    errno.EBUSY: "a BPF program with this priority exists on this hook",
+    errno.ERANGE: "the minimum and maximum priorities are reserved; 'defrag' needs a priority "
+    "above -400",
+    errno.EINVAL: "such programs need Linux 6.4, 'defrag' 6.6",
+    errno.EAFNOSUPPORT: "the kernel lacks defragmentation for this protocol family",
 }
 
 
@@ -29,7 +30,7 @@ class NetfilterFamily(IntEnum):
 
 
 class NetfilterHook(IntEnum):
-    """Where in a packet's way: NF_INET_* of uapi/linux/netfilter.h."""
+    """The hook in the packet path: NF_INET_* of uapi/linux/netfilter.h."""
 
     PRE_ROUTING = 0
     LOCAL_IN = 1
@@ -40,18 +41,21 @@ class NetfilterHook(IntEnum):
 
 def attach_netfilter(
     prog_fd: int,
-    family: NetfilterFamily,
-    hook: NetfilterHook,
+    family: NetfilterFamily | str,
+    hook: NetfilterHook | str,
     *,
     priority: int = 0,
     defrag: bool = False,
 ) -> Fd:
     """Attach to a hook in the network namespace of the calling thread. Linux 6.4.
 
-    Hooks run by `priority`, the lowest first; 0 is that of packet filters. With `defrag` (6.6) the
-    program sees no fragments. BpfError where the kernel refuses.
+    Both may be given by name: "ipv4", "pre_routing". Programs run by `priority`, the lowest first;
+    0 is that of packet filters. With `defrag` (6.6) packets are defragmented first. BpfError if the
+    kernel refuses.
     """
-    with explained(_HINTS):
+    family = choice(NetfilterFamily, family, "protocol family")
+    hook = choice(NetfilterHook, hook, "netfilter hook")
+    with with_hints(_HINTS):
         return link_create(
             prog_fd,
             0,
@@ -64,17 +68,17 @@ def attach_netfilter(
 
 
 class NetfilterProgram(LinkedProgram):
-    """A program of ``SEC("netfilter")``, whose name does not say on which hook."""
+    """A program of ``SEC("netfilter")``, which has no hook in its name."""
 
     def attach(  # type: ignore[override]
         self,
-        family: NetfilterFamily,
-        hook: NetfilterHook,
+        family: NetfilterFamily | str,
+        hook: NetfilterHook | str,
         *,
         priority: int = 0,
         defrag: bool = False,
     ) -> Fd:
-        """Attach to a hook until the link is closed; as `attach_netfilter` does."""
+        """Attach to a hook until the link is closed, as `attach_netfilter`."""
         link = attach_netfilter(self.fileno(), family, hook, priority=priority, defrag=defrag)
         self.attached(link)
         return link

@@ -1,4 +1,4 @@
-"""netkit: programs that are part of a virtual pair of interfaces, and see what its ends send."""
+"""netkit: programs of a virtual pair of interfaces, for the packets that its ends send."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from enum import IntEnum
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.order import order
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target import choice
 from lskel.runtime.objects import Fd
 
 TYPE_CHECKING = False
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.order import Neighbour
 
 _HINTS = {
-    errno.EINVAL: "the kernel has no netkit: Linux 6.7, CONFIG_NETKIT",
-    errno.ENXIO: "that is no netkit interface",
-    errno.EACCES: "programs are attached by the pair's primary interface, for its peer, too",
-    errno.ENOENT: "the neighbour is not attached there",
-    errno.EEXIST: "the program is attached there already",
+    errno.EINVAL: "netkit needs Linux 6.7 and CONFIG_NETKIT",
+    errno.ENXIO: "not a netkit interface",
+    errno.EACCES: "use the pair's primary interface, also for programs of its peer",
+    errno.ENOENT: "the neighbour is not attached to it",
+    errno.EEXIST: "the program is already attached to it",
 }
 
 
 class NetkitEnd(IntEnum):
-    """Which end's packets the program sees: those that it sends to the other end."""
+    """The end whose outgoing packets the program sees."""
 
     PRIMARY = AttachType.NETKIT_PRIMARY
     PEER = AttachType.NETKIT_PEER
@@ -37,19 +38,21 @@ class NetkitEnd(IntEnum):
 def attach_netkit(
     prog_fd: int,
     interface: str | int,
-    end: NetkitEnd,
+    end: NetkitEnd | str,
     *,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
 ) -> Fd:
-    """Attach to a pair by its primary interface, by name or number. Linux 6.7.
+    """Attach to a pair by its primary interface, by name or index. Linux 6.7.
 
-    At the end of the list, or next to the neighbour given (see `order`). NotFound where there is no
-    such interface, BpfError where the kernel refuses: ENXIO if it is not of that kind.
+    `end` may be given by name: "primary", "peer". At the end of the list, or next to a neighbour
+    (see `order`). NotFound if the interface does not exist, BpfError if the kernel refuses: ENXIO
+    if it is not netkit.
     """
+    end = choice(NetkitEnd, end, "end of a netkit pair")
     flags, relative = order(before, after)
     index = interface_index(interface)
-    with at(f"interface {interface}"), explained(_HINTS):
+    with at(f"interface {interface}"), with_hints(_HINTS):
         return link_create(prog_fd, index, AttachType(end), flags, netkit_relative_fd=relative)
 
 
@@ -59,20 +62,20 @@ class NetkitProgram(LinkedProgram):
     def attach(  # type: ignore[override]
         self,
         interface: str | int,
-        end: NetkitEnd | None = None,
+        end: NetkitEnd | str | None = None,
         *,
         before: Neighbour | None = None,
         after: Neighbour | None = None,
     ) -> Fd:
-        """Attach to a pair by its primary interface, by name or number, until the link is closed.
+        """Attach to a pair by its primary interface, by name or index, until the link is closed.
 
-        `end` may be left out where the section's name says it. Raises what `attach_netkit` does.
+        `end` defaults to that of the section name. Raises the errors of `attach_netkit`.
         """
         if end is None:
             if self.definition.attach_type not in NetkitEnd._value2member_map_:
                 raise UsageError(
-                    f"program '{self.name}' does not say which end's packets it is for",
-                    hint='attach(interface, NetkitEnd.PRIMARY), or SEC("netkit/primary")',
+                    f"program '{self.name}' has no end: expected primary or peer",
+                    hint='use attach(interface, "primary"), or SEC("netkit/primary")',
                 )
             end = NetkitEnd(self.definition.attach_type)
         link = attach_netkit(self.fileno(), interface, end, before=before, after=after)

@@ -1,8 +1,8 @@
-"""Rtnetlink: requests to the kernel's network configuration, and what it answers.
+"""Rtnetlink: requests to the kernel's network configuration, and its replies.
 
-Older kernels attach tc programs in this way only. There is a good library for it, pyroute2; but a
-generated skeleton is one file that needs nothing except the standard library, and what it needs of
-rtnetlink are six messages (see `clsact`). Source: uapi/linux/netlink.h, uapi/linux/rtnetlink.h.
+Older kernels attach tc programs only by rtnetlink. pyroute2 is not used, because a generated
+skeleton needs only the standard library, and six messages are enough (see `clsact`). Source:
+uapi/linux/netlink.h, uapi/linux/rtnetlink.h.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import socket
 
 
-class Request(IntEnum):
-    """Kinds of requests: RTM_*."""
+class NetlinkRequest(IntEnum):
+    """Request types: RTM_*."""
 
-    #: For tests of what a kernel can do; skeletons do without.
+    #: For probing a kernel; skeletons do not use it.
     NEWLINK = 16
     NEWQDISC = 36
     DELQDISC = 37
@@ -33,9 +33,9 @@ class Request(IntEnum):
 
 
 class NetlinkError(KernelError):
-    """The kernel refuses a request; `reason` is its own text, empty where it gives none."""
+    """The kernel refused a request; `reason` is its message, may be empty."""
 
-    def __init__(self, request: Request, number: int, reason: str) -> None:
+    def __init__(self, request: NetlinkRequest, number: int, reason: str) -> None:
         super().__init__(f"rtnetlink(RTM_{request.name})", number)
         self.reason = reason
         if reason:
@@ -55,20 +55,20 @@ _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 _ERROR_TEXT = 1  # NLMSGERR_ATTR_MSG
 
-# Errors repeat the header alone of what they answer, and the kernel's own text follows it.
+# Errors repeat only the header of the request, followed by the kernel's message.
 _SOL_NETLINK = 270
 _CAP_ACK = 10
 _EXT_ACK = 11
 
-# The kernel fills at most 32 KiB of a dump at once (net/netlink/af_netlink.c).
+# The kernel sends at most 32 KiB of a dump at once (net/netlink/af_netlink.c).
 _ROOM = 1 << 16
 
 
 class Rtnetlink:
-    """A socket that talks with the kernel; a context manager that closes it.
+    """A rtnetlink socket; a context manager that closes it.
 
-    It stays with the network namespace that the calling thread is in when it is made. KernelError
-    where the system refuses it.
+    It belongs to the network namespace of the calling thread at construction. KernelError if the
+    system refuses it.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Rtnetlink:
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close()
 
     def __enter__(self) -> Rtnetlink:
@@ -94,21 +94,21 @@ class Rtnetlink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ask(self, request: Request, body: bytes, flags: int = 0) -> list[bytes]:
-        """Have something done; with NetlinkFlag.ECHO the bodies of the messages that tell of it.
+    def ask(self, request: NetlinkRequest, body: bytes, flags: int = 0) -> list[bytes]:
+        """Send a request; with NetlinkFlag.ECHO returns the bodies of the notifications.
 
-        NetlinkError where the kernel refuses.
+        NetlinkError if the kernel refuses.
         """
         return self._exchange(request, body, flags | NetlinkFlag.ACK)
 
-    def dump(self, request: Request, body: bytes) -> list[bytes]:
+    def dump(self, request: NetlinkRequest, body: bytes) -> list[bytes]:
         """The bodies of the messages that describe all objects of a kind.
 
-        NetlinkError where the kernel refuses.
+        NetlinkError if the kernel refuses.
         """
         return self._exchange(request, body, NetlinkFlag.DUMP)
 
-    def _exchange(self, request: Request, body: bytes, flags: int) -> list[bytes]:
+    def _exchange(self, request: NetlinkRequest, body: bytes, flags: int) -> list[bytes]:
         self._sequence += 1
         header = (_HEADER.size + len(body), request, flags | NetlinkFlag.REQUEST, self._sequence, 0)
         self._socket.send(_HEADER.pack(*header) + body)
@@ -116,7 +116,7 @@ class Rtnetlink:
         while True:
             for kind, sequence, content in _messages(self._socket.recv(_ROOM)):
                 if sequence != self._sequence:
-                    continue  # of an earlier request, whose answer was interrupted
+                    continue  # reply to an earlier request that was interrupted
                 if kind == _NLMSG_ERROR:
                     _check(request, content, _ERROR.size + _HEADER.size)
                     return answers
@@ -127,18 +127,18 @@ class Rtnetlink:
 
 
 def attribute(kind: int, content: bytes) -> bytes:
-    """One attribute, padded so that another may follow."""
+    """An attribute, padded for the next one."""
     length = _ATTRIBUTE.size + len(content)
     return _ATTRIBUTE.pack(length, kind) + content + bytes(-length % _ALIGN)
 
 
 def nested(kind: int, *content: bytes) -> bytes:
-    """An attribute of attributes."""
+    """A nested attribute."""
     return attribute(kind | _NESTED, b"".join(content))
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """Attributes by kind; the last of each."""
+    """Attributes by type; the last of each."""
     found = {}
     while len(data) >= _ATTRIBUTE.size:
         length, kind = _ATTRIBUTE.unpack_from(data)
@@ -156,8 +156,8 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         data = data[_padded(length) :]
 
 
-def _check(request: Request, content: bytes, size: int) -> None:
-    """`content` begins with minus an errno or 0; attributes follow after `size` bytes."""
+def _check(request: NetlinkRequest, content: bytes, size: int) -> None:
+    """`content` starts with minus an errno or 0; attributes follow after `size` bytes."""
     (number,) = _ERROR.unpack_from(content)
     if number < 0:
         text = attributes(content[size:]).get(_ERROR_TEXT, b"").rstrip(b"\0")

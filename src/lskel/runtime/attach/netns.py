@@ -1,4 +1,4 @@
-"""Programs of a network namespace: socket lookup and flow dissector."""
+"""Network namespace programs: socket lookup and flow dissector."""
 
 from __future__ import annotations
 
@@ -6,52 +6,50 @@ import errno
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.opened import opened
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target_fd import target_fd
 from lskel.runtime.objects import Fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.runtime.attach.opened import Target
+    from lskel.runtime.attach.target_fd import Target
 
-# Of the thread: a process's threads may be in different ones.
+# Per thread: threads of a process may be in different namespaces.
 _OWN = "/proc/thread-self/ns/net"
 
 _HINTS = {
-    errno.EINVAL: "that is not a network namespace; there are paths in /run/netns and /proc/PID/ns",
-    errno.EEXIST: "there is a flow dissector, here or in the initial network namespace",
-    errno.E2BIG: "the network namespace has all the programs of this kind that it takes",
+    errno.EINVAL: "not a network namespace; paths are in /run/netns and /proc/PID/ns",
+    errno.EEXIST: "a flow dissector is attached, here or in the initial network namespace",
+    errno.E2BIG: "the network namespace has the maximum number of programs of this kind",
 }
 
 
 def attach_netns(prog_fd: int, netns: Target, attach_type: AttachType) -> Fd:
     """Attach to a network namespace: a path such as /run/netns/NAME, or an fd.
 
-    Linux 5.8 for flow dissectors, of which there may be one, 5.9 for socket lookup, 64. NotFound
-    where there is no such path, BpfError where the kernel refuses.
+    Linux 5.8 for flow dissectors (at most one), 5.9 for socket lookup (at most 64). NotFound if the
+    path does not exist, BpfError if the kernel refuses.
     """
     place = f"network namespace {netns}" if not isinstance(netns, int) else f"fd {netns}"
-    with opened(netns, "network namespace") as fd, at(place), explained(_HINTS):
+    with target_fd(netns, "network namespace") as fd, at(place), with_hints(_HINTS):
         return link_create(prog_fd, fd, attach_type)
 
 
 class NetnsProgram(LinkedProgram):
     """A program of ``SEC("sk_lookup")`` or ``SEC("flow_dissector")``.
 
-    Its section's name does not say where it belongs, so that a skeleton's attach() leaves it out,
-    as libbpf's does.
+    Its section name has no target, so attach() of a collection skips it, as libbpf does.
     """
 
     def attach(self, netns: Target | None = None, *, pid: int | None = None) -> Fd:
-        """Attach to a network namespace until the link is closed: by default the thread's own.
+        """Attach to a network namespace until the link is closed: by default that of the thread.
 
-        Or to that of a process by its `pid`, or one by a path or an fd. Raises what `attach_netns`
-        does.
+        Or to that of process `pid`, or to one by path or fd. Raises the errors of `attach_netns`.
         """
         if netns is not None and pid is not None:
-            raise UsageError("a network namespace is given by itself or by a pid, not both")
+            raise UsageError("'netns' and 'pid' are exclusive")
         if netns is None:
             netns = _OWN if pid is None else f"/proc/{pid}/ns/net"
         link = attach_netns(self.fileno(), netns, AttachType(self.definition.attach_type))

@@ -1,14 +1,14 @@
-"""Where a program goes among those that are attached to the same hook: tcx, netkit, cgroups.
+"""The position of a program among those of the same hook: tcx, netkit, cgroups.
 
-The kernel keeps them in a list and runs them from its start; without `before` and `after` a program
-goes to the end. Source: include/uapi/linux/bpf.h, kernel/bpf/mprog.c.
+The kernel runs them in list order; without `before` and `after` a program is appended. Source:
+include/uapi/linux/bpf.h, kernel/bpf/mprog.c.
 """
 
 from __future__ import annotations
 
 from lskel.bpf.flags import AttachFlag
 from lskel.errors import UsageError
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
@@ -16,22 +16,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    # A program, a link, or the id of a program that the caller has no fd of. 0 is all of them:
-    # `before=0` puts a program at the start.
+    # A program, a link, or a program id if the caller has no fd. 0 means all: `before=0` puts a
+    # program at the start.
     Neighbour: TypeAlias = Program | Fd | int
 
 
 class Order(NamedTuple):
-    """What LINK_CREATE takes: `flags`, and the fd or id `relative`."""
+    """Fields of LINK_CREATE: `flags`, and the fd or id `relative`."""
 
     flags: int
     relative: int
 
 
 def order(before: Neighbour | None, after: Neighbour | None) -> Order:
-    """The flags and the neighbour for LINK_CREATE; both 0 where neither is given."""
+    """The flags and the neighbour for LINK_CREATE; both 0 if neither is given."""
     if before is not None and after is not None:
-        raise UsageError("a program goes before another or after another, not both")
+        raise UsageError("'before' and 'after' are exclusive")
     if before is not None:
         return _relative(AttachFlag.BEFORE, before)
     if after is not None:

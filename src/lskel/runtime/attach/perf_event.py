@@ -1,4 +1,4 @@
-"""Perf events: programs that run when a counter has counted enough."""
+"""Perf events: programs that run when a counter overflows."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from enum import IntEnum
 
 from lskel.errors import UsageError
 from lskel.runtime import perf
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.perf_link import attach_perf_event
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
 _HINTS = {
-    errno.ENOENT: "this machine has no such event; virtual ones often lack those of the hardware",
-    errno.EOPNOTSUPP: "this machine's hardware cannot do that",
+    errno.ENOENT: "this machine has no such event; virtual machines often lack hardware events",
+    errno.EOPNOTSUPP: "not supported by this machine's hardware",
     errno.EINVAL: "no such event or CPU, or a frequency above kernel.perf_event_max_sample_rate",
-    errno.ESRCH: "there is no such process",
-    errno.ENODEV: "there is no such CPU, or it is off",
+    errno.ESRCH: "no such process",
+    errno.ENODEV: "no such CPU, or it is offline",
 }
 _ANY_CPU = -1
 
 
 class PerfType(IntEnum):
-    """Whose event: enum perf_type_id of uapi/linux/perf_event.h."""
+    """Event types: enum perf_type_id of uapi/linux/perf_event.h."""
 
     HARDWARE = 0
     SOFTWARE = 1
@@ -37,7 +37,7 @@ class PerfType(IntEnum):
 
 
 class HardwareEvent(IntEnum):
-    """Which one of `PerfType.HARDWARE`: enum perf_hw_id."""
+    """Events of `PerfType.HARDWARE`: enum perf_hw_id."""
 
     CPU_CYCLES = 0
     INSTRUCTIONS = 1
@@ -52,7 +52,7 @@ class HardwareEvent(IntEnum):
 
 
 class SoftwareEvent(IntEnum):
-    """Which one of `PerfType.SOFTWARE`: enum perf_sw_ids."""
+    """Events of `PerfType.SOFTWARE`: enum perf_sw_ids."""
 
     CPU_CLOCK = 0
     TASK_CLOCK = 1
@@ -69,7 +69,7 @@ class SoftwareEvent(IntEnum):
 
 
 class PerfEventLinks:
-    """A program's links to one event on several CPUs."""
+    """The links of a program to one event on several CPUs."""
 
     def __init__(self, links: Iterable[Fd]) -> None:
         """Owns the fds."""
@@ -77,7 +77,7 @@ class PerfEventLinks:
 
     @property
     def links(self) -> tuple[Fd, ...]:
-        """One for each CPU."""
+        """One per CPU."""
         return self._links
 
     @property
@@ -86,7 +86,7 @@ class PerfEventLinks:
         return all(link.closed for link in self._links)
 
     def close(self) -> None:
-        """Detach from all; does nothing the second time."""
+        """Detach from all; a second call does nothing."""
         with ExitStack() as stack:
             for link in self._links:
                 stack.callback(link.close)
@@ -109,12 +109,12 @@ def attach_perf_events(
     cpus: Iterable[int] | None = None,
     cookie: int = 0,
 ) -> PerfEventLinks:
-    """Run a program after each `period` events, or `frequency` times a second. With a cookie 5.15.
+    """Run a program every `period` events, or `frequency` times a second. Cookies need 5.15.
 
-    `type` is a `PerfType` or the number of a PMU in /sys/bus/event_source/devices, `config` an
-    event of it. Events of all threads on all CPUs, or only on `cpus`, or only of one thread: `pid`
-    is its id, 0 the calling one. UsageError unless there is either a period or a frequency;
-    KernelError where the kernel refuses: ENOENT for an event that the machine has not.
+    `type` is a `PerfType` or the number of a PMU in /sys/bus/event_source/devices, `config` one of
+    its events. By default events of all threads on all CPUs; `cpus` selects CPUs, `pid` a thread
+    (0: the calling one). UsageError unless either period or frequency is given; KernelError if the
+    kernel refuses: ENOENT for an event that the machine lacks.
     """
     if (period > 0) == (frequency > 0):
         raise UsageError(
@@ -123,7 +123,7 @@ def attach_perf_events(
         )
     if cpus is None:
         cpus = online_cpus() if pid is None else (_ANY_CPU,)
-    with ExitStack() as undo, explained(_HINTS):
+    with ExitStack() as undo, with_hints(_HINTS):
         links = []
         for cpu in cpus:
             event = perf.open_event(
@@ -142,7 +142,7 @@ def attach_perf_events(
 
 
 class PerfEventProgram(Program):
-    """A program of ``SEC("perf_event")``, whose name does not say on which event."""
+    """A program of ``SEC("perf_event")``, which has no event in its name."""
 
     def attach(  # type: ignore[override]
         self,
@@ -155,11 +155,10 @@ class PerfEventProgram(Program):
         cpus: Iterable[int] | None = None,
         cookie: int = 0,
     ) -> PerfEventLinks:
-        """Run after each `period` events, or `frequency` times a second, until it is closed.
+        """Run every `period` events, or `frequency` times a second, until the result is closed.
 
-        Such as ``attach(PerfType.SOFTWARE, SoftwareEvent.CPU_CLOCK, frequency=99)``. The arguments
-        are those of `attach_perf_events`, `cookie` is what ``bpf_get_attach_cookie`` returns;
-        raises what that function does.
+        Example: ``attach(PerfType.SOFTWARE, SoftwareEvent.CPU_CLOCK, frequency=99)``. Arguments and
+        errors are those of `attach_perf_events`; ``bpf_get_attach_cookie`` returns `cookie`.
         """
         link = attach_perf_events(
             self.fileno(),

@@ -1,4 +1,4 @@
-"""Programs of perf events: what probes, tracepoints and counters have in common."""
+"""Attaching to perf events: the base of probes, tracepoints and counters."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from lskel.runtime.syscall import BpfError
 
 
 def attach_perf_event(prog_fd: int, event: Fd, cookie: int = 0) -> Fd:
-    """Run a program on each event until the result is closed; takes over the event's fd.
+    """Run a program on each event until the result is closed; takes ownership of the event's fd.
 
-    A link (Linux 5.15), or without a cookie the event itself. KernelError where the kernel refuses.
+    Returns a link (Linux 5.15), or the event itself on older kernels, without cookies. KernelError
+    if the kernel refuses.
     """
     link: Fd | None = None
     try:
@@ -34,9 +35,9 @@ def _attach(prog_fd: int, event: Fd, cookie: int) -> Fd:
         if error.errno != errno.EINVAL:
             raise
         if cookie:
-            hint = "before Linux 5.15 there were no cookies for it"
+            hint = "cookies need Linux 5.15"
             raise LskelError(error.what, hint=hint) from error
-    # Before 5.15 there were no such links: the event itself holds the program.
+    # Before 5.15 there are no perf links: the event itself holds the program.
     perf.set_bpf(event.fileno(), prog_fd)
     perf.enable(event.fileno())
     return event

@@ -1,4 +1,4 @@
-"""Raw tracepoints: programs that get a tracepoint's arguments as the kernel passes them."""
+"""Raw tracepoints: programs with a tracepoint's raw arguments."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import errno
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import RAW_TRACEPOINT
 from lskel.errors import NotFound
-from lskel.runtime.attach.given import target_of
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.hints import with_hints
+from lskel.runtime.attach.target import target_of
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
 
-_NO_COOKIE = {errno.EINVAL: "before Linux 6.10 raw tracepoints had no cookies"}
+_NO_COOKIE = {errno.EINVAL: "cookies of raw tracepoints need Linux 6.10"}
 
 
 def raw_tracepoint_open(prog_fd: int, name: bytes = b"", cookie: int = 0) -> Fd:
-    """BPF_RAW_TRACEPOINT_OPEN (Linux 4.17); BpfError where the kernel refuses.
+    """BPF_RAW_TRACEPOINT_OPEN (Linux 4.17); BpfError if the kernel refuses.
 
-    `name` ends with a zero byte; it is empty for programs that were loaded for their target.
+    `name` is NUL-terminated; it is empty for programs that were loaded for their target.
     """
-    # Kernels that know no cookie take a shorter attr, too.
+    # Kernels without cookies need a shorter attr.
     attr = host_attr(
         RAW_TRACEPOINT,
         "cookie" if cookie else "prog_fd",
@@ -29,14 +29,14 @@ def raw_tracepoint_open(prog_fd: int, name: bytes = b"", cookie: int = 0) -> Fd:
         prog_fd=prog_fd,
         **({"cookie": cookie} if cookie else {}),
     )
-    with explained(_NO_COOKIE if cookie else {}):
+    with with_hints(_NO_COOKIE if cookie else {}):
         return Fd(bpf(Cmd.RAW_TRACEPOINT_OPEN, attr))
 
 
 def attach_raw_tracepoint(prog_fd: int, tracepoint: str, *, cookie: int = 0) -> Fd:
-    """Attach to a tracepoint, such as "sched_switch". Linux 4.17, with a cookie 6.10.
+    """Attach to a tracepoint, such as "sched_switch". Linux 4.17, cookies 6.10.
 
-    NotFound where the kernel has no such tracepoint, BpfError where it refuses.
+    NotFound if the kernel has no such tracepoint, BpfError if it refuses.
     """
     try:
         return raw_tracepoint_open(prog_fd, tracepoint.encode() + b"\0", cookie)
@@ -50,14 +50,14 @@ class RawTracepointProgram(Program):
     """A program of ``SEC("raw_tp/...")`` or ``SEC("raw_tp.w/...")``."""
 
     def attaches_itself(self) -> bool:
-        """Whether the section's name says which tracepoint."""
+        """Whether the section name has a tracepoint."""
         return bool(self.definition.target)
 
     def attach(self, tracepoint: str | None = None, *, cookie: int = 0) -> Fd:
-        """Attach to a tracepoint, by default the section's, until the link is closed.
+        """Attach to a tracepoint, by default that of the section name, until the link is closed.
 
-        `cookie` is what ``bpf_get_attach_cookie`` returns. UsageError where nobody says a
-        tracepoint; else raises what `attach_raw_tracepoint` does.
+        ``bpf_get_attach_cookie`` returns `cookie`. UsageError without a tracepoint; else the errors
+        of `attach_raw_tracepoint`.
         """
         target = target_of(self, tracepoint, "a tracepoint", "raw_tp/sched_switch")
         link = attach_raw_tracepoint(self.fileno(), target, cookie=cookie)

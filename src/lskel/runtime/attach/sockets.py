@@ -1,7 +1,7 @@
-"""Programs of one socket: filters, and those that choose among the sockets of one port.
+"""Socket programs: filters, and SO_REUSEPORT selection.
 
-Programs for routes (``lwt_in`` and the like) are for ip(8) to attach, those for infrared receivers
-(``lirc_mode2``) for ir-keytable(1).
+Programs of routes (``lwt_in`` etc.) are attached by ip(8), those of infrared receivers
+(``lirc_mode2``) by ir-keytable(1).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from enum import Enum
 
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import KernelError
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     import socket
 
 _HINTS = {
-    errno.EINVAL: "the program is of another type, or the socket lacks SO_REUSEPORT",
+    errno.EINVAL: "wrong program type, or the socket lacks SO_REUSEPORT",
     errno.EPERM: "the socket's filter is locked (SO_LOCK_FILTER)",
 }
 
 
 class SocketHook(Enum):
-    """Options of a socket, to attach and to detach: asm-generic/socket.h."""
+    """Socket options to attach and detach: asm-generic/socket.h."""
 
     FILTER = ("BPF", 50, 27)
     REUSEPORT = ("REUSEPORT_EBPF", 52, 68)
 
 
 class SocketAttachment:
-    """A program that a socket holds. It stays with the socket unless it is closed."""
+    """A program attached to a socket. It stays with the socket unless this is closed."""
 
     def __init__(self, sock: socket.socket, hook: SocketHook) -> None:
         self._socket: socket.socket | None = sock
@@ -43,11 +43,11 @@ class SocketAttachment:
         return self._socket is None
 
     def close(self) -> None:
-        """Detach, unless the socket is closed. KernelError where the kernel refuses."""
+        """Detach, unless the socket is closed. KernelError if the kernel refuses."""
         sock, self._socket = self._socket, None
         if sock is not None and sock.fileno() >= 0:
             name, _, option = self._hook.value
-            with explained(_HINTS):
+            with with_hints(_HINTS):
                 _set(sock, option, 0, f"SO_DETACH_{name}")
 
     def __enter__(self) -> SocketAttachment:
@@ -58,12 +58,12 @@ class SocketAttachment:
 
 
 def attach_socket(prog_fd: int, sock: socket.socket, hook: SocketHook) -> SocketAttachment:
-    """Attach to a socket, in place of the program it has. Linux 4.5, to detach REUSEPORT 5.3.
+    """Attach to a socket, replacing its program. Linux 4.5; detaching REUSEPORT needs 5.3.
 
-    Programs of REUSEPORT are for the whole group of sockets. KernelError where the kernel refuses.
+    REUSEPORT programs are for the whole reuseport group. KernelError if the kernel refuses.
     """
     name, option, _ = hook.value
-    with explained(_HINTS):
+    with with_hints(_HINTS):
         _set(sock, option, prog_fd, f"SO_ATTACH_{name}")
     return SocketAttachment(sock, hook)
 
@@ -78,22 +78,22 @@ def _set(sock: socket.socket, option: int, value: int, name: str) -> None:
 
 
 class SocketProgram(Program):
-    """A program of ``SEC("socket")``: what it returns is how much of a packet the socket gets."""
+    """A program of ``SEC("socket")``: it returns how many bytes of a packet the socket receives."""
 
     def attach(self, sock: socket.socket) -> SocketAttachment:  # type: ignore[override]
-        """Attach to a socket until the link is closed. Raises what `attach_socket` does."""
+        """Attach to a socket until the link is closed. Raises the errors of `attach_socket`."""
         link = attach_socket(self.fileno(), sock, SocketHook.FILTER)
         self.attached(link)
         return link
 
 
 class SkReuseportProgram(Program):
-    """A program of ``SEC("sk_reuseport")``: it chooses the socket that gets a packet."""
+    """A program of ``SEC("sk_reuseport")``: it selects the socket that receives a packet."""
 
     def attach(self, sock: socket.socket) -> SocketAttachment:  # type: ignore[override]
-        """Attach to a socket's group (SO_REUSEPORT, bound) until the link is closed.
+        """Attach to the reuseport group of a bound socket until the link is closed.
 
-        Raises what `attach_socket` does.
+        Raises the errors of `attach_socket`.
         """
         link = attach_socket(self.fileno(), sock, SocketHook.REUSEPORT)
         self.attached(link)

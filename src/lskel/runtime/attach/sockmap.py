@@ -1,4 +1,4 @@
-"""Programs of a sockmap or sockhash: for the sockets in the map."""
+"""Sockmap programs: for the sockets in a sockmap or sockhash."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import errno
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import PROG_ATTACH
 from lskel.errors import UsageError
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
-from lskel.runtime.attach.refusals import explained
 from lskel.runtime.objects import Fd, duplicate
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from lskel.runtime.maps.base import Map
 
 _HINTS = {
-    errno.EBUSY: "a link holds a program of this kind there, or one that excludes it",
-    errno.EOPNOTSUPP: "the map is no sockmap or sockhash, or the kernel lacks this kind",
-    errno.EINVAL: "the map is no sockmap or sockhash",
+    errno.EBUSY: "a link has a program of this kind, or one that excludes it, attached to the map",
+    errno.EOPNOTSUPP: "not a sockmap or sockhash, or the kernel lacks this attach type",
+    errno.EINVAL: "not a sockmap or sockhash",
 }
 _ATTACH_TYPES = (
     AttachType.SK_SKB_STREAM_PARSER,
@@ -31,7 +31,7 @@ _ATTACH_TYPES = (
 
 
 class SockmapAttachment:
-    """A program that a sockmap holds itself, without a link. It stays as long as the map does."""
+    """A program attached to a sockmap without a link. It stays as long as the map."""
 
     def __init__(self, program: Fd, sockmap: Fd, attach_type: AttachType) -> None:
         """Owns both fds."""
@@ -45,7 +45,7 @@ class SockmapAttachment:
         return self._program.closed
 
     def close(self) -> None:
-        """BPF_PROG_DETACH, unless the map holds another program by now."""
+        """BPF_PROG_DETACH, unless the map has another program meanwhile."""
         if self.closed:
             return
         with self._program as program, self._map as sockmap:
@@ -63,11 +63,11 @@ class SockmapAttachment:
 
 
 def attach_sockmap(prog_fd: int, map_fd: int, attach_type: AttachType) -> Fd | SockmapAttachment:
-    """Attach to the map: by a link where the kernel has them (6.10), else by BPF_PROG_ATTACH.
+    """Attach to the map: by a link if the kernel has them (6.10), else by BPF_PROG_ATTACH.
 
-    BpfError where the kernel refuses: EBUSY where a link holds such a program.
+    BpfError if the kernel refuses: EBUSY if a link has such a program attached.
     """
-    with explained(_HINTS):
+    with with_hints(_HINTS):
         try:
             return link_create(prog_fd, map_fd, attach_type)
         except BpfError as error:
@@ -77,8 +77,8 @@ def attach_sockmap(prog_fd: int, map_fd: int, attach_type: AttachType) -> Fd | S
 
 
 def attach_without_link(prog_fd: int, map_fd: int, attach_type: AttachType) -> SockmapAttachment:
-    """BPF_PROG_ATTACH: the program takes the place of the one that was there. Linux 4.14."""
-    with explained(_HINTS):
+    """BPF_PROG_ATTACH, which replaces an attached program. Linux 4.14."""
+    with with_hints(_HINTS):
         bpf(Cmd.PROG_ATTACH, _attr(prog_fd, map_fd, attach_type))
     return SockmapAttachment(duplicate(prog_fd), duplicate(map_fd), attach_type)
 
@@ -99,17 +99,17 @@ class SockmapProgram(LinkedProgram):
     def attach(  # type: ignore[override]
         self, sockmap: Map, attach_type: AttachType | None = None
     ) -> Fd | SockmapAttachment:
-        """Attach to a sockmap or sockhash until the link is closed; it sees the map's sockets.
+        """Attach to a sockmap or sockhash until the link is closed.
 
-        Those that are put into the map afterwards: a socket keeps the programs that the map had
-        when it came. `attach_type` is for ``SEC("sk_skb")``, which does not say which it is.
-        UsageError without it, else raises what `attach_sockmap` does.
+        It applies to sockets added afterwards: a socket keeps the programs that the map had when it
+        was added. `attach_type` is for ``SEC("sk_skb")``, which has none. UsageError without it,
+        else the errors of `attach_sockmap`.
         """
         wanted = self.definition.attach_type if attach_type is None else attach_type
         if wanted not in _ATTACH_TYPES:
             raise UsageError(
-                f"program '{self.name}' does not say whether it is a parser or a verdict",
-                hint='give the attach type, or SEC("sk_skb/stream_verdict")',
+                f"program '{self.name}' has no attach type: expected parser or verdict",
+                hint='pass attach_type, or use SEC("sk_skb/stream_verdict")',
             )
         link = attach_sockmap(self.fileno(), sockmap.fileno(), AttachType(wanted))
         self.attached(link)

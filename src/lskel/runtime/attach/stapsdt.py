@@ -1,4 +1,4 @@
-"""The probes that programs and libraries are compiled with (USDT), from their ELF notes.
+"""USDT probes of programs and libraries, from their ELF notes.
 
 Source: "UserSpaceProbeImplementation" in the wiki of SystemTap, sys/sdt.h.
 """
@@ -9,7 +9,7 @@ import struct
 
 from lskel.cursor import mark
 from lskel.errors import BadInput, NotFound
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.elf_symbols import ElfFile
 
 _SECTION = ".note.stapsdt"
-# Where this section was when the notes were written: prelink moves it, but leaves the notes alone.
+# Base of the addresses in the notes: prelink moves this section, but does not update the notes.
 _BASE_SECTION = ".stapsdt.base"
 _OWNER = b"stapsdt\0"
 _TYPE = 3
@@ -26,12 +26,12 @@ _HEADER = "III"
 _CLOSE_NAMES = 3
 
 
-class Probe(NamedTuple):
-    """One place of a probe, which may have several.
+class UsdtProbe(NamedTuple):
+    """One location of a probe, which may have several.
 
-    `offset` is where its instruction is in the file, `address` where that is mapped (if the file is
-    mapped to where it was linked for); `semaphore` the offset in the file of the 16-bit number of
-    users, 0 where the probe has none; `arguments` such as "-4@%eax 8@$7".
+    `offset` is the file offset of its instruction, `address` its link-time address; `semaphore` is
+    the file offset of the 16-bit reference counter, 0 if the probe has none; `arguments` such as
+    "-4@%eax 8@$7".
     """
 
     provider: str
@@ -42,21 +42,21 @@ class Probe(NamedTuple):
     arguments: str
 
 
-def find_probes(elf: ElfFile, provider: str, name: str) -> list[Probe]:
-    """All places of a probe, at least one; NotFound where there is none, with names that are close.
+def find_probes(elf: ElfFile, provider: str, name: str) -> list[UsdtProbe]:
+    """All locations of a probe, at least one; NotFound, with similar names, if there are none.
 
-    BadInput where the notes are damaged.
+    BadInput if the notes are corrupt.
     """
     found = {f"{note.provider}:{note.name}" for note in _notes(elf)}
     wanted = f"{provider}:{name}"
     if wanted not in found:
         import difflib
 
-        hint = "it has none at all"
+        hint = "the file has no probes"
         if found:
             close = difflib.get_close_matches(wanted, found, _CLOSE_NAMES) or sorted(found)
-            hint = f"there is {', '.join(close[:_CLOSE_NAMES])}"
-        raise NotFound(f"there is no probe '{wanted}'", hint=hint)
+            hint = f"similar: {', '.join(close[:_CLOSE_NAMES])}"
+        raise NotFound(f"no probe '{wanted}'", hint=hint)
     return [
         _probe(elf, note) for note in _notes(elf) if (note.provider, note.name) == (provider, name)
     ]
@@ -84,7 +84,7 @@ def _notes(elf: ElfFile) -> Iterator[_Note]:
             start = name_at + _round4(name_size)
             at = start + _round4(size)
             if start + size > len(content):
-                raise BadInput(f"section {_SECTION}: a note leaves it")
+                raise BadInput(f"section {_SECTION}: a note exceeds it")
             if kind == _TYPE and content[name_at : name_at + name_size] == _OWNER:
                 yield _note(elf, content[start : start + size])
 
@@ -92,18 +92,18 @@ def _notes(elf: ElfFile) -> Iterator[_Note]:
 def _note(elf: ElfFile, data: bytes) -> _Note:
     addresses = struct.Struct(mark(elf.order) + ("3Q" if elf.bits == 64 else "3I"))
     strings = data[addresses.size :].split(b"\0")
-    # Three strings, each with its end.
+    # Three NUL-terminated strings.
     if len(data) < addresses.size or len(strings) < 4:
         raise BadInput(f"section {_SECTION}: a note is too short")
     provider, name, arguments = (text.decode("utf-8", "backslashreplace") for text in strings[:3])
     return _Note(provider, name, arguments, *addresses.unpack_from(data))
 
 
-def _probe(elf: ElfFile, note: _Note) -> Probe:
+def _probe(elf: ElfFile, note: _Note) -> UsdtProbe:
     base = elf.section(_BASE_SECTION)
     moved = base.address - note.base if base is not None and note.base else 0
     address = note.location + moved
-    return Probe(
+    return UsdtProbe(
         note.provider,
         note.name,
         address,

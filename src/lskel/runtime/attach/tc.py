@@ -1,8 +1,7 @@
-"""tc programs: they see the packets that enter and leave a network interface.
+"""tc programs: for ingress and egress packets of a network interface.
 
 Linux 6.6 has links for them, tcx; before, they are filters of the clsact qdisc (see `clsact`),
-which newer kernels still have and run after tcx. Actions (``SEC("action")``) are for tc(8) to
-attach.
+which newer kernels run after tcx. Actions (``SEC("action")``) are attached by tc(8).
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from enum import Enum
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
 from lskel.runtime.attach.clsact import ClsactFilter, Direction, attach_clsact
+from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.order import order
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.target import choice
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.order import Neighbour
 
 _HINTS = {
-    errno.EINVAL: "before Linux 6.6 there is no tcx: by=TcWay.CLSACT does without",
-    errno.ENOENT: "the neighbour is not attached there",
-    errno.EEXIST: "the program is attached there already",
+    errno.EINVAL: 'tcx needs Linux 6.6; use by="clsact" on older kernels',
+    errno.ENOENT: "the neighbour is not attached to it",
+    errno.EEXIST: "the program is already attached to it",
 }
 _DIRECTIONS = {
     AttachType.TCX_INGRESS: Direction.INGRESS,
@@ -38,7 +38,7 @@ _ATTACH_TYPES = {direction: attach_type for attach_type, direction in _DIRECTION
 
 
 class TcWay(Enum):
-    """How tc programs are attached."""
+    """Mechanisms to attach tc programs."""
 
     TCX = "tcx"
     CLSACT = "clsact"
@@ -47,51 +47,55 @@ class TcWay(Enum):
 def attach_tcx(
     prog_fd: int,
     interface: str | int,
-    direction: Direction,
+    direction: Direction | str,
     *,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
 ) -> Fd:
-    """Attach to an interface, by name or number, by a link. Linux 6.6.
+    """Attach to an interface, by name or index, with a link. Linux 6.6.
 
-    At the end of the list, or next to the neighbour given (see `order`). NotFound where there is no
-    such interface, BpfError where the kernel refuses: EINVAL where it has no tcx.
+    At the end of the list, or next to a neighbour (see `order`). NotFound if the interface does not
+    exist, BpfError if the kernel refuses: EINVAL if it lacks tcx.
     """
+    direction = choice(Direction, direction, "direction")
     flags, relative = order(before, after)
     index = interface_index(interface)
-    with at(f"interface {interface}"), explained(_HINTS):
+    with at(f"interface {interface}"), with_hints(_HINTS):
         attach_type = _ATTACH_TYPES[direction]
         return link_create(prog_fd, index, attach_type, flags, tcx_relative_fd=relative)
 
 
 class TcProgram(LinkedProgram):
-    """A program of ``SEC("tc")`` or ``SEC("tcx/ingress")`` and the like."""
+    """A program of ``SEC("tc")``, ``SEC("tcx/ingress")`` etc."""
 
     def attach(  # type: ignore[override]
         self,
         interface: str | int,
-        direction: Direction | None = None,
+        direction: Direction | str | None = None,
         *,
-        by: TcWay | None = None,
+        by: TcWay | str | None = None,
         before: Neighbour | None = None,
         after: Neighbour | None = None,
         priority: int = 0,
         handle: int = 0,
     ) -> Fd | ClsactFilter:
-        """Attach to an interface, by name or number, until the link is closed.
+        """Attach to an interface, by name or index, until the link is closed.
 
-        `direction` may be left out where the section's name says it. By tcx where the kernel has it
-        and else by clsact, unless `by` says which; `before` and `after` are for tcx (see
-        `attach_tcx`), `priority` and `handle` for clsact (see `attach_clsact`). UsageError where
-        that does not fit together; else raises what those two do.
+        `direction` ("ingress", "egress") defaults to that of the section name. Uses tcx if the
+        kernel has it, else clsact, unless `by` ("tcx", "clsact") selects one; `before` and `after`
+        are for tcx (see `attach_tcx`), `priority` and `handle` for clsact (see `attach_clsact`).
+        UsageError for contradicting arguments; else the errors of those two functions.
         """
         if direction is None:
             direction = _DIRECTIONS.get(AttachType(self.definition.attach_type))
         if direction is None:
             raise UsageError(
-                f"program '{self.name}' does not say which packets it is for",
-                hint='attach(interface, Direction.INGRESS), or SEC("tc/ingress")',
+                f"program '{self.name}' has no direction: expected ingress or egress",
+                hint='use attach(interface, "ingress"), or SEC("tc/ingress")',
             )
+        direction = choice(Direction, direction, "direction")
+        if by is not None:
+            by = choice(TcWay, by, "way to attach")
         for_tcx = before is not None or after is not None
         for_clsact = bool(priority or handle)
         if (for_tcx and for_clsact) or (for_tcx and by is TcWay.CLSACT):

@@ -1,4 +1,4 @@
-"""Files of the kernel's tracefs."""
+"""Reading files of tracefs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ROOTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
 
 def read_tracefs(name: str, what: str) -> str:
-    """What is in a file, by its path below the mount.
+    """The content of a file, by its path below the mount.
 
-    NotFound "the kernel has no `what`" where there is no such file, LskelError where tracefs is not
-    mounted or may not be read.
+    NotFound "the kernel has no `what`" if the file does not exist, LskelError if tracefs is not
+    mounted or not readable.
     """
     for root in ROOTS:
         path = f"{root}/{name}"
@@ -26,7 +26,7 @@ def read_tracefs(name: str, what: str) -> str:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 continue
             if error.errno in (errno.EACCES, errno.EPERM):
-                error.hint = "by default only root may"
+                error.hint = "by default only root may read it"
             raise
     if any(os.access(f"{root}/events", os.F_OK) for root in ROOTS):
         raise NotFound(f"the kernel has no {what}")

@@ -1,8 +1,8 @@
-"""USDT: programs that run at probes which programs and libraries were compiled with.
+"""USDT: programs at static probes of user space programs and libraries.
 
-A probe is one or more no-op instructions, to which uprobes attach; notes in the file say where they
-are and where the arguments are then. bpf/usdt.bpf.h, with which the program is compiled, reads that
-from two maps, which are filled here.
+A probe is one or more nop instructions, to which uprobes attach; ELF notes have their addresses and
+the locations of arguments. bpf/usdt.bpf.h, which is compiled into the program, reads these from two
+maps, which are filled here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from functools import cache
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError, at
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.attach.binaries import find_binary
-from lskel.runtime.attach.given import target_of
+from lskel.runtime.attach.target import target_of
 from lskel.runtime.attach.uprobe import ALL_PROCESSES, attach_uprobe, attach_uprobe_multi
 from lskel.runtime.attach.usdt_arguments import SPEC_SIZE, encode_spec, is_free, parse_arguments
 from lskel.runtime.info import map_info
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
-    from lskel.runtime.attach.stapsdt import Probe
+    from lskel.runtime.attach.stapsdt import UsdtProbe
     from lskel.runtime.attach.uprobe import Binary
 
     class HasFileno(Protocol):
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 SPECS_MAP = "__bpf_usdt_specs"
 IPS_MAP = "__bpf_usdt_ip_to_spec_id"
 
-_NO_MAPS = "programs for USDT are compiled with bpf/usdt.bpf.h, which has these maps"
+_NO_MAPS = "USDT programs must include bpf/usdt.bpf.h, which defines these maps"
 
 
 class UsdtLink:
-    """All places of one probe; closing it detaches from all."""
+    """All locations of one probe; closing it detaches from all."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -59,7 +59,7 @@ class UsdtLink:
         return self._closed
 
     def close(self) -> None:
-        """Detach; does nothing the second time."""
+        """Detach; a second call does nothing."""
         self._closed = True
         self._stack.close()
 
@@ -81,16 +81,16 @@ def attach_usdt(
     cookie: int = 0,
     multi: bool = False,
 ) -> UsdtLink:
-    """Attach to all places of a probe.
+    """Attach to all locations of a probe.
 
-    `maps` are those of the program's object, by name; `binary` is a path or what `find_binary`
-    finds; `cookie` is for bpf_usdt_cookie. `pid`: only that process, `ALL_PROCESSES` (Linux 5.15)
-    or `THIS_PROCESS`. The semaphores of probes that have them are held (4.20). With `multi` by one
-    link, which the program must have been loaded for (6.6).
+    `maps` are those of the program's object, by name; `binary` is a path or a name for
+    `find_binary`; `cookie` is for bpf_usdt_cookie. `pid`: a process, `ALL_PROCESSES` (Linux 5.15)
+    or `THIS_PROCESS`. Semaphores of probes are incremented while attached (4.20). `multi` uses one
+    link, for which the program must have been loaded (6.6).
 
-    NotFound where there is no such file or probe, NotSupported for arguments that cannot be read,
-    UsageError where the maps are missing, LskelError where they are full, KernelError where the
-    kernel refuses.
+    NotFound if the file or probe does not exist, NotSupported for arguments that cannot be read,
+    UsageError if the maps are missing, LskelError if they are full, KernelError if the kernel
+    refuses.
     """
     from lskel.runtime.attach.elf_symbols import ElfFile
     from lskel.runtime.attach.stapsdt import find_probes
@@ -134,11 +134,11 @@ def attach_usdt(
 class UsdtProgram(Program):
     """A program of ``SEC("usdt")``, sleepable (".s") or not.
 
-    ``SEC("usdt/libc.so.6:libc:setjmp")`` attaches itself.
+    ``SEC("usdt/libc.so.6:libc:setjmp")`` needs no arguments to attach.
     """
 
     def attaches_itself(self) -> bool:
-        """Whether the section's name says where, after "usdt/"."""
+        """Whether the section name has a target after "usdt/"."""
         return bool(self.definition.target)
 
     def attach(
@@ -152,18 +152,19 @@ class UsdtProgram(Program):
     ) -> UsdtLink:
         """Attach to a probe of a binary, such as "libc" "setjmp", until the link is closed.
 
-        Without `binary` where the section's name says. Raises what `attach_usdt` does; see there.
+        Without `binary`, to the target of the section name. For arguments and errors see
+        `attach_usdt`.
         """
         if binary is None:
             if provider or name:
-                raise UsageError("a probe is one of a binary")
+                raise UsageError("'provider' and 'name' need 'binary'")
             target = target_of(self, None, "a probe", "usdt/libc.so.6:libc:setjmp")
             parts = target.split(":")
             if len(parts) != 3:
-                raise UsageError(f"'{target}' says no probe", hint="BINARY:PROVIDER:NAME")
+                raise UsageError(f"'{target}' is not an attach target", hint="BINARY:PROVIDER:NAME")
             binary, provider, name = parts
         if not provider or not name:
-            raise UsageError("which probe of the binary?", hint="attach(BINARY, PROVIDER, NAME)")
+            raise UsageError("no probe in the binary", hint="use attach(BINARY, PROVIDER, NAME)")
         link = attach_usdt(
             self.fileno(),
             self.maps,
@@ -179,7 +180,7 @@ class UsdtProgram(Program):
 
 
 class _Specs:
-    """Elements of the map of descriptions that are taken; they are given back with the stack."""
+    """Allocated elements of the spec map; they are released with the stack."""
 
     def __init__(self, maps: Mapping[str, HasFileno], stack: ExitStack) -> None:
         self._fd = _own(maps, SPECS_MAP, stack)
@@ -188,14 +189,14 @@ class _Specs:
         info = map_info(self._fd)
         if info.value_size != SPEC_SIZE:
             raise UsageError(
-                f"values of map '{SPECS_MAP}' have {info.value_size} bytes, not {SPEC_SIZE}",
+                f"values of map '{SPECS_MAP}' have {info.value_size} bytes, expected {SPEC_SIZE}",
                 hint="it is not that of bpf/usdt.bpf.h",
             )
         self._room = info.max_entries
         self._next = 0
 
     def number(self, spec: bytes) -> int:
-        """The key of a description: places that look alike share one."""
+        """The key of a spec: equal locations share one."""
         if spec not in self._numbers:
             number = self._numbers[spec] = self._free()
             self._set(number, spec)
@@ -203,14 +204,14 @@ class _Specs:
         return self._numbers[spec]
 
     def _free(self) -> int:
-        # The map itself knows what is taken, since all programs of the object share it.
+        # The map itself has the allocation state, as all programs of the object share it.
         for number in range(self._next, self._room):
             spec = lookup(self._fd, _u32(number), SPEC_SIZE)
             if spec is None or is_free(spec):
                 self._next = number + 1
                 return number
         raise LskelError(
-            f"map '{SPECS_MAP}' is full: its {self._room} elements are taken",
+            f"map '{SPECS_MAP}' is full: all {self._room} elements are in use",
             hint="raise its max_entries before load(), or define BPF_USDT_MAX_SPEC_CNT",
         )
 
@@ -219,23 +220,23 @@ class _Specs:
 
 
 def _own(maps: Mapping[str, HasFileno], name: str, stack: ExitStack) -> int:
-    """An fd of a map until the stack ends, whatever becomes of the object."""
+    """A duplicate of a map's fd until the stack ends, independent of the object."""
     found = maps.get(name)
     if found is None:
-        raise UsageError(f"there is no map '{name}'", hint=_NO_MAPS)
+        raise UsageError(f"no map '{name}'", hint=_NO_MAPS)
     return stack.enter_context(duplicate(found.fileno())).fileno()
 
 
 @cache
 def _has_cookies() -> bool:
-    """What the program was told at load time, too: LINUX_HAS_BPF_COOKIE."""
+    """The value of LINUX_HAS_BPF_COOKIE that the program was loaded with."""
     from lskel.runtime.kconfig import this_machine
 
     return bool(this_machine().has_bpf_cookie)
 
 
 class _Mapping(NamedTuple):
-    """A line of /proc/PID/maps; `offset` is in the file."""
+    """A line of /proc/PID/maps; `offset` is the file offset."""
 
     start: int
     end: int
@@ -249,11 +250,11 @@ def _fill_ips(fd: int, addresses: list[int], numbers: list[int], stack: ExitStac
         stack.callback(delete, fd, key)
 
 
-def _addresses(path: str, probes: list[Probe], pid: int) -> list[int]:
-    """Where the probes are in the memory of the process."""
+def _addresses(path: str, probes: list[UsdtProbe], pid: int) -> list[int]:
+    """The addresses of the probes in the process."""
     if pid == ALL_PROCESSES:
         raise NotSupported(
-            "before Linux 5.15 a probe is attached to in one process at a time", hint="give a pid"
+            "before Linux 5.15 a probe is attached for one process at a time", hint="pass a pid"
         )
     mappings = _mappings(path, pid)
     found = []
@@ -265,7 +266,7 @@ def _addresses(path: str, probes: list[Probe], pid: int) -> list[int]:
         )
         place = next(places, None)
         if place is None:
-            raise NotFound(f"process {pid or 'self'} does not run that file")
+            raise NotFound(f"process {pid or 'self'} has not mapped that file")
         found.append(place)
     return found
 
@@ -284,7 +285,7 @@ def _mappings(path: str, pid: int) -> list[_Mapping]:
                     start, _, end = area.partition("-")
                     found.append(_Mapping(int(start, 16), int(end, 16), int(offset, 16)))
     except OSError as error:
-        raise NotFound(f"there is no process {pid}") from error
+        raise NotFound(f"no process {pid}") from error
     return found
 
 

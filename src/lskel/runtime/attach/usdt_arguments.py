@@ -1,7 +1,7 @@
-"""Arguments of USDT probes: from the assembler's notation to what bpf/usdt.bpf.h reads.
+"""Arguments of USDT probes: from assembler notation to the spec for bpf/usdt.bpf.h.
 
-An argument is ``SIZE@OPERAND``: so many bytes, negative where they are signed, in the syntax of
-the machine's assembler. Source: "UserSpaceProbeImplementation" in the wiki of SystemTap; the layout
+An argument is ``SIZE@OPERAND``: the size in bytes, negative if signed, and an operand in the
+machine's assembler syntax. Source: "UserSpaceProbeImplementation" in the SystemTap wiki; the layout
 is that of struct __bpf_usdt_spec in bpf/usdt.bpf.h.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-from lskel.elf.format import Machine
+from lskel.elf.format import ElfMachine
 from lskel.errors import NotSupported
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ _SIZES = (1, 2, 4, 8)
 
 # struct __bpf_usdt_arg_spec: val_off, arg_type, reg_off, arg_signed, arg_bitshift.
 _ARGUMENT = struct.Struct("=QIh?b")
-# What comes after them in struct __bpf_usdt_spec: usdt_cookie, arg_cnt; its last two bytes, which
-# are padding, say here that the element is taken.
+# The rest of struct __bpf_usdt_spec: usdt_cookie, arg_cnt; the last two bytes are padding, and mark
+# the element as in use here.
 _REST = struct.Struct("=Qh4xH")
 SPEC_SIZE = MAX_ARGUMENTS * _ARGUMENT.size + _REST.size
 
@@ -38,9 +38,9 @@ class Where(IntEnum):
 
 
 class Argument(NamedTuple):
-    """`value` is the constant, or what is added to the register to get the memory's address.
+    """`value` is the constant, or the offset from the register for a memory operand.
 
-    `register` is the register's offset in struct pt_regs; `size` in bytes.
+    `register` is its offset in struct pt_regs; `size` is in bytes.
     """
 
     where: Where
@@ -51,14 +51,14 @@ class Argument(NamedTuple):
 
 
 class _Syntax(NamedTuple):
-    """Regular expressions of operands; groups "value" and "register" are what they hold."""
+    """Regular expressions of operands, with groups "value" and "register"."""
 
     registers: Mapping[str, int]
     operands: Mapping[Where, str]
 
 
 def _x86_64_registers() -> dict[str, int]:
-    # struct pt_regs of arch/x86/include/uapi/asm/ptrace.h, all 8 bytes long.
+    # struct pt_regs of arch/x86/include/uapi/asm/ptrace.h, 8 bytes each.
     order = "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp"
     places = {name: 8 * number for number, name in enumerate(order.split())}
     names = {"rip": places["rip"], "eip": places["rip"]}
@@ -83,14 +83,14 @@ _NAME = r"(?P<register>[a-z][a-z0-9]*)"
 
 
 def _syntax(machine: int) -> _Syntax:
-    if machine == Machine.EM_X86_64:
+    if machine == ElfMachine.EM_X86_64:
         operands = {
             Where.CONST: rf"\${_NUMBER}",
             Where.REG: f"%{_NAME}",
             Where.REG_DEREF: rf"{_NUMBER}?\(%{_NAME}\)",
         }
         return _Syntax(_x86_64_registers(), operands)
-    if machine == Machine.EM_AARCH64:
+    if machine == ElfMachine.EM_AARCH64:
         operands = {
             Where.CONST: _NUMBER,
             Where.REG: _NAME,
@@ -98,22 +98,22 @@ def _syntax(machine: int) -> _Syntax:
         }
         return _Syntax(_aarch64_registers(), operands)
     raise NotSupported(
-        f"arguments of probes on ELF machine {machine}", hint="only x86-64 and arm64 are known"
+        f"probe arguments for ELF machine {machine}", hint="only x86-64 and arm64 are supported"
     )
 
 
 def parse_arguments(text: str, machine: int) -> tuple[Argument, ...]:
     """The arguments of a probe's note, for `machine`, the file's e_machine.
 
-    NotSupported for those that bpf/usdt.bpf.h has no way to read (such as those relative to a
-    symbol, with an index register, or of floating point), and for more than `MAX_ARGUMENTS`.
+    NotSupported for operands that bpf/usdt.bpf.h cannot read (e.g. relative to a symbol, with an
+    index register, or floating point), and for more than `MAX_ARGUMENTS`.
     """
     import re
 
-    # Old notes have a colon for no arguments.
+    # Old notes have a colon if there are no arguments.
     words = [] if text.startswith(":") else re.findall(r"[^\s@]*@(?:\[[^\]]*\]?|\S*)|\S+", text)
     if len(words) > MAX_ARGUMENTS:
-        raise NotSupported(f"the probe has {len(words)} arguments, and at most 12 can be read")
+        raise NotSupported(f"the probe has {len(words)} arguments, at most 12 are supported")
     if not words:
         return ()
     syntax = _syntax(machine)
@@ -127,7 +127,7 @@ def _argument(text: str, number: int, syntax: _Syntax) -> Argument:
     size = int(size_text) if re.fullmatch(r"[-+]?\d{1,3}", size_text) else 0
     if abs(size) not in _SIZES:
         raise NotSupported(
-            f"argument {number} of the probe, '{text}', is no integer of 1 to 8 bytes"
+            f"argument {number} of the probe, '{text}', is not an integer of 1 to 8 bytes"
         )
     for where, pattern in syntax.operands.items():
         found = re.fullmatch(pattern, operand)
@@ -144,8 +144,8 @@ def _argument(text: str, number: int, syntax: _Syntax) -> Argument:
                 size < 0,
             )
     raise NotSupported(
-        f"argument {number} of the probe, '{text}', is none that programs can read",
-        hint="they read constants, registers, and memory at an offset from a register",
+        f"argument {number} of the probe, '{text}', cannot be read by programs",
+        hint="supported: constants, registers, and memory at an offset from a register",
     )
 
 
@@ -159,5 +159,5 @@ def encode_spec(arguments: Sequence[Argument], cookie: int) -> bytes:
 
 
 def is_free(spec: bytes) -> bool:
-    """Whether an element is none that `encode_spec` made."""
+    """Whether an element is not in use, that is, not from `encode_spec`."""
     return not _REST.unpack_from(spec, SPEC_SIZE - _REST.size)[-1]

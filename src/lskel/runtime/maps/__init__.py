@@ -1,1 +1,1 @@
-"""Maps as Python people expect them: one module for each shape of map."""
+"""Maps as Python collections: one module for each kind of map."""

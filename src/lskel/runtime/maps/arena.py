@@ -1,4 +1,4 @@
-"""Arenas: memory that programs share with user space, and the variables in it."""
+"""Arenas: memory shared between programs and user space, and the variables in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ else:
 class ArenaMap(Variables[V]):
     """An arena; `value` has its global variables as attributes. Linux 6.9.
 
-    `memory` is all of it, once it is loaded: pages appear as they are touched.
+    `memory` is all of it, once loaded: pages are allocated on access.
     """
 
     def __init__(
@@ -38,15 +38,15 @@ class ArenaMap(Variables[V]):
 
     @property
     def value(self) -> V:
-        """The variables; UsageError where there are none, or after close()."""
+        """The variables; UsageError if there are none, or after close()."""
         memory: bytearray | memoryview | None = self._memory if self._fd is None else None
         if isinstance(self._fd, MappedFd) and not self._fd.closed:
             memory = self._fd.memory
         if not self._memory or memory is None:
             raise UsageError(
-                f"arena '{self.name}' has no variables here",
-                hint="it is closed; or it has none; or another process made it, where only a "
-                "map_extra says where it is mapped",
+                f"variables of arena '{self.name}' are not available",
+                hint="it is closed, has no variables, or was created by another process without a "
+                "map_extra, so that its address is unknown",
             )
         if self._value is None:
             self._value = self.variables.from_buffer(memory)
@@ -55,36 +55,36 @@ class ArenaMap(Variables[V]):
 
     @property
     def memory(self) -> memoryview:
-        """Its bytes; its collection is loaded for it. UsageError where it is not mapped."""
+        """Its bytes; loads the collection if necessary. UsageError if it is not mapped."""
         if self._fd is None:
             self.needed()
         if not isinstance(self._fd, MappedFd) or self._fd.closed:
             raise UsageError(
-                f"arena '{self.name}' is not mapped into this process",
-                hint="it is closed; or another process made it, where only a map_extra says where "
-                "it is mapped",
+                f"arena '{self.name}' is not mapped in this process",
+                hint="it is closed, or was created by another process without a map_extra, so that "
+                "its address is unknown",
             )
         return self._fd.memory
 
-    def given(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
-        """Programs that use it load only when it is mapped: made, or opened, and mapped here."""
+    def open_reused(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
+        """Create or open the arena, and map it: programs that use it load only after that."""
         wanted = self.created(kernel)
-        there = super().given(kernel, pin_root, trust_pins=trust_pins)
+        there = super().open_reused(kernel, pin_root, trust_pins=trust_pins)
         if there is None:
             return create_arena(wanted, bytes(self._memory))
         if (
             not wanted.map_extra
-        ):  # it can be mapped only where it is, which the kernel does not tell
+        ):  # it must be mapped at the same address, which the kernel does not tell
             return there
         with there:
             return map_arena(wanted, there)
 
     def bind(self, fd: Fd) -> None:
-        """It was created and mapped."""
+        """It was created; map it."""
         super().bind(fd)
         self._value = None
 
     def close(self) -> None:
-        """Unmap, and give the fd back."""
+        """Unmap, and close the fd."""
         self._value = None
         super().close()

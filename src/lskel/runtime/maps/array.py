@@ -1,4 +1,4 @@
-"""Arrays: elements by number, which are always there."""
+"""Arrays: elements by index, which always exist."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from operator import index as as_index
 
 from lskel.bpf.flags import MapFlag
 from lskel.errors import NoElement, UsageError, WrongType, at
+from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.live import Live, stride
 from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.maps.views import Items, Values
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 else:
     V = object
 
-# Numbers of elements, as keys.
+# Indexes as keys.
 INDEX: Any = u32
 
 
 class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
-    """An array: a mapping from the numbers 0 to `max_entries` - 1 to values, none of which can go.
+    """An array: a mapping from indexes below `max_entries` to values, which cannot be deleted.
 
-    A slice gives a list. IndexError past the end; there are no negative numbers.
+    A slice returns a list. IndexError if out of range; negative indexes are not supported.
     """
 
     def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
@@ -47,9 +48,7 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
         except TypeError as error:
             raise self._named(WrongType(str(error)), "index") from None
         if not 0 <= number < self.max_entries:
-            raise NoElement(
-                f"map '{self.name}' has {self.max_entries} elements, none is [{number}]"
-            )
+            raise NoElement(f"map '{self.name}' has {self.max_entries} elements, no [{number}]")
         return number
 
     if TYPE_CHECKING:
@@ -86,48 +85,51 @@ class ArrayMap(KeyedMap[int, V], Mapping[int, V]):
         return Values(self)
 
     def copy(self) -> dict[int, V]:
-        """The elements as they are now."""
+        """A copy of the current elements."""
         return dict(self.all_items())
 
     def update(self, other: Mapping[int, V] | Iterable[tuple[int, V]], /) -> None:
-        """Set many elements, in batches; where that fails, a part of them may be set."""
+        """Set many elements, in batches; on errors, some of them may be set."""
         pairs: Any = other.items() if isinstance(other, Mapping) else other
         self._write_all((self._number(index), value) for index, value in pairs)
 
     @property
     def live(self) -> Live[V]:
-        """The elements as memory that programs share: read and written without system calls.
+        """The elements as memory shared with programs: read and written without system calls.
 
-        For maps with BPF_F_MMAPABLE (Linux 5.5), UsageError for others; KernelError with EPERM
-        where the map is frozen.
+        For maps with BPF_F_MMAPABLE (Linux 5.5), UsageError for others; KernelError with EPERM if
+        the map is frozen.
         """
         if not self.definition.flags & MapFlag.MMAPABLE:
             raise UsageError(
-                f"map '{self.name}' is no shared memory",
+                f"map '{self.name}' cannot be mapped",
                 hint="declare it with __uint(map_flags, BPF_F_MMAPABLE)",
             )
         fd = self.fileno()
+        check_running(self.kernel, "shares no elements")
         if self._mapped is None:
             with at(f"map '{self.name}'"):
                 self._mapped = map_memory(fd, stride(self._value.size) * self.max_entries)
         return Live(self.name, self.value_type, self._value, self._mapped.memory)
 
     def close(self) -> None:
-        """Unmap, and give the fd back. Live structs that somebody keeps keep their memory."""
+        """Unmap, and close the fd. Live structs keep their memory mapped while they are in use."""
         if self._mapped is not None:
             self._mapped.close()
         super().close()
 
 
 class SparseArray(ArrayMap[V]):
-    """An array whose elements may be empty (CPUMAP, ...): a KeyError, and not among `items()`.
+    """An array whose elements may be empty (CPUMAP, ...): KeyError, and not in `items()`.
 
-    ``del`` empties an element.
+    ``del`` clears an element.
     """
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            raise self._named(WrongType("elements may be empty, so there are no slices"), "index")
+            raise self._named(
+                WrongType("elements may be empty, so slices are not supported"), "index"
+            )
         return super().__getitem__(index)
 
     def __delitem__(self, index: int) -> None:

@@ -1,14 +1,15 @@
-"""What all maps have in common: size before they are created, fd and pin after."""
+"""The base of all maps: size before creation, fd and pins after."""
 
 from __future__ import annotations
 
 import os
 
-from lskel.errors import ReadOnly, UsageError
-from lskel.named import NamedTuple
+from lskel.errors import ReadOnly, UsageError, WrongType
+from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import MapRequest
+from lskel.runtime.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class MapDefinition(NamedTuple):
-    """What the object says of a map: `struct bpf_map_info`'s fields of the same names.
+    """A map as the object declares it, with field names of `struct bpf_map_info`.
 
-    `type` is a `MapType`; sizes are in bytes; `pinned` says that it is shared by a pin of its name.
+    `type` is a `MapType`; sizes are in bytes; `pinned`: it is shared by a pin of its name.
     """
 
     name: str
@@ -39,7 +40,7 @@ class MapDefinition(NamedTuple):
 
 
 def definition_of(info: MapInfo, name: str | None = None) -> MapDefinition:
-    """The definition of a map that exists, by the object's name where the caller knows it."""
+    """The definition of an existing map, with the object's name if the caller knows it."""
     return MapDefinition(
         info.name if name is None else name,
         info.type,
@@ -52,20 +53,20 @@ def definition_of(info: MapInfo, name: str | None = None) -> MapDefinition:
 
 
 def _nothing() -> None:
-    """What needs nothing."""
+    """Nothing to do."""
 
 
-class Map:
-    """A map, before and after it is created. Shapes that hold elements are subclasses."""
+class Map(Settings):
+    """A map, before and after creation. Maps with elements are subclasses."""
 
-    # The class of the global variables in it, for maps that hold such.
+    # The class of the global variables in it, if any.
     variables: Any = None
 
     def __init__(self, definition: MapDefinition) -> None:
         self.definition = definition
-        # Called where the map must be in the kernel.
+        # Called before an operation that needs the created map.
         self.needed: Callable[[], None] = _nothing
-        # Where it is, or will be.
+        # The kernel in which it is, or will be, created.
         self.kernel: Kernel = RUNNING
         self._bpf: Bpf = RUNNING.bpf
         # The maps of its collection.
@@ -75,50 +76,56 @@ class Map:
 
     @property
     def name(self) -> str:
-        """Its name in the object; the kernel's may be cut."""
+        """Its name in the object; the kernel may truncate it."""
         return self.definition.name
 
     @property
     def max_entries(self) -> int:
-        """How many entries (or bytes, or pages) it has room for; may be set before load()."""
+        """The maximum number of entries (or bytes, or pages); settable before load()."""
         return self._max_entries
 
     @max_entries.setter
     def max_entries(self, entries: int) -> None:
         if self._fd is not None:
-            raise ReadOnly(f"map '{self.name}' has its size already", hint="set it before load()")
+            raise ReadOnly(
+                f"map '{self.name}' is already created", hint="set max_entries before load()"
+            )
+        if not isinstance(entries, int):
+            raise WrongType(
+                f"map '{self.name}': expected a number of entries, got {type(entries).__name__}"
+            )
         if not 0 < entries < 1 << 32:
             raise UsageError(f"map '{self.name}' cannot have {entries} entries")
         self._max_entries = entries
 
     def created(self, kernel: Kernel) -> MapDefinition:
-        """The definition that it is created with: its size may depend on the machine."""
+        """The definition for its creation: its size may depend on the machine."""
         from lskel.catalog.entries import entries_on
 
         entries = entries_on(self.definition.type, self._max_entries, kernel)
         return self.definition._replace(max_entries=entries)
 
     def request(self, kernel: Kernel, order: ByteOrder) -> MapRequest:
-        """What is asked of a load, but for the map itself; `order` is that of the object."""
+        """Its part of a load request, except the fd of a reused map; `order` is the object's."""
         entries = self.created(kernel).max_entries
         is_same = entries == self.definition.max_entries
         value = self.changed_value(kernel, order)
         return MapRequest(self.name, self.definition.type, 0 if is_same else entries, value)
 
     def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray | None:
-        """The value of global data, where it was changed; None for other maps."""
+        """The value of global data if it was changed; None for other maps."""
         return None
 
     @property
-    def initial(self) -> bytearray:
-        """The initial value of global data, which may be written before load().
+    def initial(self) -> memoryview:
+        """The initial value of global data, writable before load().
 
         UsageError for other maps.
         """
         raise UsageError(f"map '{self.name}' is not global data: it has no initial value")
 
-    def given(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
-        """The map itself, where it is there before the others: shared by a pin of its name."""
+    def open_reused(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
+        """The fd of a map that is not created by the loader: reused by a pin of its name."""
         if not self.definition.pinned:
             return None
         from lskel.runtime.pins import open_pin
@@ -126,14 +133,14 @@ class Map:
         return open_pin(self.created(kernel), pin_root, trust_pins=trust_pins)
 
     def listen(self) -> None:
-        """Begin to receive events, as skeletons do before they attach; nothing for other maps."""
+        """Start to receive events, before programs are attached; no-op for other maps."""
 
     def register(self, owner: Collection) -> None:
         """Register struct_ops with the programs of a collection; UsageError for other maps."""
-        raise UsageError(f"map '{self.name}' is nothing to attach")
+        raise UsageError(f"map '{self.name}' cannot be attached")
 
     def fileno(self) -> int:
-        """Its fd; its collection is loaded for it. UsageError where it is closed."""
+        """Its fd; loads the collection if necessary. UsageError if it is closed."""
         if self._fd is None:
             self.needed()
         if self._fd is None:
@@ -143,32 +150,34 @@ class Map:
         return self._fd.fileno()
 
     def info(self) -> MapInfo:
-        """What the kernel says of it."""
+        """What the kernel reports about it."""
         from lskel.runtime.info import map_info
 
         return map_info(self.fileno(), bpf=self._bpf)
 
     def pin(self, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
-        """Give it a name in a bpffs, so that it outlives this process; as `obj_pin`."""
+        """Pin it to a bpffs, so that it outlives this process; as `obj_pin`."""
         check_running(self.kernel, "has no pins")
         obj_pin(self.fileno(), path, trust_pins=trust_pins)
 
     def unpin(self, path: str | os.PathLike[str]) -> None:
-        """Remove a pin; OSError where there is none."""
+        """Remove a pin; OSError if it does not exist."""
+        check_running(self.kernel, "has no pins")
         os.unlink(path)  # noqa: PTH108 - pathlib is slow to import
 
     def placed(self, kernel: Kernel, siblings: Iterable[Map]) -> None:
-        """It is to be made in this kernel, as one of these maps."""
+        """Set the kernel in which it will be created, and the maps of its collection."""
         self.kernel = kernel
         self._bpf = bpf_of(kernel)
         self.siblings = siblings
+        self._fixed = True
 
     def bind(self, fd: Fd) -> None:
-        """It was created: `fd` is its own."""
+        """It was created; it owns `fd`."""
         self._fd = fd
 
     def close(self) -> None:
-        """Give the fd back; the map goes with its last user."""
+        """Close the fd; the kernel frees the map after its last user."""
         if self._fd is not None:
             self._fd.close()
 

@@ -1,4 +1,4 @@
-"""Bloom filters: sets that may say yes wrongly, and never no."""
+"""Bloom filters: sets with false positives, but no false negatives."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ else:
 
 
 class BloomFilter(TypedMap[V]):
-    """A BLOOM_FILTER. Kernel 5.16."""
+    """A BLOOM_FILTER. Linux 5.16."""
 
     def add(self, value: V) -> None:
-        """Put a value in, for good."""
+        """Add a value, permanently."""
         self._call(one_element.update, b"", self._encoded_value(value))
 
     def __contains__(self, value: V) -> bool:

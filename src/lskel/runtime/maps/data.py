@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.bpf.flags import MapFlag
 from lskel.errors import ReadOnly, UsageError
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map
 from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import ENOTSUPP, KernelError
@@ -28,15 +28,15 @@ else:
 
 _KEY = bytes(4)
 SET_BEFORE = "constants are set before load()"
-_HIDDEN = "all variables of {} are static or hidden, so it is not shared with user space"
-_NOT_SHARED = "{}: the kernel shares no memory that has locks, lists, trees or timers in it"
+_HIDDEN = "all variables of {} are static or hidden, so that it is not mapped"
+_NOT_SHARED = "{}: maps with locks, lists, trees or timers cannot be mapped"
 
 
 class Variables(Map, Generic[V]):
-    """A map whose bytes are global variables: `value` has them as attributes.
+    """A map of global variables: attributes of `value`.
 
-    `type` is the class of the variables, or a function that makes it when it is first asked for;
-    `initial` the bytes that they begin with.
+    `type` is the class of the variables, or a function that creates it on first use; `initial` are
+    their initial bytes.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Variables(Map, Generic[V]):
     ) -> None:
         super().__init__(definition)
         self._type = type_
+        self._variables: Any = None
         self._content = initial
         self._made: bytearray | None = None
         self._value: Any = None
@@ -63,34 +64,35 @@ class Variables(Map, Generic[V]):
     @property
     def variables(self) -> type[V]:
         """The class of the variables."""
-        if not isinstance(self._type, type):
-            self._type = self._type()
-        found: Any = self._type
-        found.elsewhere_ = staticmethod(self.elsewhere)
-        found.noun_ = "variable"
+        if self._variables is None:
+            base = self._type if isinstance(self._type, type) else self._type()
+            # A class of its own: what it says in errors is of this collection.
+            own = {"elsewhere_": staticmethod(self.elsewhere), "noun_": "variable"}
+            self._variables = type(base.__name__, (base,), own)
+        found: Any = self._variables
         return found  # type: ignore[no-any-return]
 
     def elsewhere(self, name: str) -> str:
-        """Which other map of the collection has a variable of this name; empty where none has."""
+        """Which other map of the collection has a variable of this name; empty if none."""
         others = (made for made in self.siblings if isinstance(made, Variables))
         return next((made.name for made in others if name in made.variables._members_), "")
 
     @property
-    def initial(self) -> bytearray:
-        """All initial values, which may be written before load()."""
+    def initial(self) -> memoryview:
+        """All initial values, writable before load(); their number is fixed."""
         if self._fd is not None:
             raise ReadOnly(f"map '{self.name}' is loaded", hint=SET_BEFORE)
-        return self._memory
+        return memoryview(self._memory)
 
 
 class DataMap(Variables[V]):
-    """A section of global variables; `value` has them as attributes.
+    """A section of global variables: attributes of `value`.
 
-    Before load() these are the initial values, which may be set. Afterwards they are the memory
-    that the programs use. Constants (.rodata, .kconfig) can be read only, as can what the kernel
-    does not share, because it manages a part of it: that is read anew each time.
+    Before load() these are the initial values, which may be set; after it, the memory that programs
+    use. Constants (.rodata, .kconfig) are read-only then. So are maps that cannot be mapped,
+    because the kernel manages fields in them: they are read by a system call each time.
 
-    `initial` may end before zeros. The loader has no value for a `late` one: it is of many zeros.
+    `initial` may lack trailing zeros. The loader has no value for a `late` map: many zeros.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class DataMap(Variables[V]):
         if self._fd is None:
             return self.variables.from_buffer(self._memory)
         if self._fd.closed:
-            raise UsageError(f"the variables of '{self.name}' are closed")
+            raise UsageError(f"variables of '{self.name}': the map is closed")
         if self._mapped is not None:
             return self.variables.from_buffer(self._mapped.memory)
         from lskel.runtime.values.frozen import frozen
@@ -141,7 +143,7 @@ class DataMap(Variables[V]):
 
     @property
     def max_entries(self) -> int:
-        """One: all variables are one element."""
+        """1: all variables are one element."""
         return 1
 
     @max_entries.setter
@@ -150,11 +152,11 @@ class DataMap(Variables[V]):
 
     @property
     def is_constant(self) -> bool:
-        """Whether the variables cannot change once they are loaded."""
+        """Whether the variables are read-only after load()."""
         return bool(self.definition.flags & MapFlag.RDONLY_PROG)
 
     def created(self, kernel: Kernel) -> MapDefinition:
-        """As it is defined: its size does not depend on the machine."""
+        """As defined: its size does not depend on the machine."""
         return self.definition
 
     @property
@@ -169,11 +171,11 @@ class DataMap(Variables[V]):
         return None if is_same else made
 
     def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray | None:
-        """The initial value, where it is not the object's, for the loader to write."""
+        """The initial value for the loader to write, if it differs from the object's."""
         return None if self._late else self._changed
 
     def bind(self, fd: Fd) -> None:
-        """It was created: the variables are those that programs see, from now on."""
+        """It was created: from now on the variables are those of the programs."""
         super().bind(fd)
         self._value = None
         if self._late and self._changed is not None:
@@ -183,7 +185,7 @@ class DataMap(Variables[V]):
             self._mapped = _mapped(self.kernel, fd, self._size)
 
     def close(self) -> None:
-        """Unmap, and give the fd back; variables can no longer be used."""
+        """Unmap, and close the fd; variables can no longer be used."""
         super().close()
         self._value = None
         if self._mapped is not None:
@@ -191,7 +193,7 @@ class DataMap(Variables[V]):
 
 
 def _mapped(kernel: Kernel, fd: Fd, size: int) -> MappedFd | None:
-    """The memory of a map; None where the kernel shares none, because it manages a part of it."""
+    """The memory of a map; None if it cannot be mapped, because the kernel manages fields in it."""
     try:
         return kernel.map_memory(fd.fileno(), size)
     except KernelError as error:

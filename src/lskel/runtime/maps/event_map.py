@@ -1,4 +1,4 @@
-"""What ring buffers and perf buffers have in common: events that come, one after the other."""
+"""The base of ring buffers and perf buffers: streams of events."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from math import inf
 from time import monotonic, sleep
 
 from lskel.errors import at
-from lskel.named import Generic
-from lskel.runtime.kernel import check_running
+from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.typed import codec_of
 from lskel.runtime.objects import duplicate
@@ -21,7 +20,7 @@ if not TYPE_CHECKING:
     V = object
 
     def overload(function):
-        """As that of `typing`."""
+        """As `typing.overload`."""
         return function
 
 else:
@@ -32,7 +31,7 @@ else:
     E = TypeVar("E")
 
     class Reader(Protocol):
-        """What `RingBuffer` and `PerfBuffer` are to waiting."""
+        """The common interface of `RingBuffer` and `PerfBuffer`."""
 
         def fileno(self) -> int: ...
         def ready(self) -> bool: ...
@@ -40,26 +39,26 @@ else:
         def close(self) -> None: ...
 
 
-# So many events of one buffer come before others have their turn.
+# Events of one buffer per turn, before other buffers are served.
 BATCH = 1024
-# poll(2) takes no longer time-outs than some weeks.
+# The maximum timeout of poll(2) is some weeks.
 MAX_WAIT = 3600.0
-# A record that a program has reserved makes its buffer readable, and is submitted soon after.
+# A reserved record makes its buffer readable, and is submitted soon after.
 RESERVED = 0.0005
 
 
 class EventMap(Map, Generic[V]):
-    """A map that programs send events through, of type `event_type`; bytes where none is given.
+    """A map for events from programs, of type `event_type`; bytes by default.
 
-    An event counts as read when it is handed out, so that a loop may be left and another begun.
-    One that is shorter than the type raises BadInput, and counts as read; of one that is longer
-    the head is decoded. The buffer is mapped when it is first used. For one thread at a time, but
-    for `close`: it ends the reading of others with an LskelError.
+    An event counts as read when it is returned, so a loop may be left and another one started. An
+    event shorter than the type raises BadInput, and counts as read; of a longer one the head is
+    decoded. The buffer is mapped on first use. For one thread at a time, except `close`, after
+    which readers raise an LskelError.
     """
 
     def __init__(self, definition: MapDefinition, event: type[V] | Codec[V] | None = None) -> None:
         super().__init__(definition)
-        # Another thread may close the map while this one opens its buffer.
+        # Another thread may close the map while this thread opens its buffer.
         self._lock = RLock()
         self._decode: Callable[[bytes], V] | None = None
         self.event_type: type[V] | Codec[V] | None = None
@@ -67,7 +66,7 @@ class EventMap(Map, Generic[V]):
             self.decode_as(event)
 
     def decode_as(self, event: type[E] | Codec[E]) -> EventMap[E]:
-        """Decode events as another type from now on; `bytes` gives them as they are."""
+        """Decode events as another type from now on; `bytes` for undecoded events."""
         typed: Any = self
         typed.event_type = None if event is bytes else event
         typed._decode = None if event is bytes else self._decoder(codec_of(event))
@@ -86,18 +85,18 @@ class EventMap(Map, Generic[V]):
 
         return decoded
 
-    # -- what the kinds of buffers differ in ------------------------------------------------------
+    # -- specific to the kind of buffer -----------------------------------------------------------
 
     def reader(self) -> Reader:
-        """What reads the buffer, opened when it is first asked for."""
+        """The reader of the buffer, opened on first use."""
         raise NotImplementedError
 
     def records(self) -> Iterator[bytes]:
-        """The events that are there, undecoded, without waiting."""
+        """The available events, undecoded, without waiting."""
         raise NotImplementedError
 
     def _decoded(self, decode: Callable[[bytes], V]) -> Iterator[V]:
-        """The events that are there, decoded."""
+        """The available events, decoded."""
         return map(decode, self.records())
 
     # -- reading ----------------------------------------------------------------------------------
@@ -107,13 +106,13 @@ class EventMap(Map, Generic[V]):
     @overload
     def consume(self, *, raw: Literal[True]) -> Iterator[bytes]: ...
     def consume(self, *, raw: bool = False) -> Iterator[Any]:
-        """The events that are there, without waiting; it ends when the programs pause."""
+        """The available events, without waiting; ends when the buffer is empty."""
         if raw or self._decode is None:
             return self.records()
         return self._decoded(self._decode)
 
     def __iter__(self) -> Iterator[V]:
-        """Events as they come, for ever."""
+        """Events as they arrive, forever."""
         return self.events()
 
     @overload
@@ -131,17 +130,16 @@ class EventMap(Map, Generic[V]):
     def events(
         self, timeout: float | None = None, duration: float | None = None, *, raw: bool = False
     ) -> Iterator[Any]:
-        """Events as they come.
+        """Events as they arrive.
 
-        Ends when nothing came for `timeout` seconds, and `duration` seconds after the first was
-        asked for. `raw` gives bytes.
+        Ends after `timeout` seconds without events, and `duration` seconds after the start. `raw`
+        returns bytes.
         """
         return self._stream(lambda: self.consume(raw=raw), timeout, duration)  # type: ignore[call-overload]
 
     def _stream(
         self, consume: Callable[[], Iterator[E]], timeout: float | None, duration: float | None
     ) -> Iterator[E]:
-        check_running(self.kernel, "sends no events")
         reader = self.reader()
         now = monotonic()
         end = inf if duration is None else now + duration
@@ -166,10 +164,10 @@ class EventMap(Map, Generic[V]):
             readable = reader.poll(min(left, MAX_WAIT))
 
     def poll(self, callback: Callable[[V], object], timeout: float | None = None) -> int:
-        """Wait for events, at most `timeout` seconds (None: for ever), and call for each there is.
+        """Wait for events, at most `timeout` seconds (None: forever), and call `callback` for each.
 
-        Gives how many there were: 0 after the time, and where programs have events reserved but
-        not submitted. Events beyond many are left for the next call.
+        Returns the number of events: 0 after a timeout, or if events are reserved but not
+        submitted. If there are very many, the rest is left for the next call.
         """
         self.reader().poll(timeout)
         count = 0
@@ -183,12 +181,12 @@ class EventMap(Map, Generic[V]):
     @overload
     def aiter(self, *, raw: Literal[True]) -> AsyncIterator[bytes]: ...
     async def aiter(self, *, raw: bool = False) -> AsyncIterator[Any]:
-        """Events as they come, for ever, for `async for` in asyncio; several share the events."""
+        """Events as they arrive, forever, for `async for`; several iterators share the events."""
         from asyncio import get_running_loop
         from asyncio import sleep as pause
 
         loop = get_running_loop()
-        # A loop knows one waiter for each fd.
+        # An event loop has one reader per fd.
         with duplicate(self.reader().fileno()) as fd:
             while True:
                 count = 0
@@ -203,7 +201,7 @@ class EventMap(Map, Generic[V]):
                 readable = loop.create_future()
                 loop.add_reader(fd.fileno(), _settle, readable)
                 try:
-                    # The kernel may have told of what came meanwhile already.
+                    # The kernel may already have signaled what arrived meanwhile.
                     if not self.reader().ready():
                         await readable
                 finally:

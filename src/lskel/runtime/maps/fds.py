@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from lskel.bpf.enums import MapType
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.maps.array import SparseArray
-from lskel.runtime.maps.handles import Untold, handle
+from lskel.runtime.maps.handles import NotReadable, handle
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.objects import Fd
@@ -25,18 +25,18 @@ else:
     K = object
 
 
-class HandleArray(Untold[int], SparseArray[int]):
-    """Elements set with an fd, or with what has one: of perf events (PERF_EVENT_ARRAY), AF_XDP
+class HandleArray(NotReadable[int], SparseArray[int]):
+    """Elements set by fd, or an object with fileno(): perf events (PERF_EVENT_ARRAY), AF_XDP
     sockets (XSKMAP), sockets (SOCKMAP, Linux 4.14; REUSEPORT_SOCKARRAY, 4.19).
 
-    NotSupported when it is read, but for the cookies of sockets, where values have 8 bytes (SOCKMAP
-    from Linux 5.10). The kernel empties a PERF_EVENT_ARRAY of what was set through an fd of the map
-    when that is closed, unless it has BPF_F_PRESERVE_ELEMS.
+    Reading raises NotSupported, except for the cookies of sockets, if values have 8 bytes (SOCKMAP
+    since Linux 5.10). When the fd of a PERF_EVENT_ARRAY is closed, the kernel clears the elements
+    set through it, unless the map has BPF_F_PRESERVE_ELEMS.
     """
 
-    # Of programs' events it is a `PerfBufferMap`.
+    # For events from programs it is a `PerfBufferMap`.
     _opens = (MapType.PERF_EVENT_ARRAY,)
-    _told_if = "of sockets it tells the cookies, where values are __u64"
+    _readable_if = "socket cookies are readable if values are __u64"
 
     def __init__(self, definition: MapDefinition) -> None:
         super().__init__(definition, handle(definition.value_size))
@@ -46,9 +46,9 @@ class HandleArray(Untold[int], SparseArray[int]):
 
 
 class CgroupArray(HandleArray):
-    """A CGROUP_ARRAY: set with the path of a cgroup (version 2), or an fd. It cannot be read."""
+    """A CGROUP_ARRAY: set by the path of a cgroup (version 2), or an fd. It cannot be read."""
 
-    _told_if = ""
+    _readable_if = ""
 
     def __setitem__(self, index: int, value: Handle | str | os.PathLike[str]) -> None:
         if isinstance(value, (str, os.PathLike)):
@@ -58,10 +58,10 @@ class CgroupArray(HandleArray):
             super().__setitem__(index, value)
 
 
-class SockHash(Untold[int], HashMap[K, int], Generic[K]):
-    """A SOCKHASH: sockets by any key, set and read as those of a SOCKMAP. Linux 4.18."""
+class SockHash(NotReadable[int], HashMap[K, int], Generic[K]):
+    """A SOCKHASH: sockets by any key, set and read as in a SOCKMAP. Linux 4.18."""
 
-    _told_if = HandleArray._told_if
+    _readable_if = HandleArray._readable_if
 
     def __init__(self, definition: MapDefinition, key: type[K] | Codec[K]) -> None:
         KeyedMap.__init__(self, definition, key, handle(definition.value_size))

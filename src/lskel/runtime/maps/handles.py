@@ -1,4 +1,4 @@
-"""Elements that are kernel objects: written as an fd, or as what has one; read as a number."""
+"""Elements that are kernel objects: written by fd, read as an id or cookie."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ else:
 
 _FD_LIMIT = 1 << 31
 _READS = (Cmd.MAP_LOOKUP_ELEM, Cmd.MAP_LOOKUP_BATCH)
-# What kernels have for a lookup that a type of map does not have.
+# Errnos for a lookup that a map type does not support.
 _NOT_TOLD = (errno.EOPNOTSUPP, errno.ENOSPC, ENOTSUPP)
 
 
 def fd_of(value: object) -> int:
-    """The fd of a `Handle`; WrongType or OutOfRange where it is none."""
+    """The fd of a `Handle`; WrongType or OutOfRange if it is not one."""
     number = value if isinstance(value, int) else getattr(value, "fileno", lambda: None)()
     if not isinstance(number, int) or isinstance(number, bool):
-        raise WrongType(f"expected an fd, or what has a fileno(), got {type(value).__name__}")
+        raise WrongType(f"expected an fd, or an object with fileno(), got {type(value).__name__}")
     if not 0 <= number < _FD_LIMIT:
         raise OutOfRange(f"{number} is not an fd")
     return number
 
 
 def handle(size: int) -> Codec[Any]:
-    """The codec of an fd in `size` bytes, and of the number read instead: an id, or a cookie."""
+    """The codec of an fd in `size` bytes, which is read as a number: an id or a cookie."""
 
     def encode(value: Any) -> bytes:
         return fd_of(value).to_bytes(size, sys.byteorder)
@@ -60,11 +60,11 @@ def handle(size: int) -> Codec[Any]:
     return Codec(size, encode, decode)
 
 
-class Untold(TypedMap[V]):
-    """A map that the kernel may not let user space read: NotSupported."""
+class NotReadable(TypedMap[V]):
+    """A map that user space cannot read (NotSupported), except in some cases."""
 
-    # What must be so for the kernel to tell.
-    _told_if = ""
+    # When the kernel lets user space read it.
+    _readable_if = ""
 
     def _call(self, function: Callable[Concatenate[int, P], R], *args: P.args, **kw: P.kwargs) -> R:
         try:
@@ -74,6 +74,6 @@ class Untold(TypedMap[V]):
                 raise
             kind = enum_name(MapType, self.definition.type)
             raise NotSupported(
-                f"map '{self.name}': the kernel does not tell what is in a map of type {kind}",
-                hint=self._told_if,
+                f"map '{self.name}': the kernel does not let user space read a map of type {kind}",
+                hint=self._readable_if,
             ) from error

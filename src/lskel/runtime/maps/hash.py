@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import MutableMapping
+from itertools import chain
 
 from lskel.bpf.flags import ElementFlag
 from lskel.errors import NoElement
 from lskel.runtime import one_element
-from lskel.runtime.maps.typed import KeyedMap
+from lskel.runtime.maps.typed import NO_KEY, KeyedMap
 from lskel.runtime.maps.views import Items, Values
 from lskel.runtime.syscall import ENOTSUPP, BpfError
 
@@ -23,7 +24,7 @@ else:
     K = V = object
 
 _NO_DEFAULT: Any = object()
-# Kernel or map cannot look up and delete at once: hashes can since 5.14.
+# Kernel or map type lacks lookup-and-delete: hashes have it since 5.14.
 _NOT_TAKEN = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 
 
@@ -31,8 +32,8 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
     """A hash (HASH, LRU_HASH): a mapping from keys to values.
 
     Iteration, `items()`, `values()` and `copy()` read in batches, ``dict(m)`` does not. Programs
-    change it meanwhile: what stays comes once, what is added or deleted may come or not. The order
-    is the kernel's, which may be another each time.
+    may change the map meanwhile: elements that stay come once; those added or deleted may come or
+    not. The order is the kernel's, and may differ each time.
     """
 
     def __delitem__(self, key: K) -> None:
@@ -42,7 +43,7 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
         return self._all_keys()
 
     def __len__(self) -> int:
-        """How many elements there are: the kernel does not say, they are counted."""
+        """The number of elements, by counting: the kernel does not report it."""
         return sum(count for _, _, count in self._chunks())
 
     def __bool__(self) -> bool:
@@ -60,20 +61,25 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
         return Values(self)
 
     def copy(self) -> dict[K, V]:
-        """The elements that are there now."""
+        """A copy of the current elements."""
         return dict(self.all_items())
 
     def add(self, key: K, value: V) -> None:
-        """Set a new key; BpfError EEXIST where it is there already. One atomic step."""
+        """Add a new key; BpfError EEXIST if it exists. Atomic."""
         self._put(key, value, ElementFlag.NOEXIST)
 
     def replace(self, key: K, value: V) -> None:
-        """Change an existing key; BpfError ENOENT where it is not there. One atomic step."""
+        """Change an existing key; BpfError ENOENT if it does not exist. Atomic."""
         self._put(key, value, ElementFlag.EXIST)
 
     def pop(self, key: K, default: Any = _NO_DEFAULT) -> Any:
-        """Take an element out: in one atomic step where the kernel can (Linux 5.14)."""
-        found = self._taken(self._encoded_key(key))
+        """Look up and delete an element: atomic since Linux 5.14."""
+        try:
+            found = self._taken(self._encoded_key(key))
+        except NO_KEY:
+            if default is _NO_DEFAULT:
+                raise
+            return default
         if found is not None:
             return self._value.decode(found)
         if default is _NO_DEFAULT:
@@ -81,7 +87,7 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
         return default
 
     def popitem(self) -> tuple[K, V]:
-        """Take any element out; KeyError where there is none."""
+        """Look up and delete any element; KeyError if the map is empty."""
         while (key := self._first()) is not None:
             found = self._taken(key)
             if found is not None:
@@ -95,11 +101,11 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
             if error.errno not in _NOT_TAKEN:
                 raise
         found = self._call(one_element.lookup, key, self._value.size)
-        # None as well where somebody else takes it in between.
+        # None as well if it was deleted in between.
         return found if self._call(one_element.delete, key) else None
 
     def setdefault(self, key: K, default: V) -> V:
-        """The value of a key, which is set to `default` if it is not there."""
+        """The value of a key, which is set to `default` if it does not exist."""
         while True:
             try:
                 self.add(key, default)
@@ -109,24 +115,27 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
             try:
                 return self[key]
             except KeyError:
-                continue  # somebody else has deleted it
+                continue  # deleted meanwhile
 
     def update(  # type: ignore[override]
         self, other: Mapping[K, V] | Iterable[tuple[K, V]], /
     ) -> None:
-        """Set many elements, in batches; where that fails, a part of them may be set."""
+        """Set many elements, in batches; on errors, some of them may be set."""
         pairs: Any = other.items() if hasattr(other, "items") else other
         self._write_all(pairs)
 
-    def take(self) -> Iterator[list[tuple[K, V]]]:
-        """Take all elements out, as many at once as the kernel hands out (Linux 5.6)."""
-        return map(list, self._pairs(take=True))
+    def take(self) -> Iterator[tuple[K, V]]:
+        """Look up and delete all elements, as pairs (Linux 5.6).
+
+        In batches: the pairs of a batch are deleted before the first of them is returned.
+        """
+        return chain.from_iterable(self._pairs(take=True))
 
     def delete_batch(self, keys: Iterable[K]) -> int:
-        """Remove many keys, in batches (Linux 5.6); how many of them were there."""
+        """Delete many keys, in batches (Linux 5.6); returns how many existed."""
         return self._delete_all(keys)
 
     def clear(self) -> None:
-        """Remove all elements that are there now."""
+        """Delete all current elements."""
         for _ in self._chunks(take=True):
             pass

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from lskel.named import Generic
+from lskel.light_typing import Generic
+from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.array import SparseArray
 from lskel.runtime.maps.handles import handle
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import KeyedMap
-from lskel.runtime.objects import Fd, Kind, by_id
+from lskel.runtime.objects import Fd, ObjectKind, by_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,17 +28,18 @@ class _OfMaps(KeyedMap[K, int], Generic[K]):
         super().__setitem__(key, value)  # type: ignore[assignment]
 
     def inner(self, key: K) -> Fd:
-        """An fd of the map that is there, which the caller closes; KeyError where there is none.
+        """An fd of the inner map, which the caller closes; KeyError if there is none.
 
-        BpfError with ENOENT where it is gone by then, with EPERM without CAP_SYS_ADMIN.
+        BpfError with ENOENT if it is gone meanwhile, with EPERM without CAP_SYS_ADMIN.
         """
-        return by_id(Kind.MAP, self[key])
+        check_running(self.kernel, "opens no maps by id")
+        return by_id(ObjectKind.MAP, self[key])
 
 
 class ArrayOfMaps(_OfMaps[int], SparseArray[int]):
-    """An ARRAY_OF_MAPS: set with a map or an fd, read as the map's id. Linux 4.12.
+    """An ARRAY_OF_MAPS: set by map or fd, read as map ids. Linux 4.12.
 
-    The kernel takes maps that are like the object's inner map only: EINVAL for others.
+    The kernel accepts only maps that match the inner map definition, else EINVAL.
     """
 
     def __init__(self, definition: MapDefinition) -> None:

@@ -1,4 +1,4 @@
-"""The map .kconfig: values of the kernel's configuration that programs read."""
+"""The map .kconfig: kconfig values that programs read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ else:
     V = object
 
 
-_ELSEWHERE = "the kernel's configuration says it; maps.kconfig.configured goes before that"
+_ELSEWHERE = "it comes from the kernel configuration; set maps.kconfig.configured to override it"
 
 
 class KconfigMap(DataMap[V]):
-    """Values of the running kernel's configuration, found when it is loaded.
+    """Kconfig values of the running kernel, determined at load time.
 
-    `configured` has values that go before them, as they stand in a ``.config``:
+    `configured` overrides them, with values as in a ``.config``:
     ``skel.maps.kconfig.configured["CONFIG_HZ"] = "1000"``.
     """
 
@@ -49,9 +49,7 @@ class KconfigMap(DataMap[V]):
         return super()._view()
 
     def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray:
-        """The values of that kernel, unless all of them were written; NotFound names those that it
-        does not have.
-        """
+        """The values of that kernel, unless all were set; NotFound names the missing ones."""
         if self._changed is not None:
             return self._changed
         values = {name: _text(value) for name, value in self.configured.items()}
@@ -60,7 +58,7 @@ class KconfigMap(DataMap[V]):
 
 
 def _text(value: str | int) -> str:
-    """As it stands in a ``.config``."""
+    """As in a ``.config``."""
     if isinstance(value, bool):
         return "y" if value else "n"
     return str(value)

@@ -1,4 +1,4 @@
-"""Which class a map has, by its type: as a path, so that nothing is imported until it is needed."""
+"""The class of each map type, as a path, so that it is imported on use."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PLAIN = "base:Map"
 
 
 def class_path(map_type: int) -> str:
-    """``module:Class`` for a `MapType`; that of plain `Map` for a number that is not known."""
+    """``module:Class`` for a `MapType`; that of `Map` for an unknown number."""
     row = map_type_row(map_type)
     return _ROOM + (_PLAIN if row is None else row.python_class)
 
 
 def map_class(map_type: int) -> type[Map]:
-    """The class for a `MapType`, imported: ``map_class(info.type).open(info.id, u32, u64)``."""
+    """Import the class for a `MapType`: ``map_class(info.type).open(info.id, u32, u64)``."""
     from importlib import import_module
 
     module, _, name = class_path(map_type).partition(":")

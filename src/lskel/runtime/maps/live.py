@@ -1,9 +1,9 @@
-"""Elements of arrays as memory that programs share."""
+"""Elements of arrays as memory shared with programs (BPF_F_MMAPABLE)."""
 
 from __future__ import annotations
 
 from lskel.errors import NoElement
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.values import Array, Struct, Union
 
 TYPE_CHECKING = False
@@ -19,15 +19,15 @@ else:
 
 
 def stride(size: int) -> int:
-    """How far apart the elements of an array are whose values have `size` bytes."""
+    """Distance between elements of an array with values of `size` bytes."""
     return size + 7 & ~7
 
 
 class Live(Generic[V]):
-    """The elements of an array (`ArrayMap.live`), by number.
+    """The elements of an array (`ArrayMap.live`), by index.
 
     Structs and arrays are views: ``live[3].packets += 1`` changes the element. Numbers are read and
-    written in one access; nothing makes ``+=`` atomic.
+    written in one access; ``+=`` is not atomic.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Live(Generic[V]):
         self._stride = stride(codec.size)
         is_view = isinstance(type_, type) and issubclass(type_, (Array, Struct, Union))
         self._view: Any = type_ if is_view else None
-        # Module struct copies byte by byte.
+        # Module `struct` copies byte by byte.
         self._numbers: Any = memory.cast(codec.code) if codec.code else None  # type: ignore[call-overload]
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class Live(Generic[V]):
 
     def _start(self, index: int) -> int:
         if not 0 <= index < len(self):
-            raise NoElement(f"map '{self._name}' has {len(self)} elements, none is [{index}]")
+            raise NoElement(f"map '{self._name}' has {len(self)} elements, no [{index}]")
         return index * self._stride
 
     def __getitem__(self, index: int) -> V:

@@ -1,11 +1,11 @@
-"""Maps with a value for each CPU: lists of them, in the order of possible CPUs."""
+"""Maps with a value per CPU: lists, in the order of possible CPUs."""
 
 from __future__ import annotations
 
 import struct
 
 from lskel.errors import WrongType
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.elements import join_percpu, percpu_size
 from lskel.runtime.maps.array import ArrayMap
@@ -43,7 +43,7 @@ def per_cpu(one: Codec[V]) -> Codec[list[V]]:
 
 class _Sums(KeyedMap[K, list[V]], Generic[K, V]):
     def sum(self, key: K) -> V:
-        """The sum over all CPUs of an element whose values are numbers; KeyError."""
+        """The sum over all CPUs of an element of numbers; KeyError if it does not exist."""
         total: V = _sum(self[key])
         return total
 
@@ -62,7 +62,7 @@ class PerCpuHash(_Sums[K, V], HashMap[K, list[V]]):
     def __init__(
         self, definition: MapDefinition, key: type[K] | Codec[K], value: type[V] | Codec[V]
     ) -> None:
-        lists: Any = value  # which `_value_codec` makes of it
+        lists: Any = value  # `_value_codec` converts it to lists
         super().__init__(definition, key, lists)
 
     def _value_codec(self, value: Any) -> Any:
@@ -73,7 +73,7 @@ class PerCpuArray(_Sums[int, V], ArrayMap[list[V]]):
     """An array whose values are lists (PERCPU_ARRAY)."""
 
     def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
-        lists: Any = value  # which `_value_codec` makes of it
+        lists: Any = value  # `_value_codec` converts it to lists
         ArrayMap.__init__(self, definition, lists)
 
     def _value_codec(self, value: Any) -> Any:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class ProgArray(SparseArray[int]):
-    """A PROG_ARRAY: set with a program or an fd, read as the program's id.
+    """A PROG_ARRAY: set by program or fd, read as program ids.
 
-    ``skel.maps.jump_table[0] = skel.progs.parse_ipv6``. The kernel takes programs that are like
-    those that call: EINVAL for others. It is emptied when its last fd and pin goes.
+    ``skel.maps.jump_table[0] = skel.progs.parse_ipv6``. The kernel accepts only programs compatible
+    with the callers, else EINVAL. It is cleared when its last fd and pin is gone.
     """
 
     def __init__(self, definition: MapDefinition) -> None:

@@ -1,4 +1,4 @@
-"""Queues and stacks: values that go in and come out, without keys."""
+"""Queues and stacks: push and pop, without keys."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ else:
 
 
 class Queue(TypedMap[V]):
-    """A QUEUE, whose oldest value comes out first. Kernel 4.20."""
+    """A QUEUE: first in, first out. Linux 4.20."""
 
     _more_room = "push(..., replace=True)"
 
     def push(self, value: V, *, replace: bool = False) -> None:
-        """Put a value in; BpfError E2BIG where it is full, unless the oldest may be replaced."""
+        """Push a value; BpfError E2BIG if it is full, unless `replace` (drops the oldest)."""
         flags = ElementFlag.EXIST if replace else 0
         self._call(one_element.update, b"", self._encoded_value(value), flags)
 
     def pop(self) -> V:
-        """Take the next value out; IndexError where there is none."""
+        """Remove and return the next value; IndexError if empty."""
         return self._decoded(self._call(one_element.lookup_and_delete, b"", self._value.size))
 
     def peek(self) -> V:
-        """The next value, which stays; IndexError where there is none."""
+        """The next value, without removing it; IndexError if empty."""
         return self._decoded(self._next())
 
     def drain(self) -> Iterator[V]:
-        """Take values out until there is none."""
+        """Pop values until it is empty."""
         while True:
             try:
                 value = self.pop()
@@ -57,4 +57,4 @@ class Queue(TypedMap[V]):
 
 
 class Stack(Queue[V]):
-    """A STACK, whose newest value comes out first. Kernel 4.20."""
+    """A STACK: last in, first out. Linux 4.20."""

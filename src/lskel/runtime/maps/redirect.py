@@ -1,11 +1,11 @@
-"""Maps that XDP programs redirect to: devices and CPUs."""
+"""Redirect maps of XDP programs: devices and CPUs."""
 
 from __future__ import annotations
 
 import struct
 
 from lskel.errors import OutOfRange, WrongType, WrongValue
-from lskel.named import NamedTuple
+from lskel.light_typing import NamedTuple
 from lskel.runtime.maps.array import INDEX, SparseArray
 from lskel.runtime.maps.handles import fd_of
 from lskel.runtime.maps.hash import HashMap
@@ -23,36 +23,36 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Target: TypeAlias = "Device | str | int | tuple[str | int, Handle]"
 
-# struct bpf_devmap_val and struct bpf_cpumap_val: a number, and a program's fd or id. A map may
-# leave the program out.
+# struct bpf_devmap_val and struct bpf_cpumap_val: a number, and a program's fd or id. The program
+# is optional.
 _WITHOUT_PROGRAM = 4
 
 
 class Device(NamedTuple):
-    """Where a DEVMAP leads: an interface's number, and the id of the program run there (or 0)."""
+    """An entry of a DEVMAP: the interface index, and the id of its XDP program (or 0)."""
 
     ifindex: int
     prog_id: int = 0
 
 
 class CpuQueue(NamedTuple):
-    """An entry of a CPUMAP: how many packets may wait, and the id of the program run there or 0."""
+    """An entry of a CPUMAP: the queue size in packets, and the id of its XDP program (or 0)."""
 
     size: int
     prog_id: int = 0
 
 
 def _target(size: int, made: Callable[[int, int], T], number_of: Callable[[Any], int]) -> Codec[T]:
-    """The codec of a number with a program, which is written as fd and read as id."""
+    """The codec of a number with a program, written as an fd and read as an id."""
 
     def encode(value: Any) -> bytes:
         if isinstance(value, (Device, CpuQueue)) and value.prog_id:
-            raise WrongType("expected a program or its fd; what was read has its id")
+            raise WrongType("expected a program or its fd, not its id")
         first, program = value if isinstance(value, tuple) else (value, 0)
         number = number_of(first)
         if size == _WITHOUT_PROGRAM:
             if program:
-                raise WrongValue("its values have no room for a program")
+                raise WrongValue("its values have no field for a program")
             return struct.pack("=I", number)
         return struct.pack("=Ii", number, fd_of(program))
 
@@ -71,14 +71,14 @@ def _devices(size: int) -> Codec[Device]:
 
 def _queue_size(size: Any) -> int:
     if not isinstance(size, int):
-        raise WrongType(f"how many packets may wait is an integer, not {type(size).__name__}")
+        raise WrongType(f"queue size: expected an integer, got {type(size).__name__}")
     if not 0 < size < 1 << 32:
-        raise OutOfRange(f"{size} packets cannot wait")
+        raise OutOfRange(f"queue size {size} is out of range")
     return size
 
 
 class DevMap(SparseArray[Device]):
-    """A DEVMAP: set with an interface's name or number, or a tuple of that and an XDP program.
+    """A DEVMAP: set by interface name or index, or a tuple of that and an XDP program.
 
     Read as `Device`. Linux 4.14, with programs 5.8.
     """
@@ -91,7 +91,7 @@ class DevMap(SparseArray[Device]):
 
 
 class DevMapHash(HashMap[int, Device]):
-    """A DEVMAP_HASH: as a `DevMap`, by any number. Linux 5.4."""
+    """A DEVMAP_HASH: as `DevMap`, by any number. Linux 5.4."""
 
     def __init__(self, definition: MapDefinition) -> None:
         super().__init__(definition, INDEX, _devices(definition.value_size))
@@ -101,7 +101,7 @@ class DevMapHash(HashMap[int, Device]):
 
 
 class CpuMap(SparseArray[CpuQueue]):
-    """A CPUMAP, by CPU: set with the length of its queue, or a tuple of that and an XDP program.
+    """A CPUMAP, by CPU: set by queue size, or a tuple of that and an XDP program.
 
     Read as `CpuQueue`. Linux 4.15, with programs 5.9.
     """

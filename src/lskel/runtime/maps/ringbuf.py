@@ -1,10 +1,11 @@
-"""Ring buffers: events of all CPUs in the order in which they were reserved."""
+"""Ring buffers: events of all CPUs in the order of reservation."""
 
 from __future__ import annotations
 
 from ctypes import sizeof
 
 from lskel.errors import at
+from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.event_map import EventMap
 from lskel.runtime.ringbuf import RingBuffer
@@ -23,10 +24,9 @@ else:
 
 
 class RingBufferMap(EventMap[V]):
-    """A RINGBUF, of `max_entries` bytes. Kernel 5.8.
+    """A RINGBUF of `max_entries` bytes. Linux 5.8.
 
-    What does not fit is refused to the program that sends it: nothing is lost unknown to it, and
-    nobody else counts it.
+    If it is full, the helper fails in the program, which may count that; the kernel does not.
     """
 
     def __init__(self, definition: MapDefinition, event: type[V] | Codec[V] | None = None) -> None:
@@ -35,27 +35,28 @@ class RingBufferMap(EventMap[V]):
         super().__init__(definition, event)
 
     def decode_as(self, event: type[E] | Codec[E]) -> RingBufferMap[E]:
-        """Decode events as another type from now on; `bytes` gives them as they are."""
+        """Decode events as another type from now on; `bytes` for undecoded events."""
         typed: Any = super().decode_as(event)
         is_memory = isinstance(event, type) and issubclass(event, Composite)
         typed._class = event if is_memory else None
         return typed  # type: ignore[no-any-return]
 
     def reader(self) -> RingBuffer:
-        """The buffer's consumer, mapped when it is first asked for."""
+        """The buffer's consumer, mapped on first use."""
+        check_running(self.kernel, "sends no events")
         with self._lock:
             if self._reader is None:
                 self._reader = RingBuffer(self.fileno(), self.info().max_entries)
             return self._reader
 
     def records(self) -> Iterator[bytes]:
-        """The records that are there, without waiting."""
+        """The available records, without waiting."""
         return self.reader().consume()
 
     def _decoded(self, decode: Callable[[bytes], V]) -> Iterator[V]:
         if self._class is None:
             return super()._decoded(decode)
-        # Structs are copied right out of the ring, which saves making bytes of them first.
+        # Structs are copied directly from the ring, without creating bytes first.
         place, size = self._class.from_buffer_copy, sizeof(self._class)
         return self._named(self.reader().consume(place, size))
 
@@ -64,7 +65,7 @@ class RingBufferMap(EventMap[V]):
             yield from events
 
     def close(self) -> None:
-        """Unmap it and give the fd back."""
+        """Unmap it and close the fd."""
         with self._lock:
             super().close()
             if self._reader is not None:

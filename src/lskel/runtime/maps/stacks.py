@@ -1,4 +1,4 @@
-"""Stack traces that programs took."""
+"""Stack traces captured by programs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def _frames(size: int) -> Codec[Any]:
 
 
 class StackTraces(HashMap[int, "Any"]):
-    """A STACK_TRACE: by the id that bpf_get_stackid() gave, a list of addresses, innermost first.
+    """A STACK_TRACE: a list of addresses, innermost first, by the id from bpf_get_stackid().
 
-    Bytes (`struct bpf_stack_build_id`, one after the other) where it has BPF_F_STACK_BUILD_ID.
-    Traces can be read and removed, not set.
+    With BPF_F_STACK_BUILD_ID it is bytes (an array of `struct bpf_stack_build_id`). Traces can be
+    read and deleted, not set.
     """
 
     def __init__(self, definition: MapDefinition) -> None:

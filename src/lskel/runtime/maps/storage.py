@@ -1,4 +1,4 @@
-"""Storage that hangs on tasks, sockets, inodes and cgroups, by what has an fd of theirs."""
+"""Local storage of tasks, sockets, inodes and cgroups, by fd."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lskel.runtime.maps.handles import handle
 from lskel.runtime.maps.percpu import per_cpu
-from lskel.runtime.maps.typed import KeyedMap, codec_of
+from lskel.runtime.maps.typed import NO_KEY, KeyedMap, codec_of
 from lskel.runtime.maps.views import Items, Values
 
 TYPE_CHECKING = False
@@ -25,10 +25,11 @@ else:
 
 
 class LocalStorage(KeyedMap["Handle", V]):
-    """Values by an fd of what they hang on, or by what has one; they cannot be listed.
+    """Values by the fd of their owner, or an object with fileno(); they cannot be listed.
 
     TASK_STORAGE: a pidfd (`os.pidfd_open`), Linux 5.11. SK_STORAGE: a socket, 5.2. INODE_STORAGE:
-    an open file, 5.10. CGRP_STORAGE: an open directory of a cgroup, 6.2. They go with their owner.
+    an open file, 5.10. CGRP_STORAGE: an open cgroup directory, 6.2. They are freed with their
+    owner.
     """
 
     def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
@@ -38,18 +39,18 @@ class LocalStorage(KeyedMap["Handle", V]):
         self._remove(key)
 
     def get(self, key: Handle, default: Any = None) -> Any:
-        """The value of an owner, or `default` where it has none."""
+        """The value of an owner, or `default` if it has none."""
         try:
             return self[key]
-        except KeyError:
+        except (KeyError, *NO_KEY):
             return default
 
 
 class CgroupStorage(KeyedMap[K, V], Mapping[K, V]):
-    """A CGROUP_STORAGE: a value for each cgroup that its program is attached to. Linux 4.19.
+    """A CGROUP_STORAGE: a value per cgroup that its program is attached to. Linux 4.19.
 
-    They come and go with the attachment, and can be changed only. The key is `struct
-    bpf_cgroup_storage_key`, or the cgroup's id alone (Linux 5.9).
+    Values live as long as the attachment, and can only be changed. The key is `struct
+    bpf_cgroup_storage_key`, or just the cgroup id (Linux 5.9).
     """
 
     def __iter__(self) -> Iterator[K]:
@@ -68,12 +69,12 @@ class CgroupStorage(KeyedMap[K, V], Mapping[K, V]):
 
 
 class PerCpuCgroupStorage(CgroupStorage[K, list[V]]):
-    """A PERCPU_CGROUP_STORAGE: values are lists, one for each possible CPU. Linux 4.20."""
+    """A PERCPU_CGROUP_STORAGE: values are lists, one item per possible CPU. Linux 4.20."""
 
     def __init__(
         self, definition: MapDefinition, key: type[K] | Codec[K], value: type[V] | Codec[V]
     ) -> None:
-        lists: Any = value  # which `_value_codec` makes of it
+        lists: Any = value  # `_value_codec` converts it to lists
         super().__init__(definition, key, lists)
 
     def _value_codec(self, value: Any) -> Any:

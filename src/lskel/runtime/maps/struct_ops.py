@@ -1,11 +1,12 @@
-"""struct_ops: tables of functions that the kernel calls, registered by writing their map."""
+"""struct_ops: structs of function pointers for the kernel, registered by writing their map."""
 
 from __future__ import annotations
 
 import errno
 
 from lskel.runtime import kernel_struct
-from lskel.runtime.attach.refusals import explained
+from lskel.runtime.attach.hints import with_hints
+from lskel.runtime.kernel import check_running
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.maps.base import Map
 from lskel.runtime.struct_ops import register
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class StructOpsMap(Map):
-    """A struct_ops variable. `ops` are its members, which may be replaced until it is attached:
+    """A struct_ops variable. `ops` are its members, replaceable until it is attached:
     ``m.ops = m.ops.with_value("flags", b"...")``. Linux 5.6.
 
-    `by_link` says that it was declared in ``.struct_ops.link`` (Linux 6.4).
+    `by_link`: it is declared in ``.struct_ops.link`` (Linux 6.4).
     """
 
     def __init__(self, definition: MapDefinition, ops: StructOps, *, by_link: bool) -> None:
@@ -31,14 +32,15 @@ class StructOpsMap(Map):
         self._by_link = by_link
 
     def register(self, owner: Collection) -> None:
-        """Register it with the programs of a collection, which keeps the link."""
+        """Register it with the programs of a collection, which owns the link."""
+        check_running(self.kernel, "registers nothing")
         programs = {p.name: p.fileno() for p in owner.progs if p.loaded}
-        with explained({}):
+        with with_hints({}):
             value = kernel_struct.value(KernelBtf(), self.ops, programs)
             try:
                 link = register(self.fileno(), value, by_link=self._by_link)
             except KernelError as error:
                 if error.errno != errno.EPERM:
-                    error.hint = f"leave it out: --no-autoload {self.name}"
+                    error.hint = f"disable it: --no-autoload {self.name}"
                 raise
         owner.links.add(self.name, link)

@@ -1,4 +1,4 @@
-"""Tries of prefixes, as dicts: a key finds the value of the longest prefix that it begins with."""
+"""LPM tries, as dicts: a lookup finds the longest matching prefix."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 else:
     K = V = object
 
-# The prefix's length comes first, as a 32-bit number (struct bpf_lpm_trie_key).
+# The prefix length comes first, as a 32-bit number (struct bpf_lpm_trie_key).
 _LENGTH = 4
 _ADDRESS_SIZES = (4, 16)
 
 
 class LpmTrie(HashMap[K, V]):
-    """A LPM_TRIE. Kernel 4.11; 4.16 to list it.
+    """An LPM_TRIE. Linux 4.11; listing needs 4.16.
 
-    A key is a struct of the prefix's length in bits and its bytes; where these are as many as an
-    address has, networks and addresses are taken, too: ``trie["192.0.2.0/24"] = 1``, or those of
-    `ipaddress`. Reading, ``in`` and `get` go by the longest prefix, writing and deleting by the
-    very same one.
+    A key is a struct of the prefix length in bits and the prefix bytes; for keys of the size of an
+    IP address, networks and addresses are accepted, too: ``trie["192.0.2.0/24"] = 1``, or those of
+    `ipaddress`. Reading, ``in`` and `get` use the longest matching prefix; writing and deleting the
+    exact prefix.
     """
 
     def networks(self) -> Iterator[tuple[IPv4Network | IPv6Network, V]]:
-        """The elements, with their keys as networks of `ipaddress`; UsageError for other keys."""
+        """The elements, with keys as networks of `ipaddress`; UsageError for other keys."""
         from ipaddress import ip_network
 
         key_size = self._key.size
         if key_size - _LENGTH not in _ADDRESS_SIZES:
-            raise UsageError(f"map '{self.name}': its keys are no addresses")
+            raise UsageError(f"map '{self.name}': its keys are not IP addresses")
         for keys, values, count in self._chunks():
             starts = range(0, count * key_size, key_size)
             for start, value in zip(starts, self._value.decode_many(values, count), strict=True):
                 length = int.from_bytes(keys[start : start + _LENGTH], sys.byteorder)
                 address = bytes(keys[start + _LENGTH : start + key_size])
-                # The bits behind the prefix are there as they were given.
+                # The kernel returns the bits after the prefix as they were set.
                 yield ip_network((address, length), strict=False), value
 
     def _key_codec(self, key: type[K] | Codec[K]) -> Codec[K]:
@@ -69,5 +69,5 @@ def _network(wanted: Any, size: int) -> bytes:
         raise WrongValue(str(error)) from None
     packed = network.network_address.packed
     if len(packed) != size:
-        raise WrongValue(f"{network} has {len(packed)} bytes, the map's keys have {size}")
+        raise WrongValue(f"{network} has {len(packed)} bytes, expected {size}")
     return network.prefixlen.to_bytes(_LENGTH, sys.byteorder) + packed

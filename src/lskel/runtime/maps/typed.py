@@ -8,11 +8,19 @@ from itertools import chain, islice
 
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
-from lskel.errors import LskelError, NoElement, UsageError, at
-from lskel.named import Generic
+from lskel.errors import (
+    LskelError,
+    NoElement,
+    OutOfRange,
+    UsageError,
+    WrongType,
+    WrongValue,
+    at,
+)
+from lskel.light_typing import Generic
 from lskel.runtime import elements, one_element
 from lskel.runtime.maps.base import Map, MapDefinition, definition_of
-from lskel.runtime.objects import Fd, Kind, by_id, obj_get
+from lskel.runtime.objects import Fd, ObjectKind, by_id, obj_get
 from lskel.runtime.syscall import BpfError
 from lskel.runtime.values import Codec, codec, raw
 
@@ -29,32 +37,34 @@ if TYPE_CHECKING:
 else:
     K = V = object
 
-# So many elements are written at once.
+# The errors for keys that the map cannot have.
+NO_KEY = (WrongType, WrongValue, OutOfRange)
+# Elements per batch when writing.
 _BATCH = 1 << 12
-# Hashes and queues, and tries, say so that they are full.
+# Errnos of full hashes and queues (E2BIG), and tries (ENOSPC).
 _FULL = (errno.E2BIG, errno.ENOSPC)
 
 
 def codec_of(type_: type[V] | Codec[V]) -> Codec[V]:
-    """The codec of a type of `lskel.runtime.values`; one that is a codec already stays."""
+    """The codec of a type of `lskel.runtime.values`; a codec is returned unchanged."""
     return type_ if isinstance(type_, Codec) else codec(type_)
 
 
 def _definition(fd: Fd) -> MapDefinition:
-    """What the kernel says of a map; UsageError where the fd is of something else."""
+    """The definition of an existing map; UsageError if the fd is not a map."""
     from lskel.runtime.info import map_info
     from lskel.runtime.pins import is_map
 
     if not is_map(fd.fileno()):
-        raise UsageError("this is no map, but something else that can be pinned")
+        raise UsageError("expected a map, got another BPF object")
     return definition_of(map_info(fd.fileno()))
 
 
 class TypedMap(Map, Generic[V]):
-    """A map whose values have a type, `value_type`. It has no keys, unless it is a `KeyedMap`."""
+    """A map with values of type `value_type`. It has no keys, unless it is a `KeyedMap`."""
 
     _key: Codec[Any] = raw(0)
-    # Types of map that it is for besides that which it stands for in kinds.py.
+    # Supported map types besides that in kinds.py.
     _opens: tuple[MapType, ...] = ()
 
     def __init__(self, definition: MapDefinition, value: type[V] | Codec[V]) -> None:
@@ -69,22 +79,22 @@ class TypedMap(Map, Generic[V]):
     def open(
         cls: type[M], where: str | os.PathLike[str] | int, *types: Any, trust_pins: bool = False
     ) -> M:
-        """A map that exists, by the path of its pin or by its id.
+        """Open an existing map, by pin path or id.
 
-        `types` are those that the class is made with: of key and value for a hash, of the value
-        for an array. UsageError where it is another map than that, or others may have put it
-        there, unless `trust_pins`; BpfError with ENOENT where there is none.
+        `types` are those of the constructor: key and value of a hash, value of an array. UsageError
+        if the map does not match, or if other users could have created the pin (unless
+        `trust_pins`); BpfError with ENOENT if it does not exist.
         """
         if isinstance(where, int):
             with at(f"map {where}"):
-                fd = by_id(Kind.MAP, where)
+                fd = by_id(ObjectKind.MAP, where)
         else:
             fd = obj_get(where, trust_pins=trust_pins)
         return cls.of(fd, *types)
 
     @classmethod
     def of(cls: type[M], fd: Fd, *types: Any) -> M:
-        """The map that an fd is of, which it owns from now on; as `open`."""
+        """The map of an fd, which it owns from now on; as `open`."""
         try:
             made = cls(_definition(fd), *types)
             made._check()
@@ -95,24 +105,26 @@ class TypedMap(Map, Generic[V]):
         return made
 
     def _check(self) -> None:
-        """UsageError where the class and its types are not for such a map."""
+        """UsageError if the class or its types do not match the map."""
         from lskel.runtime.maps.kinds import class_path
 
         definition = self.definition
-        # By name: a skeleton has only the classes that it needs.
+        # By name: a skeleton contains only the classes that it needs.
         name = class_path(definition.type).partition(":")[2]
         is_one = name in (cls.__name__ for cls in type(self).__mro__)
         if definition.type not in self._opens and not is_one:
             kind = enum_name(MapType, definition.type)
             raise UsageError(
-                f"map '{self.name}' is of type {kind}, which is not for {type(self).__name__}"
+                f"map '{self.name}' is of type {kind}, which {type(self).__name__} does not support"
             )
         for what, ours, theirs in (
             ("keys", self._key.size, definition.key_size),
             ("values", self._value.size, elements.stored_size(definition)),
         ):
             if ours != theirs:
-                raise UsageError(f"map '{self.name}': its {what} have {theirs} bytes, not {ours}")
+                raise UsageError(
+                    f"map '{self.name}': its {what} have {theirs} bytes, expected {ours}"
+                )
 
     def _encoded_value(self, value: V) -> bytes:
         try:
@@ -128,7 +140,7 @@ class TypedMap(Map, Generic[V]):
         return NoElement(f"map '{self.name}' has no element {key!r}")
 
     def _call(self, function: Callable[Concatenate[int, P], R], *args: P.args, **kw: P.kwargs) -> R:
-        """What a function of `elements` returns; its errors name the map."""
+        """Call a function of `elements`, with errors that name the map."""
         fd = self.fileno()
         call: Any = function
         try:
@@ -136,14 +148,14 @@ class TypedMap(Map, Generic[V]):
         except BpfError as error:
             error.places.insert(0, f"map '{self.name}'")
             if error.errno in _FULL:
-                error.hint = f"it has room for {self.max_entries} entries: {self._more_room}"
+                error.hint = f"it holds {self.max_entries} entries: {self._more_room}"
             raise
 
     _more_room = "set max_entries before load()"
 
 
 class KeyedMap(TypedMap[V], Generic[K, V]):
-    """A map that is read and written by key, of type `key_type`."""
+    """A map with keys of type `key_type`."""
 
     def __init__(
         self, definition: MapDefinition, key: type[K] | Codec[K], value: type[V] | Codec[V]
@@ -179,19 +191,28 @@ class KeyedMap(TypedMap[V], Generic[K, V]):
         if not self._call(one_element.delete, self._encoded_key(key)):
             raise self._missing(key)
 
+    if not TYPE_CHECKING:  # there it is that of Mapping
+
+        def get(self, key, default=None):
+            """The value of a key, or `default` where there is none, or cannot be."""
+            try:
+                return self[key]
+            except (KeyError, *NO_KEY):
+                return default
+
     def __contains__(self, key: object) -> bool:
         try:
             encoded = self._key.encode(key)
-        except LskelError:
-            return False  # a map has no keys that cannot be
+        except NO_KEY:
+            return False
         return self._call(one_element.lookup, encoded, self._value.size) is not None
 
     # -- all of them ----------------------------------------------------------------------------
 
     def batches(self) -> Iterator[list[tuple[K, V]]]:
-        """All elements, as many at once as the kernel hands out.
+        """All elements, in chunks as the kernel returns them.
 
-        Elements that stay in the map come once each, whoever else deletes or adds meanwhile.
+        Elements that stay in the map come once each, even if others delete or add meanwhile.
         """
         return map(list, self._pairs())
 

@@ -1,8 +1,8 @@
-"""User ring buffers: values that go to programs, which take them by bpf_user_ringbuf_drain.
+"""User ring buffers: values for programs, which read them by bpf_user_ringbuf_drain.
 
-The kernel's side is kernel/bpf/ringbuf.c. The map's fd is mapped in two parts: one page with the
-consumer's position, read-only; then one page with the producer's position and the data twice after
-it, both ours to write. Records are those of other ring buffers.
+The kernel side is kernel/bpf/ringbuf.c. The map's fd is mapped in two parts: one page with the
+consumer position, read-only; then one page with the producer position and the data mapped twice,
+both writable. The record format is that of other ring buffers.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from struct import Struct
 from time import monotonic, sleep
 
 from lskel.errors import UsageError, at
-from lskel.named import Generic
+from lskel.light_typing import Generic
 from lskel.runtime.fence import fence
+from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.event_map import MAX_WAIT, RESERVED
 from lskel.runtime.maps.typed import codec_of
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
 else:
     V = object
 
-# The length of a record, and what programs' ring buffers use for a page number.
+# The length of a record, and a field that other ring buffers use for a page number.
 _HEADER = Struct("=II")
-# kernel/bpf/helpers.c: the largest dynptr, which is how a program sees a record.
+# kernel/bpf/helpers.c: the largest dynptr, through which programs read a record.
 _MOST = (1 << 24) - 1
 
 
 class UserRingBufferMap(Map, Generic[V]):
-    """A USER_RINGBUF, of `max_entries` bytes. Kernel 6.1.
+    """A USER_RINGBUF of `max_entries` bytes. Linux 6.1.
 
-    One process at a time may send, from one thread.
+    For one sending process at a time, in one thread.
     """
 
     def __init__(self, definition: MapDefinition, event: type[V] | Codec[V] | None = None) -> None:
@@ -48,18 +49,19 @@ class UserRingBufferMap(Map, Generic[V]):
         self._producer: _Producer | None = None
 
     def send(self, value: V, timeout: float | None = None) -> None:
-        """Put a value in, for the next program that drains the buffer.
+        """Send a value to the next program that drains the buffer.
 
-        Where it is full: BlockingIOError, or TimeoutError after `timeout` seconds of waiting for
-        a program to drain it.
+        If it is full: BlockingIOError, or TimeoutError after waiting `timeout` seconds for a
+        program to drain it.
         """
         with at(f"map '{self.name}'", "value"):
             data = self._encode(value)
+        check_running(self.kernel, "takes no records")
         if self._producer is None:
             self._producer = _Producer(self.fileno(), self.info().max_entries)
         if len(data) > self._producer.most:
             raise UsageError(
-                f"map '{self.name}': {len(data)} bytes never fit, but {self._producer.most} do",
+                f"map '{self.name}': {len(data)} bytes never fit, at most {self._producer.most} do",
                 hint="set max_entries before load()",
             )
         if self._producer.put(data):
@@ -70,10 +72,10 @@ class UserRingBufferMap(Map, Generic[V]):
         while self._producer.wait(deadline - monotonic()):
             if self._producer.put(data):
                 return
-        raise TimeoutError(f"map '{self.name}' was full for {timeout} s: no program drains it")
+        raise TimeoutError(f"map '{self.name}' was full for {timeout} s: no program drained it")
 
     def close(self) -> None:
-        """Unmap it and give the fd back."""
+        """Unmap it and close the fd."""
         if self._producer is not None:
             self._producer.close()
             self._producer = None
@@ -91,7 +93,7 @@ class _Producer:
             write = mmap.PROT_READ | mmap.PROT_WRITE
             ring = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, write, offset=page)
             self._ring = cleanup.enter_context(ring)
-            # Views of whole words: a position is read and written in one access.
+            # Views of machine words: a position is read and written in one access.
             self._consumed = cleanup.enter_context(memoryview(theirs).cast("L"))
             self._produced = cleanup.enter_context(memoryview(ring).cast("L"))
             self._cleanup = cleanup.pop_all()
@@ -105,19 +107,19 @@ class _Producer:
         total = _HEADER.size + (len(data) + 7 & ~7)
         if position - self._consumed[0] + total > self._size:
             return False
-        # The kernel has read what it gave back.
+        # The kernel has read everything before the consumer position.
         fence()
         start = mmap.PAGESIZE + position % self._size
         _HEADER.pack_into(self._ring, start, len(data), 0)
         start += _HEADER.size
         self._ring[start : start + len(data)] = data
-        # The kernel reads the record once it sees this.
+        # After this the kernel may read the record.
         fence()
         self._produced[0] = position + total
         return True
 
     def wait(self, left: float) -> bool:
-        """Wait for more room, which may not be enough; False where no time is left."""
+        """Wait for more space, which may not be enough; False after the timeout."""
         if left <= 0:
             return False
         if self._room.poll(0):
@@ -127,5 +129,5 @@ class _Producer:
         return True
 
     def close(self) -> None:
-        """Unmap; does nothing the second time."""
+        """Unmap; a second call does nothing."""
         self._cleanup.close()

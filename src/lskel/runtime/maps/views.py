@@ -1,4 +1,4 @@
-"""Views of maps that read in batches, where those of `collections.abc` ask for each key."""
+"""Views of maps that read in batches, instead of one lookup per key as in `collections.abc`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Values of C types: structs, unions and arrays in memory, and codecs between bytes and Python.
 
-The classes are ctypes' own, so that reading is as fast, an instance made by `from_buffer` is a live
-view, and `bytes()` of one is what the kernel sees. What ctypes does silently is refused: a number
-that does not fit, bytes that are too long, a name that there is not. Layouts are those that the
-definition says, not what ctypes would choose.
+The classes are ctypes classes: reading is as fast, an instance from `from_buffer` is a live view,
+and `bytes()` of one is what the kernel sees. Unlike ctypes, they raise an error for a number that
+does not fit, bytes that are too long, or an unknown name. The layout is that of the definition, not
+what ctypes would choose.
 """
 
 from lskel.runtime.values.arrays import Array as Array

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     E = TypeVar("E")
 
     class _Array(Generic[E]):
-        """`ctypes.Array`, and how an array as a field of a struct is read and assigned."""
+        """`ctypes.Array`, with the types of an array field of a struct."""
 
         _type_: ClassVar[CType]
         _length_: ClassVar[int]
@@ -58,16 +58,16 @@ else:
             return cls
 
 
-# As many elements does an array print.
+# Elements in the repr of an array.
 _MAX_SHOWN = 64
 
 
 class Array(_Array[E]):
-    """An array with a length; `array` makes its classes.
+    """An array of fixed length; `array` creates its classes.
 
-    Elements are read as ctypes does it: structs and inner arrays are views of the same memory.
-    Equal to an array, list or tuple of equal elements. Its hash goes by value, so that it can be
-    a key: what is one must not be changed.
+    Elements are read as in ctypes: structs and inner arrays are views of the same memory. Equal to
+    an array, list or tuple of equal elements. It is hashed by value, so that it can be a dict key;
+    do not change one that is.
     """
 
     _type_, _length_ = u8, 0
@@ -111,12 +111,12 @@ class Array(_Array[E]):
 
     @classmethod
     def codec_(cls) -> Codec[Array[E]]:
-        """As `codec` wants it."""
+        """The codec, for `codec`."""
         return Codec(ctypes.sizeof(cls), _encoder(cls), cls.from_buffer_copy)  # type: ignore[arg-type]
 
 
 class _Converted(Array[E]):
-    """An array of what ctypes does not read as the value that it stands for."""
+    """An array with elements that need conversion after ctypes reads them."""
 
     def __getitem__(self, index: Any) -> Any:
         decode = codec(self._type_).decode
@@ -134,7 +134,7 @@ class _Converted(Array[E]):
 
 
 def _no_elements(length: int, value: object) -> WrongType:
-    return WrongType(f"expected {length} elements in order, got {type(value).__name__}")
+    return WrongType(f"expected a sequence of {length} elements, got {type(value).__name__}")
 
 
 def _encoder(cls: type[Array[Any]]) -> Callable[[Any], bytes]:
@@ -162,7 +162,7 @@ def _encoder(cls: type[Array[Any]]) -> Callable[[Any], bytes]:
             try:
                 return pack(*items)
             except (struct.error, OverflowError):
-                pass  # which of them it is, is found out below
+                pass  # found below, to name the element
         parts = []
         for index, item in enumerate(items):
             try:
@@ -191,7 +191,7 @@ def array(ctype: CType, length: int) -> CType:
 
 
 def text(length: int) -> CType:
-    """The class of `char[length]`: read as bytes up to the first NUL, filled with NULs."""
+    """The class of `char[length]`: read as bytes up to the first NUL, padded with NULs."""
     found = _texts.get(length)
     if found is None:
         found = _texts[length] = ctypes.c_char * length
@@ -207,5 +207,5 @@ def text(length: int) -> CType:
 
 
 def is_text(ctype: CType) -> bool:
-    """Whether a type was made by `text`."""
+    """Whether a type was created by `text`."""
     return getattr(ctype, "_type_", None) is ctypes.c_char

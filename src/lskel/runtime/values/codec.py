@@ -1,11 +1,11 @@
-"""Codecs: between the bytes of a map and Python's values."""
+"""Codecs: conversion between bytes of a map and Python values."""
 
 from __future__ import annotations
 
 import struct
 
 from lskel.errors import LskelError, WrongType, WrongValue
-from lskel.named import Generic
+from lskel.light_typing import Generic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ else:
 
 
 class Codec(Generic[T]):
-    """`encode` makes `size` bytes of a value, `decode` a value of `size` bytes.
+    """`encode` converts a value to `size` bytes, `decode` does the opposite.
 
-    `encode` takes whatever may be assigned to a field of the type. It raises WrongType for what is
-    no such value, OutOfRange for a number that does not fit, WrongValue for the wrong number of
-    elements or bytes. `code` is how module `struct` knows the type, "" where it does not.
+    `encode` takes any value that can be assigned to a field of the type. It raises WrongType for
+    other types, OutOfRange for a number that does not fit, WrongValue for the wrong number of
+    elements or bytes. `code` is the format of module `struct`, "" if it has none.
     """
 
     __slots__ = ("code", "decode", "encode", "size")
@@ -42,7 +42,7 @@ class Codec(Generic[T]):
         self.code = code
 
     def decode_many(self, data: Buffer, count: int, stride: int = 0) -> list[T]:
-        """The values that begin at every `stride` bytes (0: one right behind the other)."""
+        """The values at every `stride` bytes (0: contiguous)."""
         size = self.size
         stride = stride or size
         if not self.code:
@@ -59,22 +59,26 @@ class Codec(Generic[T]):
         return [value for (value,) in records]
 
     def encode_many(self, values: Sequence[T]) -> bytes:
-        """The bytes of values, one right behind the other."""
-        # Module struct takes anything for a bool.
+        """The bytes of contiguous values."""
+        # Module `struct` accepts anything as a bool.
         if self.code not in ("", "?"):
             try:
                 return struct.pack(f"={len(values)}{self.code}", *values)
             except (struct.error, OverflowError):
-                pass  # which of them it is, is found out below
+                pass  # found below, to name the element
         return b"".join(map(self.encode, values))
 
 
+# Of this runtime: in one process, each generated module may have its own.
+_DERIVED = f"_derived_by_{__name__}"
+
+
 def derived(cls: Any) -> dict[Any, Any]:
-    """What is derived of a class (codecs, arrays), kept on it so that it is freed with it."""
-    found: dict[Any, Any] | None = getattr(cls, "__dict__", {}).get("_derived_")
+    """Objects derived from a class (codecs, arrays), stored on it to be freed with it."""
+    found: dict[Any, Any] | None = getattr(cls, "__dict__", {}).get(_DERIVED)
     if found is None:
         found = {}
-        cls._derived_ = found
+        setattr(cls, _DERIVED, found)
     return found
 
 
@@ -84,25 +88,25 @@ _CODEC = "codec"
 def codec(ctype: type[T]) -> Codec[T]:
     """The codec of a type of this package.
 
-    Scalars become int, bool or float, `char` arrays bytes up to the first NUL, structs, unions and
-    other arrays instances of their classes, which own a copy.
+    Scalars become int, bool or float, `char` arrays become bytes up to the first NUL; structs,
+    unions and other arrays become instances of their classes, with a copy of the bytes.
     """
-    found: Codec[T] | None = getattr(ctype, "__dict__", {}).get("_derived_", {}).get(_CODEC)
+    found: Codec[T] | None = getattr(ctype, "__dict__", {}).get(_DERIVED, {}).get(_CODEC)
     if found is None:
         make: Callable[[], Codec[Any]] | None = getattr(ctype, "codec_", None)
         if make is None:
-            raise WrongType(f"{ctype!r} is no type of a value")
+            raise WrongType(f"{ctype!r} is not a value type")
         found = derived(ctype)[_CODEC] = make()
     return found
 
 
 def register(ctype: CType, made: Codec[Any]) -> None:
-    """Tell the codec of a type that has no method `codec_`."""
+    """Set the codec of a type without a method `codec_`."""
     derived(ctype)[_CODEC] = made
 
 
 def raw(size: int) -> Codec[bytes]:
-    """The codec of bytes of which nothing is known but how many they are."""
+    """The codec of untyped bytes."""
 
     def encode(value: Any) -> bytes:
         data = as_bytes(value)
@@ -122,16 +126,16 @@ def as_bytes(value: object) -> bytes:
 
 
 def memory(value: Any) -> memoryview:
-    """The bytes that a ctypes instance lives in, writable."""
+    """The memory of a ctypes instance, writable."""
     return memoryview(value).cast("B")
 
 
 def under(name: str, error: LskelError) -> None:
-    """Put the name of what holds the refused value in front of the error's text."""
+    """Prefix the error with the name of the field that has the wrong value."""
     error.places.insert(0, name)
 
 
 def shown(ctype: CType, value: object) -> str:
     """A value of a type as text."""
-    show: Callable[[object], str] = getattr(ctype, "shown_", repr)
+    show: Callable[[object], str] = getattr(ctype, "format_", repr)
     return show(value)

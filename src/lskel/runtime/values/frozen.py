@@ -1,4 +1,4 @@
-"""Read-only values: what a map holds that the kernel lets nobody change any more."""
+"""Read-only values, of frozen maps."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def frozen(cls: type[C], data: Buffer, hint: str = "") -> C:
-    """A struct or union, copied from `data`, of which nothing can be assigned; arrays are tuples.
+    """A read-only copy of a struct or union from `data`; arrays are tuples.
 
-    It is of a subclass of `cls`. `hint` tells, in the error of an assignment, what to do instead.
+    It is an instance of a subclass of `cls`. `hint` is for the error of an assignment.
     """
     made: C = _frozen_class(cls, hint).from_buffer_copy(data)
     return made

@@ -1,4 +1,4 @@
-"""Numbers: the integers of C, bool, floating point, pointers, enums and 128-bit integers."""
+"""Scalars: C integers, bool, floating point, pointers, enums and 128-bit integers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _int_codec(name: str, code: str) -> Codec[int]:
 
 
 def truth(value: Any) -> bool:
-    """C's bool of True, False, 0 or 1."""
+    """A C bool, from True, False, 0 or 1."""
     if not isinstance(value, int) or value not in (0, 1):
         raise bool_refusal(value)
     return bool(value)
@@ -51,7 +51,7 @@ def _float_codec(name: str, code: str) -> Codec[float]:
         try:
             return pack(value)
         except struct.error:
-            raise WrongType(f"{name} is a number, not {type(value).__name__}") from None
+            raise WrongType(f"{name}: expected a number, got {type(value).__name__}") from None
         except OverflowError:
             raise OutOfRange(f"{value} does not fit into {name}") from None
 
@@ -72,7 +72,7 @@ for _ctype, _made in (
     register(_ctype, _made)
 
 
-# ctypes reads fields of what derives from _SimpleCData directly as plain numbers.
+# ctypes reads fields of direct subclasses of _SimpleCData as numbers.
 class pointer(ctypes._SimpleCData):  # type: ignore[type-arg]
     """An address: read as int, printed in hexadecimal."""
 
@@ -80,24 +80,24 @@ class pointer(ctypes._SimpleCData):  # type: ignore[type-arg]
 
     @classmethod
     def codec_(cls) -> Codec[int]:
-        """As `codec` wants it."""
+        """The codec, for `codec`."""
         return _int_codec("pointer", "Q")
 
     @staticmethod
-    def shown_(value: int) -> str:
+    def format_(value: int) -> str:
         """As `shown` wants it."""
         return f"{value:#x}"
 
 
 class s128(ctypes.Array):  # type: ignore[type-arg]
-    """A signed __int128: its bytes, of which `Bits`, arrays and `codec` make an int."""
+    """A signed __int128: its bytes, which `Bits`, arrays and `codec` convert to int."""
 
     _type_, _length_ = u8, 16
     signed: ClassVar[bool] = True
 
     @classmethod
     def codec_(cls) -> Codec[int]:
-        """As `codec` wants it."""
+        """The codec, for `codec`."""
         name, signed = cls.__name__, cls.signed
 
         def encode(value: Any) -> bytes:
@@ -118,7 +118,7 @@ class u128(s128):
 
 
 def enum(names: type[IntEnum], ctype: CType) -> CType:
-    """The type of an enum that is stored like `ctype`: read as int, printed by name."""
+    """The type of an enum stored as `ctype`: read as int, printed by name."""
     found: CType | None = derived(names).get(ctype)
     if found is None:
         members = names._value2member_map_
@@ -127,7 +127,7 @@ def enum(names: type[IntEnum], ctype: CType) -> CType:
             member = members.get(value)
             return repr(value) if member is None else f"{names.__name__}.{member.name}"
 
-        namespace = {"_type_": ctype._type_, "shown_": staticmethod(shown), "names_": members}
+        namespace = {"_type_": ctype._type_, "format_": staticmethod(shown), "names_": members}
         found = derived(names)[ctype] = type(names.__name__, (ctypes._SimpleCData,), namespace)
         register(found, codec(ctype))
     return found

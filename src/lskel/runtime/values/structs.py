@@ -1,4 +1,4 @@
-"""Structs and unions whose members lie where the definition says."""
+"""Structs and unions with explicit member offsets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Field: TypeAlias = "tuple[str, CType, int] | tuple[str, Bits]"
 
     class _Memory:
-        """What ctypes gives structs, and how one as a field of another is read and assigned."""
+        """The ctypes interface of structs, with the types of a struct field of a struct."""
 
         def __get__(self, instance: object, owner: object) -> Self: ...
         def __set__(
@@ -46,10 +46,10 @@ else:
 
 
 class Bits:
-    """Descriptor of `width` bits that begin at bit `offset` of a struct, as `ctype` reads them.
+    """Descriptor of a bit-field: `width` bits at bit `offset` of a struct, of type `ctype`.
 
-    Bits are counted as BTF does: the first is the lowest of the first byte on little endian, the
-    highest on big. Writing reads the bytes around and writes them back.
+    Bits are counted as in BTF: bit 0 is the lowest bit of the first byte on little endian, the
+    highest on big endian. Writing is a read-modify-write of the bytes around.
     """
 
     def __init__(self, offset: int, width: int, ctype: CType) -> None:
@@ -89,35 +89,35 @@ class Bits:
         return number
 
     def moved(self, offset: int) -> Bits:
-        """The same, of a struct that holds this one at `offset` bits."""
+        """The same bit-field in an outer struct that has this one at `offset` bits."""
         return Bits(self.offset + offset, self.width, self.ctype)
 
 
 class Composite:
-    """What structs and unions have in common.
+    """The base of structs and unions.
 
-    Made of the values of members, in order or by name; the others are 0. Equal to another of its
-    class whose members are equal, whatever is between them. Its hash goes by value, so that it can
-    be a key of a dict: what is one must not be changed.
+    The constructor takes values of members, in order or by name; other members are 0. Equal to an
+    instance of its class with equal members; padding is ignored. It is hashed by value, so that it
+    can be a dict key; do not change one that is.
     """
 
     __slots__ = ()
-    # All members, those of anonymous ones among them: what ctypes is not told, and how it is shown.
+    # All members, including those of anonymous ones: for assignments and repr.
     _lifted_: ClassVar[list[tuple[str, CType | Bits]]] = []
     _members_: ClassVar[dict[str, CType]] = {}
     _puts_: ClassVar[dict[str, Callable[[Any, Any], None]]] = {}
     _most_: ClassVar[int | None] = None
-    # Where a name is that somebody may look for here, for the error; "" where it is not known.
+    # Where else a name exists, for the error; "" if unknown.
     elsewhere_: ClassVar[Callable[[str], str]] = lambda _: ""
-    # What its members are called.
+    # What errors call its members.
     noun_: ClassVar[str] = "member"
 
     def __init__(self, /, *values: Any, **named: Any) -> None:
         if len(values) > (len(self._members_) if self._most_ is None else self._most_):
-            raise WrongValue(f"{type(self).__name__} is made of fewer than {len(values)} values")
+            raise WrongValue(f"{type(self).__name__} takes fewer than {len(values)} values")
         for name, value in zip(self._members_, values, strict=False):
             if name in named:
-                raise UsageError(f"{type(self).__name__}.{name} is given twice")
+                raise UsageError(f"{type(self).__name__}.{name} is set twice")
             setattr(self, name, value)
         for name, value in named.items():
             setattr(self, name, value)
@@ -158,7 +158,7 @@ class Composite:
         return f"{type(self).__name__}({', '.join(texts)})"
 
     def asdict(self) -> dict[str, Any]:
-        """The values of all members, down to dicts, lists, numbers and bytes."""
+        """The values of all members, as nested dicts, lists, numbers and bytes."""
         return {name: _plain(getattr(self, name)) for name in self._members_}
 
     @classmethod
@@ -180,33 +180,33 @@ class Composite:
 def _plain(value: Any) -> Any:
     if isinstance(value, Composite):
         return value.asdict()
-    # What is frozen has tuples for arrays.
+    # Frozen values have tuples for arrays.
     return [_plain(item) for item in value] if isinstance(value, (Array, tuple)) else value
 
 
 class Struct(Composite, _Structure):
-    """Base of structs; `layout` says where the members are."""
+    """Base of structs; `layout` defines the members."""
 
     _pack_, _layout_ = 1, "ms"
 
 
 class Union(Composite, _Union):
-    """Base of unions. A value in order is that of the first member."""
+    """Base of unions. A positional value is that of the first member."""
 
     _pack_, _layout_ = 1, "ms"
     _most_ = 1
 
 
-# Names of what has none in C: no C identifiers, and none twice, since ctypes lifts the members of
-# anonymous structs into the struct around.
+# Names of anonymous members: not C identifiers, and unique, since ctypes makes the members of
+# anonymous structs members of the outer struct.
 _hidden = map(str, count())
 
 
 def layout(size: int, *fields: Field) -> Callable[[C], C]:
-    """Decorator that gives a subclass of `Struct` or `Union` its members and its size in bytes.
+    """Decorator that defines the members and size in bytes of a subclass of `Struct` or `Union`.
 
     Members, in order: (name, type, offset in bytes), (name, `Bits`), or ("", class, offset) for an
-    anonymous struct or union. ValueError where they overlap or do not fit.
+    anonymous struct or union. ValueError if they overlap or do not fit.
     """
 
     def place(cls: C) -> C:
@@ -251,17 +251,17 @@ def layout(size: int, *fields: Field) -> Callable[[C], C]:
 
 
 def _complete(cls: Any, size: int, fields: list[tuple[str, CType]], anonymous: list[str]) -> None:
-    """Tell ctypes."""
+    """Define the ctypes fields."""
     cls._anonymous_ = anonymous
     cls._fields_ = fields
     if ctypes.sizeof(cls) != size:
-        raise ValueError(f"{cls.__name__} has {ctypes.sizeof(cls)} bytes, not {size}")
+        raise ValueError(f"{cls.__name__} has {ctypes.sizeof(cls)} bytes, expected {size}")
 
 
 def _putter(field: Any, ctype: CType) -> Callable[[Any, Any], None]:
     encode, decode = codec(ctype).encode, codec(ctype).decode
     if is_text(ctype):
-        # ctypes would stop at the first NUL, and leave what is behind it.
+        # ctypes would stop at the first NUL, and leave the bytes after it.
         first, last = field.offset, field.offset + field.size
 
         def put(instance: Any, value: Any) -> None:

@@ -1,1 +1,1 @@
-"""What the instructions do; `machine` runs programs of them."""
+"""The semantics of instructions; `machine` runs programs."""

@@ -10,7 +10,7 @@ from lskel.replay.simulator.interpreter.step import (
     MASK,
     Families,
     Family,
-    Form,
+    InsnForm,
     Registers,
     Site,
     Step,
@@ -23,18 +23,18 @@ _SIZE_BITS = i.DW
 
 
 def families() -> Families:
-    """Opcodes of the classes LDX, ST and STX, but for atomics, and ld_imm64."""
+    """Opcodes of the classes LDX, ST and STX, except atomics, and ld_imm64."""
     for code, size in SIZES.items():
-        yield i.LDX | i.MEM | code, only(Form(load, "dst src off", "dst"))
-        yield i.STX | i.MEM | code, only(Form(store, "dst src off"))
-        yield i.ST | i.MEM | code, only(Form(_store_number, "dst off imm"))
+        yield i.LDX | i.MEM | code, only(InsnForm(load, "dst src off", "dst"))
+        yield i.STX | i.MEM | code, only(InsnForm(store, "dst src off"))
+        yield i.ST | i.MEM | code, only(InsnForm(_store_number, "dst off imm"))
         if size < 8:
-            yield i.LDX | i.MEMSX | code, only(Form(_load_signed, "dst src off", "dst"))
+            yield i.LDX | i.MEMSX | code, only(InsnForm(_load_signed, "dst src off", "dst"))
     yield i.OP_LD_IMM64, Family("src", _WIDE)
 
 
 def size_of(op: int) -> int:
-    """Bytes that a load or store accesses."""
+    """The access size of a load or store in bytes."""
     return SIZES[op & _SIZE_BITS]
 
 
@@ -113,12 +113,12 @@ def _wide(site: Site, value: int) -> Step:
     return step
 
 
-_WIDE: dict[int, Form] = {
-    Pseudo.IMM64: Form(_constant, "dst src imm wide", "dst"),
-    Pseudo.MAP_FD: Form(_resolved, "dst src imm", "dst"),
-    Pseudo.MAP_VALUE: Form(_resolved, "dst src imm wide", "dst"),
-    Pseudo.BTF_ID: Form(_resolved, "dst src imm wide", "dst"),
-    Pseudo.FUNC: Form(_function, "dst src imm", "dst"),
-    Pseudo.MAP_IDX: Form(_resolved, "dst src imm", "dst"),
-    Pseudo.MAP_IDX_VALUE: Form(_resolved, "dst src imm wide", "dst"),
+_WIDE: dict[int, InsnForm] = {
+    Pseudo.IMM64: InsnForm(_constant, "dst src imm wide", "dst"),
+    Pseudo.MAP_FD: InsnForm(_resolved, "dst src imm", "dst"),
+    Pseudo.MAP_VALUE: InsnForm(_resolved, "dst src imm wide", "dst"),
+    Pseudo.BTF_ID: InsnForm(_resolved, "dst src imm wide", "dst"),
+    Pseudo.FUNC: InsnForm(_function, "dst src imm", "dst"),
+    Pseudo.MAP_IDX: InsnForm(_resolved, "dst src imm", "dst"),
+    Pseudo.MAP_IDX_VALUE: InsnForm(_resolved, "dst src imm wide", "dst"),
 }

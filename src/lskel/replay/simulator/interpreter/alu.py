@@ -9,7 +9,7 @@ from lskel.replay.simulator.interpreter.arithmetic import Binary, mask, operatio
 from lskel.replay.simulator.interpreter.step import (
     Families,
     Family,
-    Form,
+    InsnForm,
     Registers,
     Site,
     Step,
@@ -25,18 +25,18 @@ def families() -> Families:
     for cls, bits in _CLASSES.items():
         for code, by_offset in operations(bits).items():
             with_register = {
-                off: Form(_register(function, bits), "dst src off", "dst")
+                off: InsnForm(_register(function, bits), "dst src off", "dst")
                 for off, function in by_offset.items()
             }
             with_number = {
-                off: Form(_number(function, bits), "dst off imm", "dst")
+                off: InsnForm(_number(function, bits), "dst off imm", "dst")
                 for off, function in by_offset.items()
                 # Only a register can be sign-extended.
                 if code != i.MOV or off == 0
             }
             yield cls | code | i.X, Family("off", with_register)
             yield cls | code | i.K, Family("off", with_number)
-        yield cls | i.NEG | i.K, only(Form(_negate(bits), "dst", "dst"))
+        yield cls | i.NEG | i.K, only(InsnForm(_negate(bits), "dst", "dst"))
     yield i.ALU | i.END | i.K, _swaps(_to_little)
     yield i.ALU | i.END | i.X, _swaps(_to_big)
     yield i.ALU64 | i.END | i.K, _swaps(_swap)
@@ -91,7 +91,7 @@ def _negate(bits: int) -> Callable[[Site], Step]:
 
 
 def _swaps(make: Callable[[Site], Step]) -> Family:
-    return Family("imm", {bits: Form(make, "dst imm", "dst") for bits in _SWAPS})
+    return Family("imm", {bits: InsnForm(make, "dst imm", "dst") for bits in _SWAPS})
 
 
 def _to_little(site: Site) -> Step:

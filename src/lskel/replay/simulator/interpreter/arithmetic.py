@@ -1,4 +1,4 @@
-"""What the instructions compute, as pure functions of numbers.
+"""The arithmetic of instructions, as pure functions of numbers.
 
 Operands are unsigned, 0 to 2**bits - 1. Results may be any number: only their low bits count.
 """

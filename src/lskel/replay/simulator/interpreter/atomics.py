@@ -15,13 +15,13 @@ from lskel.replay.simulator.interpreter.step import (
     MASK,
     Families,
     Family,
-    Form,
+    InsnForm,
     Registers,
     Site,
     Step,
 )
 
-# Immediates: an operation, perhaps with FETCH, or one of the others.
+# Immediates: an operation, optionally with FETCH, or one of the others.
 FETCH = 0x01
 XCHG, CMPXCHG = 0xE0 | FETCH, 0xF0 | FETCH
 # Linux 6.15 (uapi/linux/bpf.h); not in RFC 9669.
@@ -84,7 +84,7 @@ def _compare(site: Site) -> Step:
     def step(r: Registers) -> int:
         address = r[dst] + off & MASK
         old = read(address, size)
-        # The memory is written in either case: it must be writable.
+        # Written in either case, so it must be writable.
         write(address, size, r[src] if old == r[0] & ones else old)
         r[0] = old
         return following
@@ -98,12 +98,15 @@ def _exchanged(_: int, new: int) -> int:
 
 _FIELDS = "dst src off imm"
 _ORDERED = {
-    LOAD_ACQUIRE: Form(load, _FIELDS, "dst"),
-    STORE_RELEASE: Form(store, _FIELDS),
+    LOAD_ACQUIRE: InsnForm(load, _FIELDS, "dst"),
+    STORE_RELEASE: InsnForm(store, _FIELDS),
 }
 _UPDATING = {
-    **{code: Form(_update(function), _FIELDS) for code, function in _UPDATES.items()},
-    **{code | FETCH: Form(_fetch(function), _FIELDS, "src") for code, function in _UPDATES.items()},
-    XCHG: Form(_fetch(_exchanged), _FIELDS, "src"),
-    CMPXCHG: Form(_compare, _FIELDS),
+    **{code: InsnForm(_update(function), _FIELDS) for code, function in _UPDATES.items()},
+    **{
+        code | FETCH: InsnForm(_fetch(function), _FIELDS, "src")
+        for code, function in _UPDATES.items()
+    },
+    XCHG: InsnForm(_fetch(_exchanged), _FIELDS, "src"),
+    CMPXCHG: InsnForm(_compare, _FIELDS),
 }

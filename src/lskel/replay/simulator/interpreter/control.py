@@ -14,7 +14,7 @@ from lskel.replay.simulator.interpreter.step import (
     SCRATCH,
     Families,
     Family,
-    Form,
+    InsnForm,
     Registers,
     Site,
     Step,
@@ -30,15 +30,15 @@ def families() -> Families:
         for code, condition in conditions(bits).items():
             yield (
                 cls | code | i.X,
-                only(Form(_register(condition, bits), "dst src off", jumps="off")),
+                only(InsnForm(_register(condition, bits), "dst src off", jumps="off")),
             )
             yield (
                 cls | code | i.K,
-                only(Form(_number(condition, bits), "dst off imm", jumps="off")),
+                only(InsnForm(_number(condition, bits), "dst off imm", jumps="off")),
             )
-    yield i.JMP | i.JA, only(Form(_always, "off", jumps="off"))
-    yield i.JMP32 | i.JA, only(Form(_always_far, "imm", jumps="imm"))
-    yield i.OP_EXIT, only(Form(_exit))
+    yield i.JMP | i.JA, only(InsnForm(_always, "off", jumps="off"))
+    yield i.JMP32 | i.JA, only(InsnForm(_always_far, "imm", jumps="imm"))
+    yield i.OP_EXIT, only(InsnForm(_exit))
     yield i.OP_CALL, Family("src", _CALLS)
 
 
@@ -102,12 +102,12 @@ def _exit(_: Site) -> Step:
 
 def _call_helper(site: Site) -> Step:
     helper = site.machine.helpers.get(site.insn.imm)
-    return _call(site, helper) if helper else trap("the simulated kernel has no such helper")
+    return _call(site, helper) if helper else trap("unknown helper")
 
 
 def _call_kfunc(site: Site) -> Step:
     kfunc = site.machine.kfuncs.get((site.insn.imm, site.insn.off))
-    return _call(site, kfunc) if kfunc else trap("the simulated kernel has no such kfunc")
+    return _call(site, kfunc) if kfunc else trap("unknown kfunc")
 
 
 def _call(site: Site, function: Callable[..., int]) -> Step:
@@ -133,8 +133,8 @@ def _call_subprogram(site: Site) -> Step:
     return step
 
 
-_CALLS: dict[int, Form] = {
-    CallKind.HELPER: Form(_call_helper, "src imm"),
-    CallKind.SUBPROGRAM: Form(_call_subprogram, "src imm"),
-    CallKind.KFUNC: Form(_call_kfunc, "src off imm"),
+_CALLS: dict[int, InsnForm] = {
+    CallKind.HELPER: InsnForm(_call_helper, "src imm"),
+    CallKind.SUBPROGRAM: InsnForm(_call_subprogram, "src imm"),
+    CallKind.KFUNC: InsnForm(_call_kfunc, "src off imm"),
 }

@@ -13,10 +13,10 @@ from lskel.errors import BadInput
 from lskel.replay.simulator.interpreter import access, alu, atomics, control
 from lskel.replay.simulator.interpreter.control import trap
 from lskel.replay.simulator.interpreter.fault import Illegal
-from lskel.replay.simulator.interpreter.step import Family, Form, Registers, Site, Step
+from lskel.replay.simulator.interpreter.step import Family, InsnForm, Registers, Site, Step
 
 if TYPE_CHECKING:
-    from lskel.replay.simulator.machine import Machine
+    from lskel.replay.simulator.machine import Interpreter
 
 _FRAME_POINTER = 10
 
@@ -28,10 +28,10 @@ _FAMILIES: dict[int, Family] = {
 }
 
 
-def decode(code: bytes, machine: Machine) -> dict[int, Step]:
-    """The step of each instruction by its index; BadInput where bytes are missing or left over.
+def decode(code: bytes, machine: Interpreter) -> dict[int, Step]:
+    """The step of each instruction by its index; BadInput for an incomplete instruction.
 
-    An instruction that cannot be executed is no error here: its step is, when it is reached.
+    An invalid instruction is not an error here: its step raises when it is reached.
     """
     if not code or len(code) % i.SIZE:
         raise BadInput(f"{len(code)} bytes of code are not a whole number of instructions")
@@ -40,13 +40,13 @@ def decode(code: bytes, machine: Machine) -> dict[int, Step]:
     return {index: _step(site, sites) for index, site in sites.items()}
 
 
-def _sites(code: bytes, machine: Machine) -> Iterator[Site]:
+def _sites(code: bytes, machine: Interpreter) -> Iterator[Site]:
     order = machine.memory.order
     slots = [i.read(code, index, order) for index in range(i.count(code))]
     index = 0
     while index < len(slots):
         insn, second, end = slots[index], None, index + 1
-        # Opcode 0 is in no other instruction: anything else begins the next one.
+        # Only a second slot has opcode 0: any other opcode begins the next instruction.
         if i.is_wide(insn) and end < len(slots) and slots[end].op == 0:
             second, end = slots[end], end + 1
         yield Site(machine, insn, second, index, end)
@@ -56,11 +56,11 @@ def _sites(code: bytes, machine: Machine) -> Iterator[Site]:
 def _step(site: Site, starts: Container[int]) -> Step:
     family = _FAMILIES.get(site.insn.op)
     if family is None:
-        return trap("the simulator does not know this opcode")
+        return trap("unknown opcode")
     selected = getattr(site.insn, family.selector) if family.selector else 0
     form = family.forms.get(selected)
     if form is None:
-        return trap(f"the simulator does not know this opcode with {family.selector} {selected:#x}")
+        return trap(f"unknown opcode with {family.selector} {selected:#x}")
     problem = _problem(site, form)
     if problem:
         return trap(problem)
@@ -68,29 +68,31 @@ def _step(site: Site, starts: Container[int]) -> Step:
     if form.jumps:
         target = site.next + int(getattr(site.insn, form.jumps))
         if target not in starts:
-            step = _astray(step, target, f"jumps to {target}, where no instruction begins")
+            step = _astray(
+                step, target, f"jumps to {target}, which is not the start of an instruction"
+            )
     if site.next not in starts:
-        step = _astray(step, site.next, "is the last, and the program goes on after it")
+        step = _astray(step, site.next, "is the last instruction, but falls through")
     return step
 
 
-def _problem(site: Site, form: Form) -> str:
-    """What is wrong with the fields; empty where nothing is."""
+def _problem(site: Site, form: InsnForm) -> str:
+    """The error in the fields; empty if valid."""
     insn = site.insn
     for name in form.reserved:
         if getattr(insn, name):
             return f"reserved {name} is {getattr(insn, name):#x}"
     register = max(insn.dst, insn.src)
     if register >= REGISTERS:
-        return f"there is no r{register}"
+        return f"no register r{register}"
     if form.writes and getattr(insn, form.writes) == _FRAME_POINTER:
         return f"r{_FRAME_POINTER} is read only"
     return _problem_of_second(site.second, form) if i.is_wide(insn) else ""
 
 
-def _problem_of_second(second: Insn | None, form: Form) -> str:
+def _problem_of_second(second: Insn | None, form: InsnForm) -> str:
     if second is None:
-        return "its second slot is missing"
+        return "second slot missing"
     if any(second[1:4]):
         return "reserved fields of the second slot are not 0"
     if second.imm and "wide" not in form.uses:

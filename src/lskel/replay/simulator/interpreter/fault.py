@@ -1,4 +1,4 @@
-"""How a simulated program goes wrong."""
+"""Errors of simulated programs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lskel.errors import LskelError
-from lskel.replay.simulator.memory import Region
+from lskel.replay.simulator.memory import MemoryRegion
 
 
 class Illegal(LskelError):
-    """An instruction may not do what it tries; the machine turns it into a `SimulatorFault`."""
+    """An illegal operation; the machine turns it into a `SimulatorFault`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a program is: the index (in slots) of an instruction, and how it is written."""
+class InsnLocation:
+    """A location in a program: the index (in slots) of an instruction, and its text."""
 
     index: int
     text: str
@@ -25,25 +25,30 @@ class Place:
 
 
 class SimulatorFault(LskelError):
-    """A program did what the kernel would not let it do, and was stopped there.
+    """A program was stopped at an operation that the kernel does not allow.
 
-    `place` is the instruction; `callers` are the calls that led to its function, outermost first.
-    `registers` are r0 to r10 as the instruction found them, each from 0 to 2**64 - 1. `region` is
-    the memory that an access missed, None where it was near no region, or was no access at all.
+    `place` is the instruction; `callers` are the calls to its function, outermost first.
+    `registers` are r0 to r10 before the instruction, each from 0 to 2**64 - 1. `region` is the
+    memory nearest to an invalid access, None if not near any region, or not an access.
     """
 
     def __init__(
-        self, what: str, *, place: Place, registers: Sequence[int], region: Region | None = None
+        self,
+        what: str,
+        *,
+        place: InsnLocation,
+        registers: Sequence[int],
+        region: MemoryRegion | None = None,
     ) -> None:
         super().__init__(what)
         self.places.append(str(place))
         self.place = place
-        self.callers: tuple[Place, ...] = ()
+        self.callers: tuple[InsnLocation, ...] = ()
         self.registers = tuple(registers)
         self.region = region
 
-    def called_from(self, caller: Place) -> None:
-        """Add a caller, further out than those so far."""
+    def called_from(self, caller: InsnLocation) -> None:
+        """Add the next outer caller."""
         self.callers = (caller, *self.callers)
         self.places.insert(0, str(caller))
 
@@ -53,8 +58,10 @@ class SimulatorFault(LskelError):
 
 
 class BudgetSpent(SimulatorFault):
-    """The program would take more than `budget` of something: it probably runs for ever."""
+    """The program exceeds `budget`: it probably never ends."""
 
-    def __init__(self, what: str, budget: int, *, place: Place, registers: Sequence[int]) -> None:
+    def __init__(
+        self, what: str, budget: int, *, place: InsnLocation, registers: Sequence[int]
+    ) -> None:
         super().__init__(what, place=place, registers=registers)
         self.budget = budget

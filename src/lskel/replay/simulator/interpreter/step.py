@@ -1,7 +1,7 @@
-"""What the groups of instructions share: a decoded instruction is a step, a function.
+"""Decoded instructions: each is a step, a function.
 
-A step gets the registers, r0 to r10 as unsigned 64-bit numbers, changes them, and returns the
-index of the instruction that follows, or `EXIT`.
+A step takes the registers, r0 to r10 as unsigned 64-bit numbers, changes them, and returns the
+index of the next instruction, or `EXIT`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lskel.bpf.insn import Insn
 
 if TYPE_CHECKING:
-    from lskel.replay.simulator.machine import Machine
+    from lskel.replay.simulator.machine import Interpreter
 
 Registers = list[int]
 Step = Callable[[Registers], int]
@@ -23,18 +23,18 @@ MASK = (1 << 64) - 1
 
 _FIELDS = Insn._fields[1:]
 
-# What is in a register before anything was put there; no memory is ever there.
+# The initial value of registers: an address without memory.
 UNSET = 0xBAD0_BAD0_BAD0_BAD0
 SCRATCH = (UNSET,) * 5
 
 
 class Site(NamedTuple):
-    """An instruction to be decoded, its index, and that of the instruction after it.
+    """An instruction to decode, its index, and that of the next instruction.
 
-    Only a ld_imm64 has a second slot.
+    Only ld_imm64 has a second slot.
     """
 
-    machine: Machine
+    machine: Interpreter
     insn: Insn
     second: Insn | None
     at: int
@@ -47,13 +47,12 @@ class Site(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Form:
+class InsnForm:
     """How to make the step of an instruction, and what its fields mean.
 
-    `uses` names, with spaces between them, those of dst, src, off and imm that count, and wide
-    where that of the second slot does; `reserved` are the others of the first slot, which must be
-    0. `writes` is the field that names the register it changes, `jumps` the one that holds a
-    jump's distance; empty where there is none.
+    `uses` are the used fields, separated by spaces: dst, src, off, imm, and wide for the imm of the
+    second slot; `reserved` are the other fields of the first slot, which must be 0. `writes` is the
+    field with the destination register, `jumps` the field with a jump offset; empty if none.
     """
 
     make: Callable[[Site], Step]
@@ -69,15 +68,15 @@ class Form:
 
 
 class Family(NamedTuple):
-    """The forms of one opcode, chosen by the value of a field ("" where there is only one)."""
+    """The forms of one opcode, selected by the value of a field ("" if only one)."""
 
     selector: str
-    forms: Mapping[int, Form]
+    forms: Mapping[int, InsnForm]
 
 
 Families = Iterator[tuple[int, Family]]
 
 
-def only(form: Form) -> Family:
+def only(form: InsnForm) -> Family:
     """A family of one form."""
     return Family("", {0: form})

@@ -1,1 +1,1 @@
-"""The simulated bpf(2): what the kernel holds, and each command."""
+"""The simulated bpf(2): the kernel's state, and each command."""

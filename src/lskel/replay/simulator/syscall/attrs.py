@@ -1,4 +1,4 @@
-"""Attrs as the kernel gets them: whole, with zeros where the caller's are shorter."""
+"""Attrs as the kernel sees them: padded with zeros if the caller's are shorter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lskel.bpf.layouts import Layout
 from lskel.cursor import ByteOrder
 from lskel.replay.simulator.syscall.errnos import Errno, check
 
-# The largest attr that the kernel looks at: a page.
+# The largest attr that the kernel accepts: a page.
 _MAX_SIZE = 4096
 
 
@@ -57,21 +57,21 @@ class Attr:
         return fields.load(self.raw, self.layout, field, self.order)
 
     def bytes_of(self, field: str) -> bytes:
-        """A field as it is."""
+        """The bytes of a field."""
         offset, size = self.layout[field]
         return self.raw[offset : offset + size]
 
 
 def check_size(size: int) -> None:
-    """Refusal E2BIG where an attr is absurdly large."""
+    """Refusal E2BIG if an attr is larger than a page."""
     check(size <= _MAX_SIZE, Errno.E2BIG)
 
 
 def check_tail(content: bytes) -> None:
-    """Refusal E2BIG where bytes that this kernel does not know are in use."""
+    """Refusal E2BIG if bytes unknown to this kernel are not 0."""
     check(not any(content[SIZE:]), Errno.E2BIG)
 
 
 def check_unused(attr: Attr, last: str) -> None:
-    """Refusal EINVAL where fields of other commands are set: the kernel's CHECK_ATTR."""
+    """Refusal EINVAL if fields of other commands are set: the kernel's CHECK_ATTR."""
     check(not any(attr.raw[size_through(attr.layout, last) :]))

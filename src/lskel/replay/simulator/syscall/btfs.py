@@ -1,4 +1,4 @@
-"""BPF_BTF_LOAD, and what BTF objects there are."""
+"""BPF_BTF_LOAD, and BTF objects."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from lskel.btf.btf import HEADER_SIZE, MAGIC, Btf
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
-from lskel.replay.simulator.syscall.fds import Object
-from lskel.replay.simulator.syscall.log import LogFields, check_log, write_log
+from lskel.replay.simulator.syscall.fds import KernelObject
+from lskel.replay.simulator.syscall.log import LogAttrFields, check_log, write_log
 
 if TYPE_CHECKING:
-    from lskel.replay.simulator.syscall.state import Call, State
+    from lskel.replay.simulator.syscall.state import KernelState, PendingCall
 
-_LOG = LogFields("btf_log_level", "btf_log_size", "btf_log_buf")
+_LOG = LogAttrFields("btf_log_level", "btf_log_size", "btf_log_buf")
 # Where the header's hdr_len ends: shorter BTF has none.
 _LENGTH_END = 8
 
 
-class BtfObject(Object):
-    """What a BTF fd stands for."""
+class BtfObject(KernelObject):
+    """The object of a BTF fd."""
 
     kind = "btf"
 
 
 class ModuleBtf(BtfObject):
-    """The BTF of a module of the kernel."""
+    """The BTF of a kernel module."""
 
     def __init__(self, name: str) -> None:
         self.id = 0
@@ -36,7 +36,7 @@ class ModuleBtf(BtfObject):
 
 
 class LoadedBtf(BtfObject):
-    """BTF that a process has loaded."""
+    """BTF loaded by a process."""
 
     def __init__(self, data: bytes) -> None:
         self.id = 0
@@ -48,8 +48,8 @@ class LoadedBtf(BtfObject):
             raise Refusal(Errno.EINVAL) from None
 
 
-def load(state: State, call: Call) -> int:
-    """BPF_BTF_LOAD: the fd. Checks header and sections as the kernel does, not each type."""
+def load(state: KernelState, call: PendingCall) -> int:
+    """BPF_BTF_LOAD: the fd. Checks header and sections like the kernel, but not each type."""
     attr = call.attr
     check(not attr["btf_flags"] & ~MapFlag.TOKEN_FD)
     check(attr["btf_size"] <= budget.BTF, Errno.E2BIG)

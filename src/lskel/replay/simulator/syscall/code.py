@@ -1,4 +1,4 @@
-"""What instructions refer to by fds, or by indexes of fd_array; and where functions begin."""
+"""References of instructions by fd or fd_array index, and the starts of functions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Target(Enum):
     BTF = auto()
 
 
-class Reference(NamedTuple):
+class InsnReference(NamedTuple):
     """Instruction `insn` refers to a map, to an offset into its value, or to a module's BTF.
 
     `fd` is set where the fd is in the code, at the immediate of slot `at`; else `slot` is an index
-    of fd_array. An fd of 0 means no BTF, and is no reference.
+    of fd_array. An fd of 0 means no BTF and is not a reference.
     """
 
     insn: int
@@ -38,7 +38,7 @@ _BY_FD = {Pseudo.MAP_FD: Target.MAP, Pseudo.MAP_VALUE: Target.VALUE}
 _BY_SLOT = {Pseudo.MAP_IDX: Target.MAP, Pseudo.MAP_IDX_VALUE: Target.VALUE}
 
 
-def references(code: bytes, order: ByteOrder) -> Iterator[Reference]:
+def references(code: bytes, order: ByteOrder) -> Iterator[InsnReference]:
     """All references, in order of kind and then of instruction."""
     last = i.count(code) - 1
     for index in i.find(code, i.OP_LD_IMM64):
@@ -47,15 +47,15 @@ def references(code: bytes, order: ByteOrder) -> Iterator[Reference]:
         insn, second = i.read(code, index, order), i.read(code, index + 1, order)
         if insn.src in _BY_FD:
             kind = _BY_FD[Pseudo(insn.src)]
-            yield Reference(index, kind, insn.imm, None, index, second.imm)
+            yield InsnReference(index, kind, insn.imm, None, index, second.imm)
         elif insn.src in _BY_SLOT:
             kind = _BY_SLOT[Pseudo(insn.src)]
-            yield Reference(index, kind, None, insn.imm, offset=second.imm)
+            yield InsnReference(index, kind, None, insn.imm, offset=second.imm)
         elif insn.src == Pseudo.BTF_ID and second.imm:
-            yield Reference(index, Target.BTF, second.imm, None, index + 1)
+            yield InsnReference(index, Target.BTF, second.imm, None, index + 1)
     for index, insn in calls(code, order, CallKind.KFUNC):
         if insn.off:
-            yield Reference(index, Target.BTF, None, insn.off)
+            yield InsnReference(index, Target.BTF, None, insn.off)
 
 
 def calls(code: bytes, order: ByteOrder, kind: CallKind) -> Iterator[tuple[int, Insn]]:
@@ -67,7 +67,7 @@ def calls(code: bytes, order: ByteOrder, kind: CallKind) -> Iterator[tuple[int, 
 
 
 def function_starts(code: bytes, order: ByteOrder) -> list[int]:
-    """Where functions begin, ascending: the program, and what it calls or passes as a callback."""
+    """The starts of functions, ascending: the program, and functions it calls or passes."""
     starts = {0}
     for index, insn in calls(code, order, CallKind.SUBPROGRAM):
         starts.add(index + 1 + insn.imm)

@@ -1,4 +1,4 @@
-"""Decoding attrs for the record: each pointer becomes what it points to, each fd what it is of."""
+"""Decoding attrs for the record: pointers become what they point to, fds their objects."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from lskel.bpf import insn as i
 from lskel.bpf.enums import AttachType, Cmd, MapType, ProgType
 from lskel.bpf.limits import MAX_INSNS
 from lskel.catalog.map_types import FD_SIZE, FD_VALUES
-from lskel.replay.simulator.record import Code, FdArray, Pointer, Value
+from lskel.replay.simulator.record import Pointer, RecordedCode, RecordedFdArray, Value
 from lskel.replay.simulator.syscall.code import references
 from lskel.replay.simulator.syscall.errnos import Refusal
 from lskel.replay.simulator.syscall.fds import MAX_FDS
 from lskel.replay.simulator.syscall.links import TRACEPOINT_NAME_SIZE
-from lskel.replay.simulator.syscall.maps import Map
+from lskel.replay.simulator.syscall.maps import SimulatedMap
 from lskel.replay.simulator.syscall.prog_load import LICENSE_SIZE
 from lskel.replay.simulator.syscall.space import Domain
-from lskel.replay.simulator.syscall.state import Call, State
+from lskel.replay.simulator.syscall.state import KernelState, PendingCall
 
-Describe = Callable[[State, Call, str], Value]
+Describe = Callable[[KernelState, PendingCall, str], Value]
 
 _PLACES = {Domain.USER: "user memory", Domain.KERNEL: "kernel memory", None: "nowhere"}
-# No table that a pointer points to is larger: what claims to be is not read.
+# Larger tables are not read.
 _MAX_SIZE = 1 << 30
 
 
-def describe(state: State, cmd: Cmd, call: Call) -> dict[str, Value]:
+def describe(state: KernelState, cmd: Cmd, call: PendingCall) -> dict[str, Value]:
     """The fields of an attr, in the attr's order."""
     return {field: value(state, call, field) for field, value in _FIELDS[cmd].items()}
 
 
-def _number(state: State, call: Call, field: str) -> Value:
+def _number(state: KernelState, call: PendingCall, field: str) -> Value:
     return call.attr[field]
 
 
 def _one_of(known: type[IntEnum]) -> Describe:
-    def value(state: State, call: Call, field: str) -> Value:
+    def value(state: KernelState, call: PendingCall, field: str) -> Value:
         number = call.attr[field]
         return known(number) if number in known._value2member_map_ else number
 
     return value
 
 
-def _fd(state: State, call: Call, field: str) -> Value:
+def _fd(state: KernelState, call: PendingCall, field: str) -> Value:
     return state.ref(call.attr[field])
 
 
-def _name(state: State, call: Call, field: str) -> Value:
+def _name(state: KernelState, call: PendingCall, field: str) -> Value:
     return call.attr.bytes_of(field).partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
-def _pointer(state: State, call: Call, field: str) -> Value:
+def _pointer(state: KernelState, call: PendingCall, field: str) -> Value:
     address = call.attr[field]
     return Pointer(_PLACES[state.space.domain(address)], address) if address else 0
 
 
-def _read(state: State, call: Call, field: str, size: int) -> bytes | None:
-    """What a pointer points to; None where that cannot be read."""
+def _read(state: KernelState, call: PendingCall, field: str, size: int) -> bytes | None:
+    """What a pointer points to; None if not readable."""
     try:
         return state.space.read(call.attr[field], size, call.domain) if size <= _MAX_SIZE else None
     except Refusal:
@@ -65,9 +65,9 @@ def _read(state: State, call: Call, field: str, size: int) -> bytes | None:
 
 
 def _sized(count: str, size: str | int = 1) -> Describe:
-    """`count` records; the fields' names, or a number of bytes."""
+    """`count` records of `size`: names of fields, or a number of bytes."""
 
-    def value(state: State, call: Call, field: str) -> Value:
+    def value(state: KernelState, call: PendingCall, field: str) -> Value:
         each = call.attr[size] if isinstance(size, str) else size
         found = _read(state, call, field, call.attr[count] * each)
         return _pointer(state, call, field) if found is None else found
@@ -76,9 +76,9 @@ def _sized(count: str, size: str | int = 1) -> Describe:
 
 
 def _text(limit: int, domain: Domain | None = None) -> Describe:
-    """A string that ends with NUL, in the caller's domain unless another is given."""
+    """A NUL-terminated string, by default in the caller's domain."""
 
-    def value(state: State, call: Call, field: str) -> Value:
+    def value(state: KernelState, call: PendingCall, field: str) -> Value:
         try:
             found = state.space.string(call.attr[field], limit, domain or call.domain)
         except Refusal:
@@ -88,20 +88,20 @@ def _text(limit: int, domain: Domain | None = None) -> Describe:
     return value
 
 
-def _map(state: State, call: Call) -> Map | None:
+def _map(state: KernelState, call: PendingCall) -> SimulatedMap | None:
     try:
-        return state.fds.get(call.attr["map_fd"], Map)
+        return state.fds.get(call.attr["map_fd"], SimulatedMap)
     except Refusal:
         return None
 
 
-def _key(state: State, call: Call, field: str) -> Value:
+def _key(state: KernelState, call: PendingCall, field: str) -> Value:
     owner = _map(state, call)
     found = _read(state, call, field, owner.key_size) if owner and call.attr[field] else None
     return _pointer(state, call, field) if found is None else found
 
 
-def _value(state: State, call: Call, field: str) -> Value:
+def _value(state: KernelState, call: PendingCall, field: str) -> Value:
     owner = _map(state, call)
     found = _read(state, call, field, owner.element_size) if owner else None
     if owner is None or found is None:
@@ -111,7 +111,7 @@ def _value(state: State, call: Call, field: str) -> Value:
     return found
 
 
-def _code(state: State, call: Call, field: str) -> Value:
+def _code(state: KernelState, call: PendingCall, field: str) -> Value:
     count = call.attr["insn_cnt"]
     raw = _read(state, call, field, count * i.SIZE) if count <= MAX_INSNS else None
     if raw is None:
@@ -123,10 +123,10 @@ def _code(state: State, call: Call, field: str) -> Value:
         if reference.fd is not None:
             fds.append((reference.insn, state.ref(reference.fd)))
             i.set_imm(code, reference.at, 0, state.order)
-    return Code(bytes(code), tuple(fds), raw)
+    return RecordedCode(bytes(code), tuple(fds), raw)
 
 
-def _fd_array(state: State, call: Call, field: str) -> Value:
+def _fd_array(state: KernelState, call: PendingCall, field: str) -> Value:
     count = call.attr["insn_cnt"]
     code = _read(state, call, "insns", count * i.SIZE if count <= MAX_INSNS else 0) or b""
     slots = {r.slot for r in references(code, state.order) if r.slot is not None and r.slot >= 0}
@@ -140,17 +140,17 @@ def _fd_array(state: State, call: Call, field: str) -> Value:
             used.append((slot, Pointer("nowhere", address)))
         else:
             used.append((slot, state.ref(int.from_bytes(raw, state.order))))
-    return FdArray(tuple(used))
+    return RecordedFdArray(tuple(used))
 
 
-def _options(state: State, call: Call, field: str) -> Value:
-    """What follows the fields that all kinds of links have."""
+def _options(state: KernelState, call: PendingCall, field: str) -> Value:
+    """The options after the common fields of links."""
     attr = call.attr
     return attr.raw[attr.layout["flags"][0] + 4 :].rstrip(b"\0")
 
 
 def _fields(names: str, **special: Describe) -> Mapping[str, Describe]:
-    """Fields in the attr's order; those that are not special are numbers."""
+    """Fields in attr order; numbers unless special."""
     return {name: special.get(name, _number) for name in names.split()}
 
 

@@ -1,4 +1,4 @@
-"""Linux's error numbers, whatever system this runs on, and refusing with one."""
+"""Linux's error numbers, on any host system, and refusals with them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Errno(IntEnum):
 
 
 class Refusal(Exception):
-    """The simulated kernel says no: `errno` is positive."""
+    """The simulated kernel refuses a call: `errno` is positive."""
 
     def __init__(self, errno: int) -> None:
         super().__init__(errno)

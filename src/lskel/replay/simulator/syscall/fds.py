@@ -8,14 +8,14 @@ from typing import ClassVar, TypeVar
 
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
 
-# 0 to 2 are in use, as `run_loader` has it in the kernel: loaders take 0 for "no fd".
+# 0 to 2 are in use, as `run_loader` ensures in the kernel: for loaders, 0 means "no fd".
 FIRST_FD = 3
-# The usual RLIMIT_NOFILE, less those in use.
+# The usual RLIMIT_NOFILE, minus those in use.
 MAX_FDS = 1024 - FIRST_FD
 
 
-class Object:
-    """What an fd may stand for. `id` counts those of a kind from 1; 0 before there is an fd."""
+class KernelObject:
+    """A kernel object behind fds. `id` counts objects of a kind from 1; 0 before the first fd."""
 
     kind: ClassVar[str]
     id: int
@@ -24,19 +24,19 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An open file: the call (its number in the record) that opened it, and what it may do."""
+    """An open file: the number of the call that opened it, and its access mode."""
 
-    object: Object
+    object: KernelObject
     call: int
     readable: bool = True
     writable: bool = True
 
 
-_T = TypeVar("_T", bound=Object)
+_T = TypeVar("_T", bound=KernelObject)
 
 
 class FdTable:
-    """Numbers to files; a new file gets the lowest free number from `first` on."""
+    """Files by fd; a new file gets the lowest free fd from `first` on."""
 
     def __init__(self, limit: int = MAX_FDS, first: int = FIRST_FD) -> None:
         self.limit = limit
@@ -44,15 +44,15 @@ class FdTable:
         self._files: dict[int, File] = {}
 
     def __len__(self) -> int:
-        """How many are open."""
+        """The number of open fds."""
         return len(self._files)
 
     def __iter__(self) -> Iterator[tuple[int, File]]:
-        """The open fds with their files, in order of number."""
+        """The open fds with their files, ascending."""
         return iter(sorted(self._files.items()))
 
     def open(self, file: File) -> int:
-        """The new fd; Refusal EMFILE where the limit is reached."""
+        """The new fd; Refusal EMFILE at the limit."""
         if len(self._files) >= self.limit:
             raise Refusal(Errno.EMFILE)
         fd = self._first
@@ -62,15 +62,15 @@ class FdTable:
         return fd
 
     def file(self, fd: int) -> File | None:
-        """The file, None where the fd is not open."""
+        """The file; None if the fd is not open."""
         return self._files.get(fd)
 
     def is_open(self, fd: int) -> bool:
-        """Whether the fd is one of these, or of those in use from the start."""
+        """Whether the fd is open, including 0 to 2."""
         return 0 <= fd < FIRST_FD or fd in self._files
 
     def get(self, fd: int, kind: type[_T]) -> _T:
-        """The object of this class; Refusal EBADF for what is not open, EINVAL for others."""
+        """The object of this class; Refusal EBADF if not open, EINVAL if of another class."""
         check(self.is_open(fd), Errno.EBADF)
         file = self._files.get(fd)
         if file is None or not isinstance(file.object, kind):
@@ -78,6 +78,6 @@ class FdTable:
         return file.object
 
     def close(self, fd: int) -> None:
-        """Refusal EBADF where it is not open; 0 to 2 are not the loader's to close."""
+        """Close an fd; Refusal EBADF if not open. Loaders must not close 0 to 2."""
         if self._files.pop(fd, None) is None:
             raise Refusal(Errno.EBADF)

@@ -1,4 +1,4 @@
-"""What BPF_MAP_CREATE checks of a map's attr, by the rows of lskel.catalog.map_types."""
+"""The checks of BPF_MAP_CREATE, by the rows of lskel.catalog.map_types."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SOCKHASH_KEY_MAX = 512
 
 
 def check_attr(row: MapTypeRow, attr: Attr) -> None:
-    """Refusal where a map of this type may not be so; the types of BTF are not looked at."""
+    """Refusal if the attr is invalid for this map type; BTF types are not checked."""
     flags = attr["map_flags"]
     check(not flags & ~(row.flags | row.required_flags))
     check(flags & row.required_flags == row.required_flags)
@@ -39,13 +39,13 @@ def check_attr(row: MapTypeRow, attr: Attr) -> None:
 
 
 def check_extra(row: MapTypeRow, map_extra: int) -> None:
-    """Refusal where map_extra may not be so."""
+    """Refusal if map_extra is invalid."""
     check(row.extra.low <= map_extra <= row.extra.high)
     check(row.elements is not Elements.ARENA or map_extra % PAGE_SIZE == 0)
 
 
 def check_types(row: MapTypeRow, btf: Btf, attr: Attr) -> None:
-    """Refusal where the types of key and value are not for a map of this type."""
+    """Refusal if the key and value types are invalid for this map type."""
     _TYPES[row.btf](btf, attr)
 
 
@@ -53,7 +53,7 @@ def _within(number: int, ranges: Ranges) -> bool:
     return any(low <= number <= high for low, high in ranges)
 
 
-# -- what sizes and flags say together ------------------------------------------------------------
+# -- combinations of sizes and flags --------------------------------------------------------------
 
 
 def _nothing_more(attr: Attr) -> None:
@@ -137,7 +137,7 @@ def _is_u32(btf: Btf, type_id: int) -> bool:
 
 
 def _array_key(btf: Btf, attr: Attr) -> None:
-    """Global data have no key type: one element, whose type is a section."""
+    """Global data has no key type: one element, whose type is a DATASEC."""
     _value_only(btf, attr)
     if attr["btf_key_type_id"]:
         check(_is_u32(btf, attr["btf_key_type_id"]))
@@ -148,18 +148,18 @@ def _array_key(btf: Btf, attr: Attr) -> None:
 
 
 def _cgroup_key(btf: Btf, attr: Attr) -> None:
-    """struct bpf_cgroup_storage_key, or the u64 that it begins with."""
+    """struct bpf_cgroup_storage_key, or the u64 of its first member."""
     _key_and_value(btf, attr)
     key = btf[btf.resolve(TypeId(attr["btf_key_type_id"]))]
     if attr["key_size"] == 8:
         check(isinstance(key, t.Int))
     else:
-        check(isinstance(key, t.Struct) and len(key.members) == 2)
+        check(isinstance(key, t.StructType) and len(key.members) == 2)
 
 
 def _trie_key(btf: Btf, attr: Attr) -> None:
     _key_and_value(btf, attr)
-    check(isinstance(btf[btf.resolve(TypeId(attr["btf_key_type_id"]))], t.Struct))
+    check(isinstance(btf[btf.resolve(TypeId(attr["btf_key_type_id"]))], t.StructType))
 
 
 _TYPES: dict[MapBtf, Callable[[Btf, Attr], None]] = {

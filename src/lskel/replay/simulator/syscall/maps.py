@@ -1,4 +1,4 @@
-"""Maps, and the commands on them."""
+"""Maps and the map commands."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from lskel.catalog.map_types import MAPS_OF_MAPS, PER_CPU, Elements, MapTypeRow,
 from lskel.replay.simulator.syscall.attrs import Attr
 from lskel.replay.simulator.syscall.btfs import BtfObject, LoadedBtf
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
-from lskel.replay.simulator.syscall.fds import File, Object
+from lskel.replay.simulator.syscall.fds import File, KernelObject
 from lskel.replay.simulator.syscall.map_types import check_attr, check_extra, check_types
 from lskel.replay.simulator.syscall.object_names import object_name
-from lskel.replay.simulator.syscall.programs import Program
+from lskel.replay.simulator.syscall.programs import SimulatedProgram
 from lskel.replay.simulator.syscall.storage import (
-    Array,
-    Bloom,
-    Devices,
+    ArrayStorage,
+    BloomStorage,
+    DeviceStorage,
     Element,
-    Hash,
-    Objects,
-    Once,
-    Queue,
-    Sockets,
+    HashStorage,
+    ObjectStorage,
+    QueueStorage,
+    SocketStorage,
     Storage,
-    Trie,
+    StructOpsStorage,
+    TrieStorage,
 )
 
 if TYPE_CHECKING:
-    from lskel.replay.simulator.memory import Region
-    from lskel.replay.simulator.syscall.state import Call, State
+    from lskel.replay.simulator.memory import MemoryRegion
+    from lskel.replay.simulator.syscall.state import KernelState, PendingCall
 
 # The only network device of the simulated machine: lo.
 _DEVICES = (0, 1)
@@ -41,7 +41,7 @@ _CPUMAP_MAX_QUEUE = 16384
 
 
 class Template(NamedTuple):
-    """What the maps in a map of maps have in common; `max_entries` None where they may differ."""
+    """The template of a map-in-map; `max_entries` is None if it may differ."""
 
     type: int
     key_size: int
@@ -51,10 +51,10 @@ class Template(NamedTuple):
 
 
 @dataclass(eq=False)
-class Map(Object):
-    """A map. `element_size` is the bytes that user space reads or writes for one value.
+class SimulatedMap(KernelObject):
+    """A map. `element_size` is the number of bytes of a value in user space.
 
-    `owner` is the type of the programs of a prog array; `mapped` the elements that have addresses.
+    `owner` is the program type of a prog array; `mapped` are the elements with addresses.
     """
 
     kind: ClassVar[str] = "map"
@@ -73,7 +73,7 @@ class Map(Object):
     inner: Template | None = None
     frozen: bool = False
     owner: int | None = None
-    mapped: dict[bytes, Region] = field(default_factory=dict)
+    mapped: dict[bytes, MemoryRegion] = field(default_factory=dict)
     id: int = 0
 
     @property
@@ -83,59 +83,61 @@ class Map(Object):
 
     @property
     def template(self) -> Template:
-        """What a map must have in common with this one to stand in for it."""
+        """The properties that a map must share with this one to replace it."""
         by_size = self.row.inner_by_size and not self.flags & MapFlag.INNER_MAP
         entries = self.max_entries if by_size else None
         return Template(self.type, self.key_size, self.value_size, self.flags, entries)
 
-    def take(self, state: State, value: bytes) -> Element:
-        """The element for a value that user space writes; Refusal where it may not."""
+    def take(self, state: KernelState, value: bytes) -> Element:
+        """The element for a value written by user space; Refusal if invalid."""
         self.pay(state)
         return _TAKE.get(self.row.elements, _take_bytes)(state, self, value)
 
-    def pay(self, state: State) -> None:
-        """Pay for an element."""
+    def pay(self, state: KernelState) -> None:
+        """Charge the budget for an element."""
         state.elements.spend(budget.ELEMENT + self.key_size + self.element_size)
 
     def belongs_to(self, prog_type: int) -> bool:
-        """Whether a prog array is for programs of this type: the first one decides."""
+        """Whether a prog array accepts programs of this type: the first program decides."""
         if self.owner is None:
             self.owner = prog_type
         return self.owner == prog_type
 
 
-# -- what is in a map: its storage, and the elements for values -----------------------------------
+# -- storage of maps, and elements for values -----------------------------------------------------
 
 
-def _array(state: State, attr: Attr) -> Storage:
-    return Array(attr["max_entries"], state.order, _element_size(state, attr), state.elements)
+def _array(state: KernelState, attr: Attr) -> Storage:
+    return ArrayStorage(
+        attr["max_entries"], state.order, _element_size(state, attr), state.elements
+    )
 
 
-def _hash(state: State, attr: Attr) -> Storage:
-    return Hash(attr["max_entries"])
+def _hash(state: KernelState, attr: Attr) -> Storage:
+    return HashStorage(attr["max_entries"])
 
 
-def _hash_of_values(state: State, attr: Attr) -> Storage:
-    return Hash(attr["max_entries"], value_first=True)
+def _hash_of_values(state: KernelState, attr: Attr) -> Storage:
+    return HashStorage(attr["max_entries"], value_first=True)
 
 
-def _lru(state: State, attr: Attr) -> Storage:
-    return Hash(attr["max_entries"], evicts=True)
+def _lru(state: KernelState, attr: Attr) -> Storage:
+    return HashStorage(attr["max_entries"], evicts=True)
 
 
-def _objects(*, readable: bool) -> Callable[[State, Attr], Storage]:
-    return lambda state, attr: Objects(attr["max_entries"], state.order, readable=readable)
+def _objects(*, readable: bool) -> Callable[[KernelState, Attr], Storage]:
+    return lambda state, attr: ObjectStorage(attr["max_entries"], state.order, readable=readable)
 
 
-def _devices(state: State, attr: Attr) -> Storage:
-    return Devices(attr["max_entries"], state.order)
+def _devices(state: KernelState, attr: Attr) -> Storage:
+    return DeviceStorage(attr["max_entries"], state.order)
 
 
-def _sockets(**refusals: Errno) -> Callable[[State, Attr], Storage]:
-    return lambda state, attr: Sockets(attr["max_entries"], state.order, refusals)
+def _sockets(**refusals: Errno) -> Callable[[KernelState, Attr], Storage]:
+    return lambda state, attr: SocketStorage(attr["max_entries"], state.order, refusals)
 
 
-def _nothing(**refusals: Errno) -> Callable[[State, Attr], Storage]:
+def _nothing(**refusals: Errno) -> Callable[[KernelState, Attr], Storage]:
     return lambda state, attr: Storage(refusals)
 
 
@@ -144,7 +146,7 @@ _CGROUP_STORAGE = _nothing(
 )
 _LOCAL_STORAGE = _nothing(lookup=Errno.EBADF, update=Errno.EBADF, delete=Errno.EBADF)
 
-_STORAGE: dict[Elements, Callable[[State, Attr], Storage]] = {
+_STORAGE: dict[Elements, Callable[[KernelState, Attr], Storage]] = {
     Elements.HASH: _hash,
     Elements.ARRAY: _array,
     Elements.PROGRAMS: _objects(readable=True),
@@ -154,7 +156,7 @@ _STORAGE: dict[Elements, Callable[[State, Attr], Storage]] = {
     ),
     Elements.CGROUPS: _objects(readable=False),
     Elements.LRU_HASH: _lru,
-    Elements.TRIE: lambda state, attr: Trie(attr["max_entries"], state.order),
+    Elements.TRIE: lambda state, attr: TrieStorage(attr["max_entries"], state.order),
     Elements.MAPS: _objects(readable=True),
     Elements.MAPS_BY_KEY: _hash_of_values,
     Elements.DEVICES: _devices,
@@ -166,13 +168,15 @@ _STORAGE: dict[Elements, Callable[[State, Attr], Storage]] = {
     ),
     Elements.CGROUP_STORAGE: _CGROUP_STORAGE,
     Elements.LISTENERS: _sockets(lookup=Errno.ENOENT, delete=Errno.ENOENT),
-    Elements.QUEUE: lambda state, attr: Queue(attr["max_entries"], last_in=False),
-    Elements.STACK: lambda state, attr: Queue(attr["max_entries"], last_in=True),
+    Elements.QUEUE: lambda state, attr: QueueStorage(attr["max_entries"], last_in=False),
+    Elements.STACK: lambda state, attr: QueueStorage(attr["max_entries"], last_in=True),
     Elements.LOCAL_STORAGE: _LOCAL_STORAGE,
     Elements.DEVICES_BY_KEY: _hash_of_values,
-    Elements.STRUCT_OPS: lambda state, attr: Once(state.order, attr["value_size"], state.elements),
+    Elements.STRUCT_OPS: lambda state, attr: StructOpsStorage(
+        state.order, attr["value_size"], state.elements
+    ),
     Elements.RING: _nothing(),
-    Elements.BLOOM: lambda state, attr: Bloom(),
+    Elements.BLOOM: lambda state, attr: BloomStorage(),
     Elements.ARENA: _nothing(
         lookup=Errno.EINVAL,
         update=Errno.EOPNOTSUPP,
@@ -182,44 +186,44 @@ _STORAGE: dict[Elements, Callable[[State, Attr], Storage]] = {
 }
 
 
-def _take_bytes(state: State, owner: Map, value: bytes) -> Element:
+def _take_bytes(state: KernelState, owner: SimulatedMap, value: bytes) -> Element:
     return bytearray(value)
 
 
-def _take_map(state: State, owner: Map, value: bytes) -> Element:
-    inner = state.fds.get(int.from_bytes(value, state.order), Map)
+def _take_map(state: KernelState, owner: SimulatedMap, value: bytes) -> Element:
+    inner = state.fds.get(int.from_bytes(value, state.order), SimulatedMap)
     check(inner.template == owner.inner)
     return inner
 
 
-def _take_program(state: State, owner: Map, value: bytes) -> Element:
-    program = state.fds.get(int.from_bytes(value, state.order), Program)
+def _take_program(state: KernelState, owner: SimulatedMap, value: bytes) -> Element:
+    program = state.fds.get(int.from_bytes(value, state.order), SimulatedProgram)
     check(program.type != ProgType.EXT and owner.belongs_to(program.type))
     return program
 
 
-def _take_foreign(errno: Errno) -> Callable[[State, Map, bytes], Element]:
-    """For fds of sockets, events and cgroups, of which the simulated process has none."""
+def _take_foreign(errno: Errno) -> Callable[[KernelState, SimulatedMap, bytes], Element]:
+    """For fds of sockets, events and cgroups: the simulated process has none."""
 
-    def take(state: State, owner: Map, value: bytes) -> Element:
+    def take(state: KernelState, owner: SimulatedMap, value: bytes) -> Element:
         check(state.fds.is_open(int.from_bytes(value, state.order)), Errno.EBADF)
         raise Refusal(errno)
 
     return take
 
 
-def _take_device(state: State, owner: Map, value: bytes) -> Element:
+def _take_device(state: KernelState, owner: SimulatedMap, value: bytes) -> Element:
     device = int.from_bytes(value[:4], state.order)
     check(device in _DEVICES and (device != 0 or owner.type is MapType.DEVMAP))
     return bytearray(value)
 
 
-def _take_queue(state: State, owner: Map, value: bytes) -> Element:
+def _take_queue(state: KernelState, owner: SimulatedMap, value: bytes) -> Element:
     check(int.from_bytes(value[:4], state.order) <= _CPUMAP_MAX_QUEUE, Errno.EOVERFLOW)
     return bytearray(value)
 
 
-_TAKE: dict[Elements, Callable[[State, Map, bytes], Element]] = {
+_TAKE: dict[Elements, Callable[[KernelState, SimulatedMap, bytes], Element]] = {
     Elements.PROGRAMS: _take_program,
     Elements.EVENTS: _take_foreign(Errno.EBADF),
     Elements.CGROUPS: _take_foreign(Errno.EBADF),
@@ -237,7 +241,7 @@ _TAKE: dict[Elements, Callable[[State, Map, bytes], Element]] = {
 # -- BPF_MAP_CREATE -----------------------------------------------------------------------------
 
 
-def create(state: State, call: Call) -> int:
+def create(state: KernelState, call: PendingCall) -> int:
     """BPF_MAP_CREATE: the fd."""
     attr = call.attr
     flags = attr["map_flags"]
@@ -252,7 +256,7 @@ def create(state: State, call: Call) -> int:
     inner = _template(state, attr) if row.type in MAPS_OF_MAPS else None
     if row.elements is Elements.STRUCT_OPS:
         _check_struct_ops(state, attr)
-    made = Map(
+    made = SimulatedMap(
         row=row,
         key_size=attr["key_size"],
         value_size=attr["value_size"],
@@ -282,30 +286,30 @@ def _check_general(attr: Attr, flags: int) -> None:
     else:
         check(not attr["btf_key_type_id"] or attr["btf_value_type_id"] != 0)
     check(not flags & MapFlag.RDONLY or not flags & MapFlag.WRONLY)
-    # No map of the simulated kernel is on a network device, or for one program alone.
+    # The simulated kernel has no offloaded and no exclusive maps.
     check(not attr["map_ifindex"] and not attr["excl_prog_hash"])
     check(not attr["excl_prog_hash_size"])
 
 
-def _element_size(state: State, attr: Attr) -> int:
+def _element_size(state: KernelState, attr: Attr) -> int:
     size = attr["value_size"]
     return (size + 7 & ~7) * state.cpus if attr["map_type"] in PER_CPU else size
 
 
-def _template(state: State, attr: Attr) -> Template:
-    inner = state.fds.get(attr["inner_map_fd"], Map)
+def _template(state: KernelState, attr: Attr) -> Template:
+    inner = state.fds.get(attr["inner_map_fd"], SimulatedMap)
     check(inner.inner is None)
     check(inner.row.is_inner, Errno.ENOTSUPP)
     return inner.template
 
 
-def _check_struct_ops(state: State, attr: Attr) -> None:
+def _check_struct_ops(state: KernelState, attr: Attr) -> None:
     size = state.names.struct_ops_size(attr["btf_vmlinux_value_type_id"])
     check(size is not None, Errno.ENOTSUPP)
     check(size in (0, attr["value_size"]))
 
 
-def _types(state: State, row: MapTypeRow, attr: Attr) -> LoadedBtf | None:
+def _types(state: KernelState, row: MapTypeRow, attr: Attr) -> LoadedBtf | None:
     fields = ("btf_key_type_id", "btf_value_type_id", "btf_vmlinux_value_type_id")
     if not any(attr[field] for field in fields):
         return None
@@ -317,25 +321,25 @@ def _types(state: State, row: MapTypeRow, attr: Attr) -> LoadedBtf | None:
     return btf
 
 
-# -- the commands on elements ---------------------------------------------------------------------
+# -- element commands -----------------------------------------------------------------------------
 
 
-def _map(state: State, call: Call) -> tuple[Map, File]:
-    found = state.fds.get(call.attr["map_fd"], Map)
+def _map(state: KernelState, call: PendingCall) -> tuple[SimulatedMap, File]:
+    found = state.fds.get(call.attr["map_fd"], SimulatedMap)
     file = state.fds.file(call.attr["map_fd"])
     assert file is not None
     return found, file
 
 
-def _key(state: State, call: Call, size: int) -> bytes:
+def _key(state: KernelState, call: PendingCall, size: int) -> bytes:
     check(size > 0 or not call.attr["key"])
     return state.space.read(call.attr["key"], size, call.domain)
 
 
-def lookup(state: State, call: Call) -> int:
+def lookup(state: KernelState, call: PendingCall) -> int:
     """BPF_MAP_LOOKUP_ELEM: writes the value."""
     attr = call.attr
-    # BPF_F_LOCK is for values with spin locks; the simulated kernel sees none in any.
+    # BPF_F_LOCK is for values with spin locks, which the simulated kernel does not detect.
     check(attr["flags"] == 0)
     found, file = _map(state, call)
     check(file.readable, Errno.EPERM)
@@ -348,8 +352,8 @@ def lookup(state: State, call: Call) -> int:
     return 0
 
 
-def lookup_and_delete(state: State, call: Call) -> int:
-    """BPF_MAP_LOOKUP_AND_DELETE_ELEM: writes the value that it removes."""
+def lookup_and_delete(state: KernelState, call: PendingCall) -> int:
+    """BPF_MAP_LOOKUP_AND_DELETE_ELEM: writes the removed value."""
     check(call.attr["flags"] == 0)
     found, file = _map(state, call)
     check(file.readable and file.writable and not found.frozen, Errno.EPERM)
@@ -357,12 +361,14 @@ def lookup_and_delete(state: State, call: Call) -> int:
     return 0
 
 
-def _hand_out(state: State, call: Call, element: Element) -> None:
-    value = element.id.to_bytes(4, state.order) if isinstance(element, Object) else bytes(element)
+def _hand_out(state: KernelState, call: PendingCall, element: Element) -> None:
+    value = (
+        element.id.to_bytes(4, state.order) if isinstance(element, KernelObject) else bytes(element)
+    )
     state.space.write(call.attr["value"], value, call.domain)
 
 
-def update(state: State, call: Call) -> int:
+def update(state: KernelState, call: PendingCall) -> int:
     """BPF_MAP_UPDATE_ELEM."""
     attr = call.attr
     found, file = _map(state, call)
@@ -374,7 +380,7 @@ def update(state: State, call: Call) -> int:
     return 0
 
 
-def delete(state: State, call: Call) -> int:
+def delete(state: KernelState, call: PendingCall) -> int:
     """BPF_MAP_DELETE_ELEM."""
     found, file = _map(state, call)
     check(file.writable and not found.frozen, Errno.EPERM)
@@ -382,7 +388,7 @@ def delete(state: State, call: Call) -> int:
     return 0
 
 
-def next_key(state: State, call: Call) -> int:
+def next_key(state: KernelState, call: PendingCall) -> int:
     """BPF_MAP_GET_NEXT_KEY: writes the key."""
     found, file = _map(state, call)
     check(file.readable, Errno.EPERM)
@@ -392,7 +398,7 @@ def next_key(state: State, call: Call) -> int:
     return 0
 
 
-def freeze(state: State, call: Call) -> int:
+def freeze(state: KernelState, call: PendingCall) -> int:
     """BPF_MAP_FREEZE; EPERM the second time (Linux 6.1 has EBUSY)."""
     found, file = _map(state, call)
     check(found.type is not MapType.STRUCT_OPS, Errno.ENOTSUPP)
@@ -401,12 +407,12 @@ def freeze(state: State, call: Call) -> int:
     return 0
 
 
-def by_id(state: State, call: Call) -> int:
-    """BPF_MAP_GET_FD_BY_ID: a new fd for a map that there is."""
+def by_id(state: KernelState, call: PendingCall) -> int:
+    """BPF_MAP_GET_FD_BY_ID: a new fd of an existing map."""
     attr = call.attr
     flags = attr["open_flags"]
     check(flags in (0, MapFlag.RDONLY, MapFlag.WRONLY))
-    found = state.objects.get((Map.kind, attr["map_id"]))
+    found = state.objects.get((SimulatedMap.kind, attr["map_id"]))
     if found is None:
         raise Refusal(Errno.ENOENT)
     return state.open(

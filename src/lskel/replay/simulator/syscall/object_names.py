@@ -1,4 +1,4 @@
-"""Names of maps and programs, as attrs have them."""
+"""Names of maps and programs in attrs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _ALLOWED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 
 
 def object_name(field: bytes) -> str:
-    """The name in a 16-byte field; Refusal EINVAL for other characters, or without a NUL."""
+    """The name in a 16-byte field; Refusal EINVAL for invalid characters, or without a NUL."""
     name, nul, _ = field.partition(b"\0")
     check(bool(nul) and _ALLOWED.issuperset(name))
     return name.decode()

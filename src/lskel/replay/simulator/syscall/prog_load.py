@@ -1,4 +1,4 @@
-"""BPF_PROG_LOAD: all its checks but the verifier's own, in the kernel's order (Linux 6.18)."""
+"""BPF_PROG_LOAD: all checks except the verifier's, in the kernel's order (Linux 6.18)."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from lskel.cursor import unpack_table
 from lskel.errors import BadObject
 from lskel.replay.simulator.syscall.attrs import Attr
 from lskel.replay.simulator.syscall.btfs import BtfObject, LoadedBtf, ModuleBtf
-from lskel.replay.simulator.syscall.code import Reference, Target, function_starts, references
+from lskel.replay.simulator.syscall.code import InsnReference, Target, function_starts, references
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
-from lskel.replay.simulator.syscall.fds import Object
-from lskel.replay.simulator.syscall.log import LogFields, check_log, write_log
-from lskel.replay.simulator.syscall.maps import Map
+from lskel.replay.simulator.syscall.fds import KernelObject
+from lskel.replay.simulator.syscall.log import LogAttrFields, check_log, write_log
+from lskel.replay.simulator.syscall.maps import SimulatedMap
 from lskel.replay.simulator.syscall.object_names import object_name
-from lskel.replay.simulator.syscall.programs import Program
+from lskel.replay.simulator.syscall.programs import SimulatedProgram
 
 if TYPE_CHECKING:
-    from lskel.replay.simulator.syscall.state import Call, State
+    from lskel.replay.simulator.syscall.state import KernelState, PendingCall
 
 LICENSE_SIZE = 128
 # MAX_FUNCINFO_REC_SIZE
 _MAX_RECORD = 252
-_LOG = LogFields("log_level", "log_size", "log_buf")
+_LOG = LogAttrFields("log_level", "log_size", "log_buf")
 
 
 # Those of Linux 6.18.
 _FLAGS = 2 * ProgFlag.TEST_REG_INVARIANTS - 1
 
 
-def load(state: State, call: Call) -> int:
+def load(state: KernelState, call: PendingCall) -> int:
     """BPF_PROG_LOAD: the fd."""
     attr, space = call.attr, state.space
     check(not attr["prog_flags"] & ~_FLAGS)
@@ -59,7 +59,7 @@ def load(state: State, call: Call) -> int:
     maps = loader.maps()
     btfs |= loader.variable_btfs()
     write_log(state, attr, _LOG)
-    made = Program(
+    made = SimulatedProgram(
         attr=attr,
         type=attr["prog_type"],
         name=name,
@@ -77,13 +77,13 @@ def load(state: State, call: Call) -> int:
     return state.open(made, call.number)
 
 
-def _target(state: State, attr: Attr) -> Object | None:
-    """The program or the module's BTF that the program attaches to; None for vmlinux too."""
+def _target(state: KernelState, attr: Attr) -> KernelObject | None:
+    """The target program or module BTF; None for vmlinux, too."""
     fd = attr["attach_btf_obj_fd"]
     if not fd:
         return None
     try:
-        return state.fds.get(fd, Program)
+        return state.fds.get(fd, SimulatedProgram)
     except Refusal:
         pass
     try:
@@ -94,17 +94,17 @@ def _target(state: State, attr: Attr) -> Object | None:
     return found
 
 
-# Maps whose memory instructions may point to.
+# Maps with BPF_PSEUDO_MAP_VALUE addresses.
 _DIRECT_VALUES = frozenset((MapType.ARRAY, MapType.ARENA))
 
-# Types that may name a target, and those that must.
+# Types that may have a target, and those that must.
 _MAY_HAVE_TARGET = frozenset(row.prog_type for row in ATTACH_KINDS if row.btf_target) | {
     ProgType.STRUCT_OPS
 }
 _NEED_TARGET = _MAY_HAVE_TARGET
 _MAY_TARGET_PROGRAM = frozenset((ProgType.TRACING, ProgType.EXT))
 
-# Types of which the kernel checks the attach type (bpf_prog_load_check_attach).
+# Types whose attach type the kernel checks (bpf_prog_load_check_attach).
 _CHECKED = (
     ProgType.CGROUP_SOCK,
     ProgType.CGROUP_SOCK_ADDR,
@@ -117,29 +117,29 @@ _CHECKED = (
     ProgType.EXT,
 )
 _ATTACH_TYPES = {int(prog_type): attach_types(prog_type) for prog_type in _CHECKED}
-# What 0 stands for, for programs older than attach types.
+# The attach type for 0, for program types older than attach types.
 _DEFAULT_ATTACH_TYPE: dict[int, AttachType] = {
     ProgType.CGROUP_SOCK: AttachType.CGROUP_INET_SOCK_CREATE,
     ProgType.SK_REUSEPORT: AttachType.SK_REUSEPORT_SELECT,
 }
 
 
-def check_attach(attr: Attr, target: Object | None) -> None:
-    """Refusal EINVAL where program type, attach type and target do not go together."""
+def check_attach(attr: Attr, target: KernelObject | None) -> None:
+    """Refusal EINVAL if program type, attach type and target are inconsistent."""
     prog_type, btf_id = attr["prog_type"], attr["attach_btf_id"]
     if btf_id:
         check(btf_id <= MAX_TYPES and prog_type in _MAY_HAVE_TARGET)
     elif isinstance(target, BtfObject):
         raise Refusal(Errno.EINVAL)
-    if isinstance(target, Program):
+    if isinstance(target, SimulatedProgram):
         check(prog_type in _MAY_TARGET_PROGRAM)
     attach_type = attr["expected_attach_type"] or _DEFAULT_ATTACH_TYPE.get(prog_type, 0)
     allowed = _ATTACH_TYPES.get(prog_type)
     check(allowed is None or attach_type in allowed)
 
 
-def check_value(used: Map, offset: int) -> None:
-    """Refusal where instructions may not hold an address within the map's value."""
+def check_value(used: SimulatedMap, offset: int) -> None:
+    """Refusal if instructions may not contain an address in the map's value."""
     check(used.type in _DIRECT_VALUES)
     if used.type is MapType.ARRAY:
         check(used.max_entries == 1, Errno.ENOTSUPP)
@@ -147,9 +147,9 @@ def check_value(used: Map, offset: int) -> None:
 
 
 class _Loader:
-    """What PROG_LOAD does with the instructions."""
+    """The checks of PROG_LOAD on the instructions."""
 
-    def __init__(self, state: State, call: Call, code: bytes) -> None:
+    def __init__(self, state: KernelState, call: PendingCall, code: bytes) -> None:
         self.state = state
         self.call = call
         self.attr = call.attr
@@ -157,8 +157,8 @@ class _Loader:
         self.references = list(references(code, state.order))
         self.btf: LoadedBtf | None = None
 
-    def fd_of(self, reference: Reference) -> int:
-        """The fd that a reference names; Refusal EPROTO where there is no fd_array."""
+    def fd_of(self, reference: InsnReference) -> int:
+        """The fd of a reference; Refusal EPROTO without an fd_array."""
         if reference.fd is not None:
             return reference.fd
         assert reference.slot is not None
@@ -168,7 +168,7 @@ class _Loader:
         return int.from_bytes(raw, self.state.order)
 
     def check_fd_array(self) -> None:
-        """With fd_array_cnt each fd of the array counts, used or not."""
+        """With fd_array_cnt, every fd of the array is checked, used or not."""
         fds, array = self.state.fds, self.attr["fd_array"]
         self.state.loaded.spend(self.attr["fd_array_cnt"])
         raw = self.state.space.read(array, 4 * self.attr["fd_array_cnt"], self.call.domain)
@@ -177,10 +177,10 @@ class _Loader:
             try:
                 fds.get(fd, BtfObject)
             except Refusal:
-                fds.get(fd, Map)
+                fds.get(fd, SimulatedMap)
 
     def kfunc_btfs(self) -> dict[int, BtfObject]:
-        """Modules of the kfuncs that it calls."""
+        """The modules of called kfuncs."""
         found: dict[int, BtfObject] = {}
         for reference in self.references:
             if reference.slot is None or reference.to is not Target.BTF:
@@ -192,7 +192,7 @@ class _Loader:
         return found
 
     def variable_btfs(self) -> dict[int, BtfObject]:
-        """Modules of the kernel variables that it reads."""
+        """The modules of kernel variables."""
         found: dict[int, BtfObject] = {}
         for reference in self.references:
             if reference.fd is not None and reference.to is Target.BTF:
@@ -202,15 +202,15 @@ class _Loader:
                     raise Refusal(Errno.EINVAL) from None
         return found
 
-    def maps(self) -> dict[int, Map]:
-        """The maps that it uses."""
-        found: dict[int, Map] = {}
-        different: set[Map] = set()
+    def maps(self) -> dict[int, SimulatedMap]:
+        """The used maps."""
+        found: dict[int, SimulatedMap] = {}
+        different: set[SimulatedMap] = set()
         for reference in self.references:
             if reference.to is Target.BTF:
                 continue
             check(reference.to is Target.VALUE or reference.offset == 0)
-            used = self.state.fds.get(self.fd_of(reference), Map)
+            used = self.state.fds.get(self.fd_of(reference), SimulatedMap)
             if reference.to is Target.VALUE:
                 check_value(used, reference.offset)
             found[reference.insn] = used
@@ -220,7 +220,7 @@ class _Loader:
 
     def tables(self) -> tuple[Records, Records, Records]:
         """func_info, line_info and CO-RE relocations, checked; sets `btf`."""
-        # Without func_info and line_info the kernel looks neither at BTF nor at relocations.
+        # Without func_info and line_info the kernel ignores BTF and relocations.
         if not self.attr["func_info_cnt"] and not self.attr["line_info_cnt"]:
             return Records(FUNC_INFO_SIZE), Records(LINE_INFO_SIZE), Records(CORE_RELO_SIZE)
         btf = self.state.fds.get(self.attr["prog_btf_fd"], BtfObject)
@@ -237,7 +237,7 @@ class _Loader:
         return functions, lines, relocations
 
     def table(self, field: str, prefix: str, known: int) -> Records:
-        """The records that an attr points to; Refusal E2BIG where unknown parts are in use."""
+        """The records that an attr points to; Refusal E2BIG if unknown fields are not 0."""
         count, size = self.attr[f"{prefix}_cnt"], self.attr[f"{prefix}_rec_size"]
         if not count:
             return Records(known)
@@ -249,7 +249,7 @@ class _Loader:
         return Records(size, data)
 
     def check_functions(self, records: Records, starts: list[int]) -> None:
-        """One record for each function, whose type is a FUNC."""
+        """Check for one record per function, with a FUNC type."""
         if not len(records):
             return
         assert self.btf is not None
@@ -261,7 +261,7 @@ class _Loader:
             check(self.is_function(type_id))
 
     def is_function(self, type_id: int) -> bool:
-        """Whether the program's BTF has a FUNC of this id."""
+        """Whether this id is a FUNC in the program's BTF."""
         assert self.btf is not None
         try:
             return isinstance(self.btf.btf[TypeId(type_id)], t.Func)
@@ -269,7 +269,7 @@ class _Loader:
             return False
 
     def check_lines(self, records: Records, starts: list[int]) -> None:
-        """Ascending offsets of instructions, one where each function begins; names that exist."""
+        """Check for ascending instruction offsets, one at each function start, and valid names."""
         if not len(records):
             return
         assert self.btf is not None
@@ -281,10 +281,10 @@ class _Loader:
         check(offsets[-1] < i.count(self.code) and set(starts) <= set(offsets))
         strings = self.btf.btf.str_len_total
         for offset, file, line, _ in rows:
-            # The second slot of a ld_imm64 is no instruction.
+            # The second slot of ld_imm64 is not an instruction.
             check(self.code[offset * i.SIZE] != 0 and file < strings and line < strings)
 
     def check_relocations(self, records: Records) -> None:
-        """Offsets, in bytes, of instructions."""
+        """Check for byte offsets of instructions."""
         for offset in records.offsets(self.state.order):
             check(offset % i.SIZE == 0 and offset < len(self.code))

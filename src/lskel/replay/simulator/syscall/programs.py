@@ -1,4 +1,4 @@
-"""Programs as objects, and links to them."""
+"""Program and link objects."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from lskel.replay.simulator.syscall.fds import Object
+from lskel.replay.simulator.syscall.fds import KernelObject
 
 if TYPE_CHECKING:
     from lskel.btf.ext import Records
     from lskel.replay.simulator.syscall.attrs import Attr
     from lskel.replay.simulator.syscall.btfs import BtfObject, LoadedBtf
-    from lskel.replay.simulator.syscall.maps import Map
+    from lskel.replay.simulator.syscall.maps import SimulatedMap
 
 
 @dataclass(eq=False)
-class Program(Object):
-    """A loaded program, with copies of all that PROG_LOAD was given.
+class SimulatedProgram(KernelObject):
+    """A loaded program, with copies of the PROG_LOAD input.
 
-    `maps` are those that its ld_imm64 instructions refer to, by the instruction's index;
-    `module_btfs` the BTF of modules, by the index of the instruction that needs them; `bound` the
-    maps that PROG_BIND_MAP added. `attach_to` is the BTF or the program of its target.
+    `maps` are the maps of its ld_imm64 instructions, by instruction index; `module_btfs` the BTF of
+    modules, by instruction index; `bound` the maps added by PROG_BIND_MAP. `attach_to` is the BTF
+    or the program of its target.
     """
 
     kind: ClassVar[str] = "prog"
@@ -34,20 +34,20 @@ class Program(Object):
     func_info: Records
     line_info: Records
     core_relos: Records
-    maps: Mapping[int, Map]
+    maps: Mapping[int, SimulatedMap]
     module_btfs: Mapping[int, BtfObject]
-    attach_to: Object | None
+    attach_to: KernelObject | None
     attach_btf_id: int
-    bound: list[Map] = field(default_factory=list)
+    bound: list[SimulatedMap] = field(default_factory=list)
     id: int = 0
 
 
 @dataclass(eq=False)
-class Link(Object):
-    """A program attached to something; of a struct_ops map, `of` is the map."""
+class Link(KernelObject):
+    """An attached program or, in `of`, a struct_ops map."""
 
     kind: ClassVar[str] = "link"
-    of: Object
+    of: KernelObject
     attach_type: int
     name: str = ""
     id: int = 0

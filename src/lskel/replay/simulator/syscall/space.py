@@ -1,35 +1,35 @@
-"""Whose memory is whose: the kernel's pointers do not reach user memory, nor the reverse."""
+"""Separate kernel and user memory."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
-from lskel.replay.simulator.memory import Memory, MemoryFault, Region
+from lskel.replay.simulator.memory import Memory, MemoryFault, MemoryRegion
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal
 
 
 class Domain(Enum):
-    """Where a pointer points; those that SYSCALL programs pass point to kernel memory."""
+    """The memory of a pointer; pointers from SYSCALL programs are to kernel memory."""
 
     KERNEL = auto()
     USER = auto()
 
 
 class Space:
-    """Memory in two domains. All reads and writes raise Refusal EFAULT where they miss."""
+    """Memory in two domains. Invalid reads and writes raise Refusal EFAULT."""
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self._user: set[int] = set()
 
-    def map_user(self, name: str, data: bytearray, *, writable: bool = True) -> Region:
-        """Give `data` an address in user memory."""
+    def map_user(self, name: str, data: bytearray, *, writable: bool = True) -> MemoryRegion:
+        """Map `data` into user memory."""
         region = self.memory.map(name, data, writable=writable)
         self._user.add(region.base)
         return region
 
     def read(self, address: int, size: int, domain: Domain) -> bytes:
-        """The bytes at an address; none at all for size 0."""
+        """The bytes at an address; empty for size 0."""
         if size:
             self._find(address, size, domain)
         return self.memory.read(address, size)
@@ -41,12 +41,12 @@ class Space:
         self.memory.write(address, content)
 
     def string(self, address: int, limit: int, domain: Domain) -> bytes:
-        """What precedes the NUL, at most `limit` bytes."""
+        """The bytes before the NUL, at most `limit`."""
         region, offset = self._find(address, 1, domain)
         return bytes(region.data[offset : offset + limit]).partition(b"\0")[0]
 
     def domain(self, address: int) -> Domain | None:
-        """Whose memory an address is, None where there is none."""
+        """The domain of an address, None if not mapped."""
         try:
             region, _ = self.memory.find(address, 1)
         except MemoryFault:
@@ -55,7 +55,7 @@ class Space:
 
     def _find(
         self, address: int, size: int, domain: Domain, *, write: bool = False
-    ) -> tuple[Region, int]:
+    ) -> tuple[MemoryRegion, int]:
         try:
             region, offset = self.memory.find(address, size, write=write)
         except MemoryFault:

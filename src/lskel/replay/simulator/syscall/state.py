@@ -1,4 +1,4 @@
-"""What the simulated kernel holds, apart from what it does."""
+"""The state of the simulated kernel."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from weakref import WeakValueDictionary
 from lskel import budget
 from lskel.budget import Allowance
 from lskel.cursor import ByteOrder
-from lskel.replay.simulator.names import Names
+from lskel.replay.simulator.names import KernelNames
 from lskel.replay.simulator.record import FdRef
 from lskel.replay.simulator.syscall.attrs import Attr
 from lskel.replay.simulator.syscall.btfs import ModuleBtf
-from lskel.replay.simulator.syscall.fds import FdTable, File, Object
+from lskel.replay.simulator.syscall.fds import FdTable, File, KernelObject
 from lskel.replay.simulator.syscall.space import Domain, Space
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A bpf(2) call under way: its number in the record, its attr, where its pointers point."""
+class PendingCall:
+    """A bpf(2) call in progress: its number in the record, its attr, the domain of its pointers."""
 
     number: int
     attr: Attr
@@ -28,19 +28,19 @@ class Call:
 
 
 @dataclass(eq=False, slots=True)
-class State:
+class KernelState:
     """The kernel of one process. `cpus` is the number of possible CPUs.
 
-    LimitExceeded where something takes more than its allowance.
+    LimitExceeded if something exceeds its allowance.
     """
 
     order: ByteOrder
     space: Space
     fds: FdTable
-    names: Names
+    names: KernelNames
     cpus: int
     modules: dict[str, ModuleBtf] = field(default_factory=dict)
-    objects: WeakValueDictionary[tuple[str, int], Object] = field(
+    objects: WeakValueDictionary[tuple[str, int], KernelObject] = field(
         default_factory=WeakValueDictionary
     )
     calls: Allowance = field(default_factory=partial(Allowance, budget.CALLS, "calls of helpers"))
@@ -53,8 +53,10 @@ class State:
     btf: Allowance = field(default_factory=partial(Allowance, budget.BTF, "bytes of BTF"))
     _made: Counter[str] = field(default_factory=Counter)
 
-    def open(self, made: Object, call: int, *, readable: bool = True, writable: bool = True) -> int:
-        """A new fd for an object, which gets its id with its first; Refusal EMFILE."""
+    def open(
+        self, made: KernelObject, call: int, *, readable: bool = True, writable: bool = True
+    ) -> int:
+        """A new fd for an object; its first fd assigns its id. Refusal EMFILE."""
         fd = self.fds.open(File(made, call, readable, writable))
         if not made.id and not isinstance(made, ModuleBtf):
             self._made[made.kind] += 1
@@ -67,7 +69,7 @@ class State:
         return self.open(self.modules.setdefault(name, ModuleBtf(name)), call)
 
     def ref(self, fd: int) -> FdRef | int:
-        """What an fd stands for; 0 for 0, which means "none"."""
+        """The object of an fd; 0 for 0, which means "none"."""
         file = self.fds.file(fd)
         if file is None:
             return FdRef("", 0, "", None, fd) if fd else 0

@@ -1,4 +1,4 @@
-"""What is in a map: one class for each way that the kernel's map types keep their elements.
+"""The elements of maps: one class for each storage scheme of the kernel's map types.
 
 Errnos are those of Linux 6.18.
 """
@@ -12,16 +12,16 @@ from lskel import budget
 from lskel.bpf.flags import ElementFlag
 from lskel.cursor import ByteOrder
 from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
-from lskel.replay.simulator.syscall.fds import Object
+from lskel.replay.simulator.syscall.fds import KernelObject
 
-# An element is bytes that programs may point to, or an object that user space names by an fd.
-Element = bytearray | Object
-# Gives the new element; may refuse. Called where the kernel looks at the value.
+# An element is bytes that programs may point to, or an object that user space passes as an fd.
+Element = bytearray | KernelObject
+# Returns the new element; may refuse. Called when the kernel reads the value.
 Take = Callable[[], Element]
 
 
 class Storage:
-    """A map that keeps nothing: each operation is refused, by default as ring buffers do."""
+    """A map without elements: refuses each operation, by default like ring buffers."""
 
     def __init__(self, refusals: Mapping[str, Errno] | None = None) -> None:
         self._refusals = refusals or {}
@@ -30,7 +30,7 @@ class Storage:
         return Refusal(self._refusals.get(operation, Errno.ENOTSUPP))
 
     def lookup(self, key: bytes, value: bytes) -> Element:
-        """The element. `value` is what the caller's buffer holds: bloom filters look for it."""
+        """The element. `value` is the content of the caller's buffer, for bloom filters."""
         raise self._refuse("lookup")
 
     def update(self, key: bytes, take: Take, flags: int) -> None:
@@ -50,8 +50,8 @@ class Storage:
         raise self._refuse("next_key")
 
 
-class Indexed(Storage):
-    """Keys are u32 indexes below `entries`. Elements are made when they are first looked at."""
+class IndexedStorage(Storage):
+    """Keys are u32 indexes below `entries`. Elements are created on first access."""
 
     past_end = Errno.E2BIG
     delete_past_end = Errno.E2BIG
@@ -85,8 +85,8 @@ class Indexed(Storage):
         return (index + 1).to_bytes(4, self.order)
 
 
-class Array(Indexed):
-    """All elements exist from the start, full of zeros; `memory` pays for those looked at."""
+class ArrayStorage(IndexedStorage):
+    """All elements exist from the start, zeroed; accessed elements are charged to `memory`."""
 
     def __init__(self, entries: int, order: ByteOrder, size: int, memory: budget.Allowance) -> None:
         super().__init__(entries, order)
@@ -112,8 +112,8 @@ class Array(Indexed):
         raise Refusal(Errno.EINVAL)
 
 
-class Once(Array):
-    """One element that is set once: a struct_ops."""
+class StructOpsStorage(ArrayStorage):
+    """One element that can be set once: a struct_ops map."""
 
     def __init__(self, order: ByteOrder, size: int, memory: budget.Allowance) -> None:
         super().__init__(1, order, size, memory)
@@ -127,8 +127,8 @@ class Once(Array):
         self._set = True
 
 
-class Objects(Indexed):
-    """Elements are objects; `readable` is whether a lookup gives their ids."""
+class ObjectStorage(IndexedStorage):
+    """Elements are objects; `readable`: whether a lookup returns their ids."""
 
     def __init__(self, entries: int, order: ByteOrder, *, readable: bool) -> None:
         super().__init__(entries, order)
@@ -144,8 +144,8 @@ class Objects(Indexed):
         self.elements[index] = take()
 
 
-class Devices(Indexed):
-    """Devices, CPUs: a value that begins with a zero u32 is none, and none is there at first."""
+class DeviceStorage(IndexedStorage):
+    """Devices, CPUs: initially empty; a value that begins with a zero u32 is empty."""
 
     delete_past_end = Errno.EINVAL
 
@@ -163,8 +163,8 @@ class Devices(Indexed):
         self.elements.pop(self._index(key, self.delete_past_end), None)
 
 
-class Sockets(Indexed):
-    """Sockets, of which the simulated process has none; `refusals` as for `Storage`."""
+class SocketStorage(IndexedStorage):
+    """Sockets: the simulated process has none; `refusals` as for `Storage`."""
 
     def __init__(self, entries: int, order: ByteOrder, refusals: Mapping[str, Errno]) -> None:
         super().__init__(entries, order)
@@ -180,10 +180,10 @@ class Sockets(Indexed):
         raise self._refuse("delete")
 
 
-class Hash(Storage):
-    """Any keys, up to `entries`; with `evicts` the oldest makes room for a new one.
+class HashStorage(Storage):
+    """Any keys, up to `entries`; with `evicts` a new one replaces the oldest.
 
-    With `value_first` a bad value is refused before bad flags are.
+    With `value_first` the value is checked before the flags.
     """
 
     def __init__(self, entries: int, *, evicts: bool = False, value_first: bool = False) -> None:
@@ -224,20 +224,20 @@ class Hash(Storage):
 
     def next_key(self, key: bytes | None) -> bytes:
         keys = list(self.elements)
-        # A key that is not there starts again from the first.
+        # An unknown key starts again from the first.
         following = keys.index(key) + 1 if key is not None and key in self.elements else 0
         check(following < len(keys), Errno.ENOENT)
         return keys[following]
 
 
-class Trie(Storage):
-    """Keys are a u32 number of bits and bytes that hold them; a lookup finds the longest prefix."""
+class TrieStorage(Storage):
+    """Keys are a u32 prefix length and data; a lookup finds the longest prefix."""
 
     def __init__(self, entries: int, order: ByteOrder) -> None:
         super().__init__()
         self.entries = entries
         self.order = order
-        # By the prefix as "0" and "1": the key as it was given, and the element.
+        # By the prefix as "0" and "1": the original key, and the element.
         self.elements: dict[str, tuple[bytes, Element]] = {}
 
     def _prefix(self, key: bytes) -> str:
@@ -271,7 +271,7 @@ class Trie(Storage):
             raise Refusal(Errno.ENOENT)
 
     def next_key(self, key: bytes | None) -> bytes:
-        # Longer prefixes come before those that they begin with, as in the kernel's walk.
+        # Longer prefixes come before shorter ones of them, as in the kernel.
         prefixes = sorted(self.elements, key=lambda prefix: f"{prefix}2")
         following = 0
         if key is not None and int.from_bytes(key[:4], self.order) <= 8 * len(key[4:]):
@@ -281,8 +281,8 @@ class Trie(Storage):
         return self.elements[prefixes[following]][0]
 
 
-class Queue(Storage):
-    """First in, first out, or with `last_in` the last in; no keys."""
+class QueueStorage(Storage):
+    """First in, first out, or with `last_in` last in, first out; no keys."""
 
     def __init__(self, entries: int, *, last_in: bool) -> None:
         super().__init__({"delete": Errno.EINVAL, "next_key": Errno.EINVAL})
@@ -301,14 +301,14 @@ class Queue(Storage):
     def update(self, key: bytes, take: Take, flags: int) -> None:
         check(flags in (0, ElementFlag.EXIST))
         if len(self.elements) >= self.entries:
-            # BPF_EXIST makes room.
+            # BPF_EXIST removes the oldest.
             check(flags == ElementFlag.EXIST, Errno.E2BIG)
             self.elements.popleft()
         self.elements.append(take())
 
 
-class Bloom(Storage):
-    """A set of values; no keys. Unlike the kernel's it never finds what is not there."""
+class BloomStorage(Storage):
+    """A set of values; no keys. Unlike the kernel's, without false positives."""
 
     def __init__(self) -> None:
         super().__init__({"delete": Errno.EOPNOTSUPP, "next_key": Errno.EOPNOTSUPP})

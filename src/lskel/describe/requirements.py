@@ -1,4 +1,4 @@
-"""What a trace asks of the machine that it is replayed on: symbols of the kernel, and numbers."""
+"""What a trace needs from the target machine: externs and inputs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from lskel.trace import (
 
 
 def used_externs(trace: Trace, load: ProgLoad, btf: Btf | None) -> dict[int, Extern]:
-    """The symbols that a program's code refers to, by instruction."""
+    """The externs of a program's code, by instruction."""
     finds = dict.fromkeys(reloc.find.op for reloc in load.externs)
     found = {number: _extern(trace, number, btf) for number in finds}
     return {reloc.insn: found[reloc.find.op] for reloc in load.externs}
 
 
 def all_externs(trace: Trace, btf: Btf | None) -> Iterator[Extern]:
-    """The symbols of all programs, then the configuration values; each once."""
+    """The externs of all programs, then the kconfig values; each once."""
     loads = [op for op in trace.ops if isinstance(op, ProgLoad)]
     yield from dict.fromkeys(
         extern for load in loads for extern in used_externs(trace, load, btf).values()
@@ -51,12 +51,12 @@ def _extern(trace: Trace, number: int, btf: Btf | None) -> Extern:
 
 
 def inputs(trace: Trace) -> tuple[str, ...]:
-    """The numbers that are known on the target only, in words."""
+    """The numbers known only on the target, in words."""
     return tuple(input_words(trace, number) for number in range(len(trace.inputs)))
 
 
 def input_words(trace: Trace, number: int) -> str:
-    """One of them."""
+    """An input, in words."""
     kind = trace.inputs[number]
     if isinstance(kind, TypeSize):
         return f"size of struct {kind.type}"
@@ -64,4 +64,4 @@ def input_words(trace: Trace, number: int) -> str:
         return f"index of member {kind.member} in struct {kind.type}"
     program = trace.programs[kind.slot].name
     what = {AttachFd: "fd", AttachBtfId: "BTF id"}[type(kind)]
-    return f"{what} of what program '{program}' attaches to"
+    return f"{what} of the attach target of program '{program}'"

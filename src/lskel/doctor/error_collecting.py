@@ -1,4 +1,4 @@
-"""The running kernel as one that goes on where something is missing, and remembers what."""
+"""The running kernel, but missing inputs are recorded and replaced by 0."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lskel.bpf.inputs import MemberIndex, TypeSize
 from lskel.errors import LskelError
 from lskel.runtime.attach_point import AttachPoint
 from lskel.runtime.inputs import RunningTypes
-from lskel.runtime.kconfig import Config, Source, this_machine
+from lskel.runtime.kconfig import Config, KconfigSource, this_machine
 from lskel.runtime.kernel import RunningKernel
 from lskel.runtime.program import ProgramDefinition
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Guessing:
-    """A configuration in which nothing is missing."""
+class _LenientConfig:
+    """A kernel configuration in which missing values are 0."""
 
-    known: Source
+    known: KconfigSource
     unknown_is_zero: bool = True
 
     @property
@@ -43,10 +43,10 @@ class _Guessing:
         return self.known.has_syscall_wrapper
 
 
-class LenientKernel(RunningKernel):
-    """Answers as the running kernel does, and 0 where it has no answer: then `lacks` has the error.
+class ErrorCollectingKernel(RunningKernel):
+    """The running kernel, with 0 for what it lacks; `lacks` has the errors.
 
-    By what was asked for: a `TypeSize`, a `MemberIndex`, or the name of a program.
+    The keys of `lacks` are a `TypeSize`, a `MemberIndex`, or the name of a program.
     """
 
     def __init__(self) -> None:
@@ -54,23 +54,23 @@ class LenientKernel(RunningKernel):
         self._types = RunningTypes()
 
     @property
-    def kconfig(self) -> Source:
-        """Values that are missing are 0."""
-        return _Guessing(this_machine())
+    def kconfig(self) -> KconfigSource:
+        """Missing values are 0."""
+        return _LenientConfig(this_machine())
 
     @property
     def types(self) -> KernelTypes:
-        """Types, those that are missing as well."""
+        """This object, which answers for missing types, too."""
         return self
 
     def type_size(self, type_: str) -> int:
-        """Bytes of a struct of the kernel."""
+        """The size of a kernel struct in bytes."""
         with self._noted(TypeSize(type_)):
             return self._types.type_size(type_)
         return 0
 
     def member_index(self, type_: str, member: str) -> int:
-        """The number of a member in a struct of the kernel."""
+        """The index of a member in a kernel struct."""
         with self._noted(MemberIndex(type_, member)):
             return self._types.member_index(type_, member)
         return 0
@@ -78,7 +78,7 @@ class LenientKernel(RunningKernel):
     def attach_point(
         self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
     ) -> AttachPoint:
-        """What a program attaches to."""
+        """The attach target of a program."""
         with self._noted(program.name):
             return self._types.attach_point(program, target, held, trust_pins=trust_pins)
         return AttachPoint(0, 0)

@@ -1,4 +1,4 @@
-"""What to do where the kernel refuses to attach: hints by errno."""
+"""Hints by errno for a failed attach."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lskel.runtime.syscall import KernelError
 
 
 @contextmanager
-def explained(hints: Mapping[int, str]) -> Iterator[None]:
-    """Give a KernelError that leaves the block the hint for its errno.
+def with_hints(hints: Mapping[int, str]) -> Iterator[None]:
+    """Add the hint for its errno to a KernelError from the block.
 
-    EPERM always has one: for root that of `hints`, if there is one, else what the process lacks.
+    EPERM always has one: for root that of `hints` if present, else the missing capabilities.
     """
     try:
         yield

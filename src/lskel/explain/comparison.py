@@ -1,4 +1,4 @@
-"""What differs between two loaders, as data: their calls, maps, programs and sizes."""
+"""The differences between two loaders, as data: calls, maps, programs and sizes."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from lskel.describe.listing import Row
 from lskel.describe.regions import contents
 from lskel.describe.summary import MapSummary, ProgramSummary
 from lskel.explain.report import (
-    Against,
     CallChange,
+    Comparison,
     DiffRow,
     FieldChange,
     ItemChange,
-    Listing,
     Meta,
     ProgramChange,
+    ProgramListing,
     SizeChange,
     Status,
 )
 from lskel.loader.model import Loader
 from lskel.replay.align import align
 from lskel.replay.compare import aligned, changed, describe, sides
-from lskel.replay.simulator.record import FdArray, FdRef, Record
+from lskel.replay.simulator.record import CallRecord, FdRef, RecordedFdArray
 from lskel.replay.simulator.simulate import Replay
 from lskel.replay.strace import result_text
 from lskel.trace import MapUpdate, Trace
 
 
 class Side(NamedTuple):
-    """What is known of a loader; of a light skeleton, only its calls."""
+    """A loader to compare; of a light skeleton, only its calls are known."""
 
     meta: Meta
     maps: tuple[MapSummary, ...]
     programs: tuple[ProgramSummary, ...]
-    listings: tuple[Listing, ...]
+    listings: tuple[ProgramListing, ...]
     loader: Loader | None
     replay: Replay | None
     problem: str
 
 
-def compare(a: Side, b: Side) -> Against:
-    """What differs; the order of everything is A's, what only B has comes last."""
+def compare(a: Side, b: Side) -> Comparison:
+    """The differences, in A's order; what only B has comes last."""
     problems = [f"{side}: {s.problem}" for side, s in (("A", a), ("B", b)) if s.problem]
     known = a.loader is not None and b.loader is not None
-    return Against(
+    return Comparison(
         b.meta,
         tuple(_calls(a.replay, b.replay)) if a.replay and b.replay else (),
         tuple(_maps(a, b)) if known else (),
@@ -77,11 +77,11 @@ def _calls(a: Replay, b: Replay) -> Iterator[CallChange]:
         )
 
 
-def _op(replay: Replay, record: Record | None) -> int | None:
+def _op(replay: Replay, record: CallRecord | None) -> int | None:
     return replay.ops[record.n] if record is not None and replay.ops else None
 
 
-def _fields(a: Record, b: Record) -> Iterator[FieldChange]:
+def _fields(a: CallRecord, b: CallRecord) -> Iterator[FieldChange]:
     for field in changed(a, b):
         if field == "result":
             if not _is_same_object(a.result, b.result):
@@ -96,8 +96,8 @@ def _fields(a: Record, b: Record) -> Iterator[FieldChange]:
 
 
 def _is_same_object(a: object, b: object) -> bool:
-    """Whether fds stand for what has one name, though one side has made more before it."""
-    if isinstance(a, FdArray) and isinstance(b, FdArray):
+    """Whether two fds are of objects with the same name, whatever their numbers."""
+    if isinstance(a, RecordedFdArray) and isinstance(b, RecordedFdArray):
         return [str(fd) for _, fd in a.used] == [str(fd) for _, fd in b.used]
     return isinstance(a, FdRef) and isinstance(b, FdRef) and a.name != "" and str(a) == str(b)
 
@@ -114,7 +114,7 @@ def _status(a: object, b: object, *, differs: bool) -> Status:
 
 
 def _paired(a: Iterable[Any], b: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Items of one name; None where a side has none of it."""
+    """Pairs of items by name; None if a side lacks it."""
     theirs = {item.name: item for item in b}
     for item in a:
         yield item, theirs.pop(item.name, None)
@@ -153,7 +153,7 @@ def _maps(a: Side, b: Side) -> Iterator[ItemChange]:
 
 
 def _initial_values(trace: Trace) -> dict[str, bytes]:
-    """What global data begins with, without the zeros behind."""
+    """The initial values of global data, without trailing zeros."""
     found = {trace.maps[arena.slot].name: arena.initial for arena in trace.arenas}
     for slot, made in enumerate(trace.maps):
         number = trace.initial_value(slot)
@@ -194,7 +194,7 @@ def _diff(
 
 
 def _key(row: Row, order: ByteOrder) -> tuple[object, ...]:
-    """All that an instruction says; what it refers to by name stands for the number."""
+    """The identity of an instruction; references count by name, not by number."""
     slots = [i.read(row.raw, slot, order) for slot in range(i.count(row.raw))]
     names = tuple((mark.kind, mark.name) for mark in row.marks)
     if any(kind != "core" for kind, _ in names):

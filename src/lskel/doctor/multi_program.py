@@ -1,4 +1,4 @@
-"""Ways to attach that take more than one program: functions that are replaced, and struct_ops."""
+"""The attach kinds that need more than one program: freplace and struct_ops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lskel.bpf.insn import CallKind, Insn
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member, StructOps
 from lskel.btf.kinds import Kind
 from lskel.btf.types import FuncLinkage
-from lskel.doctor import tiny
+from lskel.doctor import bpf_objects
 from lskel.doctor.finding import NotTried
 from lskel.runtime import kernel_struct
 from lskel.runtime.attach.freplace import attach_freplace
@@ -26,22 +26,22 @@ from lskel.runtime.syscall import BpfError
 if TYPE_CHECKING:
     from lskel.runtime.attach.link import Link
 
-# Congestion control that nobody asks for by its name.
+# A congestion control that no socket uses.
 _OPS = "tcp_congestion_ops"
 _NAME_SIZE = 16
-# What the kernel insists on (tcp_validate_congestion_control).
+# The required members (tcp_validate_congestion_control).
 _FUNCTIONS = ("ssthresh", "undo_cwnd", "cong_avoid")
 
 
 def replace_function() -> Link:
-    """One program calls a function, which another one takes the place of. Neither is run."""
-    asm = tiny.assembler()
+    """Replace a function of one program with another program. Neither runs."""
+    asm = bpf_objects.assembler()
     asm.emit(Insn(i.OP_CALL, 0, CallKind.SUBPROGRAM, imm=1))
     asm.exit()
     start = len(asm)
     asm.mov_imm(0, 1)
     asm.exit()
-    btf = tiny.btf_builder()
+    btf = bpf_objects.btf_builder()
     number = btf.add_int()
     proto = btf.add(Kind.FUNC_PROTO, "", 0, number)
     main = btf.add(Kind.FUNC, "main", FuncLinkage.GLOBAL, proto)
@@ -49,11 +49,13 @@ def replace_function() -> Link:
     code = asm.assemble()
     with ExitStack() as stack:
         called = stack.enter_context(
-            tiny.load_described(ProgType.SOCKET_FILTER, code, btf, [(0, main), (start, function)])
+            bpf_objects.load_described(
+                ProgType.SOCKET_FILTER, code, btf, [(0, main), (start, function)]
+            )
         )
-        replacing = tiny.load_described(
+        replacing = bpf_objects.load_described(
             ProgType.EXT,
-            tiny.returns(2),
+            bpf_objects.returns(2),
             btf,
             [(0, function)],
             attach_prog_fd=called.fileno(),
@@ -64,19 +66,19 @@ def replace_function() -> Link:
 
 
 def register_ops() -> Link:
-    """Congestion control of a name of its own is registered, until the result is closed.
+    """Register a congestion control with a unique name until the result is closed.
 
-    By a link, which goes with this process. NotTried before Linux 6.4, which has none for it: what
-    is registered there stays if this process is killed.
+    By a link, which ends with this process. NotTried before Linux 6.4, which has no link for
+    struct_ops: there it would stay registered if this process were killed.
     """
     kernel = KernelBtf()
     ops = kernel.find(_OPS, Kind.STRUCT)
     with ExitStack() as stack:
         programs = {}
         for name in _FUNCTIONS:
-            program = tiny.load_program(
+            program = bpf_objects.load_program(
                 ProgType.STRUCT_OPS,
-                tiny.returns(0),
+                bpf_objects.returns(0),
                 attach_btf_id=ops.type_id,
                 expected_attach_type=kernel_struct.member_index(kernel, _OPS, name),
             )
@@ -92,19 +94,19 @@ def register_ops() -> Link:
                 raise
             _ops_map(kernel, 0).close()
             raise NotTried(
-                "they would stay registered if doctor were killed",
-                hint="`lskel run` registers an object's; links for them came with Linux 6.4",
+                "would stay registered if doctor were killed",
+                hint="`lskel run` registers those of an object; struct_ops links need Linux 6.4",
             ) from error
         return register(made.fileno(), value, by_link=True)
 
 
 def _ops_map(kernel: KernelBtf, flags: int) -> Fd:
-    btf = tiny.btf_builder()
+    btf = bpf_objects.btf_builder()
     btf.add_int()
-    with tiny.load_btf(
+    with bpf_objects.load_btf(
         btf
-    ) as types:  # an object's, which the kernel insists on and makes no use of
-        return tiny.create_map(
+    ) as types:  # the kernel requires BTF of the object, but does not use it
+        return bpf_objects.create_map(
             MapType.STRUCT_OPS,
             4,
             kernel_struct.type_size(kernel, VALUE_PREFIX + _OPS),

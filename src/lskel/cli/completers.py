@@ -1,4 +1,4 @@
-"""What shells offer to complete: files, and the names that an object on the command line has."""
+"""Shell completions: files, and the names in an object on the command line."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ from typing import TYPE_CHECKING
 import click
 
 from lskel.errors import printable
+from lskel.skeleton.model import variables_name
+from lskel.skeleton.python_source import identifier
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from lskel.describe.summary import Summary
 
-Offer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
-# The type of what is followed by more, so that no space goes behind it.
+# The type of a completion after which the word goes on: no space follows.
 PART = "part"
-# What the arguments of commands are called that take objects.
+# The names of the command arguments that are objects.
 _SOURCES = ("source", "sources", "objects", "a", "b")
 
 
 def files(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Files, as the shell finds them."""
+    """Files, completed by the shell."""
     return [_item(incomplete, "file")]
 
 
 def directories(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Directories, as the shell finds them."""
+    """Directories, completed by the shell."""
     return [_item(incomplete, "dir")]
 
 
-def names(of: Callable[[Summary], Iterable[str]], *, then: str = "") -> Offer:
-    """Names out of the first object that is on the command line already; `then` follows them."""
+def names(of: Callable[[Summary], Iterable[str]], *, then: str = "") -> Completer:
+    """Names in the first object on the command line; `then` follows each."""
 
     def offer(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         summary = _summary(ctx)
@@ -58,31 +60,31 @@ def maps(summary: Summary) -> Iterable[str]:
 
 
 def buffers(summary: Summary) -> Iterable[str]:
-    """Maps that events come from."""
+    """Ring and perf buffers."""
     types = ("ringbuf", "perf_event_array")
     return (made.name for made in summary.maps if made.type in types)
 
 
-def switched(summary: Summary) -> Iterable[str]:
-    """What --autoload takes: programs and struct_ops maps."""
+def autoloadable(summary: Summary) -> Iterable[str]:
+    """For --autoload: programs and struct_ops maps."""
     yield from programs(summary)
     yield from (made.name for made in summary.maps if made.struct_ops is not None)
 
 
 def variables(summary: Summary) -> Iterable[str]:
-    """What --set takes: global variables, with their sections."""
+    """For --set: global variables, with their sections."""
     for made in summary.maps:
-        section = made.section.removeprefix(".").replace(".", "_")
+        section = identifier(variables_name(made.section))
         yield from (f"{section}.{variable.name}" for variable in made.variables)
 
 
-def configuration(summary: Summary) -> Iterable[str]:
-    """Values of the kernel's configuration that are asked for."""
+def kconfig(summary: Summary) -> Iterable[str]:
+    """The kconfig values that the object needs."""
     return (extern.name for extern in summary.externs if extern.kind == "kconfig")
 
 
 def types(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """What --type takes: a program, then its type."""
+    """For --type: a program, then its type."""
     program, sign, begun = incomplete.partition("=")
     if not sign:
         return names(programs, then="=")(ctx, param, incomplete)
@@ -93,8 +95,8 @@ def types(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
 
 
 def _is_plain(name: str) -> bool:
-    """Whether no shell takes the name for more than a word. Others are not offered: bash would put
-    them on the command line as they are.
+    """Whether the name is one word for every shell. Others are not offered: bash would insert
+    them without quotes.
     """
     return name.replace(".", "_").isidentifier() and name == printable(name)
 
@@ -116,12 +118,12 @@ def _summary(ctx: click.Context) -> Summary | None:
             try:
                 return summarize(open_silently(word, Generation()))
             except LskelError:
-                continue  # the command will say so
+                continue  # the command will report it
     return None
 
 
 def _words(ctx: click.Context) -> Iterable[str]:
-    """The objects; click leaves them in `args` where the last option has no value yet."""
+    """The objects; click leaves them in `args` if the last option has no value yet."""
     for name in _SOURCES:
         value = ctx.params.get(name) or ()
         yield from (value,) if isinstance(value, str) else value

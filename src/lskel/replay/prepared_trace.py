@@ -1,4 +1,4 @@
-"""A trace made ready for one load: with the sizes, values and inputs of a request."""
+"""A trace prepared for one load: with the sizes, values and inputs of a request."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from lskel.trace import MapUpdate, Subject, Trace
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a replay needs besides the loader.
+class PreparedTrace:
+    """The data that a replay needs besides the loader.
 
-    `trace` has the sizes and values that the target gets. `loads` says for each program whether it
-    is loaded. `inputs` are the values of `trace.inputs`. `given` are maps that are there before, by
-    slot.
+    `trace` has the final sizes and values. `loads`: whether each program is loaded. `inputs` are
+    the values of `trace.inputs`. `given` are reused maps, by slot.
     """
 
     trace: Trace
@@ -25,7 +24,7 @@ class Prepared:
     given: Mapping[int, Fd] = field(default_factory=dict)
 
     def skips(self, number: int) -> bool:
-        """Whether an operation is left out."""
+        """Whether an operation is skipped."""
         if number in self.trace.unwritten:
             return True
         guard = self.trace.guards.get(number)
@@ -36,8 +35,8 @@ class Prepared:
         return not self.loads[guard.slot]
 
 
-def prepared(trace: Trace, request: Request) -> Prepared:
-    """The trace as a request changes it."""
+def prepare_trace(trace: Trace, request: Request) -> PreparedTrace:
+    """Apply a request to a trace."""
     ops = list(trace.ops)
     for slot, asked in enumerate(request.maps):
         if asked.max_entries:
@@ -48,7 +47,7 @@ def prepared(trace: Trace, request: Request) -> Prepared:
             op = ops[write]
             assert isinstance(op, MapUpdate)
             ops[write] = replace(op, value=bytes(asked.initial))
-    return Prepared(
+    return PreparedTrace(
         replace(trace, ops=tuple(ops)),
         tuple(program.loads for program in request.programs),
         request.inputs,

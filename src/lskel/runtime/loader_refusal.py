@@ -1,4 +1,4 @@
-"""The error for a kernel that does not take a loader program."""
+"""The error for a kernel that refuses a loader program."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lskel.runtime.syscall import BpfError
 
-# What a kernel says to a program type, a flag, or a field of an attr that it does not know.
+# Errnos for an unknown program type, flag, or field of an attr.
 _TOO_OLD = (errno.EINVAL, errno.E2BIG)
 
 
-def loader_refused(needs: str, error: BpfError) -> ReplayError:
-    """The error for a kernel that does not take the loader program, which `needs` a release."""
+def loader_refusal(needs: str, error: BpfError) -> ReplayError:
+    """The error for a kernel that refuses the loader program; `needs` is the release it needs."""
     what = f"the kernel refuses the loader program: {error.what}"
     if error.errno == errno.EPERM:
         return NoPermission(what, errno=error.errno, hint=why_refused())
     hint = error.hint
-    # To the verifier a helper is unknown that this process may not use.
+    # The verifier reports a helper that this process may not use as unknown.
     if missing(read_situation(), Capability.BPF, Capability.PERFMON):
         hint = why_refused()
     elif error.errno in _TOO_OLD:

@@ -1,4 +1,4 @@
-"""What programs attach to and has a path: cgroups, network namespaces."""
+"""Attach targets with a path: cgroups, network namespaces."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(target: Target, what: str) -> Iterator[int]:
-    """An fd of a path, open in the block only; of an fd, itself.
+def target_fd(target: Target, what: str) -> Iterator[int]:
+    """The fd of a target: a path is target_fd for the block, an fd is returned unchanged.
 
-    NotFound "there is no `what` ..." where there is no such path, KernelError where it cannot be
-    opened.
+    NotFound "no `what` ..." if the path does not exist, KernelError if it cannot be target_fd.
     """
     if isinstance(target, int):
         yield target
@@ -31,7 +30,7 @@ def opened(target: Target, what: str) -> Iterator[int]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(f"there is no {what} '{path}'") from error
+        raise NotFound(f"no {what} '{path}'") from error
     except OSError as error:
         raise KernelError(f"open({path})", error.errno or 0) from error
     with Fd(fd):

@@ -1,8 +1,8 @@
-"""Named tuples and generic classes without the price of `typing`.
+"""Named tuples and generic classes without importing `typing`.
 
-Which takes longer to import than a loader to run.
+Importing `typing` takes longer than running a loader.
 
-Used by what a skeleton imports; elsewhere `typing.NamedTuple` is as good.
+Used by modules that a skeleton imports; elsewhere use `typing.NamedTuple`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ else:
             return type(name, (*cls.also, plain), namespace)
 
     class NamedTuple(metaclass=_Meta):
-        """`typing.NamedTuple`, as far as it is a base class."""
+        """`typing.NamedTuple`, as a base class only."""
 
     class _OwnClass:
         __slots__ = ()
@@ -49,10 +49,10 @@ else:
         also = (_OwnClass,)
 
     class Distinct(metaclass=_DistinctMeta):
-        """A named tuple that equals those of its own class only."""
+        """A named tuple that only equals instances of the same class."""
 
     class Generic:
-        """`typing.Generic`, as far as it is a base class."""
+        """`typing.Generic`, as a base class only."""
 
         def __class_getitem__(cls, parameters):
             return cls

@@ -1,4 +1,4 @@
-"""The options that say what a loader is run with."""
+"""The options for running a loader."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lskel.cli import offers
-from lskel.cli.common import gathered, pairs, trust_option
+from lskel.cli import completers
+from lskel.cli.common import grouped_options, pairs, trust_option
 from lskel.cli.terminal import Progress, show_warning
 from lskel.errors import UsageError, at
 from lskel.replay.options import PIN_ROOT, Options
@@ -55,7 +55,7 @@ def _options(
 
 
 def for_one(options: Options) -> tuple[str, ...]:
-    """The options given that make sense for one object only: they name its maps or programs."""
+    """The set options that apply only to a single object: they name its maps or programs."""
     given = {
         "--target": options.targets,
         "--max-entries": options.max_entries,
@@ -71,7 +71,7 @@ def load_loader(
     direct: bool = False,
     event_types: Mapping[str, str] | None = None,
 ) -> tuple[Collection, Loader | None]:
-    """A collection that is loaded, and the loader that ran: none where calls are made directly."""
+    """A loaded collection, and the loader that ran; None for direct system calls."""
     from lskel.replay.kernel import LoaderKernel
     from lskel.replay.load import open_loader
 
@@ -82,19 +82,19 @@ def load_loader(
 
 
 def warn_of_form(source: str, loader: Loader, ran: Loader | None, bar: Progress) -> None:
-    """A warning where a loader of another form ran than was asked for."""
+    """Warn if a loader of another form ran than requested."""
     if ran is None or ran.form is loader.form:
         return
     with bar.aside():
-        what = f"this kernel does not take the {loader.form.value} form, so it was unrolled"
+        what = f"this kernel does not support the {loader.form.value} form; the loader was unrolled"
         show_warning(source, what)
 
 
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
-        raise UsageError(f"'{name}={text}' is not {_MAX_ENTRIES}")
+        raise UsageError(f"expected {_MAX_ENTRIES}, got '{name}={text}'")
     if len(text) > len(str(1 << 32)):
-        raise UsageError(f"'{name}={text}': no map has that many entries")
+        raise UsageError(f"'{name}={text}': more entries than a map can have")
     return int(text)
 
 
@@ -103,31 +103,31 @@ _COMMON = (
         "--kconfig",
         multiple=True,
         metavar=_KCONFIG,
-        shell_complete=offers.names(offers.configuration, then="="),
-        help="A value of the kernel's configuration, such as CONFIG_HZ=250.",
+        shell_complete=completers.names(completers.kconfig, then="="),
+        help="A kconfig value, such as CONFIG_HZ=250.",
     ),
     click.option(
         "--target",
         "targets",
         multiple=True,
         metavar=_TARGET,
-        shell_complete=offers.names(offers.programs, then="="),
-        help="What a program attaches to whose section name does not say it: a function, hook or "
-        "tracepoint of the kernel, or PIN[:FUNCTION] or id:N[:FUNCTION] of a BPF program.",
+        shell_complete=completers.names(completers.programs, then="="),
+        help="The attach target of a program if its section name has none: a kernel function, hook "
+        "or tracepoint, or PIN[:FUNCTION] or id:N[:FUNCTION] of a BPF program.",
     ),
     click.option(
         "--max-entries",
         multiple=True,
         metavar=_MAX_ENTRIES,
-        shell_complete=offers.names(offers.maps, then="="),
-        help="The size of a map.",
+        shell_complete=completers.names(completers.maps, then="="),
+        help="The max_entries of a map.",
     ),
     click.option(
         "--set",
         "variables",
         multiple=True,
         metavar=_VARIABLE,
-        shell_complete=offers.names(offers.variables, then="="),
+        shell_complete=completers.names(completers.variables, then="="),
         help="The initial value of a global variable, such as rodata.target_pid=42; members and "
         "elements as in C.",
     ),
@@ -139,17 +139,16 @@ _PINS = (
         default=PIN_ROOT,
         show_default=True,
         metavar="DIR",
-        shell_complete=offers.directories,
-        help="Where maps are pinned that ask to be pinned by name.",
+        shell_complete=completers.directories,
+        help="Where maps with LIBBPF_PIN_BY_NAME are pinned.",
     ),
     click.option(
         "--trust-pins",
         is_flag=True,
-        help="Use pins, and directories of pins, that other users own or may write to.",
+        help="Use pins and pin directories that other users own or can write to.",
     ),
 )
-# Argument `options`: for a command that simulates, for one that shows durations, too, and for those
-# that load.
-simulation_options = gathered("options", _options, *_COMMON)
-measure_options = gathered("options", _options, *_COMMON, *_PINS)
-run_options = gathered("options", _options, *_COMMON, *_PINS, trust_option)
+# Argument `options`: for commands that simulate, that may also measure, and that load.
+simulation_options = grouped_options("options", _options, *_COMMON)
+measure_options = grouped_options("options", _options, *_COMMON, *_PINS)
+run_options = grouped_options("options", _options, *_COMMON, *_PINS, trust_option)

@@ -1,4 +1,4 @@
-"""Places of our own to attach to: nothing of the machine's passes through them."""
+"""Sandboxed attach targets: a cgroup, a network namespace and a file without other users."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lskel.bpf.flags import NetlinkFlag
-from lskel.doctor.apart import fork
+from lskel.doctor.child import fork
 from lskel.errors import LskelError
-from lskel.runtime.attach.netlink import Request, Rtnetlink, attribute, nested
+from lskel.runtime.attach.netlink import NetlinkRequest, Rtnetlink, attribute, nested
 from lskel.runtime.files import read_text
 from lskel.runtime.objects import Fd
 from lskel.runtime.signals import uninterrupted
@@ -26,7 +26,7 @@ _IFINFOMSG_SIZE = 16
 
 
 def cgroup_root() -> str:
-    """Where cgroups of version 2 are mounted; empty where they are not."""
+    """The mount point of cgroup v2; empty if not mounted."""
     try:
         mounts = read_text("/proc/self/mounts").splitlines()
     except OSError:
@@ -40,9 +40,9 @@ def cgroup_root() -> str:
 
 @contextmanager
 def own_cgroup(root: str) -> Iterator[str]:
-    """A new cgroup, in which no process is; removed in the end, Ctrl-C waits for that.
+    """Create a cgroup without processes and remove it at the end; Ctrl-C waits for that.
 
-    And so it is if this process is killed. LskelError where it cannot be made, or not be removed.
+    It is also removed if this process is killed. LskelError if it cannot be created or removed.
     """
     path = f"{root}/lskel-doctor-{os.urandom(4).hex()}"
     with uninterrupted(), _removed_if_killed(path):
@@ -50,8 +50,8 @@ def own_cgroup(root: str) -> Iterator[str]:
             os.mkdir(path)  # noqa: PTH102
         except OSError as error:
             raise LskelError(
-                f"no cgroup can be made in {root}: {error.strerror}",
-                hint="run it where cgroups of version 2 are writable",
+                f"cannot create a cgroup in {root}: {error.strerror}",
+                hint="run it where cgroup v2 is writable",
             ) from error
         try:
             yield path
@@ -61,7 +61,7 @@ def own_cgroup(root: str) -> Iterator[str]:
 
 @contextmanager
 def _removed_if_killed(directory: str) -> Iterator[None]:
-    """Another process, which signals to this one's group do not reach, removes it then."""
+    """If this process is killed, a child in its own session removes the directory."""
     read, write = map(Fd, os.pipe())
     with read, write:
         child = fork()
@@ -69,7 +69,7 @@ def _removed_if_killed(directory: str) -> Iterator[None]:
             try:
                 os.setsid()
                 write.close()
-                os.read(read.fileno(), 1)  # ends when this pipe's other end is gone
+                os.read(read.fileno(), 1)  # returns when the other end is closed
                 os.rmdir(directory)  # noqa: PTH106
             finally:
                 os._exit(0)
@@ -85,15 +85,15 @@ def _remove(cgroup: str) -> None:
         os.rmdir(cgroup)  # noqa: PTH106
     except OSError as error:
         raise LskelError(
-            f"{cgroup} cannot be removed: {error.strerror}",
-            hint=f"see who has put something into it, and then: rmdir {cgroup}",
+            f"cannot remove {cgroup}: {error.strerror}",
+            hint=f"find out what is in it, then rmdir {cgroup}",
         ) from error
 
 
 def enter_own_network() -> None:
-    """Put this thread into a network namespace of its own, which goes with it.
+    """Move this thread into a new network namespace, which ends with it.
 
-    KernelError where that is not allowed.
+    KernelError if that is not permitted.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET):
@@ -101,20 +101,20 @@ def enter_own_network() -> None:
 
 
 def make_pair(kind: str, name: str) -> None:
-    """A pair of interfaces of such a kind in this network namespace; `name` is one end's.
+    """Create a pair of interfaces of this kind in this network namespace; `name` is one end.
 
-    NetlinkError where the kernel has none.
+    NetlinkError if the kernel lacks the kind.
     """
     body = bytes(_IFINFOMSG_SIZE)
     body += attribute(_IFLA_IFNAME, name.encode() + b"\0")
     body += nested(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, kind.encode()))
     with Rtnetlink() as netlink:
-        netlink.ask(Request.NEWLINK, body, NetlinkFlag.CREATE | NetlinkFlag.EXCL)
+        netlink.ask(NetlinkRequest.NEWLINK, body, NetlinkFlag.CREATE | NetlinkFlag.EXCL)
 
 
 @contextmanager
 def own_file() -> Iterator[str]:
-    """The path of a file that is in memory, and that no process runs."""
+    """The path of a file in memory that no process runs."""
     with Fd(os.memfd_create("lskel_doctor", os.MFD_CLOEXEC)) as file:
         os.ftruncate(file.fileno(), _PAGE)
         yield f"/proc/self/fd/{file.fileno()}"

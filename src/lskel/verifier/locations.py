@@ -1,4 +1,4 @@
-"""Places of a log in the source: what the object says of them, else what the log says."""
+"""Source locations of a log: from the object, else from the log."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from collections.abc import Iterable
 
 from lskel.verifier.entries import SourceText
 from lskel.verifier.explanation import Spot
-from lskel.verifier.program import Program
-from lskel.verifier.walk import Step, Walk
+from lskel.verifier.program import VerifiedProgram
+from lskel.verifier.walk import LogWalk, WalkStep
 
-# So many of the most walked source lines are told of a program that is too complex.
+# How many of the most visited source lines are shown for a too complex program.
 _HOTTEST = 3
-# Source lines so far from a line are its context, unless they are braces only.
+# Source lines this close to a line are its context, unless they are only braces.
 _NEIGHBOURS = 2
 _BRACES = ("{", "}", "};")
 
 
-class Places:
-    """The places of one log, of a program that may be at hand."""
+class Locations:
+    """The locations of one log, of a program if available."""
 
-    def __init__(self, walk: Walk, program: Program | None) -> None:
+    def __init__(self, walk: LogWalk, program: VerifiedProgram | None) -> None:
         self._walk = walk
         self._program = program
 
-    def at(self, step: Step, label: str = "") -> Spot:
-        """Where a step is."""
+    def at(self, step: WalkStep, label: str = "") -> Spot:
+        """The location of a step."""
         source = self._program.line(step.insn.number) if self._program else None
         return Spot(step.insn.number, step.insn.text, source or step.source, label)
 
     def of(self, insn: int, label: str = "") -> Spot:
-        """Where an instruction is that the verifier need not have walked."""
+        """The location of an instruction, which need not be in the log."""
         source = self._program.line(insn) if self._program else None
         return Spot(insn, "", source, label)
 
     def frame(self) -> Spot | None:
-        """Where the function with the largest part of the stack takes it; None if not known."""
+        """The stack use of the function with the largest stack frame; None if unknown."""
         frame = self._program.frame() if self._program else None
         if frame is None:
             return None
@@ -43,11 +43,11 @@ class Places:
         return self.of(frame.insn, label)
 
     def function(self, spot: Spot | None) -> str:
-        """The function that a place is in; empty where it is not known."""
+        """The function of a location; empty if unknown."""
         return self._program.function(spot.insn) if self._program and spot else ""
 
     def around(self, spot: Spot | None) -> tuple[SourceText, ...]:
-        """Source lines close to a place."""
+        """Source lines near a location."""
         if spot is None or spot.source is None or not spot.source.line:
             return ()
         here = spot.source
@@ -64,15 +64,15 @@ class Places:
         return tuple(near[number] for number in sorted(near))
 
     def hottest(self) -> str:
-        """The source lines that the verifier walked most; empty where it has none."""
+        """The source lines that the verifier visited most; empty if the log has none."""
         sources = (self.at(step).source for step in self._walk.steps)
         walked = Counter(source._replace(column=0) for source in sources if source is not None)
         places = [f"{_name(line)} ({count} times)" for line, count in walked.most_common(_HOTTEST)]
-        return f"walked most: {', '.join(places)}" if places else ""
+        return f"visited most: {', '.join(places)}" if places else ""
 
 
 def is_same_line(one: Spot, other: Spot) -> bool:
-    """Whether two places are in one line of the source, or one instruction if that has none."""
+    """Whether two locations are on one source line, or at one instruction without a line."""
     return _line(one) == _line(other)
 
 

@@ -1,4 +1,4 @@
-"""Doing something in a child process, so that nothing of it stays with this one."""
+"""Running a function in a child process, so that it leaves nothing in this one."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from lskel.runtime.signals import uninterrupted
 
 _T = TypeVar("_T")
 _CHUNK = 1 << 16
-_REPORT = "this should not be: please report it, with what it printed"
+_REPORT = "a bug: report it with the output"
 
 
 class Killed(LskelError):
-    """A signal has ended the child."""
+    """A signal killed the child."""
 
 
 class _Failed(NamedTuple):
-    """What kept the child from an answer."""
+    """The error of the child."""
 
     what: str
     hint: str
 
 
-def apart(function: Callable[[], _T]) -> _T:
-    """What the function returns in a child process.
+def in_child(function: Callable[[], _T]) -> _T:
+    """Run the function in a child process and return its result.
 
-    Killed where a signal ends that; LskelError where there can be no child, or where the function
-    raised such an error or an OSError, with its text and hint.
+    Killed if a signal ends the child; LskelError if fork fails, or if the function raised an
+    LskelError or OSError, with its text and hint.
 
-    Ctrl-C ends the child wherever it is, but for blocks that are `uninterrupted`; it is waited for.
+    Ctrl-C ends the child, except in `uninterrupted` blocks, and waits for it.
     """
     answers, write = map(Fd, os.pipe())
     child = status = 0
@@ -56,8 +56,8 @@ def apart(function: Callable[[], _T]) -> _T:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         raise Killed(
-            f"the process was ended by {signal.Signals(-code).name}",
-            hint="a seccomp filter may kill who calls bpf(2): allow it in the profile",
+            f"the process was killed by {signal.Signals(-code).name}",
+            hint="a seccomp filter may kill processes that call bpf(2): allow it in the profile",
         )
     if code:
         raise LskelError("the process failed", hint=_REPORT)
@@ -68,13 +68,13 @@ def apart(function: Callable[[], _T]) -> _T:
 
 
 def fork() -> int:
-    """As os.fork; LskelError where there can be no child."""
+    """As os.fork, but with LskelError on failure."""
     try:
         return os.fork()
     except OSError as error:
         raise LskelError(
-            f"no child process can be made: {error.strerror}",
-            hint="see ulimit -u, the cgroup's pids.max, and the memory that is free",
+            f"cannot create a child process: {error.strerror}",
+            hint="check ulimit -u, pids.max of the cgroup, and free memory",
         ) from error
 
 
@@ -84,12 +84,12 @@ def _outcome(function: Callable[[], object]) -> object:
     except LskelError as error:
         return _Failed(": ".join([*error.places, error.what]), error.hint or _REPORT)
     except OSError as error:
-        return _Failed(str(error), "see whether /proc and /sys are mounted, and may be read")
+        return _Failed(str(error), "check that /proc and /sys are mounted and readable")
 
 
 def _child(function: Callable[[], object], write: int) -> NoReturn:
     try:
-        # An exception that comes in the midst of anything would leave locks of threads taken.
+        # An asynchronous exception could leave locks taken.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,4 +1,4 @@
-"""The least that bpf(2) takes: maps, programs and BTF, which are gone when their fds are closed."""
+"""Minimal maps, programs and BTF for bpf(2), released when their fds are closed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CORE_RELO_SIZE = 16
 def create_map(
     map_type: MapType, key_size: int, value_size: int, max_entries: int, **fields: int
 ) -> Fd:
-    """BPF_MAP_CREATE; `fields` are others of the attr. BpfError where the kernel refuses."""
+    """BPF_MAP_CREATE; `fields` are further attr fields. BpfError if the kernel refuses."""
     last = max(("map_name", *fields), key=lambda name: sum(MAP_CREATE[name]))
     attr = host_attr(
         MAP_CREATE,
@@ -41,12 +41,12 @@ def create_map(
 
 
 def array() -> Fd:
-    """An array of one number."""
+    """An array map with one u32."""
     return create_map(MapType.ARRAY, 4, 4, 1)
 
 
 def load_program(prog_type: ProgType, code: bytes, **fields: int) -> Fd:
-    """BPF_PROG_LOAD; `fields` are others of the attr. BpfError where the kernel refuses."""
+    """BPF_PROG_LOAD; `fields` are further attr fields. BpfError if the kernel refuses."""
     last = max(("prog_name", *fields), key=lambda name: sum(PROG_LOAD[name]))
     attr = host_attr(
         PROG_LOAD,
@@ -62,12 +62,12 @@ def load_program(prog_type: ProgType, code: bytes, **fields: int) -> Fd:
 
 
 def btf_builder() -> BtfBuilder:
-    """BTF of this machine's byte order, to be put together."""
+    """A BTF builder in this machine's byte order."""
     return BtfBuilder(sys.byteorder)
 
 
 def load_btf(types: BtfBuilder) -> Fd:
-    """BPF_BTF_LOAD; BpfError where the kernel refuses."""
+    """BPF_BTF_LOAD; BpfError if the kernel refuses."""
     raw = types.raw()
     attr = host_attr(BTF_LOAD, "btf_log_level", btf=address_of(raw), btf_size=len(raw))
     return Fd(bpf(Cmd.BTF_LOAD, attr))
@@ -84,7 +84,7 @@ def load_described(
     attach_prog_fd: int = 0,
     attach_btf_id: int = 0,
 ) -> Fd:
-    """A program with BTF; `functions` are the first instruction and the BTF id of each."""
+    """Load a program with BTF; `functions`: the first instruction and the BTF id of each."""
     info = b"".join(_word(start) + _word(type_id) for start, type_id in functions)
     described = {
         "func_info": address_of(info),
@@ -110,7 +110,7 @@ def load_described(
 
 
 def run_program(program: Fd) -> int:
-    """BPF_PROG_RUN of a SYSCALL program without a context: what it returns, signed."""
+    """BPF_PROG_RUN of a SYSCALL program without a context; its result, signed."""
     attr = host_attr(TEST, "ctx_out", prog_fd=program.fileno())
     bpf(Cmd.PROG_RUN, attr)
     value = load(attr, TEST, "retval", sys.byteorder)
@@ -118,12 +118,12 @@ def run_program(program: Fd) -> int:
 
 
 def assembler() -> Assembler:
-    """For code of this machine's byte order."""
+    """An assembler in this machine's byte order."""
     return Assembler(sys.byteorder)
 
 
 def returns(value: int) -> bytes:
-    """A program that does nothing."""
+    """A program that returns a constant."""
     asm = assembler()
     asm.mov_imm(0, value)
     asm.exit()

@@ -1,4 +1,4 @@
-"""A collection made at run time: the class of a loader without text."""
+"""Collections at run time: the class of a loader, without generated source."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lskel.runtime import values
 from lskel.runtime.collection import Collection, Links, Maps, Programs
 from lskel.runtime.image import Image
 from lskel.runtime.inputs import Inputs
+from lskel.runtime.maps.data import Variables
 from lskel.skeleton.classes import TypeClasses
 from lskel.skeleton.model import (
     RAW_NUMBERS,
@@ -25,7 +26,7 @@ from lskel.skeleton.model import (
     MapModel,
     Model,
     Raw,
-    Section,
+    SectionClass,
 )
 from lskel.skeleton.source import word
 from lskel.skeleton.types import ArrayOf, ClassOf, EnumOf, Scalar, Text
@@ -40,15 +41,19 @@ def collection_of(
     loader: Loader | None = None,
     kernel: Kernel | None = None,
     event_types: Mapping[str, str] | None = None,
+    *,
+    labelled: bool = True,
 ) -> DynamicCollection:
-    """The collection of a trace, which its loader, or the kernel that is given, loads.
+    """The collection of a trace, loaded by its loader or by `kernel`.
 
-    `event_types` as those of a skeleton.
+    `event_types` as for a skeleton.
     """
     model = Model(trace, event_types)
     owners = tuple(trace.programs[link.slot].name for link in trace.links)
     inputs = Inputs(*model.inputs) if model.inputs else None
-    image = Image(trace.name, trace.order, partial(labels, trace), inputs, owners)
+    image = Image(
+        trace.name, trace.order, partial(labels, trace) if labelled else tuple, inputs, owners
+    )
     if loader is not None:
         image = with_loader(image, loader)
     class_name = _class_name(trace.name)
@@ -56,16 +61,16 @@ def collection_of(
     maps = Maps(**{made.attr: types.create(made) for made in model.maps})
     progs = Programs(**{p.attr: _class(p.path)(p.definition) for p in model.programs})
     links = Links(**model.links())
-    properties: dict[str, Any] = {
-        attr: _variables(made.attr) for attr, made in model.variables().items()
-    }
+    sections = {attr: made.attr for attr, made in model.variables().items()}
+    properties: dict[str, Any] = {attr: _variables(name) for attr, name in sections.items()}
+    properties |= {"_sections": sections, "__doc__": Collection.__doc__}
     cls = type(class_name, (DynamicCollection,), properties)
     made: DynamicCollection = cls(image, maps, progs, links, kernel)
     return made
 
 
 class DynamicCollection(Collection):
-    """A collection of which names and types are known at run time only."""
+    """A collection with names and types that are only known at run time."""
 
     if TYPE_CHECKING:
         maps: Any
@@ -74,9 +79,17 @@ class DynamicCollection(Collection):
 
         def __getattr__(self, name: str) -> Any: ...
 
+    # The attributes of maps of variables, by that of the collection.
+    _sections: Mapping[str, str] = {}
+
+
+def variables_of(bpf: DynamicCollection) -> dict[str, Variables[Any]]:
+    """The maps of variables, by their attributes of the collection: "rodata", "data_mine"."""
+    return {attr: getattr(bpf.maps, name) for attr, name in bpf._sections.items()}
+
 
 def with_loader(image: Image, loader: Loader) -> Image:
-    """The image with the bytes of a loader."""
+    """The image with a loader's bytes."""
     return image._replace(
         insns=loader.insns,
         blob=loader.blob,
@@ -102,7 +115,7 @@ def _class_name(name: str) -> str:
 
 
 class _Arguments:
-    """Makes maps; the classes of variables when they are first asked for."""
+    """Creates maps, and on first use the classes of variables."""
 
     def __init__(self, model: Model, class_name: str) -> None:
         self._class_name = class_name
@@ -123,7 +136,7 @@ class _Arguments:
 
     def _argument(self, argument: Argument) -> Any:
         match argument:
-            case Section():
+            case SectionClass():
                 return self._section(argument)
             case Raw():
                 size = argument.size
@@ -139,7 +152,7 @@ class _Arguments:
             case _:
                 return argument
 
-    def _section(self, section: Section) -> type[Any] | Callable[[], type[Any]]:
+    def _section(self, section: SectionClass) -> type[Any] | Callable[[], type[Any]]:
         types, classes = self._types, self._classes
         class_name = self._class_name + section.words
         if types is None or classes is None:

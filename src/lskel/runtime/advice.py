@@ -1,0 +1,80 @@
+"""What a collection knows of a refusal, which the kernel's errno and log do not say."""
+
+from __future__ import annotations
+
+import errno
+
+from lskel.catalog.map_types import Range, map_type_row
+from lskel.tasks import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lskel.errors import ReplayError
+    from lskel.runtime.maps.base import MapDefinition
+    from lskel.tasks import Label
+
+# A call of a kfunc that was not found has no id (kernel/bpf/verifier.c, fixup_kfunc_call).
+_NO_KFUNC = "invalid kernel function call not eliminated"
+
+
+def advise(error: ReplayError, maps: Iterable[MapDefinition], labels: Iterable[Label]) -> None:
+    """Give an error a better hint, where there is one.
+
+    `maps` are as they are created, `labels` those of the loader's operations.
+    """
+    label = error.label
+    if label is None:
+        return
+    hint = ""
+    if label.task is Task.MAP_CREATE and error.errno == errno.EINVAL:
+        hint = next((_sizes(made) for made in maps if made.name == label.name), "")
+    elif label.task is Task.PROG_LOAD and _NO_KFUNC in error.why:
+        hint = _kfuncs(label.name, labels)
+    error.hint = hint or error.hint
+
+
+def _sizes(made: MapDefinition) -> str:
+    """What is wrong with the sizes of a map; empty where nothing is."""
+    row = map_type_row(made.type)
+    if row is None:
+        return ""
+    ranges = {"key_size": row.keys, "value_size": row.values, "max_entries": row.entries}
+    sizes = {name: getattr(made, name) for name in ranges}
+    unset = [name for name, size in sizes.items() if not size and not _may_be_zero(ranges[name])]
+    extra = [name for name, size in sizes.items() if size and ranges[name] == (Range(0, 0),)]
+    said = []
+    if extra:
+        given = " and ".join(f"{name} {sizes[name]}" for name in extra)
+        said.append(f"this map type has none of {given}: leave them, and their types, out")
+    if "max_entries" in unset:
+        said.append(
+            f"max_entries is 0: --max-entries {made.name}=N, or "
+            f"maps['{made.name}'].max_entries = N before load()"
+        )
+    for name, part in (("key_size", "key"), ("value_size", "value")):
+        if name in unset:
+            said.append(
+                f"{name} is 0: __type({part}, ...) or __uint({name}, N) in the map's definition"
+            )
+    return "; ".join(said)
+
+
+def _may_be_zero(ranges: tuple[Range, ...]) -> bool:
+    return any(allowed.low == 0 for allowed in ranges)
+
+
+def _kfuncs(program: str, labels: Iterable[Label]) -> str:
+    """The weak kfuncs that a program calls: one that the kernel lacks is called all the same."""
+    names = [
+        f"'{label.name}'"
+        for label in labels
+        if label.task is Task.FIND_TYPE
+        and label.kind == "weak func"
+        and label.needed_by == f"program '{program}'"
+    ]
+    if not names:
+        return ""
+    which = f"weak kfunc {names[0]}" if len(names) == 1 else f"a weak kfunc ({', '.join(names)})"
+    return f"it calls {which}, which this kernel lacks: test it first, if (bpf_ksym_exists(...))"
