@@ -337,6 +337,7 @@ void kfree(const void *memory);
 #include <stdbool.h>
 #include <errno.h>
 #define IS_ERR(pointer) ((unsigned long)(pointer) >= -4095UL)
+#define PTR_ERR(pointer) ((long)(pointer))
 #define container_of(pointer, type, member) \\
     ((type *)((char *)(pointer) - offsetof(type, member)))
 #define PROT_READ 1
