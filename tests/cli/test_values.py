@@ -121,7 +121,8 @@ def _kind(btf: Btf, type_id: TypeId) -> Any:
 
 
 def _empty_things(b: BtfBuilder) -> None:
-    b.add_array(3, 1 << 31)
+    b.add_array(3, 1 << 10)
+    b.add_array(4, 1 << 10)
     b.add_struct("", 0)
 
 
@@ -140,6 +141,15 @@ def test_values_of_far_more_parts_than_bytes(wrong: Callable[[BtfBuilder], None]
     codec: v.Codec[Any] = v.codec(kind)
     with pytest.raises(LimitExceeded, match="parts of a value, at most 65"):
         to_plain(kind, codec.decode(bytes(codec.size)))
+
+
+def test_arrays_of_nothing() -> None:
+    """Even their class is too much."""
+    b = BtfBuilder()
+    b.add_array(2, 1 << 31)
+    b.add_struct("", 0)
+    with pytest.raises(LimitExceeded, match="2147483648 array elements of 0 bytes, at most 65536"):
+        _kind(b.btf(), TypeId(1))
 
 
 @settings(deadline=LIMIT_MS)
