@@ -19,7 +19,7 @@ from lskel.errors import LskelError
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import bpf, host_attr
-from tests import corpus
+from tests import bpftool, corpus
 
 # Debian keeps bpftool here, which is not on everybody's PATH.
 _PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
@@ -104,6 +104,14 @@ def run() -> Run:
         return str(result.stdout)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def reference() -> Run:
+    """Run bpftool 7.8, and give its stdout; skips where it cannot be had."""
+    if not bpftool.command():
+        lacking(f"{bpftool.NAME} cannot be had here")
+    return bpftool.run
 
 
 @pytest.fixture

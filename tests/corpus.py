@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests import bpftool
+
 SOURCE = Path("/usr/src/linux-source-6.1.tar.xz")
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 CLANG = "clang-19"
@@ -80,6 +82,7 @@ def cache_directory() -> Path:
 def missing() -> list[str]:
     """What the corpus needs and this machine lacks."""
     tools = [tool for tool in (CLANG, BPFTOOL, "tar", "xz") if not shutil.which(tool, path=_PATH)]
+    tools += [] if bpftool.command() else [bpftool.NAME]
     return tools + [str(path) for path in (SOURCE, KERNEL_BTF) if not path.exists()]
 
 
@@ -126,11 +129,12 @@ def light_skeletons() -> list[Product]:
     """The reference generator's header for each object of the corpus, or why it made none."""
     paths = objects()
     with _locked(cache_directory()) as root:
-        recipe = (root / "objects" / _RECIPE).read_text() + _version(BPFTOOL)
+        recipe = (root / "objects" / _RECIPE).read_text() + bpftool.VERSION
         headers = _stage(root / "skeletons", recipe)
 
         def generate(path: Path) -> Product:
-            command = [BPFTOOL, "gen", "skeleton", "-L", str(path), "name", object_name(path)]
+            words = ("gen", "skeleton", "-L", str(path), "name", object_name(path))
+            command = [*bpftool.command(), *words]
             return _make(path, headers / f"{path.stem}.skel.h", command, root)
 
         return _parallel(generate, paths)

@@ -33,6 +33,10 @@ SMALL_CODE = 1 << 20
 # has externs. The kernel's selftests have up to 62.
 OPERATIONS = 1 << 16
 
+# Bytes of zeros in a data section that a loader carries, to be written as any other value; of more
+# it carries none. It is far above what most sections have.
+ZEROS = 1 << 20
+
 # -- types --------------------------------------------------------------------------------------
 
 # Types in a type's name: up to 41 in the Linux kernel.

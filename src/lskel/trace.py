@@ -12,6 +12,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
+from lskel import budget
 from lskel.bpf import insn as i
 from lskel.bpf.inputs import AttachBtfId as AttachBtfId
 from lskel.bpf.inputs import AttachFd as AttachFd
@@ -399,6 +400,27 @@ class Trace:
             if isinstance(op, MapUpdate) and op.initial:
                 found.setdefault(op.map.op, number)
         return found
+
+    @cached_property
+    def unwritten(self) -> frozenset[int]:
+        """The numbers of the ops that are left out: they write many zeros into a map of zeros.
+
+        What the caller wants in such a map is written when all is loaded. That is too late where
+        the map is frozen, and where the trace attaches programs.
+        """
+        if self.links:
+            return frozenset()
+        frozen = {op.map.op for op in self.ops if isinstance(op, MapFreeze)}
+        return frozenset(
+            number
+            for created, number in self._initial_values.items()
+            if created not in frozen and self._writes_zeros(number)
+        )
+
+    def _writes_zeros(self, number: int) -> bool:
+        op = self.ops[number]
+        assert isinstance(op, MapUpdate)
+        return op.value == b"" and op.size > budget.ZEROS
 
     def user(self, find: BtfFind | KsymFind) -> Op | None:
         """The first operation that uses the result of `find`, an operation of this trace."""

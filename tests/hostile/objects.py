@@ -171,6 +171,14 @@ def symbols_at_one_address(size: int) -> bytes:
     return _elf([section], symbols)
 
 
+def aliases(size: int) -> bytes:
+    """Many names for one long program."""
+    code = MOV * (size // 16) + RETURN_0
+    names = (f"p{n}" for n in range(size // 48))
+    symbols = [function(name, 3, 0, len(code)) for name in names]
+    return _elf([program_section(SECTION, code)], symbols)
+
+
 def long_names(size: int) -> bytes:
     """Programs that share one long name."""
     name = "n" * (size // 2)
@@ -734,7 +742,8 @@ BUILDERS: dict[str, Callable[[int], bytes]] = {
     build.__name__: build
     for build in (
         *(shared_subprograms, calls_in_subprograms, shared_records, many_programs),
-        *(untyped_programs, broken_programs, symbols_at_one_address, long_names, relocations),
+        *(untyped_programs, broken_programs, symbols_at_one_address, aliases),
+        *(long_names, relocations),
         *(variables_in_code, long_program, kfuncs, shared_kfuncs, many_sections),
         *(many_data_sections, many_program_sections, many_maps, maps_of_one_struct, maps_of_maps),
         *(maps_of_a_datasec, legacy_maps_of_maps, externs_of_one_proto, struct_ops_sections),

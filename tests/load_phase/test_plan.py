@@ -93,7 +93,8 @@ def _said(op: Op) -> str:
             kernel_type = f" by #{op.kernel_value_type.op}" if op.kernel_value_type else ""
             return f"create {op.name}{inner}{kernel_type}"
         case MapUpdate():
-            value = f"#{op.value.op}" if isinstance(op.value, Ref) else op.value.hex()
+            content = op.value.hex() if isinstance(op.value, bytes) else f"#{op.value.op}"
+            value = f"{content or 'zeros'}, {op.size} bytes" if op.initial else content
             return f"{'initial' if op.initial else 'update'} #{op.map.op} [{op.key}] {value}"
         case MapFreeze():
             return f"freeze #{op.map.op}"
@@ -160,7 +161,7 @@ def test_order_of_all() -> None:
         "btf",
         "create calls | map 0",
         "create .rodata | map 1",
-        "initial #2 [0] 0102 | map 1",
+        "initial #2 [0] 0102, 2 bytes | map 1",
         "freeze #2 | map 1",
         "find FUNC bpf_iter_task | program 0",
         "load first for #5 | program 0",
@@ -308,11 +309,11 @@ def test_values_of_global_data() -> None:
     trace = trace_of(build)
     assert told(trace) == [
         "create .data | map 0",
-        "initial #0 [0] 010203 | map 0",
+        "initial #0 [0] 010203, 3 bytes | map 0",
         "create .bss | map 1",
-        "initial #2 [0] 0000 | map 1",
+        "initial #2 [0] zeros, 2 bytes | map 1",
         "create .rodata | map 2",
-        "initial #4 [0] 04 | map 2",
+        "initial #4 [0] 04, 1 bytes | map 2",
         "freeze #4 | map 2",
         "create user | map 3",
         "create .rodata.empty | map 4",
@@ -447,7 +448,7 @@ def test_kconfig() -> None:
     trace = trace_of(build)
     assert told(trace)[1:] == [
         "create .kconfig | map 1",
-        f"initial #1 [0] {bytes(8).hex()} | map 1",
+        "initial #1 [0] zeros, 8 bytes | map 1",
         "freeze #1 | map 1",
     ]
     assert trace.kconfig == KconfigResult(1, 8, tuple(wanted))

@@ -212,6 +212,7 @@ class TestAnotherVersion:
         def change(members: Members) -> None:
             by_another_version(members)
             _lie("MapUpdate", "size", MAX_SIZE)(members)
+            _lie("MapCreate", "value_size", MAX_SIZE)(members)
 
         source = 'int counter = 7; SEC("socket") int p(void *ctx) { return counter++; }'
         loader = load(forge(bundle(source=source), change))

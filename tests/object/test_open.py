@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -282,3 +283,44 @@ def test_overlapping_strings_do_not_fill_memory() -> None:
     symbols = [elf.Symbol(long, fields={"st_name": 100 + n}) for n in range(2000)]
     with pytest.raises(lskel.BadObject, match="too many overlapping strings"):
         lskel.open_object(bytes(start.adding(symbols=symbols)))
+
+
+ALIASES = """
+int hits = 40;
+__attribute__((noinline)) int add(int x) { return hits += x; }
+int plus(int x) __attribute__((alias("add")));
+SEC("socket") int first(struct __sk_buff *skb) { return add(1); }
+int second(struct __sk_buff *skb) __attribute__((alias("first")));
+int third(struct __sk_buff *skb) __attribute__((alias("first")));
+SEC("socket") int other(struct __sk_buff *skb) { return add(2) + hits; }
+"""
+
+
+def test_aliases() -> None:
+    """Each name is a function of its own, with all that the code has."""
+    obj = lskel.open_object(compile_bpf(ALIASES))
+    first, second, third, other = obj.programs
+    assert [p.name for p in obj.programs] == ["first", "second", "third", "other"]
+    assert [f.name for f in obj.subprograms] == ["add", "plus"]
+    assert first.function == replace(second.function, name="first")
+    assert first.function == replace(third.function, name="first")
+    assert first.function.relocations and other.function.start > first.function.start
+    loads = [lskel.generate(obj).trace.prog_load(slot) for slot in range(4)]
+    assert len({load and load.insns for load in loads}) == 2
+
+
+def test_functions_that_overlap() -> None:
+    """`prog` has two instructions; one name for a part of them is not an alias."""
+    start = elf.one_program("xdp")
+    shorter = elf.Symbol("shorter", "xdp", 0, 8, type=elf.SymbolType.FUNC)
+    for symbol in (shorter, replace(shorter, value=8)):
+        with pytest.raises(lskel.BadObject, match="overlap at offset"):
+            lskel.open_object(bytes(start.adding(symbols=[symbol])))
+
+
+@pytest.mark.kernel
+def test_aliases_run() -> None:
+    with lskel.load(compile_bpf(ALIASES)) as bpf:
+        results = [bpf.progs[name].run(bytes(14)).value for name in ("first", "second")]
+        assert results == [41, 42]
+        assert bpf.progs["other"].run(bytes(14)).value == 44 + 44

@@ -18,6 +18,13 @@ from lskel.runtime.objects import number_in, read_info
 from lskel.runtime.syscall import address_of, bpf
 from tests import corpus
 
+_UPROBE_MULTI = (
+    "libbpf asks the kernel that it generates on for links of uprobe_multi (6.6), and loads USDT "
+    "programs for these where it has them; lskel's attach one location each, on any kernel"
+)
+# Where lskel differs from bpftool 7.8, and why it is right.
+DIFFERENT = {"test_usdt": _UPROBE_MULTI, "test_urandom_usdt": _UPROBE_MULTI}
+
 PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
 
 

@@ -25,7 +25,7 @@ from lskel.runtime.loader import run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import read_situation
 from lskel.runtime.syscall import BpfError, errno_name
-from tests import corpus
+from tests import bpftool, corpus
 from tests.loads import load_by_loader
 from tests.selftests.reference import tool
 from tests.selftests.test_generate import outcome
@@ -125,7 +125,7 @@ def document(found: Sequence[Outcome]) -> Iterator[str]:
 
 def _versions() -> Iterator[tuple[str, str]]:
     yield "clang", _number(tool(corpus.CLANG, "--version"))
-    version = tool(corpus.BPFTOOL, "version")
+    version = bpftool.run("version")
     library = re.search(r"libbpf v?([\d.]+)", version)
     yield "bpftool", _number(version) + (f", libbpf {library[1]}" if library else "")
     lockdown = read_situation().lockdown

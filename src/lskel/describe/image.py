@@ -189,7 +189,7 @@ def _programs(obj: Object, trace: Trace | None) -> Iterator[ProgramCode]:
             code = code._replace(problem=str(error))
             try:
                 with at(f"program '{program.name}'"):
-                    linked = lenient.link(program.function)
+                    linked = lenient.link(program.function, program.exception_callback)
             except LskelError as worse:
                 yield code._replace(problem=str(worse))
                 continue

@@ -16,6 +16,7 @@ from lskel.elf.format import (
     FileType,
     SectionType,
     SymbolType,
+    Visibility,
 )
 from lskel.elf.reader import ElfReader, Section
 from lskel.errors import BadObject
@@ -44,6 +45,11 @@ class Symbol(NamedTuple):
             and self.type == SymbolType.NOTYPE
             and bool(self.name)
         )
+
+    @property
+    def is_hidden(self) -> bool:
+        """Not to be seen outside the object."""
+        return self.visibility in (Visibility.HIDDEN, Visibility.INTERNAL)
 
 
 class Rel(NamedTuple):

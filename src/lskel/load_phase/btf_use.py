@@ -8,8 +8,8 @@ from lskel.btf.btf import Btf
 from lskel.catalog.map_types import MapBtf, map_type_row
 from lskel.object.model import MapSpec, Object
 
-# Fields that the kernel identifies by their type (btf_get_field_type in kernel/bpf/btf.c, Linux
-# 6.18).
+# Fields of a map's values that the kernel identifies by their type (map_check_btf in
+# kernel/bpf/syscall.c, Linux 6.18).
 _SPECIAL_STRUCTS = frozenset(
     {
         "bpf_spin_lock",
@@ -18,9 +18,7 @@ _SPECIAL_STRUCTS = frozenset(
         "bpf_wq",
         "bpf_task_work",
         "bpf_list_head",
-        "bpf_list_node",
         "bpf_rb_root",
-        "bpf_rb_node",
         "bpf_refcount",
     }
 )
@@ -57,7 +55,7 @@ def map_needs_btf(a_map: MapSpec, btf: Btf) -> bool:
     """Whether the map requires the types of its key and value."""
     row = map_type_row(a_map.type)
     is_needed = row is not None and row.btf in (MapBtf.REQUIRED, MapBtf.KERNEL_VALUE)
-    return is_needed or _has_special_fields(btf, a_map.value_type)
+    return is_needed or bool(special_field(btf, a_map.value_type))
 
 
 def map_may_lack_btf(a_map: MapSpec, btf: Btf) -> bool:
@@ -72,7 +70,8 @@ def map_may_lack_btf(a_map: MapSpec, btf: Btf) -> bool:
     return not (has_int_key or a_map.is_global_data)
 
 
-def _has_special_fields(btf: Btf, type_id: t.TypeId) -> bool:
+def special_field(btf: Btf, type_id: t.TypeId) -> str:
+    """What the kernel manages in values of this type: a struct, or a tag; empty for nothing."""
     pending, seen = [type_id], {t.VOID}
     while pending:
         type_id = btf.resolve(pending.pop())
@@ -84,10 +83,14 @@ def _has_special_fields(btf: Btf, type_id: t.TypeId) -> bool:
             pending.append(found.type)
         elif isinstance(found, t.StructType):
             if found.name in _SPECIAL_STRUCTS:
-                return True
+                return found.name
             pending += [member.type for member in found.members]
         elif isinstance(found, t.Ptr):
             tag = btf[found.type]
             if isinstance(tag, t.TypeTag) and tag.name in _SPECIAL_TAGS:
-                return True
-    return False
+                return tag.name
+        elif isinstance(found, t.Datasec):
+            pending += [info.type for info in found.vars]
+        elif isinstance(found, t.Var):
+            pending.append(found.type)
+    return ""

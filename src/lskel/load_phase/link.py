@@ -70,23 +70,27 @@ class Linker:
 
         `slots` are the trace indexes of created maps, by their index in the object.
         """
+        subprograms = tuple(subprograms)
         self._subprograms = {function.start: function for function in subprograms}
+        self._starts = {function.name: function.start for function in reversed(subprograms)}
         self._slots = slots
         self._order: ByteOrder = order
         self._parts: dict[int, _Part] = {}
-        own = sum(map(_size, (*functions, *self._subprograms.values())))
+        # Aliases have their code in common.
+        known = (*functions, *self._subprograms.values())
+        own = {(function.section, function.start): _size(function) for function in known}
         self._copies = budget.Allowance(
-            max(own, budget.SMALL_CODE) * budget.CODE_COPIES,
+            max(sum(own.values()), budget.SMALL_CODE) * budget.CODE_COPIES,
             "bytes of code and debug information in programs with their subprograms",
         )
 
-    def link(self, main: Function) -> Linked:
+    def link(self, main: Function, exception_callback: str | None = None) -> Linked:
         """Append each subprogram that `main` reaches to it, once, in the order of first calls.
 
         A subprogram's own callees follow it before the caller's next one does (depth first), as
-        libbpf orders them.
+        libbpf orders them. The exception callback comes last, with its own.
         """
-        parts = self._reached(main)
+        parts = self._reached(main, exception_callback)
         starts: dict[int, int] = {main.start: 0} if main.section == TEXT else {}
         bases = []
         code = bytearray()
@@ -114,7 +118,7 @@ class Linker:
             tuple(externs),
         )
 
-    def _reached(self, main: Function) -> list[_Part]:
+    def _reached(self, main: Function, exception_callback: str | None) -> list[_Part]:
         """The functions in code order, with their size checked before they are copied."""
         self._copies.spend(_size(main))
         first = _prepare(main, self._slots, self._order)
@@ -122,10 +126,13 @@ class Linker:
         # A program in .text may call itself.
         known = {main.start} if main.section == TEXT else set[int]()
         size = i.count(first.code)
-        pending = [(main, iter(first.callees.items()))]
+        callees = dict(first.callees)
+        if exception_callback is not None:
+            callees.setdefault(self._start_of(exception_callback), 0)
+        pending = [(main, iter(callees.items()))]
         while pending:
-            function, callees = pending[-1]
-            target, insn = next(callees, (None, 0))
+            function, left = pending[-1]
+            target, insn = next(left, (None, 0))
             if target is None:
                 pending.pop()
                 continue
@@ -145,6 +152,14 @@ class Linker:
                 )
             pending.append((part.function, iter(part.callees.items())))
         return parts
+
+    def _start_of(self, callback: str) -> int:
+        if callback not in self._starts:
+            raise BadObject(
+                f"its exception callback '{callback}' is not a function of {TEXT}",
+                hint="define it in the same object, without SEC()",
+            )
+        return self._starts[callback]
 
     def _part(self, caller: Function, target: int, insn: int) -> _Part:
         """The subprogram that `caller` refers to."""

@@ -153,7 +153,7 @@ def link_program(links: Linker, program: ProgramSpec) -> Linked:
     if is_untyped(program):
         raise untyped([program])
     with at(f"program '{program.name}'"):
-        return links.link(program.function)
+        return links.link(program.function, program.exception_callback)
 
 
 def _link_programs(obj: Object) -> list[Linked | None]:
@@ -228,7 +228,8 @@ class _Builder:
             for part in parts:
                 self.add(Close(part))
             if a_map.is_global_data and a_map.initial is not None:
-                self.add(MapUpdate(ref, 0, a_map.initial, a_map.value_size, initial=True))
+                value = a_map.initial if any(a_map.initial) else b""
+                self.add(MapUpdate(ref, 0, value, a_map.value_size, initial=True))
                 if a_map.is_frozen:
                     self.add(MapFreeze(ref))
 

@@ -59,7 +59,7 @@ class Blob:
                 f"the loader's data exceed {MAX_SIZE >> 20} MiB",
                 limit=MAX_SIZE,
                 actual=offset + padded,
-                hint="shrink the global data",
+                hint="shrink the global data, or let it begin as zeros (not constants)",
             )
         self.data += content
         self.data += bytes(padded - len(content))

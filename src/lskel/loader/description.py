@@ -353,11 +353,14 @@ def _check_trace(trace: Trace) -> None:
                 kind = type(trace.ops[ref.op]).__name__
                 raise BadBundle(f"operation {number}: {name} refers to a {kind}")
         if isinstance(op, MapUpdate):
-            if not _fits(op):
+            is_written = number not in trace.unwritten
+            if not _fits(op) or (is_written and op.size > MAX_SIZE):
                 raise BadBundle(f"operation {number}: its value does not fit into {op.size} bytes")
-            values.spend(op.size)
+            values.spend(op.size if is_written else 0)
             if op.initial and isinstance(op.value, Ref):
                 raise BadBundle(f"operation {number}: the value of global data is not bytes")
+            if op.initial and op.size != _op(trace, op.map.op, MapCreate).value_size:
+                raise BadBundle(f"operation {number}: the value is not as long as its map's")
         if isinstance(op, ProgLoad):
             _check_externs(number, op)
         if any(given.number >= len(trace.inputs) for given in inputs_of(op)):
@@ -384,6 +387,8 @@ def _check_trace(trace: Trace) -> None:
     if trace.kconfig is not None:
         slots.append((Subject.MAP, trace.kconfig.slot))
         budget.check(trace.kconfig.size, MAX_SIZE, "bytes of kconfig values")
+        if trace.kconfig.size != trace.map_create(trace.kconfig.slot).value_size:
+            raise BadBundle("the kconfig values are not as long as their map's")
         if any(v.offset + v.size > trace.kconfig.size for v in trace.kconfig.vars):
             raise BadBundle("a kconfig value is outside its map")
     for subject, slot in slots:
@@ -418,7 +423,7 @@ def _op(trace: Trace, number: int, *kinds: type) -> Any:
 
 def _fits(op: MapUpdate) -> bool:
     size = len(op.value) if isinstance(op.value, bytes) else 0
-    return size <= op.size <= MAX_SIZE
+    return size <= op.size
 
 
 def _check_externs(number: int, op: ProgLoad) -> None:

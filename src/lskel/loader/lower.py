@@ -97,7 +97,10 @@ class Lowering:
         self.slots = slots
         self.context = context_place
         self.value_size = value_size
-        self.calls = [call_of(op, self.order) for op in trace.ops]
+        self.calls = [
+            None if number in trace.unwritten else call_of(op, self.order)
+            for number, op in enumerate(trace.ops)
+        ]
         self.btf_users: defaultdict[int, list[int]] = defaultdict(list)
         for number, op in enumerate(trace.ops):
             if isinstance(op, MapCreate | ProgLoad) and op.btf is not None:

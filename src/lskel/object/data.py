@@ -107,7 +107,14 @@ def _data_map(elf: Elf, btf: Btf | None, name: str, section: Section, kind: MapK
         key_size=4,
         value_size=section.size,
         max_entries=1,
-        flags=MapFlag.MMAPABLE | (MapFlag.RDONLY_PROG if kind is MapKind.RODATA else 0),
+        flags=(MapFlag.MMAPABLE if btf and datasec and _is_shared(btf, datasec) else 0)
+        | (MapFlag.RDONLY_PROG if kind is MapKind.RODATA else 0),
         value_type=datasec or t.VOID,
         initial=elf.content(section),
     )
+
+
+def _is_shared(btf: Btf, datasec: t.TypeId) -> bool:
+    """Whether user space may see a variable of the section: one that is not static."""
+    variables = (btf[info.type] for info in btf.get(datasec, t.Datasec).vars)
+    return any(isinstance(v, t.Var) and v.linkage != t.VarLinkage.STATIC for v in variables)

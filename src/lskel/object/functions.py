@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
@@ -46,7 +47,7 @@ class FunctionLayout:
         }
 
     def find(self, section: int, insn: int) -> FunctionRange | None:
-        """The function that contains instruction `insn` of a section."""
+        """The function that contains instruction `insn` of a section; the last one of aliases."""
         at_or_before = bisect_right(self._starts.get(section, []), insn) - 1
         if at_or_before < 0:
             return None
@@ -91,9 +92,9 @@ def _place(section: Section, symbol: Symbol) -> FunctionRange:
 
 
 def _refuse_overlap(places: list[FunctionRange]) -> None:
-    for index in range(1, len(places)):
-        before, place = places[index - 1], places[index]
-        if place.start < before.end:
+    """Functions may have the same range (aliases), but not parts of it in common."""
+    for before, place in pairwise(places):
+        if place.start < before.end and (place.start, place.end) != (before.start, before.end):
             raise BadObject(
                 f"section {place.section.name}: functions '{before.symbol.name}' and "
                 f"'{place.symbol.name}' overlap at offset {place.symbol.value:#x}"

@@ -84,11 +84,15 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class ProgramSpec:
-    """An entry program; `autoload`: whether the loader loads it by default."""
+    """An entry program; `autoload`: whether the loader loads it by default.
+
+    `exception_callback` is the name of the subprogram that is called if the program throws.
+    """
 
     function: Function
     spec: SectionSpec
     autoload: bool
+    exception_callback: str | None = None
 
     @property
     def name(self) -> str:

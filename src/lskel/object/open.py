@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from lskel.bpf.attr import NAME_LENGTH
 from lskel.btf.btf import Btf
 from lskel.btf.ext import BtfExt, parse_ext
-from lskel.elf.format import Bind, Visibility
+from lskel.elf.format import Bind
 from lskel.elf.object import Elf
 from lskel.errors import BadObject, LskelError, at, printable
 from lskel.input import read_input
 from lskel.object.data import parse_data, with_arena_data
+from lskel.object.exceptions import ExceptionCallbacks
 from lskel.object.externs import parse_externs, parse_kconfig
 from lskel.object.fixup import fix_up
 from lskel.object.functions import TEXT, FunctionLayout, build_function
@@ -72,6 +74,7 @@ def _read(elf: Elf, name: str) -> Object:
     )
     _refuse_duplicates("map", ((a_map.name, a_map.section) for a_map in maps))
     relocations = Resolver(elf, layout, maps, externs).collect()
+    callbacks = ExceptionCallbacks(btf)
 
     programs: list[ProgramSpec] = []
     subprograms: list[Function] = []
@@ -79,13 +82,18 @@ def _read(elf: Elf, name: str) -> Object:
         section = elf.sections[section_index]
         code = elf.content(section)
         spec = parse_section(section.name)
+        function: Function | None = None
         for place in places:
-            relocs = relocations.get((section_index, place.start), ())
-            function = build_function(elf, ext, place, code, relocs)
+            if function is not None and function.start == place.start:
+                function = replace(function, name=place.symbol.name)
+            else:
+                relocs = relocations.get((section_index, place.start), ())
+                function = build_function(elf, ext, place, code, relocs)
             if section.name == TEXT:
                 subprograms.append(function)
             else:
-                programs.append(ProgramSpec(function, spec, spec.autoload))
+                callback = callbacks.of(function.func_info, elf.order)
+                programs.append(ProgramSpec(function, spec, spec.autoload, callback))
     _refuse_duplicates("program", ((p.name, p.function.section) for p in programs))
     return Object(
         name=name,
@@ -119,9 +127,7 @@ def _hidden_subprograms(layout: FunctionLayout) -> frozenset[str]:
         place.symbol.name
         for places in layout.by_section.values()
         for place in places
-        if place.section.name == TEXT
-        and place.symbol.bind != Bind.LOCAL
-        and place.symbol.visibility in (Visibility.HIDDEN, Visibility.INTERNAL)
+        if place.section.name == TEXT and place.symbol.bind != Bind.LOCAL and place.symbol.is_hidden
     )
 
 

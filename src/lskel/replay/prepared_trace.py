@@ -25,6 +25,8 @@ class PreparedTrace:
 
     def skips(self, number: int) -> bool:
         """Whether an operation is skipped."""
+        if number in self.trace.unwritten:
+            return True
         guard = self.trace.guards.get(number)
         if guard is None:
             return False

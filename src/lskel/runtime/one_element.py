@@ -37,7 +37,9 @@ def _read(cmd: Cmd, fd: int, key: bytes, value_size: int, flags: int, bpf: Bpf) 
     return bytes(value)
 
 
-def update(fd: int, key: bytes, value: bytes, flags: int = 0, *, bpf: Bpf = bpf) -> None:
+def update(
+    fd: int, key: bytes, value: bytes | bytearray, flags: int = 0, *, bpf: Bpf = bpf
+) -> None:
     """Set a value. `flags`: 0, BPF_NOEXIST (1) or BPF_EXIST (2), optionally BPF_F_LOCK (4)."""
     bpf(Cmd.MAP_UPDATE_ELEM, _elem(fd, key, address_of(value), flags))
 

@@ -63,6 +63,7 @@ _FILTERS = {"comment": comment, "literal": string}
 class _CMap:
     """A map; `size` is that of global data, if user space maps it.
 
+    A late one gets its values after the loader has run.
     Here and below, `name` is part of identifiers, `member` is an identifier.
     """
 
@@ -73,6 +74,7 @@ class _CMap:
     per_cpu: bool = False
     ring: int = 0
     size: int = 0
+    is_late: bool = False
     is_readonly: int = 0
     initial: Source = _NOTHING
     variables: list[Variable] = field(default_factory=list)
@@ -297,6 +299,7 @@ class _Header:
             yield _CMap(
                 **common,  # type: ignore[arg-type]
                 size=write.size,
+                is_late=number in self._trace.unwritten,
                 is_readonly=int(bool(create.flags & MapFlag.RDONLY_PROG)),
                 initial=string(write.value.rstrip(b"\0")),
             )

@@ -11,7 +11,8 @@ from lskel.btf.btf import Btf
 from lskel.btf.layout import TypeLayout, round_up
 from lskel.btf.order import Walk, in_order
 from lskel.btf.types import TypeId, VarLinkage
-from lskel.errors import BadObject, UsageError, at
+from lskel.errors import BadObject, NotSupported, UsageError, at
+from lskel.load_phase.btf_use import special_field
 from lskel.skeleton.c_definitions import CTypes
 from lskel.skeleton.c_source import MemberNames, is_identifier
 from lskel.skeleton.source import Scope, Source, source, word
@@ -83,11 +84,14 @@ class CTypeDefinitions:
     def variables(self, section: str) -> list[Variable]:
         """The global variables of a data section, by offset.
 
-        BadObject if a type contains itself, LimitExceeded for too many types.
+        BadObject if a type contains itself, LimitExceeded for too many types, NotSupported if the
+        kernel cannot map the section.
         """
         datasec = self._btf.find(section, t.Datasec)
         if datasec is None:
             return []
+        with at(f"section {section}"):
+            self._check_mapped(datasec)
         found: list[Variable] = []
         end = 0
         for info in sorted(self._btf.get(datasec, t.Datasec).vars, key=lambda info: info.offset):
@@ -105,6 +109,18 @@ class CTypeDefinitions:
             found.append(made._replace(padding=padding))
             end = info.offset + info.size
         return found
+
+    def _check_mapped(self, datasec: TypeId) -> None:
+        infos = self._btf.get(datasec, t.Datasec).vars
+        variables = [self._btf.get(info.type, t.Var) for info in infos]
+        for special in variables:
+            if field := special_field(self._btf, special.type):
+                seen = next((v for v in variables if v.linkage != VarLinkage.STATIC), special)
+                raise NotSupported(
+                    f"variable '{seen.name}' is visible to user space, but the kernel does not map "
+                    f"the section into memory: '{special.name}' has a {field}",
+                    hint=f"declare '{seen.name}' static or __hidden, or in another section",
+                )
 
     def definitions(self) -> list[Source]:
         """The definitions that the requested variables need, in C order."""

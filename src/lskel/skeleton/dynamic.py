@@ -22,6 +22,7 @@ from lskel.skeleton.model import (
     ByLink,
     ConfigValues,
     Initial,
+    Late,
     MapModel,
     Model,
     Raw,
@@ -127,6 +128,8 @@ class _Arguments:
         for argument in made.arguments:
             if isinstance(argument, ByLink):
                 named["by_link"] = argument.by_link
+            elif isinstance(argument, Late):
+                named["late"] = argument.late
             else:
                 arguments.append(self._argument(argument))
         return _class(made.path)(made.definition, *arguments, **named)

@@ -59,6 +59,12 @@ class SectionClass(NamedTuple):
         return "".join(map(str.title, identifier(variables_name(self.name)).split("_")))
 
 
+class Late(NamedTuple):
+    """Whether the loader has no value for a section: many zeros."""
+
+    late: bool
+
+
 class Initial(NamedTuple):
     """`content`, zero-padded to `size` bytes."""
 
@@ -78,7 +84,7 @@ class ByLink(NamedTuple):
     by_link: bool
 
 
-Argument = ValueType | Raw | SectionClass | Initial | int | ConfigValues | StructOps | ByLink
+Argument = ValueType | Raw | SectionClass | Initial | Late | int | ConfigValues | StructOps | ByLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +188,11 @@ class Model:
             return self._special(name, "kconfig:KconfigMap", definition, arguments, doc)
         write = self.trace.ops[number]
         assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
-        return self._special(
-            name,
-            "data:DataMap",
-            definition,
-            (SectionClass(section, write.size), Initial(write.value, write.size)),
-            f"The variables of {section}.",
-        )
+        content = write.value.rstrip(b"\0")
+        variables, initial = SectionClass(section, write.size), Initial(content, len(content))
+        late = (Late(True),) if number in self.trace.unwritten else ()
+        doc = f"The variables of {section}."
+        return self._special(name, "data:DataMap", definition, (variables, initial, *late), doc)
 
     def _arena(self, name: str, definition: MapDefinition, initial: bytes) -> MapModel:
         size = len(initial)

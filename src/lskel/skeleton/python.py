@@ -28,6 +28,7 @@ from lskel.skeleton.model import (
     ByLink,
     ConfigValues,
     Initial,
+    Late,
     MapModel,
     Model,
     ProgramModel,
@@ -186,6 +187,8 @@ class _ModuleWriter:
                     arguments.append(_bytes(argument.content, argument.size))
                 case ByLink():
                     arguments.append(source("by_link={}", literal(argument.by_link)))
+                case Late():
+                    arguments.append(source("late={}", literal(argument.late)))
                 case StructOps():
                     arguments.append(self._struct_ops(argument))
                 case int():

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import lskel
 from lskel.skeleton.c import generate_c
 from lskel.trace import Trace
+from tests import bpftool
 from tests.conftest import lacking
-from tests.selftests.reference import tool
 
 STRICT = ("-Wall", "-Wextra", "-Werror")
 # The name that programs here include, whoever wrote it.
@@ -31,7 +31,7 @@ def light(
 
 def by_bpftool(path: Path, name: str) -> str:
     """The reference generator's header."""
-    return tool("bpftool", "gen", "skeleton", "-L", path, "name", name)
+    return bpftool.run("gen", "skeleton", "-L", path, "name", name)
 
 
 def compiler(language: str) -> str:

@@ -6,7 +6,7 @@ from lskel.bpf.flags import MapFlag
 from lskel.errors import ReadOnly, UsageError
 from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map
-from lskel.runtime.one_element import lookup
+from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import ENOTSUPP, KernelError
 
 TYPE_CHECKING = False
@@ -28,13 +28,15 @@ else:
 
 _KEY = bytes(4)
 SET_BEFORE = "constants are set before load()"
-_NOT_SHARED = "maps with locks, lists, trees or timers cannot be mapped"
+_HIDDEN = "all variables of {} are static or hidden, so that it is not mapped"
+_NOT_SHARED = "{}: maps with locks, lists, trees or timers cannot be mapped"
 
 
 class Variables(Map, Generic[V]):
     """A map of global variables: attributes of `value`.
 
-    `type` is the class of the variables, or a function that creates it on first use.
+    `type` is the class of the variables, or a function that creates it on first use; `initial` are
+    their initial bytes.
     """
 
     def __init__(
@@ -43,8 +45,21 @@ class Variables(Map, Generic[V]):
         super().__init__(definition)
         self._type = type_
         self._variables: Any = None
-        self._memory = bytearray(initial)
+        self._content = initial
+        self._made: bytearray | None = None
         self._value: Any = None
+
+    @property
+    def _size(self) -> int:
+        return len(self._content)
+
+    @property
+    def _memory(self) -> bytearray:
+        """The initial values, which are made when they are first asked for."""
+        if self._made is None:
+            self._made = bytearray(self._size)
+            self._made[: len(self._content)] = self._content
+        return self._made
 
     @property
     def variables(self) -> type[V]:
@@ -76,13 +91,20 @@ class DataMap(Variables[V]):
     Before load() these are the initial values, which may be set; after it, the memory that programs
     use. Constants (.rodata, .kconfig) are read-only then. So are maps that cannot be mapped,
     because the kernel manages fields in them: they are read by a system call each time.
+
+    `initial` may lack trailing zeros. The loader has no value for a `late` map: many zeros.
     """
 
     def __init__(
-        self, definition: MapDefinition, type_: type[V] | Callable[[], type[V]], initial: bytes
+        self,
+        definition: MapDefinition,
+        type_: type[V] | Callable[[], type[V]],
+        initial: bytes,
+        *,
+        late: bool = False,
     ) -> None:
         super().__init__(definition, type_, initial)
-        self._unchanged = initial
+        self._late = late
         self._mapped: MappedFd | None = None
 
     @property
@@ -105,9 +127,19 @@ class DataMap(Variables[V]):
             return self.variables.from_buffer(self._mapped.memory)
         from lskel.runtime.values.frozen import frozen
 
-        size = len(self._unchanged)
-        now = lookup(self._fd.fileno(), _KEY, size, bpf=self._bpf) or b""
-        return frozen(self.variables, now, SET_BEFORE if self.is_constant else _NOT_SHARED)
+        now = lookup(self._fd.fileno(), _KEY, self._size, bpf=self._bpf) or b""
+        return frozen(self.variables, now, self._why_frozen)
+
+    @property
+    def _why_frozen(self) -> str:
+        if self.is_constant:
+            return SET_BEFORE
+        return (_NOT_SHARED if self._is_shared else _HIDDEN).format(self.name)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether it was made to be mapped; the kernel may still refuse."""
+        return bool(self.definition.flags & MapFlag.MMAPABLE)
 
     @property
     def max_entries(self) -> int:
@@ -127,16 +159,30 @@ class DataMap(Variables[V]):
         """As defined: its size does not depend on the machine."""
         return self.definition
 
+    @property
+    def _size(self) -> int:
+        return self.definition.value_size
+
+    @property
+    def _changed(self) -> bytearray | None:
+        """The initial values, where they are not the object's."""
+        made = self._made
+        is_same = made is None or made.rstrip(b"\0") == self._content.rstrip(b"\0")
+        return None if is_same else made
+
     def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray | None:
-        """The initial value, if it differs from the object's."""
-        return self._memory if self._memory != self._unchanged else None
+        """The initial value for the loader to write, if it differs from the object's."""
+        return None if self._late else self._changed
 
     def bind(self, fd: Fd) -> None:
         """It was created: from now on the variables are those of the programs."""
         super().bind(fd)
         self._value = None
-        if not self.is_constant:
-            self._mapped = _mapped(self.kernel, fd, len(self._unchanged))
+        if self._late and self._changed is not None:
+            update(fd.fileno(), _KEY, self._changed, bpf=self._bpf)
+        self._made = None
+        if self._is_shared and not self.is_constant:
+            self._mapped = _mapped(self.kernel, fd, self._size)
 
     def close(self) -> None:
         """Unmap, and close the fd; variables can no longer be used."""

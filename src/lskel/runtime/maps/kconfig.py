@@ -50,11 +50,11 @@ class KconfigMap(DataMap[V]):
 
     def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray:
         """The values of that kernel, unless all were set; NotFound names the missing ones."""
-        if self._memory != self._unchanged:
-            return self._memory
+        if self._changed is not None:
+            return self._changed
         values = {name: _text(value) for name, value in self.configured.items()}
         source = kernel.kconfig or this_machine()
-        return encode_values(self._asked, len(self._memory), source, order, values)
+        return encode_values(self._asked, self._size, source, order, values)
 
 
 def _text(value: str | int) -> str:
