@@ -30,7 +30,7 @@ FUNCTION = "security_task_getsid"
 
 # Kernels that are locked down do not load programs of functions and LSM hooks.
 _LOCKED_DOWN = "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY"
-_NO_KPROBES = Lack("it lacks CONFIG_KPROBE_EVENTS", option="CONFIG_KPROBE_EVENTS")
+_NO_KPROBES = Lack("CONFIG_KPROBE_EVENTS is off", option="CONFIG_KPROBE_EVENTS")
 _NO_MULTI = Lack("(the kernel lacks CONFIG_FPROBE)", option="CONFIG_FPROBE")
 _NO_SESSIONS = Lack("bpf(BPF_LINK_CREATE): E", (6, 10), "CONFIG_FPROBE")
 
