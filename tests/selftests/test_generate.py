@@ -100,15 +100,19 @@ def test_what_libbpf_opens(tmp_path: Path) -> None:
     assert opened - generated <= UNLOADABLE.keys()
 
 
+# As many programs are named; of the others their number is.
+_LISTED = 16
+
+
 def test_no_type() -> None:
     """The error names all programs without a type, and says how to give them one."""
     for stem in TYPES:
         path = next(path for path in outcomes() if path.stem == stem)
         obj = lskel.open_object(path)
         untyped = [p.name for p in obj.programs if p.spec.prog_type == ProgType.UNSPEC]
-        with pytest.raises(lskel.NotSupported, match=r"--type \S+=TYPE") as caught:
+        with pytest.raises(lskel.NotSupported, match=r"--type \S+=") as caught:
             lskel.generate(obj)
-        assert all(f"'{name}'" in caught.value.what for name in untyped)
+        assert all(f"'{name}'" in caught.value.what for name in untyped[:_LISTED])
 
 
 @pytest.mark.kernel

@@ -36,7 +36,7 @@ COMMANDS = {
     "explain": "Write an HTML page that shows all of an object or loader.",
     "disasm": "Show instructions with names and source lines.",
     "verifier-log": "Explain why the verifier rejected a program.",
-    "doctor": "Check what this machine supports, and whether an object would load.",
+    "doctor": "Check what this machine supports and if an object would load.",
     "completion": "Print the shell completion script.",
 }
 
