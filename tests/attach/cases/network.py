@@ -19,7 +19,7 @@ from tests.attach import scenes
 from tests.attach.cases.case import Case, Lack, Version
 from tests.attach.scenes import V4, V6, Setting, in_cgroup, on_lo
 
-NO_TCX = Lack("EINVAL: Invalid argument (before Linux 6.6 there is no tcx", (6, 6))
+NO_TCX = Lack("EINVAL: Invalid argument (tcx needs Linux 6.6", (6, 6))
 NO_NETKIT = Lack("Unknown device type", (6, 7), "CONFIG_NETKIT")
 NO_NETFILTER = Lack(
     "BPF_PROG_LOAD of program 'on_netfilter': EINVAL", (6, 4), "CONFIG_NETFILTER_BPF_LINK"

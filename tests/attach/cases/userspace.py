@@ -25,7 +25,7 @@ COOKIE = 0xC00C1E
 # Debian's, which has probes; the section of a program says it, too.
 PYTHON = "/usr/bin/python3"
 
-_NO_MULTI = Lack("EINVAL: Invalid argument (Linux 6.6 has such links", (6, 6))
+_NO_MULTI = Lack("EINVAL: Invalid argument (such links need Linux 6.6", (6, 6))
 _NO_SESSIONS = _NO_MULTI._replace(since=(6, 13))
 
 
