@@ -22,7 +22,6 @@ _PACKAGES = (
 )
 _SUITES = ("trixie", "trixie-backports")
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-_MIRROR = "http://deb.debian.org/debian/"
 _LOADERS = {"x86_64": "lib64/ld-linux-x86-64.so.2", "aarch64": "lib/ld-linux-aarch64.so.1"}
 _ROOT = Path(__file__).resolve().parent.parent / ".cache" / f"bpftool-{VERSION}"
 
@@ -58,6 +57,9 @@ def run(*words: str | Path) -> str:
 
 def _unpack() -> bool:
     """Download and unpack with apt's own checks; the root appears whole, or not at all."""
+    mirror = _mirror()
+    if mirror is None:
+        return False
     work = _ROOT.with_suffix(".partial")
     shutil.rmtree(work, ignore_errors=True)
     for directory in ("lists/partial", "cache/archives/partial", "debs", "root"):
@@ -65,7 +67,7 @@ def _unpack() -> bool:
     (work / "status").touch()
     sources = work / "sources.list"
     sources.write_text(
-        "".join(f"deb [signed-by={_KEYRING}] {_mirror()} {suite} main\n" for suite in _SUITES)
+        "".join(f"deb [signed-by={_KEYRING}] {mirror} {suite} main\n" for suite in _SUITES)
     )
     options = {
         "Dir::Etc::sourcelist": sources,
@@ -89,8 +91,8 @@ def _unpack() -> bool:
     return True
 
 
-def _mirror() -> str:
-    """The one that this machine's own sources name."""
+def _mirror() -> str | None:
+    """The one that this machine's own sources name; None where they name none of Debian's."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
         capture_output=True,
@@ -99,4 +101,4 @@ def _mirror() -> str:
         env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     mirrors = listed.stdout.split()
-    return next((uri for uri in mirrors if uri.rstrip("/").endswith("/debian")), _MIRROR)
+    return next((uri for uri in mirrors if uri.rstrip("/").endswith("/debian")), None)
