@@ -11,9 +11,10 @@ from lskel.errors import LskelError
 from lskel.runtime import kconfig
 from lskel.runtime.attach.tracefs import ROOTS, read_tracefs
 from lskel.runtime.bpffs import check_pin, is_on_bpffs
+from lskel.runtime.collection import PIN_ROOT
 from lskel.runtime.kallsyms import symbol_address
 from lskel.runtime.permissions import why_refused
-from lskel.runtime.pins import ROOT, existing, pinnable
+from lskel.runtime.pins import existing, pinnable
 from lskel.runtime.syscall import KernelError
 
 # kernel/kallsyms.c: kallsyms_show_value.
@@ -76,7 +77,7 @@ def _cgroup2() -> Finding:
     return yes(root) if root else no("not mounted", _CGROUP2)
 
 
-def probes(pin_root: str = ROOT) -> tuple[Probe, ...]:
+def probes(pin_root: str = PIN_ROOT) -> tuple[Probe, ...]:
     """The probes, with `pin_root` as the directory for pins."""
     makes_pins = ("permission.maps", "files.bpffs")
     return (

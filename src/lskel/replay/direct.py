@@ -208,6 +208,7 @@ class Calls:
             log = bytearray(size)
             try:
                 Fd(self.make(op, call, log)).close()
+                break  # it works now: the cause is gone
             except BpfError as error:
                 if error.errno != errno.ENOSPC:
                     break

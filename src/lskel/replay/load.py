@@ -100,6 +100,7 @@ def open_loader(
     """The collection of a loader with these options; BadBundle if its bytes may not run."""
     trace = loader.trace
     with at(trace.name):
+        loader = with_comparison(loader)  # once, for all that asks
         if direct:
             check_trace(loader)
             bpf = collection_of(trace, None, kernel or CallByCall(trace), event_types)
@@ -110,7 +111,7 @@ def open_loader(
                 loader,
                 _checking(kernel, loader, trust_bytes=options.trust_bytes),
                 event_types,
-                labelled=with_comparison(loader).compared is not Bytes.DIFFERENT,
+                labelled=loader.compared is not Bytes.DIFFERENT,
             )
         apply(options, bpf, trace)
     return bpf

@@ -10,13 +10,14 @@ from lskel.btf.assign import assign
 from lskel.btf.btf import Btf
 from lskel.btf.types import VOID, Datasec, TypeId
 from lskel.errors import UnknownName, UsageError, WrongValue, unknown
+from lskel.runtime import collection
 from lskel.runtime.collection import Collection
 from lskel.runtime.maps.kconfig import KconfigMap
 from lskel.skeleton.dynamic import DynamicCollection, variables_of
 from lskel.skeleton.model import ARENA_DATA
 from lskel.trace import Trace
 
-PIN_ROOT = Path("/sys/fs/bpf")
+PIN_ROOT = Path(collection.PIN_ROOT)
 
 
 @dataclass(frozen=True, slots=True)

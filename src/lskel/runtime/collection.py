@@ -35,6 +35,10 @@ else:
     T = object
 
 
+# Where maps that are shared by name have their pins, unless another directory is set.
+PIN_ROOT = "/sys/fs/bpf"
+
+
 class Namespace(Generic[T]):
     """Items as attributes, in the object's order; by their original name with []."""
 
@@ -172,7 +176,7 @@ class Collection:
         put = object.__setattr__
         for name, value in (("maps", maps), ("progs", progs), ("links", links)):
             put(self, name, value)
-        self.pin_root = "/sys/fs/bpf"
+        self.pin_root = PIN_ROOT
         self.trust_pins = False
         self._image = image
         self._kernel = RUNNING if kernel is None else kernel

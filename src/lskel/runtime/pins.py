@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lskel.runtime.info import MapInfo
     from lskel.runtime.maps.base import MapDefinition
 
-ROOT = "/sys/fs/bpf"
 
 # The kernel adds BPF_F_RDONLY_PROG to these (kernel/bpf/devmap.c).
 _DEVICE_MAPS = of_elements(Elements.DEVICES, Elements.DEVICES_BY_KEY)

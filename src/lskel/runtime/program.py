@@ -12,7 +12,7 @@ from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import ProgramRequest
-from lskel.runtime.settings import Settings
+from lskel.runtime.settings import Settings, nothing
 from lskel.runtime.syscall import address_of, host_attr
 
 TYPE_CHECKING = False
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from lskel.runtime.info import ProgInfo
     from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import Map
-
-
-def _nothing() -> None:
-    """Nothing to do."""
 
 
 # Room for headers that a program adds to its packet.
@@ -80,7 +76,7 @@ class Program(Settings):
         # The kernel in which it is, or will be, loaded.
         self.kernel: Kernel = RUNNING
         # Called before an operation that needs the loaded program.
-        self.needed: Callable[[], None] = _nothing
+        self.needed: Callable[[], None] = nothing
         self._autoload = definition.autoload
         self._fd: Fd | None = None
         self._keep: Callable[[str, Link], None] | None = None

@@ -7,6 +7,10 @@ from lskel.errors import UnknownName
 TYPE_CHECKING = False
 
 
+def nothing() -> None:
+    """What is called where there is nothing to do."""
+
+
 class Settings:
     """A base class; `_fixed` says that no new public attributes may appear."""
 

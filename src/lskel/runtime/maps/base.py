@@ -9,7 +9,7 @@ from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import MapRequest
-from lskel.runtime.settings import Settings
+from lskel.runtime.settings import Settings, nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,10 +52,6 @@ def definition_of(info: MapInfo, name: str | None = None) -> MapDefinition:
     )
 
 
-def _nothing() -> None:
-    """Nothing to do."""
-
-
 class Map(Settings):
     """A map, before and after creation. Maps with elements are subclasses."""
 
@@ -65,7 +61,7 @@ class Map(Settings):
     def __init__(self, definition: MapDefinition) -> None:
         self.definition = definition
         # Called before an operation that needs the created map.
-        self.needed: Callable[[], None] = _nothing
+        self.needed: Callable[[], None] = nothing
         # The kernel in which it is, or will be, created.
         self.kernel: Kernel = RUNNING
         self._bpf: Bpf = RUNNING.bpf
