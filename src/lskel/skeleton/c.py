@@ -12,7 +12,8 @@ from lskel.bpf.kconfig import KconfigType
 from lskel.btf.btf import Btf
 from lskel.catalog.attach_kinds import AttachCall, AttachKindRow, attach_kind_row
 from lskel.catalog.map_types import RING_BUFFERS
-from lskel.errors import LimitExceeded, NotSupported, at
+from lskel.errors import NotSupported, at
+from lskel.loader.generate import PLAIN, generate
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.skeleton.c_source import MemberNames, comment, string
@@ -144,19 +145,9 @@ def generate_c(loader: Loader, name: str, standalone: bool = False) -> str:
     NotSupported for objects with an arena.
     """
     if loader.form is Form.TABLE and not standalone:
-        loader = _unrolled(loader)
+        loader = generate(loader.trace, PLAIN)
     with at(loader.trace.name):
         return _Header(loader, MemberNames().member(name), standalone).text()
-
-
-def _unrolled(loader: Loader) -> Loader:
-    # Imported on use: imports dominate the run time of `lskel gen`.
-    from lskel.loader.unrolled import unroll
-
-    try:
-        return unroll(loader.trace)
-    except LimitExceeded:
-        return loader
 
 
 class _Header:
