@@ -30,8 +30,8 @@ def generate(
 ) -> Loader:
     """The loader of an object (or of its trace) in a form: `table`, `unrolled`, `auto` or `plain`.
 
-    `auto` is the one that loads faster: unrolled for small objects. `plain` is unrolled, which needs
-    no BTF; table only if the object is too large for that.
+    `auto` is the one that loads faster: unrolled for small objects. `plain` is unrolled, which
+    needs no BTF, or table if the object is too large for that.
 
     With `attach` the loader of an object also attaches the programs that need nothing from user
     space. With `debug` it prints the results of its calls by bpf_trace_printk.

@@ -53,6 +53,8 @@ _MEMBERS_TEXT = """
 ctx maps progs links inputs loader_links open open_and_load load attach detach destroy
 """
 _MEMBERS = frozenset(_MEMBERS_TEXT.split())
+# Names that the preprocessor does not take for macros.
+_NEVER_MACROS = {"defined"}
 _ORDERS = {
     "little": source("__ORDER_LITTLE_ENDIAN__"),
     "big": source("__ORDER_BIG_ENDIAN__"),
@@ -196,6 +198,7 @@ class _Header:
             maps=self._maps,
             data=self._data,
             reserved=sorted(self._names.reserved),
+            macros=sorted(self._names.used - _NEVER_MACROS),
             progs=self._programs,
             inputs=trace.inputs,
             links=links,

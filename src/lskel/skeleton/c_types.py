@@ -46,7 +46,8 @@ _INTS = {
     "__int128": 16,
 }
 _SIGNS = ("signed", "unsigned")
-_FLOATS = {"float", "double", "long double", "_Float16", "__bf16"}
+# Bytes of C floats, by name. A long double of BPF is a double; those of machines differ.
+_FLOATS = {"float": 4, "double": 8, "long double": 8, "_Float16": 2, "__bf16": 2}
 # Indentation of variables.
 _LEVEL = 2
 
@@ -228,8 +229,10 @@ class _View(Btf):
                 return t.Ptr("", TypeId(found.type | _POINTED_TO))
             case t.Int():
                 return _int(found)
-            case t.Float() if found.name not in _FLOATS:
+            case t.Float() if _FLOATS.get(found.name) != found.size:
                 raise _NoSuchType
+            case t.Float(name="long double"):
+                return t.Float("double", found.size)
             case t.ArrayType():
                 return self._array(found, flag)
             case t.FuncProto() if flag:

@@ -188,6 +188,8 @@ _KEYWORDS = frozenset(_WORDS.split())
 _TOKEN = re.compile(
     r"""\s+|(\w+)|("(?:[^"\\\n]|\\.)*")|('(?:[^'\\\n]|\\.)')|([!-/:-@[-^{-~])""", re.ASCII
 )
+# As many as there are different names.
+_NOT_MACROS = re.compile(r'^#pragma (?:push|pop)_macro\("\w+"\)$', re.ASCII | re.MULTILINE)
 
 
 def tokens(text: str) -> Iterator[str]:
@@ -237,7 +239,7 @@ def preprocessed(texts: Iterable[str], stubs: Path, *options: str) -> list[str]:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    return [*tokens(done.stdout.decode("ascii"))]
+    return [*tokens(_NOT_MACROS.sub("", done.stdout.decode("ascii")))]
 
 
 def at_top(found: list[str]) -> Iterator[str]:
