@@ -85,10 +85,14 @@ def _check(wanted: MapDefinition, needed: int) -> None:
             f"{wanted.max_entries} pages",
             hint=f"set max_entries to {-(-needed // mmap.PAGESIZE)} or more",
         )
-    if needed and wanted.flags & MapFlag.SEGV_ON_FAULT:
-        # Access to its memory would kill this process.
+    if needed:
+        check_writable(wanted.name, wanted.flags)
+
+
+def check_writable(name: str, flags: int) -> None:
+    """UsageError if access to an arena's memory may kill the process that maps it."""
+    if flags & MapFlag.SEGV_ON_FAULT:
         raise UsageError(
-            f"map '{wanted.name}' has variables, but user space cannot write them "
-            "(BPF_F_SEGV_ON_FAULT)",
+            f"map '{name}' has variables, but user space cannot write them (BPF_F_SEGV_ON_FAULT)",
             hint="allocate and write them in a program",
         )

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import lskel
-from lskel.errors import NotSupported
 from lskel.loader.header import parse_header
 from lskel.skeleton.c import generate_c
 from tests import corpus
@@ -356,11 +355,3 @@ def test_long_names(tmp_path: Path) -> None:
     pattern = re.compile(rf"^struct {name} {{|^{name}__\w*attach\(", re.MULTILINE)
     assert pattern.findall(ours) == pattern.findall(theirs) != []
     assert [a_map.name for a_map in lskel.open_object(path).maps][1] == "an_objec.bss"
-
-
-def test_arenas_are_refused() -> None:
-    source = """struct { __uint(type, 33); __uint(map_flags, 1024); __uint(max_entries, 1); }
-    arena SEC(".maps"); SEC("syscall") int p(void *c) { return !c + (long)&arena; }"""
-    obj = lskel.open_object(compile_bpf(source), name="a")
-    with pytest.raises(NotSupported, match="C skeletons cannot map arenas"):
-        light(obj, "a")
