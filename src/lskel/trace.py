@@ -166,6 +166,11 @@ class ProgLoad:
     attach_fd: Input | None
     slot: int
 
+    @property
+    def attach_type(self) -> int:
+        """The attach type; 0 for a struct_ops program, of which only the target knows its index."""
+        return 0 if isinstance(self.expected_attach_type, Input) else self.expected_attach_type
+
 
 @dataclass(frozen=True, slots=True)
 class RawTracepointOpen:

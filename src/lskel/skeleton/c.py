@@ -347,7 +347,7 @@ class _Header:
         members = Scope()
         for slot, made in enumerate(self._trace.programs):
             op, spec = self._trace.prog_load(slot), self._specs[slot]
-            row = _row(op, spec)
+            row = None if op is None else attach_kind_row(spec.kind, op.type, op.attach_type)
             attach, tracepoint = _how_attached(row, spec)
             link_type, link_target = _linked(row, spec)
             name = self._links.claim(word(made.name))
@@ -411,13 +411,6 @@ class _Header:
                 values=string(values),
                 members=members,
             )
-
-
-def _row(op: ProgLoad | None, spec: SectionSpec) -> AttachKindRow | None:
-    if op is None:
-        return None
-    attach_type = op.expected_attach_type
-    return attach_kind_row(spec.kind, op.type, 0 if isinstance(attach_type, Input) else attach_type)
 
 
 def _how_attached(row: AttachKindRow | None, spec: SectionSpec) -> tuple[str, Source]:

@@ -281,14 +281,12 @@ class Model:
         made = self.trace.programs[slot]
         op = self.trace.prog_load(slot)
         spec = parse_section(made.section)
-        prog_type = op.type if op is not None else ProgType.UNSPEC
-        attach_type = op.expected_attach_type if op is not None else 0
         definition = ProgramDefinition(
             made.name,
             spec.kind or spec.name,
             spec.target,
-            int(prog_type),
-            int(attach_type) if isinstance(attach_type, int) else 0,
+            int(ProgType.UNSPEC if op is None else op.type),
+            0 if op is None else int(op.attach_type),
             made.autoload,
         )
         attr = names.claim(attribute(made.name, _RESERVED[Programs]))
@@ -333,9 +331,7 @@ def program_path(trace: Trace, slot: int) -> str:
     kind = parse_section(trace.programs[slot].section).kind
     if op is None:
         return _PLAIN_PROGRAM
-    attach_type = op.expected_attach_type
-    number = attach_type if isinstance(attach_type, int) else 0
-    return program_class(kind, op.type, number) or _PLAIN_PROGRAM
+    return program_class(kind, op.type, op.attach_type) or _PLAIN_PROGRAM
 
 
 def variables_name(section: str) -> str:
