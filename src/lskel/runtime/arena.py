@@ -34,7 +34,8 @@ def create_arena(wanted: MapDefinition, initial: bytes) -> MappedFd:
     """Create and map an arena, with its initial content at the start.
 
     The addresses of its variables in programs were fixed when the loader was generated, so the
-    variables are at its start. libbpf links at load time, and places them at the end since 1.8.
+    variables are at its start. libbpf links at load time: 1.8 places them at the end if the kernel
+    lets programs refer to all of an arena (resolve_pseudo_ldimm64, Linux 7.0), else at the start.
 
     UsageError if they do not fit; ReplayError or NoPermission if the kernel refuses.
     """
