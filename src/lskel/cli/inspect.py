@@ -36,13 +36,11 @@ if TYPE_CHECKING:
 def command(source: str, generation: Generation, as_json: bool) -> None:
     """Show the maps, programs, externs, sections and sizes of an object or a bundle.
 
-    Of a light skeleton header (`bpftool gen skeleton -L`), it shows the loader's size, and the
-    calls that it makes in the simulator.
-
     It also shows what is resolved on the target machine: kernel symbols and kconfig values
     (externs), and numbers such as struct sizes (inputs). No kernel is accessed. For an object that
     lskel cannot load, each program is shown with the reason. For a bundle whose bytes do not match
-    its description, the calls that the bytes make in the simulator are shown.
+    its description, the calls that the bytes make in the simulator are shown; so they are for a
+    light skeleton header (`bpftool gen skeleton -L`).
 
     \b
     Example:
@@ -94,13 +92,12 @@ def _inspected(source: str, generation: Generation) -> tuple[Summary, BareRun | 
 
 def _facts(summary: Summary) -> Iterator[str]:
     loader = summary.loader
-    what = (
-        FileKind.OBJECT if loader is None else FileKind.BUNDLE if loader.form else FileKind.HEADER
-    )
+    what = "object"
+    if loader is not None:
+        what = "bundle" if loader.form else "light skeleton header"
     told = summary.license is not None  # else only the calls are known
     license_ = f", license {summary.license or 'none'}" if told else ""
-    words = what.value.split(" ", 1)[1]
-    yield f"{summary.name}: {words}, {summary.order}-endian{license_}"
+    yield f"{summary.name}: {what}, {summary.order}-endian{license_}"
     if summary.btf is not None:
         needed = f", needed by {summary.btf.needed_by}" if summary.btf.needed_by else ""
         yield f"BTF: {summary.btf.size} bytes, {summary.btf.types} types{needed}"

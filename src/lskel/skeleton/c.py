@@ -176,6 +176,7 @@ class _Header:
         self._links = Scope()
         self._specs = [parse_section(program.section) for program in trace.programs]
         self._maps = list(self._make_maps())
+        self._arenas = [made for made in self._maps if made.is_arena]
         self._types = self._make_types()
         self._data = [self._with_variables(made) for made in self._maps if made.size]
         self._programs = list(self._make_programs())
@@ -206,7 +207,7 @@ class _Header:
             types=types,
             maps=self._maps,
             data=self._data,
-            arenas=[made for made in self._maps if made.is_arena],
+            arenas=self._arenas,
             reserved=sorted(self._names.reserved),
             macros=sorted(self._names.used - _NEVER_MACROS),
             progs=self._programs,
@@ -247,7 +248,7 @@ class _Header:
         reasons = {
             source("kconfig values come from files"): trace.kconfig is not None,
             source("the kernel's BTF is read from a file"): bool(trace.inputs or trace.struct_ops),
-            source("arenas are mapped into a process"): bool(trace.arenas),
+            source("arenas are mapped into a process"): bool(self._arenas),
             source("the loader program is run by system calls"): bool(self._loader.btf),
         }
         return next(
@@ -265,14 +266,13 @@ class _Header:
         kinds = {type(kind) for kind in trace.inputs}
         has_targets = bool(kinds & {AttachFd, AttachBtfId})
         has_btf = bool(trace.inputs or trace.struct_ops)
-        has_arenas = any(made.is_arena for made in self._maps)
         runs = self._standalone or bool(self._loader.btf)
         wanted = {
             "base": True,
-            "bpf": runs or has_btf or has_arenas or trace.kconfig is not None,
+            "bpf": runs or has_btf or bool(self._arenas) or trace.kconfig is not None,
             "types": self._standalone,
             "link": self._standalone or bool(trace.struct_ops),
-            "arena": has_arenas,
+            "arena": bool(self._arenas),
             "run": runs,
             "sizes": any(made.per_cpu or made.ring for made in self._maps),
             "kconfig": trace.kconfig is not None,

@@ -30,7 +30,7 @@ _C_WORDS = frozenset((*_C_TEXT.split(), *(name for name in dir(errno) if name[0]
 # Reserved for compilers and libraries: keywords (_Bool), macros (__LINE__, __linux), and for the
 # header. Other names with `__` are common in BPF programs.
 _RESERVED = re.compile(
-    r"_[A-Z]\w*|__[A-Z]\w*|__\w*__|__u?int\w+|__(attr|builtin|extern|float|glibc|has|stub)\w+"
+    r"_[A-Z]\w*|__[A-Z]\w*|__\w*__|__u?int\w+|__(attr|builtin|extern|float|glibc|has_|stub)\w+"
     r"|LSKEL_\w+"
     "|__(alignof|always_inline|amd64|asm|auto_type|bitwise|complex|const|cplusplus|flexarr"
     "|fortify_function|i386|imag|inline|k8|linux|nonnull|null|pic|pie|ptr_t|real|restrict"
