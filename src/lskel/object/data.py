@@ -21,7 +21,6 @@ from lskel.object.model import MapKind, MapSpec
 
 # The kernel refuses larger array elements (array_map_alloc_check in kernel/bpf/arraymap.c).
 MAX_VALUE_SIZE = 0x7FFFFFFF
-# LLVM's section for variables of address space 1.
 # libbpf reserves at least this much for the section name.
 SUFFIX_LENGTH = 7
 
