@@ -60,7 +60,7 @@ class CoreRelocator:
     """Relocates programs of one object (`btf`) for one kernel; equal questions are asked once."""
 
     def __init__(self, btf: Btf, kernel: KernelTypes) -> None:
-        self._btf = btf
+        self.btf = btf
         self._kernel = kernel
         self._answers: dict[CoreQuestion, CoreAnswer] = {}
         self._comparisons: dict[int, TypeComparison] = {}
@@ -100,7 +100,7 @@ class CoreRelocator:
                 return answer
             fits = answer.before.size == answer.after.size or (
                 answer.target is not None
-                and can_resize(self._btf, answer.before, answer.target.btf, answer.after)
+                and can_resize(self.btf, answer.before, answer.target.btf, answer.after)
             )
             if not patcher.patch(relocation.insn, answer.before, answer.after, fits):
                 return answer._replace(result=CoreResult.WRONG_SIZE)
@@ -110,11 +110,11 @@ class CoreRelocator:
 
     def _ask(self, question: CoreQuestion) -> CoreAnswer:
         kind = question.kind
-        local = local_access(self._btf, question)
+        local = local_access(self.btf, question)
         if kind is CoreKind.LOCAL_TYPE_ID:
             value = value_of(kind, local)
             return CoreAnswer(CoreResult.RESOLVED, value, value, local, local)
-        if not self._btf[question.type].name:
+        if not self.btf[question.type].name:
             raise BadObject("anonymous types cannot be relocated")
         before = value_of(kind, local)
         candidates = self._find(question)
@@ -140,11 +140,11 @@ class CoreRelocator:
         return CoreAnswer(CoreResult.RESOLVED, before, after, local, first)
 
     def _comparison(self, target: Btf) -> TypeComparison:
-        return self._comparisons.setdefault(id(target), TypeComparison(self._btf, target))
+        return self._comparisons.setdefault(id(target), TypeComparison(self.btf, target))
 
     def _find(self, question: CoreQuestion) -> list[Candidate]:
         found = self._candidates.get(question.type)
         if found is None:
-            found = self._kernel.candidates(self._btf, question.type)
+            found = self._kernel.candidates(self.btf, question.type)
             self._candidates[question.type] = found
         return found
