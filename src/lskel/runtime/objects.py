@@ -96,7 +96,12 @@ def in_use(owner: Closable, what: str) -> Iterator[None]:
     except (ValueError, OSError) as error:
         if not owner.closed or isinstance(error, Closed):
             raise
-        raise Closed(f"the {what} is closed") from error
+        raise closed(what) from error
+
+
+def closed(what: str) -> Closed:
+    """The error for the use of something that is closed."""
+    return Closed(f"the {what} is closed")
 
 
 def duplicate(fd: int) -> Fd:

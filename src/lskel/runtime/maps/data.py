@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lskel.bpf.flags import MapFlag
-from lskel.errors import ReadOnly, UsageError
+from lskel.errors import Closed, ReadOnly, UsageError
 from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map
 from lskel.runtime.one_element import lookup, update
@@ -109,7 +109,7 @@ class DataMap(Variables[V]):
 
     @property
     def value(self) -> V:
-        """The variables; UsageError after close()."""
+        """The variables; Closed after close()."""
         if self._value is not None:
             found: V = self._value
             return found
@@ -122,7 +122,7 @@ class DataMap(Variables[V]):
         if self._fd is None:
             return self.variables.from_buffer(self._memory)
         if self._fd.closed:
-            raise UsageError(f"variables of '{self.name}': the map is closed")
+            raise Closed(f"variables of '{self.name}': the map is closed")
         if self._mapped is not None:
             return self.variables.from_buffer(self._mapped.memory)
         from lskel.runtime.values.frozen import frozen
