@@ -330,7 +330,11 @@ class Collection:
                 program.bind(program_fd, self.links.add)
         for name, link in zip(self._image.links, made.links, strict=True):
             if link is not None:
-                self.links.add(name, link)
+                from lskel.runtime.attach.link import BpfLink, Link
+
+                # Those of a simulated kernel are links already.
+                own = link if isinstance(link, Link) else BpfLink(link.release())
+                self.links.add(name, own)
 
     def _pin(self) -> None:
         shared = {made.name: made.fileno() for made in self.maps if made.definition.pinned}
