@@ -69,7 +69,7 @@ def agrees_with_bpftool(link: Link) -> None:
         if key == "event_config" and not isinstance(its[key], int):
             continue  # a name, as of perf list
         said = ours.name.lower() if isinstance(ours, AttachType) else ours
-        if key == "event_type":
+        if key == "event_type" and isinstance(ours, int):
             said = PerfType(ours).name.lower()
         assert said == its[key], (key, its)
     if info.type == LinkType.UPROBE_MULTI:
