@@ -69,6 +69,8 @@ class Program(Settings):
     attach kinds write to them.
     """
 
+    _internal = frozenset(("attached", "bind", "kernel", "maps", "needed", "placed", "request"))
+
     def __init__(self, definition: ProgramDefinition) -> None:
         self.definition = definition
         self._target: str | None = None

@@ -55,6 +55,12 @@ def definition_of(info: MapInfo, name: str | None = None) -> MapDefinition:
 class Map(Settings):
     """A map, before and after creation. Maps with elements are subclasses."""
 
+    _internal = frozenset(
+        (
+            *("bind", "changed_value", "created", "elsewhere", "kernel", "listen", "needed"),
+            *("open_reused", "placed", "register", "request", "siblings"),
+        )
+    )
     # The class of the global variables in it, if any.
     variables: Any = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+
 from lskel.bpf.flags import MapFlag
 from lskel.errors import Closed, ReadOnly, UsageError
 from lskel.light_typing import Generic
@@ -47,6 +49,7 @@ class Variables(Map, Generic[V]):
         self._variables: Any = None
         self._content = initial
         self._made: bytearray | None = None
+        self._lock = allocate_lock()
         self._value: Any = None
 
     @property
@@ -57,8 +60,11 @@ class Variables(Map, Generic[V]):
     def _memory(self) -> bytearray:
         """The initial values, which are made when they are first asked for."""
         if self._made is None:
-            self._made = bytearray(self._size)
-            self._made[: len(self._content)] = self._content
+            made = bytearray(self._size)
+            made[: len(self._content)] = self._content
+            with self._lock:  # of two threads, both get the same
+                if self._made is None:
+                    self._made = made
         return self._made
 
     @property
