@@ -33,7 +33,7 @@ from lskel.trace import GlobalData, Input, MapCreate, MemberIndex, Trace, TypeSi
 _USER_MAPS = ".maps"
 _EVENT_TYPE = "event"
 # A program that is only loaded.
-_PLAIN_PROGRAM = "lskel.runtime.program:Program"
+PLAIN_PROGRAM = "lskel.runtime.program:Program"
 # Attributes of the classes.
 _RESERVED = {cls: frozenset(dir(cls)) for cls in (Maps, Programs, Links, Collection)}
 # Keys and values without BTF of these sizes are numbers.
@@ -83,7 +83,30 @@ class ByLink(NamedTuple):
     by_link: bool
 
 
-Argument = ValueType | Raw | SectionClass | Initial | Late | int | ConfigValues | StructOps | ByLink
+class InnerModel(NamedTuple):
+    """The inner maps of a map of maps: the path of their class, and its arguments.
+
+    `btf` has the BTF ids of their key and value types.
+    """
+
+    path: str
+    definition: MapDefinition
+    arguments: tuple[ValueType | Raw, ...]
+    btf: tuple[int, int]
+
+
+Argument = (
+    InnerModel
+    | ValueType
+    | Raw
+    | SectionClass
+    | Initial
+    | Late
+    | int
+    | ConfigValues
+    | StructOps
+    | ByLink
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +226,18 @@ class Model:
             event = self._event(name)
             arguments: tuple[Argument, ...] = () if event is None else (event,)
         else:
-            arguments = tuple(self._element_types(name, create))
+            arguments = (*self._element_types(name, create), *self._inner(create))
         return MapModel(self._attr(name), class_path(create.type), definition, arguments)
+
+    def _inner(self, outer: MapCreate) -> Iterator[InnerModel]:
+        """The inner maps of a map of maps."""
+        inner = None if outer.inner is None else self.trace.ops[outer.inner.op]
+        if isinstance(inner, MapCreate):
+            is_buffer = inner.type in BUFFERS
+            types = () if is_buffer else tuple(self._element_types(inner.name, inner))
+            definition = _definition(inner, pinned=False)
+            btf = (inner.key_type, inner.value_type)
+            yield InnerModel(class_path(inner.type), definition, types, btf)
 
     def _element_types(self, name: str, create: MapCreate) -> Iterator[ValueType | Raw]:
         """The type arguments of a map class: the types of its keys and values."""
@@ -330,8 +363,8 @@ def program_path(trace: Trace, slot: int) -> str:
     op = trace.prog_load(slot)
     kind = parse_section(trace.programs[slot].section).kind
     if op is None:
-        return _PLAIN_PROGRAM
-    return program_class(kind, op.type, op.attach_type) or _PLAIN_PROGRAM
+        return PLAIN_PROGRAM
+    return program_class(kind, op.type, op.attach_type) or PLAIN_PROGRAM
 
 
 def variables_name(section: str) -> str:

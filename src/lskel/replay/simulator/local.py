@@ -25,6 +25,7 @@ from lskel.replay.simulator.syscall.maps import SimulatedMap
 from lskel.replay.simulator.syscall.programs import SimulatedProgram
 from lskel.replay.simulator.syscall.storage import ArrayStorage
 from lskel.runtime import kernel_struct
+from lskel.runtime.attach.link import Link
 from lskel.runtime.attach_point import AttachPoint, btf_name
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.image import Image
@@ -56,8 +57,8 @@ _POINTERS = {
 }
 
 
-class SimulatedFd(Fd):
-    """An fd of a simulated kernel."""
+class SimulatedFd(Fd, Link):
+    """An fd of a simulated kernel; that of a link has no pin, update or info."""
 
     __slots__ = ("_kernel",)
 
@@ -70,6 +71,9 @@ class SimulatedFd(Fd):
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._kernel.fds.close(fd)
+
+    def __enter__(self) -> SimulatedFd:
+        return self
 
 
 class _SharedMemory(MappedFd):
