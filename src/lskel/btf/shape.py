@@ -1,7 +1,7 @@
 """The shape of a type: all that counts when an extern is compared with the kernel's.
 
 libbpf compares by the rules of CO-RE for types (`bpf_core_types_are_compat` in
-tools/lib/bpf/relo_core.c, Linux 7.3): names, sizes, signedness, qualifiers and typedefs do not count.
+tools/lib/bpf/relo_core.c, Linux 7.3): names, sizes, signs, qualifiers and typedefs do not count.
 Two types are compatible if their shapes are equal, and not empty.
 """
 
