@@ -13,7 +13,7 @@ from lskel.errors import LimitExceeded
 from tests.build.btf import BtfBuilder
 
 
-def kinds() -> tuple[BtfBuilder, dict[str, int]]:
+def kinds() -> tuple[BtfBuilder, dict[str, TypeId]]:
     btf = BtfBuilder()
     ids = {
         "int": btf.add_int("int", 4, 1),
@@ -51,7 +51,7 @@ def kinds() -> tuple[BtfBuilder, dict[str, int]]:
 )
 def test_shapes(name: str, shape: str) -> None:
     btf, ids = kinds()
-    assert Shapes(btf.btf("big")).of(TypeId(ids[name])) == shape
+    assert Shapes(btf.btf("big")).of(ids[name]) == shape
 
 
 def itself() -> BtfBuilder:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.kinds import Kind
+from lskel.btf.names import essential_name
 from lskel.btf.types import Type, TypeId
 from lskel.cursor import ByteOrder, Strings, mark
 from lskel.errors import BadObject, NotFound
@@ -236,20 +237,36 @@ class Btf:
         """Like `find`, by `Kind`."""
         if not name:
             return None
-        index = self._by_name
-        found = (index.get((offset, kind)) for offset in self._spellings(name))
-        return min((type_id for type_id in found if type_id is not None), default=None)
+        found = (
+            t for at in self._spellings(name) for t in self._named(at) if self._kind(t) == kind
+        )
+        return min(found, default=None)
+
+    def find_essential(self, name: str) -> Iterator[TypeId]:
+        """The types of this name, with any CO-RE flavor or none (not the base's), in order."""
+        if name:
+            spellings = [*self._spellings(name), *self._flavors(name)]
+            yield from sorted(t for at in spellings for t in self._named(at))
+
+    def _kind(self, type_id: TypeId) -> int:
+        """The kind in its info, without decoding the type."""
+        info: int = self._words[self._starts[type_id - self.first_id] + 1]
+        return info >> 24 & 0x7F
 
     @cached_property
-    def _by_name(self) -> dict[tuple[int, int], TypeId]:
-        """The first type by name offset and kind, without decoding types."""
+    def _name_offsets(self) -> bytes:
+        """The name offset of each type, four bytes each, in this machine's byte order."""
         words = self._words
-        ids = range(self.end_id - 1, self.first_id - 1, -1)
-        # In reverse: of equal ones, the first stays.
-        return {
-            (words[at], words[at + 1] >> 24 & 0x7F): TypeId(type_id)
-            for type_id, at in zip(ids, reversed(self._starts), strict=True)
-        }
+        return array("I", [words[at] for at in self._starts]).tobytes()
+
+    def _named(self, offset: int) -> Iterator[TypeId]:
+        """The types whose name is the string at `offset`, in order."""
+        needle, names = offset.to_bytes(4, sys.byteorder), self._name_offsets
+        at = names.find(needle)
+        while at >= 0:
+            if at % 4 == 0:
+                yield TypeId(self.first_id + at // 4)
+            at = names.find(needle, at + 1)
 
     def get(self, type_id: TypeId, cls: type[_T]) -> _T:
         """The type with this id; BadObject if it is not of class `cls`."""
@@ -319,6 +336,18 @@ class Btf:
         at = self.raw.find(needle, self.str_start, self.str_end)
         while at >= 0:
             yield at - self.str_start + self._str_base
+            at = self.raw.find(needle, at + 1, self.str_end)
+
+    def _flavors(self, name: str) -> Iterator[int]:
+        """The offsets of the strings that are `name` with a flavor."""
+        if self.base is not None:
+            yield from self.base._flavors(name)
+        needle = f"{name}___".encode("utf-8", "backslashreplace")
+        at = self.raw.find(needle, self.str_start, self.str_end)
+        while at >= 0:
+            offset = at - self.str_start + self._str_base
+            if essential_name(self.string(offset)) == name:
+                yield offset
             at = self.raw.find(needle, at + 1, self.str_end)
 
     def require(self, name: str, cls: type[_T]) -> TypeId:
