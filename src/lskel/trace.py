@@ -17,6 +17,7 @@ from lskel.bpf import insn as i
 from lskel.bpf.inputs import AttachBtfId as AttachBtfId
 from lskel.bpf.inputs import AttachFd as AttachFd
 from lskel.bpf.inputs import MemberIndex as MemberIndex
+from lskel.bpf.inputs import TypeMismatch as TypeMismatch
 from lskel.bpf.inputs import TypeSize as TypeSize
 from lskel.bpf.insn import Pseudo
 from lskel.bpf.kconfig import KconfigVar
@@ -111,12 +112,13 @@ class BtfFind:
     """Find a kernel type by name and kind, in vmlinux and then in modules.
 
     The result is a BTF id and the fd of the module's BTF, 0 for vmlinux. Both are 0 for a missing
-    weak symbol.
+    weak symbol; one of which `mismatch` is not 0 counts as missing.
     """
 
     name: str
     kind: Kind
     is_weak: bool
+    mismatch: Input | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +296,7 @@ class Guard(NamedTuple):
     slot: int
 
 
-InputKind = TypeSize | MemberIndex | AttachFd | AttachBtfId
+InputKind = TypeSize | MemberIndex | TypeMismatch | AttachFd | AttachBtfId
 
 
 class MapResult(NamedTuple):

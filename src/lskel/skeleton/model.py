@@ -28,7 +28,7 @@ from lskel.runtime.program import ProgramDefinition
 from lskel.skeleton.python_source import attribute, identifier
 from lskel.skeleton.source import Scope, Source
 from lskel.skeleton.types import TypeDeclarations, ValueType
-from lskel.trace import GlobalData, Input, MapCreate, MemberIndex, Trace, TypeSize
+from lskel.trace import GlobalData, Input, MapCreate, Trace, inputs_of
 
 _USER_MAPS = ".maps"
 _EVENT_TYPE = "event"
@@ -326,21 +326,21 @@ class Model:
         return ProgramModel(attr, program_path(self.trace, slot), definition)
 
     def _inputs(self) -> Iterator[InputOf]:
+        users: dict[Input, dict[int, None]] = {}
+        for slot, value in self._used_inputs():
+            users.setdefault(value, {})[slot] = None
         for number, kind in enumerate(self.trace.inputs):
-            if isinstance(kind, TypeSize):
-                slots: tuple[int, ...] = ()
-            elif isinstance(kind, MemberIndex):
-                slots = tuple(self._users(Input(number)))
-            else:
-                slots = (kind.slot,)
-            yield InputOf(kind, slots)
+            yield InputOf(kind, tuple(users.get(Input(number), ())))
 
-    def _users(self, value: Input) -> Iterator[int]:
-        """The programs for the struct_ops member of this input."""
+    def _used_inputs(self) -> Iterator[tuple[int, Input]]:
+        """The inputs of programs, and of what they find in the kernel, by the programs' slots."""
+        ops = self.trace.ops
         for slot in range(len(self.trace.programs)):
             op = self.trace.prog_load(slot)
-            if op is not None and op.expected_attach_type == value:
-                yield slot
+            if op is not None:
+                yield from ((slot, value) for value in inputs_of(op))
+                for find in dict.fromkeys(extern.find.op for extern in op.externs):
+                    yield from ((slot, value) for value in inputs_of(ops[find]))
 
     # -- the collection -------------------------------------------------------------------------
 

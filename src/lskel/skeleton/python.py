@@ -357,7 +357,7 @@ _ALWAYS = {
 # Imports of some skeletons, besides the classes of maps and programs.
 _SOMETIMES = (
     *("ArenaMap", "DataMap", "KconfigMap", "Link", "StructOpsMap", "raw"),
-    *("AttachBtfId", "AttachFd", "InputOf", "Inputs", "MemberIndex", "TypeSize"),
+    *("AttachBtfId", "AttachFd", "InputOf", "Inputs", "MemberIndex", "TypeMismatch", "TypeSize"),
     *("KconfigType", "KconfigVar", "Member", "StructOps"),
     *("a2b_base64", "decompress", "sys", "BpfLink", "Events", "InnerMaps", "Map"),
 )
