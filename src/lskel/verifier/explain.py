@@ -135,7 +135,7 @@ class _Explainer:
             step = next((s for s in reversed(self._walk.steps) if s.insn.number == number), None)
             if step is None:
                 return None, self._places.of(number)
-        return step, None if step is None else self._places.at(step)
+        return step, self._places.reported() if step is None else self._places.at(step)
 
     def _others(
         self, step: WalkStep | None, spot: Spot | None, registers: tuple[Register, ...]
