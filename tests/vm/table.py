@@ -82,10 +82,9 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield from _differences(columns, Way.LSKEL, Way.LIBBPF)
     yield ""
     yield (
-        "If an object's only function is in `.text`, Debian's libbpf treats it as a program "
-        "without a type; bpftool, with the libbpf of the kernel's source, and lskel treat it as a "
-        "function that nothing calls, and load the BTF. libbpf also looks up the kernel functions "
-        "of programs that are not loaded."
+        "libbpf does not read the kernel's configuration from /usr/lib/modules/RELEASE/config, "
+        "where it is on Debian's 7.3, and looks up the kernel functions of programs that are not "
+        "loaded."
     )
     yield from _unfinished(columns)
 
