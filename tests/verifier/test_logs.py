@@ -110,6 +110,16 @@ def test_reports_of_linux_7_3() -> None:
         assert summary(log.lines) == told.message
 
 
+def test_a_report_of_no_known_cause() -> None:
+    """What the kernel says explains it, even if nothing came before."""
+    lines = ["Verification failed: Policy: Not today", "Reason:", "  This day is", "  a holiday."]
+    for before in ([], ["the clock says no"]):
+        told = explain([*before, *lines, "processed 1 insns"])
+        assert told.cause is None and told.note == "This day is a holiday."
+        assert told.message == (before[0] if before else "Policy: Not today")
+        assert summary((*before, *lines)) == (before[0] if before else lines[0])
+
+
 def test_in_one_line() -> None:
     (log,) = find_logs(
         "2024/08/05 14:10:43 loading objects: field Count: program count: load program: permission "

@@ -117,4 +117,4 @@ def summary(log: tuple[str, ...]) -> str:
     for line in reversed(log[:end]):
         if line.strip() and not line.startswith(_STATISTICS + _STATES):
             return _FOLLOWING.sub("", line).strip()
-    return ""
+    return "".join(log[end : end + 1])

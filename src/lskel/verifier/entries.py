@@ -172,7 +172,7 @@ def read_entries(lines: Iterable[str]) -> tuple[Entry, ...]:
 def _reported(report: Report, section: str, text: str) -> Report:
     """The report with one more line of a section."""
     text = text[:_LONGEST]
-    if section == "Reason":
+    if section == "Reason" and len(report.reason) < _LONGEST:
         return report._replace(reason=f"{report.reason} {text}".strip())
     if section != "At":
         return report

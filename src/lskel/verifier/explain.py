@@ -179,6 +179,8 @@ class _Explainer:
 
     def _note(self, step: WalkStep | None) -> str:
         """What only this log, or the object's relocation records, tell."""
+        if self._found is None and self._walk.report is not None:
+            return self._walk.report.reason
         cause = self._found.cause.id if self._found else ""
         if cause == "too-large":
             return self._places.hottest()

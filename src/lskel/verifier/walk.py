@@ -90,6 +90,8 @@ def walk(entries: Iterable[Entry]) -> LogWalk:
             messages.append(entry.text)
         elif isinstance(entry, Report):
             report = entry
+            if not messages:
+                messages.append(report.problem)
     if messages and steps:
         # The last instruction failed: the state below it is also the state before it.
         steps[-1].before += steps[-1].after
