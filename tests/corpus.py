@@ -82,7 +82,7 @@ def cache_directory() -> Path:
 def missing() -> list[str]:
     """What the corpus needs and this machine lacks."""
     tools = [tool for tool in (CLANG, BPFTOOL, "tar", "xz") if not shutil.which(tool, path=_PATH)]
-    tools += [] if bpftool.command() else [bpftool.NAME]
+    tools += [why] if (why := bpftool.missing()) else []
     return tools + [str(path) for path in (SOURCE, KERNEL_BTF) if not path.exists()]
 
 
