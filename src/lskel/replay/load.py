@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lskel.errors import UsageError, WrongType, at
+from lskel.errors import UsageError, WrongType, at, printable
 from lskel.input import read_input
 from lskel.loader.archive import MAGIC
 from lskel.loader.generate import AUTO, generate
@@ -158,7 +158,7 @@ def _of_bytes(data: bytes, name: str | None, form: Form | str | None) -> Loader:
         return Loader.load(data)
     opened = open_object(data, name)
     for remark in opened.remarks:
-        warnings.warn(f"{opened.name}: {remark}", stacklevel=4)
+        warnings.warn(printable(f"{opened.name}: {remark}"), stacklevel=4)
     return generate(opened, form or AUTO)
 
 
