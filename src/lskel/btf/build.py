@@ -54,9 +54,10 @@ class BtfBuilder:
         self._strings += wanted[1:]
         return len(self._strings) - len(wanted) + 1
 
-    def raw(self) -> bytes:
-        """The bytes: header, types, strings."""
+    def raw(self, types: bytes = b"", strings: bytes = b"") -> bytes:
+        """The bytes: header, types, strings; `types` and `strings` are appended to them."""
+        types, strings = bytes(self._types) + types, bytes(self._strings) + strings
         fields = list(struct.unpack_from(self._mark + HEADER, self._header))
-        fields[4:] = [0, len(self._types), len(self._types), len(self._strings)]
+        fields[4:] = [0, len(types), len(types), len(strings)]
         struct.pack_into(self._mark + HEADER, self._header, 0, *fields)
-        return bytes(self._header + self._types + self._strings)
+        return bytes(self._header) + types + strings
