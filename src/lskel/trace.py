@@ -347,12 +347,22 @@ class Arena(NamedTuple):
     initial: bytes
 
 
+class EventType(NamedTuple):
+    """The type of the events of map `slot`: a BTF id of the trace's types."""
+
+    slot: int
+    type: int
+
+
 @dataclass(frozen=True)
 class Trace:
     """All operations, and their results that stay open. `order` is the target's byte order.
 
     `guards` are the conditions under which operations are skipped, by operation. `inputs` are the
     numbers that must be determined on the target.
+
+    `events` are the types of events that were chosen when the loader was generated. `types` is the
+    BTF with them: that of the object, with types appended that it lacks; empty for the same.
     """
 
     name: str
@@ -366,6 +376,8 @@ class Trace:
     struct_ops: tuple[StructOpsResult, ...] = ()
     arenas: tuple[Arena, ...] = ()
     links: tuple[LinkResult, ...] = ()
+    events: tuple[EventType, ...] = ()
+    types: bytes = field(default=b"", repr=False)
 
     def map_create(self, slot: int) -> MapCreate:
         """The operation that creates map `slot`."""

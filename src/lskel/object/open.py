@@ -108,6 +108,7 @@ def _read(elf: Elf, name: str) -> Object:
         externs=tuple(externs.values()),
         sections=tuple((section.name, section.size) for section in elf.sections if section.name),
         remarks=legacy.remarks + pointer_remarks(elf),
+        elf=elf,
     )
 
 
