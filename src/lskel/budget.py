@@ -13,6 +13,9 @@ from lskel.errors import LimitExceeded
 # Bytes of a file. A header has the largest blob with four characters per byte.
 INPUT = 256 << 20
 
+# Bytes of a kernel image, a module, or a package of them, when it is decompressed.
+KERNEL = 768 << 20
+
 # Bytes of a name: the kernel accepts 512 (KSYM_NAME_LEN), and paths of 4096.
 NAME = 4096
 # Total bytes of the strings of a table, as a multiple of the table's size, plus a constant: linkers
@@ -45,6 +48,9 @@ SENDING_CODE = 1 << 18
 
 # Types in a type's name: up to 41 in the Linux kernel.
 NAME_MENTIONS = 500
+# Types in the types of all kfuncs and kernel variables of an object: functions of functions can
+# expand without bounds. A kfunc of the Linux kernel has up to 30.
+SHAPE_PARTS = 1 << 18
 # Types in the C definitions for one object: BTF with shared types can expand without bounds. The
 # longest definition in the Linux kernel mentions 2,000.
 HEADER_MENTIONS = 50_000

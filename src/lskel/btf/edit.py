@@ -23,6 +23,7 @@ class BtfEditor(BtfBuilder):
         self._btf = btf
         self._header = bytearray(btf.raw[: btf.header_size])
         self._types = bytearray(btf.raw[btf.type_start : btf.type_end])
+        self._layout = btf.layout
         self._strings = bytearray(btf.raw[btf.str_start : btf.str_end])
         self._next = btf.end_id
         self._changed = False
@@ -37,6 +38,15 @@ class BtfEditor(BtfBuilder):
         self._pack(type_id, 8, "I", size)
         for number, var in enumerate(variables):
             self._pack(type_id, _TYPE_HEADER + 12 * number, "III", *var)
+
+    def set_name(self, type_id: TypeId, name: str) -> None:
+        """Set the name of a type."""
+        self._pack(type_id, 0, "I", self.string(name))
+
+    def drop_layout(self) -> None:
+        """Remove the layout section; `BadObject` by `finish` if it is needed to read the types."""
+        self._changed = self._changed or bool(self._layout)
+        self._layout = b""
 
     def set_func_linkage(self, type_id: TypeId, linkage: FuncLinkage) -> None:
         """Set the linkage of a FUNC."""

@@ -18,7 +18,7 @@ from lskel.cli.sources import STDIN, generate_source
 from lskel.cli.status import Status
 from lskel.cli.terminal import note, print_file, print_json, progress
 from lskel.errors import LskelError, UsageError, at
-from lskel.loader.generate import AUTO
+from lskel.loader.generate import AUTO, PLAIN
 from lskel.loader.model import Form, Loader
 from lskel.loader.verify import in_form
 from lskel.output import write_whole
@@ -150,7 +150,7 @@ class _OutputGenerator(NamedTuple):
             has_events=self.language is not Language.C,
         )
         with at(source):
-            if form != AUTO:  # a bundle may have another form
+            if form not in (AUTO, PLAIN):  # a bundle may have another form
                 loader = in_form(loader, Form(form))
             return loader, render(loader, self.language, self.options)
 

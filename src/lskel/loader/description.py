@@ -53,6 +53,7 @@ from lskel.trace import (
     StructOpsResult,
     Subject,
     Trace,
+    TypeMismatch,
     TypeSize,
     inputs_of,
     references,
@@ -66,7 +67,7 @@ _OPS: dict[str, type[Op]] = {
     )
 }
 _INPUTS: dict[str, type[InputKind]] = {
-    cls.__name__: cls for cls in (TypeSize, MemberIndex, AttachFd, AttachBtfId)
+    cls.__name__: cls for cls in (TypeSize, MemberIndex, TypeMismatch, AttachFd, AttachBtfId)
 }
 # Bits of numbers. A plain int is a count or index in a trace or blob: at most 32 bits.
 _BITS = {"int": 32, "U32": 32, "U64": 64}

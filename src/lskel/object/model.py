@@ -179,7 +179,9 @@ class ExternKind(Enum):
 
 
 class Extern(NamedTuple):
-    """A symbol to resolve on the target; `type` is its VAR or FUNC in the object's BTF.
+    """A symbol to resolve on the target; `type` is its FUNC or VAR in the object's BTF.
+
+    Of a kernel variable it is the declared type, since its VAR gets another one for the kernel.
 
     Of a kernel variable without a type (``extern const void NAME __ksym``) only the address is
     resolved. `kconfig` is the type and position of a kconfig value.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lskel.bpf.enums import ProgType
+from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
@@ -28,12 +28,11 @@ from lskel.runtime.program import ProgramDefinition
 from lskel.skeleton.python_source import attribute, identifier
 from lskel.skeleton.source import Scope, Source
 from lskel.skeleton.types import TypeDeclarations, ValueType
-from lskel.trace import Input, MapCreate, MapUpdate, MemberIndex, Trace, TypeSize
+from lskel.trace import GlobalData, Input, MapCreate, Trace, inputs_of
 
 _USER_MAPS = ".maps"
-ARENA_DATA = ".addr_space.1"
 # A program that is only loaded.
-_PLAIN_PROGRAM = "lskel.runtime.program:Program"
+PLAIN_PROGRAM = "lskel.runtime.program:Program"
 # Attributes of the classes.
 _RESERVED = {cls: frozenset(dir(cls)) for cls in (Maps, Programs, Links, Collection)}
 # Keys and values without BTF of these sizes are numbers.
@@ -83,7 +82,30 @@ class ByLink(NamedTuple):
     by_link: bool
 
 
-Argument = ValueType | Raw | SectionClass | Initial | Late | int | ConfigValues | StructOps | ByLink
+class InnerModel(NamedTuple):
+    """The inner maps of a map of maps: the path of their class, and its arguments.
+
+    `btf` has the BTF ids of their key and value types.
+    """
+
+    path: str
+    definition: MapDefinition
+    arguments: tuple[ValueType | Raw, ...]
+    btf: tuple[int, int]
+
+
+Argument = (
+    InnerModel
+    | ValueType
+    | Raw
+    | SectionClass
+    | Initial
+    | Late
+    | int
+    | ConfigValues
+    | StructOps
+    | ByLink
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +160,10 @@ class Model:
 
     def _maps(self) -> Iterator[MapModel]:
         trace = self.trace
-        arenas = {arena.slot: arena.initial for arena in trace.arenas}
         ops = {item.slot: item.ops for item in trace.struct_ops}
         for slot, made in enumerate(trace.maps):
             create = trace.map_create(slot)
-            number = trace.initial_value(slot)
+            data = trace.global_data(slot)
             definition = _definition(create, pinned=made.is_pinned)
             if slot in ops:
                 yield self._special(
@@ -151,10 +172,10 @@ class Model:
                     definition,
                     (ops[slot], ByLink(bool(create.flags & MapFlag.LINK))),
                 )
-            elif slot in arenas:
-                yield self._arena(made.name, definition, arenas[slot])
-            elif number is not None:
-                yield self._data(slot, made.section, definition, number)
+            elif create.type == MapType.ARENA:
+                yield self._arena(made.name, definition, data)
+            elif data is not None:
+                yield self._data(slot, definition, data)
             else:
                 yield self._user_map(slot, create, definition)
 
@@ -173,25 +194,24 @@ class Model:
         path = f"lskel.runtime.maps.{cls}"
         return MapModel(self._attr(name), path, definition, arguments, doc)
 
-    def _data(self, slot: int, section: str, definition: MapDefinition, number: int) -> MapModel:
-        kconfig, name = self.trace.kconfig, variables_name(section)
+    def _data(self, slot: int, definition: MapDefinition, data: GlobalData) -> MapModel:
+        kconfig, name = self.trace.kconfig, variables_name(data.section)
         if kconfig is not None and kconfig.slot == slot:
-            variables = SectionClass(section, kconfig.size)
+            variables = SectionClass(data.section, kconfig.size)
             arguments = (variables, kconfig.size, ConfigValues(kconfig.vars))
             doc = "Kconfig values."
             return self._special(name, "kconfig:KconfigMap", definition, arguments, doc)
-        write = self.trace.ops[number]
-        assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
-        content = write.value.rstrip(b"\0")
-        variables, initial = SectionClass(section, write.size), Initial(content, len(content))
-        late = (Late(True),) if number in self.trace.unwritten else ()
-        doc = f"The variables of {section}."
+        variables = SectionClass(data.section, data.size)
+        initial = Initial(data.content, len(data.content))
+        late = (Late(True),) if data.is_late else ()
+        doc = f"The variables of {data.section}."
         return self._special(name, "data:DataMap", definition, (variables, initial, *late), doc)
 
-    def _arena(self, name: str, definition: MapDefinition, initial: bytes) -> MapModel:
-        size = len(initial)
-        variables = SectionClass(ARENA_DATA, size)
-        arguments = (variables, Initial(initial, size)) if initial else ()
+    def _arena(self, name: str, definition: MapDefinition, data: GlobalData | None) -> MapModel:
+        arguments: tuple[Argument, ...] = ()
+        if data is not None:
+            initial = Initial(data.content, data.size)
+            arguments = (SectionClass(data.section, data.size), initial)
         doc = f"The variables of the arena {name}."
         return self._special(name, "arena:ArenaMap", definition, arguments, doc)
 
@@ -201,8 +221,18 @@ class Model:
             event = self._event(slot)
             arguments: tuple[Argument, ...] = () if event is None else (event,)
         else:
-            arguments = tuple(self._element_types(name, create))
+            arguments = (*self._element_types(name, create), *self._inner(create))
         return MapModel(self._attr(name), class_path(create.type), definition, arguments)
+
+    def _inner(self, outer: MapCreate) -> Iterator[InnerModel]:
+        """The inner maps of a map of maps."""
+        inner = None if outer.inner is None else self.trace.ops[outer.inner.op]
+        if isinstance(inner, MapCreate):
+            is_buffer = inner.type in BUFFERS
+            types = () if is_buffer else tuple(self._element_types(inner.name, inner))
+            definition = _definition(inner, pinned=False)
+            btf = (inner.key_type, inner.value_type)
+            yield InnerModel(class_path(inner.type), definition, types, btf)
 
     def _element_types(self, name: str, create: MapCreate) -> Iterator[ValueType | Raw]:
         """The type arguments of a map class: the types of its keys and values."""
@@ -263,35 +293,33 @@ class Model:
         made = self.trace.programs[slot]
         op = self.trace.prog_load(slot)
         spec = parse_section(made.section)
-        prog_type = op.type if op is not None else ProgType.UNSPEC
-        attach_type = op.expected_attach_type if op is not None else 0
         definition = ProgramDefinition(
             made.name,
             spec.kind or spec.name,
             spec.target,
-            int(prog_type),
-            int(attach_type) if isinstance(attach_type, int) else 0,
+            int(ProgType.UNSPEC if op is None else op.type),
+            0 if op is None else int(op.attach_type),
             made.autoload,
         )
         attr = names.claim(attribute(made.name, _RESERVED[Programs]))
         return ProgramModel(attr, program_path(self.trace, slot), definition)
 
     def _inputs(self) -> Iterator[InputOf]:
+        users: dict[Input, dict[int, None]] = {}
+        for slot, value in self._used_inputs():
+            users.setdefault(value, {})[slot] = None
         for number, kind in enumerate(self.trace.inputs):
-            if isinstance(kind, TypeSize):
-                slots: tuple[int, ...] = ()
-            elif isinstance(kind, MemberIndex):
-                slots = tuple(self._users(Input(number)))
-            else:
-                slots = (kind.slot,)
-            yield InputOf(kind, slots)
+            yield InputOf(kind, tuple(users.get(Input(number), ())))
 
-    def _users(self, value: Input) -> Iterator[int]:
-        """The programs for the struct_ops member of this input."""
+    def _used_inputs(self) -> Iterator[tuple[int, Input]]:
+        """The inputs of programs, and of what they find in the kernel, by the programs' slots."""
+        ops = self.trace.ops
         for slot in range(len(self.trace.programs)):
             op = self.trace.prog_load(slot)
-            if op is not None and op.expected_attach_type == value:
-                yield slot
+            if op is not None:
+                yield from ((slot, value) for value in inputs_of(op))
+                for find in dict.fromkeys(extern.find.op for extern in op.externs):
+                    yield from ((slot, value) for value in inputs_of(ops[find]))
 
     # -- the collection -------------------------------------------------------------------------
 
@@ -314,10 +342,8 @@ def program_path(trace: Trace, slot: int) -> str:
     op = trace.prog_load(slot)
     kind = parse_section(trace.programs[slot].section).kind
     if op is None:
-        return _PLAIN_PROGRAM
-    attach_type = op.expected_attach_type
-    number = attach_type if isinstance(attach_type, int) else 0
-    return program_class(kind, op.type, number) or _PLAIN_PROGRAM
+        return PLAIN_PROGRAM
+    return program_class(kind, op.type, op.attach_type) or PLAIN_PROGRAM
 
 
 def variables_name(section: str) -> str:
