@@ -355,6 +355,13 @@ class Arena(NamedTuple):
     initial: bytes
 
 
+class EventType(NamedTuple):
+    """The type of the events of map `slot`: a BTF id of the trace's types."""
+
+    slot: int
+    type: int
+
+
 class GlobalData(NamedTuple):
     """The variables of ELF section `section` in a map, `size` bytes.
 
@@ -379,6 +386,9 @@ class Trace:
 
     `guards` are the conditions under which operations are skipped, by operation. `inputs` are the
     numbers that must be determined on the target.
+
+    `events` are the types of events that were chosen when the loader was generated. `types` is the
+    BTF with them: that of the object, with types appended that it lacks; empty for the same.
     """
 
     name: str
@@ -392,6 +402,8 @@ class Trace:
     struct_ops: tuple[StructOpsResult, ...] = ()
     arenas: tuple[Arena, ...] = ()
     links: tuple[LinkResult, ...] = ()
+    events: tuple[EventType, ...] = ()
+    types: bytes = field(default=b"", repr=False)
 
     def map_create(self, slot: int) -> MapCreate:
         """The operation that creates map `slot`."""

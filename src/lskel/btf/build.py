@@ -55,13 +55,14 @@ class BtfBuilder:
         self._strings += wanted[1:]
         return len(self._strings) - len(wanted) + 1
 
-    def raw(self) -> bytes:
-        """The bytes: header, types, layout, strings."""
-        header, types, layout = bytearray(self._header), len(self._types), len(self._layout)
+    def raw(self, types: bytes = b"", strings: bytes = b"") -> bytes:
+        """The bytes: header, types, layout, strings; `types` and `strings` are appended to them."""
+        types, strings = bytes(self._types) + types, bytes(self._strings) + strings
+        header, layout = bytearray(self._header), len(self._layout)
         fields = list(struct.unpack_from(self._mark + HEADER, header))
-        fields[4:] = [0, types, types + layout, len(self._strings)]
+        fields[4:] = [0, len(types), len(types) + layout, len(strings)]
         struct.pack_into(self._mark + HEADER, header, 0, *fields)
         if len(header) >= HEADER_SIZE + LAYOUT_SIZE:
-            place = (types, layout) if layout else (0, 0)
+            place = (len(types), layout) if layout else (0, 0)
             struct.pack_into(self._mark + LAYOUT, header, HEADER_SIZE, *place)
-        return bytes(header + self._types + self._layout + self._strings)
+        return bytes(header) + types + bytes(self._layout) + strings

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from lskel.btf.btf import Btf
 from lskel.btf.build import BtfBuilder
 from lskel.btf.kinds import Kind
 from lskel.btf.types import FuncLinkage, TypeId, VarLinkage, VarSecinfo
+from lskel.cursor import ByteOrder
 
 _TYPE_HEADER = 12
 
@@ -67,3 +69,26 @@ class BtfEditor(BtfBuilder):
         if not self._changed and self._next == self._btf.end_id:
             return self._btf
         return Btf(self.raw())
+
+
+class BtfAddition(NamedTuple):
+    """What `extended` has after the types and the strings of another BTF."""
+
+    types: bytes
+    strings: bytes
+
+    @staticmethod
+    def between(btf: Btf | None, extended: Btf) -> BtfAddition:
+        """What was appended to `btf`; to nothing if None."""
+        types = 0 if btf is None else btf.type_end - btf.type_start
+        strings = 1 if btf is None else btf.str_end - btf.str_start
+        raw = extended.raw
+        return BtfAddition(
+            raw[extended.type_start + types : extended.type_end],
+            raw[extended.str_start + strings : extended.str_end],
+        )
+
+    def to(self, btf: Btf | None, order: ByteOrder) -> bytes:
+        """The extended BTF; it is not checked."""
+        builder = BtfBuilder(order) if btf is None else BtfEditor(btf)
+        return builder.raw(self.types, self.strings)

@@ -21,6 +21,7 @@ from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LskelError, at
 from lskel.load_phase.btf_use import for_kernel, map_may_lack_btf, needed_by
+from lskel.load_phase.events import buffers
 from lskel.load_phase.link import Linked, Linker
 from lskel.load_phase.untyped import is_untyped, untyped
 from lskel.object.externs import declaration
@@ -89,7 +90,12 @@ def plan(obj: Object, *, attach: bool = False) -> Trace:
     builder.prog_arrays()
     if attach:
         builder.attach()
-    return builder.finish()
+    trace = builder.finish()
+    if not buffers(trace) and not obj.event_types:
+        return trace
+    from lskel.load_phase.event_search import with_found_types
+
+    return with_found_types(trace, obj)
 
 
 def _with_struct_ops(obj: Object) -> Object:

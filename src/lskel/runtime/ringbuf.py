@@ -11,7 +11,6 @@ from __future__ import annotations
 import mmap
 from contextlib import ExitStack, contextmanager
 
-from lskel.errors import BadInput
 from lskel.runtime.fence import fence, no_fence
 from lskel.runtime.objects import closed, duplicate, in_use
 from lskel.runtime.syscall import calling
@@ -41,14 +40,6 @@ def checked_size(max_entries: int, page_size: int) -> int:
             f"{max_entries} bytes are not a power of two and a multiple of the page size"
         )
     return max_entries
-
-
-def too_short(length: int, size: int) -> BadInput:
-    """The error for a record that is shorter than its type."""
-    return BadInput(
-        f"event of {length} bytes is shorter than its type of {size}",
-        hint="decode_as(bytes) returns events undecoded",
-    )
 
 
 class RingBuffer:
@@ -108,9 +99,11 @@ class RingBuffer:
         @overload
         def consume(self) -> Iterator[bytes]: ...
         @overload
-        def consume(self, place: Callable[[Any, int], E], size: int) -> Iterator[E]: ...
+        def consume(
+            self, place: Callable[[Any, int], E], size: int, decode: Callable[[bytes], E]
+        ) -> Iterator[E]: ...
 
-    def consume(self, place: Any = None, size: int = 0) -> Iterator[Any]:
+    def consume(self, place: Any = None, size: int = 0, decode: Any = None) -> Iterator[Any]:
         """The available records, oldest first, without waiting.
 
         A record counts as read when it is returned. Its space is released per sixteenth of the
@@ -118,8 +111,8 @@ class RingBuffer:
 
         Ends early at a record that is reserved but not submitted; discarded ones are skipped.
         `place` converts memory at an offset (the `from_buffer_copy` of a ctypes class), and its
-        result is returned instead of bytes, which is faster. BadInput for a record of fewer than
-        `size` bytes, which counts as read.
+        result is returned instead of bytes, which is faster; a record of fewer than `size` bytes is
+        decoded by `decode`.
         """
         # Hot path: once per record.
         ring, headers, producer = self._ring, self._headers, self._producer
@@ -147,8 +140,7 @@ class RingBuffer:
                     if place is None:
                         record = ring[start : start + header]
                     elif header < size:
-                        self._position = after
-                        raise too_short(header, size)
+                        record = decode(ring[start : start + header])
                     else:
                         record = place(ring, start)
                     # Nothing may come between these: an exception would lose the record.

@@ -42,15 +42,11 @@ def collection_of(
     trace: Trace,
     loader: Loader | None = None,
     kernel: Kernel | None = None,
-    event_types: Mapping[str, str] | None = None,
     *,
     labelled: bool = True,
 ) -> DynamicCollection:
-    """The collection of a trace, loaded by its loader or by `kernel`.
-
-    `event_types` as for a skeleton.
-    """
-    model = Model(trace, event_types)
+    """The collection of a trace, loaded by its loader or by `kernel`."""
+    model = Model(trace)
     owners = tuple(trace.programs[link.slot].name for link in trace.links)
     inputs = Inputs(*model.inputs) if model.inputs else None
     image = Image(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,10 +14,10 @@ from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf import types as t
-from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.catalog.map_types import BUFFERS, map_type_row
-from lskel.errors import BadInput, NotFound, unknown
+from lskel.errors import BadInput
+from lskel.load_phase.events import types_of, usual_type
 from lskel.object.sections import parse_section
 from lskel.runtime.attach.kinds import class_path as program_class
 from lskel.runtime.collection import Collection, Links, Maps, Programs
@@ -31,7 +31,6 @@ from lskel.skeleton.types import TypeDeclarations, ValueType
 from lskel.trace import GlobalData, Input, MapCreate, Trace, inputs_of
 
 _USER_MAPS = ".maps"
-_EVENT_TYPE = "event"
 # A program that is only loaded.
 PLAIN_PROGRAM = "lskel.runtime.program:Program"
 # Attributes of the classes.
@@ -140,24 +139,19 @@ class ProgramModel:
 class Model:
     """The maps, programs, links and variables of a trace.
 
-    `event_types` has the BTF type of events by ring or perf buffer; NotFound if the map or type
-    does not exist. `links` are the names of attachable programs and maps, by the attribute of their
+    `links` are the names of attachable programs and maps, by the attribute of their
     link; `variables` are the maps of variables, by the attribute of the collection.
     """
 
-    def __init__(
-        self, trace: Trace, event_types: Mapping[str, str] | None = None, taken: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, trace: Trace, taken: Iterable[str] = ()) -> None:
         self.trace = trace
-        self._btf = Btf(trace.btf) if trace.btf is not None else None
+        self._btf = types_of(trace)
         self.types = TypeDeclarations(self._btf, taken) if self._btf is not None else None
-        self._events = dict(event_types or {})
+        self._events = {event.slot: TypeId(event.type) for event in trace.events}
         self._declarations: dict[TypeId, dict[str, TypeId]] = {}
         self._definitions = dict(self._map_definitions())
         self._map_names = Scope()
         self.maps = tuple(self._maps())
-        if self._events:
-            raise unknown("ring or perf buffer", next(iter(self._events)), self._buffers())
         names = Scope()
         self.programs = tuple(self._program(slot, names) for slot in range(len(trace.programs)))
         self.inputs = tuple(self._inputs())
@@ -183,7 +177,7 @@ class Model:
             elif data is not None:
                 yield self._data(slot, definition, data)
             else:
-                yield self._user_map(made.name, create, definition)
+                yield self._user_map(slot, create, definition)
 
     def _attr(self, name: str) -> Source:
         """A unique attribute for a map of this name."""
@@ -221,9 +215,10 @@ class Model:
         doc = f"The variables of the arena {name}."
         return self._special(name, "arena:ArenaMap", definition, arguments, doc)
 
-    def _user_map(self, name: str, create: MapCreate, definition: MapDefinition) -> MapModel:
+    def _user_map(self, slot: int, create: MapCreate, definition: MapDefinition) -> MapModel:
+        name = self.trace.maps[slot].name
         if create.type in BUFFERS:
-            event = self._event(name)
+            event = self._event(slot)
             arguments: tuple[Argument, ...] = () if event is None else (event,)
         else:
             arguments = (*self._element_types(name, create), *self._inner(create))
@@ -279,34 +274,18 @@ class Model:
             if isinstance(pointer, t.Ptr):
                 yield member.name, pointer.type
 
-    def _buffers(self) -> list[str]:
-        types = [self.trace.map_create(slot).type for slot in range(len(self.trace.maps))]
-        pairs = zip(self.trace.maps, types, strict=True)
-        return [made.name for made, map_type in pairs if map_type in BUFFERS]
-
-    def _event(self, map_name: str) -> ValueType | None:
-        """The type of a buffer's events: from `event_types`, or named like the map, or "event"."""
-        given = self._events.pop(map_name, None)
-        names = [given] if given else [map_name, map_name.removesuffix("s"), _EVENT_TYPE]
-        for name in names:
-            found = self._find(name.removeprefix("struct ").strip())
-            if found is None or self.types is None:
-                continue
-            try:
-                return self.types.type(found)
-            except BadInput:  # a type with that name may have no values
-                if given:
-                    raise
-        if given:
-            raise NotFound(f"BTF has no type '{given}' for events of map '{map_name}'")
-        return None
-
-    def _find(self, name: str) -> TypeId | None:
-        if self._btf is None:
+    def _event(self, slot: int) -> ValueType | None:
+        """The type of a buffer's events: the chosen one, or the usual one."""
+        chosen = self._events.get(slot)
+        found = chosen or usual_type(self._btf, self.trace.maps[slot].name)
+        if found is None or self.types is None:
             return None
-        kinds = (t.StructType, t.UnionType, t.Typedef, t.Enum, t.Int)
-        found = (self._btf.find(name, kind) for kind in kinds)
-        return next((type_id for type_id in found if type_id is not None), None)
+        try:
+            return self.types.type(found)
+        except BadInput:  # a type with that name may have no values
+            if chosen:
+                raise
+            return None
 
     # -- programs -------------------------------------------------------------------------------
 

@@ -96,22 +96,22 @@ def generate_python(
 
     `name` is the class name, by default the object's name in CamelCase. With `embed` the module
     embeds lskel's runtime and needs only the standard library; without, it imports lskel.
-    `event_types` has the BTF type of events by ring or perf buffer.
+    `event_types` are as for `Loader.with_event_types`.
 
     UsageError if `name` is not an identifier; NotFound if a map or type in `event_types` does not
     exist.
     """
-    return _ModuleWriter(loader, name, event_types or {}).text(embed=embed)
+    return _ModuleWriter(loader.with_event_types(event_types or {}), name).text(embed=embed)
 
 
 class _ModuleWriter:
-    def __init__(self, loader: Loader, name: str | None, event_types: Mapping[str, str]) -> None:
+    def __init__(self, loader: Loader, name: str | None) -> None:
         self._loader = loader
         self._trace = loader.trace
         taken = _taken(loader.trace)
         self._class = _class_name(loader.trace.name, name, taken)
         taken |= _classes(self._class) | TAKEN
-        self._model = Model(loader.trace, event_types, taken)
+        self._model = Model(loader.trace, taken)
         self._types = self._model.types
         self._writer = TypeWriter(self._types.names if self._types is not None else None)
         self._imports: dict[str, set[str]] = {}

@@ -100,12 +100,11 @@ def test_an_event_that_is_too_short(bpf: Buffers, ring: RingBufferMap[Event]) ->
     bpf.run("to_ring", 1)
     bpf.run("short_to_ring", 2)
     bpf.run("to_ring", 3)
-    found: list[Event] = []
-    with pytest.raises(BadInput, match=r"'ring': event of 4 bytes .* of 24 .*decode_as"):
-        found.extend(ring.events(timeout=0))
-    assert numbers(ring.events(timeout=0)) == [3]
+    first, head, last = ring.events(timeout=0)
+    assert (first.number, last.number) == (1, 3)
+    assert isinstance(head, Event) and head.asdict() == {}
     bpf.run("short_to_ring", 2)
-    with pytest.raises(BadInput, match=r"'ring': event of 4 bytes .* of 8"):
+    with pytest.raises(BadInput, match=r"'ring': event of 4 bytes .* of 8 .*decode_as"):
         next(ring.decode_as(u64).consume())
     bpf.run("short_to_ring", 2)
     assert list(ring.consume(raw=True)) == [(2).to_bytes(4, sys.byteorder)]

@@ -7,13 +7,13 @@ from itertools import islice
 from math import inf
 from time import monotonic, sleep
 
-from lskel.errors import Closed, at
+from lskel.errors import BadInput, Closed, at
 from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.typed import codec_of
 from lskel.runtime.objects import duplicate
-from lskel.runtime.ringbuf import too_short
 from lskel.runtime.values import Codec
+from lskel.runtime.values.heads import head_of, is_struct
 
 TYPE_CHECKING = False
 if not TYPE_CHECKING:
@@ -56,10 +56,13 @@ RESERVED = 0.0005
 class EventMap(Map, Generic[V]):
     """A map for events from programs, of type `event_type`; bytes by default.
 
-    An event counts as read when it is returned, so a loop may be left and another one started. An
-    event shorter than the type raises BadInput, and counts as read; of a longer one the head is
-    decoded. The buffer is mapped on first use. For one thread at a time, except `close`: it ends
-    the loops of all threads, and `poll` and new loops raise Closed.
+    An event counts as read when it is returned, so a loop may be left and another one started. Of
+    an event longer than the type the head is decoded. One that is shorter has the members of the
+    struct that are in it: others are absent (an AttributeError), and arrays and text are cut short.
+    If the type is not a struct, a shorter event raises BadInput, and counts as read.
+
+    The buffer is mapped on first use. For one thread at a time, except `close`: it ends the loops
+    of all threads, and `poll` and new loops raise Closed.
     """
 
     def __init__(self, definition: MapDefinition, event: type[V] | Codec[V] | None = None) -> None:
@@ -75,10 +78,11 @@ class EventMap(Map, Generic[V]):
         """Decode events as another type from now on; `bytes` for undecoded events."""
         typed: Any = self
         typed.event_type = None if event is bytes else event
-        typed._decode = None if event is bytes else self._decoder(codec_of(event))
+        typed._decode = None if event is bytes else self._decoder(event)
         return typed  # type: ignore[no-any-return]
 
-    def _decoder(self, codec: Codec[E]) -> Callable[[bytes], E]:
+    def _decoder(self, event: type[E] | Codec[E]) -> Callable[[bytes], E]:
+        codec = codec_of(event)
         size, decode = codec.size, codec.decode
 
         def decoded(record: bytes) -> E:
@@ -86,8 +90,13 @@ class EventMap(Map, Generic[V]):
                 return decode(record)
             if len(record) > size:
                 return decode(record[:size])
+            if is_struct(event):
+                return head_of(event, record)
             with at(f"map '{self.name}'"):
-                raise too_short(len(record), size)
+                raise BadInput(
+                    f"event of {len(record)} bytes is shorter than its type of {size}",
+                    hint="decode_as(bytes) returns events undecoded",
+                )
 
         return decoded
 
