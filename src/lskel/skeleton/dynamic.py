@@ -9,12 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lskel.describe.labels import labels
-from lskel.loader.model import NEEDS, Loader
+from lskel.loader.model import NEEDS, Bytes, Loader
+from lskel.loader.places import places_of
 from lskel.runtime import values
 from lskel.runtime.collection import Collection, Links, Maps, Programs
 from lskel.runtime.image import Image
 from lskel.runtime.inputs import Inputs
 from lskel.runtime.maps.data import Variables
+from lskel.runtime.places import Places
 from lskel.skeleton.classes import TypeClasses
 from lskel.skeleton.model import (
     RAW_NUMBERS,
@@ -56,6 +58,9 @@ def collection_of(
     )
     if loader is not None:
         image = with_loader(image, loader)
+    elif trace.btf is not None:  # the calls are made otherwise: all of its data
+        btf = trace.btf
+        image = image._replace(blob=btf, places=lambda: Places((), (), (0, len(btf))))
     class_name = _class_name(trace.name)
     types = _Arguments(model, class_name)
     maps = Maps(**{made.attr: types.create(made) for made in model.maps})
@@ -97,6 +102,7 @@ def with_loader(image: Image, loader: Loader) -> Image:
         func_info=loader.func_info,
         status=loader.status,
         needs=NEEDS[loader.form],
+        places=partial(places_of, loader) if loader.compared is Bytes.SAME else None,
     )
 
 

@@ -149,7 +149,9 @@ class Model:
         for slot, made in enumerate(trace.maps):
             create = trace.map_create(slot)
             number = trace.initial_value(slot)
-            definition = _definition(create, pinned=made.is_pinned)
+            definition = _definition(trace, create, pinned=made.is_pinned)
+            if number is not None:
+                definition = definition._replace(value_type=create.value_type)
             if slot in ops:
                 yield self._special(
                     made.name,
@@ -293,6 +295,7 @@ class Model:
             int(prog_type),
             int(attach_type) if isinstance(attach_type, int) else 0,
             made.autoload,
+            op.flags if op is not None else 0,
         )
         attr = names.claim(attribute(made.name, _RESERVED[Programs]))
         return ProgramModel(attr, program_path(self.trace, slot), definition)
@@ -346,8 +349,9 @@ def variables_name(section: str) -> str:
     return section.removeprefix(".").replace(".", "_")
 
 
-def _definition(create: MapCreate, *, pinned: bool) -> MapDefinition:
+def _definition(trace: Trace, create: MapCreate, *, pinned: bool = False) -> MapDefinition:
     size = create.value_size if not isinstance(create.value_size, Input) else 0
+    inner = trace.ops[create.inner.op] if create.inner is not None else None
     return MapDefinition(
         create.name,
         int(create.type),
@@ -357,4 +361,6 @@ def _definition(create: MapCreate, *, pinned: bool) -> MapDefinition:
         create.flags,
         create.map_extra,
         pinned,
+        create.numa_node,
+        _definition(trace, inner) if isinstance(inner, MapCreate) else None,
     )

@@ -10,6 +10,7 @@ from enum import IntEnum
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import ITER_CREATE
 from lskel.errors import UsageError
+from lskel.runtime.btf_target import BtfTargetProgram
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
@@ -111,7 +112,7 @@ def read_iterator(link_fd: int) -> bytes:
             chunks.append(chunk)
 
 
-class IteratorProgram(LinkedProgram):
+class IteratorProgram(BtfTargetProgram, LinkedProgram):
     """A program of ``SEC("iter/...")``."""
 
     def attaches_itself(self) -> bool:

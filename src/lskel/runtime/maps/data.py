@@ -26,6 +26,7 @@ else:
     V = object
 
 
+_TYPE = type
 _KEY = bytes(4)
 SET_BEFORE = "constants are set before load()"
 _HIDDEN = "all variables of {} are static or hidden, so that it is not mapped"
@@ -38,6 +39,8 @@ class Variables(Map, Generic[V]):
     `type` is the class of the variables, or a function that creates it on first use; `initial` are
     their initial bytes.
     """
+
+    _why_fixed = "holds variables, which are one element"
 
     def __init__(
         self, definition: MapDefinition, type_: type[V] | Callable[[], type[V]], initial: bytes
@@ -61,16 +64,24 @@ class Variables(Map, Generic[V]):
             self._made[: len(self._content)] = self._content
         return self._made
 
+    def _become(self) -> None:
+        """Its class is that of a section, whatever its flags."""
+
     @property
     def variables(self) -> type[V]:
         """The class of the variables."""
         if self._variables is None:
-            base = self._type if isinstance(self._type, type) else self._type()
+            base = self._base()
             # A class of its own: what it says in errors is of this collection.
             own = {"elsewhere_": staticmethod(self.elsewhere), "noun_": "variable"}
-            self._variables = type(base.__name__, (base,), own)
+            self._variables = _TYPE(base.__name__, (base,), own)
         found: Any = self._variables
         return found  # type: ignore[no-any-return]
+
+    def _base(self) -> Any:
+        """The class of the variables as declared."""
+        # `type` is an attribute of maps.
+        return self._type if isinstance(self._type, _TYPE) else self._type()
 
     def elsewhere(self, name: str) -> str:
         """Which other map of the collection has a variable of this name; empty if none."""
@@ -92,6 +103,9 @@ class DataMap(Variables[V]):
     use. Constants (.rodata, .kconfig) are read-only then. So are maps that cannot be mapped,
     because the kernel manages fields in them: they are read by a system call each time.
 
+    With another `value_size`, the last variable, an array, has as many elements as fit. It gets
+    its BTF type accordingly; if that does not work out, it has none, as with libbpf.
+
     `initial` may lack trailing zeros. The loader has no value for a `late` map: many zeros.
     """
 
@@ -106,6 +120,8 @@ class DataMap(Variables[V]):
         super().__init__(definition, type_, initial)
         self._late = late
         self._mapped: MappedFd | None = None
+        # The BTF of the object for the section's new size; none if it has no types for that.
+        self._btf: bytes | None = None
 
     @property
     def value(self) -> V:
@@ -141,14 +157,58 @@ class DataMap(Variables[V]):
         """Whether it was made to be mapped; the kernel may still refuse."""
         return bool(self.definition.flags & MapFlag.MMAPABLE)
 
-    @property
-    def max_entries(self) -> int:
-        """1: all variables are one element."""
-        return 1
+    _fixed_attributes = ("type", "key_size", "max_entries")
 
-    @max_entries.setter
-    def max_entries(self, entries: int) -> None:
-        raise UsageError(f"map '{self.name}' holds variables, which are one element")
+    def _redefine(self, definition: MapDefinition) -> None:
+        size = definition.value_size
+        if size != self.definition.value_size:
+            if not 0 < size < 1 << 31:
+                raise UsageError(f"map '{self.name}' cannot have {size} bytes of variables")
+            self._resize(size)
+        self.definition = definition
+
+    def _resize(self, size: int) -> None:
+        """Change the number of elements of the last variable, and keep what else is set."""
+        content = bytes(self._memory)
+        self._variables = self._value = self._btf = None
+        length: tuple[str, int] | None = None
+        if size != self.declared.value_size:
+            from lskel.btf.btf import Btf
+            from lskel.btf.resize import resize_section
+            from lskel.btf.types import TypeId
+
+            raw = b"" if self.image is None else self.image.object_btf()
+            section = TypeId(self.declared.value_type)
+            made = resize_section(Btf(raw), section, size) if raw and section else None
+            if made is not None:
+                self._btf = made.btf.raw
+                length = made.variable, made.elements
+        self._length = length
+        self._made = bytearray(content[:size].ljust(size, b"\0"))
+
+    def _base(self) -> Any:
+        base = super()._base()
+        if self.definition.value_size == self.declared.value_size:
+            return base
+        from lskel.runtime.values.structs import resized
+
+        return resized(base, self.definition.value_size, self._length)
+
+    def _keeps_types(self, definition: MapDefinition) -> bool:
+        is_same = definition.value_size == self.declared.value_size
+        return is_same or self._btf is not None
+
+    def open_reused(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
+        """A section of another size is created here: the loader has a value of the declared one."""
+        there = super().open_reused(kernel, pin_root, trust_pins=trust_pins)
+        is_same = self.definition.value_size == self.declared.value_size
+        if there is not None or is_same or not self.autocreate:
+            return there
+        from lskel.runtime.maps.section import create_section
+
+        # The simulated kernel takes BTF from loaders only.
+        btf = self._btf if kernel.is_running else None
+        return create_section(kernel, self.definition, bytes(self._memory), btf)
 
     @property
     def is_constant(self) -> bool:
@@ -162,6 +222,9 @@ class DataMap(Variables[V]):
     @property
     def _size(self) -> int:
         return self.definition.value_size
+
+    # The last variable, and its number of elements, in a resized section.
+    _length: tuple[str, int] | None = None
 
     @property
     def _changed(self) -> bytearray | None:
@@ -178,7 +241,8 @@ class DataMap(Variables[V]):
         """It was created: from now on the variables are those of the programs."""
         super().bind(fd)
         self._value = None
-        if self._late and self._changed is not None:
+        is_created = self.definition.value_size != self.declared.value_size
+        if self._late and not is_created and self._changed is not None:
             update(fd.fileno(), _KEY, self._changed, bpf=self._bpf)
         self._made = None
         if self._is_shared and not self.is_constant:

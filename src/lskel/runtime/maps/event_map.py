@@ -10,10 +10,9 @@ from time import monotonic, sleep
 from lskel.errors import at
 from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map, MapDefinition
-from lskel.runtime.maps.typed import codec_of
 from lskel.runtime.objects import duplicate
 from lskel.runtime.ringbuf import too_short
-from lskel.runtime.values import Codec
+from lskel.runtime.values import Codec, codec_of
 
 TYPE_CHECKING = False
 if not TYPE_CHECKING:

@@ -72,7 +72,7 @@ class PerfBufferMap(EventMap[V]):
 
     def listen(self) -> None:
         """Open the buffers, unless `pages` is 0 or the map is shared with other processes."""
-        if self._pages and not self.definition.pinned:
+        if self._pages and not self.is_shared:
             self.reader()
 
     def records(self) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lskel.runtime.maps.handles import handle
 from lskel.runtime.maps.percpu import per_cpu
-from lskel.runtime.maps.typed import NO_KEY, KeyedMap, codec_of
+from lskel.runtime.maps.typed import NO_KEY, KeyedMap
 from lskel.runtime.maps.views import Items, Values
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lskel.runtime.maps.base import MapDefinition
     from lskel.runtime.maps.handles import Handle
-    from lskel.runtime.values import Codec
+    from lskel.runtime.values import Codec, codec_of
 
     K = TypeVar("K")
     V = TypeVar("V")
