@@ -29,9 +29,7 @@ def enum_names(enum: type[IntEnum]) -> list[str]:
     return [name.lower() for name in enum.__members__ if name != "UNSPEC"]
 
 
-def enum_value(
-    enum: type[E], name: str, prefix: str, what: str, usual: Iterable[str] = ()
-) -> E:
+def enum_value(enum: type[E], name: str, prefix: str, what: str, usual: Iterable[str] = ()) -> E:
     """The member of this name, with or without the kernel's `prefix`.
 
     UnknownName lists the `usual` names, or those that are similar.

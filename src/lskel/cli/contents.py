@@ -81,7 +81,11 @@ def contents(bpf: Collection, limit: int) -> Iterator[Contents]:
     """The readable maps, each with at most `limit` entries."""
     for made in bpf.maps:
         definition = made.definition
-        if made.autocreate and definition.type in LISTABLE and not definition.flags & MapFlag.WRONLY:
+        if (
+            made.autocreate
+            and definition.type in LISTABLE
+            and not definition.flags & MapFlag.WRONLY
+        ):
             with at(f"map '{made.name}'"):
                 pairs = list(islice(_entries(made), limit + 1))
             yield Contents(made.name, tuple(pairs[:limit]), len(pairs) > limit)

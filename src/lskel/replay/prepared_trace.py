@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from lskel.btf.btf import Btf
+from lskel.btf.sections import last_array
+from lskel.btf.types import TypeId
 from lskel.runtime.objects import Fd
 from lskel.runtime.patch import without_maps
 from lskel.runtime.request import MapRequest, ProgramRequest, Request
-from lskel.trace import Input, MapCreate, MapUpdate, ProgLoad, Subject, Trace
+from lskel.trace import BtfLoad, Input, MapCreate, MapUpdate, Op, ProgLoad, Subject, Trace
+
+_Op = TypeVar("_Op", MapCreate, ProgLoad)
 
 
 class VerifierLog(NamedTuple):
@@ -60,12 +65,11 @@ def prepare_trace(trace: Trace, request: Request) -> PreparedTrace:
         if asked.inner and create.inner is not None:
             inner = ops[create.inner.op]
             assert isinstance(inner, MapCreate)
-            ops[create.inner.op] = replace(inner, **asked.inner)
+            ops[create.inner.op] = _with_fields(inner, asked.inner)
         write = trace.initial_value(slot)
-        if asked.initial is not None and write is not None:
-            op = ops[write]
-            assert isinstance(op, MapUpdate)
-            ops[write] = replace(op, value=bytes(asked.initial))
+        if write is not None:
+            ops[write] = _with_value(ops[write], create, asked)
+            _resize(ops, trace.map_create(slot), create)
     for slot, wanted in enumerate(request.programs):
         load, place = trace.prog_load(slot), trace.programs[slot].op
         if load is None or place is None:
@@ -86,9 +90,38 @@ def prepare_trace(trace: Trace, request: Request) -> PreparedTrace:
     )
 
 
+def _with_fields(op: _Op, fields: Mapping[str, int]) -> _Op:
+    """An operation with these fields, by the names in `lskel.bpf.settable`."""
+    changed: dict[str, Any] = {**fields}
+    return replace(op, **changed)
+
+
+def _with_value(op: Op, create: MapCreate, asked: MapRequest) -> MapUpdate:
+    """The operation that writes the value of global data, in its size."""
+    assert isinstance(op, MapUpdate) and isinstance(op.value, bytes)
+    assert isinstance(create.value_size, int)
+    value = op.value if asked.initial is None else bytes(asked.initial)
+    return replace(op, value=value[: create.value_size], size=create.value_size)
+
+
+def _resize(ops: list[Op], before: MapCreate, create: MapCreate) -> None:
+    """Give a section of another size its type, which is that of its last variable too."""
+    loads = [number for number, op in enumerate(ops) if isinstance(op, BtfLoad)]
+    if create.value_size == before.value_size or not create.value_type or not loads:
+        return
+    load, size = ops[loads[0]], create.value_size
+    assert isinstance(load, BtfLoad) and isinstance(size, int)
+    btf = Btf(load.data)
+    array = last_array(btf, TypeId(create.value_type))
+    length = None if array is None else array.length(size)
+    if array is not None and length is not None:
+        data = array.resized(load.data, size, length, btf.order)
+        ops[loads[0]] = replace(load, data=data)
+
+
 def _with_map(create: MapCreate, asked: MapRequest) -> MapCreate:
-    entries = asked.max_entries or create.max_entries
-    made = replace(create, **{"max_entries": entries, **asked.attr})
+    sized = replace(create, max_entries=asked.max_entries or create.max_entries)
+    made = _with_fields(sized, asked.attr)
     # A struct_ops map has BTF, but no types of its own.
     return replace(made, btf=None) if asked.attr.get("value_type") == 0 else made
 
@@ -101,7 +134,7 @@ def _with_program(
     inputs: list[int],
 ) -> ProgLoad:
     """The operation with its settings; an attach target is appended to `inputs`."""
-    made = replace(load, **wanted.attr)
+    made = _with_fields(load, wanted.attr)
     if wanted.target is not None:
         fd, btf_id = Input(len(inputs)), Input(len(inputs) + 1)
         inputs += wanted.target

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
 
+from lskel.bpf.settable import NO_MAP
 from lskel.catalog.map_types import Range, map_type_row
 from lskel.tasks import Task
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 _NO_KFUNC = "invalid kernel function call not eliminated"
 
 
+# A call in place of a map that is not created (`lskel.runtime.patch`).
+_NO_MAP = re.compile(rf"unknown#{NO_MAP // 1_000_000}(\d{{6}})\b")
+
+
 def advise(error: ReplayError, maps: Iterable[MapDefinition], labels: Iterable[Label]) -> None:
     """Give an error a better hint, where there is one.
 
@@ -27,9 +33,11 @@ def advise(error: ReplayError, maps: Iterable[MapDefinition], labels: Iterable[L
     label = error.label
     if label is None:
         return
-    hint = ""
+    hint, made = "", list(maps)
     if label.task is Task.MAP_CREATE and error.errno == errno.EINVAL:
-        hint = next((_sizes(made) for made in maps if made.name == label.name), "")
+        hint = next((_sizes(item) for item in made if item.name == label.name), "")
+    elif label.task is Task.PROG_LOAD and (found := _NO_MAP.search(error.why)):
+        hint = f"it uses map '{made[int(found[1])].name}', whose autocreate is False"
     elif label.task is Task.PROG_LOAD and _NO_KFUNC in error.why:
         hint = _kfuncs(label.name, labels)
     error.hint = hint or error.hint

@@ -322,10 +322,14 @@ class Collection:
     def _take(self, made: LoadedFds) -> None:
         """Take ownership of the loaded fds."""
         for new, fd in zip(self.maps, made.maps, strict=True):
-            if fd is not None:
+            if fd is None:
+                new.leave_out()
+            else:
                 new.bind(fd)
         for program, program_fd in zip(self.progs, made.programs, strict=True):
-            if program_fd is not None:
+            if program_fd is None:
+                program.leave_out()
+            else:
                 program.bind(program_fd, self.links.add)
         for name, link in zip(self._image.links, made.links, strict=True):
             if link is not None:

@@ -62,9 +62,7 @@ class Image(NamedTuple):
         offset, size = self.places().btf if self.places is not None else (0, 0)
         return self.blob[offset : offset + size]
 
-    def settled(
-        self, request: Request, address_of: Callable[[bytes | bytearray], int]
-    ) -> bytes:
+    def settled(self, request: Request, address_of: Callable[[bytes | bytearray], int]) -> bytes:
         """The blob for a request, as `with_settings`.
 
         UsageError if it is not known where the settings go.

@@ -9,7 +9,7 @@ from lskel.bpf.enums import AttachType, Cmd, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.layouts import TEST
 from lskel.bpf.names import ATTACH_TYPE_PREFIX, PROG_TYPE_PREFIX, enum_value, flag_value
-from lskel.errors import OutOfRange, ReadOnly, UsageError, WrongType
+from lskel.errors import OutOfRange, ReadOnly, UsageError, WrongType, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
     from contextlib import ExitStack
+    from typing import Any, Literal
 
     from lskel.runtime.attach.link import Link
     from lskel.runtime.attach_point import AttachPoint
@@ -74,9 +75,12 @@ class RunResult(NamedTuple):
 class Program(Settings):
     """A program, before and after loading. Attach kinds are subclasses.
 
-    Its class is that of its types: a program whose `type` is set has another class from then on.
+    Its class is that of its types: a program whose `type` is set has another class from then on,
+    except in a module that carries its runtime.
     `maps` are the object's maps by name: some attach kinds write to them.
     """
+
+    _settable = ("type", "expected_attach_type", "flags", "autoload", "target", "log_level")
 
     def __init__(self, definition: ProgramDefinition) -> None:
         self.definition = definition
@@ -88,6 +92,7 @@ class Program(Settings):
         # Called before an operation that needs the loaded program.
         self.needed: Callable[[], None] = nothing
         self._autoload = definition.autoload
+        self._is_left_out = False
         self._log_level = 0
         self._log: bytearray | None = None
         self._fd: Fd | None = None
@@ -99,8 +104,13 @@ class Program(Settings):
         return self.definition.name
 
     def _check_settable(self) -> None:
-        if self._fd is not None:
-            raise ReadOnly(f"program '{self.name}' is already loaded", hint="set it before load()")
+        if self._fd is not None or self._is_left_out:
+            state = "was left out" if self._is_left_out else "is already loaded"
+            raise ReadOnly(f"program '{self.name}' {state}", hint="set it before load()")
+
+    def leave_out(self) -> None:
+        """The others are loaded, without it."""
+        self._is_left_out = True
 
     @property
     def target(self) -> str | None:
@@ -125,8 +135,8 @@ class Program(Settings):
         UsageError for programs that load without a target.
         """
         raise UsageError(
-            f"program '{self.name}' of section '{self.definition.section}' takes no target when "
-            "it is loaded",
+            f"program '{self.name}' takes no target: programs of section "
+            f"'{self.definition.section}' are loaded without one",
             hint="name it when you attach the program",
         )
 
@@ -162,20 +172,41 @@ class Program(Settings):
     def flags(self, wanted: int | str) -> None:
         self._set("flags", wanted, lambda names: flag_value(ProgFlag, names))
 
-    def _set(self, field: str, wanted: int | str, named: Callable[[str], int]) -> None:
+    def _set(
+        self,
+        field: Literal["type", "attach_type", "flags"],
+        wanted: int | str,
+        named: Callable[[str], int],
+    ) -> None:
         self._check_settable()
         if self.declared.type == ProgType.UNSPEC:
             raise self._not_generated()
-        value = named(wanted) if isinstance(wanted, str) else wanted
+        value = wanted
+        if isinstance(value, str):
+            with at(f"program '{self.name}'"):
+                value = named(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            what = type(value).__name__  # type: ignore[unreachable]
+            what = type(value).__name__
             raise WrongType(f"program '{self.name}': expected a number or name, got {what}")
         if not 0 <= value < 1 << 32:
             raise OutOfRange(f"program '{self.name}': {value} does not fit into 32 bits")
         before = self.definition
-        self.definition = before._replace(**{field: int(value)})
-        if self.definition[:-2] != before[:-2]:
-            self.__class__ = _class_of(self.definition)
+        changed: Any = {field: int(value)}
+        self.definition = before._replace(**changed)
+        if (self.type, self.expected_attach_type) != (before.type, before.attach_type):
+            self._become()
+
+    def _become(self) -> None:
+        """Have the class of its types."""
+        from importlib import import_module
+
+        # Few skeletons need all kinds of programs, so that none carries them for this.
+        try:
+            kinds = import_module(f"{__name__.rpartition('.')[0]}.attach.kinds")
+            made = self.definition
+            self.__class__ = kinds.program_class(made.kind, made.type, made.attach_type)
+        except ImportError:
+            return
 
     @property
     def log_level(self) -> int:
@@ -347,13 +378,3 @@ class Program(Settings):
     def __repr__(self) -> str:
         state = f"fd {self.fileno()}" if self.loaded else "not loaded"
         return f"<{type(self).__name__} {self.name}: {state}>"
-
-
-def _class_of(definition: ProgramDefinition) -> type[Program]:
-    """The class for its types; `Program` if a module with its own runtime lacks that."""
-    from lskel.runtime.attach.kinds import program_class
-
-    try:
-        return program_class(definition.kind, definition.type, definition.attach_type)
-    except ImportError:
-        return Program

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from lskel.describe.labels import labels
 from lskel.loader.model import NEEDS, Bytes, Loader
-from lskel.loader.places import places_of
 from lskel.runtime import values
 from lskel.runtime.collection import Collection, Links, Maps, Programs
 from lskel.runtime.image import Image
@@ -28,8 +27,10 @@ from lskel.skeleton.model import (
     MapModel,
     Model,
     Raw,
+    Resizable,
     SectionClass,
 )
+from lskel.skeleton.places import places_of
 from lskel.skeleton.source import word
 from lskel.skeleton.types import ArrayOf, ClassOf, EnumOf, Scalar, Text
 from lskel.trace import Trace
@@ -136,6 +137,8 @@ class _Arguments:
                 named["by_link"] = argument.by_link
             elif isinstance(argument, Late):
                 named["late"] = argument.late
+            elif isinstance(argument, Resizable):
+                named["array"] = argument.array
             else:
                 arguments.append(self._argument(argument))
         return _class(made.path)(made.definition, *arguments, **named)

@@ -15,6 +15,8 @@ from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
+from lskel.btf.last_array import LastArray
+from lskel.btf.sections import last_array
 from lskel.btf.types import TypeId
 from lskel.catalog.map_types import BUFFERS, map_type_row
 from lskel.errors import BadInput, NotFound, unknown
@@ -65,6 +67,12 @@ class Late(NamedTuple):
     late: bool
 
 
+class Resizable(NamedTuple):
+    """The array at the end of a section."""
+
+    array: LastArray
+
+
 class Initial(NamedTuple):
     """`content`, zero-padded to `size` bytes."""
 
@@ -84,7 +92,18 @@ class ByLink(NamedTuple):
     by_link: bool
 
 
-Argument = ValueType | Raw | SectionClass | Initial | Late | int | ConfigValues | StructOps | ByLink
+Argument = (
+    ValueType
+    | Raw
+    | SectionClass
+    | Initial
+    | Late
+    | Resizable
+    | int
+    | ConfigValues
+    | StructOps
+    | ByLink
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +169,6 @@ class Model:
             create = trace.map_create(slot)
             number = trace.initial_value(slot)
             definition = _definition(trace, create, pinned=made.is_pinned)
-            if number is not None:
-                definition = definition._replace(value_type=create.value_type)
             if slot in ops:
                 yield self._special(
                     made.name,
@@ -192,9 +209,12 @@ class Model:
         assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
         content = write.value.rstrip(b"\0")
         variables, initial = SectionClass(section, write.size), Initial(content, len(content))
-        late = (Late(True),) if number in self.trace.unwritten else ()
+        named: list[Argument] = [Late(True)] if number in self.trace.unwritten else []
+        value_type = TypeId(self.trace.map_create(slot).value_type)
+        if self._btf is not None and (array := last_array(self._btf, value_type)) is not None:
+            named.append(Resizable(array))
         doc = f"The variables of {section}."
-        return self._special(name, "data:DataMap", definition, (variables, initial, *late), doc)
+        return self._special(name, "data:DataMap", definition, (variables, initial, *named), doc)
 
     def _arena(self, name: str, definition: MapDefinition, initial: bytes) -> MapModel:
         size = len(initial)

@@ -15,11 +15,11 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.names import enum_name
 from lskel.bpf.struct_ops import StructOps
+from lskel.btf.last_array import LastArray
 from lskel.catalog.map_types import BUFFERS, alternatives
 from lskel.describe.labels import labels
 from lskel.errors import UsageError
 from lskel.loader.model import NEEDS, Bytes, Loader
-from lskel.loader.places import places_of
 from lskel.runtime.inputs import InputOf
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.kinds import class_path
@@ -35,9 +35,11 @@ from lskel.skeleton.model import (
     Model,
     ProgramModel,
     Raw,
+    Resizable,
     SectionClass,
     program_path,
 )
+from lskel.skeleton.places import places_of
 from lskel.skeleton.python_source import (
     docstring,
     dotted,
@@ -200,6 +202,8 @@ class _ModuleWriter:
                     arguments.append(source("by_link={}", literal(argument.by_link)))
                 case Late():
                     arguments.append(source("late={}", literal(argument.late)))
+                case Resizable():
+                    arguments.append(self._last_array(argument.array))
                 case StructOps():
                     arguments.append(self._struct_ops(argument))
                 case int():
@@ -228,6 +232,10 @@ class _ModuleWriter:
             self._import("runtime.values", "Struct")
             return source("Struct")
         return self._types.section(section.name, section.size, self._class + section.words).cls
+
+    def _last_array(self, array: LastArray) -> Source:
+        self._import("btf.last_array", "LastArray")
+        return source("array=LastArray({})", join(", ", [literal(field) for field in array]))
 
     def _struct_ops(self, ops: StructOps) -> Source:
         self._import("bpf.struct_ops", "Member", "StructOps")
@@ -347,7 +355,7 @@ _ALWAYS = {
 }
 # Imports of some skeletons, besides the classes of maps and programs.
 _SOMETIMES = (
-    *("ArenaMap", "DataMap", "KconfigMap", "Link", "StructOpsMap", "raw"),
+    *("ArenaMap", "DataMap", "KconfigMap", "LastArray", "Link", "StructOpsMap", "raw"),
     *("AttachBtfId", "AttachFd", "InputOf", "Inputs", "MemberIndex", "TypeSize"),
     *("KconfigType", "KconfigVar", "Member", "StructOps"),
     *("a2b_base64", "decompress", "sys", "Events"),
@@ -381,7 +389,6 @@ def _definition(made: MapDefinition) -> Source:
         (source("flags"), made.flags),
         (source("map_extra"), made.map_extra),
         (source("numa_node"), made.numa_node),
-        (source("value_type"), made.value_type),
     ):
         if value:
             arguments.append(source("{}={:#x}", name, value))

@@ -42,7 +42,7 @@ def run(
     with ExitStack() as held:
         apply(options, bpf, trace)
         request = bpf.request(held, held)
-    replay = run_request(loader, request, kernel, budget=budget)
+        replay = run_request(loader, request, kernel, budget=budget)
     if not replay.value:
         return replay
     error = _failure(loader, replay)

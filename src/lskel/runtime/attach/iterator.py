@@ -10,11 +10,11 @@ from enum import IntEnum
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import ITER_CREATE
 from lskel.errors import UsageError
-from lskel.runtime.btf_target import BtfTargetProgram
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.linked import LinkedProgram
 from lskel.runtime.attach.target_fd import target_fd
+from lskel.runtime.btf_target import BtfTargetProgram
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import KernelError, address_of, bpf, host_attr
 

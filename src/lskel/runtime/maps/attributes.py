@@ -6,23 +6,25 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import MAP_TYPE_PREFIX, enum_value, flag_value
 from lskel.bpf.settable import MAP_FIELDS
-from lskel.errors import OutOfRange, UsageError, WrongType
+from lskel.errors import OutOfRange, UsageError, WrongType, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _BITS = {"map_extra": 64}
+# Attributes that have another name in a definition.
+_FIELDS = {"map_flags": "flags"}
 
 
 class MapDefinition(NamedTuple):
     """A map as the object declares it, with field names of `struct bpf_map_info`.
 
     `type` is a `MapType`; sizes are in bytes; `pinned`: it is shared by a pin of its name.
-    `inner` is the inner map definition of a map of maps. `value_type` is the BTF id of the
-    variables of a section.
+    `inner` is the inner map definition of a map of maps.
     """
 
     name: str
@@ -35,7 +37,6 @@ class MapDefinition(NamedTuple):
     pinned: bool = False
     numa_node: int = 0
     inner: MapDefinition | None = None
-    value_type: int = 0
 
 
 class MapAttributes(Settings):
@@ -45,6 +46,10 @@ class MapAttributes(Settings):
     UsageError for what this map cannot have, ReadOnly once it is created.
     """
 
+    _settable: tuple[str, ...] = (
+        *("type", "key_size", "value_size", "max_entries"),
+        *("map_flags", "map_extra", "numa_node"),
+    )
     # The attributes that cannot be set, and why.
     _fixed_attributes: tuple[str, ...] = ()
     _why_fixed = ""
@@ -70,7 +75,11 @@ class MapAttributes(Settings):
 
     @type.setter
     def type(self, wanted: int | str) -> None:
-        self._set("type", enum_value(MapType, wanted, MAP_TYPE_PREFIX, "map type") if isinstance(wanted, str) else wanted)
+        self._set(
+            "type",
+            wanted,
+            lambda name: enum_value(MapType, name, MAP_TYPE_PREFIX, "map type"),
+        )
 
     @property
     def key_size(self) -> int:
@@ -109,7 +118,7 @@ class MapAttributes(Settings):
 
     @map_flags.setter
     def map_flags(self, flags: int | str) -> None:
-        self._set("map_flags", flag_value(MapFlag, flags) if isinstance(flags, str) else flags)
+        self._set("map_flags", flags, lambda names: flag_value(MapFlag, names))
 
     @property
     def map_extra(self) -> int:
@@ -129,16 +138,19 @@ class MapAttributes(Settings):
     def numa_node(self, node: int) -> None:
         self._set("numa_node", node)
 
-    def _set(self, attribute: str, value: Any) -> None:
+    def _set(self, attribute: str, value: Any, named: Callable[[str], int] | None = None) -> None:
         self._check_settable(attribute)
         if attribute in self._fixed_attributes:
             raise UsageError(f"{self._called} {self._why_fixed}")
+        if isinstance(value, str) and named is not None:
+            with at(self._called):
+                value = named(value)
         if isinstance(value, bool) or not isinstance(value, int):
             what = "a number of entries" if attribute == "max_entries" else "a number"
             raise WrongType(f"{self._called}: expected {what}, got {type(value).__name__}")
         self._check_range(attribute, value)
-        field = {"map_flags": "flags"}.get(attribute, attribute)
-        self._redefine(self.definition._replace(**{field: int(value)}))
+        changed: Any = {_FIELDS.get(attribute, attribute): int(value)}
+        self._redefine(self.definition._replace(**changed))
 
     def _check_range(self, attribute: str, value: int) -> None:
         bits = _BITS.get(attribute, 32)
@@ -185,8 +197,10 @@ class MapAttributes(Settings):
 
         return accepts_types(definition.type, has_number_keys=self._has_number_keys)
 
-    # Whether keys are 32-bit numbers, by BTF.
-    _has_number_keys = False
+    @property
+    def _has_number_keys(self) -> bool:
+        """Whether keys are 32-bit integers, by BTF."""
+        return False
 
 
 # By the names of the fields in `bpf.settable`.

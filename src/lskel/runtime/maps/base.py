@@ -45,6 +45,7 @@ class Map(MapAttributes):
     Its class is that of its type: a map whose `type` is set has another class from then on.
     """
 
+    _settable = (*MapAttributes._settable, "autocreate", "pin_path")
     # The class of the global variables in it, if any.
     variables: Any = None
 
@@ -61,6 +62,7 @@ class Map(MapAttributes):
         # Before its class was changed.
         self._declared_types: dict[str, Any] = {}
         self._autocreate = True
+        self._is_left_out = False
         self._pin_path: str | None = None
         self._fd: Fd | None = None
 
@@ -117,10 +119,13 @@ class Map(MapAttributes):
         raise UsageError(f"{self._called} is not a map of maps")
 
     def _check_settable(self, attribute: str) -> None:
-        if self._fd is not None:
-            raise ReadOnly(
-                f"{self._called} is already created", hint=f"set {attribute} before load()"
-            )
+        if self._fd is not None or self._is_left_out:
+            state = "was left out" if self._is_left_out else "is already created"
+            raise ReadOnly(f"{self._called} {state}", hint=f"set {attribute} before load()")
+
+    def leave_out(self) -> None:
+        """The others are created, without it."""
+        self._is_left_out = True
 
     def _redefine(self, definition: MapDefinition) -> None:
         before, self.definition = self.definition, definition

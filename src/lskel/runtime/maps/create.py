@@ -29,8 +29,9 @@ def create_map(
     hints: Mapping[int, str] = _NO_HINTS,
     *,
     btf_fd: int = 0,
+    value_type: int = 0,
 ) -> Fd:
-    """Create a map; the type of its value is `wanted.value_type` in the BTF of `btf_fd`, if any.
+    """Create a map; the type of its value is `value_type` in the BTF of `btf_fd`, if any.
 
     ReplayError or NoPermission if the kernel refuses; `hints` are by errno.
     """
@@ -45,7 +46,7 @@ def create_map(
         numa_node=wanted.numa_node,
         map_name=object_name(wanted.name),
         btf_fd=btf_fd,
-        btf_value_type_id=wanted.value_type if btf_fd else 0,
+        btf_value_type_id=value_type,
         map_extra=wanted.map_extra,
     )
     try:

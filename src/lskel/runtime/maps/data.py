@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from lskel.btf.last_array import LastArray
     from lskel.cursor import ByteOrder
     from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import MapDefinition
@@ -90,7 +91,7 @@ class Variables(Map, Generic[V]):
 
     @property
     def initial(self) -> memoryview:
-        """All initial values, writable before load(); their number is fixed."""
+        """All initial values, writable before load(); their number is `value_size`."""
         if self._fd is not None:
             raise ReadOnly(f"map '{self.name}' is loaded", hint=SET_BEFORE)
         return memoryview(self._memory)
@@ -106,7 +107,8 @@ class DataMap(Variables[V]):
     With another `value_size`, the last variable, an array, has as many elements as fit. It gets
     its BTF type accordingly; if that does not work out, it has none, as with libbpf.
 
-    `initial` may lack trailing zeros. The loader has no value for a `late` map: many zeros.
+    `initial` may lack trailing zeros. The loader has no value for a `late` map: many zeros. `array`
+    is that last variable.
     """
 
     def __init__(
@@ -116,12 +118,12 @@ class DataMap(Variables[V]):
         initial: bytes,
         *,
         late: bool = False,
+        array: LastArray | None = None,
     ) -> None:
         super().__init__(definition, type_, initial)
         self._late = late
+        self._array = array
         self._mapped: MappedFd | None = None
-        # The BTF of the object for the section's new size; none if it has no types for that.
-        self._btf: bytes | None = None
 
     @property
     def value(self) -> V:
@@ -135,6 +137,8 @@ class DataMap(Variables[V]):
         return made
 
     def _view(self) -> V:
+        if self._is_left_out:
+            raise UsageError(f"variables of '{self.name}': the map was left out")
         if self._fd is None:
             return self.variables.from_buffer(self._memory)
         if self._fd.closed:
@@ -157,7 +161,7 @@ class DataMap(Variables[V]):
         """Whether it was made to be mapped; the kernel may still refuse."""
         return bool(self.definition.flags & MapFlag.MMAPABLE)
 
-    _fixed_attributes = ("type", "key_size", "max_entries")
+    _fixed_attributes: tuple[str, ...] = ("type", "key_size", "max_entries")
 
     def _redefine(self, definition: MapDefinition) -> None:
         size = definition.value_size
@@ -168,47 +172,46 @@ class DataMap(Variables[V]):
         self.definition = definition
 
     def _resize(self, size: int) -> None:
-        """Change the number of elements of the last variable, and keep what else is set."""
-        content = bytes(self._memory)
-        self._variables = self._value = self._btf = None
-        length: tuple[str, int] | None = None
-        if size != self.declared.value_size:
-            from lskel.btf.btf import Btf
-            from lskel.btf.resize import resize_section
-            from lskel.btf.types import TypeId
+        """Keep the values that are set."""
+        content = bytes(self._memory[:size])
+        self._variables = self._value = None
+        self._made = bytearray(content.ljust(size, b"\0"))
 
-            raw = b"" if self.image is None else self.image.object_btf()
-            section = TypeId(self.declared.value_type)
-            made = resize_section(Btf(raw), section, size) if raw and section else None
-            if made is not None:
-                self._btf = made.btf.raw
-                length = made.variable, made.elements
-        self._length = length
-        self._made = bytearray(content[:size].ljust(size, b"\0"))
+    @property
+    def _is_resized(self) -> bool:
+        return self.definition.value_size != self.declared.value_size
+
+    def _length(self) -> int | None:
+        """The number of elements of the last variable in a resized section."""
+        return None if self._array is None else self._array.length(self.definition.value_size)
 
     def _base(self) -> Any:
         base = super()._base()
-        if self.definition.value_size == self.declared.value_size:
+        if not self._is_resized:
             return base
         from lskel.runtime.values.structs import resized
 
-        return resized(base, self.definition.value_size, self._length)
+        length = self._length()
+        last = None if self._array is None or length is None else (self._array.variable, length)
+        return resized(base, self.definition.value_size, last)
 
     def _keeps_types(self, definition: MapDefinition) -> bool:
-        is_same = definition.value_size == self.declared.value_size
-        return is_same or self._btf is not None
+        return not self._is_resized or self._length() is not None
 
     def open_reused(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
         """A section of another size is created here: the loader has a value of the declared one."""
         there = super().open_reused(kernel, pin_root, trust_pins=trust_pins)
-        is_same = self.definition.value_size == self.declared.value_size
-        if there is not None or is_same or not self.autocreate:
+        if there is not None or not self._is_resized or not self.autocreate:
             return there
         from lskel.runtime.maps.section import create_section
 
+        array, length, btf, section = self._array, self._length(), b"", 0
         # The simulated kernel takes BTF from loaders only.
-        btf = self._btf if kernel.is_running else None
-        return create_section(kernel, self.definition, bytes(self._memory), btf)
+        if array is not None and length is not None and self.image is not None:
+            btf = self.image.object_btf() if kernel.is_running else b""
+            btf = array.resized(btf, self._size, length, self.image.order) if btf else b""
+            section = array.section
+        return create_section(kernel, self.definition, bytes(self._memory), btf, section)
 
     @property
     def is_constant(self) -> bool:
@@ -223,9 +226,6 @@ class DataMap(Variables[V]):
     def _size(self) -> int:
         return self.definition.value_size
 
-    # The last variable, and its number of elements, in a resized section.
-    _length: tuple[str, int] | None = None
-
     @property
     def _changed(self) -> bytearray | None:
         """The initial values, where they are not the object's."""
@@ -237,12 +237,16 @@ class DataMap(Variables[V]):
         """The initial value for the loader to write, if it differs from the object's."""
         return None if self._late else self._changed
 
+    def leave_out(self) -> None:
+        """The others are created, without it: it has no variables."""
+        super().leave_out()
+        self._value = None
+
     def bind(self, fd: Fd) -> None:
         """It was created: from now on the variables are those of the programs."""
         super().bind(fd)
         self._value = None
-        is_created = self.definition.value_size != self.declared.value_size
-        if self._late and not is_created and self._changed is not None:
+        if self._late and not self._is_resized and self._changed is not None:
             update(fd.fileno(), _KEY, self._changed, bpf=self._bpf)
         self._made = None
         if self._is_shared and not self.is_constant:

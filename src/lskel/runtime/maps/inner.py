@@ -7,6 +7,7 @@ from lskel.light_typing import Generic
 from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.array import SparseArray
 from lskel.runtime.maps.attributes import MapAttributes
+from lskel.runtime.maps.base import Map
 from lskel.runtime.maps.handles import handle
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import KeyedMap
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from lskel.runtime.kernel import Kernel
-    from lskel.runtime.maps.base import Map, MapDefinition
+    from lskel.runtime.maps.base import MapDefinition
     from lskel.runtime.maps.handles import Handle
     from lskel.runtime.values import Codec
 
@@ -51,6 +52,7 @@ class InnerMap(MapAttributes):
 
 
 class _OfMaps(KeyedMap[K, int], Generic[K]):
+    _settable = (*Map._settable, "inner_map")
     _inner: InnerMap | None = None
 
     @property

@@ -32,7 +32,7 @@ class KconfigMap(DataMap[V]):
     ``skel.maps.kconfig.configured["CONFIG_HZ"] = "1000"``.
     """
 
-    _fixed_attributes = ("type", "key_size", "value_size", "max_entries")
+    _fixed_attributes: tuple[str, ...] = ("type", "key_size", "value_size", "max_entries")
 
     def __init__(
         self,

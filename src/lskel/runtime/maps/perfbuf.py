@@ -30,6 +30,8 @@ class PerfBufferMap(EventMap[V]):
     so does the first read. For an array of perf counters, set ``pages = 0``.
     """
 
+    _settable = (*EventMap._settable, "pages")
+
     def __init__(self, definition: MapDefinition, event: type[V] | Codec[V] | None = None) -> None:
         super().__init__(definition, event)
         self._pages = _PAGES

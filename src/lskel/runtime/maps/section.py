@@ -20,18 +20,18 @@ _KEY = bytes(4)
 
 
 def create_section(
-    kernel: Kernel, wanted: MapDefinition, value: bytes, btf: bytes | None
+    kernel: Kernel, wanted: MapDefinition, value: bytes, btf: bytes, value_type: int
 ) -> Fd:
-    """The map with its value, frozen if it is constant; `btf` has its type, None for none.
+    """The map with its value, frozen if it is constant; its type is in `btf`, if that is not empty.
 
     As a loader does it: without BTF if the kernel refuses that. ReplayError or NoPermission.
     """
-    types = None if btf is None else _load_btf(kernel, btf)
-    try:
-        made = create_map(kernel, wanted, btf_fd=0 if types is None else types.fileno())
-    finally:
-        if types is not None:
-            types.close()
+    types = _load_btf(kernel, btf) if btf else None
+    if types is None:
+        made = create_map(kernel, wanted)
+    else:
+        with types:
+            made = create_map(kernel, wanted, btf_fd=types.fileno(), value_type=value_type)
     try:
         bpf = bpf_of(kernel)
         if any(value):
