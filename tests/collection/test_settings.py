@@ -56,7 +56,7 @@ struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 4);
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } events SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_STACK_TRACE); __uint(max_entries, 64);
          __uint(key_size, 4); __uint(value_size, 8); } stacks SEC(".maps");
-struct { __uint(type, BPF_MAP_TYPE_BLOOM_FILTER); __uint(max_entries, 4);
+struct { __uint(type, 30); __uint(max_entries, 4); /* a bloom filter */
          __type(value, int); } filter SEC(".maps");
 struct inner { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 1);
                __type(key, int); __type(value, int); };

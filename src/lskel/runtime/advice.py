@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 
 from lskel.bpf.settable import NO_MAP
 from lskel.catalog.map_types import Range, map_type_row
@@ -21,8 +20,9 @@ if TYPE_CHECKING:
 _NO_KFUNC = "invalid kernel function call not eliminated"
 
 
-# A call in place of a map that is not created (`lskel.runtime.patch`).
-_NO_MAP = re.compile(rf"unknown#{NO_MAP // 1_000_000}(\d{{6}})\b")
+# A call in place of a map that is not created (`lskel.runtime.patch`), before its slot.
+_SLOT_DIGITS = 6
+_NO_MAP = f"unknown#{NO_MAP // 10**_SLOT_DIGITS}"
 
 
 def advise(error: ReplayError, maps: Iterable[MapDefinition], labels: Iterable[Label]) -> None:
@@ -36,8 +36,9 @@ def advise(error: ReplayError, maps: Iterable[MapDefinition], labels: Iterable[L
     hint, made = "", list(maps)
     if label.task is Task.MAP_CREATE and error.errno == errno.EINVAL:
         hint = next((_sizes(item) for item in made if item.name == label.name), "")
-    elif label.task is Task.PROG_LOAD and (found := _NO_MAP.search(error.why)):
-        hint = f"it uses map '{made[int(found[1])].name}', whose autocreate is False"
+    elif label.task is Task.PROG_LOAD and _NO_MAP in error.why:
+        slot = int(error.why.partition(_NO_MAP)[2][:_SLOT_DIGITS])
+        hint = f"it uses map '{made[slot].name}', whose autocreate is False"
     elif label.task is Task.PROG_LOAD and _NO_KFUNC in error.why:
         hint = _kfuncs(label.name, labels)
     error.hint = hint or error.hint
