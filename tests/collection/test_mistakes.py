@@ -72,7 +72,7 @@ def kconfig(name: str, value: str) -> Mistake:
 
 def setting(of: str, name: str, attribute: str, value: object, text: str = "") -> Mistake:
     """An attribute of a map or program, by each door."""
-    where, option = ("maps", "--map") if of == "map" else ("progs", "--program")
+    where, option = ("maps", "--map") if of == "map" else ("progs", "--prog")
     argument = "maps" if of == "map" else "programs"
 
     def run(bpf: Any) -> None:

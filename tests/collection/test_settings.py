@@ -238,7 +238,7 @@ def test_by_the_command_line(
         part
         for s in settings
         for part in (
-            "--map" if s.of == "map" else "--program",
+            "--map" if s.of == "map" else "--prog",
             f"{s.name}.{s.attribute}={'n' if s.value is False else s.value}",
         )
     ]

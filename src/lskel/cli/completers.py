@@ -100,7 +100,7 @@ def map_settings(
 def program_settings(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """For --program: a program, an attribute, and the values that have names."""
+    """For --prog: a program, an attribute, and the values that have names."""
     from lskel.bpf.enums import AttachType, ProgType
     from lskel.bpf.flags import ProgFlag
     from lskel.bpf.names import enum_names, flag_names

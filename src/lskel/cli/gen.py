@@ -103,7 +103,7 @@ def command(
         lskel gen hello.bpf.o -o hello.lskel.h
         lskel gen build/*.bpf.o -o bundles/
         lskel gen parser.o -o parser.lskel --type parse=sk_skb:sk_skb_stream_parser
-        lskel gen trace.bpf.o -o trace.lskel.h --map stacks.value_size=1016
+        lskel gen trace.bpf.o -o trace.lskel.h --map samples.max_entries=8
     """
     for source in objects:
         if same_file(source, output):

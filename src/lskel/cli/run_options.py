@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lskel.runtime.collection import Collection
 
 _MAP = "MAP.ATTRIBUTE=VALUE"
-_PROGRAM = "PROGRAM.ATTRIBUTE=VALUE"
+_PROGRAM = "PROG.ATTRIBUTE=VALUE"
 _KCONFIG = "NAME=VALUE"
 _TARGET = "PROGRAM=TARGET"
 _MAX_ENTRIES = "MAP=N"
@@ -42,7 +42,7 @@ def _options(
 ) -> Options:
     with at("--map"):
         of_maps = _settings(maps, _MAP)
-    with at("--program"):
+    with at("--prog"):
         of_programs = _settings(programs, _PROGRAM)
     with at("--kconfig"):
         values = pairs(kconfig, _KCONFIG)
@@ -79,7 +79,7 @@ def for_one(options: Options) -> tuple[str, ...]:
     """The set options that apply only to a single object: they name its maps or programs."""
     given = {
         "--map": options.maps,
-        "--program": options.programs,
+        "--prog": options.programs,
         "--target": options.targets,
         "--max-entries": options.max_entries,
         "--set": options.variables,
@@ -166,7 +166,7 @@ _SETTINGS = (
         "inner_map and one of these.",
     ),
     click.option(
-        "--program",
+        "--prog",
         "programs",
         multiple=True,
         metavar=_PROGRAM,
