@@ -17,7 +17,7 @@ SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name
 	-o -name '*.html')
 
 TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc g++ libc6-dev make \
-	iproute2 valgrind chromium chromium-driver unzip zip util-linux libcap2-bin jq runc systemd \
+	xz-utils bzip2 zstd lz4 dpkg rpm iproute2 valgrind chromium chromium-driver unzip zip util-linux libcap2-bin jq runc systemd \
 	bash zsh fish man-db groff mandoc git python3 $(if $(shell command -v npm),,nodejs npm)
 VM_PACKAGES := linux-image-amd64 linux-image-6.12-amd64 qemu-system-x86 busybox-static kmod
 

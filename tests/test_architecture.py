@@ -26,6 +26,7 @@ STATIONS = (
     ),
     ("bpf", "btf", "elf"),
     ("catalog", "core_relo"),
+    ("kernels",),
     ("object",),
     ("trace", "load_phase"),
     ("syscalls", "loader"),

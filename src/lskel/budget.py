@@ -13,6 +13,9 @@ from lskel.errors import LimitExceeded
 # Bytes of a file. A header has the largest blob with four characters per byte.
 INPUT = 256 << 20
 
+# Bytes of a kernel image, a module, or a package of them, when it is decompressed.
+KERNEL = 768 << 20
+
 # Bytes of a name: the kernel accepts 512 (KSYM_NAME_LEN), and paths of 4096.
 NAME = 4096
 # Total bytes of the strings of a table, as a multiple of the table's size, plus a constant: linkers

@@ -23,6 +23,7 @@ from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf.ext import Records
 from lskel.btf.kinds import Kind
+from lskel.catalog.map_types import ARENA_SECTION
 from lskel.cursor import ByteOrder
 
 # Numbers with the width of their attr fields; a plain `int` is an index or count in the trace.
@@ -164,6 +165,11 @@ class ProgLoad:
     attach_btf_id: Input | None
     attach_fd: Input | None
     slot: int
+
+    @property
+    def attach_type(self) -> int:
+        """The attach type; 0 for a struct_ops program, of which only the target knows its index."""
+        return 0 if isinstance(self.expected_attach_type, Input) else self.expected_attach_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +353,24 @@ class Arena(NamedTuple):
     initial: bytes
 
 
+class GlobalData(NamedTuple):
+    """The variables of ELF section `section` in a map, `size` bytes.
+
+    Zeros at the end of `initial` may be left out. With `is_late` the loader has no value for the
+    map: who runs it writes what is wanted there after it has run.
+    """
+
+    section: str
+    size: int
+    initial: bytes
+    is_late: bool = False
+
+    @property
+    def content(self) -> bytes:
+        """The initial value without zeros at the end."""
+        return self.initial.rstrip(b"\0")
+
+
 @dataclass(frozen=True)
 class Trace:
     """All operations, and their results that stay open. `order` is the target's byte order.
@@ -392,6 +416,17 @@ class Trace:
     def initial_value(self, slot: int) -> int | None:
         """The number of the operation that writes the value of global data to map `slot`."""
         return self._initial_values.get(self.maps[slot].op)
+
+    def global_data(self, slot: int) -> GlobalData | None:
+        """The variables in map `slot`; None if it has none."""
+        number = self.initial_value(slot)
+        if number is None:
+            found = (arena.initial for arena in self.arenas if arena.slot == slot)
+            initial = next(found, b"")
+            return GlobalData(ARENA_SECTION, len(initial), initial) if initial else None
+        op = self.ops[number]
+        assert isinstance(op, MapUpdate) and isinstance(op.value, bytes)
+        return GlobalData(self.maps[slot].section, op.size, op.value, number in self.unwritten)
 
     @cached_property
     def _initial_values(self) -> dict[int, int]:

@@ -603,3 +603,17 @@ def test_a_module_without_the_class(loader: Loader) -> None:
         with refused(NotSupported, "lacks the class LpmTrie"):
             bpf.maps.pairs.type = "lpm_trie"
         assert bpf.maps.pairs.type == MapType.HASH
+
+
+UNTYPED = 'SEC("mine") int own(void *ctx) { return 0; }'
+
+
+@pytest.mark.parametrize("wanted", ["sk_skb", ProgType.SK_SKB])
+def test_a_type_for_a_section_that_has_none(wanted: Any) -> None:
+    obj = lskel.open_object(compile_bpf(UNTYPED), "test")
+    with pytest.raises(NotSupported, match="no known program type"):
+        lskel.load(obj, programs={"own": {"type": 5000}})
+    kernel = lskel.SimulatedMachine()
+    with lskel.load(obj, programs={"own": {"type": wanted}}, kernel=kernel) as bpf:
+        bpf.load()
+        assert bpf.progs.own.info().type == ProgType.SK_SKB

@@ -19,7 +19,7 @@ from lskel.cli.sources import STDIN, generate_source
 from lskel.cli.status import Status
 from lskel.cli.terminal import note, print_file, print_json, progress
 from lskel.errors import BadBundle, LskelError, UsageError, at
-from lskel.loader.generate import AUTO, generate_form
+from lskel.loader.generate import AUTO, PLAIN, generate_form
 from lskel.loader.model import Bytes, Form, Loader
 from lskel.loader.verify import in_form
 from lskel.output import write_whole
@@ -150,7 +150,7 @@ class _OutputGenerator(NamedTuple):
         with at(source):
             if self.options != DEFAULTS:
                 loader = with_settings(loader, self.options, debug=generation.debug)
-            if form != AUTO:  # a bundle may have another form
+            if form not in (AUTO, PLAIN):  # a bundle may have another form
                 loader = in_form(loader, Form(form))
             return loader, render(loader, self.language, self.skeleton)
 

@@ -188,8 +188,9 @@ _NO_AUTOLOAD = click.option(
 _FORM = click.option(
     "--form",
     type=click.Choice([*(form.value for form in Form), AUTO]),
-    help="The form of the loader program [default: table; for Python auto, for C unrolled]; auto "
-    "is the fastest: unrolled for small objects. Before Linux 5.17 lskel unrolls table loaders.",
+    help="The form of the loader program [default: table; for Python auto; for C unrolled, or "
+    "table if the object is too large]; auto is the fastest: unrolled for small objects. Before "
+    "Linux 5.17 lskel unrolls table loaders.",
 )
 _DEBUG = click.option(
     "--debug",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -59,7 +58,7 @@ def labels(sources: Sequence[str]) -> list[str]:
 
 def open_source(source: str, generation: Generation) -> Object | Loader:
     """An object with the options applied, or a bundle; the first bytes decide which."""
-    return _open(read(source), source, generation)
+    return open_data(read(source), source, generation)
 
 
 def open_silently(source: str, generation: Generation) -> Object | Loader:
@@ -81,7 +80,7 @@ def generate_source(source: str, generation: Generation, *, is_bundle_taken: boo
             if not is_bundle_taken:
                 Loader.load(data)  # reports a damaged one
                 raise UsageError("already a bundle")
-    return _loader(_open(data, source, generation), source, generation)
+    return _loader(open_data(data, source, generation), source, generation)
 
 
 def to_run(source: str, generation: Generation, options: Options) -> tuple[Loader, Options]:
@@ -138,7 +137,7 @@ def simulate(
             raise UsageError(f"options to run with cannot be applied to {kind.value}")
         skeleton = parse_header(data.decode("utf-8", "replace"))
         context = bytes(skeleton.context_size)
-        order = sys.byteorder
+        order = skeleton.order
         return replay(skeleton.insns, skeleton.blob, context, order, kernel=kernel(order))
 
 
@@ -146,7 +145,7 @@ def _to_run(
     data: bytes, source: str, generation: Generation, options: Options
 ) -> tuple[Loader, Options]:
     generation, options = _split(data, generation, options)
-    return _loader(_open(data, source, generation), source, generation), options
+    return _loader(open_data(data, source, generation), source, generation), options
 
 
 def _split(data: bytes, generation: Generation, options: Options) -> tuple[Generation, Options]:
@@ -173,7 +172,7 @@ def open_for_display(
 ) -> OpenedSource:
     """Open an object or a bundle, even if no loader can be generated for it."""
     generation, options = _split(data, generation, options)
-    opened = _open(data, source, generation)
+    opened = open_data(data, source, generation)
     if isinstance(opened, Loader):
         from lskel.replay.trust import REMARKS
 
@@ -196,7 +195,7 @@ def applicable(
     return Generation() if is_generated else generation, DEFAULTS if is_fixed else options
 
 
-def _open(data: bytes, source: str, generation: Generation) -> Object | Loader:
+def open_data(data: bytes, source: str, generation: Generation) -> Object | Loader:
     """Open the input; warn if a bundle's bytes do not match its description."""
     opened = _opened(data, source, generation)
     if not isinstance(opened, Loader):

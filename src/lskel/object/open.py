@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from lskel.bpf.attr import NAME_LENGTH
 from lskel.btf.btf import Btf
 from lskel.btf.ext import BtfExt, parse_ext
 from lskel.elf.format import Bind
@@ -32,9 +31,9 @@ def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None)
     """Read a BPF ELF object from a path, or from its bytes.
 
     `name` is the object's name, a prefix of its data map names; by default the file name up to the
-    first dot, truncated to 15 characters, or `object` for bytes. BadObject (with file, section,
-    symbol and offset) if the file is invalid, NotSupported if it has something that lskel cannot
-    load, UsageError if the file cannot be read.
+    first dot, or `object` for bytes. BadObject (with file, section, symbol and offset) if the file
+    is invalid, NotSupported if it has something that lskel cannot load, UsageError if the file
+    cannot be read.
     """
     if isinstance(source, bytes):
         return _open(source, name or "object")
@@ -52,7 +51,7 @@ def default_name(path: str | os.PathLike[str]) -> str:
 
 def _open(data: bytes, name: str) -> Object:
     try:
-        return _read(Elf(data), name[:NAME_LENGTH])
+        return _read(Elf(data), name)
     except LskelError:
         raise
     except RecursionError as error:

@@ -174,13 +174,13 @@ def _with_types(obj: Object, programs: Mapping[str, Settings]) -> Object:
     """The object in which programs whose section names have no type have that of the settings."""
     for program in obj.programs:
         wanted = programs.get(program.name, {}).get("type")
-        if is_untyped(program) and wanted is not None:
+        if not is_untyped(program):
+            continue
+        if isinstance(wanted, str):
             with at(obj.name, f"program '{program.name}'"):
-                type_ = (
-                    enum_value(ProgType, wanted, PROG_TYPE_PREFIX, "program type")
-                    if isinstance(wanted, str)
-                    else ProgType(wanted)
-                )
+                wanted = enum_value(ProgType, wanted, PROG_TYPE_PREFIX, "program type")
+        type_ = ProgType._value2member_map_.get(wanted)
+        if isinstance(type_, ProgType):
             obj = obj.with_type(program.name, type_)
     return obj
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum
 
 from lskel.bpf.enums import ProgType
 from lskel.catalog.entries import ANY_MACHINE
@@ -30,15 +29,6 @@ class _AnyKernel(RunningKernel):
 _ANY_KERNEL = _AnyKernel()
 
 
-class LoadOnly(Enum):
-    """Settings that only a load can have."""
-
-    AUTOCREATE = "autocreate"
-    PIN_PATH = "pin_path"
-    LOG_LEVEL = "log_level"
-    TARGET = "target"
-
-
 def settled(trace: Trace, options: Options) -> Trace:
     """The trace with these values and attributes of maps and programs.
 
@@ -63,12 +53,10 @@ def settled(trace: Trace, options: Options) -> Trace:
 
 
 def _map_request(made: Map, trace: Trace) -> MapRequest:
-    for name, is_set in (
-        (LoadOnly.AUTOCREATE, not made.autocreate),
-        (LoadOnly.PIN_PATH, made.pin_path is not None),
-    ):
-        if is_set:
-            raise _load_only(f"map '{made.name}'", name)
+    if not made.autocreate:
+        raise _load_only(f"map '{made.name}'", "autocreate")
+    if made.pin_path is not None:
+        raise _load_only(f"map '{made.name}'", "pin_path")
     if isinstance(made, KconfigMap):  # its values are those of the machine that loads it
         definition = made.definition
         return MapRequest(made.name, definition.type)
@@ -77,7 +65,7 @@ def _map_request(made: Map, trace: Trace) -> MapRequest:
 
 def _check_program(program: Program) -> None:
     if program.log_level:
-        raise _load_only(f"program '{program.name}'", LoadOnly.LOG_LEVEL)
+        raise _load_only(f"program '{program.name}'", "log_level")
 
 
 def _found_target(trace: Trace, slot: int, program: Program) -> tuple[int, Op]:
@@ -88,10 +76,10 @@ def _found_target(trace: Trace, slot: int, program: Program) -> tuple[int, Op]:
     is_struct_ops = program.definition.type == ProgType.STRUCT_OPS
     is_fixed = is_struct_ops or is_in_program(target)
     if load is None or load.attach_btf is None or not isinstance(find, BtfFind) or is_fixed:
-        raise _load_only(f"program '{program.name}'", LoadOnly.TARGET)
+        raise _load_only(f"program '{program.name}'", "target")
     name, kind = btf_name(program.definition, target)
     return load.attach_btf.op, replace(find, name=name, kind=kind)
 
 
-def _load_only(what: str, setting: LoadOnly) -> UsageError:
-    return UsageError(f"{what}: {setting.value} can only be set when it is loaded")
+def _load_only(what: str, attribute: str) -> UsageError:
+    return UsageError(f"{what}: {attribute} can only be set when it is loaded")

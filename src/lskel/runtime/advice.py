@@ -37,8 +37,9 @@ def advise(error: ReplayError, maps: Iterable[MapDefinition], labels: Iterable[L
     if label.task is Task.MAP_CREATE and error.errno == errno.EINVAL:
         hint = next((_sizes(item) for item in made if item.name == label.name), "")
     elif label.task is Task.PROG_LOAD and _NO_MAP in error.why:
-        slot = int(error.why.partition(_NO_MAP)[2][:_SLOT_DIGITS])
-        hint = f"it uses map '{made[slot].name}', whose autocreate is False"
+        slot = error.why.partition(_NO_MAP)[2][:_SLOT_DIGITS]
+        if len(slot) == _SLOT_DIGITS and slot.isdecimal() and int(slot) < len(made):
+            hint = f"it uses map '{made[int(slot)].name}', whose autocreate is False"
     elif label.task is Task.PROG_LOAD and _NO_KFUNC in error.why:
         hint = _kfuncs(label.name, labels)
     error.hint = hint or error.hint

@@ -135,8 +135,8 @@ class Program(Settings):
         UsageError for programs that load without a target.
         """
         raise UsageError(
-            f"program '{self.name}' takes no target: programs of section "
-            f"'{self.definition.section}' are loaded without one",
+            f"program '{self.name}' takes no target: section '{self.definition.section}' is not "
+            "fentry, fexit, fmod_ret, tp_btf, lsm, iter or freplace",
             hint="name it when you attach the program",
         )
 

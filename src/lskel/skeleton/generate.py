@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from lskel.errors import UsageError
-from lskel.loader.generate import AUTO
+from lskel.loader.generate import AUTO, PLAIN
 from lskel.loader.model import Bytes, Form, Loader
 
 
@@ -55,10 +55,10 @@ def language_of(path: str) -> Language:
 def default_form(language: Language, options: SkeletonOptions) -> Form | str:
     """The default loader form of a language.
 
-    libbpf's skel_internal.h only runs programs without BTF, so it is unrolled for C.
+    libbpf's skel_internal.h only runs programs without BTF.
     """
     if language is Language.C and not options.standalone:
-        return Form.UNROLLED
+        return PLAIN
     return Form.TABLE if language is Language.BUNDLE else AUTO
 
 

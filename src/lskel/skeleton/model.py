@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lskel.bpf.enums import ProgType
+from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
@@ -30,10 +30,9 @@ from lskel.runtime.program import ProgramDefinition
 from lskel.skeleton.python_source import attribute, identifier
 from lskel.skeleton.source import Scope, Source
 from lskel.skeleton.types import TypeDeclarations, ValueType
-from lskel.trace import Input, MapCreate, MapUpdate, MemberIndex, Trace, TypeSize
+from lskel.trace import GlobalData, Input, MapCreate, MemberIndex, Trace, TypeSize
 
 _USER_MAPS = ".maps"
-ARENA_DATA = ".addr_space.1"
 _EVENT_TYPE = "event"
 # A program that is only loaded.
 _PLAIN_PROGRAM = "lskel.runtime.program:Program"
@@ -163,11 +162,10 @@ class Model:
 
     def _maps(self) -> Iterator[MapModel]:
         trace = self.trace
-        arenas = {arena.slot: arena.initial for arena in trace.arenas}
         ops = {item.slot: item.ops for item in trace.struct_ops}
         for slot, made in enumerate(trace.maps):
             create = trace.map_create(slot)
-            number = trace.initial_value(slot)
+            data = trace.global_data(slot)
             definition = _definition(trace, create, pinned=made.is_pinned)
             if slot in ops:
                 yield self._special(
@@ -176,10 +174,10 @@ class Model:
                     definition,
                     (ops[slot], ByLink(bool(create.flags & MapFlag.LINK))),
                 )
-            elif slot in arenas:
-                yield self._arena(made.name, definition, arenas[slot])
-            elif number is not None:
-                yield self._data(slot, made.section, definition, number)
+            elif create.type == MapType.ARENA:
+                yield self._arena(made.name, definition, data)
+            elif data is not None:
+                yield self._data(slot, definition, data)
             else:
                 yield self._user_map(made.name, create, definition)
 
@@ -198,28 +196,27 @@ class Model:
         path = f"lskel.runtime.maps.{cls}"
         return MapModel(self._attr(name), path, definition, arguments, doc)
 
-    def _data(self, slot: int, section: str, definition: MapDefinition, number: int) -> MapModel:
-        kconfig, name = self.trace.kconfig, variables_name(section)
+    def _data(self, slot: int, definition: MapDefinition, data: GlobalData) -> MapModel:
+        kconfig, name = self.trace.kconfig, variables_name(data.section)
         if kconfig is not None and kconfig.slot == slot:
-            variables = SectionClass(section, kconfig.size)
+            variables = SectionClass(data.section, kconfig.size)
             arguments = (variables, kconfig.size, ConfigValues(kconfig.vars))
             doc = "Kconfig values."
             return self._special(name, "kconfig:KconfigMap", definition, arguments, doc)
-        write = self.trace.ops[number]
-        assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
-        content = write.value.rstrip(b"\0")
-        variables, initial = SectionClass(section, write.size), Initial(content, len(content))
-        named: list[Argument] = [Late(True)] if number in self.trace.unwritten else []
+        variables = SectionClass(data.section, data.size)
+        initial = Initial(data.content, len(data.content))
+        named: list[Argument] = [Late(True)] if data.is_late else []
         value_type = TypeId(self.trace.map_create(slot).value_type)
         if self._btf is not None and (array := last_array(self._btf, value_type)) is not None:
             named.append(Resizable(array))
-        doc = f"The variables of {section}."
+        doc = f"The variables of {data.section}."
         return self._special(name, "data:DataMap", definition, (variables, initial, *named), doc)
 
-    def _arena(self, name: str, definition: MapDefinition, initial: bytes) -> MapModel:
-        size = len(initial)
-        variables = SectionClass(ARENA_DATA, size)
-        arguments = (variables, Initial(initial, size)) if initial else ()
+    def _arena(self, name: str, definition: MapDefinition, data: GlobalData | None) -> MapModel:
+        arguments: tuple[Argument, ...] = ()
+        if data is not None:
+            initial = Initial(data.content, data.size)
+            arguments = (SectionClass(data.section, data.size), initial)
         doc = f"The variables of the arena {name}."
         return self._special(name, "arena:ArenaMap", definition, arguments, doc)
 
@@ -306,14 +303,12 @@ class Model:
         made = self.trace.programs[slot]
         op = self.trace.prog_load(slot)
         spec = parse_section(made.section)
-        prog_type = op.type if op is not None else ProgType.UNSPEC
-        attach_type = op.expected_attach_type if op is not None else 0
         definition = ProgramDefinition(
             made.name,
             spec.kind or spec.name,
             spec.target,
-            int(prog_type),
-            int(attach_type) if isinstance(attach_type, int) else 0,
+            int(ProgType.UNSPEC if op is None else op.type),
+            0 if op is None else int(op.attach_type),
             made.autoload,
             op.flags if op is not None else 0,
         )
@@ -359,9 +354,7 @@ def program_path(trace: Trace, slot: int) -> str:
     kind = parse_section(trace.programs[slot].section).kind
     if op is None:
         return _PLAIN_PROGRAM
-    attach_type = op.expected_attach_type
-    number = attach_type if isinstance(attach_type, int) else 0
-    return program_class(kind, op.type, number) or _PLAIN_PROGRAM
+    return program_class(kind, op.type, op.attach_type) or _PLAIN_PROGRAM
 
 
 def variables_name(section: str) -> str:

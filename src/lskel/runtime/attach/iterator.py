@@ -115,9 +115,14 @@ def read_iterator(link_fd: int) -> bytes:
 class IteratorProgram(BtfTargetProgram, LinkedProgram):
     """A program of ``SEC("iter/...")``."""
 
+    @property
+    def _of(self) -> str:
+        """What it iterates over."""
+        return self.target or self.definition.target
+
     def attaches_itself(self) -> bool:
         """Whether the iterator does not need a map."""
-        return self.definition.target not in _OF_A_MAP
+        return self._of not in _OF_A_MAP
 
     def attach(
         self,
@@ -162,7 +167,7 @@ class IteratorProgram(BtfTargetProgram, LinkedProgram):
         tid: int,
         pid: int,
     ) -> Fd:
-        if order is None and self.definition.target == _OF_CGROUPS:
+        if order is None and self._of == _OF_CGROUPS:
             order = CgroupOrder.DESCENDANTS_PRE
         return attach_iterator(
             self.fileno(),
