@@ -8,6 +8,7 @@ from lskel.runtime.maps.handles import handle
 from lskel.runtime.maps.percpu import per_cpu
 from lskel.runtime.maps.typed import NO_KEY, KeyedMap
 from lskel.runtime.maps.views import Items, Values
+from lskel.runtime.values import codec_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from lskel.runtime.maps.base import MapDefinition
     from lskel.runtime.maps.handles import Handle
-    from lskel.runtime.values import Codec, codec_of
+    from lskel.runtime.values import Codec
 
     K = TypeVar("K")
     V = TypeVar("V")
