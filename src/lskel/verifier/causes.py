@@ -95,6 +95,15 @@ CAUSES: tuple[Cause, ...] = (
         "if (bpf_core_field_exists(task->flags)) ...",
     ),
     Cause(
+        "missing-map",
+        "the program uses a map that is not created",
+        "The map's autocreate is disabled, so the instruction that refers to it was replaced by an "
+        "invalid call. It may stay in code that is not reached.",
+        "Create the map, or disable autoload of the program.",
+        _messages("invalid func unknown#{missing_map}"),
+        "bpf.progs.on_open.autoload = False",
+    ),
+    Cause(
         "missing-symbol",
         "this kernel lacks a function or variable that the program uses",
         "Neither the kernel nor its loaded modules have the symbol: it may be in another release, "

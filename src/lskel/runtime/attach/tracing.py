@@ -8,7 +8,7 @@ from lskel.bpf.enums import AttachType
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
-from lskel.runtime.program import Program
+from lskel.runtime.btf_target import BtfTargetProgram
 
 HINTS = {
     errno.E2BIG: "the function has the maximum number of programs",
@@ -30,7 +30,7 @@ def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) ->
         return link_create(prog_fd, 0, attach_type, tracing_cookie=cookie)
 
 
-class TracingProgram(Program):
+class TracingProgram(BtfTargetProgram):
     """A program of ``SEC("fentry/...")``, "fexit", "fmod_ret", "tp_btf" or "lsm"."""
 
     def attaches_itself(self) -> bool:
