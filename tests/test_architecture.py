@@ -24,7 +24,7 @@ STATIONS = (
         "tasks",
         "styled_lines",
     ),
-    ("bpf", "btf", "elf"),
+    ("bpf", "btf", "elf", "dwarf"),
     ("catalog", "core_relo"),
     ("kernels",),
     ("object",),

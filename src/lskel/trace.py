@@ -17,6 +17,7 @@ from lskel.bpf import insn as i
 from lskel.bpf.inputs import AttachBtfId as AttachBtfId
 from lskel.bpf.inputs import AttachFd as AttachFd
 from lskel.bpf.inputs import MemberIndex as MemberIndex
+from lskel.bpf.inputs import TypeMismatch as TypeMismatch
 from lskel.bpf.inputs import TypeSize as TypeSize
 from lskel.bpf.insn import Pseudo
 from lskel.bpf.kconfig import KconfigVar
@@ -111,12 +112,13 @@ class BtfFind:
     """Find a kernel type by name and kind, in vmlinux and then in modules.
 
     The result is a BTF id and the fd of the module's BTF, 0 for vmlinux. Both are 0 for a missing
-    weak symbol.
+    weak symbol; one of which `mismatch` is not 0 counts as missing.
     """
 
     name: str
     kind: Kind
     is_weak: bool
+    mismatch: Input | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +296,7 @@ class Guard(NamedTuple):
     slot: int
 
 
-InputKind = TypeSize | MemberIndex | AttachFd | AttachBtfId
+InputKind = TypeSize | MemberIndex | TypeMismatch | AttachFd | AttachBtfId
 
 
 class MapResult(NamedTuple):
@@ -353,6 +355,13 @@ class Arena(NamedTuple):
     initial: bytes
 
 
+class EventType(NamedTuple):
+    """The type of the events of map `slot`: a BTF id of the trace's types."""
+
+    slot: int
+    type: int
+
+
 class GlobalData(NamedTuple):
     """The variables of ELF section `section` in a map, `size` bytes.
 
@@ -377,6 +386,9 @@ class Trace:
 
     `guards` are the conditions under which operations are skipped, by operation. `inputs` are the
     numbers that must be determined on the target.
+
+    `events` are the types of events that were chosen when the loader was generated. `types` is the
+    BTF with them: that of the object, with types appended that it lacks; empty for the same.
     """
 
     name: str
@@ -390,6 +402,8 @@ class Trace:
     struct_ops: tuple[StructOpsResult, ...] = ()
     arenas: tuple[Arena, ...] = ()
     links: tuple[LinkResult, ...] = ()
+    events: tuple[EventType, ...] = ()
+    types: bytes = field(default=b"", repr=False)
 
     def map_create(self, slot: int) -> MapCreate:
         """The operation that creates map `slot`."""

@@ -71,8 +71,13 @@ def to_loader(source: str, generation: Generation) -> Loader:
     return _loader(open_source(source, generation), source, generation)
 
 
-def generate_source(source: str, generation: Generation, *, is_bundle_taken: bool) -> Loader:
-    """A loader for an object; UsageError for a bundle if none is accepted."""
+def generate_source(
+    source: str, generation: Generation, *, is_bundle_taken: bool, has_events: bool
+) -> Loader:
+    """A loader for an object; UsageError for a bundle if none is accepted.
+
+    With `has_events` it says which buffers have no type of events, and what to do.
+    """
     data = read(source)
     if kind_of(data) is FileKind.BUNDLE:
         generation = generation._replace(form=None)  # the caller applies the form
@@ -80,7 +85,15 @@ def generate_source(source: str, generation: Generation, *, is_bundle_taken: boo
             if not is_bundle_taken:
                 Loader.load(data)  # reports a damaged one
                 raise UsageError("already a bundle")
-    return _loader(open_data(data, source, generation), source, generation)
+    opened = open_data(data, source, generation)
+    loader = _loader(opened, source, generation)
+    if has_events and isinstance(opened, Object):
+        from lskel.load_phase.event_search import untyped_buffers
+
+        for untyped in untyped_buffers(loader.trace, opened):
+            what = f"map '{untyped.map}': events are bytes: {untyped.why} ({untyped.remedy})"
+            show_warning(source, what)
+    return loader
 
 
 def to_run(source: str, generation: Generation, options: Options) -> tuple[Loader, Options]:
@@ -215,7 +228,7 @@ def _opened(data: bytes, source: str, generation: Generation) -> Object | Loader
     with at(source):
         if kind_of(data) is FileKind.BUNDLE:
             generation.check_unused(FileKind.BUNDLE.value)
-            return Loader.load(data)
+            return Loader.load(data).with_event_types(generation.event_types)
         return generation.applied(open_object(data, generation.name or default_name(source)))
 
 

@@ -21,6 +21,7 @@ from lskel.object.functions import TEXT, FunctionLayout, build_function
 from lskel.object.legacy import parse_legacy_maps
 from lskel.object.maps import parse_maps
 from lskel.object.model import Function, Object, ProgramSpec
+from lskel.object.pointers import pointer_remarks
 from lskel.object.relocations import Resolver
 from lskel.object.sections import parse_section
 from lskel.object.struct_ops import parse_struct_ops
@@ -105,7 +106,8 @@ def _read(elf: Elf, name: str) -> Object:
         subprograms=tuple(subprograms),
         externs=tuple(externs.values()),
         sections=tuple((section.name, section.size) for section in elf.sections if section.name),
-        remarks=legacy.remarks,
+        remarks=legacy.remarks + pointer_remarks(elf),
+        elf=elf,
     )
 
 

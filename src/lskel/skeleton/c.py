@@ -11,6 +11,8 @@ from lskel.bpf.enums import AttachType, MapType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigType
 from lskel.btf.btf import Btf
+from lskel.btf.kinds import Kind
+from lskel.btf.shape import LETTERS
 from lskel.catalog.attach_kinds import AttachCall, AttachKindRow, attach_kind_row
 from lskel.catalog.map_types import RING_BUFFERS
 from lskel.errors import at
@@ -30,6 +32,7 @@ from lskel.trace import (
     MapCreate,
     MemberIndex,
     ProgLoad,
+    TypeMismatch,
     TypeSize,
     inputs_of,
 )
@@ -135,8 +138,10 @@ class _StructOps:
 class _KernelInput:
     number: int
     condition: Source
-    type: Source
-    member: Source
+    type: Source  # or the name of an extern
+    member: Source  # or the shape of an extern, which has a kind
+    kind: int | None = None
+    may_be_missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -222,6 +227,7 @@ class _Header:
             struct_ops=self._struct_ops,
             kconfig=kconfig,
             kernel_inputs=inputs,
+            shape_letters=string("".join(LETTERS.get(kind, "-") for kind in Kind)),
             blob=string(loader.blob),
             insns=string(loader.insns),
             has_btf=has_table,
@@ -247,7 +253,9 @@ class _Header:
         trace = self._trace
         reasons = {
             source("kconfig values come from files"): trace.kconfig is not None,
-            source("the kernel's BTF is read from a file"): bool(trace.inputs or trace.struct_ops),
+            source("the kernel's BTF is read from a file"): bool(
+                trace.struct_ops or any(not isinstance(i, TypeMismatch) for i in trace.inputs)
+            ),
             source("arenas are mapped into a process"): bool(self._arenas),
             source("the loader program is run by system calls"): bool(self._loader.btf),
         }
@@ -366,22 +374,40 @@ class _Header:
 
     def _kernel_inputs(self) -> Iterable[_KernelInput]:
         """Inputs from the kernel's BTF, each with the condition that something loaded needs it."""
+        users: dict[Input, dict[Source, None]] = {}
+        for value, user in self._users():
+            users.setdefault(value, {})[user] = None
         for number, kind in enumerate(self._trace.inputs):
-            if isinstance(kind, TypeSize | MemberIndex):
-                member = string(kind.member) if isinstance(kind, MemberIndex) else _NOTHING
-                condition = join(" || ", self._users(Input(number))) or source("1")
-                yield _KernelInput(number, condition, string(kind.type), member)
+            condition = join(" || ", users.get(Input(number), ())) or source("1")
+            match kind:
+                case TypeSize():
+                    yield _KernelInput(number, condition, string(kind.type), _NOTHING)
+                case MemberIndex():
+                    yield _KernelInput(number, condition, string(kind.type), string(kind.member))
+                case TypeMismatch():
+                    yield _KernelInput(
+                        number,
+                        condition,
+                        string(kind.name),
+                        string(kind.shape),
+                        int(Kind.FUNC if kind.is_function else Kind.VAR),
+                        int(kind.is_function and kind.is_weak),
+                    )
 
-    def _users(self, wanted: Input) -> Iterable[Source]:
+    def _users(self) -> Iterable[tuple[Input, Source]]:
+        """The inputs of operations, and the conditions that these are not skipped."""
         for op in self._trace.ops:
-            if wanted not in inputs_of(op):
-                continue
             if isinstance(op, MapCreate) and op.slot is not None:
-                yield source("!lskel_is_fd(skel->maps.{}.map_fd)", self._maps[op.slot].member)
+                user = source("!lskel_is_fd(skel->maps.{}.map_fd)", self._maps[op.slot].member)
             elif isinstance(op, ProgLoad):
                 program = self._programs[op.slot]
                 least = 0 if program.autoload else 1
-                yield source("skel->progs.{}.prog_fd >= {}", program.member, least)
+                user = source("skel->progs.{}.prog_fd >= {}", program.member, least)
+                for find in dict.fromkeys(extern.find.op for extern in op.externs):
+                    yield from ((value, user) for value in inputs_of(self._trace.ops[find]))
+            else:
+                continue
+            yield from ((value, user) for value in inputs_of(op))
 
     # -- struct_ops -------------------------------------------------------------------------------
 
