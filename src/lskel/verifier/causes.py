@@ -524,8 +524,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "global-call-depth",
         "calls of global functions are nested too deeply",
-        "At most 8 calls may be nested, in Linux 7.3 16. Global functions are verified one by one, "
-        "so this is found only at the end.",
+        "Before Linux 7.3, at most 8 calls may be nested. Global functions are verified one by "
+        "one, so this is found only at the end.",
         "Inline some functions (static __always_inline), or call them one after the other.",
         _messages("the call stack of {number} frames is too deep !"),
         place=CauseLocation.PROGRAM,
