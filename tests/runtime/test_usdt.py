@@ -22,9 +22,10 @@ from lskel.elf.format import ElfMachine
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError
 from lskel.runtime.attach import usdt
 from lskel.runtime.attach.elf_symbols import ElfFile
+from lskel.runtime.attach.probe import UsdtProgram
 from lskel.runtime.attach.stapsdt import find_probes
 from lskel.runtime.attach.uprobe import THIS_PROCESS
-from lskel.runtime.attach.usdt import IPS_MAP, UsdtProgram
+from lskel.runtime.attach.usdt import IPS_MAP
 from lskel.runtime.attach.usdt_arguments import Argument, Where, parse_arguments
 from lskel.runtime.attach.usdt_layout import SPECS_MAP, spec_layout
 from lskel.runtime.elements import items

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lskel.bpf.enums import LinkType
+from lskel.bpf.enums import LinkType, PerfLinkType
 from lskel.bpf.layouts import BTF_INFO, LINK_INFO, MAP_INFO, PROG_INFO
 from lskel.light_typing import NamedTuple
 from lskel.runtime.objects import field_in, number_in, read_info, text_in
@@ -77,7 +77,9 @@ class LinkInfo(NamedTuple):
     """`struct bpf_link_info`. `type` is a `LinkType`.
 
     `name` is that of the tracepoint, function or iterator, if the link type has one; `attach_type`
-    is set for tracing links, `ifindex` for XDP; else both are 0.
+    is set for tracing links, `ifindex` for XDP; else both are 0. `missed` counts the runs that were
+    missed: of kprobes and their return probes, by perf links and by kprobe.multi, since Linux 6.7
+    (Documentation/trace/kprobes.rst says when); else None.
     """
 
     id: int
@@ -86,6 +88,7 @@ class LinkInfo(NamedTuple):
     name: str
     attach_type: int
     ifindex: int
+    missed: int | None = None
 
 
 # Fields of (name, length of its buffer), by link type. Perf links have them since 6.6.
@@ -94,6 +97,9 @@ _LINK_NAMES = {
     LinkType.ITER: ("iter_target_name", "iter_target_name_len"),
     LinkType.PERF_EVENT: ("perf_event_tracepoint_tp_name", "perf_event_tracepoint_name_len"),
 }
+# Linux 6.7 has this and all other counters of missed runs (kernel/trace/bpf_trace.c).
+_HAS_MISSED = sum(LINK_INFO["perf_event_kprobe_missed"])
+_KPROBES = (PerfLinkType.KPROBE, PerfLinkType.KRETPROBE)
 
 
 def map_info(fd: int, *, bpf: Bpf = bpf) -> MapInfo:
@@ -187,7 +193,19 @@ def link_info(fd: int) -> LinkInfo:
         if link_type == LinkType.TRACING
         else 0,
         ifindex=number_in(info, LINK_INFO, "xdp_ifindex") if link_type == LinkType.XDP else 0,
+        missed=_missed(info, link_type),
     )
+
+
+def _missed(info: bytearray, link_type: int) -> int | None:
+    if len(info) < _HAS_MISSED:
+        return None
+    if link_type == LinkType.KPROBE_MULTI:
+        return number_in(info, LINK_INFO, "kprobe_multi_missed")
+    perf_type = number_in(info, LINK_INFO, "perf_event_type")
+    if link_type == LinkType.PERF_EVENT and perf_type in _KPROBES:
+        return number_in(info, LINK_INFO, "perf_event_kprobe_missed")
+    return None
 
 
 def _link_name(fd: int, link_type: int, known: int) -> str:

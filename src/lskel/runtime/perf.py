@@ -20,6 +20,7 @@ COUNT_SW_BPF_OUTPUT = 10
 
 _SAMPLE_RAW = 1 << 10
 _FLAG_FD_CLOEXEC = 8
+#: For `pid`: all processes, now and later.
 ANY_PROCESS = -1
 _NO_GROUP = -1
 

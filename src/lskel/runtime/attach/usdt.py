@@ -12,18 +12,15 @@ import sys
 from contextlib import ExitStack
 from functools import cache
 
-from lskel.bpf.enums import AttachType
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime.attach.binaries import find_binary
-from lskel.runtime.attach.target import target_of
 from lskel.runtime.attach.uprobe import ALL_PROCESSES, attach_uprobe, attach_uprobe_multi
 from lskel.runtime.attach.usdt_arguments import parse_arguments
 from lskel.runtime.attach.usdt_layout import SPECS_MAP, spec_layout
 from lskel.runtime.info import map_info
 from lskel.runtime.objects import duplicate
 from lskel.runtime.one_element import delete, lookup, update
-from lskel.runtime.program import Program
 from lskel.runtime.syscall import calling
 
 TYPE_CHECKING = False
@@ -69,6 +66,15 @@ class UsdtLink:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def parse_usdt_target(target: str) -> tuple[str, str, str]:
+    """The parts of BINARY:PROVIDER:NAME; UsageError for other text."""
+    parts = target.split(":")
+    if len(parts) != 3:
+        raise UsageError(f"'{target}' is not an attach target", hint="BINARY:PROVIDER:NAME")
+    binary, provider, name = parts
+    return binary, provider, name
 
 
 def attach_usdt(
@@ -128,54 +134,6 @@ def attach_usdt(
                 )
                 stack.callback(link.close)
         return UsdtLink(stack.pop_all())
-
-
-class UsdtProgram(Program):
-    """A program of ``SEC("usdt")``, sleepable (".s") or not.
-
-    ``SEC("usdt/libc.so.6:libc:setjmp")`` needs no arguments to attach.
-    """
-
-    def attaches_itself(self) -> bool:
-        """Whether the section name has a target after "usdt/"."""
-        return bool(self.definition.target)
-
-    def attach(
-        self,
-        binary: Binary | None = None,
-        provider: str = "",
-        name: str = "",
-        *,
-        pid: int = ALL_PROCESSES,
-        cookie: int = 0,
-    ) -> UsdtLink:
-        """Attach to a probe of a binary, such as "libc" "setjmp", until the link is closed.
-
-        Without `binary`, to the target of the section name. For arguments and errors see
-        `attach_usdt`.
-        """
-        if binary is None:
-            if provider or name:
-                raise UsageError("'provider' and 'name' need 'binary'")
-            target = target_of(self, None, "a probe", "usdt/libc.so.6:libc:setjmp")
-            parts = target.split(":")
-            if len(parts) != 3:
-                raise UsageError(f"'{target}' is not an attach target", hint="BINARY:PROVIDER:NAME")
-            binary, provider, name = parts
-        if not provider or not name:
-            raise UsageError("no probe in the binary", hint="use attach(BINARY, PROVIDER, NAME)")
-        link = attach_usdt(
-            self.fileno(),
-            self.maps,
-            binary,
-            provider,
-            name,
-            pid=pid,
-            cookie=cookie,
-            multi=self.definition.attach_type == AttachType.TRACE_UPROBE_MULTI,
-        )
-        self.attached(link)
-        return link
 
 
 class _Specs:
