@@ -81,9 +81,11 @@ def boot(
     """
     command = [
         *("vng", "--verbose", "--run", str(kernel.image), "--disable-kvm"),
-        *("--user", "root", "--cpus", "1", "--memory", "2G", "--rwdir", str(directory)),
-        *(("--append", options) if options else ()),
-        *("--", f"cd {shlex.quote(str(_ROOT))} && {shlex.join(_batch(directory))}"),
+        *("--user", "root", "--cpus", "2", "--memory", "2G", "--rwdir", str(directory)),
+        # The second CPU is for the tests that bring it online.
+        *("--append", f"maxcpus=1 {options}".strip()),
+        # The guest has an environment of its own.
+        *("--", f"cd {shlex.quote(str(_ROOT))} && PYTHONPATH=src {shlex.join(_batch(directory))}"),
     ]
     return Machine(kernel.release, _run(command, jobs, directory, limit))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 
 from lskel.bpf.enums import AttachType
+from lskel.runtime.attach.busy import why_busy
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
@@ -13,7 +15,6 @@ from lskel.runtime.program import Program
 
 HINTS = {
     errno.E2BIG: "the function has the maximum number of programs",
-    errno.EBUSY: "another program replaces the function, or something else patched it",
     errno.EOPNOTSUPP: "the kernel of this architecture cannot attach to functions",
 }
 
@@ -23,7 +24,7 @@ def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) ->
 
     Linux 5.5; cookies 5.19, for tracepoints (TRACE_RAW_TP) 6.10. BpfError if the kernel refuses.
     """
-    with with_hints(HINTS):
+    with with_hints({**HINTS, errno.EBUSY: partial(why_busy, prog_fd)}):
         # Without a cookie, LINK_CREATE works too, but not in every kernel with these attach types;
         # for tracepoints, some kernels ignore the cookie.
         if not cookie or attach_type == AttachType.TRACE_RAW_TP:
