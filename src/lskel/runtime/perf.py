@@ -134,6 +134,11 @@ def enable(event: int) -> None:
     _ioctl(event, "PERF_EVENT_IOC_ENABLE", this_machine().ioc_none, 0)
 
 
+def set_output(event: int, other: int) -> None:
+    """Write the samples of an event to the ring of another one. KernelError if refused."""
+    _ioctl(event, "PERF_EVENT_IOC_SET_OUTPUT", this_machine().ioc_none | 5, other)
+
+
 def _ioctl(fd: int, name: str, request: int, argument: int) -> None:
     # Imported here: Windows has no fcntl, but can import this module.
     import fcntl
