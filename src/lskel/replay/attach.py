@@ -10,7 +10,8 @@ from lskel.bpf.enums import ProgType
 from lskel.bpf.names import enum_name
 from lskel.catalog.attach_kinds import AttachTarget, attach_kind_row
 from lskel.errors import UsageError, at
-from lskel.runtime.attach.probe import ProbeProgram, probe_row
+from lskel.runtime.attach.probe import ProbeProgram
+from lskel.runtime.attach.probe_ways import probe_row
 from lskel.runtime.collection import Collection
 from lskel.runtime.maps.struct_ops import StructOpsMap
 from lskel.runtime.program import Program

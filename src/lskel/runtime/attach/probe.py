@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lskel.bpf.enums import AttachType, ProgType
-from lskel.catalog.attach_kinds import ATTACH_KINDS, BY_NAME, AttachKindRow, AttachTarget
+from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError
 from lskel.runtime.attach.target import target_of
 from lskel.runtime.perf import ANY_PROCESS
@@ -17,21 +16,6 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.uprobe import Binary
     from lskel.runtime.attach.usdt import UsdtLink
     from lskel.runtime.objects import Fd
-
-_SYSCALLS = ("ksyscall", "kretsyscall")
-# Kinds whose link has many functions: programs are loaded for that, by their attach type.
-_MULTI = tuple(row for row in ATTACH_KINDS if row.prog_type == ProgType.KPROBE and row.attach_type)
-
-
-def probe_row(section: str) -> AttachKindRow | None:
-    """The row of a section name such as "uprobe/libc.so.6:malloc"; None for other text."""
-    row = BY_NAME.get(section.partition("/")[0])
-    return row if row is not None and row.prog_type == ProgType.KPROBE else None
-
-
-def is_return(kind: str) -> bool:
-    """Whether programs of a section run when functions return."""
-    return kind.startswith(("kret", "uret"))
 
 
 class ProbeProgram(Program):
@@ -53,18 +37,9 @@ class ProbeProgram(Program):
         UsageError for the name of another kind, or without a target; else the errors of the method
         for that kind.
         """
-        row = probe_row(section)
-        kind, _, target = section.partition("/")
-        if row is None or row.target is None:
-            raise UsageError(
-                f"program '{self.name}' cannot attach as '{section}'",
-                hint="kinds of probes are kprobe, uprobe, usdt, and their variants",
-            )
-        if not target:
-            raise UsageError(
-                f"'{section}' has no attach target", hint=f"{kind}/{row.target.metavar}"
-            )
-        return _WAYS[row.target](self, kind, target)
+        from lskel.runtime.attach.probe_ways import attach_as
+
+        return attach_as(self, section)
 
     def attach_kprobe(
         self,
@@ -83,8 +58,9 @@ class ProbeProgram(Program):
         errors of `lskel.runtime.attach.kprobe.attach_kprobe`.
         """
         from lskel.runtime.attach.kprobe import attach_kprobe, parse_kprobe_target
+        from lskel.runtime.attach.probe_ways import check_loaded_for
 
-        self._check_loaded_for(AttachTarget.FUNCTION, "attach_kprobe")
+        check_loaded_for(self, "attach_kprobe")
         name, added = parse_kprobe_target(function)
         link = attach_kprobe(
             self.fileno(),
@@ -124,8 +100,9 @@ class ProbeProgram(Program):
         `lskel.runtime.attach.kprobe.attach_kprobe_multi`.
         """
         from lskel.runtime.attach.kprobe import attach_kprobe_multi
+        from lskel.runtime.attach.probe_ways import check_loaded_for
 
-        self._check_loaded_for(AttachTarget.FUNCTIONS, "attach_kprobe_multi")
+        check_loaded_for(self, "attach_kprobe_multi")
         link = attach_kprobe_multi(
             self.fileno(),
             functions,
@@ -152,9 +129,10 @@ class ProbeProgram(Program):
         For `returns` see `attach_kprobe`; else the arguments and errors of
         `lskel.runtime.attach.uprobe.attach_uprobe`.
         """
+        from lskel.runtime.attach.probe_ways import check_loaded_for
         from lskel.runtime.attach.uprobe import attach_uprobe
 
-        self._check_loaded_for(AttachTarget.BINARY_FUNCTION, "attach_uprobe")
+        check_loaded_for(self, "attach_uprobe")
         if not symbol and not offset:
             raise UsageError("no attach target in the binary", hint="pass symbol or offset")
         link = attach_uprobe(
@@ -190,9 +168,10 @@ class ProbeProgram(Program):
         errors of `lskel.runtime.attach.uprobe.attach_uprobe_multi` and `attach_uprobe`.
         """
         from lskel.runtime.attach.binaries import find_binary
+        from lskel.runtime.attach.probe_ways import check_loaded_for
         from lskel.runtime.attach.uprobe import attach_uprobe_multi, file_offsets
 
-        self._check_loaded_for(AttachTarget.BINARY_FUNCTIONS, "attach_uprobe_multi")
+        check_loaded_for(self, "attach_uprobe_multi")
         if not binary or not places:
             raise UsageError("no attach target", hint="use attach(BINARY, PATTERN)")
         if isinstance(places, str) and (ref_ctr_offsets or cookies):
@@ -229,7 +208,9 @@ class ProbeProgram(Program):
 
         multi = self.definition.attach_type == AttachType.TRACE_UPROBE_MULTI
         if not multi:
-            self._check_loaded_for(AttachTarget.PROBE, "attach_usdt")
+            from lskel.runtime.attach.probe_ways import check_loaded_for
+
+            check_loaded_for(self, "attach_usdt")
         if not provider or not name:
             raise UsageError("no probe in the binary", hint="use attach(BINARY, PROVIDER, NAME)")
         link = attach_usdt(
@@ -239,67 +220,7 @@ class ProbeProgram(Program):
         return link
 
     def _returns(self, wanted: bool | None) -> bool:
-        return is_return(self.definition.kind) if wanted is None else wanted
-
-    def _check_loaded_for(self, target: AttachTarget, method: str) -> None:
-        """Refuse what the kernel would with EINVAL: a program is loaded for a link to many
-        functions, or for other links.
-
-        Source: kernel/bpf/syscall.c, bpf_prog_attach_check_attach_type.
-        """
-        attach_type = self.definition.attach_type
-        loaded_for = next((row for row in _MULTI if row.attach_type == attach_type), None)
-        needed = next((row for row in _MULTI if row.target is target), None)
-        if (loaded_for and loaded_for.target) is (needed and needed.target):
-            return
-        loaded, hint = "links to one function", ""
-        if loaded_for is not None:
-            loaded = f"{loaded_for.name} links"
-            hint = "use another SEC(), or set its expected attach type before load()"
-        if needed is not None and needed.attach_type is not None:
-            hint = (
-                f'use SEC("{needed.name}"), or set its expected attach type to '
-                f"{needed.attach_type.name} before load()"
-            )
-        raise UsageError(
-            f"program '{self.name}' was loaded for {loaded}, which {method} does not make",
-            hint=hint,
-        )
-
-
-def _as_kprobe(program: ProbeProgram, kind: str, target: str) -> Link:
-    way = program.attach_ksyscall if kind in _SYSCALLS else program.attach_kprobe
-    return way(target, returns=is_return(kind))
-
-
-def _as_kprobe_multi(program: ProbeProgram, kind: str, target: str) -> Link:
-    return program.attach_kprobe_multi(target, returns=is_return(kind))
-
-
-def _as_uprobe(program: ProbeProgram, kind: str, target: str) -> Link:
-    from lskel.runtime.attach.uprobe import parse_uprobe_target
-
-    return program.attach_uprobe(*parse_uprobe_target(target), returns=is_return(kind))
-
-
-def _as_uprobe_multi(program: ProbeProgram, kind: str, target: str) -> Link:
-    binary, _, pattern = target.partition(":")
-    return program.attach_uprobe_multi(binary, pattern, returns=is_return(kind))
-
-
-def _as_usdt(program: ProbeProgram, _: str, target: str) -> Link:
-    from lskel.runtime.attach.usdt import parse_usdt_target
-
-    return program.attach_usdt(*parse_usdt_target(target))
-
-
-_WAYS = {
-    AttachTarget.FUNCTION: _as_kprobe,
-    AttachTarget.FUNCTIONS: _as_kprobe_multi,
-    AttachTarget.BINARY_FUNCTION: _as_uprobe,
-    AttachTarget.BINARY_FUNCTIONS: _as_uprobe_multi,
-    AttachTarget.PROBE: _as_usdt,
-}
+        return self.definition.kind.startswith(("kret", "uret")) if wanted is None else wanted
 
 
 class KprobeProgram(ProbeProgram):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-from functools import partial
 
 from lskel.bpf.enums import AttachType
-from lskel.runtime.attach.busy import why_busy
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import link_create
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
@@ -19,12 +17,20 @@ HINTS = {
 }
 
 
+def busy_hint(prog_fd: int) -> str:
+    """Why the kernel refused with EBUSY."""
+    # Imported on use: it reads BTF.
+    from lskel.runtime.attach.busy import why_busy
+
+    return why_busy(prog_fd)
+
+
 def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) -> Fd:
     """Attach to the target that the program was loaded for.
 
     Linux 5.5; cookies 5.19, for tracepoints (TRACE_RAW_TP) 6.10. BpfError if the kernel refuses.
     """
-    with with_hints({**HINTS, errno.EBUSY: partial(why_busy, prog_fd)}):
+    with with_hints({**HINTS, errno.EBUSY: lambda: busy_hint(prog_fd)}):
         # Without a cookie, LINK_CREATE works too, but not in every kernel with these attach types;
         # for tracepoints, some kernels ignore the cookie.
         if not cookie or attach_type == AttachType.TRACE_RAW_TP:
