@@ -15,9 +15,7 @@ from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
-from lskel.runtime.attach.target import target_of
 from lskel.runtime.offsets import parse_offset
-from lskel.runtime.program import Program
 from lskel.runtime.syscall import ENOTSUPP, address_of
 
 TYPE_CHECKING = False
@@ -158,107 +156,11 @@ def attach_uprobe_multi(
         )
 
 
-class _OfUserSpace(Program):
-    @property
-    def _returns(self) -> bool:
-        return self.definition.kind.startswith("uretprobe")
+def file_offsets(path: str, places: str | Sequence[str] | Sequence[int]) -> Sequence[int]:
+    """The file offsets of functions, by a pattern or by names; offsets are returned as they are.
 
-    def attaches_itself(self) -> bool:
-        """Whether the section name has a target after "uprobe/" etc."""
-        return bool(self.definition.target)
-
-
-class UprobeProgram(_OfUserSpace):
-    """A program of ``SEC("uprobe")`` or ``SEC("uretprobe")``, sleepable (".s") or not.
-
-    ``SEC("uprobe/libc.so.6:malloc")`` needs no arguments to attach; after the colon is a function,
-    a function and an offset ("malloc+4"), or a file offset ("0x1234").
+    NotFound if no function matches; else the errors of `ElfFile.function_offsets`.
     """
-
-    def attach(
-        self,
-        binary: Binary | None = None,
-        symbol: str = "",
-        offset: int = 0,
-        *,
-        pid: int = ALL_PROCESSES,
-        ref_ctr_offset: int = 0,
-        cookie: int = 0,
-    ) -> BpfLink:
-        """Attach to a function of a binary, or to a file offset, until the link is closed.
-
-        Without `binary`, to the target of the section name. For arguments and errors see
-        `attach_uprobe`.
-        """
-        if binary is None:
-            if symbol or offset:
-                raise UsageError("'symbol' and 'offset' need 'binary'")
-            target = target_of(self, None, "BINARY:FUNCTION", "uprobe/libc.so.6:malloc")
-            binary, symbol, offset = parse_uprobe_target(target)
-        elif not symbol and not offset:
-            raise UsageError("no attach target in the binary", hint="pass symbol or offset")
-        link = attach_uprobe(
-            self.fileno(),
-            binary,
-            symbol,
-            offset,
-            returns=self._returns,
-            pid=pid,
-            ref_ctr_offset=ref_ctr_offset,
-            cookie=cookie,
-        )
-        self.attached(link)
-        return link
-
-
-class UprobeMultiProgram(_OfUserSpace):
-    """A program of ``SEC("uprobe.multi")``, "uretprobe.multi" or "uprobe.session". Linux 6.6.
-
-    ``SEC("uprobe.multi/libc.so.6:mem*")`` needs no arguments to attach to all matching functions.
-    """
-
-    def attach(
-        self,
-        binary: Binary | None = None,
-        places: str | Sequence[str] | Sequence[int] = "",
-        *,
-        pid: int = ALL_PROCESSES,
-        ref_ctr_offsets: Sequence[int] = (),
-        cookies: Sequence[int] = (),
-    ) -> BpfLink:
-        """Attach to functions or offsets of a binary with one link, until it is closed.
-
-        `places` is a pattern of function names (``*`` is any text, ``?`` any character), or a
-        sequence of names or file offsets; `ref_ctr_offsets` and `cookies`, one for each, need a
-        sequence. Without `binary`, to the target of the section name. Functions at the same offset
-        count once. NotFound if no function matches; else the errors of `attach_uprobe_multi` and
-        `attach_uprobe`.
-        """
-        if binary is None:
-            if places:
-                raise UsageError("'places' needs 'binary'")
-            target = target_of(self, None, "functions", "uprobe.multi/libc.so.6:mem*")
-            binary, _, places = target.partition(":")
-        if not binary or not places:
-            raise UsageError("no attach target", hint="use attach(BINARY, PATTERN)")
-        if isinstance(places, str) and (ref_ctr_offsets or cookies):
-            raise UsageError("cookies and ref_ctr_offsets need a sequence of places, not a pattern")
-        path = find_binary(binary)
-        link = attach_uprobe_multi(
-            self.fileno(),
-            path,
-            _offsets(path, places),
-            AttachType(self.definition.attach_type),
-            returns=self._returns,
-            pid=pid,
-            ref_ctr_offsets=ref_ctr_offsets,
-            cookies=cookies,
-        )
-        self.attached(link)
-        return link
-
-
-def _offsets(path: str, places: str | Sequence[str] | Sequence[int]) -> Sequence[int]:
     if isinstance(places, str):
         with at(path), _elf_file(path) as elf:
             found = elf.functions(_matcher(places))
