@@ -1,4 +1,4 @@
-"""The kernel's BPF selftests as a corpus of real objects, and bpftool's light skeletons of them.
+"""The kernel's BPF selftests as corpora of real objects, and bpftool's light skeletons of them.
 
 Everything is built once into a cache directory (``LSKEL_CORPUS``, or ``.cache/corpus``) and kept
 as long as what it was made from stays the same. ``python -m tests.corpus`` builds and reports.
@@ -13,31 +13,68 @@ import platform
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from tests import bpftool
 
-SOURCE = Path("/usr/src/linux-source-6.1.tar.xz")
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
-CLANG = "clang-19"
-BPFTOOL = "bpftool"
+
+# The headers of these kernels declare kfuncs themselves, some with other types than newer kernels.
+_OWN_PROTOTYPES = ("-DBPF_NO_KFUNC_PROTOTYPES",)
+# Objects that their Makefile links from several; alone, most of these cannot be loaded.
+_LINKED = {
+    "linked_funcs": ("linked_funcs1", "linked_funcs2"),
+    "linked_maps": ("linked_maps1", "linked_maps2"),
+    "linked_vars": ("linked_vars1", "linked_vars2"),
+    "test_static": ("test_static_linked1", "test_static_linked2"),
+    "test_subskeleton": ("test_subskeleton_lib2", "test_subskeleton_lib", "test_subskeleton"),
+    "test_usdt": ("test_usdt", "test_usdt_multispec"),
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The selftests of one kernel series, compiled in one way."""
+
+    name: str
+    source: Path  # of Debian's package of this name
+    clang: str
+    cpu: str
+    flags: tuple[str, ...] = ()
+    linked: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _LINKED, hash=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _source(series: str) -> Path:
+    return Path(f"/usr/src/linux-source-{series}.tar.xz")
+
+
+V6_1 = Corpus("6.1", _source("6.1"), "clang-19", "v3", _OWN_PROTOTYPES)
+V6_12 = Corpus("6.12", _source("6.12"), "clang-19", "v3", _OWN_PROTOTYPES)
+CORPORA = (V6_1, V6_12)
 
 _SELFTESTS = "tools/testing/selftests/bpf"
-_SUBTREES = (_SELFTESTS, "tools/include")
+_HELPER_DEFS = "scripts/bpf_doc.py"
+_SUBTREES = (_SELFTESTS, "tools/include", "tools/lib/bpf", _HELPER_DEFS)
 _MACHINE = platform.machine()
 _TARGET_ARCH = {"x86_64": "x86", "aarch64": "arm64"}.get(_MACHINE, _MACHINE)
 _CLANG_FLAGS = (
-    *("-g", "-O2", "-target", "bpf", "-mcpu=v3", f"-D__TARGET_ARCH_{_TARGET_ARCH}"),
-    *("-I.", "-Iprogs", f"-I/usr/include/{_MACHINE}-linux-gnu", "-I../../../include/uapi"),
+    *("-g", "-O2", "-target", "bpf", f"-D__TARGET_ARCH_{_TARGET_ARCH}", "-DENABLE_ATOMICS_TESTS"),
+    # libbpf's headers are those of the same source.
+    *("-I.", "-Iprogs", "-I../../../lib", "-I../../../include/uapi"),
+    f"-I/usr/include/{_MACHINE}-linux-gnu",
     "-Wno-everything",
 )
 _TIMEOUT = 300
-# Debian keeps bpftool here, which is not on everybody's PATH.
+# Debian keeps some tools here, which is not on everybody's PATH.
 _PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
 
 
@@ -79,56 +116,73 @@ def cache_directory() -> Path:
     return Path(os.environ.get("LSKEL_CORPUS") or default).absolute()
 
 
-def missing() -> list[str]:
-    """What the corpus needs and this machine lacks."""
-    tools = [tool for tool in (CLANG, BPFTOOL, "tar", "xz") if not shutil.which(tool, path=_PATH)]
-    tools += [] if bpftool.command() else [bpftool.NAME]
-    return tools + [str(path) for path in (SOURCE, KERNEL_BTF) if not path.exists()]
+def missing(corpora: Iterable[Corpus] = CORPORA) -> list[str]:
+    """What the corpora need and this machine lacks."""
+    corpora = tuple(corpora)
+    tools = ["tar", "xz", *dict.fromkeys(corpus.clang for corpus in corpora)]
+    lacking = [tool for tool in tools if not shutil.which(tool, path=_PATH)]
+    lacking += [] if bpftool.command() else [bpftool.NAME]
+    files = [*(corpus.source for corpus in corpora), KERNEL_BTF]
+    return lacking + [str(path) for path in files if not path.exists()]
 
 
 @cache
-def compilations() -> list[Product]:
-    """Each selftest program, compiled (``path`` is the object) or not, in order of name."""
-    if lacking := missing():
+def compilations(corpus: Corpus = V6_1) -> list[Product]:
+    """Each selftest program, compiled (``path`` is the object) or not, in order of name.
+
+    Then those that are linked from several.
+    """
+    if lacking := missing([corpus]):
         raise CorpusUnavailable(f"the corpus needs {', '.join(lacking)}")
-    with _locked(cache_directory()) as root:
-        stat = SOURCE.stat()
-        tree_recipe = f"{SOURCE.name} {stat.st_size} {stat.st_mtime_ns}\n{' '.join(_SUBTREES)}"
+    with _locked(corpus) as root:
+        stat = corpus.source.stat()
+        tree_recipe = f"{corpus.source.name} {stat.st_size} {stat.st_mtime_ns}\n{_SUBTREES}"
         tree = _stage(root / "tree", tree_recipe)
         selftests = tree / _SELFTESTS
         if not selftests.is_dir():
-            _extract(SOURCE, tree)
+            _extract(corpus.source, tree)
 
-        objects = _stage(root / "objects", _object_recipe(tree_recipe))
+        objects = _stage(root / "objects", _object_recipe(corpus, tree_recipe))
         include = objects / "include"
         include.mkdir(exist_ok=True)
-        dump = [BPFTOOL, "btf", "dump", "file", str(KERNEL_BTF), "format", "c"]
-        vmlinux = _make(KERNEL_BTF, include / "vmlinux.h", dump, root)
-        if not vmlinux.ok:
-            raise CorpusUnavailable(f"no vmlinux.h: {vmlinux.reason}")
+        dump = [*bpftool.command(), "btf", "dump", "file", str(KERNEL_BTF), "format", "c"]
+        api = tree / "tools/include/uapi/linux/bpf.h"
+        helpers = [sys.executable, str(tree / _HELPER_DEFS), "--header", "--filename", str(api)]
+        for header, command in (("vmlinux.h", dump), ("bpf_helper_defs.h", helpers)):
+            made = _make(KERNEL_BTF, include / header, command, root)
+            if not made.ok:
+                raise CorpusUnavailable(f"no {header}: {made.reason}")
 
         def build(source: Path) -> Product:
             # Compiled from the selftests' directory, as by their own Makefile. The objects
             # shall not depend on where the cache lies.
             name = source.relative_to(selftests)
             maps = [f"-ffile-prefix-map={path}=." for path in (selftests, objects)]
-            flags = (*maps, f"-I{include}", *_CLANG_FLAGS)
-            command = [CLANG, *flags, "-c", str(name), "-o", "-"]
+            flags = (*maps, f"-I{include}", *_clang_flags(corpus))
+            command = [corpus.clang, *flags, "-c", str(name), "-o", "-"]
             return _make(source, objects / f"{source.stem}.o", command, selftests)
 
-        return _parallel(build, sorted((selftests / "progs").glob("*.c")))
+        def link(name: str) -> Product:
+            parts = [objects / f"{part}.o" for part in corpus.linked[name]]
+            target = objects / f"{name}_linked.o"
+            written = target.with_suffix(".linking")  # it seeks, which a pipe does not let it
+            command = [*bpftool.command(), "gen", "object", str(written), *map(str, parts)]
+            return _make(Path(target.stem), target, command, objects, written)
+
+        compiled = _parallel(build, sorted((selftests / "progs").glob("*.c")))
+        return compiled + _parallel(link, sorted(corpus.linked))
 
 
-def objects() -> list[Path]:
+def objects(corpus: Corpus = V6_1) -> list[Path]:
     """The objects of the corpus, in order of name."""
-    return [product.path for product in compilations() if product.ok]
+    return [product.path for product in compilations(corpus) if product.ok]
 
 
 @cache
-def light_skeletons() -> list[Product]:
+def light_skeletons(corpus: Corpus = V6_1) -> list[Product]:
     """The reference generator's header for each object of the corpus, or why it made none."""
-    paths = objects()
-    with _locked(cache_directory()) as root:
+    paths = objects(corpus)
+    with _locked(corpus) as root:
         recipe = (root / "objects" / _RECIPE).read_text() + bpftool.VERSION
         headers = _stage(root / "skeletons", recipe)
 
@@ -148,14 +202,15 @@ def object_name(path: Path) -> str:
 _RECIPE = "recipe"
 
 
-def _object_recipe(tree_recipe: str) -> str:
+def _clang_flags(corpus: Corpus) -> tuple[str, ...]:
+    return (*_CLANG_FLAGS, f"-mcpu={corpus.cpu}", *corpus.flags)
+
+
+def _object_recipe(corpus: Corpus, tree_recipe: str) -> str:
     btf = hashlib.sha256(KERNEL_BTF.read_bytes()).hexdigest()
-    flags = " ".join(_CLANG_FLAGS)
-    return "\n".join((tree_recipe, btf, flags, _version(CLANG), _version(BPFTOOL), ""))
-
-
-def _version(tool: str) -> str:
-    return _run([tool, "--version"], Path("/")).stdout.decode()
+    flags = f"{' '.join(_clang_flags(corpus))}\n{corpus.linked}"
+    clang = _run([corpus.clang, "--version"], Path("/")).stdout.decode()
+    return "\n".join((tree_recipe, btf, flags, clang, bpftool.VERSION, ""))
 
 
 def _stage(directory: Path, recipe: str) -> Path:
@@ -178,12 +233,15 @@ def _extract(archive: Path, tree: Path) -> None:
     result = _run([*command, *(f"{top}/{name}" for name in _SUBTREES)], partial)
     if result.returncode:
         raise CorpusUnavailable(f"cannot unpack {archive}: {result.stderr.decode().strip()}")
-    (partial / "tools").rename(tree / "tools")
+    for directory in partial.iterdir():
+        directory.rename(tree / directory.name)
     partial.rmdir()
 
 
-def _make(source: Path, target: Path, command: Sequence[str], directory: Path) -> Product:
-    """Runs the command, unless it already was, and keeps what it prints as the target."""
+def _make(
+    source: Path, target: Path, command: Sequence[str], directory: Path, written: Path | None = None
+) -> Product:
+    """Runs the command, unless it already was, and keeps what it prints, or writes, as the target."""
     failure = target.with_name(target.name + ".failed")
     if target.exists():
         return Product(source, target, 0, "")
@@ -194,7 +252,7 @@ def _make(source: Path, target: Path, command: Sequence[str], directory: Path) -
     result = _run(command, directory)
     error = result.stderr.decode(errors="replace")
     if result.returncode == 0:
-        _write(target, result.stdout)
+        _write(target, written.read_bytes() if written else result.stdout)
     else:
         _write(failure, f"{result.returncode}\n{error}".encode())
     return Product(source, target, result.returncode, error if result.returncode else "")
@@ -225,8 +283,9 @@ def _parallel(job: Callable[[Path], Product], paths: Iterable[Path]) -> list[Pro
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[Path]:
+def _locked(corpus: Corpus) -> Iterator[Path]:
     """Keeps other processes, such as pytest's workers, from building the same at once."""
+    root = cache_directory() / corpus.name
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -242,5 +301,6 @@ def _report(what: str, products: Sequence[Product]) -> None:
 
 
 if __name__ == "__main__":
-    _report("objects", compilations())
-    _report("light skeletons", light_skeletons())
+    for each in CORPORA:
+        _report(f"objects of {each}", compilations(each))
+        _report(f"light skeletons of {each}", light_skeletons(each))

@@ -17,6 +17,7 @@ from lskel.runtime.info import map_info, prog_info
 from lskel.runtime.objects import number_in, read_info
 from lskel.runtime.syscall import address_of, bpf
 from tests import corpus
+from tests.corpus import Corpus
 
 _UPROBE_MULTI = (
     "libbpf asks the kernel that it generates on for links of uprobe_multi (6.6), and loads USDT "
@@ -42,9 +43,9 @@ def tool(*command: str | Path) -> str:
 
 
 @cache
-def generated_by_bpftool() -> dict[Path, str]:
+def generated_by_bpftool(of: Corpus = corpus.V6_1) -> dict[Path, str]:
     """The light skeletons of bpftool -L by object, as text."""
-    return {p.source: p.path.read_text() for p in corpus.light_skeletons() if p.ok}
+    return {p.source: p.path.read_text() for p in corpus.light_skeletons(of) if p.ok}
 
 
 class Open(Protocol):
