@@ -109,8 +109,8 @@ def run() -> Run:
 @pytest.fixture(scope="session")
 def reference() -> Run:
     """Run bpftool 7.8, and give its stdout; skips where it cannot be had."""
-    if not bpftool.command():
-        lacking(f"{bpftool.NAME} cannot be had here")
+    if why := bpftool.missing():
+        lacking(why)
     return bpftool.run
 
 

@@ -14,14 +14,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests import bpftool
+from tests import bpftool, debian
 
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
@@ -32,7 +32,7 @@ _LINKED = {
     "linked_funcs": ("linked_funcs1", "linked_funcs2"),
     "linked_maps": ("linked_maps1", "linked_maps2"),
     "linked_vars": ("linked_vars1", "linked_vars2"),
-    "test_static": ("test_static_linked1", "test_static_linked2"),
+    "test_static_linked": ("test_static_linked1", "test_static_linked2"),
     "test_subskeleton": ("test_subskeleton_lib2", "test_subskeleton_lib", "test_subskeleton"),
     "test_usdt": ("test_usdt", "test_usdt_multispec"),
 }
@@ -43,22 +43,26 @@ class Corpus:
     """The selftests of one kernel series, compiled in one way."""
 
     name: str
-    source: Path  # of Debian's package of this name
+    package: str  # of Debian, with the source
     clang: str
     cpu: str
     flags: tuple[str, ...] = ()
-    linked: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _LINKED, hash=False)
+    suites: tuple[str, ...] = ()  # which have the package, if those of the machine do not
 
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def source(self) -> Path:
+        """The archive; it need not exist."""
+        root = Path("/")
+        if self.suites:
+            root = debian.fetch(self.package, self.suites, (self.package,)).root or root
+        return root / "usr/src" / f"{self.package}.tar.xz"
 
-def _source(series: str) -> Path:
-    return Path(f"/usr/src/linux-source-{series}.tar.xz")
 
-
-V6_1 = Corpus("6.1", _source("6.1"), "clang-19", "v3", _OWN_PROTOTYPES)
-V6_12 = Corpus("6.12", _source("6.12"), "clang-19", "v3", _OWN_PROTOTYPES)
+V6_1 = Corpus("6.1", "linux-source-6.1", "clang-19", "v3", _OWN_PROTOTYPES)
+V6_12 = Corpus("6.12", "linux-source-6.12", "clang-19", "v3", _OWN_PROTOTYPES)
 CORPORA = (V6_1, V6_12)
 
 _SELFTESTS = "tools/testing/selftests/bpf"
@@ -120,10 +124,10 @@ def missing(corpora: Iterable[Corpus] = CORPORA) -> list[str]:
     """What the corpora need and this machine lacks."""
     corpora = tuple(corpora)
     tools = ["tar", "xz", *dict.fromkeys(corpus.clang for corpus in corpora)]
-    lacking = [tool for tool in tools if not shutil.which(tool, path=_PATH)]
-    lacking += [] if bpftool.command() else [bpftool.NAME]
-    files = [*(corpus.source for corpus in corpora), KERNEL_BTF]
-    return lacking + [str(path) for path in files if not path.exists()]
+    reasons = [tool for tool in tools if not shutil.which(tool, path=_PATH)]
+    reasons += [] if KERNEL_BTF.exists() else [str(KERNEL_BTF)]
+    reasons += [why] if (why := bpftool.missing()) else []
+    return reasons + [str(each.source) for each in corpora if not each.source.exists()]
 
 
 @cache
@@ -163,14 +167,14 @@ def compilations(corpus: Corpus = V6_1) -> list[Product]:
             return _make(source, objects / f"{source.stem}.o", command, selftests)
 
         def link(name: str) -> Product:
-            parts = [objects / f"{part}.o" for part in corpus.linked[name]]
+            parts = [objects / f"{part}.o" for part in _LINKED[name]]
             target = objects / f"{name}_linked.o"
             written = target.with_suffix(".linking")  # it seeks, which a pipe does not let it
             command = [*bpftool.command(), "gen", "object", str(written), *map(str, parts)]
             return _make(Path(target.stem), target, command, objects, written)
 
         compiled = _parallel(build, sorted((selftests / "progs").glob("*.c")))
-        return compiled + _parallel(link, sorted(corpus.linked))
+        return compiled + _parallel(link, sorted(_LINKED))
 
 
 def objects(corpus: Corpus = V6_1) -> list[Path]:
@@ -208,7 +212,7 @@ def _clang_flags(corpus: Corpus) -> tuple[str, ...]:
 
 def _object_recipe(corpus: Corpus, tree_recipe: str) -> str:
     btf = hashlib.sha256(KERNEL_BTF.read_bytes()).hexdigest()
-    flags = f"{' '.join(_clang_flags(corpus))}\n{corpus.linked}"
+    flags = f"{' '.join(_clang_flags(corpus))}\n{_LINKED}"
     clang = _run([corpus.clang, "--version"], Path("/")).stdout.decode()
     return "\n".join((tree_recipe, btf, flags, clang, bpftool.VERSION, ""))
 
