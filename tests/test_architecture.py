@@ -25,7 +25,7 @@ STATIONS = (
         "styled_lines",
     ),
     ("bpf", "btf", "elf"),
-    ("catalog",),
+    ("catalog", "core_relo"),
     ("object",),
     ("trace", "load_phase"),
     ("syscalls", "loader"),

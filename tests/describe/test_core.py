@@ -9,8 +9,9 @@ import pytest
 from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.btf.types import TypeId
+from lskel.core_relo.records import CoreKind
 from lskel.cursor import ByteOrder, mark
-from lskel.describe.core import KINDS, CoreRelo, CoreRelos
+from lskel.describe.core import CoreRelo, CoreRelos
 from tests.btf.samples import ORDERS
 from tests.build.btf import BtfBuilder
 
@@ -67,7 +68,7 @@ def relocation(type_: str, access: str, kind: int, order: ByteOrder = "little") 
 )
 def test_targets(type_: str, access: str, kind: int, target: str, order: ByteOrder) -> None:
     relo = relocation(type_, access, kind, order)
-    assert (relo.kind, relo.target) == (KINDS[kind], target)
+    assert (relo.kind, relo.target) == (CoreKind(kind).name.lower(), target)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_broken_paths_are_said_in_place(type_: str, access: str, kind: int, comp
 
 
 def test_kinds_of_the_future() -> None:
-    assert relocation("outer", "0", len(KINDS)).kind == f"kind {len(KINDS)}"
+    assert relocation("outer", "0", len(CoreKind)).kind == f"kind {len(CoreKind)}"
 
 
 def test_no_btf() -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.kinds import Kind
+from lskel.btf.names import essential_name
 from lskel.btf.types import Type, TypeId
 from lskel.cursor import ByteOrder, Strings, mark
 from lskel.errors import BadObject, NotFound
@@ -182,19 +183,36 @@ class Btf:
         """Like `find`, by `Kind`."""
         if not name:
             return None
-        index = self._by_name
-        found = (index.get((offset, kind)) for offset in self._spellings(name))
-        return min((type_id for type_id in found if type_id is not None), default=None)
+        found = (
+            t for at in self._spellings(name) for t in self._named(at) if self._kind(t) == kind
+        )
+        return min(found, default=None)
+
+    def find_essential(self, name: str) -> Iterator[TypeId]:
+        """The types of this name, with any CO-RE flavor or none (not the base's), in order."""
+        if name:
+            spellings = [*self._spellings(name), *self._flavors(name)]
+            yield from sorted(t for at in spellings for t in self._named(at))
+
+    def _kind(self, type_id: TypeId) -> int:
+        """The kind in its info, without decoding the type."""
+        info = self._offsets[type_id - self.first_id] + 4
+        return self.raw[info + 3 if self.order == "little" else info] & 0x1F
 
     @cached_property
-    def _by_name(self) -> dict[tuple[int, int], TypeId]:
-        """The first type by name offset and kind, without decoding types."""
-        index: dict[tuple[int, int], TypeId] = {}
-        head = struct.Struct(self._mark + "II").unpack_from
-        for type_id, at in enumerate(self._offsets, self.first_id):
-            name_off, info = head(self.raw, at)
-            index.setdefault((name_off, info >> 24 & 0x1F), TypeId(type_id))
-        return index
+    def _name_offsets(self) -> bytes:
+        """The name offset of each type, four bytes each, as in `raw`."""
+        raw = self.raw
+        return b"".join([raw[at : at + 4] for at in self._offsets])
+
+    def _named(self, offset: int) -> Iterator[TypeId]:
+        """The types whose name is the string at `offset`, in order."""
+        needle, names = offset.to_bytes(4, self.order), self._name_offsets
+        at = names.find(needle)
+        while at >= 0:
+            if at % 4 == 0:
+                yield TypeId(self.first_id + at // 4)
+            at = names.find(needle, at + 1)
 
     def get(self, type_id: TypeId, cls: type[_T]) -> _T:
         """The type with this id; BadObject if it is not of class `cls`."""
@@ -264,6 +282,18 @@ class Btf:
         at = self.raw.find(needle, self.str_start, self.str_end)
         while at >= 0:
             yield at - self.str_start + self._str_base
+            at = self.raw.find(needle, at + 1, self.str_end)
+
+    def _flavors(self, name: str) -> Iterator[int]:
+        """The offsets of the strings that are `name` with a flavor."""
+        if self.base is not None:
+            yield from self.base._flavors(name)
+        needle = f"{name}___".encode("utf-8", "backslashreplace")
+        at = self.raw.find(needle, self.str_start, self.str_end)
+        while at >= 0:
+            offset = at - self.str_start + self._str_base
+            if essential_name(self.string(offset)) == name:
+                yield offset
             at = self.raw.find(needle, at + 1, self.str_end)
 
     def require(self, name: str, cls: type[_T]) -> TypeId:

@@ -10,5 +10,7 @@ _FLAVOR = re.compile(r"(?<=[^_])___(?=[^_])")
 
 def essential_name(name: str) -> str:
     """The name without its last ``___flavor``."""
+    if "___" not in name:
+        return name
     marks = list(_FLAVOR.finditer(name))
     return name[: marks[-1].start()] if marks else name

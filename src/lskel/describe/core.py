@@ -12,6 +12,7 @@ from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.btf.types import TypeId
+from lskel.core_relo.records import OF_ENUMERATORS, CoreKind, indexes
 from lskel.cursor import ByteOrder
 from lskel.describe.btf_cache import once
 from lskel.describe.jsonable import text_or_error
@@ -19,26 +20,7 @@ from lskel.describe.records import unpack
 from lskel.describe.variables import type_words
 from lskel.errors import BadObject
 
-# enum bpf_core_relo_kind, with libbpf's names.
-KINDS = (
-    "byte_off",
-    "byte_sz",
-    "field_exists",
-    "signed",
-    "lshift_u64",
-    "rshift_u64",
-    "local_type_id",
-    "target_type_id",
-    "type_exists",
-    "type_size",
-    "enumval_exists",
-    "enumval_value",
-    "type_matches",
-)
-# The kinds whose access path is the index of an enumerator.
-_OF_ENUMERATORS = ("enumval_exists", "enumval_value")
-# The longest path that the kernel and libbpf accept (BPF_CORE_SPEC_MAX_LEN).
-MAX_STEPS = 64
+_KINDS = frozenset(CoreKind)
 
 _Part = TypeVar("_Part")
 
@@ -75,26 +57,26 @@ class CoreRelos:
 @once
 def _describe(btf: Btf, place: tuple[int, int, int]) -> CoreRelo:
     type_id, string, number = place
-    kind = KINDS[number] if number < len(KINDS) else f"kind {number}"
+    kind = CoreKind(number).name.lower() if number in _KINDS else f"kind {number}"
     access = text_or_error(lambda: btf.string(string))
-    path = _enumerator if kind in _OF_ENUMERATORS else _field
+    path = _enumerator if number in OF_ENUMERATORS else _field
     return CoreRelo(
-        kind, text_or_error(lambda: path(btf, TypeId(type_id), _indexes(access))), access
+        kind, text_or_error(lambda: path(btf, TypeId(type_id), indexes(access))), access
     )
 
 
-def _enumerator(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
+def _enumerator(btf: Btf, type_id: TypeId, path: list[int]) -> str:
     text = type_words(btf, type_id)
     found = btf.get(btf.resolve(type_id), t.Enum)
-    return f"{text}::{_pick(found.values, indexes[0], text)[0]}"
+    return f"{text}::{_pick(found.values, path[0], text)[0]}"
 
 
-def _field(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
+def _field(btf: Btf, type_id: TypeId, path: list[int]) -> str:
     """Members of anonymous structs are named directly, as in C."""
     text = type_words(btf, type_id)
-    if indexes[0]:
-        text += f"[{indexes[0]}]"
-    for index in indexes[1:]:
+    if path[0]:
+        text += f"[{path[0]}]"
+    for index in path[1:]:
         found = btf[btf.resolve(type_id)]
         if isinstance(found, t.CompositeType):
             member = _pick(found.members, index, text)
@@ -106,15 +88,6 @@ def _field(btf: Btf, type_id: TypeId, indexes: list[int]) -> str:
         else:
             raise BadObject(f"{text}: {found.kind.name} has no members or elements")
     return text
-
-
-def _indexes(access: str) -> list[int]:
-    parts = access.split(":", MAX_STEPS)
-    if len(parts) > MAX_STEPS:
-        raise BadObject(f"access path has more than {MAX_STEPS} steps")
-    if not all(part.isdecimal() and len(part) <= len(str(1 << 32)) for part in parts):
-        raise BadObject("access path is not a list of indexes")
-    return [int(part) for part in parts]
 
 
 def _pick(parts: tuple[_Part, ...], index: int, text: str) -> _Part:

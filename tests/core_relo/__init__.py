@@ -1,0 +1,1 @@
+"""CO-RE relocations in user space, beside libbpf."""
