@@ -96,12 +96,11 @@ def _close(ctx: bytearray, offset: int) -> None:
 
 
 def _load_by_lskel(loader: Loader) -> Load:
-    try:
-        failed = failure(load_by_loader, loader)
-    except lskel.LskelError as error:
-        return Load(str(error), "not tried")
+    failed = failure(load_by_loader, loader)
     if failed is None:
         return _LOADED
+    if isinstance(failed, str):
+        return Load(failed, "not tried")
     op, number = failed
     what = "the loader program" if op is None else str(label(loader.trace, loader.trace.ops[op]))
     return Load(what, errno_name(number))

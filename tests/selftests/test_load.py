@@ -28,6 +28,7 @@ from tests.loads import load_by_loader, load_directly
 from tests.selftests.reference import (
     DIFFERENT,
     OVERFLOW,
+    OVERFLOW_AFTER_FAILURE,
     MapFacts,
     ProgramFacts,
     each_corpus,
@@ -67,7 +68,7 @@ def runs(bpffs: Path) -> tuple[Run, Run]:
 def by_bpftool(of: Corpus, path: Path, ours: Loader) -> Iterator[Fds | None]:
     """The fds that bpftool's loader makes when lskel's runner runs it; None where it fails."""
     header = generated_by_bpftool(of).get(path)
-    if header is None or path.stem in OVERFLOW[of]:
+    if header is None or path.stem in OVERFLOW[of] | OVERFLOW_AFTER_FAILURE:
         yield None
         return
     skeleton = parse_header(header)
@@ -113,14 +114,16 @@ def difference(ours: MapFacts | ProgramFacts, theirs: MapFacts | ProgramFacts) -
     return "\n".join(line for line in lines if not line.startswith("@@"))
 
 
-def failure(run: Run, loader: Loader) -> tuple[int | None, int] | None:
-    """The operation that failed and its errno; None where all went well."""
+def failure(run: Run, loader: Loader) -> tuple[int | None, int] | str | None:
+    """The operation that failed and its errno, or what the kernel lacks; None if all went well."""
     before = open_fds()
     try:
         run(loader).close()
     except ReplayError as error:
         assert open_fds() == before
         return error.op, error.errno
+    except lskel.NotSupported as error:
+        return error.what
     return None
 
 
