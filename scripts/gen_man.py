@@ -41,7 +41,10 @@ ENVIRONMENT = (
     Item("TERM", "If `dumb`, no colours and no progress bar."),
 )
 _BTF = Item("/sys/kernel/btf/*", "BTF of the kernel and its modules.")
-_CONFIG = Item("/boot/config-*, /proc/config.gz", "The kernel config, for `__kconfig`.")
+_CONFIG = Item(
+    "/boot/config-*, /usr/lib/modules/*/config, /proc/config.gz",
+    "The kernel config, for `__kconfig`.",
+)
 _PINS = Item("/sys/fs/bpf", "Where maps with LIBBPF_PIN_BY_NAME are pinned.")
 _TRACE = Item("/sys/kernel/tracing/trace_pipe", "The output of loaders generated with --debug.")
 _TRACEFS = Item("/sys/kernel/tracing/events", "Tracepoint definitions.")

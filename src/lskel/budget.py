@@ -13,6 +13,9 @@ from lskel.errors import LimitExceeded
 # Bytes of a file. A header has the largest blob with four characters per byte.
 INPUT = 256 << 20
 
+# Bytes of a kernel image, a module, or a package of them, when it is decompressed.
+KERNEL = 768 << 20
+
 # Bytes of a name: the kernel accepts 512 (KSYM_NAME_LEN), and paths of 4096.
 NAME = 4096
 # Total bytes of the strings of a table, as a multiple of the table's size, plus a constant: linkers
@@ -37,10 +40,17 @@ OPERATIONS = 1 << 16
 # it carries none. It is far above what most sections have.
 ZEROS = 1 << 20
 
+# Instructions of functions that send events. Of more, it is not found out which event goes to which
+# map; the kernel accepts a million.
+SENDING_CODE = 1 << 18
+
 # -- types --------------------------------------------------------------------------------------
 
 # Types in a type's name: up to 41 in the Linux kernel.
 NAME_MENTIONS = 500
+# Types in the types of all kfuncs and kernel variables of an object: functions of functions can
+# expand without bounds. A kfunc of the Linux kernel has up to 30.
+SHAPE_PARTS = 1 << 18
 # Types in the C definitions for one object: BTF with shared types can expand without bounds. The
 # longest definition in the Linux kernel mentions 2,000.
 HEADER_MENTIONS = 50_000
@@ -48,6 +58,13 @@ HEADER_MENTIONS = 50_000
 # structs, unions of unions of unions).
 VALUE_PARTS = 1 << 16
 VALUE_PARTS_A_BYTE = 64
+
+# Attributes of debug information: a real scheduler's object has about half a million.
+DWARF_ATTRIBUTES = 1 << 22
+# Variables of functions that send events, with those inlined in them.
+DWARF_VARIABLES = 1 << 18
+# Members, array dimensions and enumerators of the types that are taken from it.
+DWARF_MEMBERS = 1 << 14
 
 # -- bundles ------------------------------------------------------------------------------------
 

@@ -133,8 +133,8 @@ class WrongValue(UsageError, ValueError):
     """A value has the wrong number of bytes or elements, or cannot be parsed."""
 
 
-class Closed(LskelError, ValueError):
-    """The object is closed; another thread may have closed it during the call."""
+class Closed(UsageError, ValueError):
+    """It is closed; another thread may have closed it during the call."""
 
 
 class ReplayError(LskelError):

@@ -17,12 +17,14 @@ from lskel.bpf import insn as i
 from lskel.bpf.inputs import AttachBtfId as AttachBtfId
 from lskel.bpf.inputs import AttachFd as AttachFd
 from lskel.bpf.inputs import MemberIndex as MemberIndex
+from lskel.bpf.inputs import TypeMismatch as TypeMismatch
 from lskel.bpf.inputs import TypeSize as TypeSize
 from lskel.bpf.insn import Pseudo
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf.ext import Records
 from lskel.btf.kinds import Kind
+from lskel.catalog.map_types import ARENA_SECTION
 from lskel.cursor import ByteOrder
 
 # Numbers with the width of their attr fields; a plain `int` is an index or count in the trace.
@@ -110,12 +112,13 @@ class BtfFind:
     """Find a kernel type by name and kind, in vmlinux and then in modules.
 
     The result is a BTF id and the fd of the module's BTF, 0 for vmlinux. Both are 0 for a missing
-    weak symbol.
+    weak symbol; one of which `mismatch` is not 0 counts as missing.
     """
 
     name: str
     kind: Kind
     is_weak: bool
+    mismatch: Input | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,11 @@ class ProgLoad:
     attach_btf_id: Input | None
     attach_fd: Input | None
     slot: int
+
+    @property
+    def attach_type(self) -> int:
+        """The attach type; 0 for a struct_ops program, of which only the target knows its index."""
+        return 0 if isinstance(self.expected_attach_type, Input) else self.expected_attach_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +296,7 @@ class Guard(NamedTuple):
     slot: int
 
 
-InputKind = TypeSize | MemberIndex | AttachFd | AttachBtfId
+InputKind = TypeSize | MemberIndex | TypeMismatch | AttachFd | AttachBtfId
 
 
 class MapResult(NamedTuple):
@@ -347,12 +355,40 @@ class Arena(NamedTuple):
     initial: bytes
 
 
+class EventType(NamedTuple):
+    """The type of the events of map `slot`: a BTF id of the trace's types."""
+
+    slot: int
+    type: int
+
+
+class GlobalData(NamedTuple):
+    """The variables of ELF section `section` in a map, `size` bytes.
+
+    Zeros at the end of `initial` may be left out. With `is_late` the loader has no value for the
+    map: who runs it writes what is wanted there after it has run.
+    """
+
+    section: str
+    size: int
+    initial: bytes
+    is_late: bool = False
+
+    @property
+    def content(self) -> bytes:
+        """The initial value without zeros at the end."""
+        return self.initial.rstrip(b"\0")
+
+
 @dataclass(frozen=True)
 class Trace:
     """All operations, and their results that stay open. `order` is the target's byte order.
 
     `guards` are the conditions under which operations are skipped, by operation. `inputs` are the
     numbers that must be determined on the target.
+
+    `events` are the types of events that were chosen when the loader was generated. `types` is the
+    BTF with them: that of the object, with types appended that it lacks; empty for the same.
     """
 
     name: str
@@ -366,6 +402,8 @@ class Trace:
     struct_ops: tuple[StructOpsResult, ...] = ()
     arenas: tuple[Arena, ...] = ()
     links: tuple[LinkResult, ...] = ()
+    events: tuple[EventType, ...] = ()
+    types: bytes = field(default=b"", repr=False)
 
     def map_create(self, slot: int) -> MapCreate:
         """The operation that creates map `slot`."""
@@ -392,6 +430,17 @@ class Trace:
     def initial_value(self, slot: int) -> int | None:
         """The number of the operation that writes the value of global data to map `slot`."""
         return self._initial_values.get(self.maps[slot].op)
+
+    def global_data(self, slot: int) -> GlobalData | None:
+        """The variables in map `slot`; None if it has none."""
+        number = self.initial_value(slot)
+        if number is None:
+            found = (arena.initial for arena in self.arenas if arena.slot == slot)
+            initial = next(found, b"")
+            return GlobalData(ARENA_SECTION, len(initial), initial) if initial else None
+        op = self.ops[number]
+        assert isinstance(op, MapUpdate) and isinstance(op.value, bytes)
+        return GlobalData(self.maps[slot].section, op.size, op.value, number in self.unwritten)
 
     @cached_property
     def _initial_values(self) -> dict[int, int]:

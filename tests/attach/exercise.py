@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import lskel
 from lskel.errors import LskelError
+from lskel.runtime.attach.link import Link
 from lskel.runtime.objects import Fd
 from lskel.runtime.one_element import lookup
 from lskel.skeleton.dynamic import DynamicCollection
@@ -44,17 +46,20 @@ def bundle(name: str, directory: Path) -> str:
     return str(path)
 
 
-def exercise(name: str, bundle: str) -> Runs:
-    """Load the case's program alone, attach it, cause its event, detach it, cause it again."""
+def exercise(name: str, bundle: str, seen: Callable[[Link], None] = lambda _: None) -> Runs:
+    """Load the case's program alone, attach it, cause its event, detach it, cause it again.
+
+    `seen` gets the link while it is attached.
+    """
     case = _BY_NAME[name]
     try:
         with lskel.load(bundle, autoload=dict.fromkeys((case.program, *case.also), True)) as bpf:
-            return _counted(case, bpf.load())
+            return _counted(case, bpf.load(), seen)
     except (LskelError, CommandFailed) as error:
         return Runs(refused=str(error))
 
 
-def _counted(case: Case, bpf: DynamicCollection) -> Runs:
+def _counted(case: Case, bpf: DynamicCollection, seen: Callable[[Link], None]) -> Runs:
     program, bss = bpf.progs[case.program], bpf.maps.bss
     assert type(program) is case.kind
 
@@ -71,6 +76,7 @@ def _counted(case: Case, bpf: DynamicCollection) -> Runs:
         try:
             scene.event()
             during = hits() - before
+            seen(link)
         finally:
             link.close()
         assert link.closed

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -22,7 +21,8 @@ from tests.attach.exercise import Runs, bundle, exercise
 from tests.attach.freplace import replace_functions
 from tests.replay import tcp_congestion
 from tests.vm.job import Job
-from tests.vm.machine import SERIES, Kernel, Machine, boot, find_kernel, missing, run_here
+from tests.vm.kernels import SERIES, find_kernel
+from tests.vm.machine import missing, run_all
 from tests.vm.test_features import CONGESTION_CONTROL
 
 _TOTAL = 1800  # seconds
@@ -88,10 +88,9 @@ def others(directory: Path) -> list[Other]:
 
 def columns() -> list[Column]:
     """All kernels, the running one last."""
-    for series in SERIES:
-        if lacks := missing(series):
-            sys.exit(f"a machine with Linux {series} needs {', '.join(lacks)}")
-    with TemporaryDirectory() as name, ThreadPoolExecutor() as pool:
+    if lacks := [why for series in SERIES if (why := missing(series))]:
+        sys.exit("\n".join(lacks))
+    with TemporaryDirectory() as name:
         directory = Path(name)
         jobs = [
             Job(case.name, exercise, {"name": case.name, "bundle": bundle(case.object, directory)})
@@ -100,15 +99,7 @@ def columns() -> list[Column]:
 
         extra = others(directory)
         jobs += [other.job for other in extra]
-
-        def run(kernel: Kernel | None) -> Machine:
-            shared = directory / (kernel.series if kernel else "here")
-            shared.mkdir()
-            if kernel is None:
-                return run_here(jobs, shared, _TOTAL)
-            return boot(kernel, jobs, shared, _TOTAL)
-
-        machines = list(pool.map(run, [*map(find_kernel, SERIES), None]))
+        machines = run_all([*map(find_kernel, SERIES), None], jobs, directory, _TOTAL)
     where = [*["Debian"] * len(SERIES), "locked down"]
     return [
         Column(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from lskel.btf.kinds import Kind
 from lskel.btf.types import FuncLinkage, IntEncoding, VarLinkage
 from lskel.cursor import ByteOrder
-from tests.build.btf import HEADER_SIZE, BtfBuilder
+from tests.build.btf import HEADER_SIZE, LAYOUT, BtfBuilder
 
 # Milliseconds that no damaged BTF may take, on a busy machine either.
 LIMIT_MS = 10_000
+# Kinds that nobody knows, and how long they say that they are: the last as short as can be.
+NEWER, NEWEST = Kind.ENUM64 + 2, 0x7F
+NEWER_LAYOUT = {**LAYOUT, NEWER: (8, 16), NEWEST: (0, 0)}
 ORDERS: tuple[ByteOrder, ...] = ("little", "big")
 
 
@@ -82,6 +86,17 @@ def module() -> BtfBuilder:
     return b
 
 
+def newer() -> BtfBuilder:
+    """Every kind, and two that nobody knows, before and between others."""
+    btf = everything()
+    btf.add(NEWER, "newer", vlen=3, size=9, kind_flag=True, words=range(2 + 3 * 4))
+    number = btf.add_int("last", 4)
+    btf.add(NEWEST, vlen=(1 << 24) - 1, size=number)
+    btf.add_ptr(number)
+    btf.layout = NEWER_LAYOUT
+    return btf
+
+
 @st.composite
 def _damage(draw: DrawFn, raw: bytes) -> bytes:
     """`raw` with some bytes after the header changed, or cut."""
@@ -95,5 +110,6 @@ def _damage(draw: DrawFn, raw: bytes) -> bytes:
 
 
 def damaged() -> SearchStrategy[bytes]:
-    """Damaged copies of `everything` in either byte order; most still pass for BTF."""
-    return st.sampled_from([everything().bytes(order) for order in ORDERS]).flatmap(_damage)
+    """Damaged copies of these in either byte order; most still pass for BTF."""
+    whole = [made.bytes(order) for made in (everything(), newer()) for order in ORDERS]
+    return st.sampled_from(whole).flatmap(_damage)

@@ -39,6 +39,16 @@ _HEADER = {
     "str_off": "I",
     "str_len": "I",
 }
+# Of headers with a layout section (Linux 7.3).
+_LAYOUT = {"layout_off": "I", "layout_len": "I"}
+# Bytes after the header of a type of each kind: once, and per vlen (Linux 7.3, tools/lib/bpf).
+LAYOUT: dict[int, tuple[int, int]] = {
+    **dict.fromkeys(range(Kind.UNKN, Kind.ENUM64 + 1), (0, 0)),
+    **dict.fromkeys((Kind.INT, Kind.VAR, Kind.DECL_TAG), (4, 0)),
+    Kind.ARRAY: (12, 0),
+    **dict.fromkeys((Kind.ENUM, Kind.FUNC_PROTO), (0, 8)),
+    **dict.fromkeys((Kind.STRUCT, Kind.UNION, Kind.DATASEC, Kind.ENUM64), (0, 12)),
+}
 
 # (name, type, offset in bits) of a plain member; a bit-field's width in bits is the fourth.
 Field = tuple[str, int, int] | tuple[str, int, int, int]
@@ -61,7 +71,7 @@ class Record:
 
     def raw(self) -> list[int]:
         """The unsigned 32-bit words."""
-        info = self.kind_flag << 31 | (self.kind & 0x1F) << 24 | self.vlen & 0xFFFF
+        info = self.kind_flag << 31 | (self.kind & 0x7F) << 24 | self.vlen & 0xFFFFFF
         words = (self.name_off, info, self.size, *self.words)
         return [word & 0xFFFFFFFF for word in words]
 
@@ -75,6 +85,8 @@ class BtfBuilder:
         self.records: list[Record] = []
         # Only BTF without a base begins with the empty string.
         self.strings = bytearray() if base else bytearray(1)
+        # What the layout section says, by kind; none if empty.
+        self.layout: Mapping[int, tuple[int, int]] = {}
         self._offsets: dict[str, int] = {"": 0}
 
     def __getitem__(self, type_id: int) -> Record:
@@ -224,23 +236,32 @@ class BtfBuilder:
     ) -> bytes:
         """The .BTF section; `header` overrides raw fields of the header."""
         words = [word for record in self.records for word in record.raw()]
+        types = 4 * len(words)
+        layout = b"".join(
+            bytes((*self.layout.get(kind, (0, 0)), 0, 0))
+            for kind in range(max(self.layout, default=-1) + 1)
+        )
+        fields = _HEADER | _LAYOUT if layout else _HEADER
         values = {
             "magic": MAGIC,
             "version": 1,
             "flags": 0,
-            "hdr_len": HEADER_SIZE,
+            "hdr_len": HEADER_SIZE + (8 if layout else 0),
             "type_off": 0,
-            "type_len": 4 * len(words),
-            "str_off": 4 * len(words),
+            "type_len": types,
+            "str_off": types + len(layout),
             "str_len": len(self.strings),
+            "layout_off": types,
+            "layout_len": len(layout),
         }
         unknown = (header or {}).keys() - values.keys()
         assert not unknown, f"header fields that do not exist: {unknown}"
         values |= header or {}
         sign = mark(order)
         return (
-            struct.pack(sign + "".join(_HEADER.values()), *(values[name] for name in _HEADER))
+            struct.pack(sign + "".join(fields.values()), *(values[name] for name in fields))
             + struct.pack(f"{sign}{len(words)}I", *words)
+            + layout
             + self.strings
         )
 

@@ -120,8 +120,7 @@ def test_modules_are_searched_after_vmlinux() -> None:
     (patched,), answer = relocate(task(4), base, [load], modules=(module,))
     assert answer.result is CoreResult.RESOLVED
     assert patched.off == 40
-    assert answer.target is not None
-    assert answer.target.btf is module
+    assert [target.btf for target in answer.targets] == [module]
 
 
 @pytest.mark.parametrize(

@@ -244,8 +244,8 @@ def test_inputs_are_read() -> None:
     )
     target = "the attach target of program 'replacing'"
     assert {note for note in sections(loader_listing(made))[load] if "inputs" in note} == {
-        f"ctx+{made.context_size - 8} (inputs[0]: BTF id of {target})",
-        f"ctx+{made.context_size - 4} (inputs[1]: fd of {target})",
+        f"ctx+{made.context_size - 8} (inputs[4]: BTF id of {target})",
+        f"ctx+{made.context_size - 4} (inputs[5]: fd of {target})",
     }
 
 
@@ -417,9 +417,11 @@ def test_records_in_words() -> None:
     call = int.from_bytes(b"\x85\x20\x05\x00", made.trace.order)
     assert known[f"op {weak}"] == [
         f"set op under way = {weak}",
+        f"skip to {row_of(made, weak) + 6} if context: inputs[1]: whether the kernel has another "
+        "type than: void bpf_task_release___v2(struct task *) is not 0",
         f"find func 'bpf_task_release' -> BTF id of op {weak}, fd of op {weak}; it may be missing",
         f"copy fd_array[5], BTF of a kfunc <- fd of op {weak}",
-        f"skip to {row_of(made, weak) + 5} if fd of op {weak} is 0",
+        f"skip to {row_of(made, weak) + 6} if fd of op {weak} is 0",
         f"set call of op {weak} = {call:#x}",
     ]
     assert known[f"op {symbol}"] == [

@@ -197,7 +197,12 @@ def test_externs_are_those_of_readelf(run: Run, tmp_path: Path) -> None:
 
 def test_what_the_target_is_asked_for() -> None:
     summary = summarize(asking())
+    another = "whether the kernel has another type than: "
     assert summary.inputs == (
+        f"{another}struct task *bpf_task_acquire(struct task *)",
+        f"{another}void bpf_task_release___v2(struct task *)",
+        f"{another}const int bpf_test_modules",
+        f"{another}const struct rq runqueues",
         "BTF id of the attach target of program 'replacing'",
         "fd of the attach target of program 'replacing'",
     )

@@ -34,14 +34,14 @@ def lines() -> Iterator[str]:
     """The lines of docs/support.md."""
     heading, *kinds = rows(DOCS / "attach.md", "kind")
     kernels = heading[1:]
-    loads = {_version(cells[0]): cells for cells in rows(DOCS / "kernels.md", "kernel")[1:]}
-    loaded = [loads[_version(kernel)] for kernel in kernels]
+    loads = {_kernel(cells[0]): cells for cells in rows(DOCS / "kernels.md", "kernel")[1:]}
+    loaded = [loads[_kernel(kernel)] for kernel in kernels]
     yield "# What works on which kernel"
     yield ""
     yield "Written by `python -m tests.docs.support > docs/support.md`; not edited by hand."
     yield ""
     yield (
-        "Tested on two Debian kernels in virtual machines, and on one that is locked down. The "
+        "Tested on Debian's kernels in virtual machines, and on one that is locked down. The "
         "results for each [attach kind](attach.md) and each [object](kernels.md) are on separate "
         "pages; these are the totals."
     )
@@ -73,11 +73,11 @@ def lines() -> Iterator[str]:
     yield from _NEEDS.splitlines()
 
 
-def _version(kernel: str) -> str:
-    """The first two numbers of a kernel's name."""
-    match = re.match(r"\d+\.\d+", kernel)
-    assert match is not None, kernel
-    return match[0]
+def _kernel(name: str) -> tuple[str, bool]:
+    """A column: the first two numbers of a kernel's name, and whether it is one of Debian's."""
+    match = re.match(r"\d+\.\d+", name)
+    assert match is not None, name
+    return match[0], "(Debian)" in name
 
 
 def _words(reason: str) -> str:

@@ -15,6 +15,8 @@ from lskel.bpf.flags import MapFlag, ProgFlag
 from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.bpf.struct_ops import Member, StructOps
+from lskel.btf import types as t
+from lskel.btf.btf import Btf
 from lskel.btf.types import VOID, IntEncoding
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LimitExceeded, NotSupported, UsageError
@@ -48,7 +50,7 @@ from lskel.trace import (
     references,
 )
 from tests.btf.samples import ORDERS
-from tests.build.btf import BtfBuilder
+from tests.build.btf import LAYOUT, BtfBuilder
 from tests.load_phase.build import (
     EXIT,
     ObjectBuilder,
@@ -191,10 +193,44 @@ def test_btf_is_given_to_the_kernel_as_it_takes_it() -> None:
     btf, _ = typed()
     btf.add_datasec("?.struct_ops", 0)
     btf.add_datasec("?.struct_ops.link", 0)
+    btf.add_datasec("?own", 0)
+    btf.add_typedef("?.struct_ops", 1)  # of no DATASEC
     op = trace_of(ObjectBuilder(btf=btf.btf())).ops[0]
     assert isinstance(op, BtfLoad)
-    assert op.data == btf.bytes().replace(b"?.", b"_.")
     assert op.needed_by == ""
+    loaded = Btf(op.data)
+    assert [found for _, found in loaded] == [
+        replace(found, name=found.name.replace("?", "_")) if isinstance(found, t.Datasec) else found
+        for _, found in btf.btf()
+    ]
+    assert {found.name for _, found in loaded if isinstance(found, t.Datasec)} >= {
+        *("_.struct_ops", "_.struct_ops.link", "_own")
+    }
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_layout_is_dropped_unless_types_need_it(order: ByteOrder) -> None:
+    """Kernels before 7.3 refuse layouts; those that know newer kinds know layouts, too."""
+
+    def loaded(btf: BtfBuilder) -> tuple[Btf, Btf]:
+        opened = Btf(btf.bytes(order))
+        op = trace_of(ObjectBuilder(btf=opened, order=order)).ops[0]
+        assert isinstance(op, BtfLoad)
+        return opened, Btf(op.data)
+
+    btf, _ = typed()
+    plain = btf.bytes(order)
+    btf.layout = LAYOUT
+    opened, given = loaded(btf)
+    assert opened.layout and not given.layout
+    assert list(given) == list(opened) == list(Btf(plain))
+    # Only the header is longer, by zeros.
+    assert given.raw[24:32] == bytes(8)
+    assert given.raw[32:] == plain[24:]
+    btf.add(21, "newer", vlen=2, size=7, words=[1, 2, 3, 4, 5])
+    btf.layout = LAYOUT | {21: (4, 8)}
+    opened, given = loaded(btf)
+    assert given.raw == opened.raw
 
 
 def test_what_btf_is_needed_by() -> None:

@@ -17,8 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lskel
+from lskel.btf.btf import Btf
+from lskel.btf.edit import BtfAddition
 from lskel.loader.bundle import dump, load
-from tests.build.clang import EXAMPLES, example
+from lskel.trace import EventType
+from tests.build.clang import EXAMPLES, compile_bpf, example
 
 BUNDLE = dump(lskel.generate(lskel.open_object(example("syscount"))))
 
@@ -31,6 +34,48 @@ def test_round_trip(path: Path, tmp_path: Path) -> None:
     assert lskel.Loader.load(target) == loader
     assert dump(lskel.Loader.load(target)) == target.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["x.lskel"]
+
+
+RING = """
+struct sent { unsigned long number; };
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } ring SEC(".maps");
+int plain;
+SEC("raw_tp/sys_enter") int send(void *ctx)
+{
+	struct sent *sent = bpf_ringbuf_reserve(&ring, sizeof(*sent), 0);
+	if (sent)
+		bpf_ringbuf_submit(sent, 0);
+	return plain;
+}
+"""
+
+
+def test_types_of_events() -> None:
+    loader = lskel.generate(lskel.open_object(compile_bpf(RING)))
+    assert loader.trace.events and loader.trace.types
+    restored = load(dump(loader))
+    assert restored == loader and restored.trace.types == loader.trace.types
+    # Without BTF of the object, all is new.
+    alone = BtfAddition.between(None, Btf(loader.trace.types)).to(None, loader.trace.order)
+    assert alone == loader.trace.types
+
+
+def test_wrong_types_of_events(tmp_path: Path) -> None:
+    good = described(tmp_path)
+    for events, types, message in (
+        ([{"slot": 0, "type": 1}], ["", ""], "map 0 has no events, or they have no types"),
+        ([{"slot": 99, "type": 1}], ["", ""], "map 99 has no events, or they have no types"),
+        ([{"slot": 0, "type": 1}], ["ff", ""], "types: BTF: "),
+        ([{"slot": 0, "type": 1}], ["zz", ""], "non-hexadecimal"),
+        ([{"slot": 0, "type": -1}], ["", ""], "-1 is not a number below"),
+        ([{"slot": 0, "type": 1}], [""], "TypeError: "),
+    ):
+        with pytest.raises(lskel.LskelError, match=message):
+            load(rewritten(tmp_path, {**good, "events": events, "types": types}))
+    made = lskel.generate(lskel.open_object(compile_bpf(RING)))
+    wild = replace(made.trace, events=(EventType(0, 1 << 20),))
+    with pytest.raises(lskel.LskelError, match="no type"):
+        dump(replace(made, trace=wild))
 
 
 def test_other_tools_read_it(tmp_path: Path) -> None:

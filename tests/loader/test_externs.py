@@ -13,6 +13,7 @@ from lskel.bpf.asm import MAX_JUMP
 from lskel.bpf.enums import Cmd
 from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.bpf.limits import MAX_KFUNC_DESCS, MAX_USED_MAPS
+from lskel.btf.btf import Btf
 from lskel.btf.kinds import Kind
 from lskel.loader.bundle import dump
 from lskel.loader.description import describe
@@ -31,6 +32,7 @@ from lskel.replay.simulator.record import (
 from lskel.replay.simulator.simulate import Replay
 from lskel.trace import BtfFind, ExternReloc, ProgLoad, Ref, Trace
 from tests.build.btf import BtfBuilder
+from tests.build.clang import compile_bpf
 from tests.loader.replays import (
     EXTERNS,
     NAMES,
@@ -245,6 +247,38 @@ def test_weak_kfunc_that_is_missing(big_endian: bool) -> None:
     assert load == Insn(i.OP_LD_IMM64, load.dst) and second == Insn(0)
     as_compiled = prog_insn(loader, "first", "weak_kfunc")
     assert (as_compiled.src, as_compiled.dst) == (Pseudo.BTF_ID, load.dst)
+
+
+@ENDIAN
+@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("in_module", [False, True], ids=["vmlinux", "module"])
+def test_weak_kfunc_of_another_type(form: Form, in_module: bool, big_endian: bool) -> None:
+    """It counts as missing, wherever it is; nothing looks for it."""
+    source = """
+        extern int kfunc0(int) __ksym;
+        extern int weak(int) __weak __ksym;
+        SEC("raw_tp/sys_enter") int prog(void *c) { kfunc0(1); if (weak) weak(2); return 0; }"""
+    obj = lskel.open_object(compile_bpf(source, big_endian=big_endian), name="test")
+    loader = generate(obj, form)
+    order = loader.trace.order
+    vmlinux = BtfBuilder()
+    number = vmlinux.add_int("unsigned long", 8)
+    vmlinux.add_func("kfunc0", vmlinux.add_func_proto(number, [("n", number)]))
+    module = BtfBuilder(vmlinux)
+    where = module if in_module else vmlinux
+    for params, is_there in (([("n", number)], True), ([("n", number)] * 2, False)):
+        where.add_func("weak", where.add_func_proto(number, params))
+        base = vmlinux.btf(order)
+        names = KernelImage(base, {"mod": Btf(module.bytes(order), base)} if in_module else {})
+        done = play(loader, kernel_of(loader, names=names))
+        assert done.value == 0
+        found = [r.attr["name"] for r in of(done, RecordedHelper.BTF_FIND)]
+        assert found == ["kfunc0", *(["weak"] if is_there else [])]
+        call = [insn for insn in loaded(done, "prog") if insn.op == i.OP_CALL][-1]
+        (load,) = (insn for insn in loaded(done, "prog") if i.is_wide(insn))
+        assert (call.imm != 0, load.src) == (is_there, Pseudo.BTF_ID if is_there else 0)
+        assert not in_module or (call.off != 0) == is_there
+        where.records[-1].name_off = 0  # the next one takes its place
 
 
 def prog_insn(loader: Loader, program: str, symbol: str) -> Insn:

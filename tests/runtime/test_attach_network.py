@@ -20,7 +20,7 @@ from lskel.bpf.layouts import QUERY
 from lskel.errors import LskelError, NotFound, UnknownName, UsageError
 from lskel.runtime.attach.cgroup import CgroupProgram
 from lskel.runtime.attach.clsact import ClsactFilter, Direction
-from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.link import BpfLink
 from lskel.runtime.attach.netfilter import (
     NetfilterFamily,
     NetfilterHook,
@@ -138,7 +138,7 @@ def test_xdp_modes(made: Made, mode: XdpMode | str, shown: int) -> None:
     assert found is not None
     assert found["mode"] == shown
     assert found["prog"]["id"] == program.info().id
-    assert link_info(link.fileno()).ifindex == socket.if_nametoindex("here")
+    assert link_info(link.fileno()).details["ifindex"] == socket.if_nametoindex("here")
     assert shown_by_ip("there") is None
     link.close()
     assert shown_by_ip("here") is None
@@ -214,7 +214,7 @@ def test_xdp_is_one_at_a_time(made: Made) -> None:
 # -- in place of another program ------------------------------------------------------------------
 
 
-def replacements(made: Made) -> Iterator[tuple[LinkedProgram, LinkedProgram, Fd]]:
+def replacements(made: Made) -> Iterator[tuple[Program, Program, BpfLink]]:
     """Two programs of each kind, and the link of the first."""
     one, two = xdp(made), xdp(made)
     yield one, two, one.attach("lo")
@@ -233,14 +233,14 @@ def replacements(made: Made) -> Iterator[tuple[LinkedProgram, LinkedProgram, Fd]
 
 def test_a_program_takes_the_place_of_another(made: Made) -> None:
     for first, second, link in replacements(made):
-        second.replace(link)
-        assert link_info(link.fileno()).prog_id == second.info().id
+        link.update(second)
+        assert link.info().prog_id == second.info().id
         with pytest.raises(BpfError) as caught:
-            first.replace(link, instead_of=first)
+            link.update(first, instead_of=first)
         assert caught.value.errno == errno.EPERM
         assert "the link's program is not `instead_of`" in str(caught.value)
-        first.replace(link, instead_of=second)
-        assert link_info(link.fileno()).prog_id == first.info().id
+        link.update(first, instead_of=second)
+        assert link.info().prog_id == first.info().id
 
 
 # -- tc -------------------------------------------------------------------------------------------

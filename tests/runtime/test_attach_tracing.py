@@ -17,7 +17,7 @@ import pytest
 
 from lskel.bpf.enums import AttachType, LinkType, MapType, ProgType
 from lskel.btf.types import Func, Typedef
-from lskel.errors import LskelError, NotFound, UsageError
+from lskel.errors import LskelError, NotFound, NotSupported, UsageError
 from lskel.runtime.attach import perf_link
 from lskel.runtime.attach import tracefs as tracefs_module
 from lskel.runtime.attach.functions import matching_functions, syscall_function
@@ -29,6 +29,7 @@ from lskel.runtime.attach.iterator import (
 )
 from lskel.runtime.attach.kinds import program_class
 from lskel.runtime.attach.kprobe import attach_kprobe, attach_kprobe_multi
+from lskel.runtime.attach.link import BpfLink
 from lskel.runtime.attach.perf_event import PerfType, SoftwareEvent, attach_perf_events
 from lskel.runtime.attach.raw_tracepoint import attach_raw_tracepoint
 from lskel.runtime.attach.tracepoint import attach_tracepoint
@@ -36,7 +37,7 @@ from lskel.runtime.attach.tracing import attach_tracing
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.info import link_info, prog_info
 from lskel.runtime.maps.base import Map, MapDefinition
-from lskel.runtime.objects import Fd, obj_get, obj_pin
+from lskel.runtime.objects import Fd
 from lskel.runtime.one_element import lookup, update
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.program import ProgramDefinition
@@ -146,7 +147,7 @@ def test_tp_btf(counter: Counter) -> None:
         attach_btf_id=kernel_btf().require("btf_trace_sched_switch", Typedef),
     ) as prog:
         link = attach_tracing(prog.fileno(), AttachType.TRACE_RAW_TP)
-        assert link_info(link.fileno()).name == "sched_switch"
+        assert link.info().details["tp_name"] == "sched_switch"
         assert_runs_while_open(link, counter, switch_tasks)
 
 
@@ -167,7 +168,8 @@ def test_tracepoint(counter: Counter, tracefs: Path) -> None:
         link = attach_tracepoint(prog.fileno(), "syscalls/sys_enter_getppid")
         info = link_info(link.fileno())
         assert info.type == LinkType.PERF_EVENT
-        assert info.name in ("sys_enter_getppid", "")  # told from 6.6
+        # Since Linux 6.6.
+        assert info.details.get("tp_name", "sys_enter_getppid") == "sys_enter_getppid"
         assert_runs_while_open(link, counter, make_syscalls)
 
 
@@ -181,8 +183,9 @@ def test_tracepoint_before_there_were_links_for_it(
     monkeypatch.setattr(perf_link, "link_create", old_kernel)
     with load_program(ProgType.TRACEPOINT, counts_in(counter.fd.fileno())) as prog:
         link = attach_tracepoint(prog.fileno(), "syscalls/sys_enter_getppid")
-        with pytest.raises(BpfError):
-            link_info(link.fileno())
+        for use in (link.info, lambda: link.pin("/none"), lambda: link.update(prog)):
+            with pytest.raises(NotSupported, match="not one link of bpf"):
+                use()
         assert_runs_while_open(link, counter, make_syscalls)
 
 
@@ -346,11 +349,11 @@ def test_a_pinned_link_outlives_its_fd(counter: Counter, bpffs: Path) -> None:
     pin = bpffs / "link"
     with load_program(ProgType.RAW_TRACEPOINT, counts_in(counter.fd.fileno())) as prog:
         with attach_raw_tracepoint(prog.fileno(), "sys_enter") as link:
-            obj_pin(link.fileno(), pin)
+            link.pin(pin)
         before = counter()
         make_syscalls()
         assert counter() >= before + ENOUGH
-        link = obj_get(pin)
+        link = BpfLink.open(pin)
         pin.unlink()
         assert_runs_while_open(link, counter, make_syscalls)
 

@@ -72,7 +72,7 @@ def closed_under_readers(
     begun.wait()
     time.sleep(0.002)
     close()
-    until = time.monotonic() + 0.05
+    until = time.monotonic() + 10
     for thread in threads:
         thread.join(max(0, until - time.monotonic()))
     over.set()

@@ -189,7 +189,7 @@ def test_link_info_agrees_with_bpftool(run: Run) -> None:
         assert info.id in ids(ObjectKind.LINK)
         assert info.prog_id == prog_info(prog.fileno()).id == shown["prog_id"]
     assert info.type == LinkType.RAW_TRACEPOINT
-    assert info.name == shown["tp_name"] == "sched_process_exit"
+    assert info.details["tp_name"] == shown["tp_name"] == "sched_process_exit"
 
 
 def test_link_info_names_the_iterator() -> None:
@@ -204,7 +204,7 @@ def test_link_info_names_the_iterator() -> None:
         attach_iterator(prog.fileno()) as link,
     ):
         info = link_info(link.fileno())
-    assert (info.type, info.name) == (LinkType.ITER, "bpf_map")
+    assert (info.type, info.details) == (LinkType.ITER, {"target_name": "bpf_map"})
 
 
 def test_a_kernel_that_knows_no_names_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_a_kernel_that_knows_no_names_is_not_asked(monkeypatch: pytest.MonkeyPat
     ):
         shorter = objects.read_info(link.fileno(), LINK_LAYOUT)[: offset + size - 1]
         monkeypatch.setattr("lskel.runtime.info.read_info", lambda *_: shorter)
-        assert link_info(link.fileno()).name == ""
+        assert link_info(link.fileno()).details == {}
 
 
 def test_pins(bpffs: Path, run: Run) -> None:

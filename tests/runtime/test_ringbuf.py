@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 
@@ -18,6 +19,7 @@ from lskel.errors import Closed
 from lskel.runtime import fence, ringbuf
 from lskel.runtime.objects import Fd
 from lskel.runtime.ringbuf import RingBuffer
+from lskel.runtime.waiter import Waiter
 from tests.runtime.programs import (
     create_map,
     discards_in_ring,
@@ -172,11 +174,18 @@ class KernelSide:
     def __init__(self, size: int, position: int = 0) -> None:
         self.size = size
         self.fd = Fd(os.memfd_create("ring"))
+        self.readable = Fd(os.eventfd(1))
         os.ftruncate(self.fd.fileno(), 2 * PAGE + 2 * size)
         self.memory = mmap.mmap(self.fd.fileno(), 2 * PAGE + 2 * size)
         self.position = position
         WORD.pack_into(self.memory, 0, position)
         WORD.pack_into(self.memory, PAGE, position)
+
+    def reader(self) -> RingBuffer:
+        """The consumer. It is always readable, as with a record that is reserved."""
+        # epoll refuses files.
+        with mock.patch.object(ringbuf, "Waiter", lambda _: Waiter(self.readable)):
+            return RingBuffer(self.fd.fileno(), self.size)
 
     def put(self, data: bytes, flags: int = 0) -> int:
         """Reserve and fill a record; its position."""
@@ -207,6 +216,7 @@ class KernelSide:
 
     def __exit__(self, *_: object) -> None:
         self.memory.close()
+        self.readable.close()
         self.fd.close()
 
 
@@ -216,7 +226,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have n
 @linux
 @pytest.mark.parametrize("start", [0, PAGE - 24, (1 << 8 * ctypes.sizeof(ctypes.c_ulong)) - 40])
 def test_states_of_records(start: int) -> None:
-    with KernelSide(PAGE, start) as kernel, RingBuffer(kernel.fd.fileno(), PAGE) as ring:
+    with KernelSide(PAGE, start) as kernel, kernel.reader() as ring:
         kernel.put(b"one")
         kernel.put(b"not wanted", DISCARD)
         kernel.put(b"")
@@ -232,7 +242,7 @@ def test_states_of_records(start: int) -> None:
 
 @linux
 def test_a_record_counts_as_read_when_it_is_handed_out() -> None:
-    with KernelSide(PAGE) as kernel, RingBuffer(kernel.fd.fileno(), PAGE) as ring:
+    with KernelSide(PAGE) as kernel, kernel.reader() as ring:
         kernel.put(b"first")
         second = kernel.put(b"second")
         assert next(ring.consume()) == b"first"
@@ -245,7 +255,7 @@ def test_a_record_counts_as_read_when_it_is_handed_out() -> None:
 def test_the_kernel_gets_room_back_soon(start: int) -> None:
     """A sixteenth of the ring at once, though the iterator goes on."""
     size, part = 2 * PAGE, 2 * PAGE // 16
-    with KernelSide(size, start) as kernel, RingBuffer(kernel.fd.fileno(), size) as ring:
+    with KernelSide(size, start) as kernel, kernel.reader() as ring:
         for number in range(60):
             kernel.put(bytes([number]) * 100)
         held = []
@@ -258,7 +268,7 @@ def test_the_kernel_gets_room_back_soon(start: int) -> None:
 
 @linux
 def test_iterators_share_what_is_there() -> None:
-    with KernelSide(PAGE) as kernel, RingBuffer(kernel.fd.fileno(), PAGE) as ring:
+    with KernelSide(PAGE) as kernel, kernel.reader() as ring:
         for number in range(4):
             kernel.put(bytes([number]))
         one, other = ring.consume(), ring.consume()
@@ -274,7 +284,7 @@ def test_iterators_share_what_is_there() -> None:
 @linux
 def test_closing_gives_room_back() -> None:
     with KernelSide(PAGE) as kernel:
-        with RingBuffer(kernel.fd.fileno(), PAGE) as ring:
+        with kernel.reader() as ring:
             kernel.put(b"read")
             unread = kernel.put(b"unread")
             records = ring.consume()
@@ -286,7 +296,7 @@ def test_closing_gives_room_back() -> None:
 @linux
 def test_a_ring_of_many_pages() -> None:
     size = 16 * PAGE
-    with KernelSide(size) as kernel, RingBuffer(kernel.fd.fileno(), size) as ring:
+    with KernelSide(size) as kernel, kernel.reader() as ring:
         for number in range(100):
             data = bytes([number]) * (number * 37)
             kernel.put(data)
@@ -296,7 +306,7 @@ def test_a_ring_of_many_pages() -> None:
 @linux
 def test_closing_twice() -> None:
     with KernelSide(PAGE) as kernel:
-        ring = RingBuffer(kernel.fd.fileno(), PAGE)
+        ring = kernel.reader()
         kernel.put(b"unread")
         ring.close()
         ring.close()

@@ -76,6 +76,8 @@ WORDS = (
     *("__attribute__", "__asm__", "__func__", "__typeof", "__builtin_trap", "_Pragma"),
     *("__COUNTER__", "__cplusplus", "__KERNEL__", "__x86_64__", "__VA_ARGS__", "defined", "main"),
     *("ctx", "open", "bss", "data", "skel", "__pad0"),
+    *("SEEK_SET", "MAP_FAILED", "O_RDONLY", "MAP_SHARED", "ENOTSUP", "offsetof", "memset"),
+    *("LSKEL_ASSERT", "LSKEL_LOAD", "__has_include", "close_fd", "sysconf"),
 )
 # By number: what hypothesis says of a strategy is shorter then.
 _PIECE = st.integers(0, len(PIECES) - 1).map(PIECES.__getitem__)

@@ -1,7 +1,7 @@
 """Programs that the verifier refuses, in programs/*.c: each says in a comment what is wrong where.
 
 ``/* FAILS: cause */`` stands in the line that is to be named, or in a line of its own where the
-mistake is in no particular one. ``SINCE: 6.4`` says which kernels can refuse it.
+mistake is in no particular one. ``SINCE: 6.4`` and ``BEFORE: 7.3`` say which kernels refuse it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lskel.loader.model import Loader
 from tests.build.clang import compile_bpf
 
 _DIRECTORY = Path(__file__).parent / "programs"
-_MARK = re.compile(r"/\* FAILS: ([\w-]+)(?: SINCE: ([\d.]+))? \*/")
+_MARK = re.compile(r"/\* FAILS: ([\w-]+)(?: SINCE: ([\d.]+))?(?: BEFORE: ([\d.]+))? \*/")
 _OPTIONS = re.compile(r"/\* CLANG: (.*) \*/")
 
 Version = tuple[int, ...]
@@ -30,10 +30,12 @@ class Broken(NamedTuple):
     cause: str
     line: int | None
     since: Version
+    before: Version = ()
 
     def is_refused_by(self, release: str) -> bool:
         """Whether the kernel of this release refuses it."""
-        return self.since <= version_of(release)
+        version = version_of(release)
+        return self.since <= version and (not self.before or version < self.before)
 
     def compiled(self) -> bytes:
         """The object; clang reads the text of lines from the file that #line names."""
@@ -83,4 +85,5 @@ def _read(path: Path) -> Broken:
         found[1],
         None if is_alone else number,
         version_of(found[2] or ""),
+        version_of(found[3] or ""),
     )

@@ -81,6 +81,15 @@ def test_no_message_twice() -> None:
                 "prohibited for !root",
             )
         ),
+        # Linux 7.3 names arguments by their registers.
+        ("Expected an initialized dynptr as R3", "dynptr", {"reg": "3"}),
+        ("expected an initialized iter_num as R1", "iterator", {"reg": "1", "type": "iter_num"}),
+        ("Possibly NULL pointer passed to trusted R1", "null-check", {"reg": "1"}),
+        ("R2 expected pointer to stack or const struct bpf_dynptr", "dynptr", {"reg": "2"}),
+        ("R2 expected pointer to func", "callback", {"reg": "2"}),
+        ("R2 expected pointer to map value or allocated object", "argument-type", {"reg": "2"}),
+        ("R2 doesn't point to an irq flag on stack", "lock", {"reg": "2"}),
+        ("signed program cannot bind any BTF", "signature", {}),
         ("invalid size of register fill", "partial-pointer", {}),
         ("attempt to corrupt spilled pointer on stack", "partial-pointer", {}),
         (

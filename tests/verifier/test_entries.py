@@ -15,6 +15,7 @@ from lskel.verifier.entries import (
     LogState,
     Message,
     Note,
+    Report,
     SourceText,
     read_entries,
 )
@@ -223,3 +224,54 @@ def test_long_lines_end(line: str) -> None:
         explained = explain(given_lines)
         assert list(render(explained))
         find_logs("\n".join(given_lines))
+
+
+# As of Linux 7.3; loaders leave empty lines out.
+REPORTED = """\
+R1 type=scalar expected=ringbuf_mem
+Verification failed: Call Type Safety: Invalid call argument
+Reason:
+  The first argument (R1) to bpf_ringbuf_discard does not satisfy the verifier contract: it has
+  type scalar, but this argument accepts ringbuf_mem.
+At:
+  report @ twice.c:20:2
+  Source context:
+      19 |         bpf_ringbuf_submit(event, 0);
+  >>> 20 |         bpf_ringbuf_discard(event, 0);
+         |         ^-- error: invalid first argument (R1) for bpf_ringbuf_discard
+  Instruction context:
+      13 | (b7) r2 = 0
+  >>> 14 | (85) call bpf_ringbuf_discard#133
+Causal path:
+  report @ twice.c:14:17
+  >>> 14 |         __u64 *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+  Instruction context:
+  >>>  4 | (85) call bpf_ringbuf_reserve#131
+Suggestion:
+  Pass a value with one of the accepted pointer or scalar types for this call.
+processed 14 insns (limit 1000000)"""
+
+
+def test_report() -> None:
+    message, report, note = read_entries(REPORTED.splitlines())
+    assert message == Message("R1 type=scalar expected=ringbuf_mem")
+    assert note == Note("processed 14 insns (limit 1000000)")
+    assert report == Report(
+        "Call Type Safety: Invalid call argument",
+        "The first argument (R1) to bpf_ringbuf_discard does not satisfy the verifier contract: "
+        "it has type scalar, but this argument accepts ringbuf_mem.",
+        SourceText("bpf_ringbuf_discard(event, 0);", "twice.c", 20),
+        14,
+    )
+
+
+@pytest.mark.parametrize("count", range(1, len(REPORTED.splitlines())))
+def test_a_report_that_is_cut_off(count: int) -> None:
+    first, *rest = read_entries(REPORTED.splitlines()[:count])
+    assert first == Message("R1 type=scalar expected=ringbuf_mem")
+    assert len(rest) <= 1 and all(isinstance(entry, Report) for entry in rest)
+
+
+def test_a_report_without_source() -> None:
+    lines = ["Verification failed: Policy", "At:", "  insn 7", "  >>> 7 | (95) exit"]
+    assert read_entries(lines) == (Report("Policy", insn=7),)

@@ -95,6 +95,31 @@ def test_several() -> None:
         logs_of(text, "third")
 
 
+def test_reports_of_linux_7_3() -> None:
+    """Only the report tells where a program fails that the verifier did not walk."""
+    recursion, twice = explained("linux-7.3")
+    assert recursion.cause and recursion.cause.id == "call-depth"
+    assert recursion.spot and recursion.spot.insn == 10
+    assert recursion.spot.source and recursion.spot.source[1:3] == ("recursion.c", 12)
+    assert recursion.messages == ("recursive call from factorial() to factorial()",)
+    assert twice.cause and twice.cause.id == "stale-pointer"
+    assert twice.messages == ("R1 type=scalar expected=ringbuf_mem",)
+    for log, told in zip(
+        find_logs((LOGS / "linux-7.3.txt").read_text()), (recursion, twice), strict=True
+    ):
+        assert summary(log.lines) == told.message
+
+
+def test_a_report_of_no_known_cause() -> None:
+    """What the kernel says explains it, even if nothing came before."""
+    lines = ["Verification failed: Policy: Not today", "Reason:", "  This day is", "  a holiday."]
+    for before in ([], ["the clock says no"]):
+        told = explain([*before, *lines, "processed 1 insns"])
+        assert told.cause is None and told.note == "This day is a holiday."
+        assert told.message == (before[0] if before else "Policy: Not today")
+        assert summary((*before, *lines)) == (before[0] if before else lines[0])
+
+
 def test_in_one_line() -> None:
     (log,) = find_logs(
         "2024/08/05 14:10:43 loading objects: field Count: program count: load program: permission "

@@ -18,7 +18,7 @@ from tests.vm.job import End, Job, Outcome, add_outcome, read_jobs
 
 _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
-_BPFFS = Path("/sys/fs/bpf")
+BPFFS = Path("/sys/fs/bpf")
 
 
 def run(job: Job) -> Outcome:
@@ -28,12 +28,13 @@ def run(job: Job) -> Outcome:
     child = os.fork()
     if child == 0:
         os.close(answers)
+        os.setpgid(0, 0)  # what it starts ends with it
         _child(job, write)
     os.close(write)
     answer = _read(answers, start + job.limit)
     os.close(answers)
     if answer is None:
-        os.kill(child, signal.SIGKILL)  # the verifier heeds it
+        os.killpg(child, signal.SIGKILL)  # the verifier heeds it
     _, status = os.waitpid(child, 0)
     seconds = round(time.monotonic() - start, 3)
     if answer is None:
@@ -72,15 +73,15 @@ def _mount_own_bpffs() -> None:
     for error in (
         libc.unshare(_CLONE_NEWNS),
         libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None),
-        libc.mount(b"bpf", bytes(_BPFFS), b"bpf", ctypes.c_ulong(0), None),
+        libc.mount(b"bpf", bytes(BPFFS), b"bpf", ctypes.c_ulong(0), None),
     ):
         if error:
             number = ctypes.get_errno()
-            raise OSError(number, f"no bpffs in {_BPFFS}: {os.strerror(number)}")
+            raise OSError(number, f"no bpffs in {BPFFS}: {os.strerror(number)}")
 
 
 def _unpin_all(but: frozenset[Path]) -> None:
-    for entry in frozenset(_BPFFS.iterdir()) - but:
+    for entry in frozenset(BPFFS.iterdir()) - but:
         if entry.is_dir():
             shutil.rmtree(entry)
         else:
@@ -94,7 +95,7 @@ def main(directory: Path) -> None:
     each.
     """
     _mount_own_bpffs()
-    from_kernel = frozenset(_BPFFS.iterdir())  # maps.debug and progs.debug, where it has them
+    from_kernel = frozenset(BPFFS.iterdir())  # maps.debug and progs.debug, where it has them
     for job in read_jobs(directory):
         add_outcome(job.name, run(job), directory)
         _unpin_all(but=from_kernel)

@@ -6,9 +6,8 @@ Errors of lskel that are no LskelError pass through.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,36 +18,27 @@ from lskel.loader.header import parse_header
 from lskel.runtime.loader import run_loader
 from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import errno_name
+from tests.vm.batch import BPFFS
 
 # The first message that is no mere remark; the kernel may do without BTF.
 _REMARKS = r"elf: skipping|BTF loading error|-- |Error loading \.BTF"
 _REASON = re.compile(rf"^libbpf: (?!{_REMARKS})(.*)", re.MULTILINE)
+_STAGE = re.compile(r"^Error: failed to (open|load) object file", re.MULTILINE)
+# bpftool goes on after loading: it pins each program, also those that are not autoloaded.
+_LOADED = re.compile(r"^Error: (failed to pin|object file doesn't contain any bpf)", re.MULTILINE)
 
 
-def by_libbpf(path: str) -> str:
-    """Load an object from its file, as `bpftool prog loadall` does.
-
-    On the whole corpus they differ in two points. bpftool pins each program, and fails where one
-    is not to be loaded (`SEC("?...")`). It has the libbpf of the kernel's source, for which a
-    function in `.text` is a subprogram, also if it is the only one.
-    """
-    log = os.memfd_create("log")
-    os.dup2(log, sys.stderr.fileno())  # where libbpf writes; this process serves nothing else
-    libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
-    libbpf.bpf_object__open_file.restype = ctypes.c_void_p
-    opened = ctypes.c_void_p(libbpf.bpf_object__open_file(path.encode(), None))
-    if not opened:
-        return _failure("open", ctypes.get_errno(), log)
-    if failed := libbpf.bpf_object__load(opened):
-        return _failure("load", -failed, log)
-    libbpf.bpf_object__close(opened)
-    return ""
-
-
-def _failure(stage: str, number: int, log: int) -> str:
-    lines = os.pread(log, 1 << 20, 0).decode(errors="replace")
-    reason = _REASON.search(lines)
-    return f"{stage}: {errno_name(number)}: {reason[1] if reason else 'no reason given'}"
+def by_libbpf(path: str, bpftool: list[str]) -> str:
+    """Load an object from its file, by the libbpf in a bpftool, which `bpftool` is to run."""
+    command = [*bpftool, "prog", "loadall", path, f"{BPFFS}/loaded"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0 or _LOADED.search(done.stderr):
+        return ""
+    stage = _STAGE.search(done.stderr)
+    if stage is None:
+        raise RuntimeError(f"bpftool ended with {done.returncode}: {done.stderr}")
+    reason = _REASON.search(done.stderr)
+    return f"{stage[1]}: {reason[1] if reason else 'no reason given'}"
 
 
 def by_bpftool(header: str) -> str:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.vm import kernels
 from tests.vm.job import End, Job, Outcome, read_outcomes, write_jobs
+from tests.vm.kernels import Kernel
 
-# Debian 12 has them as linux-image-amd64 and linux-image-6.12-amd64.
-SERIES = ("6.1", "6.12")
-
-_BOOT = Path("/boot")
 _ROOT = Path(__file__).parent.parent.parent
 _TAIL = 40
 # vng calls virtme-run, which lies beside it, and that calls modprobe.
@@ -27,23 +25,12 @@ _PATH = os.pathsep.join(
 )
 
 
-class Kernel(NamedTuple):
-    """A kernel in /boot."""
-
-    series: str
-    image: Path
-
-    @property
-    def release(self) -> str:
-        """Its version, as uname says it."""
-        return self.image.name.removeprefix("vmlinuz-")
-
-
 class Machine(NamedTuple):
     """What became of the jobs in one kernel, by their names."""
 
     release: str
     outcomes: Mapping[str, Outcome]
+    config: str = ""  # the text of the configuration of the booted kernel
 
     def value(self, name: str) -> Any:
         """What a job returned; AssertionError where it did not return."""
@@ -52,23 +39,12 @@ class Machine(NamedTuple):
         return outcome.value
 
 
-def find_kernel(series: str) -> Kernel | None:
-    """The newest of a series; not those for clouds or real time."""
-    images = _BOOT.glob(f"vmlinuz-{series}.*-amd64")
-    usual = [image for image in images if not re.search("-(cloud|rt)-", image.name)]
-    newest = max(usual, key=_version, default=None)
-    return Kernel(series, newest) if newest else None
-
-
-def _version(image: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", image.name)]
-
-
-def missing(series: str) -> list[str]:
-    """What it takes to boot a kernel of the series and this machine lacks."""
+def missing(series: str) -> str:
+    """Why no kernel of the series boots here; empty if one does."""
     tools = ("vng", "qemu-system-x86_64", "busybox", "modprobe")
     lacking = [tool for tool in tools if not shutil.which(tool, path=_PATH)]
-    return lacking if find_kernel(series) else [*lacking, f"{_BOOT}/vmlinuz-{series}.*-amd64"]
+    why = f"it needs {', '.join(lacking)}" if lacking else kernels.missing(series)
+    return f"no machine with Linux {series}: {why}" if why else ""
 
 
 def boot(
@@ -76,16 +52,38 @@ def boot(
 ) -> Machine:
     """Boot the kernel, run the jobs in it, and power off; at the latest after `limit` seconds.
 
-    The directory belongs to this boot. Jobs see the host's files; what they write is lost unless
-    it is in the directory. `options` go to the kernel's command line.
+    The directory belongs to this boot. Jobs see the host's files, but the kernel's own modules and
+    /boot; what they write is lost unless it is in the directory. `options` go to the kernel's
+    command line.
     """
+    own_boot = f"--bind {shlex.quote(str(kernel.boot))}" if kernel.boot else "-t tmpfs none"
+    script = (
+        f"export PYTHONPATH={shlex.quote(os.environ.get('PYTHONPATH', ''))}",
+        f"mount {own_boot} /boot",
+        f"cd {shlex.quote(str(_ROOT))}",
+        shlex.join(_batch(directory)),
+    )
     command = [
         *("vng", "--verbose", "--run", str(kernel.image), "--disable-kvm"),
         *("--user", "root", "--cpus", "1", "--memory", "2G", "--rwdir", str(directory)),
         *(("--append", options) if options else ()),
-        *("--", f"cd {shlex.quote(str(_ROOT))} && {shlex.join(_batch(directory))}"),
+        *("--", " && ".join(script)),
     ]
-    return Machine(kernel.release, _run(command, jobs, directory, limit))
+    return Machine(kernel.release, _run(command, jobs, directory, limit), kernel.config)
+
+
+def run_all(
+    targets: Sequence[Kernel | None], jobs: Sequence[Job], directory: Path, limit: float
+) -> list[Machine]:
+    """Run the jobs in each of the kernels, None being the running one: one on each CPU."""
+
+    def run(kernel: Kernel | None) -> Machine:
+        shared = directory / (kernel.series if kernel else "here")
+        shared.mkdir()
+        return boot(kernel, jobs, shared, limit) if kernel else run_here(jobs, shared, limit)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(run, targets))
 
 
 def run_here(jobs: Sequence[Job], directory: Path, limit: float) -> Machine:

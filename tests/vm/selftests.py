@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import lskel
 from lskel.loader.model import Loader
-from tests import corpus
+from tests import bpftool, corpus
 from tests.vm import guest, loads
 from tests.vm.job import End, Job, Outcome
 
@@ -18,8 +18,8 @@ from tests.vm.job import End, Job, Outcome
 class Way(Enum):
     """How an object gets into the kernel."""
 
-    LIBBPF = "libbpf"
-    BPFTOOL = "bpftool -L"
+    LIBBPF = "libbpf 1.8"
+    BPFTOOL = "bpftool 7.8 -L"
     LSKEL = "lskel"
 
 
@@ -50,7 +50,8 @@ def jobs(paths: Iterable[Path], directory: Path, limit: float) -> Iterator[Job]:
     """The loads of these objects; their bundles are made here, in the directory."""
     headers = _headers()
     for path in paths:
-        yield Job(_name(Way.LIBBPF, path), loads.by_libbpf, {"path": str(path)}, limit)
+        direct = {"path": str(path), "bpftool": bpftool.command()}
+        yield Job(_name(Way.LIBBPF, path), loads.by_libbpf, direct, limit)
         if headers[path].ok:
             header = {"header": str(headers[path].path)}
             yield Job(_name(Way.BPFTOOL, path), loads.by_bpftool, header, limit)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -19,7 +18,8 @@ from typing import NamedTuple
 import lskel
 from tests import corpus
 from tests.vm import selftests
-from tests.vm.machine import SERIES, Kernel, Machine, boot, find_kernel, missing, run_here
+from tests.vm.kernels import SERIES, find_kernel
+from tests.vm.machine import missing, run_all
 from tests.vm.selftests import Result, Verdicts, Way
 from tests.vm.test_selftests import DEVIATIONS
 
@@ -38,22 +38,13 @@ class Column(NamedTuple):
 
 def columns() -> list[Column]:
     """All kernels, the running one first."""
-    for series in SERIES:
-        if lacks := missing(series):
-            sys.exit(f"a machine with Linux {series} needs {', '.join(lacks)}")
+    if lacks := [why for series in SERIES if (why := missing(series))]:
+        sys.exit("\n".join(lacks))
     paths = corpus.objects()
-    with TemporaryDirectory() as name, ThreadPoolExecutor() as pool:
+    with TemporaryDirectory() as name:
         directory = Path(name)
-        jobs = list(selftests.jobs(paths, directory, _LIMIT))
-
-        def run(kernel: Kernel | None) -> Machine:
-            shared = directory / (kernel.series if kernel else "here")
-            shared.mkdir()
-            if kernel is None:
-                return run_here(jobs, shared, _TOTAL)
-            return boot(kernel, [selftests.MODULES, *jobs], shared, _TOTAL)
-
-        here, *others = pool.map(run, [None, *map(find_kernel, SERIES)])
+        jobs = [selftests.MODULES, *selftests.jobs(paths, directory, _LIMIT)]
+        here, *others = run_all([None, *map(find_kernel, SERIES)], jobs, directory, _TOTAL)
     upstream = here.release.partition("-")[0]
     names = [upstream, *(f"{machine.release} (Debian)" for machine in others)]
     return [
@@ -91,10 +82,9 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield from _differences(columns, Way.LSKEL, Way.LIBBPF)
     yield ""
     yield (
-        "If an object's only function is in `.text`, Debian's libbpf treats it as a program "
-        "without a type; bpftool, with the libbpf of the kernel's source, and lskel treat it as a "
-        "function that nothing calls, and load the BTF. libbpf also looks up the kernel functions "
-        "of programs that are not loaded."
+        "libbpf does not read the kernel's configuration from /usr/lib/modules/RELEASE/config, "
+        "where it is on Debian's 7.3, and looks up the kernel functions of programs that are not "
+        "loaded."
     )
     yield from _unfinished(columns)
 

@@ -31,11 +31,9 @@ def plan(files: Path) -> Iterator[Job]:
 @pytest.mark.vm(jobs=plan)
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_attached(case: Case, machine: Machine) -> None:
-    config = Path(f"/boot/config-{machine.release}").read_text()
-    check(case, Runs(*machine.value(f"attach: {case.name}")), machine.release, config)
+    check(case, Runs(*machine.value(f"attach: {case.name}")), machine.release, machine.config)
 
 
 @pytest.mark.vm(jobs=plan)
 def test_freplace(machine: Machine) -> None:
-    config = Path(f"/boot/config-{machine.release}").read_text()
-    check_results(Results(*machine.value("attach: freplace")), config)
+    check_results(Results(*machine.value("attach: freplace")), machine.config)

@@ -117,10 +117,9 @@ def test_kfunc_of_a_module(machine: Machine) -> None:
 
 @on_machines
 def test_configuration_of_the_target(machine: Machine) -> None:
-    config = Path(f"/boot/config-{machine.release}").read_text()
 
     def wanted(name: str) -> str:
-        found = re.search(rf"^CONFIG_{name}=(.*)$", config, re.MULTILINE)
+        found = re.search(rf"^CONFIG_{name}=(.*)$", machine.config, re.MULTILINE)
         assert found
         return found[1].strip('"')
 

@@ -18,6 +18,20 @@ class MemberIndex(Distinct):
     member: str
 
 
+class TypeMismatch(Distinct):
+    """1 if the kernel's weak function `name` has another type than the object declares, else 0.
+
+    For strong functions, and for variables, that is an error. `shape` is that of the declared type
+    (`lskel.btf.shape`), which `declared` shows in C.
+    """
+
+    name: str
+    is_function: bool
+    is_weak: bool
+    shape: str
+    declared: str
+
+
 class AttachFd(Distinct):
     """The fd of the program or BTF with the attach target of program `slot`."""
 

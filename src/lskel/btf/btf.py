@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TypeVar
@@ -19,6 +21,9 @@ MAGIC = 0xEB9F
 VERSION = 1
 HEADER = "HBBIIIII"
 HEADER_SIZE = 24
+# The offset and length of the layout section follow in longer headers (Linux 7.3).
+LAYOUT = "II"
+LAYOUT_SIZE = 8
 POINTER_SIZE = 8
 # Limits of the kernel (include/linux/btf.h): BTF_MAX_TYPE, BTF_MAX_NAME_OFFSET.
 MAX_TYPES = 0x000FFFFF
@@ -26,9 +31,17 @@ MAX_DEPTH = 64
 # Sizes are 32-bit numbers in BTF and in the kernel.
 MAX_SIZE = 0xFFFFFFFF
 
+# Bits of a type's info word. Before Linux 7.3 they were 5 for the kind and 16 for vlen; the others
+# were 0.
+KINDS = 0x7F + 1
+MAX_VLEN = 0xFFFFFF
+
 _T = TypeVar("_T", bound=Type)
 
-# Bytes after the 12-byte header of each kind: (fixed, per vlen).
+_TYPE_HEADER = 12
+# More words than any BTF has.
+_NO_LENGTH = 1 << 32
+# Bytes after the header of each kind: (fixed, per vlen).
 _TAIL: dict[int, tuple[int, int]] = {
     Kind.INT: (4, 0),
     Kind.PTR: (0, 0),
@@ -56,6 +69,9 @@ class Btf:
     """BTF of either byte order: of an object, of vmlinux, or of a module (split BTF with a `base`).
 
     Type ids start at 1 (or after the base's last id). `raw` is the whole .BTF section.
+
+    `layout` says how long the types of each kind are: a struct btf_layout (u8 info_sz, u8 elem_sz,
+    u16 flags) per kind. By it kinds are skipped that are not known here. Empty if there is none.
     """
 
     def __init__(self, raw: bytes, base: Btf | None = None) -> None:
@@ -75,7 +91,7 @@ class Btf:
         if hdr_len < HEADER_SIZE or hdr_len > len(raw):
             raise BadObject(f"BTF: header length {hdr_len} is out of range")
         self.header_size: int = hdr_len
-        self.type_start = hdr_len + type_off
+        self.type_start: int = hdr_len + type_off
         self.type_end = self.type_start + type_len
         self.str_start = hdr_len + str_off
         self.str_end = self.str_start + str_len
@@ -83,6 +99,7 @@ class Btf:
             raise BadObject(f"BTF: type section {self.type_start:#x}+{type_len:#x} is out of range")
         if self.str_end > len(raw) or self.str_start < self.type_end:
             raise BadObject(f"BTF: string section {self.str_start:#x}+{str_len:#x} is out of range")
+        self.layout: bytes = self._layout(hdr_len) or (base.layout if base else b"")
         if base is None and (not str_len or raw[self.str_start]):
             raise BadObject("BTF: the string section does not begin with an empty string")
         if str_len and raw[self.str_end - 1]:
@@ -90,37 +107,71 @@ class Btf:
         self.first_id = base.end_id if base else 1
         self._str_base = base.str_len_total if base else 0
         self.str_len_total: int = self._str_base + str_len
-        self._offsets = self._index()
-        self.end_id: int = self.first_id + len(self._offsets)
+        self._starts: list[int] = self._index()
+        self.end_id: int = self.first_id + len(self._starts)
         self._cache: dict[int, Type] = {}
         strings = raw[self.str_start : self.str_end]
         self._strings = Strings(strings, "BTF: the string section")
         self._short_strings = Strings(strings, "BTF: the string section", budget.NAME)
 
+    def _layout(self, hdr_len: int) -> bytes:
+        """The layout section, between types and strings."""
+        if hdr_len < HEADER_SIZE + LAYOUT_SIZE:
+            return b""
+        offset, length = struct.unpack_from(self._mark + LAYOUT, self.raw, HEADER_SIZE)
+        start, end = hdr_len + offset, hdr_len + offset + length
+        if not length:
+            return b""
+        if start < self.type_end or end > self.str_start or offset % 4 or length % 4:
+            raise BadObject(f"BTF: layout section {start:#x}+{length:#x} is out of range")
+        return self.raw[start:end]
+
+    def _lengths(self) -> tuple[list[int], list[int]]:
+        """Words per type, and per vlen, of each kind; `_NO_LENGTH` if that is not known."""
+        layout = self.layout[: 4 * KINDS]
+        tails = dict(enumerate(zip(layout[::4], layout[1::4], strict=True))) | _TAIL
+        fixed, each = [_NO_LENGTH] * KINDS, [0] * KINDS
+        for kind, (first, more) in tails.items():
+            if first % 4 == more % 4 == 0:
+                fixed[kind], each[kind] = (_TYPE_HEADER + first) // 4, more // 4
+        return fixed, each
+
     def _index(self) -> list[int]:
-        raw, end = self.raw, self.type_end
-        info_at = struct.Struct(self._mark + "I").unpack_from
-        offsets: list[int] = []
-        offset = self.type_start
-        tail = _TAIL
-        while offset < end:
-            if end - offset < 12:
-                raise BadObject(f"BTF: type header at offset {offset:#x} is cut off")
-            offsets.append(offset)
-            (info,) = info_at(raw, offset + 4)
-            try:
-                fixed, each = tail[info >> 24 & 0x1F]
-            except KeyError:
-                raise BadObject(
-                    f"BTF: type [{self.first_id + len(offsets) - 1}] at offset {offset:#x}: "
-                    f"kind {info >> 24 & 0x1F} is unknown"
-                ) from None
-            offset += 12 + fixed + each * (info & 0xFFFF)
-        if offset != end:
-            raise BadObject(f"BTF: the last type at offset {offsets[-1]:#x} is cut off")
-        if len(offsets) > MAX_TYPES:
-            raise BadObject(f"BTF: {len(offsets)} types, the kernel accepts at most {MAX_TYPES}")
-        return offsets
+        fixed, each = self._lengths()
+        words, size = self._words, self.type_end - self.type_start
+        starts: list[int] = []
+        at, last = 0, len(words) - _TYPE_HEADER // 4
+        while at <= last:
+            starts.append(at)
+            info = words[at + 1]
+            at += fixed[info >> 24 & 0x7F] + each[info >> 24 & 0x7F] * (info & MAX_VLEN)
+        if 4 * at < size:
+            place = self.type_start + 4 * at
+            raise BadObject(f"BTF: type header at offset {place:#x} is cut off")
+        if 4 * at > size:
+            place, kind = self.type_start + 4 * starts[-1], words[starts[-1] + 1] >> 24 & 0x7F
+            if fixed[kind] != _NO_LENGTH:
+                raise BadObject(f"BTF: the last type at offset {place:#x} is cut off")
+            type_id = self.first_id + len(starts) - 1
+            raise BadObject(f"BTF: type [{type_id}] at offset {place:#x}: kind {kind} is unknown")
+        if len(starts) > MAX_TYPES:
+            raise BadObject(f"BTF: {len(starts)} types, the kernel accepts at most {MAX_TYPES}")
+        return starts
+
+    @cached_property
+    def _words(self) -> array[int]:
+        """The type section as numbers: reading these is faster than `struct`."""
+        length = (self.type_end - self.type_start) // 4 * 4
+        words = array("I", self.raw[self.type_start : self.type_start + length])
+        if self.order != sys.byteorder:
+            words.byteswap()
+        return words
+
+    @property
+    def has_unknown_kinds(self) -> bool:
+        """Whether types have kinds that are known by `layout` only."""
+        words = self._words
+        return not {words[at + 1] >> 24 & 0x7F for at in self._starts} <= _TAIL.keys()
 
     def __len__(self) -> int:
         """Number of types, including `void` and the base's: ids are below this."""
@@ -144,9 +195,9 @@ class Btf:
     def offset_of(self, type_id: TypeId) -> int:
         """The byte offset of the type's header in `raw`."""
         index = type_id - self.first_id
-        if not 0 <= index < len(self._offsets):
+        if not 0 <= index < len(self._starts):
             raise BadObject(f"BTF: no type [{type_id}], the last is [{self.end_id - 1}]")
-        return self._offsets[index]
+        return self.type_start + 4 * self._starts[index]
 
     def string(self, offset: int) -> str:
         """The string at `offset` of the string section (after the base's strings)."""
@@ -166,7 +217,10 @@ class Btf:
         name_off, info, size_or_type = struct.unpack_from(self._mark + "III", raw, offset)
         try:
             name = self.name(name_off)
-            return _DECODERS[info >> 24 & 0x1F](self, name, info, size_or_type, offset + 12)
+            decode = _DECODERS.get(info >> 24 & 0x7F)
+            if decode is None:
+                return t.UnknownType(name, info >> 24 & 0x7F)
+            return decode(self, name, info, size_or_type, offset + _TYPE_HEADER)
         except BadObject as error:
             error.places.insert(0, f"BTF: type [{type_id}]")
             raise
@@ -196,18 +250,18 @@ class Btf:
 
     def _kind(self, type_id: TypeId) -> int:
         """The kind in its info, without decoding the type."""
-        info = self._offsets[type_id - self.first_id] + 4
-        return self.raw[info + 3 if self.order == "little" else info] & 0x1F
+        info: int = self._words[self._starts[type_id - self.first_id] + 1]
+        return info >> 24 & 0x7F
 
     @cached_property
     def _name_offsets(self) -> bytes:
-        """The name offset of each type, four bytes each, as in `raw`."""
-        raw = self.raw
-        return b"".join([raw[at : at + 4] for at in self._offsets])
+        """The name offset of each type, four bytes each, in this machine's byte order."""
+        words = self._words
+        return array("I", [words[at] for at in self._starts]).tobytes()
 
     def _named(self, offset: int) -> Iterator[TypeId]:
         """The types whose name is the string at `offset`, in order."""
-        needle, names = offset.to_bytes(4, self.order), self._name_offsets
+        needle, names = offset.to_bytes(4, sys.byteorder), self._name_offsets
         at = names.find(needle)
         while at >= 0:
             if at % 4 == 0:
@@ -326,7 +380,7 @@ def _members(btf: Btf, info: int, at: int) -> tuple[t.BtfMember, ...]:
             offset & 0xFFFFFF if bitfields else offset,
             offset >> 24 if bitfields else 0,
         )
-        for name_off, type_id, offset in btf._tail("III", at, info & 0xFFFF)
+        for name_off, type_id, offset in btf._tail("III", at, info & MAX_VLEN)
     )
 
 
@@ -340,21 +394,21 @@ def _union(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
 
 def _enum(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
     signed = bool(info >> 31)
-    records = btf._tail("Ii" if signed else "II", at, info & 0xFFFF)
+    records = btf._tail("Ii" if signed else "II", at, info & MAX_VLEN)
     return t.Enum(name, size, signed, tuple((btf.name(off), value) for off, value in records))
 
 
 def _enum64(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
     signed = bool(info >> 31)
     values = []
-    for name_off, low, high in btf._tail("IIi" if signed else "III", at, info & 0xFFFF):
+    for name_off, low, high in btf._tail("IIi" if signed else "III", at, info & MAX_VLEN):
         values.append((btf.name(name_off), high << 32 | low))
     return t.Enum64(name, size, signed, tuple(values))
 
 
 def _func_proto(btf: Btf, name: str, info: int, returns: int, at: int) -> Type:
     params = tuple(
-        t.Param(btf.name(off), TypeId(kind)) for off, kind in btf._tail("II", at, info & 0xFFFF)
+        t.Param(btf.name(off), TypeId(kind)) for off, kind in btf._tail("II", at, info & MAX_VLEN)
     )
     return t.FuncProto(name, TypeId(returns), params)
 
@@ -365,7 +419,7 @@ def _var(btf: Btf, name: str, info: int, type_id: int, at: int) -> Type:
 
 
 def _datasec(btf: Btf, name: str, info: int, size: int, at: int) -> Type:
-    records = btf._tail("III", at, info & 0xFFFF)
+    records = btf._tail("III", at, info & MAX_VLEN)
     return t.Datasec(name, size, tuple(t.VarSecinfo(TypeId(v), o, s) for v, o, s in records))
 
 
@@ -390,7 +444,7 @@ _DECODERS: dict[int, _Decoder] = {
     Kind.VOLATILE: _ref(t.Volatile),
     Kind.CONST: _ref(t.Const),
     Kind.RESTRICT: _ref(t.Restrict),
-    Kind.FUNC: lambda btf, name, info, proto, at: t.Func(name, TypeId(proto), info & 0xFFFF),
+    Kind.FUNC: lambda btf, name, info, proto, at: t.Func(name, TypeId(proto), info & MAX_VLEN),
     Kind.FUNC_PROTO: _func_proto,
     Kind.VAR: _var,
     Kind.DATASEC: _datasec,

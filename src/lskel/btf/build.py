@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from lskel.btf.btf import HEADER, HEADER_SIZE, MAGIC, VERSION
+from lskel.btf.btf import HEADER, HEADER_SIZE, LAYOUT, LAYOUT_SIZE, MAGIC, VERSION
 from lskel.btf.kinds import Kind
 from lskel.btf.types import IntEncoding, TypeId, VarLinkage
 from lskel.cursor import ByteOrder, mark
@@ -18,6 +18,7 @@ class BtfBuilder:
         start = (MAGIC, VERSION, 0, HEADER_SIZE, 0, 0, 0, 0)
         self._header = bytearray(struct.pack(self._mark + HEADER, *start))
         self._types = bytearray()
+        self._layout = b""
         self._strings = bytearray(1)
         self._next = 1
         self._offsets: dict[str, int] = {"": 0}
@@ -54,9 +55,14 @@ class BtfBuilder:
         self._strings += wanted[1:]
         return len(self._strings) - len(wanted) + 1
 
-    def raw(self) -> bytes:
-        """The bytes: header, types, strings."""
-        fields = list(struct.unpack_from(self._mark + HEADER, self._header))
-        fields[4:] = [0, len(self._types), len(self._types), len(self._strings)]
-        struct.pack_into(self._mark + HEADER, self._header, 0, *fields)
-        return bytes(self._header + self._types + self._strings)
+    def raw(self, types: bytes = b"", strings: bytes = b"") -> bytes:
+        """The bytes: header, types, layout, strings; `types` and `strings` are appended to them."""
+        types, strings = bytes(self._types) + types, bytes(self._strings) + strings
+        header, layout = bytearray(self._header), len(self._layout)
+        fields = list(struct.unpack_from(self._mark + HEADER, header))
+        fields[4:] = [0, len(types), len(types) + layout, len(strings)]
+        struct.pack_into(self._mark + HEADER, header, 0, *fields)
+        if len(header) >= HEADER_SIZE + LAYOUT_SIZE:
+            place = (len(types), layout) if layout else (0, 0)
+            struct.pack_into(self._mark + LAYOUT, header, HEADER_SIZE, *place)
+        return bytes(header) + types + bytes(self._layout) + strings

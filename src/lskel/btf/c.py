@@ -23,14 +23,16 @@ _TAGS = {Kind.STRUCT: "struct", Kind.UNION: "union", Kind.ENUM: "enum", Kind.ENU
 Text = TypeVar("Text", bound=str)
 
 
-def type_name(btf: Btf, type_id: TypeId) -> str:
+def type_name(btf: Btf, type_id: TypeId, declared: str = "") -> str:
     """The type in one line: ``const struct foo *``, ``int (*)(void *, int)``, ``char[16]``.
+
+    Or what is `declared` with it: ``int main(void)``.
 
     Anonymous structs, unions and enums are ``struct {...}``. This is for messages, so names are
     unchanged, and it never raises: an error in BTF is shown in angle brackets.
     """
     try:
-        return _TypeNames(btf, budget.NAME_MENTIONS).declare(type_id, "")
+        return _TypeNames(btf, budget.NAME_MENTIONS).declare(type_id, declared)
     except LskelError as error:
         return f"<[{type_id}]: {error.what}>"
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.names import essential_name
+from lskel.btf.shape import Shapes
 from lskel.btf.types import Type, TypeId
 from lskel.errors import BadObject
 
@@ -32,14 +33,15 @@ def same_name(local: str, target: str) -> bool:
 class TypeComparison:
     """Compares types of an object (`local`) with those of a kernel (`target`).
 
-    All methods raise BadObject for types that are nested too deep. Pairs are compared once:
-    otherwise hostile types could take exponential time.
+    BadObject for fields and contents that are nested too deep. Pairs are compared once: otherwise
+    hostile types could take exponential time.
     """
 
     def __init__(self, local: Btf, target: Btf) -> None:
         self._local = local
         self._target = target
-        self._compatible: dict[tuple[TypeId, TypeId], bool] = {}
+        self._local_shapes = Shapes(local)
+        self._target_shapes = Shapes(target)
         self._matches: dict[tuple[TypeId, TypeId, bool], bool] = {}
 
     def _types(self, local_id: TypeId, target_id: TypeId) -> tuple[Type, Type]:
@@ -67,47 +69,12 @@ class TypeComparison:
             return isinstance(local, t.Ptr | t.Float)
         raise _too_deep(local_id)
 
-    def types_compatible(self, local_id: TypeId, target_id: TypeId, level: int = MAX_DEPTH) -> bool:
-        """Whether the types have the same shape; the names of these two are not compared.
-
-        Structs, unions and enums are not looked into. Functions have the same number of parameters,
-        each compatible, and a compatible result.
-        """
-        key = local_id, target_id
-        if key not in self._compatible:
-            self._compatible[key] = self._compare_shapes(local_id, target_id, level)
-        return self._compatible[key]
-
-    def _compare_shapes(self, local_id: TypeId, target_id: TypeId, level: int) -> bool:
+    def types_compatible(self, local_id: TypeId, target_id: TypeId) -> bool:
+        """Whether the types have the same shape; the names of these two are not compared."""
         if not same_kind(self._local[local_id], self._target[target_id]):
             return False
-        for _ in range(MAX_DEPTH):
-            local, target = self._types(local_id, target_id)
-            if not same_kind(local, target):
-                return False
-            if isinstance(local, t.FuncProto) and isinstance(target, t.FuncProto):
-                if not self._same_parameters(local, target, level):
-                    return False
-                local_id, target_id = local.type, target.type
-            elif isinstance(local, _POINTS) and isinstance(target, _POINTS):
-                local_id, target_id = local.type, target.type
-            elif isinstance(local, t.Int) and isinstance(target, t.Int):
-                return _are_whole(local, target)
-            else:
-                return isinstance(local, t.Void | t.CompositeType | t.Enum | t.Fwd)
-        raise _too_deep(local_id)
-
-    def _same_parameters(self, local: t.FuncProto, target: t.FuncProto, level: int) -> bool:
-        if len(local.params) != len(target.params):
-            return False
-        if local.params and level <= 0:
-            raise _too_deep(local.type)
-        return all(
-            self.types_compatible(
-                self._local.resolve(one.type), self._target.resolve(other.type), level - 1
-            )
-            for one, other in zip(local.params, target.params, strict=True)
-        )
+        shape = self._local_shapes.of(local_id)
+        return bool(shape) and shape == self._target_shapes.of(target_id)
 
     def types_match(
         self,
@@ -166,9 +133,6 @@ class TypeComparison:
             )
             for member in local.members
         )
-
-
-_POINTS = (t.Ptr, t.ArrayType)
 
 
 def _are_whole(local: t.Int, target: t.Int) -> bool:

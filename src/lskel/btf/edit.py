@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from lskel.btf.btf import Btf
 from lskel.btf.build import BtfBuilder
 from lskel.btf.kinds import Kind
 from lskel.btf.types import FuncLinkage, TypeId, VarLinkage, VarSecinfo
+from lskel.cursor import ByteOrder
 
 _TYPE_HEADER = 12
 
@@ -21,6 +23,7 @@ class BtfEditor(BtfBuilder):
         self._btf = btf
         self._header = bytearray(btf.raw[: btf.header_size])
         self._types = bytearray(btf.raw[btf.type_start : btf.type_end])
+        self._layout = btf.layout
         self._strings = bytearray(btf.raw[btf.str_start : btf.str_end])
         self._next = btf.end_id
         self._changed = False
@@ -35,6 +38,15 @@ class BtfEditor(BtfBuilder):
         self._pack(type_id, 8, "I", size)
         for number, var in enumerate(variables):
             self._pack(type_id, _TYPE_HEADER + 12 * number, "III", *var)
+
+    def set_name(self, type_id: TypeId, name: str) -> None:
+        """Set the name of a type."""
+        self._pack(type_id, 0, "I", self.string(name))
+
+    def drop_layout(self) -> None:
+        """Remove the layout section; `BadObject` by `finish` if it is needed to read the types."""
+        self._changed = self._changed or bool(self._layout)
+        self._layout = b""
 
     def set_func_linkage(self, type_id: TypeId, linkage: FuncLinkage) -> None:
         """Set the linkage of a FUNC."""
@@ -57,3 +69,26 @@ class BtfEditor(BtfBuilder):
         if not self._changed and self._next == self._btf.end_id:
             return self._btf
         return Btf(self.raw())
+
+
+class BtfAddition(NamedTuple):
+    """What `extended` has after the types and the strings of another BTF."""
+
+    types: bytes
+    strings: bytes
+
+    @staticmethod
+    def between(btf: Btf | None, extended: Btf) -> BtfAddition:
+        """What was appended to `btf`; to nothing if None."""
+        types = 0 if btf is None else btf.type_end - btf.type_start
+        strings = 1 if btf is None else btf.str_end - btf.str_start
+        raw = extended.raw
+        return BtfAddition(
+            raw[extended.type_start + types : extended.type_end],
+            raw[extended.str_start + strings : extended.str_end],
+        )
+
+    def to(self, btf: Btf | None, order: ByteOrder) -> bytes:
+        """The extended BTF; it is not checked."""
+        builder = BtfBuilder(order) if btf is None else BtfEditor(btf)
+        return builder.raw(self.types, self.strings)

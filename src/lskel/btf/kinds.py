@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Kind(IntEnum):
-    """BTF_KIND_*; the value is what the type's info word holds in bits 24-28."""
+    """BTF_KIND_*; the value is what the type's info word holds in bits 24-30."""
 
     UNKN = 0
     INT = 1

@@ -57,6 +57,13 @@ class Void(Type):
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownType(Type):
+    """A type of a newer kind, which has no meaning here; `number` is the kind's."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Int(Type):
     """An integer of `size` bytes; `bits` and `offset` (in bits) are only special in old BTF."""
 

@@ -12,6 +12,9 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
 from lskel.light_typing import NamedTuple
 
+# The ELF section of the variables in an arena: clang's name for address space 1.
+ARENA_SECTION = ".addr_space.1"
+
 
 class Elements(Enum):
     """The elements of a map, and how user space accesses them."""

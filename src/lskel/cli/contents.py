@@ -18,12 +18,13 @@ from lskel.runtime.maps.event_map import EventMap
 from lskel.runtime.maps.perfbuf import PerfBufferMap
 from lskel.runtime.maps.typed import KeyedMap, codec_of
 from lskel.runtime.one_element import lookup
+from lskel.runtime.values.heads import head_of, is_struct
 
 _KEY = bytes(4)
 
 
 class Event(NamedTuple):
-    """An event of a buffer; bytes if its type is unknown or larger than the event."""
+    """An event of a buffer; bytes if its type is unknown, or a number larger than the event."""
 
     map: str
     value: Plain
@@ -58,13 +59,15 @@ class Buffers:
         }
 
     def event(self, made: EventMap[Any], raw: bytes) -> Event:
-        """An event decoded as its map's type, if long enough: a ring may carry several types."""
+        """An event decoded as its map's type; of a shorter one, the members that are in it."""
         kind = self.types[made]
         if kind is None:
             return Event(made.name, raw)
         codec = codec_of(kind)
         if len(raw) < codec.size:
-            return Event(made.name, raw)
+            if not is_struct(kind):
+                return Event(made.name, raw)
+            return Event(made.name, to_plain(kind, head_of(kind, raw)))
         return Event(made.name, to_plain(kind, codec.decode(raw[: codec.size])))
 
 

@@ -18,7 +18,7 @@ from lskel.cli.sources import STDIN, generate_source
 from lskel.cli.status import Status
 from lskel.cli.terminal import note, print_file, print_json, progress
 from lskel.errors import LskelError, UsageError, at
-from lskel.loader.generate import AUTO
+from lskel.loader.generate import AUTO, PLAIN
 from lskel.loader.model import Form, Loader
 from lskel.loader.verify import in_form
 from lskel.output import write_whole
@@ -65,8 +65,9 @@ _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
     multiple=True,
     metavar="MAP=TYPE",
     shell_complete=completers.names(completers.buffers, then="="),
-    help="Python: the event type of a ring or perf buffer [default: a struct named like the map, "
-    "or 'event'].",
+    help="The type of the events of a ring or perf buffer: TYPE of the object, or TYPE@FILE.h, a C "
+    "header (clang) [default: a struct named like the map, or 'event'; else the one that its "
+    "programs send, by debug information].",
 )
 @trust_option
 @click.option("--standalone", is_flag=True, help="C: do not include libbpf headers.")
@@ -108,9 +109,11 @@ def command(
     options = SkeletonOptions(
         embed=runtime == "embed",
         standalone=standalone,
-        event_types=pairs(event_types, "MAP=TYPE"),
         trust_bytes=trust_bytes,
     )
+    if event_types and language is Language.C:
+        raise UsageError("--event-type does not apply to c: its events are what the caller casts")
+    generation = generation._replace(event_types=pairs(event_types, "MAP=TYPE"))
     how = _OutputGenerator(language, options, generation)
     if not into_directory:
         if len(objects) > 1:
@@ -140,9 +143,14 @@ class _OutputGenerator(NamedTuple):
         form = self.generation.form or default_form(self.language, self.options)
         is_bundle_taken = self.language is not Language.BUNDLE
         generation = self.generation._replace(form=form if isinstance(form, str) else form.value)
-        loader = generate_source(source, generation, is_bundle_taken=is_bundle_taken)
+        loader = generate_source(
+            source,
+            generation,
+            is_bundle_taken=is_bundle_taken,
+            has_events=self.language is not Language.C,
+        )
         with at(source):
-            if form != AUTO:  # a bundle may have another form
+            if form not in (AUTO, PLAIN):  # a bundle may have another form
                 loader = in_form(loader, Form(form))
             return loader, render(loader, self.language, self.options)
 

@@ -38,7 +38,8 @@ class GivenType(NamedTuple):
 class Generation(NamedTuple):
     """How to generate a loader; `autoload`: whether programs and struct_ops maps are loaded.
 
-    `types` are by program name, or by a pattern for the names of programs and sections.
+    `types` are by program name, or by a pattern for the names of programs and sections;
+    `event_types` as for `Object.with_event_types`.
     """
 
     name: str | None = None
@@ -47,6 +48,7 @@ class Generation(NamedTuple):
     autoload: Mapping[str, bool] = {}
     debug: bool = False
     links: bool = False
+    event_types: Mapping[str, str] = {}
 
     @property
     def by_name(self) -> tuple[str, ...]:
@@ -89,7 +91,7 @@ class Generation(NamedTuple):
         for name, wanted in self.autoload.items():
             with at("--autoload" if wanted else "--no-autoload"):
                 obj = _with_autoload(obj, name, wanted=wanted)
-        return obj
+        return obj.with_event_types(self.event_types)
 
 
 def _named(obj: Object, pattern: str) -> list[str]:
@@ -202,8 +204,9 @@ _NO_AUTOLOAD = click.option(
 _FORM = click.option(
     "--form",
     type=click.Choice([*(form.value for form in Form), AUTO]),
-    help="The form of the loader program [default: table; for Python auto, for C unrolled]; auto "
-    "is the fastest: unrolled for small objects. Before Linux 5.17 lskel unrolls table loaders.",
+    help="The form of the loader program [default: table; for Python auto; for C unrolled, or "
+    "table if the object is too large]; auto is the fastest: unrolled for small objects. Before "
+    "Linux 5.17 lskel unrolls table loaders.",
 )
 _DEBUG = click.option(
     "--debug",

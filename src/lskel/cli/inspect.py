@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from lskel.cli.common import json_option, source_argument
 from lskel.cli.generation import Generation, object_options
-from lskel.cli.sources import open_source
+from lskel.cli.sources import FileKind, default_name, kind_of, open_data, read
 from lskel.cli.terminal import is_terminal, line, print_json, table
 from lskel.describe.jsonable import jsonable
 from lskel.describe.summary import (
@@ -20,9 +20,13 @@ from lskel.describe.summary import (
     StructOpsSummary,
     Summary,
     summarize,
+    summarize_header,
 )
 from lskel.errors import at, printable
 from lskel.loader.model import Bytes, Loader
+
+if TYPE_CHECKING:
+    from lskel.replay.simulator.loader_bytes import BareRun
 
 
 @click.command("inspect")
@@ -35,21 +39,15 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
     It also shows what is resolved on the target machine: kernel symbols and kconfig values
     (externs), and numbers such as struct sizes (inputs). No kernel is accessed. For an object that
     lskel cannot load, each program is shown with the reason. For a bundle whose bytes do not match
-    its description, the calls that the bytes make in the simulator are shown.
+    its description, the calls that the bytes make in the simulator are shown; so they are for a
+    light skeleton header (`bpftool gen skeleton -L`).
 
     \b
     Example:
         lskel inspect hello.bpf.o
         lskel inspect hello.lskel --json
     """
-    opened = open_source(source, generation)
-    with at(source):
-        summary = summarize(opened)
-    run = None
-    if isinstance(opened, Loader) and opened.compared is Bytes.DIFFERENT:
-        from lskel.replay.simulator.loader_bytes import bare_run
-
-        run = bare_run(opened)
+    summary, run = _inspected(source, generation)
     if as_json:
         print_json(jsonable(summary) | ({} if run is None else {"calls": run.as_json()}))
         return
@@ -70,18 +68,43 @@ def command(source: str, generation: Generation, as_json: bool) -> None:
         line(f"  {problem}")
 
 
+def _inspected(source: str, generation: Generation) -> tuple[Summary, BareRun | None]:
+    """The summary; with a run where the bytes are all that is known."""
+    data = read(source)
+    if kind_of(data) is FileKind.HEADER:
+        from lskel.loader.header import parse_header
+        from lskel.replay.simulator.loader_bytes import bare_header_run
+
+        with at(source):
+            generation.check_unused(FileKind.HEADER.value)
+            skeleton = parse_header(data.decode("utf-8", "replace"))
+            name = generation.name or default_name(source)
+            return summarize_header(name, skeleton), bare_header_run(name, skeleton)
+    opened = open_data(data, source, generation)
+    with at(source):
+        summary = summarize(opened)
+    if isinstance(opened, Loader) and opened.compared is Bytes.DIFFERENT:
+        from lskel.replay.simulator.loader_bytes import bare_run
+
+        return summary, bare_run(opened)
+    return summary, None
+
+
 def _facts(summary: Summary) -> Iterator[str]:
-    what = "object" if summary.loader is None else "bundle"
+    loader = summary.loader
+    what = "object"
+    if loader is not None:
+        what = "bundle" if loader.form else "light skeleton header"
     told = summary.license is not None  # else only the calls are known
     license_ = f", license {summary.license or 'none'}" if told else ""
     yield f"{summary.name}: {what}, {summary.order}-endian{license_}"
     if summary.btf is not None:
         needed = f", needed by {summary.btf.needed_by}" if summary.btf.needed_by else ""
         yield f"BTF: {summary.btf.size} bytes, {summary.btf.types} types{needed}"
-    if summary.loader is not None:
-        loader = summary.loader
+    if loader is not None:
+        form = f"{loader.form}, " if loader.form else ""
         yield (
-            f"loader: {loader.form}, {loader.insns} instructions, {loader.blob} bytes of data, "
+            f"loader: {form}{loader.insns} instructions, {loader.blob} bytes of data, "
             f"{loader.context} bytes of context"
         )
 

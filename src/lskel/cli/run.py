@@ -48,7 +48,7 @@ _PLACE = "PROGRAM=TARGET"
     multiple=True,
     metavar="MAP=TYPE",
     shell_complete=completers.names(completers.buffers, then="="),
-    help="The BTF type of the events of MAP.",
+    help="The type of the events of MAP: TYPE of the object, or TYPE@FILE.h, a C header (clang).",
 )
 @click.option(
     "--attach",
@@ -85,7 +85,7 @@ def command(
     """Load, auto-attach, print events as they arrive, and print the maps at the end.
 
     Ends on Ctrl-C or after --duration. Events of ring and perf buffers are decoded by BTF: as the
-    type in --event, else as a struct named like the map, or `event`, else printed in hexadecimal.
+    type in --event, else as lskel gen finds it, else printed in hexadecimal.
     With --json each line is an object: `loaded`, `event`, then `maps`. Without permission to load,
     the loader is replayed in the simulator, which shows its system calls.
 
@@ -104,12 +104,13 @@ def command(
     failures.check_log_file(sources)
     only_for_one("run", [*generation.for_one, *for_one(options), *by_name], sources)
     types, targets = pairs(event_types, "MAP=TYPE"), pairs(attach, _PLACE)
+    generation = generation._replace(event_types=types)
     out = (_JsonOutput if as_json else _TextOutput)(labels(sources))
     gc.enable()  # events may arrive for days
     # systemd and timeout(1) send SIGTERM; print the maps then, too.
     signal.signal(signal.SIGTERM, _terminated)
     with ExitStack() as stack:
-        how = Loading(generation, options, failures, stack, types)
+        how = Loading(generation, options, failures, stack)
         try:
             running = _load(sources, how, shown=not as_json)
         except NoPermission as error:
@@ -152,7 +153,6 @@ class Loading(NamedTuple):
     options: Options
     failures: Failures
     stack: ExitStack
-    event_types: Mapping[str, str]
 
 
 def _load(sources: Sequence[str], how: Loading, *, shown: bool) -> list[Collection]:
@@ -164,7 +164,7 @@ def _load(sources: Sequence[str], how: Loading, *, shown: bool) -> list[Collecti
             try:
                 loader, options = to_run(source, how.generation, how.options)
                 with among(source, sources), how.failures.explained(loader):
-                    bpf, ran = load_loader(loader, options, event_types=how.event_types)
+                    bpf, ran = load_loader(loader, options)
                 running.append(how.stack.enter_context(bpf))
                 warn_of_form(source, loader, ran, bar)
             except NoPermission:

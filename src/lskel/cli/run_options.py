@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,14 +68,13 @@ def load_loader(
     options: Options,
     *,
     direct: bool = False,
-    event_types: Mapping[str, str] | None = None,
 ) -> tuple[Collection, Loader | None]:
     """A loaded collection, and the loader that ran; None for direct system calls."""
     from lskel.replay.kernel import LoaderKernel
     from lskel.replay.load import open_loader
 
     kernel = None if direct else LoaderKernel(loader, trust_bytes=options.trust_bytes)
-    bpf = open_loader(loader, options, kernel=kernel, direct=direct, event_types=event_types)
+    bpf = open_loader(loader, options, kernel=kernel, direct=direct)
     bpf.load()
     return bpf, None if kernel is None else kernel.loader
 

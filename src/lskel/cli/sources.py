@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -59,7 +58,7 @@ def labels(sources: Sequence[str]) -> list[str]:
 
 def open_source(source: str, generation: Generation) -> Object | Loader:
     """An object with the options applied, or a bundle; the first bytes decide which."""
-    return _open(read(source), source, generation)
+    return open_data(read(source), source, generation)
 
 
 def open_silently(source: str, generation: Generation) -> Object | Loader:
@@ -72,8 +71,13 @@ def to_loader(source: str, generation: Generation) -> Loader:
     return _loader(open_source(source, generation), source, generation)
 
 
-def generate_source(source: str, generation: Generation, *, is_bundle_taken: bool) -> Loader:
-    """A loader for an object; UsageError for a bundle if none is accepted."""
+def generate_source(
+    source: str, generation: Generation, *, is_bundle_taken: bool, has_events: bool
+) -> Loader:
+    """A loader for an object; UsageError for a bundle if none is accepted.
+
+    With `has_events` it says which buffers have no type of events, and what to do.
+    """
     data = read(source)
     if kind_of(data) is FileKind.BUNDLE:
         generation = generation._replace(form=None)  # the caller applies the form
@@ -81,7 +85,15 @@ def generate_source(source: str, generation: Generation, *, is_bundle_taken: boo
             if not is_bundle_taken:
                 Loader.load(data)  # reports a damaged one
                 raise UsageError("already a bundle")
-    return _loader(_open(data, source, generation), source, generation)
+    opened = open_data(data, source, generation)
+    loader = _loader(opened, source, generation)
+    if has_events and isinstance(opened, Object):
+        from lskel.load_phase.event_search import untyped_buffers
+
+        for untyped in untyped_buffers(loader.trace, opened):
+            what = f"map '{untyped.map}': events are bytes: {untyped.why} ({untyped.remedy})"
+            show_warning(source, what)
+    return loader
 
 
 def to_run(source: str, generation: Generation, options: Options) -> tuple[Loader, Options]:
@@ -138,7 +150,7 @@ def simulate(
             raise UsageError(f"options to run with cannot be applied to {kind.value}")
         skeleton = parse_header(data.decode("utf-8", "replace"))
         context = bytes(skeleton.context_size)
-        order = sys.byteorder
+        order = skeleton.order
         return replay(skeleton.insns, skeleton.blob, context, order, kernel=kernel(order))
 
 
@@ -146,7 +158,7 @@ def _to_run(
     data: bytes, source: str, generation: Generation, options: Options
 ) -> tuple[Loader, Options]:
     generation, options = _split(data, generation, options)
-    return _loader(_open(data, source, generation), source, generation), options
+    return _loader(open_data(data, source, generation), source, generation), options
 
 
 def _split(data: bytes, generation: Generation, options: Options) -> tuple[Generation, Options]:
@@ -173,7 +185,7 @@ def open_for_display(
 ) -> OpenedSource:
     """Open an object or a bundle, even if no loader can be generated for it."""
     generation, options = _split(data, generation, options)
-    opened = _open(data, source, generation)
+    opened = open_data(data, source, generation)
     if isinstance(opened, Loader):
         from lskel.replay.trust import REMARKS
 
@@ -196,7 +208,7 @@ def applicable(
     return Generation() if is_generated else generation, DEFAULTS if is_fixed else options
 
 
-def _open(data: bytes, source: str, generation: Generation) -> Object | Loader:
+def open_data(data: bytes, source: str, generation: Generation) -> Object | Loader:
     """Open the input; warn if a bundle's bytes do not match its description."""
     opened = _opened(data, source, generation)
     if not isinstance(opened, Loader):
@@ -216,7 +228,7 @@ def _opened(data: bytes, source: str, generation: Generation) -> Object | Loader
     with at(source):
         if kind_of(data) is FileKind.BUNDLE:
             generation.check_unused(FileKind.BUNDLE.value)
-            return Loader.load(data)
+            return Loader.load(data).with_event_types(generation.event_types)
         return generation.applied(open_object(data, generation.name or default_name(source)))
 
 

@@ -26,12 +26,16 @@ class AccessStep(NamedTuple):
 
 
 class Access(NamedTuple):
-    """What a path leads to in `btf`: no steps for a type itself; `bit_offset` from its start."""
+    """What a path leads to in `btf`: no steps for a type itself; `bit_offset` from its start.
+
+    `inside` are the anonymous members on the way in a kernel type, which are no steps.
+    """
 
     btf: Btf
     root: TypeId
     steps: tuple[AccessStep, ...] = ()
     bit_offset: int = 0
+    inside: tuple[AccessStep, ...] = ()
 
 
 def local_access(btf: Btf, question: CoreQuestion) -> Access:
@@ -84,6 +88,7 @@ def target_access(
     if kind in OF_ENUMERATORS:
         return _enumerator(local.steps[0], btf, root)
     steps: list[AccessStep] = []
+    inside: list[AccessStep] = []
     bit_offset = depth = 0
     type_id = root
     for wanted in local.steps:
@@ -94,6 +99,7 @@ def target_access(
             if found is None:
                 return None
             steps.append(found.step)
+            inside += found.inside
             bit_offset += found.bit_offset
             depth = found.depth
             type_id = found.type
@@ -108,7 +114,7 @@ def target_access(
         depth = _deeper(depth)
         steps.append(AccessStep(type_id, wanted.number))
         bit_offset += wanted.number * btf.size_of(type_id) * 8
-    return Access(btf, root, tuple(steps), bit_offset)
+    return Access(btf, root, tuple(steps), bit_offset, tuple(inside))
 
 
 def _has_element(btf: Btf, before: AccessStep, array: t.ArrayType, index: int) -> bool:
@@ -138,6 +144,7 @@ class _Found(NamedTuple):
     type: TypeId
     bit_offset: int
     depth: int
+    inside: tuple[AccessStep, ...] = ()
 
 
 class _MemberSearch:
@@ -163,7 +170,10 @@ class _MemberSearch:
             if not member.name:
                 found = self.find(member.type, depth)
                 if found is not None:
-                    return found._replace(bit_offset=found.bit_offset + member.bit_offset)
+                    return found._replace(
+                        bit_offset=found.bit_offset + member.bit_offset,
+                        inside=(AccessStep(type_id, number), *found.inside),
+                    )
             elif member.name == self._name:
                 if not self._comparison.fields_compatible(self._type, member.type):
                     break

@@ -21,24 +21,28 @@ class Candidate(NamedTuple):
 class KernelTypes:
     """The BTF of a kernel: vmlinux, and its modules (split BTF), in the order they are searched.
 
-    As in the kernel and libbpf, modules are searched only for what vmlinux does not have.
+    As in the kernel and libbpf, modules are searched only for what vmlinux does not have: they may
+    be read when they are first iterated over.
     """
 
     def __init__(self, vmlinux: Btf, modules: Iterable[Btf] = ()) -> None:
         self.vmlinux = vmlinux
-        self.modules = tuple(modules)
+        self.modules = modules
 
     def candidates(self, local_btf: Btf, type_id: TypeId) -> list[Candidate]:
         """The types of the same kind and essential name; none for an anonymous type."""
         local = local_btf[type_id]
         name = essential_name(local.name)
-        for group in ((self.vmlinux,), self.modules):
-            found = [
+        if not name:
+            return []
+        groups: tuple[Iterable[Btf], ...] = ((self.vmlinux,), self.modules)
+        found = (
+            [
                 Candidate(btf, candidate)
                 for btf in group
                 for candidate in btf.find_essential(name)
                 if same_kind(local, btf[candidate])
             ]
-            if found or not name:
-                return found
-        return []
+            for group in groups
+        )
+        return next(filter(None, found), [])

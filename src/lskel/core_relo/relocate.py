@@ -37,15 +37,15 @@ FAILED = frozenset({CoreResult.AMBIGUOUS, CoreResult.INVALID})
 class CoreAnswer(NamedTuple):
     """What the kernel has for a question: `before` in the object, `after` in the kernel.
 
-    `result` is RESOLVED also for what does not exist, where that is a value (0). `target` is where
-    the kernel has it; `reason` says what is invalid.
+    `result` is RESOLVED also for what does not exist, where that is a value (0). `targets` are all
+    types of the kernel that have it; `reason` says what is invalid.
     """
 
     result: CoreResult
     before: CoreValue | None = None
     after: CoreValue | None = None
     local: Access | None = None
-    target: Access | None = None
+    targets: tuple[Access, ...] = ()
     reason: str = ""
 
 
@@ -60,7 +60,7 @@ class CoreRelocator:
     """Relocates programs of one object (`btf`) for one kernel; equal questions are asked once."""
 
     def __init__(self, btf: Btf, kernel: KernelTypes) -> None:
-        self._btf = btf
+        self.btf = btf
         self._kernel = kernel
         self._answers: dict[CoreQuestion, CoreAnswer] = {}
         self._comparisons: dict[int, TypeComparison] = {}
@@ -98,9 +98,8 @@ class CoreRelocator:
             if answer.before is None or answer.after is None:
                 patcher.poison(relocation.insn)
                 return answer
-            fits = answer.before.size == answer.after.size or (
-                answer.target is not None
-                and can_resize(self._btf, answer.before, answer.target.btf, answer.after)
+            fits = answer.before.size == answer.after.size or can_resize(
+                self.btf, answer.before, answer.targets[0].btf, answer.after
             )
             if not patcher.patch(relocation.insn, answer.before, answer.after, fits):
                 return answer._replace(result=CoreResult.WRONG_SIZE)
@@ -110,41 +109,41 @@ class CoreRelocator:
 
     def _ask(self, question: CoreQuestion) -> CoreAnswer:
         kind = question.kind
-        local = local_access(self._btf, question)
+        local = local_access(self.btf, question)
         if kind is CoreKind.LOCAL_TYPE_ID:
             value = value_of(kind, local)
-            return CoreAnswer(CoreResult.RESOLVED, value, value, local, local)
-        if not self._btf[question.type].name:
+            return CoreAnswer(CoreResult.RESOLVED, value, value, local)
+        if not self.btf[question.type].name:
             raise BadObject("anonymous types cannot be relocated")
         before = value_of(kind, local)
         candidates = self._find(question)
-        answers = []
+        found = []
         for candidate in candidates:
             access = target_access(local, kind, *candidate, self._comparison(candidate.btf))
             if access is not None:
-                answers.append((candidate, access, value_of(kind, access)))
-        if not answers:
+                found.append((candidate, access, value_of(kind, access)))
+        if not found:
             after = value_of(kind, None)
             missing = CoreResult.NO_MATCH if candidates else CoreResult.NO_TYPE
-            return CoreAnswer(
-                missing if after is None else CoreResult.RESOLVED, before, after, local
-            )
-        _candidate, first, after = answers[0]
-        for _other, access, value in answers[1:]:
+            result = missing if after is None else CoreResult.RESOLVED
+            return CoreAnswer(result, before, after, local)
+        targets = tuple(access for _candidate, access, _value in found)
+        after = found[0][2]
+        for _candidate, access, value in found[1:]:
             assert value is not None and after is not None
-            if access.bit_offset != first.bit_offset or value.number != after.number:
+            if access.bit_offset != targets[0].bit_offset or value.number != after.number:
                 reason = f"{after.number} and {value.number}"
-                return CoreAnswer(CoreResult.AMBIGUOUS, before, after, local, first, reason)
+                return CoreAnswer(CoreResult.AMBIGUOUS, before, after, local, targets, reason)
         # Later relocations of the type look only at those that had this one.
-        self._candidates[question.type] = [candidate for candidate, *_rest in answers]
-        return CoreAnswer(CoreResult.RESOLVED, before, after, local, first)
+        self._candidates[question.type] = [candidate for candidate, *_rest in found]
+        return CoreAnswer(CoreResult.RESOLVED, before, after, local, targets)
 
     def _comparison(self, target: Btf) -> TypeComparison:
-        return self._comparisons.setdefault(id(target), TypeComparison(self._btf, target))
+        return self._comparisons.setdefault(id(target), TypeComparison(self.btf, target))
 
     def _find(self, question: CoreQuestion) -> list[Candidate]:
         found = self._candidates.get(question.type)
         if found is None:
-            found = self._kernel.candidates(self._btf, question.type)
+            found = self._kernel.candidates(self.btf, question.type)
             self._candidates[question.type] = found
         return found

@@ -17,6 +17,7 @@ from lskel.trace import (
     MemberIndex,
     ProgLoad,
     Trace,
+    TypeMismatch,
     TypeSize,
 )
 
@@ -62,6 +63,8 @@ def input_words(trace: Trace, number: int) -> str:
         return f"size of struct {kind.type}"
     if isinstance(kind, MemberIndex):
         return f"index of member {kind.member} in struct {kind.type}"
+    if isinstance(kind, TypeMismatch):
+        return f"whether the kernel has another type than: {kind.declared}"
     program = trace.programs[kind.slot].name
     what = {AttachFd: "fd", AttachBtfId: "BTF id"}[type(kind)]
     return f"{what} of the attach target of program '{program}'"

@@ -23,6 +23,7 @@ from lskel.describe.requirements import all_externs
 from lskel.describe.variables import GlobalVariable, type_words, variables
 from lskel.errors import at
 from lskel.load_phase.btf_use import needed_by
+from lskel.loader.header import LightSkeleton
 from lskel.loader.model import Bytes, Loader
 from lskel.loader.verify import undescribed
 from lskel.object.externs import DUMMY
@@ -147,7 +148,7 @@ class LoaderSummary(NamedTuple):
 
     `contents` are bytes of the blob by kind, `ops` numbers of operations by type. `compared`:
     whether its bytes are what its trace generates: `same`, `another version` (of lskel wrote it),
-    or `different`; then nothing but the bytes is known.
+    or `different`; then nothing but the bytes is known. A light skeleton header has no `form`.
     """
 
     form: str
@@ -236,6 +237,23 @@ def _of_loader(source: Loader) -> Summary:
         problem="",
         inputs=image.inputs,
     )
+
+
+def summarize_header(name: str, skeleton: LightSkeleton) -> Summary:
+    """The loader of a light skeleton header; its bytes are all that is known of maps and programs.
+
+    BadInput if its byte order is unknown.
+    """
+    loader = LoaderSummary(
+        form="",
+        insns=i.count(skeleton.insns),
+        blob=len(skeleton.blob),
+        context=skeleton.context_size,
+        contents={},
+        ops={},
+        compared=Bytes.DIFFERENT.value,
+    )
+    return Summary(name, skeleton.order, None, None, (), (), (), (), (), loader, "", ())
 
 
 def _btf(btf: Btf | None, needed: str) -> BtfSummary | None:

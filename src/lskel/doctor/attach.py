@@ -23,10 +23,9 @@ from lskel.doctor.finding import (
 )
 from lskel.doctor.multi_program import register_ops, replace_function
 from lskel.doctor.sandbox import cgroup_root, enter_own_network, own_cgroup, own_file
-from lskel.errors import LskelError, printable
+from lskel.errors import LskelError, NotSupported, printable
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.runtime.attach.kinds import program_class
-from lskel.runtime.info import link_info
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import Capability
@@ -150,7 +149,10 @@ def _found(attach: Callable[[], Link], takes: str, rights: tuple[Capability, ...
 
 def _is_link(attached: Link) -> bool:
     """Whether it is a bpf_link, which can be pinned."""
-    return isinstance(attached, Fd) and link_info(attached.fileno()).id > 0
+    try:
+        return attached.info().id > 0
+    except NotSupported:
+        return False
 
 
 def _attach(kind: AttachKind, place: Sandbox) -> Link:

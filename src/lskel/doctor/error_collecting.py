@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lskel.bpf.inputs import MemberIndex, TypeSize
+from lskel.bpf.inputs import MemberIndex, TypeMismatch, TypeSize
 from lskel.errors import LskelError
 from lskel.runtime.attach_point import AttachPoint
 from lskel.runtime.inputs import RunningTypes
@@ -46,7 +46,8 @@ class _LenientConfig:
 class ErrorCollectingKernel(RunningKernel):
     """The running kernel, with 0 for what it lacks; `lacks` has the errors.
 
-    The keys of `lacks` are a `TypeSize`, a `MemberIndex`, or the name of a program.
+    The keys of `lacks` are a `TypeSize`, a `MemberIndex`, a `TypeMismatch`, or the name of a
+    program.
     """
 
     def __init__(self) -> None:
@@ -74,6 +75,12 @@ class ErrorCollectingKernel(RunningKernel):
         with self._noted(MemberIndex(type_, member)):
             return self._types.member_index(type_, member)
         return 0
+
+    def is_mismatch(self, asked: TypeMismatch) -> bool:
+        """Whether a weak function is of another type."""
+        with self._noted(asked):
+            return self._types.is_mismatch(asked)
+        return False
 
     def attach_point(
         self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -199,7 +198,7 @@ def _other(given: ReportInput | HeaderInput, options: Options) -> Side:
         return _explain(given, options)[1]
     skeleton = given.skeleton
     context = bytes(skeleton.context_size)
-    replay = simulate(skeleton.insns, skeleton.blob, context, sys.byteorder)
-    meta = Meta("", given.file, "header", sys.byteorder, "", "", "")
+    replay = simulate(skeleton.insns, skeleton.blob, context, skeleton.order)
+    meta = Meta("", given.file, "header", skeleton.order, "", "", "")
     listings: tuple[ProgramListing, ...] = ()
     return Side(meta, (), (), listings, None, replay, "")

@@ -29,7 +29,7 @@ from lskel.replay.compare import aligned, changed, describe, sides
 from lskel.replay.simulator.record import CallRecord, FdRef, RecordedFdArray
 from lskel.replay.simulator.simulate import Replay
 from lskel.replay.strace import result_text
-from lskel.trace import MapUpdate, Trace
+from lskel.trace import Trace
 
 
 class Side(NamedTuple):
@@ -153,15 +153,9 @@ def _maps(a: Side, b: Side) -> Iterator[ItemChange]:
 
 
 def _initial_values(trace: Trace) -> dict[str, bytes]:
-    """The initial values of global data, without trailing zeros."""
-    found = {trace.maps[arena.slot].name: arena.initial for arena in trace.arenas}
-    for slot, made in enumerate(trace.maps):
-        number = trace.initial_value(slot)
-        if number is not None:
-            op = trace.ops[number]
-            assert isinstance(op, MapUpdate) and isinstance(op.value, bytes)
-            found[made.name] = op.value
-    return found
+    """The initial values of global data."""
+    found = {made.name: trace.global_data(slot) for slot, made in enumerate(trace.maps)}
+    return {name: data.initial for name, data in found.items() if data is not None}
 
 
 def _programs(a: Side, b: Side) -> Iterator[ProgramChange]:

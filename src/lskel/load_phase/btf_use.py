@@ -5,6 +5,7 @@ from __future__ import annotations
 from lskel.bpf.enums import ProgType
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
+from lskel.btf.edit import BtfEditor
 from lskel.catalog.map_types import MapBtf, map_type_row
 from lskel.object.model import MapSpec, Object
 
@@ -27,14 +28,19 @@ _KEY_SIZE = 4
 
 
 def for_kernel(btf: Btf) -> bytes:
-    """The bytes for the kernel: before 6.9 it refuses ``?`` in names of DATASECs.
+    """The bytes for the kernel, without what it does not use and older releases refuse.
 
-    These are ``?.struct_ops`` and ``?.struct_ops.link``, which the kernel does not use.
+    That is ``?`` in names of DATASECs, such as ``?.struct_ops`` (before 6.9), and a layout section
+    (before 7.3). With types of kinds unknown here the layout stays, by which they are skipped: a
+    kernel that accepts such types knows layouts.
     """
-    raw = btf.raw
-    for name in (b"\0?.struct_ops\0", b"\0?.struct_ops.link\0"):
-        raw = raw.replace(name, name.replace(b"?", b"_"))
-    return raw
+    editor = BtfEditor(btf)
+    for type_id, found in btf:
+        if isinstance(found, t.Datasec) and found.name.startswith("?"):
+            editor.set_name(type_id, "_" + found.name[1:])
+    if not btf.has_unknown_kinds:
+        editor.drop_layout()
+    return editor.finish().raw
 
 
 def needed_by(obj: Object) -> str:

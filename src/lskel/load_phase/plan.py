@@ -14,14 +14,17 @@ from lskel.bpf.insn import CallKind, Pseudo
 from lskel.bpf.struct_ops import VALUE_PREFIX, Member
 from lskel.btf.kinds import Kind
 from lskel.btf.names import essential_name
-from lskel.btf.types import VOID
+from lskel.btf.shape import Shapes
+from lskel.btf.types import VOID, Func
 from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
 from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LskelError, at
 from lskel.load_phase.btf_use import for_kernel, map_may_lack_btf, needed_by
+from lskel.load_phase.events import buffers
 from lskel.load_phase.link import Linked, Linker
 from lskel.load_phase.untyped import is_untyped, untyped
+from lskel.object.externs import declaration
 from lskel.object.model import (
     Extern,
     ExternKind,
@@ -59,6 +62,7 @@ from lskel.trace import (
     StructOpsResult,
     Subject,
     Trace,
+    TypeMismatch,
     TypeSize,
 )
 
@@ -86,7 +90,12 @@ def plan(obj: Object, *, attach: bool = False) -> Trace:
     builder.prog_arrays()
     if attach:
         builder.attach()
-    return builder.finish()
+    trace = builder.finish()
+    if not buffers(trace) and not obj.event_types:
+        return trace
+    from lskel.load_phase.event_search import with_found_types
+
+    return with_found_types(trace, obj)
 
 
 def _with_struct_ops(obj: Object) -> Object:
@@ -181,6 +190,8 @@ class _Builder:
         self.guards: dict[int, Guard] = {}
         self.guard: Guard | None = None
         self.inputs: dict[InputKind, Input] = {}
+        self.shapes = Shapes(obj.btf) if obj.btf else None
+        self.mismatches: dict[Extern, Input] = {}
         self.created = [a_map for a_map in obj.maps if a_map.autocreate]
         self.map_refs: dict[str, Ref] = {}
         self.program_refs: dict[str, Ref] = {}
@@ -343,7 +354,7 @@ class _Builder:
         finds: dict[int, Ref] = {}
         for ref in linked.externs:
             if ref.extern not in finds:
-                finds[ref.extern] = self.add(_find(self.obj.externs[ref.extern]))
+                finds[ref.extern] = self.add(self.find(self.obj.externs[ref.extern]))
         loaded = self.add(
             replace(
                 op,
@@ -359,6 +370,29 @@ class _Builder:
         if op.attach_btf is not None:
             self.add(Close(op.attach_btf))
         return loaded
+
+    def find(self, extern: Extern) -> BtfFind | KsymFind:
+        # libbpf strips ___flavor from typed symbols only.
+        if extern.is_typeless:
+            return KsymFind(extern.name, extern.is_weak or extern.name in _AT_ZERO)
+        name, is_function = essential_name(extern.name), extern.kind is ExternKind.KFUNC
+        kind = Kind.FUNC if is_function else Kind.VAR
+        return BtfFind(name, kind, extern.is_weak, self.mismatch(extern, name, kind))
+
+    def mismatch(self, extern: Extern, name: str, kind: Kind) -> Input | None:
+        """Whether the kernel's type differs, which the loader program cannot tell."""
+        btf = self.obj.btf
+        if btf is None or self.shapes is None or extern.type == VOID:
+            return None
+        if extern not in self.mismatches:
+            with at(f"extern '{extern.name}'"):
+                what = btf[extern.type]
+                shape = self.shapes.of(what.type if isinstance(what, Func) else extern.type)
+            declared = declaration(btf, extern)[: budget.SHOWN_TYPE]
+            is_function = kind is Kind.FUNC
+            kinds = TypeMismatch(name, is_function, extern.is_weak, shape, declared)
+            self.mismatches[extern] = self.input(kinds)
+        return self.mismatches[extern]
 
     def with_target(self, op: ProgLoad, program: ProgramSpec, slot: int) -> ProgLoad:
         """The operation with its attach target: from the kernel's BTF, or from the caller."""
@@ -442,14 +476,6 @@ class _Builder:
         ref = self.program_refs.get(program.name)
         number = None if ref is None else ref.op
         return ProgramResult(program.name, program.spec.name, number, program.autoload)
-
-
-def _find(extern: Extern) -> BtfFind | KsymFind:
-    # libbpf strips ___flavor from typed symbols only.
-    if extern.is_typeless:
-        return KsymFind(extern.name, extern.is_weak or extern.name in _AT_ZERO)
-    kind = Kind.FUNC if extern.kind is ExternKind.KFUNC else Kind.VAR
-    return BtfFind(essential_name(extern.name), kind, extern.is_weak)
 
 
 def _marked(linked: Linked, externs: Sequence[Extern], order: ByteOrder) -> bytes:

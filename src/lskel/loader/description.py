@@ -15,9 +15,13 @@ from lskel import budget
 from lskel.bpf.insn import OP_CALL, find
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.bpf.struct_ops import Member, StructOps
+from lskel.btf.btf import Btf
+from lskel.btf.edit import BtfAddition
 from lskel.btf.ext import Records
 from lskel.btf.kinds import Kind
+from lskel.btf.types import TypeId
 from lskel.errors import BadBundle, at
+from lskel.load_phase.events import buffers, types_of
 from lskel.loader.blob import MAX_SIZE, Region, RegionKind
 from lskel.loader.model import Form, Loader
 from lskel.trace import (
@@ -27,6 +31,7 @@ from lskel.trace import (
     BtfFind,
     BtfLoad,
     Close,
+    EventType,
     ExternReloc,
     Guard,
     Input,
@@ -48,6 +53,7 @@ from lskel.trace import (
     StructOpsResult,
     Subject,
     Trace,
+    TypeMismatch,
     TypeSize,
     inputs_of,
     references,
@@ -61,7 +67,7 @@ _OPS: dict[str, type[Op]] = {
     )
 }
 _INPUTS: dict[str, type[InputKind]] = {
-    cls.__name__: cls for cls in (TypeSize, MemberIndex, AttachFd, AttachBtfId)
+    cls.__name__: cls for cls in (TypeSize, MemberIndex, TypeMismatch, AttachFd, AttachBtfId)
 }
 # Bits of numbers. A plain int is a count or index in a trace or blob: at most 32 bits.
 _BITS = {"int": 32, "U32": 32, "U64": 64}
@@ -71,6 +77,7 @@ _RECORDS: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Arena,
+        EventType,
         ExternReloc,
         Guard,
         KconfigResult,
@@ -116,8 +123,20 @@ def describe(loader: Loader) -> dict[str, Any]:
         "struct_ops": encode(trace.struct_ops),
         "arenas": encode(trace.arenas),
         "links": encode(trace.links),
+        **({"events": encode(trace.events), "types": _added_types(trace)} if trace.events else {}),
         "regions": [[r.offset, r.size, r.kind.value, r.op, r.field] for r in loader.regions],
     }
+
+
+def _btf(trace: Trace) -> Btf | None:
+    return None if trace.btf is None else Btf(trace.btf)
+
+
+def _added_types(trace: Trace) -> list[str]:
+    """What `types` has after the object's BTF."""
+    if not trace.types:
+        return ["", ""]
+    return [part.hex() for part in BtfAddition.between(_btf(trace), Btf(trace.types))]
 
 
 class _Encoder:
@@ -193,7 +212,16 @@ def restore(description: dict[str, Any], blob: bytes, insns: bytes) -> Loader:
         arenas=part("arenas", "tuple[Arena, ...]"),
         links=part("links", "tuple[LinkResult, ...]"),
     )
+    if "events" in description:
+        types = BtfAddition(*map(bytes.fromhex, description["types"]))
+        trace = replace(
+            trace,
+            events=part("events", "tuple[EventType, ...]"),
+            types=types.to(_btf(trace), order) if any(types) else b"",
+        )
     _check_trace(trace)
+    if trace.events:
+        _check_events(trace)
     status = part("status", "int")
     if len(insns) % 8 or not insns or status > len(blob) - 4:
         raise BadBundle("instructions or blob do not match the description")
@@ -394,6 +422,17 @@ def _check_trace(trace: Trace) -> None:
     for subject, slot in slots:
         if slot >= counts[subject]:
             raise BadBundle(f"no {subject.value} {slot}")
+
+
+def _check_events(trace: Trace) -> None:
+    with at("types"):
+        types = types_of(trace)
+    known = buffers(trace).values()
+    for event in trace.events:
+        if event.slot not in known or types is None:
+            raise BadBundle(f"map {event.slot} has no events, or they have no types")
+        with at(f"events of map {event.slot}"):
+            types.size_of(TypeId(event.type))
 
 
 def _check_code(trace: Trace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lskel.errors import UsageError
+from lskel.errors import LimitExceeded, UsageError
 from lskel.loader.model import Form, Loader
 from lskel.loader.notes import Notes
 from lskel.trace import Trace
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 
 AUTO = "auto"
+# For runners that cannot load BTF, as libbpf's bpf_load_and_run.
+PLAIN = "plain"
 # Verification of the walker takes as long as that of unrolled code for about this many maps and
 # programs (benchmarks/results.md).
 FASTER_UNROLLED = 2
@@ -26,9 +28,10 @@ def generate(
     attach: bool = False,
     debug: bool = False,
 ) -> Loader:
-    """The loader of an object (or of its trace) in a form: `table`, `unrolled`, or `auto`.
+    """The loader of an object (or of its trace) in a form: `table`, `unrolled`, `auto` or `plain`.
 
-    `auto` is the one that loads faster: unrolled for small objects.
+    `auto` is the one that loads faster: unrolled for small objects. `plain` is unrolled, which
+    needs no BTF, or table if the object is too large for that.
 
     With `attach` the loader of an object also attaches the programs that need nothing from user
     space. With `debug` it prints the results of its calls by bpf_trace_printk.
@@ -40,10 +43,15 @@ def generate(
     if form == AUTO:
         is_small = len(trace.maps) + len(trace.programs) <= FASTER_UNROLLED
         form = Form.UNROLLED if is_small else Form.TABLE
+    if form == PLAIN:
+        try:
+            return generate_form(trace, Form.UNROLLED, debug=debug)
+        except LimitExceeded:
+            form = Form.TABLE
     try:
         chosen = Form(form)
     except ValueError:
-        known = ", ".join([*(f.value for f in Form), AUTO])
+        known = ", ".join([*(f.value for f in Form), AUTO, PLAIN])
         raise UsageError(f"no loader form '{form}'", hint=f"available: {known}") from None
     return generate_form(trace, chosen, debug=debug)
 

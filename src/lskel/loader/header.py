@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from lskel import budget
 from lskel.bpf import context
+from lskel.bpf import insn as i
+from lskel.cursor import ByteOrder
 from lskel.errors import BadInput
 from lskel.loader.blob import MAX_SIZE
 
@@ -15,6 +17,10 @@ _DATA = re.compile(r'opts(?:\.data = \(void \*\)|_data\[\][^"=]{0,100}= )"([^"]*
 _INSNS = re.compile(r'opts(?:\.insns = \(void \*\)|_insn\[\][^"=]{0,100}= )"([^"]*)"')
 _DESCRIPTORS = re.compile(r"struct bpf_(map|prog)_desc (\w+);")
 _SIGN = "bpf_loader_ctx"
+# The register with the context when a program starts.
+_R1 = 1
+_COPY = i.ALU64 | i.MOV | i.X
+_ORDERS: tuple[ByteOrder, ...] = ("little", "big")
 # The literals contain \xNN, \0, and newlines; anything else is not from bpftool.
 _ESCAPES = re.compile(r"\\x([0-9a-fA-F]{2})|\\0|\\\n")
 
@@ -31,6 +37,19 @@ class LightSkeleton(NamedTuple):
     def context_size(self) -> int:
         """Bytes of the program's context."""
         return context.size(len(self.maps), len(self.programs))
+
+    @property
+    def order(self) -> ByteOrder:
+        """The byte order of the target: registers of an instruction are bit fields.
+
+        Loaders begin by copying the address of the context. BadInput if this one does not.
+        """
+        if len(self.insns) >= i.SIZE:
+            firsts = {order: i.read(self.insns, 0, order) for order in _ORDERS}
+            found = [o for o, insn in firsts.items() if insn.op == _COPY and insn.src == _R1]
+            if len(found) == 1:
+                return found[0]
+        raise BadInput("its first instruction does not copy the context: byte order unknown")
 
 
 def is_header(data: bytes) -> bool:

@@ -265,13 +265,17 @@ class Lowering:
         size = len(op.name.encode()) + 1
         name, fd, found = self.name(number, op.name), self.fds[number], self.found[number]
         missing = ENOENT if op.is_weak else 0
-        yield Record(Code.FIND, op.kind, size, name, min(found, fd), missing)
+        records = [Record(Code.FIND, op.kind, size, name, min(found, fd), missing)]
         if number in self.slots.kfuncs:
             # Calls of a vmlinux kfunc have no slot.
-            yield Record(Code.COPY, a=self.slot(number), b=fd)
+            records.append(Record(Code.COPY, a=self.slot(number), b=fd))
             call = int.from_bytes(self.kfunc_call(self.slots.kfuncs[number]), self.order)
-            yield Record(Code.SKIP_IF, Condition.ZERO, b=fd, c=1)
-            yield Record(Code.SET, a=self.kfunc_calls[number], c=call)
+            records.append(Record(Code.SKIP_IF, Condition.ZERO, b=fd, c=1))
+            records.append(Record(Code.SET, a=self.kfunc_calls[number], c=call))
+        if op.is_weak and op.mismatch is not None:
+            given = self.input(op.mismatch.number)
+            yield Record(Code.SKIP_IF, Condition.NOT_ZERO, b=given, c=len(records))
+        yield from records
 
     def fill(self, number: int, op: Op, call: Call) -> Iterator[Record]:
         """Run-time fields of the attr: fds, ids, sizes and overridden values."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from lskel.bpf import context
@@ -58,6 +59,15 @@ class Loader:
     def context_size(self) -> int:
         """Bytes of the program's context."""
         return context_size(self.trace)
+
+    def with_event_types(self, types: Mapping[str, str]) -> Loader:
+        """A copy with the types of the events of ring and perf buffers, by the buffer's name.
+
+        As `Object.with_event_types`; but debug information is not in loaders.
+        """
+        from lskel.load_phase.events import with_event_types
+
+        return replace(self, trace=with_event_types(self.trace, types)) if types else self
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the loader as a bundle, atomically."""

@@ -12,6 +12,7 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
+from lskel.catalog.map_types import ARENA_SECTION
 from lskel.elf.format import SectionType
 from lskel.elf.object import Elf
 from lskel.elf.reader import Section
@@ -20,8 +21,6 @@ from lskel.object.model import MapKind, MapSpec
 
 # The kernel refuses larger array elements (array_map_alloc_check in kernel/bpf/arraymap.c).
 MAX_VALUE_SIZE = 0x7FFFFFFF
-# LLVM's section for variables of address space 1.
-ARENA = ".addr_space.1"
 # libbpf reserves at least this much for the section name.
 SUFFIX_LENGTH = 7
 
@@ -57,17 +56,17 @@ def internal_name(object_name_: str, section: str) -> str:
 
 def with_arena_data(elf: Elf, maps: tuple[MapSpec, ...]) -> tuple[MapSpec, ...]:
     """The maps, with the initial values of variables in the arena."""
-    section = elf.section(ARENA)
+    section = elf.section(ARENA_SECTION)
     if section is None or not section.size:
         return maps
-    with at(f"section {ARENA}"):
+    with at(f"section {ARENA_SECTION}"):
         arenas = [a_map for a_map in maps if a_map.type == MapType.ARENA]
         if len(arenas) != 1:
             raise BadObject(
                 f"its variables need one arena, got {len(arenas)}",
                 hint="define a map of type BPF_MAP_TYPE_ARENA",
             )
-        table = elf.section(f".rel{ARENA}")
+        table = elf.section(f".rel{ARENA_SECTION}")
         for rel, symbol in elf.relocations(table) if table is not None else ():
             raise NotSupported(
                 f"the variable at {rel.offset:#x} is initialized with the address of "

@@ -13,6 +13,7 @@ from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.btf import types as t
 from lskel.btf.btf import MAX_SIZE, Btf
+from lskel.btf.c import type_name
 from lskel.btf.edit import BtfEditor
 from lskel.elf.format import Bind
 from lskel.elf.object import Elf
@@ -45,6 +46,13 @@ def parse_externs(elf: Elf, btf: Btf | None) -> dict[int, Extern]:
                 )
             found[symbol.number] = _weakened(declared[symbol.name], symbol.bind == Bind.WEAK)
     return found
+
+
+def declaration(btf: Btf, extern: Extern) -> str:
+    """An extern in C; for messages, as `type_name`."""
+    text = type_name(btf, extern.type, extern.name)
+    # What `fix_up_externs` adds.
+    return text.replace(f" {DUMMY}", "").replace(DUMMY, "")
 
 
 def parse_kconfig(btf: Btf | None, externs: Iterable[Extern], name: str) -> tuple[MapSpec, ...]:
@@ -97,7 +105,7 @@ def _declared(btf: Btf) -> dict[str, Extern]:
         else:
             var = btf.get(info.type, t.Var)
             is_typeless = btf.resolve(var.type) == t.VOID
-            declared[var.name] = Extern(var.name, ExternKind.KSYM, False, info.type, is_typeless)
+            declared[var.name] = Extern(var.name, ExternKind.KSYM, False, var.type, is_typeless)
     datasec = btf.find(KCONFIG, t.Datasec)
     if datasec:
         for value, info in _kconfig_layout(btf, btf.get(datasec, t.Datasec)):

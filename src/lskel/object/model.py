@@ -5,7 +5,7 @@ Instruction indexes count 8-byte slots from the start of the function.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.ext import Records
 from lskel.btf.types import VOID, TypeId
 from lskel.cursor import ByteOrder
+from lskel.elf.object import Elf
 from lskel.errors import NotFound, UsageError
 from lskel.object.sections import SectionSpec
 
@@ -178,7 +179,9 @@ class ExternKind(Enum):
 
 
 class Extern(NamedTuple):
-    """A symbol to resolve on the target; `type` is its VAR or FUNC in the object's BTF.
+    """A symbol to resolve on the target; `type` is its FUNC or VAR in the object's BTF.
+
+    Of a kernel variable it is the declared type, since its VAR gets another one for the kernel.
 
     Of a kernel variable without a type (``extern const void NAME __ksym``) only the address is
     resolved. `kconfig` is the type and position of a kconfig value.
@@ -199,7 +202,8 @@ _Named = TypeVar("_Named", ProgramSpec, MapSpec)
 class Object:
     """The content of a BPF ELF file. Maps and programs are in libbpf's order.
 
-    `remarks` are warnings: what the file asks for and lskel does not do.
+    `remarks` are warnings: what the file asks for and lskel does not do. `event_types` are those of
+    `with_event_types`; `elf` is the file, whose debug information is read for types of events.
     To change it before tracing, use `with_map` and `with_program`, which return copies.
     """
 
@@ -214,6 +218,8 @@ class Object:
     externs: tuple[Extern, ...]
     sections: tuple[tuple[str, int], ...] = field(default=(), repr=False)
     remarks: tuple[str, ...] = ()
+    event_types: Mapping[str, str] = field(default_factory=dict, hash=False)
+    elf: Elf | None = field(default=None, repr=False, compare=False)
 
     def map(self, name: str) -> MapSpec:
         """The map of this name; NotFound lists the available ones."""
@@ -256,6 +262,15 @@ class Object:
             sleepable=type_ == ProgType.SYSCALL,
         )
         return self.with_program(name, spec=spec)
+
+    def with_event_types(self, types: Mapping[str, str]) -> Object:
+        """A copy with the types of the events of ring and perf buffers, by the buffer's name.
+
+        A type is the name of a struct, union, enum or typedef in BTF or in the debug information,
+        or ``NAME@HEADER``, a C header that clang compiles. `trace` raises NotFound if there is no
+        such buffer or type.
+        """
+        return replace(self, event_types={**self.event_types, **types})
 
     def trace(self, *, attach: bool = False) -> Trace:
         """Load phase: the operations that load this object, in order.

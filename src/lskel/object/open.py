@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from lskel.bpf.attr import NAME_LENGTH
 from lskel.btf.btf import Btf
 from lskel.btf.ext import BtfExt, parse_ext
 from lskel.elf.format import Bind
@@ -22,6 +21,7 @@ from lskel.object.functions import TEXT, FunctionLayout, build_function
 from lskel.object.legacy import parse_legacy_maps
 from lskel.object.maps import parse_maps
 from lskel.object.model import Function, Object, ProgramSpec
+from lskel.object.pointers import pointer_remarks
 from lskel.object.relocations import Resolver
 from lskel.object.sections import parse_section
 from lskel.object.struct_ops import parse_struct_ops
@@ -32,9 +32,9 @@ def open_object(source: str | os.PathLike[str] | bytes, name: str | None = None)
     """Read a BPF ELF object from a path, or from its bytes.
 
     `name` is the object's name, a prefix of its data map names; by default the file name up to the
-    first dot, truncated to 15 characters, or `object` for bytes. BadObject (with file, section,
-    symbol and offset) if the file is invalid, NotSupported if it has something that lskel cannot
-    load, UsageError if the file cannot be read.
+    first dot, or `object` for bytes. BadObject (with file, section, symbol and offset) if the file
+    is invalid, NotSupported if it has something that lskel cannot load, UsageError if the file
+    cannot be read.
     """
     if isinstance(source, bytes):
         return _open(source, name or "object")
@@ -52,7 +52,7 @@ def default_name(path: str | os.PathLike[str]) -> str:
 
 def _open(data: bytes, name: str) -> Object:
     try:
-        return _read(Elf(data), name[:NAME_LENGTH])
+        return _read(Elf(data), name)
     except LskelError:
         raise
     except RecursionError as error:
@@ -106,7 +106,8 @@ def _read(elf: Elf, name: str) -> Object:
         subprograms=tuple(subprograms),
         externs=tuple(externs.values()),
         sections=tuple((section.name, section.size) for section in elf.sections if section.name),
-        remarks=legacy.remarks,
+        remarks=legacy.remarks + pointer_remarks(elf),
+        elf=elf,
     )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType
 from lskel.bpf.insn import CallKind, Insn
+from lskel.catalog.map_types import ARENA_SECTION
 from lskel.elf.format import SHN_LORESERVE, Bind, SectionType, SymbolType
 from lskel.elf.object import Elf, Rel, Symbol
 from lskel.elf.reader import Section
 from lskel.errors import BadObject, NotSupported, at
-from lskel.object.data import ARENA, data_kind
+from lskel.object.data import data_kind
 from lskel.object.externs import KCONFIG
 from lskel.object.functions import TEXT, FunctionLayout, FunctionRange
 from lskel.object.legacy import SECTION as LEGACY_MAPS
@@ -113,7 +114,7 @@ class Resolver:
                     hint="is the map declared `static`?",
                 )
             return MapRef(local, found)
-        if section.name == ARENA and self._arena is not None:
+        if section.name == ARENA_SECTION and self._arena is not None:
             return DataRef(local, self._arena, symbol.value + insn.imm)
         if section.name == JUMP_TABLES:
             raise NotSupported(

@@ -150,6 +150,9 @@ class Calls:
             self.fds[number] = self.stack.enter_context(Fd(result))
 
     def find(self, number: int, op: BtfFind) -> None:
+        if op.is_weak and op.mismatch is not None and self.inputs[op.mismatch.number]:
+            self.found[number] = 0
+            return
         try:
             found = self.timed(lambda: self.kernel_btf.find(op.name, op.kind))
         except BpfError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lskel.errors import UsageError, WrongType, at
+from lskel.errors import UsageError, WrongType, at, printable
 from lskel.input import read_input
 from lskel.loader.archive import MAGIC
 from lskel.loader.generate import AUTO, generate
@@ -53,8 +53,8 @@ def load(
     `name` replaces the object's name, which defaults to that of its file. `form` is the form of the
     generated loader; None: the fastest (`lskel.generate`). `kernel` replaces the running kernel,
     for example by a `SimulatedMachine`. `direct` makes direct system calls instead of running a
-    loader program, which works since Linux 5.10. `event_types` are the BTF types of the events of
-    ring and perf buffers. The other arguments are those of `Options`.
+    loader program, which works since Linux 5.10. `event_types` are the types of the events of ring
+    and perf buffers, as for `Object.with_event_types`. The other arguments are those of `Options`.
 
     UsageError, NotFound or BadInput if the source or an argument is invalid; errors of the kernel
     are raised when the collection is loaded.
@@ -74,7 +74,7 @@ def load(
     for argument, value in named.items():
         if value is not None and not isinstance(value, Mapping):
             raise WrongType(f"{argument}: expected a dict by name, got {type(value).__name__}")
-    loader = _loader(source, name, form)
+    loader = _loader(source, name, form, event_types or {})
     texts = {path: _text(path, value) for path, value in (variables or {}).items()}
     options = Options(
         max_entries=max_entries or {},
@@ -86,7 +86,7 @@ def load(
         trust_pins=trust_pins,
         trust_bytes=trust_bytes,
     )
-    return open_loader(loader, options, kernel=kernel, direct=direct, event_types=event_types)
+    return open_loader(loader, options, kernel=kernel, direct=direct)
 
 
 def open_loader(
@@ -95,7 +95,6 @@ def open_loader(
     *,
     kernel: Kernel | None = None,
     direct: bool = False,
-    event_types: Mapping[str, str] | None = None,
 ) -> DynamicCollection:
     """The collection of a loader with these options; BadBundle if its bytes may not run."""
     trace = loader.trace
@@ -103,14 +102,13 @@ def open_loader(
         loader = with_comparison(loader)  # once, for all that asks
         if direct:
             check_trace(loader)
-            bpf = collection_of(trace, None, kernel or CallByCall(trace), event_types)
+            bpf = collection_of(trace, None, kernel or CallByCall(trace))
         else:
             check_bytes(loader, options)
             bpf = collection_of(
                 trace,
                 loader,
                 _checking(kernel, loader, trust_bytes=options.trust_bytes),
-                event_types,
                 labelled=loader.compared is not Bytes.DIFFERENT,
             )
         apply(options, bpf, trace)
@@ -133,15 +131,17 @@ def _text(path: str, value: Any) -> str:
     )
 
 
-def _loader(source: Source, name: str | None, form: Form | str | None) -> Loader:
+def _loader(
+    source: Source, name: str | None, form: Form | str | None, types: Mapping[str, str]
+) -> Loader:
     if isinstance(source, Loader):
         _check_unused("a loader", name, form)
-        return source
+        return source.with_event_types(types)
     if isinstance(source, Object):
         _check_unused("an open object", name, None)
-        return generate(source, form or AUTO)
+        return generate(source.with_event_types(types), form or AUTO)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _of_bytes(bytes(source), name, form)
+        return _of_bytes(bytes(source), name, form, types)
     if not isinstance(source, str | os.PathLike):
         raise WrongType(
             f"expected a path, bytes, an Object or a Loader, got {type(source).__name__}"
@@ -149,17 +149,19 @@ def _loader(source: Source, name: str | None, form: Form | str | None) -> Loader
     with at(os.fspath(source)):
         data = read_input(source)
         is_object = not data.startswith(MAGIC)
-        return _of_bytes(data, name or default_name(source) if is_object else name, form)
+        return _of_bytes(data, name or default_name(source) if is_object else name, form, types)
 
 
-def _of_bytes(data: bytes, name: str | None, form: Form | str | None) -> Loader:
+def _of_bytes(
+    data: bytes, name: str | None, form: Form | str | None, types: Mapping[str, str]
+) -> Loader:
     if data.startswith(MAGIC):
         _check_unused("a bundle", name, form)
-        return Loader.load(data)
+        return Loader.load(data).with_event_types(types)
     opened = open_object(data, name)
     for remark in opened.remarks:
-        warnings.warn(f"{opened.name}: {remark}", stacklevel=4)
-    return generate(opened, form or AUTO)
+        warnings.warn(printable(f"{opened.name}: {remark}"), stacklevel=4)
+    return generate(opened.with_event_types(types), form or AUTO)
 
 
 def _check_unused(what: str, name: str | None, form: Form | str | None) -> None:

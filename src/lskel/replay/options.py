@@ -9,12 +9,12 @@ from pathlib import Path
 from lskel.btf.assign import assign
 from lskel.btf.btf import Btf
 from lskel.btf.types import VOID, Datasec, TypeId
+from lskel.catalog.map_types import ARENA_SECTION
 from lskel.errors import UnknownName, UsageError, WrongValue, unknown
 from lskel.runtime import collection
 from lskel.runtime.collection import Collection
 from lskel.runtime.maps.kconfig import KconfigMap
 from lskel.skeleton.dynamic import DynamicCollection, variables_of
-from lskel.skeleton.model import ARENA_DATA
 from lskel.trace import Trace
 
 PIN_ROOT = Path(collection.PIN_ROOT)
@@ -92,7 +92,7 @@ def _assign(bpf: DynamicCollection, trace: Trace, name: str, text: str) -> None:
     is_arena = any(arena.slot == slot for arena in trace.arenas)
     type_id = TypeId(trace.map_create(slot).value_type)
     if btf is not None and is_arena:
-        type_id = btf.find(ARENA_DATA, Datasec) or VOID
+        type_id = btf.find(ARENA_SECTION, Datasec) or VOID
     if btf is None or not type_id:
         raise UsageError(f"map '{made.name}' has no BTF that names its variables")
     try:

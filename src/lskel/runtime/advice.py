@@ -77,4 +77,7 @@ def _kfuncs(program: str, labels: Iterable[Label]) -> str:
     if not names:
         return ""
     which = f"weak kfunc {names[0]}" if len(names) == 1 else f"a weak kfunc ({', '.join(names)})"
-    return f"it calls {which}, which this kernel lacks: test it first, if (bpf_ksym_exists(...))"
+    return (
+        f"it calls {which}, which this kernel lacks, or has with another type: test it first, if "
+        "(bpf_ksym_exists(...))"
+    )

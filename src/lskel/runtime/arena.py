@@ -34,7 +34,8 @@ def create_arena(wanted: MapDefinition, initial: bytes) -> MappedFd:
     """Create and map an arena, with its initial content at the start.
 
     The addresses of its variables in programs were fixed when the loader was generated, so the
-    variables are at its start. libbpf links at load time, and places them at the end since 1.8.
+    variables are at its start. libbpf links at load time: 1.8 places them at the end if the kernel
+    lets programs refer to all of an arena (resolve_pseudo_ldimm64, Linux 7.0), else at the start.
 
     UsageError if they do not fit; ReplayError or NoPermission if the kernel refuses.
     """
@@ -85,10 +86,14 @@ def _check(wanted: MapDefinition, needed: int) -> None:
             f"{wanted.max_entries} pages",
             hint=f"set max_entries to {-(-needed // mmap.PAGESIZE)} or more",
         )
-    if needed and wanted.flags & MapFlag.SEGV_ON_FAULT:
-        # Access to its memory would kill this process.
+    if needed:
+        check_writable(wanted.name, wanted.flags)
+
+
+def check_writable(name: str, flags: int) -> None:
+    """UsageError if access to an arena's memory may kill the process that maps it."""
+    if flags & MapFlag.SEGV_ON_FAULT:
         raise UsageError(
-            f"map '{wanted.name}' has variables, but user space cannot write them "
-            "(BPF_F_SEGV_ON_FAULT)",
+            f"map '{name}' has variables, but user space cannot write them (BPF_F_SEGV_ON_FAULT)",
             hint="allocate and write them in a program",
         )

@@ -10,7 +10,7 @@ from _thread import RLock
 from contextlib import ExitStack, suppress
 
 from lskel.bpf.enums import MapType
-from lskel.errors import ReadOnly, ReplayError, UnknownName, UsageError, at, unknown
+from lskel.errors import Closed, ReadOnly, ReplayError, UnknownName, UsageError, at, unknown
 from lskel.light_typing import Generic
 from lskel.runtime.kernel import RUNNING, check_running
 from lskel.runtime.loader import check_byte_order, low_fds_taken
@@ -236,9 +236,11 @@ class Collection:
             self._put_into_kernel(pins=False)
 
     def _check_open(self) -> None:
-        if self._loaded or self._closed:
-            state = "closed" if self._closed else "already loaded"
-            raise UsageError(f"'{self._image.name}' is {state}", hint="open another one")
+        hint = "open another one"
+        if self._closed:
+            raise Closed(f"'{self._image.name}' is closed", hint=hint)
+        if self._loaded:
+            raise UsageError(f"'{self._image.name}' is already loaded", hint=hint)
 
     def _put_into_kernel(self, *, pins: bool) -> None:
         name = self._image.name
@@ -328,7 +330,11 @@ class Collection:
                 program.bind(program_fd, self.links.add)
         for name, link in zip(self._image.links, made.links, strict=True):
             if link is not None:
-                self.links.add(name, link)
+                from lskel.runtime.attach.link import BpfLink, Link
+
+                # Those of a simulated kernel are links already.
+                own = link if isinstance(link, Link) else BpfLink(link.release())
+                self.links.add(name, own)
 
     def _pin(self) -> None:
         shared = {made.name: made.fileno() for made in self.maps if made.definition.pinned}

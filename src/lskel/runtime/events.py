@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import select
 from _thread import RLock
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import islice
 from math import inf
 from time import monotonic, sleep
 
+from lskel.errors import Closed
 from lskel.runtime.maps.event_map import BATCH, MAX_WAIT, RESERVED
-from lskel.runtime.objects import Fd, duplicate, in_use
+from lskel.runtime.objects import Fd, closed
 from lskel.runtime.syscall import calling
+from lskel.runtime.waiter import Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ class Events:
     """Reads the buffers of several maps in turn, so that a busy one does not starve the others.
 
     Takes {map: callback} for `poll` and `run`, or just maps for iteration. A context manager; it
-    does not close the maps. Not thread-safe, except `stop`.
+    does not close the maps. For one thread at a time, except `stop` and `close`.
+
+    `close` ends a loop in another thread; so does closing the last of the maps.
     """
 
     def __init__(self, buffers: Buffers) -> None:
@@ -41,15 +44,12 @@ class Events:
             dict(buffers) if isinstance(buffers, Mapping) else dict.fromkeys(buffers, _ignore)
         )
         self.closed = False
-        with ExitStack() as cleanup, calling("epoll and eventfd"):
-            self._epoll = cleanup.enter_context(select.epoll())
-            self._stop = cleanup.enter_context(Fd(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)))
-            self._epoll.register(self._stop, select.EPOLLIN)
-            for buffer in self._callbacks:
-                # The same buffer may be in other epoll sets under its own number.
-                fd = cleanup.enter_context(duplicate(buffer.reader().fileno()))
-                self._epoll.register(fd, select.EPOLLIN)
-            self._cleanup = cleanup.pop_all()
+        readers = {buffer: buffer.reader() for buffer in self._callbacks}
+        # Their waiters stay, and are readable, when another thread has closed the readers.
+        self._open = {buffer: (reader, reader.waiter()) for buffer, reader in readers.items()}
+        with calling("eventfd"):
+            self._stop = Fd(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        self._waiter: Waiter | None = Waiter(self._stop, *(w for _, w in self._open.values()))
         self._lock = RLock()
         self._stopped = False
         # Whether the last wait found events.
@@ -62,14 +62,16 @@ class Events:
         """
         with self._lock:
             self._stopped = True
-            os.eventfd_write(self._stop.fileno(), 1)
+            if not self.closed:
+                os.eventfd_write(self._stop.fileno(), 1)
 
     def poll(self, timeout: float | None = None) -> int:
         """Wait for events, at most `timeout` seconds (None: forever), and run the callbacks.
 
         Returns the number of events: 0 after a timeout or `stop`. If one map has very many, the
-        rest is left for the next call.
+        rest is left for the next call. Closed after `close`, or if all maps are closed.
         """
+        self._check_open()
         end = inf if timeout is None else monotonic() + timeout
         count = 0
         while not count:
@@ -81,6 +83,8 @@ class Events:
             if self._ended() or not (count or self._wait(end)):
                 break
         self._readable = False
+        if not count:
+            self._check_open()
         return count
 
     def run(self, duration: float | None = None) -> None:
@@ -94,6 +98,7 @@ class Events:
 
     def events(self, duration: float | None = None) -> Iterator[tuple[EventMap[Any], Any]]:
         """(map, event) as they come, until `stop`, or for `duration` seconds."""
+        self._check_open()
         end = inf if duration is None else monotonic() + duration
         while not self._ended():
             came = False
@@ -119,10 +124,30 @@ class Events:
                 came = True
                 yield item
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise closed("reader of events")
+
     def _round(self) -> Iterator[tuple[EventMap[Any], Any]]:
-        for buffer in self._callbacks:
-            for event in islice(buffer.consume(), BATCH):
-                yield buffer, event
+        for buffer, (reader, _) in tuple(self._open.items()):
+            try:
+                for event in islice(buffer.consume(), BATCH):
+                    yield buffer, event
+            except Closed:
+                if not reader.closed:
+                    raise
+                self._forget(buffer)
+
+    def _forget(self, buffer: EventMap[Any]) -> None:
+        """Go on without a map that was closed."""
+        with self._lock:
+            if buffer not in self._open:
+                return
+            _, waiter = self._open.pop(buffer)
+            if self._waiter is not None:
+                self._waiter.remove(waiter)
+            if not self._open:
+                self.close()
 
     def _wait(self, end: float) -> bool:
         """Wait for events or `stop`; False after the timeout."""
@@ -132,13 +157,15 @@ class Events:
         if self._readable:
             # Readable but empty: a program has reserved an event and not submitted it.
             sleep(min(left, RESERVED))
-        with in_use(self, "reader of events"):
-            self._readable = bool(self._epoll.poll(min(left, MAX_WAIT)))
+        waiter = self._waiter
+        self._readable = waiter is not None and waiter.wait(min(left, MAX_WAIT))
         return True
 
     def _ended(self) -> bool:
-        """Whether `stop` was called since the last check."""
+        """Whether it is closed, or `stop` was called since the last check."""
         with self._lock:
+            if self.closed:
+                return True
             if not self._stopped:
                 return False
             self._stopped = self._readable = False
@@ -148,8 +175,13 @@ class Events:
 
     def close(self) -> None:
         """Stop waiting for the maps; a second call does nothing."""
-        self.closed = True
-        self._cleanup.close()
+        with self._lock:
+            self.closed = True
+            self._open.clear()
+            self._stop.close()
+            waiter, self._waiter = self._waiter, None
+            if waiter is not None:
+                waiter.end()
 
     def __enter__(self) -> Events:
         return self

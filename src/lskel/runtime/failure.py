@@ -6,6 +6,7 @@ import errno
 import os
 import re
 
+from lskel.bpf.verifier_log import REPORT
 from lskel.errors import ReplayError, remedy
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import errno_name
@@ -112,7 +113,8 @@ def split_log(raw: bytes | bytearray) -> tuple[str, ...]:
 
 def summary(log: tuple[str, ...]) -> str:
     """The last line of a log that tells the cause; empty if there is none."""
-    for line in reversed(log):
+    end = next((i for i, line in enumerate(log) if line.startswith(REPORT)), len(log))
+    for line in reversed(log[:end]):
         if line.strip() and not line.startswith(_STATISTICS + _STATES):
             return _FOLLOWING.sub("", line).strip()
-    return ""
+    return "".join(log[end : end + 1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lskel.bpf.enums import LinkType
+from lskel.bpf.enums import AttachType, LinkType
 from lskel.bpf.layouts import BTF_INFO, LINK_INFO, MAP_INFO, PROG_INFO
 from lskel.light_typing import NamedTuple
 from lskel.runtime.objects import field_in, number_in, read_info, text_in
@@ -10,9 +10,11 @@ from lskel.runtime.syscall import address_of, bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lskel.runtime.objects import Bpf
 
-# Names of tracepoints, functions, iterators and modules; the kernel truncates at 127.
+# Names of modules; the kernel truncates at 127.
 _NAME_ROOM = 128
 
 
@@ -76,24 +78,45 @@ class BtfInfo(NamedTuple):
 class LinkInfo(NamedTuple):
     """`struct bpf_link_info`. `type` is a `LinkType`.
 
-    `name` is that of the tracepoint, function or iterator, if the link type has one; `attach_type`
-    is set for tracing links, `ifindex` for XDP; else both are 0.
+    `details` has the fields of that type, by their names in C, as far as the kernel has them: texts
+    (``tp_name``, ``func_name``, ``path``), tuples (``addrs``, ``offsets``, ``cookies``), numbers;
+    ``attach_type`` is an `AttachType`. Those of a perf link are of its ``perf_event_type`` (enum
+    bpf_perf_event_type, Linux 6.6): uprobe, kprobe, tracepoint or event. Addresses in the kernel
+    are 0 if this process must not see them.
     """
 
     id: int
     type: int
     prog_id: int
-    name: str
-    attach_type: int
-    ifindex: int
+    details: Mapping[str, int | str | tuple[int, ...]]
 
 
-# Fields of (name, length of its buffer), by link type. Perf links have them since 6.6.
-_LINK_NAMES = {
-    LinkType.RAW_TRACEPOINT: ("raw_tracepoint_tp_name", "raw_tracepoint_tp_name_len"),
-    LinkType.ITER: ("iter_target_name", "iter_target_name_len"),
-    LinkType.PERF_EVENT: ("perf_event_tracepoint_tp_name", "perf_event_tracepoint_name_len"),
+# Pointers in LINK_INFO to texts and to u64s, and the fields with the sizes of their buffers.
+_TEXTS = {
+    "raw_tracepoint_tp_name": "raw_tracepoint_tp_name_len",
+    "iter_target_name": "iter_target_name_len",
+    "perf_event_uprobe_file_name": "perf_event_uprobe_name_len",
+    "perf_event_kprobe_func_name": "perf_event_kprobe_name_len",
+    "perf_event_tracepoint_tp_name": "perf_event_tracepoint_name_len",
+    "uprobe_multi_path": "uprobe_multi_path_size",
 }
+_ARRAYS = {
+    "kprobe_multi_addrs": "kprobe_multi_count",
+    "kprobe_multi_cookies": "kprobe_multi_count",
+    "uprobe_multi_offsets": "uprobe_multi_count",
+    "uprobe_multi_ref_ctr_offsets": "uprobe_multi_count",
+    "uprobe_multi_cookies": "uprobe_multi_count",
+}
+# The part of a perf link, by enum bpf_perf_event_type.
+_PERF_PARTS = ("", "uprobe_", "uprobe_", "kprobe_", "kprobe_", "tracepoint_", "event_")
+# The parts of iterators besides the name, by their targets.
+_ITER_PARTS = {
+    "iter_map_": ("bpf_map_elem", "bpf_sk_storage_map", "sockmap"),
+    "iter_cgroup_": ("cgroup",),
+    "iter_task_": ("task", "task_file", "task_vma"),
+}
+# PATH_MAX; names of functions are shorter.
+_TEXT_ROOM = 4096
 
 
 def map_info(fd: int, *, bpf: Bpf = bpf) -> MapInfo:
@@ -177,26 +200,67 @@ def btf_info(fd: int, *, data: bool = False) -> BtfInfo:
 def link_info(fd: int) -> LinkInfo:
     """What the kernel reports about a link."""
     info = read_info(fd, LINK_INFO)
-    link_type = number_in(info, LINK_INFO, "type")
+    fields = _link_fields(info)
+    buffers: dict[str, bytearray] = {}
+    sizes: dict[str, int] = {}
+    for name in fields:
+        if name in _TEXTS and _TEXTS[name] in fields:
+            buffers[name], sizes[_TEXTS[name]] = bytearray(_TEXT_ROOM), _TEXT_ROOM
+        elif name in _ARRAYS and (count := number_in(info, LINK_INFO, _ARRAYS[name])):
+            buffers[name], sizes[_ARRAYS[name]] = bytearray(8 * count), count
+    if buffers:
+        pointers = {name: address_of(buffer) for name, buffer in buffers.items()}
+        info = read_info(fd, LINK_INFO, bpf, **pointers, **sizes)
+    details: dict[str, int | str | tuple[int, ...]] = {}
+    for name, short in fields.items():
+        if name in _ARRAYS:
+            details[short] = tuple(memoryview(buffers.get(name, b"")).cast("Q"))
+        elif name in buffers:
+            details[short] = text_in(buffers[name])
+        elif name not in _TEXTS and name not in _TEXTS.values():
+            details[short] = _link_number(info, name)
+    if "target_name" in details:
+        target = details["target_name"]
+        others = tuple(part for part, targets in _ITER_PARTS.items() if target not in targets)
+        for name in filter(lambda name: name.startswith(others), fields):
+            del details[fields[name]]
     return LinkInfo(
-        id=number_in(info, LINK_INFO, "id"),
-        type=link_type,
-        prog_id=number_in(info, LINK_INFO, "prog_id"),
-        name=_link_name(fd, link_type, len(info)),
-        attach_type=number_in(info, LINK_INFO, "tracing_attach_type")
-        if link_type == LinkType.TRACING
-        else 0,
-        ifindex=number_in(info, LINK_INFO, "xdp_ifindex") if link_type == LinkType.XDP else 0,
+        number_in(info, LINK_INFO, "id"),
+        number_in(info, LINK_INFO, "type"),
+        number_in(info, LINK_INFO, "prog_id"),
+        details,
     )
 
 
-def _link_name(fd: int, link_type: int, known: int) -> str:
-    """`known` is the size of the kernel's info struct: it refuses anything longer."""
-    if link_type not in _LINK_NAMES:
-        return ""
-    pointer, length = _LINK_NAMES[LinkType(link_type)]
-    if known < sum(LINK_INFO[length]):
-        return ""
-    name = bytearray(_NAME_ROOM)
-    read_info(fd, LINK_INFO, bpf, **{pointer: address_of(name), length: len(name)})
-    return text_in(name)
+def _link_fields(info: bytearray) -> dict[str, str]:
+    """The fields of LINK_INFO for the link's type, as far as the kernel has them: names in C.
+
+    The kernel refuses values in fields that it does not have.
+    """
+    known = [name for name, place in LINK_INFO.items() if sum(place) <= len(info)]
+    kind = number_in(info, LINK_INFO, "type")
+    fields: dict[str, str] = {}
+    if kind not in LinkType._value2member_map_:
+        return fields
+    prefix = f"{LinkType(kind).name.lower()}_"
+    parts: tuple[str, ...] = (prefix,)
+    if kind == LinkType.ITER:
+        parts = (*_ITER_PARTS, prefix)
+    elif kind == LinkType.PERF_EVENT and "perf_event_type" in known:
+        fields["perf_event_type"] = "perf_event_type"
+        number = number_in(info, LINK_INFO, "perf_event_type")
+        parts = (prefix + _PERF_PARTS[number],) if 0 < number < len(_PERF_PARTS) else ()
+    for name in known:
+        part = next((part for part in parts if name.startswith(part)), None)
+        if part is not None:
+            fields.setdefault(name, name.removeprefix(part))
+    return fields
+
+
+def _link_number(info: bytearray, name: str) -> int:
+    number = number_in(info, LINK_INFO, name)
+    if name.endswith("_attach_type") and number in AttachType._value2member_map_:
+        return AttachType(number)
+    if name == "netfilter_priority" and number >> 31:  # the only one with a sign
+        return number - (1 << 32)
+    return number

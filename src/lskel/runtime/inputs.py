@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+
 from lskel.bpf.enums import ProgType
-from lskel.bpf.inputs import AttachBtfId, MemberIndex, TypeSize
-from lskel.errors import UsageError, at
+from lskel.bpf.inputs import AttachBtfId, AttachFd, MemberIndex, TypeMismatch, TypeSize
+from lskel.errors import NotFound, UsageError, at
 from lskel.light_typing import NamedTuple
-from lskel.runtime import kernel_struct
+from lskel.runtime import kernel_extern, kernel_struct
 from lskel.runtime.attach_point import btf_name, in_kernel, in_program, is_in_program
 from lskel.runtime.kernel_btf import KernelBtf
+from lskel.runtime.syscall import BpfError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
 
-    from lskel.bpf.inputs import AttachFd
     from lskel.runtime.attach_point import AttachPoint
     from lskel.runtime.kernel import Kernel, KernelTypes
     from lskel.runtime.program import Program, ProgramDefinition
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 class InputOf(NamedTuple):
     """An input of a loader, and the slots of the programs that use it; none if maps use it."""
 
-    kind: TypeSize | MemberIndex | AttachFd | AttachBtfId
+    kind: TypeSize | MemberIndex | TypeMismatch | AttachFd | AttachBtfId
     programs: tuple[int, ...] = ()
 
 
@@ -41,6 +43,24 @@ class RunningTypes:
     def member_index(self, type_: str, member: str) -> int:
         """Index of a member in a struct; NotSupported if it does not exist."""
         return kernel_struct.member_index(self._kernel, type_, member)
+
+    def is_mismatch(self, asked: TypeMismatch) -> bool:
+        """Whether a weak function is of another type; NotSupported if it is not a weak one.
+
+        What cannot be compared is left to the loader: BTF files may be missing in a container, and
+        those of modules need CAP_SYS_ADMIN.
+        """
+        try:
+            found = self._kernel.find(asked.name, kernel_extern.kind(asked))
+        except BpfError as error:
+            if error.errno not in (errno.ENOENT, errno.EPERM):
+                raise
+            return False
+        except NotFound:
+            return False
+        if found.module is not None:
+            found.module.close()
+        return kernel_extern.is_mismatch(asked, found.btf, found.type_id)
 
     def attach_point(
         self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
@@ -60,7 +80,7 @@ class Inputs:
     def targets(self) -> set[int]:
         """The slots of the programs whose targets are needed."""
         kinds = (item.kind for item in self.inputs)
-        return {k.slot for k in kinds if not isinstance(k, (TypeSize, MemberIndex))}
+        return {kind.slot for kind in kinds if isinstance(kind, (AttachFd, AttachBtfId))}
 
     def values(
         self, programs: Sequence[Program], kernel: Kernel, held: ExitStack, *, trust_pins: bool
@@ -85,6 +105,8 @@ class Inputs:
                 return types.type_size(kind.type)
             if isinstance(kind, MemberIndex):
                 return types.member_index(kind.type, kind.member)
+            if isinstance(kind, TypeMismatch):
+                return int(types.is_mismatch(kind))
             point = points[kind.slot]
             return point.btf_id if isinstance(kind, AttachBtfId) else point.fd
 

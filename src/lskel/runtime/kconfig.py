@@ -190,7 +190,11 @@ class _ThisMachine:
 
     @cached_property
     def config(self) -> Config:
-        return read_config(f"/boot/config-{os.uname().release}", "/proc/config.gz")
+        """As libbpf, and where Debian has it alone since its packages of Linux 7."""
+        release = os.uname().release
+        return read_config(
+            f"/boot/config-{release}", f"/usr/lib/modules/{release}/config", "/proc/config.gz"
+        )
 
     @cached_property
     def kernel_version(self) -> int | None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from typing import Protocol
 
+    from lskel.bpf.inputs import TypeMismatch
     from lskel.runtime.attach_point import AttachPoint
     from lskel.runtime.image import Image
     from lskel.runtime.kconfig import KconfigSource
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
         def member_index(self, type_: str, member: str) -> int:
             """Index of a member in a struct; NotSupported if it does not exist."""
+
+        def is_mismatch(self, asked: TypeMismatch) -> bool:
+            """Whether a weak function is of another type; NotSupported if it is not a weak one."""
 
         def attach_point(
             self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool

@@ -69,6 +69,12 @@ class Fd:
         if fd >= 0:
             os.close(fd)
 
+    def release(self) -> int:
+        """The number, which the caller closes from now on; Closed after `close`."""
+        number = self.fileno()
+        self._fd = -1
+        return number
+
     def __enter__(self) -> Fd:
         return self
 
@@ -82,7 +88,7 @@ class Fd:
         raise WrongType("an fd cannot be copied or pickled: both would close it")
 
     def __repr__(self) -> str:
-        return f"Fd({'closed' if self.closed else self._fd})"
+        return f"{type(self).__name__}({'closed' if self.closed else self._fd})"
 
 
 @contextmanager
@@ -96,7 +102,12 @@ def in_use(owner: Closable, what: str) -> Iterator[None]:
     except (ValueError, OSError) as error:
         if not owner.closed or isinstance(error, Closed):
             raise
-        raise Closed(f"the {what} is closed") from error
+        raise closed(what) from error
+
+
+def closed(what: str) -> Closed:
+    """The error for the use of something that is closed."""
+    return Closed(f"the {what} is closed")
 
 
 def duplicate(fd: int) -> Fd:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import mmap
-import select
 import struct
 import sys
 from collections.abc import Iterator
@@ -19,8 +18,9 @@ from lskel.runtime import one_element, perf
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.fence import fence
 from lskel.runtime.info import map_info
-from lskel.runtime.objects import duplicate, in_use
+from lskel.runtime.objects import closed, duplicate, in_use
 from lskel.runtime.syscall import KernelError, calling
+from lskel.runtime.waiter import Waiter
 
 _WHAT = "perf buffer"
 # Indexes into the first page as 64-bit words.
@@ -46,15 +46,16 @@ class PerfBuffer:
     `pages` is the size of each CPU's ring, a power of two. `lost` counts dropped samples by CPU, as
     far as `consume` has read. It duplicates `map_fd`, which the caller may close. A context
     manager.
+
+    Another thread may close it: readers, also those that wait, then raise Closed.
     """
 
     def __init__(self, map_fd: int, pages: int = 8) -> None:
         if pages <= 0 or pages & (pages - 1):
             raise ValueError(f"{pages} pages are not a power of two")
         self.closed = False
-        with ExitStack() as cleanup, calling("epoll and mmap of perf events"):
+        with ExitStack() as cleanup, calling("mmap of perf events"):
             fd = cleanup.enter_context(duplicate(map_fd)).fileno()
-            self._epoll = cleanup.enter_context(select.epoll())
             entries = map_info(fd).max_entries
             self._rings = [
                 ring
@@ -65,7 +66,7 @@ class PerfBuffer:
                 key = ring.cpu.to_bytes(4, sys.byteorder)
                 one_element.update(fd, key, ring.event.to_bytes(4, sys.byteorder))
                 cleanup.callback(one_element.delete, fd, key)
-                self._epoll.register(ring.event, select.EPOLLIN)
+            self._waiter: Waiter | None = Waiter(*(ring.event for ring in self._rings))
             self._cleanup = cleanup.pop_all()
         # The next CPU: partial reads serve all CPUs in turn.
         self._turn = 0
@@ -76,12 +77,22 @@ class PerfBuffer:
         return {ring.cpu: ring.lost for ring in self._rings}
 
     def fileno(self) -> int:
-        """For epoll and selectors: readable once per arrival, so consume everything."""
-        with in_use(self, _WHAT):
-            return self._epoll.fileno()
+        """For epoll and selectors: readable once per arrival, so consume everything; and once it is
+        closed.
+        """
+        return self.waiter().fileno()
+
+    def waiter(self) -> Waiter:
+        """What waits for records, or until this is closed; it stays open as long as it is used."""
+        waiter = self._waiter
+        if waiter is None:
+            raise closed(_WHAT)
+        return waiter
 
     def ready(self) -> bool:
         """Whether there are records."""
+        if self.closed:
+            raise closed(_WHAT)
         with in_use(self, _WHAT):
             return any(ring.ready() for ring in self._rings)
 
@@ -91,9 +102,8 @@ class PerfBuffer:
         deadline = None if timeout is None else monotonic() + timeout
         while not self.ready():
             left = None if deadline is None else max(0, deadline - monotonic())
-            with in_use(self, _WHAT):
-                if not self._epoll.poll(left):
-                    return False
+            if not self.waiter().wait(left):
+                return False
         return True
 
     def consume(self) -> Iterator[tuple[int, bytes]]:
@@ -113,6 +123,9 @@ class PerfBuffer:
     def close(self) -> None:
         """Delete the map's entries and unmap the rings; a second call does nothing."""
         self.closed = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.end()
         self._cleanup.close()
 
     def __enter__(self) -> PerfBuffer:

@@ -7,7 +7,7 @@ import sys
 from lskel.bpf.attr import load
 from lskel.bpf.enums import Cmd, ProgType
 from lskel.bpf.layouts import TEST
-from lskel.errors import ReadOnly, UsageError, WrongType
+from lskel.errors import Closed, ReadOnly, UsageError, WrongType
 from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
@@ -69,6 +69,8 @@ class Program(Settings):
     attach kinds write to them.
     """
 
+    _internal = frozenset(("attached", "bind", "kernel", "maps", "needed", "placed", "request"))
+
     def __init__(self, definition: ProgramDefinition) -> None:
         self.definition = definition
         self._target: str | None = None
@@ -129,14 +131,17 @@ class Program(Settings):
         return self._fd is not None and not self._fd.closed
 
     def fileno(self) -> int:
-        """Its fd; loads the collection if necessary. UsageError if it is not loaded, or closed."""
+        """Its fd; loads the collection if necessary.
+
+        UsageError if it is not loaded, Closed after `close`.
+        """
         if self._fd is None:
             self.needed()
         if self._fd is None:
             hint = "" if self._autoload else "set its `autoload` to True before load()"
             raise UsageError(f"program '{self.name}' is not loaded", hint=hint)
         if self._fd.closed:
-            raise UsageError(f"program '{self.name}' is closed")
+            raise Closed(f"program '{self.name}' is closed")
         return self._fd.fileno()
 
     def info(self) -> ProgInfo:

@@ -9,13 +9,12 @@ first four its length and two flags, then the data, padded to a multiple of 8.
 from __future__ import annotations
 
 import mmap
-import select
 from contextlib import ExitStack, contextmanager
 
-from lskel.errors import BadInput
 from lskel.runtime.fence import fence, no_fence
-from lskel.runtime.objects import duplicate, in_use
+from lskel.runtime.objects import closed, duplicate, in_use
 from lskel.runtime.syscall import calling
+from lskel.runtime.waiter import Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,20 +42,12 @@ def checked_size(max_entries: int, page_size: int) -> int:
     return max_entries
 
 
-def too_short(length: int, size: int) -> BadInput:
-    """The error for a record that is shorter than its type."""
-    return BadInput(
-        f"event of {length} bytes is shorter than its type of {size}",
-        hint="decode_as(bytes) returns events undecoded",
-    )
-
-
 class RingBuffer:
     """The consumer of a ring buffer map of `max_entries` bytes; one at a time per map.
 
     It duplicates `map_fd`, which the caller may close. A context manager. Linux 5.8.
 
-    Another thread may close it: readers then raise Closed.
+    Another thread may close it: readers, also those that wait, then raise Closed.
     """
 
     def __init__(self, map_fd: int, max_entries: int, page_size: int = mmap.PAGESIZE) -> None:
@@ -64,8 +55,7 @@ class RingBuffer:
         self._mask = checked_size(max_entries, page_size) - 1
         self._data_start = page_size
         with ExitStack() as cleanup, calling("mmap of a ring buffer"):
-            self._fd = cleanup.enter_context(duplicate(map_fd))
-            fd = self._fd.fileno()
+            fd = cleanup.enter_context(duplicate(map_fd)).fileno()
             write = mmap.PROT_READ | mmap.PROT_WRITE
             page = cleanup.enter_context(mmap.mmap(fd, page_size, mmap.MAP_SHARED, write))
             size = page_size + 2 * max_entries
@@ -75,14 +65,22 @@ class RingBuffer:
             self._consumer = cleanup.enter_context(memoryview(page).cast("L"))
             self._producer = cleanup.enter_context(memoryview(ring).cast("L"))
             self._headers = cleanup.enter_context(memoryview(ring).cast("I"))
+            self._waiter: Waiter | None = Waiter(fd)
             self._cleanup = cleanup.pop_all()
         self._limit = (1 << 8 * self._producer.itemsize) - 1
         # End of what was returned: published later, shared by iterators.
         self._position: int = self._consumer[0]
 
     def fileno(self) -> int:
-        """For epoll and selectors: readable while there are records."""
-        return self._fd.fileno()
+        """For epoll and selectors: readable while there are records, or once it is closed."""
+        return self.waiter().fileno()
+
+    def waiter(self) -> Waiter:
+        """What waits for records, or until this is closed; it stays open as long as it is used."""
+        waiter = self._waiter
+        if waiter is None:
+            raise closed(_WHAT)
+        return waiter
 
     def ready(self) -> bool:
         """Whether there are records, even if the first is not submitted yet."""
@@ -91,18 +89,21 @@ class RingBuffer:
 
     def poll(self, timeout: float | None = None) -> bool:
         """Wait for records; False after `timeout` seconds (None: no timeout)."""
-        poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
-        return bool(poll.poll(None if timeout is None else timeout * 1000))
+        found = self.waiter().wait(timeout)
+        if self.closed:
+            raise closed(_WHAT)
+        return found
 
     if TYPE_CHECKING:
 
         @overload
         def consume(self) -> Iterator[bytes]: ...
         @overload
-        def consume(self, place: Callable[[Any, int], E], size: int) -> Iterator[E]: ...
+        def consume(
+            self, place: Callable[[Any, int], E], size: int, decode: Callable[[bytes], E]
+        ) -> Iterator[E]: ...
 
-    def consume(self, place: Any = None, size: int = 0) -> Iterator[Any]:
+    def consume(self, place: Any = None, size: int = 0, decode: Any = None) -> Iterator[Any]:
         """The available records, oldest first, without waiting.
 
         A record counts as read when it is returned. Its space is released per sixteenth of the
@@ -110,8 +111,8 @@ class RingBuffer:
 
         Ends early at a record that is reserved but not submitted; discarded ones are skipped.
         `place` converts memory at an offset (the `from_buffer_copy` of a ctypes class), and its
-        result is returned instead of bytes, which is faster. BadInput for a record of fewer than
-        `size` bytes, which counts as read.
+        result is returned instead of bytes, which is faster; a record of fewer than `size` bytes is
+        decoded by `decode`.
         """
         # Hot path: once per record.
         ring, headers, producer = self._ring, self._headers, self._producer
@@ -139,8 +140,7 @@ class RingBuffer:
                     if place is None:
                         record = ring[start : start + header]
                     elif header < size:
-                        self._position = after
-                        raise too_short(header, size)
+                        record = decode(ring[start : start + header])
                     else:
                         record = place(ring, start)
                     # Nothing may come between these: an exception would lose the record.
@@ -173,6 +173,9 @@ class RingBuffer:
         if not self.closed:
             self._publish()
             self.closed = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.end()
         self._cleanup.close()
 
     def __enter__(self) -> RingBuffer:

@@ -15,6 +15,11 @@ class Settings:
     """A base class; `_fixed` says that no new public attributes may appear."""
 
     _fixed = False
+    # What only the collection uses.
+    _internal: frozenset[str] = frozenset()
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in self._internal]
 
     if not TYPE_CHECKING:
 

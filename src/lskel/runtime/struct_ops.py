@@ -6,14 +6,15 @@ import errno
 
 from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import LINK_CREATE
-from lskel.runtime.objects import Fd, duplicate
+from lskel.runtime.attach.link import BpfLink, Link
+from lskel.runtime.objects import duplicate
 from lskel.runtime.one_element import delete, update
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 
 _KEY = bytes(4)
 
 
-class Registration:
+class Registration(Link):
     """struct_ops registered by a map update; closing it unregisters them. Linux 5.6."""
 
     def __init__(self, map_fd: int) -> None:
@@ -37,7 +38,7 @@ class Registration:
                     raise
 
 
-def register(map_fd: int, value: bytes, *, by_link: bool) -> Fd | Registration:
+def register(map_fd: int, value: bytes, *, by_link: bool) -> BpfLink | Registration:
     """Register struct_ops: `value` is the map's element in the kernel's layout.
 
     `by_link` for maps with BPF_F_LINK (Linux 6.4). BpfError if the kernel refuses: EEXIST if
@@ -53,4 +54,4 @@ def register(map_fd: int, value: bytes, *, by_link: bool) -> Fd | Registration:
         return Registration(map_fd)
     # The map's fd is passed as prog_fd.
     attr = host_attr(LINK_CREATE, "flags", prog_fd=map_fd, attach_type=AttachType.STRUCT_OPS)
-    return Fd(bpf(Cmd.LINK_CREATE, attr))
+    return BpfLink(bpf(Cmd.LINK_CREATE, attr))

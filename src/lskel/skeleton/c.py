@@ -6,27 +6,33 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lskel._version import __version__
+from lskel.bpf.attr import object_name
 from lskel.bpf.enums import AttachType, MapType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigType
 from lskel.btf.btf import Btf
+from lskel.btf.kinds import Kind
+from lskel.btf.shape import LETTERS
 from lskel.catalog.attach_kinds import AttachCall, AttachKindRow, attach_kind_row
 from lskel.catalog.map_types import RING_BUFFERS
-from lskel.errors import LimitExceeded, NotSupported, at
+from lskel.errors import at
+from lskel.loader.generate import PLAIN, generate
 from lskel.loader.model import Form, Loader
 from lskel.object.sections import SectionSpec, parse_section
+from lskel.runtime.arena import check_writable
 from lskel.skeleton.c_source import MemberNames, comment, string
 from lskel.skeleton.c_types import CTypeDefinitions, Variable
 from lskel.skeleton.source import Scope, Source, join, source, template, word
 from lskel.trace import (
     AttachBtfId,
     AttachFd,
+    GlobalData,
     Input,
     InputKind,
     MapCreate,
-    MapUpdate,
     MemberIndex,
     ProgLoad,
+    TypeMismatch,
     TypeSize,
     inputs_of,
 )
@@ -52,18 +58,23 @@ _MEMBERS_TEXT = """
 ctx maps progs links inputs loader_links open open_and_load load attach detach destroy
 """
 _MEMBERS = frozenset(_MEMBERS_TEXT.split())
+# Names that the preprocessor does not take for macros.
+_NEVER_MACROS = {"defined"}
 _ORDERS = {
     "little": source("__ORDER_LITTLE_ENDIAN__"),
     "big": source("__ORDER_BIG_ENDIAN__"),
 }
-_FILTERS = {"comment": comment, "literal": string}
+_FILTERS = {
+    "comment": comment,
+    "literal": string,
+    "kernel_name": lambda name: string(object_name(name).decode()),
+}
 
 
 @dataclass(frozen=True)
 class _CMap:
-    """A map; `size` is that of global data, if user space maps it.
+    """A map; `data` are its variables, if user space maps them.
 
-    A late one gets its values after the loader has run.
     Here and below, `name` is part of identifiers, `member` is an identifier.
     """
 
@@ -71,13 +82,21 @@ class _CMap:
     name: Source
     member: Source
     create: MapCreate
-    per_cpu: bool = False
-    ring: int = 0
-    size: int = 0
-    is_late: bool = False
-    is_readonly: int = 0
-    initial: Source = _NOTHING
+    per_cpu: bool
+    ring: int
+    data: GlobalData | None
+    is_arena: bool
     variables: list[Variable] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the variables that user space maps."""
+        return 0 if self.data is None else self.data.size
+
+    @property
+    def is_readonly(self) -> int:
+        """Whether user space maps them read-only."""
+        return int(bool(self.create.flags & MapFlag.RDONLY_PROG))
 
 
 @dataclass(frozen=True)
@@ -119,8 +138,10 @@ class _StructOps:
 class _KernelInput:
     number: int
     condition: Source
-    type: Source
-    member: Source
+    type: Source  # or the name of an extern
+    member: Source  # or the shape of an extern, which has a kind
+    kind: int | None = None
+    may_be_missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,31 +162,17 @@ def generate_c(loader: Loader, name: str, standalone: bool = False) -> str:
     BTF: a loader in table form is regenerated in unrolled form, if the object is not too large.
     With `standalone` it needs only the C library.
 
-    NotSupported for objects with an arena.
+    UsageError if user space cannot write the variables of an arena.
     """
     if loader.form is Form.TABLE and not standalone:
-        loader = _unrolled(loader)
+        loader = generate(loader.trace, PLAIN)
     with at(loader.trace.name):
         return _Header(loader, MemberNames().member(name), standalone).text()
-
-
-def _unrolled(loader: Loader) -> Loader:
-    # Imported on use: imports dominate the run time of `lskel gen`.
-    from lskel.loader.unrolled import unroll
-
-    try:
-        return unroll(loader.trace)
-    except LimitExceeded:
-        return loader
 
 
 class _Header:
     def __init__(self, loader: Loader, skel: Source, standalone: bool) -> None:
         trace = loader.trace
-        if trace.arenas:
-            raise NotSupported(
-                "C skeletons cannot map arenas", hint="use a bundle or a Python skeleton"
-            )
         self._loader = loader
         self._trace = trace
         self._skel = skel
@@ -174,6 +181,7 @@ class _Header:
         self._links = Scope()
         self._specs = [parse_section(program.section) for program in trace.programs]
         self._maps = list(self._make_maps())
+        self._arenas = [made for made in self._maps if made.is_arena]
         self._types = self._make_types()
         self._data = [self._with_variables(made) for made in self._maps if made.size]
         self._programs = list(self._make_programs())
@@ -204,7 +212,9 @@ class _Header:
             types=types,
             maps=self._maps,
             data=self._data,
+            arenas=self._arenas,
             reserved=sorted(self._names.reserved),
+            macros=sorted(self._names.used - _NEVER_MACROS),
             progs=self._programs,
             inputs=trace.inputs,
             links=links,
@@ -217,6 +227,7 @@ class _Header:
             struct_ops=self._struct_ops,
             kconfig=kconfig,
             kernel_inputs=inputs,
+            shape_letters=string("".join(LETTERS.get(kind, "-") for kind in Kind)),
             blob=string(loader.blob),
             insns=string(loader.insns),
             has_btf=has_table,
@@ -242,7 +253,10 @@ class _Header:
         trace = self._trace
         reasons = {
             source("kconfig values come from files"): trace.kconfig is not None,
-            source("the kernel's BTF is read from a file"): bool(trace.inputs or trace.struct_ops),
+            source("the kernel's BTF is read from a file"): bool(
+                trace.struct_ops or any(not isinstance(i, TypeMismatch) for i in trace.inputs)
+            ),
+            source("arenas are mapped into a process"): bool(self._arenas),
             source("the loader program is run by system calls"): bool(self._loader.btf),
         }
         return next(
@@ -263,9 +277,10 @@ class _Header:
         runs = self._standalone or bool(self._loader.btf)
         wanted = {
             "base": True,
-            "bpf": runs or has_btf or trace.kconfig is not None,
+            "bpf": runs or has_btf or bool(self._arenas) or trace.kconfig is not None,
             "types": self._standalone,
             "link": self._standalone or bool(trace.struct_ops),
+            "arena": bool(self._arenas),
             "run": runs,
             "sizes": any(made.per_cpu or made.ring for made in self._maps),
             "kconfig": trace.kconfig is not None,
@@ -281,27 +296,27 @@ class _Header:
         names, members = Scope(), Scope()
         for slot, made in enumerate(self._trace.maps):
             create = self._trace.map_create(slot)
-            number = self._trace.initial_value(slot)
-            internal = number is not None and made.section.startswith(".")
-            name = word(made.section[1:] if internal else made.name)
-            if number is not None and name in _MEMBERS:
+            data = self._trace.global_data(slot)
+            is_arena = create.type == MapType.ARENA
+            is_internal = data is not None and not is_arena and made.section.startswith(".")
+            name = word(made.section[1:] if is_internal else made.name)
+            if (is_arena or data is not None) and name in _MEMBERS:
                 name = source("{}_", name)
             name = names.claim(name)
             member = members.claim(self._names.member(name))
-            common = {"slot": slot, "name": name, "member": member, "create": create}
-            if number is None or not create.flags & MapFlag.MMAPABLE:
-                per_cpu = create.type == MapType.PERF_EVENT_ARRAY and not create.max_entries
-                ring = create.max_entries if create.type in RING_BUFFERS else 0
-                yield _CMap(**common, per_cpu=per_cpu, ring=ring)  # type: ignore[arg-type]
-                continue
-            write = self._trace.ops[number]
-            assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
+            if data is not None and not create.flags & MapFlag.MMAPABLE:
+                data = None
+            if is_arena and data is not None:
+                check_writable(made.name, create.flags)
             yield _CMap(
-                **common,  # type: ignore[arg-type]
-                size=write.size,
-                is_late=number in self._trace.unwritten,
-                is_readonly=int(bool(create.flags & MapFlag.RDONLY_PROG)),
-                initial=string(write.value.rstrip(b"\0")),
+                slot,
+                name,
+                member,
+                create,
+                per_cpu=create.type == MapType.PERF_EVENT_ARRAY and not create.max_entries,
+                ring=create.max_entries if create.type in RING_BUFFERS else 0,
+                data=data,
+                is_arena=is_arena,
             )
 
     def _make_types(self) -> CTypeDefinitions | None:
@@ -312,9 +327,8 @@ class _Header:
         return CTypeDefinitions(Btf(self._trace.btf), self._names, prefix, taken)
 
     def _with_variables(self, made: _CMap) -> _CMap:
-        if self._types is not None:
-            section = self._trace.maps[made.slot].section
-            made.variables.extend(self._types.variables(section))
+        if self._types is not None and made.data is not None:
+            made.variables.extend(self._types.variables(made.data.section))
         return made
 
     def _kconfig(self) -> dict[str, object] | None:
@@ -341,7 +355,7 @@ class _Header:
         members = Scope()
         for slot, made in enumerate(self._trace.programs):
             op, spec = self._trace.prog_load(slot), self._specs[slot]
-            row = _row(op, spec)
+            row = None if op is None else attach_kind_row(spec.kind, op.type, op.attach_type)
             attach, tracepoint = _how_attached(row, spec)
             link_type, link_target = _linked(row, spec)
             name = self._links.claim(word(made.name))
@@ -360,22 +374,40 @@ class _Header:
 
     def _kernel_inputs(self) -> Iterable[_KernelInput]:
         """Inputs from the kernel's BTF, each with the condition that something loaded needs it."""
+        users: dict[Input, dict[Source, None]] = {}
+        for value, user in self._users():
+            users.setdefault(value, {})[user] = None
         for number, kind in enumerate(self._trace.inputs):
-            if isinstance(kind, TypeSize | MemberIndex):
-                member = string(kind.member) if isinstance(kind, MemberIndex) else _NOTHING
-                condition = join(" || ", self._users(Input(number))) or source("1")
-                yield _KernelInput(number, condition, string(kind.type), member)
+            condition = join(" || ", users.get(Input(number), ())) or source("1")
+            match kind:
+                case TypeSize():
+                    yield _KernelInput(number, condition, string(kind.type), _NOTHING)
+                case MemberIndex():
+                    yield _KernelInput(number, condition, string(kind.type), string(kind.member))
+                case TypeMismatch():
+                    yield _KernelInput(
+                        number,
+                        condition,
+                        string(kind.name),
+                        string(kind.shape),
+                        int(Kind.FUNC if kind.is_function else Kind.VAR),
+                        int(kind.is_function and kind.is_weak),
+                    )
 
-    def _users(self, wanted: Input) -> Iterable[Source]:
+    def _users(self) -> Iterable[tuple[Input, Source]]:
+        """The inputs of operations, and the conditions that these are not skipped."""
         for op in self._trace.ops:
-            if wanted not in inputs_of(op):
-                continue
             if isinstance(op, MapCreate) and op.slot is not None:
-                yield source("!lskel_is_fd(skel->maps.{}.map_fd)", self._maps[op.slot].member)
+                user = source("!lskel_is_fd(skel->maps.{}.map_fd)", self._maps[op.slot].member)
             elif isinstance(op, ProgLoad):
                 program = self._programs[op.slot]
                 least = 0 if program.autoload else 1
-                yield source("skel->progs.{}.prog_fd >= {}", program.member, least)
+                user = source("skel->progs.{}.prog_fd >= {}", program.member, least)
+                for find in dict.fromkeys(extern.find.op for extern in op.externs):
+                    yield from ((value, user) for value in inputs_of(self._trace.ops[find]))
+            else:
+                continue
+            yield from ((value, user) for value in inputs_of(op))
 
     # -- struct_ops -------------------------------------------------------------------------------
 
@@ -405,13 +437,6 @@ class _Header:
                 values=string(values),
                 members=members,
             )
-
-
-def _row(op: ProgLoad | None, spec: SectionSpec) -> AttachKindRow | None:
-    if op is None:
-        return None
-    attach_type = op.expected_attach_type
-    return attach_kind_row(spec.kind, op.type, 0 if isinstance(attach_type, Input) else attach_type)
 
 
 def _how_attached(row: AttachKindRow | None, spec: SectionSpec) -> tuple[str, Source]:

@@ -65,6 +65,10 @@ class CTypes(Declarators[Source]):
                 raise UsageError(f"C has no definition of {found.kind.name} [{type_id}]")
         return source("{};", text)
 
+    def forward(self, type_id: TypeId) -> Source:
+        """The forward declaration of a named struct or union."""
+        return source("{};", self.declare(type_id, _NOTHING))
+
     def spell(self, name: str) -> Source:
         if isinstance(name, Source):
             return name

@@ -24,13 +24,14 @@ alignas alignof asm auto bool break case char const constexpr continue default d
 extern false float for goto if inline int long nullptr register restrict return short signed sizeof
 static static_assert struct switch thread_local true typedef typeof typeof_unqual union unsigned
 void volatile while
-EHWPOISON EOF NULL errno i386 linux st_atime st_ctime st_mtime stderr stdin stdout unix
+EHWPOISON EOF NULL errno i386 linux offsetof st_atime st_ctime st_mtime stderr stdin stdout unix
 """
 _C_WORDS = frozenset((*_C_TEXT.split(), *(name for name in dir(errno) if name[0] == "E")))
-# Reserved for compilers and libraries: keywords (_Bool), macros (__LINE__, __linux). Other names
-# with `__` are common in BPF programs.
+# Reserved for compilers and libraries: keywords (_Bool), macros (__LINE__, __linux), and for the
+# header. Other names with `__` are common in BPF programs.
 _RESERVED = re.compile(
-    r"_[A-Z]\w*|__[A-Z]\w*|__\w*__|__u?int\w+|__(attr|builtin|extern|float|glibc|stub)\w+"
+    r"_[A-Z]\w*|__[A-Z]\w*|__\w*__|__u?int\w+|__(attr|builtin|extern|float|glibc|has_|stub)\w+"
+    r"|LSKEL_\w+"
     "|__(alignof|always_inline|amd64|asm|auto_type|bitwise|complex|const|cplusplus|flexarr"
     "|fortify_function|i386|imag|inline|k8|linux|nonnull|null|pic|pie|ptr_t|real|restrict"
     "|restrict_arr|returns_nonnull|signed|thread|typeof|unix|volatile|wur|x86_64)"
@@ -94,17 +95,21 @@ def _is_reserved(name: str) -> bool:
 
 
 class MemberNames:
-    """Names of members. `reserved` are the used names that are reserved in C++ but not in C.
+    """Names of members: `used` are all of them, `reserved` those that are reserved in C++ only.
 
-    Such a member has a trailing `_` in C++.
+    The latter have a trailing `_` in C++.
     """
 
     def __init__(self) -> None:
         self.reserved: set[Source] = set()
+        self.used: set[Source] = set()
 
     def member(self, name: str) -> Source:
         """The name as an identifier that is reserved neither in C nor in C++."""
         made = word(name)
         if made in _CPP_WORDS:
             self.reserved.add(made)
-        return source("{}_", made) if made in _CPP_WORDS or _is_reserved(made) else made
+        if made in _CPP_WORDS or _is_reserved(made):
+            made = source("{}_", made)
+        self.used.add(made)
+        return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.layout import TypeLayout, round_up
 from lskel.btf.order import Walk, in_order
 from lskel.btf.types import TypeId, VarLinkage
+from lskel.catalog.map_types import ARENA_SECTION
 from lskel.errors import BadObject, NotSupported, UsageError, at
 from lskel.load_phase.btf_use import special_field
 from lskel.skeleton.c_definitions import CTypes
@@ -46,7 +47,8 @@ _INTS = {
     "__int128": 16,
 }
 _SIGNS = ("signed", "unsigned")
-_FLOATS = {"float", "double", "long double", "_Float16", "__bf16"}
+# Bytes of C floats, by name. A long double of BPF is a double; those of machines differ.
+_FLOATS = {"float": 4, "double": 8, "long double": 8, "_Float16": 2, "__bf16": 2}
 # Indentation of variables.
 _LEVEL = 2
 
@@ -77,7 +79,8 @@ class CTypeDefinitions:
         self._walk = Walk(btf)
         # Variables and enumerators share a namespace, in C and in a C++ struct.
         self._scope = Scope()
-        self._own = _Writer(_View(btf, names, self._scope, prefix, taken))
+        self._shared = _shared_types(btf)
+        self._own = _Writer(_View(btf, names, self._scope, prefix, taken, self._shared))
         self._user = _Writer(_View(btf, names, Scope()))
         self._roots: list[TypeId] = []
 
@@ -126,8 +129,8 @@ class CTypeDefinitions:
         """The definitions that the requested variables need, in C order."""
         own = self._own
         return [
-            own.types.define(need.type_id)
-            for need in in_order(own.view, self._roots)
+            own.types.define(need.type_id) if need.complete else own.types.forward(need.type_id)
+            for need in in_order(own.view, [*self._roots, *self._shared])
             if isinstance(own.view[need.type_id], t.CompositeType | t.Fwd)
         ]
 
@@ -158,6 +161,47 @@ class CTypeDefinitions:
         return align
 
 
+def _shared_types(btf: Btf) -> dict[TypeId, None]:
+    """The named structs and unions that variables of an arena point to, in order.
+
+    User space has them at the same addresses as programs.
+    """
+    section = btf.find(ARENA_SECTION, t.Datasec)
+    if section is None:
+        return {}
+    variables = [btf.get(info.type, t.Var) for info in btf.get(section, t.Datasec).vars]
+    pending = [(var.type, False) for var in variables if var.linkage != VarLinkage.STATIC]
+    seen: dict[tuple[TypeId, bool], None] = {}
+    while pending:
+        type_id, is_pointed_to = pending.pop()
+        key = btf.resolve(type_id), is_pointed_to
+        if key in seen:
+            continue
+        seen[key] = None
+        match btf[key[0]]:
+            case t.Ptr(type=target):
+                pending.append((target, True))
+            case t.ArrayType(type=element) if not is_pointed_to:
+                pending.append((element, False))
+            case t.CompositeType(members=members):
+                pending += [(member.type, False) for member in members]
+    layout = TypeLayout(_View(btf, MemberNames(), Scope(), source("")))
+    return {
+        type_id: None
+        for type_id, is_pointed_to in seen
+        if is_pointed_to and _has_layout(layout, btf[type_id], type_id)
+    }
+
+
+def _has_layout(layout: TypeLayout, found: t.Type, type_id: TypeId) -> bool:
+    if not isinstance(found, t.CompositeType) or not found.name:
+        return False
+    with suppress(BadObject, UsageError):
+        layout.align(type_id)
+        return True
+    return False
+
+
 class _NoSuchType(UsageError):
     """C cannot express the layout in BTF."""
 
@@ -179,8 +223,8 @@ class _View(Btf):
     """An object's types, independent of its headers.
 
     Qualifiers are removed, typedefs of scalars and enums are resolved. Pointed-to types are only
-    names. With a `prefix`, structs get prefixed names, and enums are integers; without, the names
-    are those of the source.
+    names, except those of `shared`. With a `prefix`, structs get prefixed names, and enums are
+    integers; without, the names are those of the source.
     """
 
     def __init__(
@@ -190,8 +234,10 @@ class _View(Btf):
         scope: Scope,
         prefix: Source | None = None,
         taken: Iterable[Source] = (),
+        shared: Container[TypeId] = (),
     ) -> None:
         super().__init__(btf.raw, btf.base)
+        self._shared = shared
         self._source = btf
         self._names = names
         self._scope = scope
@@ -225,11 +271,14 @@ class _View(Btf):
             case t.Typedef():
                 return self._typedef(found, flag)
             case t.Ptr():
-                return t.Ptr("", TypeId(found.type | _POINTED_TO))
+                is_shared = self._source.resolve(found.type) in self._shared
+                return t.Ptr("", TypeId(found.type | (0 if is_shared else _POINTED_TO)))
             case t.Int():
                 return _int(found)
-            case t.Float() if found.name not in _FLOATS:
+            case t.Float() if _FLOATS.get(found.name) != found.size:
                 raise _NoSuchType
+            case t.Float(name="long double"):
+                return t.Float("double", found.size)
             case t.ArrayType():
                 return self._array(found, flag)
             case t.FuncProto() if flag:

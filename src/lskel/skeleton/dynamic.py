@@ -15,6 +15,7 @@ from lskel.runtime.collection import Collection, Links, Maps, Programs
 from lskel.runtime.image import Image
 from lskel.runtime.inputs import Inputs
 from lskel.runtime.maps.data import Variables
+from lskel.runtime.maps.inner import InnerMaps
 from lskel.skeleton.classes import TypeClasses
 from lskel.skeleton.model import (
     RAW_NUMBERS,
@@ -22,6 +23,7 @@ from lskel.skeleton.model import (
     ByLink,
     ConfigValues,
     Initial,
+    InnerModel,
     Late,
     MapModel,
     Model,
@@ -40,15 +42,11 @@ def collection_of(
     trace: Trace,
     loader: Loader | None = None,
     kernel: Kernel | None = None,
-    event_types: Mapping[str, str] | None = None,
     *,
     labelled: bool = True,
 ) -> DynamicCollection:
-    """The collection of a trace, loaded by its loader or by `kernel`.
-
-    `event_types` as for a skeleton.
-    """
-    model = Model(trace, event_types)
+    """The collection of a trace, loaded by its loader or by `kernel`."""
+    model = Model(trace)
     owners = tuple(trace.programs[link.slot].name for link in trace.links)
     inputs = Inputs(*model.inputs) if model.inputs else None
     image = Image(
@@ -149,6 +147,10 @@ class _Arguments:
                 return self._classes.value(argument)
             case ConfigValues():
                 return argument.variables
+            case InnerModel():
+                types = map(self._argument, argument.arguments)
+                cls, definition = _class(argument.path), argument.definition
+                return InnerMaps(cls, *types, definition=definition, btf=argument.btf)
             case _:
                 return argument
 

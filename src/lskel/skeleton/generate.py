@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 from lskel.errors import UsageError
-from lskel.loader.generate import AUTO
+from lskel.loader.generate import AUTO, PLAIN
 from lskel.loader.model import Bytes, Form, Loader
 
 
@@ -34,14 +34,12 @@ class SkeletonOptions:
     """Options for skeletons.
 
     `embed`: a Python skeleton embeds lskel's runtime instead of importing lskel. `standalone`: a C
-    skeleton does not need libbpf headers. `event_types`: the BTF type of the events of a ring or
-    perf buffer, by map. `trust_bytes`: accept a bundle whose bytes differ from what its description
-    generates.
+    skeleton does not need libbpf headers. `trust_bytes`: accept a bundle whose bytes differ from
+    what its description generates.
     """
 
     embed: bool = True
     standalone: bool = False
-    event_types: Mapping[str, str] = field(default_factory=dict)
     trust_bytes: bool = False
 
 
@@ -55,10 +53,10 @@ def language_of(path: str) -> Language:
 def default_form(language: Language, options: SkeletonOptions) -> Form | str:
     """The default loader form of a language.
 
-    libbpf's skel_internal.h only runs programs without BTF, so it is unrolled for C.
+    libbpf's skel_internal.h only runs programs without BTF.
     """
     if language is Language.C and not options.standalone:
-        return Form.UNROLLED
+        return PLAIN
     return Form.TABLE if language is Language.BUNDLE else AUTO
 
 
@@ -73,13 +71,13 @@ def render(loader: Loader, language: Language, options: SkeletonOptions) -> byte
         if language is not Language.BUNDLE:
             check_carried(loader, trust=options.trust_bytes)
     given = {
-        Language.PYTHON: not options.embed or bool(options.event_types),
+        Language.PYTHON: not options.embed,
         Language.C: options.standalone,
     }
     if any(is_given for lang, is_given in given.items() if lang is not language):
         raise UsageError(
             f"options do not apply to {language.value}",
-            hint="--runtime and --event-type are for Python, --standalone for C",
+            hint="--runtime is for Python, --standalone for C",
         )
     return _WRITERS[language](loader, options)
 
@@ -93,8 +91,7 @@ def _bundle(loader: Loader, _options: SkeletonOptions) -> bytes:
 def _python(loader: Loader, options: SkeletonOptions) -> bytes:
     from lskel.skeleton.python import generate_python
 
-    text = generate_python(loader, embed=options.embed, event_types=options.event_types)
-    return text.encode()
+    return generate_python(loader, embed=options.embed).encode()
 
 
 def _c(loader: Loader, options: SkeletonOptions) -> bytes:

@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lskel.bpf.enums import ProgType
+from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf import types as t
-from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.catalog.map_types import BUFFERS, map_type_row
-from lskel.errors import BadInput, NotFound, unknown
+from lskel.errors import BadInput
+from lskel.load_phase.events import types_of, usual_type
 from lskel.object.sections import parse_section
 from lskel.runtime.attach.kinds import class_path as program_class
 from lskel.runtime.collection import Collection, Links, Maps, Programs
@@ -28,13 +28,11 @@ from lskel.runtime.program import ProgramDefinition
 from lskel.skeleton.python_source import attribute, identifier
 from lskel.skeleton.source import Scope, Source
 from lskel.skeleton.types import TypeDeclarations, ValueType
-from lskel.trace import Input, MapCreate, MapUpdate, MemberIndex, Trace, TypeSize
+from lskel.trace import GlobalData, Input, MapCreate, Trace, inputs_of
 
 _USER_MAPS = ".maps"
-ARENA_DATA = ".addr_space.1"
-_EVENT_TYPE = "event"
 # A program that is only loaded.
-_PLAIN_PROGRAM = "lskel.runtime.program:Program"
+PLAIN_PROGRAM = "lskel.runtime.program:Program"
 # Attributes of the classes.
 _RESERVED = {cls: frozenset(dir(cls)) for cls in (Maps, Programs, Links, Collection)}
 # Keys and values without BTF of these sizes are numbers.
@@ -84,7 +82,30 @@ class ByLink(NamedTuple):
     by_link: bool
 
 
-Argument = ValueType | Raw | SectionClass | Initial | Late | int | ConfigValues | StructOps | ByLink
+class InnerModel(NamedTuple):
+    """The inner maps of a map of maps: the path of their class, and its arguments.
+
+    `btf` has the BTF ids of their key and value types.
+    """
+
+    path: str
+    definition: MapDefinition
+    arguments: tuple[ValueType | Raw, ...]
+    btf: tuple[int, int]
+
+
+Argument = (
+    InnerModel
+    | ValueType
+    | Raw
+    | SectionClass
+    | Initial
+    | Late
+    | int
+    | ConfigValues
+    | StructOps
+    | ByLink
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +139,19 @@ class ProgramModel:
 class Model:
     """The maps, programs, links and variables of a trace.
 
-    `event_types` has the BTF type of events by ring or perf buffer; NotFound if the map or type
-    does not exist. `links` are the names of attachable programs and maps, by the attribute of their
+    `links` are the names of attachable programs and maps, by the attribute of their
     link; `variables` are the maps of variables, by the attribute of the collection.
     """
 
-    def __init__(
-        self, trace: Trace, event_types: Mapping[str, str] | None = None, taken: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, trace: Trace, taken: Iterable[str] = ()) -> None:
         self.trace = trace
-        self._btf = Btf(trace.btf) if trace.btf is not None else None
+        self._btf = types_of(trace)
         self.types = TypeDeclarations(self._btf, taken) if self._btf is not None else None
-        self._events = dict(event_types or {})
+        self._events = {event.slot: TypeId(event.type) for event in trace.events}
         self._declarations: dict[TypeId, dict[str, TypeId]] = {}
         self._definitions = dict(self._map_definitions())
         self._map_names = Scope()
         self.maps = tuple(self._maps())
-        if self._events:
-            raise unknown("ring or perf buffer", next(iter(self._events)), self._buffers())
         names = Scope()
         self.programs = tuple(self._program(slot, names) for slot in range(len(trace.programs)))
         self.inputs = tuple(self._inputs())
@@ -144,11 +160,10 @@ class Model:
 
     def _maps(self) -> Iterator[MapModel]:
         trace = self.trace
-        arenas = {arena.slot: arena.initial for arena in trace.arenas}
         ops = {item.slot: item.ops for item in trace.struct_ops}
         for slot, made in enumerate(trace.maps):
             create = trace.map_create(slot)
-            number = trace.initial_value(slot)
+            data = trace.global_data(slot)
             definition = _definition(create, pinned=made.is_pinned)
             if slot in ops:
                 yield self._special(
@@ -157,12 +172,12 @@ class Model:
                     definition,
                     (ops[slot], ByLink(bool(create.flags & MapFlag.LINK))),
                 )
-            elif slot in arenas:
-                yield self._arena(made.name, definition, arenas[slot])
-            elif number is not None:
-                yield self._data(slot, made.section, definition, number)
+            elif create.type == MapType.ARENA:
+                yield self._arena(made.name, definition, data)
+            elif data is not None:
+                yield self._data(slot, definition, data)
             else:
-                yield self._user_map(made.name, create, definition)
+                yield self._user_map(slot, create, definition)
 
     def _attr(self, name: str) -> Source:
         """A unique attribute for a map of this name."""
@@ -179,35 +194,45 @@ class Model:
         path = f"lskel.runtime.maps.{cls}"
         return MapModel(self._attr(name), path, definition, arguments, doc)
 
-    def _data(self, slot: int, section: str, definition: MapDefinition, number: int) -> MapModel:
-        kconfig, name = self.trace.kconfig, variables_name(section)
+    def _data(self, slot: int, definition: MapDefinition, data: GlobalData) -> MapModel:
+        kconfig, name = self.trace.kconfig, variables_name(data.section)
         if kconfig is not None and kconfig.slot == slot:
-            variables = SectionClass(section, kconfig.size)
+            variables = SectionClass(data.section, kconfig.size)
             arguments = (variables, kconfig.size, ConfigValues(kconfig.vars))
             doc = "Kconfig values."
             return self._special(name, "kconfig:KconfigMap", definition, arguments, doc)
-        write = self.trace.ops[number]
-        assert isinstance(write, MapUpdate) and isinstance(write.value, bytes)
-        content = write.value.rstrip(b"\0")
-        variables, initial = SectionClass(section, write.size), Initial(content, len(content))
-        late = (Late(True),) if number in self.trace.unwritten else ()
-        doc = f"The variables of {section}."
+        variables = SectionClass(data.section, data.size)
+        initial = Initial(data.content, len(data.content))
+        late = (Late(True),) if data.is_late else ()
+        doc = f"The variables of {data.section}."
         return self._special(name, "data:DataMap", definition, (variables, initial, *late), doc)
 
-    def _arena(self, name: str, definition: MapDefinition, initial: bytes) -> MapModel:
-        size = len(initial)
-        variables = SectionClass(ARENA_DATA, size)
-        arguments = (variables, Initial(initial, size)) if initial else ()
+    def _arena(self, name: str, definition: MapDefinition, data: GlobalData | None) -> MapModel:
+        arguments: tuple[Argument, ...] = ()
+        if data is not None:
+            initial = Initial(data.content, data.size)
+            arguments = (SectionClass(data.section, data.size), initial)
         doc = f"The variables of the arena {name}."
         return self._special(name, "arena:ArenaMap", definition, arguments, doc)
 
-    def _user_map(self, name: str, create: MapCreate, definition: MapDefinition) -> MapModel:
+    def _user_map(self, slot: int, create: MapCreate, definition: MapDefinition) -> MapModel:
+        name = self.trace.maps[slot].name
         if create.type in BUFFERS:
-            event = self._event(name)
+            event = self._event(slot)
             arguments: tuple[Argument, ...] = () if event is None else (event,)
         else:
-            arguments = tuple(self._element_types(name, create))
+            arguments = (*self._element_types(name, create), *self._inner(create))
         return MapModel(self._attr(name), class_path(create.type), definition, arguments)
+
+    def _inner(self, outer: MapCreate) -> Iterator[InnerModel]:
+        """The inner maps of a map of maps."""
+        inner = None if outer.inner is None else self.trace.ops[outer.inner.op]
+        if isinstance(inner, MapCreate):
+            is_buffer = inner.type in BUFFERS
+            types = () if is_buffer else tuple(self._element_types(inner.name, inner))
+            definition = _definition(inner, pinned=False)
+            btf = (inner.key_type, inner.value_type)
+            yield InnerModel(class_path(inner.type), definition, types, btf)
 
     def _element_types(self, name: str, create: MapCreate) -> Iterator[ValueType | Raw]:
         """The type arguments of a map class: the types of its keys and values."""
@@ -249,34 +274,18 @@ class Model:
             if isinstance(pointer, t.Ptr):
                 yield member.name, pointer.type
 
-    def _buffers(self) -> list[str]:
-        types = [self.trace.map_create(slot).type for slot in range(len(self.trace.maps))]
-        pairs = zip(self.trace.maps, types, strict=True)
-        return [made.name for made, map_type in pairs if map_type in BUFFERS]
-
-    def _event(self, map_name: str) -> ValueType | None:
-        """The type of a buffer's events: from `event_types`, or named like the map, or "event"."""
-        given = self._events.pop(map_name, None)
-        names = [given] if given else [map_name, map_name.removesuffix("s"), _EVENT_TYPE]
-        for name in names:
-            found = self._find(name.removeprefix("struct ").strip())
-            if found is None or self.types is None:
-                continue
-            try:
-                return self.types.type(found)
-            except BadInput:  # a type with that name may have no values
-                if given:
-                    raise
-        if given:
-            raise NotFound(f"BTF has no type '{given}' for events of map '{map_name}'")
-        return None
-
-    def _find(self, name: str) -> TypeId | None:
-        if self._btf is None:
+    def _event(self, slot: int) -> ValueType | None:
+        """The type of a buffer's events: the chosen one, or the usual one."""
+        chosen = self._events.get(slot)
+        found = chosen or usual_type(self._btf, self.trace.maps[slot].name)
+        if found is None or self.types is None:
             return None
-        kinds = (t.StructType, t.UnionType, t.Typedef, t.Enum, t.Int)
-        found = (self._btf.find(name, kind) for kind in kinds)
-        return next((type_id for type_id in found if type_id is not None), None)
+        try:
+            return self.types.type(found)
+        except BadInput:  # a type with that name may have no values
+            if chosen:
+                raise
+            return None
 
     # -- programs -------------------------------------------------------------------------------
 
@@ -284,35 +293,33 @@ class Model:
         made = self.trace.programs[slot]
         op = self.trace.prog_load(slot)
         spec = parse_section(made.section)
-        prog_type = op.type if op is not None else ProgType.UNSPEC
-        attach_type = op.expected_attach_type if op is not None else 0
         definition = ProgramDefinition(
             made.name,
             spec.kind or spec.name,
             spec.target,
-            int(prog_type),
-            int(attach_type) if isinstance(attach_type, int) else 0,
+            int(ProgType.UNSPEC if op is None else op.type),
+            0 if op is None else int(op.attach_type),
             made.autoload,
         )
         attr = names.claim(attribute(made.name, _RESERVED[Programs]))
         return ProgramModel(attr, program_path(self.trace, slot), definition)
 
     def _inputs(self) -> Iterator[InputOf]:
+        users: dict[Input, dict[int, None]] = {}
+        for slot, value in self._used_inputs():
+            users.setdefault(value, {})[slot] = None
         for number, kind in enumerate(self.trace.inputs):
-            if isinstance(kind, TypeSize):
-                slots: tuple[int, ...] = ()
-            elif isinstance(kind, MemberIndex):
-                slots = tuple(self._users(Input(number)))
-            else:
-                slots = (kind.slot,)
-            yield InputOf(kind, slots)
+            yield InputOf(kind, tuple(users.get(Input(number), ())))
 
-    def _users(self, value: Input) -> Iterator[int]:
-        """The programs for the struct_ops member of this input."""
+    def _used_inputs(self) -> Iterator[tuple[int, Input]]:
+        """The inputs of programs, and of what they find in the kernel, by the programs' slots."""
+        ops = self.trace.ops
         for slot in range(len(self.trace.programs)):
             op = self.trace.prog_load(slot)
-            if op is not None and op.expected_attach_type == value:
-                yield slot
+            if op is not None:
+                yield from ((slot, value) for value in inputs_of(op))
+                for find in dict.fromkeys(extern.find.op for extern in op.externs):
+                    yield from ((slot, value) for value in inputs_of(ops[find]))
 
     # -- the collection -------------------------------------------------------------------------
 
@@ -335,10 +342,8 @@ def program_path(trace: Trace, slot: int) -> str:
     op = trace.prog_load(slot)
     kind = parse_section(trace.programs[slot].section).kind
     if op is None:
-        return _PLAIN_PROGRAM
-    attach_type = op.expected_attach_type
-    number = attach_type if isinstance(attach_type, int) else 0
-    return program_class(kind, op.type, number) or _PLAIN_PROGRAM
+        return PLAIN_PROGRAM
+    return program_class(kind, op.type, op.attach_type) or PLAIN_PROGRAM
 
 
 def variables_name(section: str) -> str:

@@ -24,10 +24,12 @@ from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.kinds import class_path
 from lskel.skeleton.embed import closure, is_package
 from lskel.skeleton.model import (
+    PLAIN_PROGRAM,
     RAW_NUMBERS,
     ByLink,
     ConfigValues,
     Initial,
+    InnerModel,
     Late,
     MapModel,
     Model,
@@ -58,16 +60,22 @@ _LINE = 92
 
 @dataclass(frozen=True, slots=True)
 class _PythonMap:
-    """A map in the source: its attribute, type, and constructor expression.
+    """A map in the source: its attribute, type, class, and arguments of the constructor.
 
     `section` is the class of the variables in it, if any; `doc` describes them.
     """
 
     attr: Source
     annotation: Source
-    create: Source
+    cls: Source
+    arguments: tuple[Source, ...]
     section: Source | None = None
     doc: str = ""
+
+    @property
+    def create(self) -> Source:
+        """The constructor expression."""
+        return source("{}({})", self.cls, join(", ", self.arguments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +96,26 @@ def generate_python(
 
     `name` is the class name, by default the object's name in CamelCase. With `embed` the module
     embeds lskel's runtime and needs only the standard library; without, it imports lskel.
-    `event_types` has the BTF type of events by ring or perf buffer.
+    `event_types` are as for `Loader.with_event_types`.
 
     UsageError if `name` is not an identifier; NotFound if a map or type in `event_types` does not
     exist.
     """
-    return _ModuleWriter(loader, name, event_types or {}).text(embed=embed)
+    return _ModuleWriter(loader.with_event_types(event_types or {}), name).text(embed=embed)
 
 
 class _ModuleWriter:
-    def __init__(self, loader: Loader, name: str | None, event_types: Mapping[str, str]) -> None:
+    def __init__(self, loader: Loader, name: str | None) -> None:
         self._loader = loader
         self._trace = loader.trace
         taken = _taken(loader.trace)
         self._class = _class_name(loader.trace.name, name, taken)
         taken |= _classes(self._class) | TAKEN
-        self._model = Model(loader.trace, event_types, taken)
+        self._model = Model(loader.trace, taken)
         self._types = self._model.types
         self._writer = TypeWriter(self._types.names if self._types is not None else None)
         self._imports: dict[str, set[str]] = {}
-        self._exported = {self._class, *_ERRORS}
+        self._exported = {self._class, *_ERRORS, *_SYSCALL_ERRORS}
 
     def text(self, *, embed: bool) -> str:
         """The module."""
@@ -116,6 +124,7 @@ class _ModuleWriter:
             self._import(module, *names)
         maps = [self._map(made) for made in model.maps]
         self._import_events()
+        self._import_links()
         programs = [self._program(program) for program in model.programs]
         types = self._writer.definitions(self._types) if self._types is not None else []
         self._import("runtime.values", *self._writer.imports())
@@ -170,6 +179,7 @@ class _ModuleWriter:
 
     def _map(self, made: MapModel) -> _PythonMap:
         cls = self._class_of(made.path)
+        self._exported.add(cls)
         definition = _definition(made.definition)
         section: Source | None = None
         arguments, annotations = [definition], []
@@ -198,17 +208,30 @@ class _ModuleWriter:
                     annotations.append(self._writer.annotation(argument))
                 case ConfigValues():
                     arguments.append(self._kconfig(argument.variables))
+                case InnerModel():
+                    inner = self._map(
+                        MapModel(made.attr, argument.path, argument.definition, argument.arguments)
+                    )
+                    arguments.append(self._inner(inner, argument.btf))
+                    annotations.append(inner.annotation)
         if not annotations and made.path in _GENERIC:
             annotations.append(self._default_type(made.path))
         annotation = source("{}[{}]", cls, join(", ", annotations)) if annotations else cls
-        create = source("{}({})", cls, join(", ", arguments))
-        return _PythonMap(made.attr, annotation, create, section, made.doc)
+        return _PythonMap(made.attr, annotation, cls, tuple(arguments), section, made.doc)
+
+    def _inner(self, made: _PythonMap, btf: tuple[int, int]) -> Source:
+        self._import("runtime.maps.inner", "InnerMaps")
+        definition, *types = made.arguments
+        named = [source("definition={}", definition)]
+        if any(btf):
+            named.append(source("btf={}", literal(btf)))
+        return source("InnerMaps({})", join(", ", [made.cls, *types, *named]))
 
     def _default_type(self, path: str) -> Source:
         """The type argument of a generic class if its type is unknown."""
         name = _GENERIC[path]
         if name != "bytes":
-            self._import("runtime.values", name)
+            self._import("runtime.maps.base" if name == "Map" else "runtime.values", name)
         return identifier(name)
 
     def _section(self, section: SectionClass) -> Source:
@@ -248,6 +271,12 @@ class _ModuleWriter:
         if sum(map_type in BUFFERS for map_type in types) > 1:
             self._import("runtime.events", "Events")
             self._exported.add("Events")
+
+    def _import_links(self) -> None:
+        """`BpfLink`, if something attaches; its module is imported for that anyway."""
+        if self._trace.struct_ops or any(p.path != PLAIN_PROGRAM for p in self._model.programs):
+            self._import("runtime.attach.link", "BpfLink")
+            self._exported.add("BpfLink")
 
     def _raw(self, size: int) -> Source:
         if size in RAW_NUMBERS:
@@ -311,23 +340,26 @@ _FILTERS: dict[str, Callable[..., Source]] = {
 }
 # Errors for users of a skeleton to catch.
 _ERRORS = (
-    *("LskelError", "NoElement", "NoPermission", "NotFound", "NotSupported", "OutOfRange"),
-    *("ReadOnly", "ReplayError", "UnknownName", "UsageError", "WrongType", "WrongValue"),
+    *("BadInput", "Closed", "LskelError", "NoElement", "NoPermission", "NotFound", "NotSupported"),
+    *("OutOfRange", "ReadOnly", "ReplayError", "UnknownName", "UsageError", "WrongType"),
+    "WrongValue",
 )
+_SYSCALL_ERRORS = ("BpfError", "KernelError")
 # Imports of every skeleton.
 _ALWAYS = {
     "runtime.collection": ("Collection", "Links", "Maps", "Programs"),
     "runtime.image": ("Image",),
     "runtime.maps.base": ("MapDefinition",),
     "runtime.program": ("ProgramDefinition",),
+    "runtime.syscall": _SYSCALL_ERRORS,
     "errors": _ERRORS,
 }
 # Imports of some skeletons, besides the classes of maps and programs.
 _SOMETIMES = (
     *("ArenaMap", "DataMap", "KconfigMap", "Link", "StructOpsMap", "raw"),
-    *("AttachBtfId", "AttachFd", "InputOf", "Inputs", "MemberIndex", "TypeSize"),
+    *("AttachBtfId", "AttachFd", "InputOf", "Inputs", "MemberIndex", "TypeMismatch", "TypeSize"),
     *("KconfigType", "KconfigVar", "Member", "StructOps"),
-    *("a2b_base64", "decompress", "sys", "Events"),
+    *("a2b_base64", "decompress", "sys", "BpfLink", "Events", "InnerMaps", "Map"),
 )
 # Names that the template defines.
 _OWN = (
@@ -348,6 +380,7 @@ _OWN = (
 _GENERIC = {
     "lskel.runtime.maps.arena:ArenaMap": "Struct",
     **{class_path(map_type): "bytes" for map_type in BUFFERS},
+    class_path(MapType.ARRAY_OF_MAPS): "Map",
 }
 
 

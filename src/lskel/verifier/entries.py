@@ -1,9 +1,9 @@
 """A verifier log as data: each line is an instruction, a state, a source line or a message.
 
-Logs of kernels 4.x to 6.18 are supported; comments note where their formats differ. Nothing here
+Logs of kernels 4.x to 7.3 are supported; comments note where their formats differ. Nothing here
 raises: a line of no other kind is a message.
 
-Source: kernel/bpf/verifier.c, kernel/bpf/log.c of the kernel.
+Source: kernel/bpf/verifier.c, kernel/bpf/log.c, kernel/bpf/diagnostics.c of the kernel.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from lskel.bpf.verifier_log import REPORT
+
 
 class SourceText(NamedTuple):
     """A line of C. Kernels before 6.9 print only its text: then `file` is empty and `line` is 0.
 
-    `column` is 0 if unknown: no kernel prints it.
+    `column` is 0 if unknown. The log has it in a `Report` only, where tabs have become blanks.
     """
 
     text: str
@@ -61,7 +63,19 @@ class Note(NamedTuple):
     text: str
 
 
-Entry = LogInsn | LogState | SourceText | Message | Note
+class Report(NamedTuple):
+    """The kernel's own explanation after its message (7.3): what for, why, where.
+
+    `insn` counts 8-byte slots; `source` and `insn` are None if the log ends before them.
+    """
+
+    problem: str
+    reason: str = ""
+    source: SourceText | None = None
+    insn: int | None = None
+
+
+Entry = LogInsn | LogState | SourceText | Message | Note | Report
 
 # The value of a register or stack slot: `R1=`, `R1_w=`, `fp-8=`; after an optional frame.
 _VALUES = r"(?:frame\d{1,9}: ?)?(?:R\d{1,3}|fp-?\d{1,9})(?:_[rwD]+)?="
@@ -77,6 +91,12 @@ _NEXT = re.compile(r"(.*?)\s(\d{1,9}: \([0-9a-f]{2}\) .*)")
 # The end of a log. Some messages have no newline, so it may follow on the same line.
 STATISTICS = re.compile(r"processed \d+ insns")
 _ENDED = re.compile(r"(.+?)(processed \d+ insns.*)")
+# A report has headed sections; of the last ones, which repeat the log, nothing is read.
+_REPORT = re.compile(rf"{REPORT}(.*)")
+_HEADING = re.compile(r"(Reason|At|Causal path|Suggestion):")
+_FILE_LINE = re.compile(r"(?:[^@]* @ )?([^@]+):(\d{1,9}):\d{1,9}")
+_THIS_INSN = re.compile(r">>> +(\d{1,9}) \| \([0-9a-f]{2}\) .*|insn (\d{1,9})")
+_THIS_LINE = re.compile(r">>> +\d{1,9} \| *(.*)")
 # Other lines are short; matching longer ones would be slow.
 _LONGEST = 512
 _NOTE = re.compile(
@@ -90,6 +110,7 @@ _NOTE = re.compile(
     Func\#\d+\ .*(is\ global\ and|is\ safe\ for)|Func\#\d+\ is\ safe|
     func\ '.*'\ arg\d+\ has\ btf_id|marking\ pointer\ arg\d+\ as\ scalar|
     CO-RE\ relocating|prog\ '.*':\ relo\ \#\d+:\ (<|matching|patched|substituting|kind)|
+    signature\ verification\ passed|subprog\ \d+\ \(|topo_order\[|
     REG\ INVARIANTS\ VIOLATION|Live\ regs\ before\ insn|\s*\d+:\ [.0-9]{10}\ |
     (caller|callee|cur|old)$|;$
     """,
@@ -131,4 +152,34 @@ def read_line(line: str) -> Iterator[Entry]:
 
 def read_entries(lines: Iterable[str]) -> tuple[Entry, ...]:
     """The entries of a log, in order."""
-    return tuple(entry for line in lines for entry in read_line(line))
+    entries: list[Entry] = []
+    section: str | None = None  # of the report that is being read
+    for line in lines:
+        text = line.strip()
+        if found := _REPORT.fullmatch(text):
+            entries.append(Report(found[1]))
+            section = ""
+        elif section is None or STATISTICS.match(text):
+            entries += read_line(line)
+            section = None
+        elif found := _HEADING.fullmatch(text):
+            section = found[1]
+        elif isinstance(report := entries[-1], Report):
+            entries[-1] = _reported(report, section, text)
+    return tuple(entries)
+
+
+def _reported(report: Report, section: str, text: str) -> Report:
+    """The report with one more line of a section."""
+    text = text[:_LONGEST]
+    if section == "Reason" and len(report.reason) < _LONGEST:
+        return report._replace(reason=f"{report.reason} {text}".strip())
+    if section != "At":
+        return report
+    if found := _THIS_INSN.fullmatch(text):
+        return report._replace(insn=int(found[1] or found[2]))
+    if (found := _THIS_LINE.fullmatch(text)) and report.source:
+        return report._replace(source=report.source._replace(text=found[1]))
+    if found := _FILE_LINE.fullmatch(text):
+        return report._replace(source=SourceText("", found[1], int(found[2])))
+    return report

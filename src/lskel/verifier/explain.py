@@ -135,7 +135,7 @@ class _Explainer:
             step = next((s for s in reversed(self._walk.steps) if s.insn.number == number), None)
             if step is None:
                 return None, self._places.of(number)
-        return step, None if step is None else self._places.at(step)
+        return step, self._places.reported() if step is None else self._places.at(step)
 
     def _others(
         self, step: WalkStep | None, spot: Spot | None, registers: tuple[Register, ...]
@@ -179,6 +179,8 @@ class _Explainer:
 
     def _note(self, step: WalkStep | None) -> str:
         """What only this log, or the object's relocation records, tell."""
+        if self._found is None and self._walk.report is not None:
+            return self._walk.report.reason
         cause = self._found.cause.id if self._found else ""
         if cause == "too-large":
             return self._places.hottest()

@@ -29,6 +29,14 @@ class Locations:
         source = self._program.line(step.insn.number) if self._program else None
         return Spot(step.insn.number, step.insn.text, source or step.source, label)
 
+    def reported(self) -> Spot | None:
+        """The location that the kernel's report names; None if there is none."""
+        report = self._walk.report
+        if report is None or report.insn is None:
+            return None
+        spot = self.of(report.insn)
+        return spot._replace(source=spot.source or report.source)
+
     def of(self, insn: int, label: str = "") -> Spot:
         """The location of an instruction, which need not be in the log."""
         source = self._program.line(insn) if self._program else None

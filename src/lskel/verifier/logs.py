@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lskel.errors import NotFound
 from lskel.verifier.causes import match
-from lskel.verifier.entries import Entry, LogInsn, LogState, Message, Note, read_line
+from lskel.verifier.entries import Entry, LogInsn, LogState, Message, Note, read_entries, read_line
 from lskel.verifier.walk import MAX_MESSAGES
 
 
@@ -23,7 +23,7 @@ class Log(NamedTuple):
 
     def entries(self) -> tuple[Entry, ...]:
         """The lines as data."""
-        return tuple(entry for line in self.lines for entry in read_line(line))
+        return read_entries(self.lines)
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

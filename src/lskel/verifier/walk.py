@@ -14,7 +14,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from lskel.bpf.helpers import HELPERS
-from lskel.verifier.entries import Entry, LogInsn, LogState, Message, SourceText
+from lskel.verifier.entries import Entry, LogInsn, LogState, Message, Report, SourceText
 from lskel.verifier.values import Value, read_values
 
 # In a log without instructions, only the last messages count: a BTF log lists all types of the
@@ -49,10 +49,11 @@ class WalkStep:
 
 
 class LogWalk(NamedTuple):
-    """All steps in the order of the log, and the messages after the last of them."""
+    """All steps in the order of the log, the messages after the last of them, and their report."""
 
     steps: tuple[WalkStep, ...]
     messages: tuple[str, ...]
+    report: Report | None = None
 
 
 def walk(entries: Iterable[Entry]) -> LogWalk:
@@ -62,6 +63,7 @@ def walk(entries: Iterable[Entry]) -> LogWalk:
     messages: deque[str] = deque(maxlen=MAX_MESSAGES)
     entered: list[str] = []
     source: SourceText | None = None
+    report: Report | None = None
     last: WalkStep | None = None
     depth = 0
     for entry in entries:
@@ -86,11 +88,15 @@ def walk(entries: Iterable[Entry]) -> LogWalk:
             source = entry
         elif isinstance(entry, Message):
             messages.append(entry.text)
+        elif isinstance(entry, Report):
+            report = entry
+            if not messages:
+                messages.append(report.problem)
     if messages and steps:
         # The last instruction failed: the state below it is also the state before it.
         steps[-1].before += steps[-1].after
         steps[-1].after = []
-    return LogWalk(tuple(steps), tuple(messages))
+    return LogWalk(tuple(steps), tuple(messages), report)
 
 
 def _begins_anew(state: LogState, last: WalkStep) -> bool:

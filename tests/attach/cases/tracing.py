@@ -16,14 +16,13 @@ from lskel.runtime.attach.raw_tracepoint import RawTracepointProgram
 from lskel.runtime.attach.tracepoint import TracepointProgram
 from lskel.runtime.attach.tracing import TracingProgram
 from lskel.runtime.collection import Collection
-from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 from tests.attach.cases.case import Case, Lack
 from tests.attach.scenes import Scene, Setting
 from tests.attach.tracefs import mounted_tracefs
 
 if TYPE_CHECKING:
-    from lskel.runtime.attach.link import Link
+    from lskel.runtime.attach.link import BpfLink, Link
 
 COOKIE = 0xC00C1E
 FUNCTION = "security_task_getsid"
@@ -63,9 +62,9 @@ def _on(event: Callable[[], object], attach: Callable[[Any], Link]) -> Setting:
 @contextlib.contextmanager
 def _reading(_: Collection) -> Iterator[Scene]:
     """Someone reads from the link, as long as there is one."""
-    links: list[Fd] = []
+    links: list[BpfLink] = []
 
-    def attach(program: IteratorProgram) -> Fd:
+    def attach(program: IteratorProgram) -> BpfLink:
         links.append(program.attach(tid=threading.get_native_id()))
         return links[-1]
 

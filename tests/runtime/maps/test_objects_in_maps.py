@@ -17,7 +17,7 @@ import lskel
 from lskel.bpf.asm import Assembler
 from lskel.bpf.enums import AttachType, Cmd, MapType, ProgType
 from lskel.bpf.layouts import MAP_CREATE
-from lskel.errors import NotFound, NotSupported
+from lskel.errors import NotFound, NotSupported, UsageError
 from lskel.runtime.info import map_info, prog_info
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.kinds import map_class
@@ -69,10 +69,12 @@ def test_maps_of_maps(map_type: MapType, types: tuple[Any, ...]) -> None:
         outer[0] = first
         outer[2] = second
         outer[3] = first.fileno()
-        assert outer[0] == map_id(first) and outer[2] == second.info().id
-        assert dict(outer.items()) == {0: map_id(first), 2: outer[2], 3: map_id(first)}
+        ids = {0: map_id(first), 2: second.info().id, 3: map_id(first)}
+        assert outer.ids() == ids
+        assert {key: inner.info().id for key, inner in outer.items()} == ids
+        assert sorted(inner.info().id for inner in outer.values()) == sorted(ids.values())
         assert (len(outer), set(outer), 1 in outer) == (3, {0, 2, 3}, False)
-        with outer.inner(2) as again:
+        with outer[2]._fd as again:
             assert map_info(again.fileno()).id == second.info().id
         with pytest.raises(BpfError) as raised:
             outer[1] = other
@@ -84,7 +86,9 @@ def test_maps_of_maps(map_type: MapType, types: tuple[Any, ...]) -> None:
                 outer[1] = wrong
         del outer[2]
         with pytest.raises(KeyError):
-            outer.inner(2)
+            outer[2]
+        with pytest.raises(UsageError, match="'lskel_test' does not declare its inner maps"):
+            outer.new()
 
 
 def tail_caller(array: Any) -> bytes:

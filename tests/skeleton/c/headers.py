@@ -25,7 +25,7 @@ def light(
     source: lskel.Object | Trace, name: str, *, standalone: bool = False, form: str = ""
 ) -> str:
     """lskel's header; in the form that suits it, unless one is said."""
-    chosen = form or ("auto" if standalone else "unrolled")
+    chosen = form or ("auto" if standalone else "plain")
     return generate_c(lskel.generate(source, chosen), name, standalone=standalone)
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 import lskel
-from lskel.errors import NotSupported
 from lskel.loader.header import parse_header
 from lskel.skeleton.c import generate_c
 from tests import corpus
 from tests.build.clang import compile_bpf
+from tests.cli.in_process import lskel as command
 from tests.selftests.reference import generated_by_bpftool
 from tests.selftests.test_generate import UNLOADABLE
 from tests.selftests.types import typed
-from tests.skeleton.c.headers import STRICT, light, members, problems
+from tests.skeleton.c.headers import STRICT, build, by_bpftool, light, members, problems, run
 
 BATCH = 20
 
@@ -68,7 +68,10 @@ def test_every_object(language: str, standalone: bool) -> None:
 @pytest.mark.corpus
 @pytest.mark.usefixtures("corpus_tools")
 def test_layout_is_that_of_bpftools() -> None:
-    """Both structs in one program, which compares every member's place."""
+    """Both structs in one program, which compares every member's place.
+
+    What comes after the inputs, of objects that have some, is shifted by them.
+    """
     by_bpftool = generated_by_bpftool()
 
     def comparison(path: Path) -> tuple[str, int]:
@@ -77,8 +80,10 @@ def test_layout_is_that_of_bpftools() -> None:
         own = f"lskel_{name}"
         paths = [f"maps.{m}.{field}" for m in found.maps for field in ("map_fd", "initial_value")]
         paths += [f"progs.{p}.prog_fd" for p in found.progs]
-        paths += [f"links.{p}_fd" for p in found.progs]
-        paths += found.sections
+        opened = typed(path)
+        if not opened.trace().inputs:
+            paths += [f"links.{p}_fd" for p in found.progs]
+            paths += found.sections
         lines = [
             f"_Static_assert(offsetof(struct {name}, {p}) == offsetof(struct {own}, {p}), {p!r});"
             for p in paths
@@ -93,7 +98,7 @@ def test_layout_is_that_of_bpftools() -> None:
             lines.append(
                 f"_Static_assert({size.format(name)} == {size.format(own)}, {variable!r});"
             )
-        text = f"{light(typed(path), own)}\n{theirs}\n" + "\n".join(lines).replace("'", '"')
+        text = f"{light(opened, own)}\n{theirs}\n" + "\n".join(lines).replace("'", '"')
         return problems(f"#include <stdbool.h>\n{text}", "c", "-w"), len(lines)
 
     def alone(path: Path) -> str:
@@ -216,8 +221,9 @@ def test_header_can_be_read_back() -> None:
     assert (found.maps, found.programs) == (("bss",), ("p",))
 
 
-def test_table_form_where_it_must_be() -> None:
+def test_table_form_where_it_must_be(tmp_path: Path) -> None:
     """A loader in table form is made anew for skel_internal.h; too many maps for that keep it."""
+    path = tmp_path / "s.bpf.o"
     maps = "\n".join(
         "struct { __uint(type, BPF_MAP_TYPE_ARRAY); __type(key, int); __type(value, int);"
         f'__uint(max_entries, 1); }} m{n} SEC(".maps");'
@@ -226,8 +232,14 @@ def test_table_form_where_it_must_be() -> None:
     source = maps + 'SEC("socket") int p(void *c) { return 0; }'
     small = lskel.open_object(compile_bpf('SEC("socket") int p(void *c) { return 0; }'), name="s")
     large = lskel.open_object(compile_bpf(source), name="s")
+    path.write_bytes(compile_bpf(source))
+    command("gen", path, "-o", tmp_path / "s.h")
+    assert (tmp_path / "s.h").read_text() == light(large, "s")
+    _, said = command("gen", path, "-o", tmp_path / "s.h", "--form", "unrolled", status=1)
+    assert "70 maps, an unrolled loader has at most 64" in said
     for obj, is_unrolled in ((small, True), (large, False)):
-        text = light(obj, "s", form="table")
+        text = light(obj, "s")
+        assert text == light(obj, "s", form="table")
         assert ("bpf_load_and_run(&opts)" in text) is is_unrolled
         assert ("lskel_run(&opts)" in text) is not is_unrolled
         for language in ("c", "c++"):
@@ -249,9 +261,102 @@ def test_only_the_stable_part_of_libbpf() -> None:
     }
 
 
-def test_arenas_are_refused() -> None:
-    source = """struct { __uint(type, 33); __uint(map_flags, 1024); __uint(max_entries, 1); }
-    arena SEC(".maps"); SEC("syscall") int p(void *c) { return !c + (long)&arena; }"""
-    obj = lskel.open_object(compile_bpf(source), name="a")
-    with pytest.raises(NotSupported, match="C skeletons cannot map arenas"):
-        light(obj, "a")
+MACROS = """
+#undef errno
+#undef linux
+struct event { int pid, errno, SEEK_SET, MAP_SHARED, offsetof, linux, and, current, defined; };
+struct event last;
+int sa_handler = 3, PROT_READ;
+enum { SIGHUP = 70, SIG_LATER } signal_;
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __type(key, int); __type(value, int);
+         __uint(max_entries, 1); } si_pid SEC(".maps");
+SEC("socket") int S_IFMT(void *ctx)
+{ last.SEEK_SET = signal_; last.errno = 1; return sa_handler + PROT_READ; }
+"""
+MACROS_USER = """
+#include <iso646.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#define current get_current()
+#include "skel.h"
+
+#if SEEK_SET != 0 || SEEK_CUR != 1 || MAP_SHARED != 1 || SIGHUP != 1
+#error "a macro is not what it was"
+#endif
+#undef sa_handler
+#undef si_pid
+int main(void)
+{
+    struct macros *skel = macros__open_and_load();
+
+    printf("%d %d %d\\n", skel && skel->maps.si_pid.map_fd > 2 && !(S_IFMT & 1),
+           skel->data->sa_handler, skel->bss->last.errno_);
+    macros__destroy(skel);
+    return 0;
+}
+"""
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("standalone", [False, True], ids=["plain", "standalone"])
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_members_that_are_macros(tmp_path: Path, language: str, standalone: bool) -> None:
+    """Of any header that is included before; they are what they were afterwards."""
+    obj = lskel.open_object(compile_bpf(MACROS), name="macros")
+    text = light(obj, "macros", standalone=standalone)
+    program = build(tmp_path / "b", text, MACROS_USER, language=language)
+    assert run(program) == (0, "1 3 0\n", "")
+
+
+FLOATS = """
+long double wide = 1.5, several[3];
+struct { int first; long double wide; float narrow; } together = { 1, 2.5, 3 };
+SEC("socket") int p(void *c) { return 0; }
+"""
+FLOATS_USER = """
+#include <stdio.h>
+#include "skel.h"
+
+int main(void)
+{
+    struct floats *skel = floats__open_and_load();
+
+    printf("%g %g %g %d\\n", (double)skel->data->wide, (double)skel->data->together.wide,
+           skel->data->together.narrow, (int)sizeof(skel->bss->several));
+    floats__destroy(skel);
+    return 0;
+}
+"""
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_long_double_is_that_of_bpf(tmp_path: Path, language: str) -> None:
+    """8 bytes; 16 on x86-64."""
+    obj = lskel.open_object(compile_bpf(FLOATS), name="floats")
+    program = build(tmp_path / "b", light(obj, "floats"), FLOATS_USER, language=language)
+    assert run(program) == (0, "1.5 2.5 3 24\n", "")
+
+
+LONG_NAMES = """
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __type(key, int); __type(value, int);
+         __uint(max_entries, 1); } a_map_with_a_long_name SEC(".maps");
+int variable;
+SEC("socket") int a_program_with_a_long_name(void *ctx)
+{ return variable + !&a_map_with_a_long_name; }
+"""
+
+
+def test_long_names(tmp_path: Path) -> None:
+    """The 15 characters of the kernel's names are no limit of identifiers; as with bpftool."""
+    name = "an_object_with_a_long_name"
+    path = tmp_path / f"{name}.bpf.o"
+    path.write_bytes(compile_bpf(LONG_NAMES))
+    command("gen", path, "-o", tmp_path / "ours.h")
+    ours, theirs = (tmp_path / "ours.h").read_text(), by_bpftool(path, name)
+    assert members(ours)[:3] == members(theirs)[:3]
+    pattern = re.compile(rf"^struct {name} {{|^{name}__\w*attach\(", re.MULTILINE)
+    assert pattern.findall(ours) == pattern.findall(theirs) != []
+    assert [a_map.name for a_map in lskel.open_object(path).maps][1] == "an_objec.bss"

@@ -19,10 +19,12 @@ from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
 from lskel.btf.types import IntEncoding, VarLinkage
+from lskel.catalog.map_types import ARENA_SECTION
 from lskel.skeleton.c import generate_c
 from lskel.skeleton.c_source import MemberNames, comment, number, string
 from lskel.skeleton.source import Scope, word
 from lskel.trace import (
+    Arena,
     AttachFd,
     BtfLoad,
     Input,
@@ -64,14 +66,14 @@ def trace(naming: Naming) -> Trace:
         return in_file(naming(role))
 
     sections = [f".{name('section')}", f".data.{name('other section')}", ".bss"]
-    ops: list[Op] = [BtfLoad(_btf(name, sections), "")]
+    ops: list[Op] = [BtfLoad(_btf(name, [*sections, ARENA_SECTION]), "")]
     maps: list[MapResult] = []
     programs: list[ProgramResult] = []
 
     def add_map(role: str, kind: int, section: str, size: int | Input = 4) -> int:
         slot = len(maps)
         maps.append(MapResult(name(role), section, len(ops)))
-        flags = 1 << 10 if kind == MapType.ARRAY else 0
+        flags = 1 << 10 if kind in (MapType.ARRAY, MapType.ARENA) else 0
         numbers = (4, size, 1, flags, 0, 0)
         ops.append(MapCreate(name(role), kind, *numbers, None, 0, 0, False, None, None, slot))
         return slot
@@ -90,6 +92,7 @@ def trace(naming: Naming) -> Trace:
     ops.append(MapUpdate(Ref(len(ops) - 1), 0, b"", SIZE, initial=True))
     add_map("hash", MapType.HASH, ".maps", Input(0))
     add_map("perf", MapType.PERF_EVENT_ARRAY, ".maps", Input(1))
+    arena = add_map("arena", MapType.ARENA, ".maps")
     table = add_map("ops", MapType.STRUCT_OPS, ".struct_ops")
     add_program("raw", f"raw_tp/{name('tracepoint')}", ProgType.RAW_TRACEPOINT)
     add_program("replacing", f"freplace/{name('replaced')}", ProgType.EXT, Input(2))
@@ -111,6 +114,7 @@ def trace(naming: Naming) -> Trace:
         inputs=(TypeSize(name("sized")), MemberIndex(name("table"), name("row")), AttachFd(1)),
         kconfig=KconfigResult(kconfig, SIZE, tuple(values)),
         struct_ops=(StructOpsResult(table, StructOps(name("ops type"), members)),),
+        arenas=(Arena(arena, bytes(range(SIZE))),),
     )
 
 
@@ -188,6 +192,8 @@ _KEYWORDS = frozenset(_WORDS.split())
 _TOKEN = re.compile(
     r"""\s+|(\w+)|("(?:[^"\\\n]|\\.)*")|('(?:[^'\\\n]|\\.)')|([!-/:-@[-^{-~])""", re.ASCII
 )
+# As many as there are different names.
+_NOT_MACROS = re.compile(r'^#pragma (?:push|pop)_macro\("\w+"\)$', re.ASCII | re.MULTILINE)
 
 
 def tokens(text: str) -> Iterator[str]:
@@ -237,7 +243,7 @@ def preprocessed(texts: Iterable[str], stubs: Path, *options: str) -> list[str]:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    return [*tokens(done.stdout.decode("ascii"))]
+    return [*tokens(_NOT_MACROS.sub("", done.stdout.decode("ascii")))]
 
 
 def at_top(found: list[str]) -> Iterator[str]:

@@ -302,7 +302,7 @@ def test_large_table_in_plain_header(tmp_path: Path) -> None:
         for n in range(70)
     )
     source = maps + 'int x; SEC("socket") int p(void *c) { return x; }'
-    header = light(lskel.open_object(compile_bpf(source), name="l"), "large", form="table")
+    header = light(lskel.open_object(compile_bpf(source), name="l"), "large")
     user = """
 int main(void)
 {

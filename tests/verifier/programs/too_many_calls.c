@@ -4,7 +4,7 @@
 char LICENSE[] SEC("license") = "GPL";
 static __noinline int level_9(int x) { return x * 3; }
 static __noinline int level_8(int x) { return level_9(x + 1) * 3; }
-static __noinline int level_7(int x) { return level_8(x + 1) * 3; } /* FAILS: call-depth */
+static __noinline int level_7(int x) { return level_8(x + 1) * 3; } /* FAILS: call-depth BEFORE: 7.3 */
 static __noinline int level_6(int x) { return level_7(x + 1) * 3; }
 static __noinline int level_5(int x) { return level_6(x + 1) * 3; }
 static __noinline int level_4(int x) { return level_5(x + 1) * 3; }

@@ -2,7 +2,7 @@
 #include <bpf/bpf_helpers.h>
 
 char LICENSE[] SEC("license") = "GPL";
-/* FAILS: global-call-depth */
+/* FAILS: global-call-depth BEFORE: 7.3 */
 __noinline int level_9(int x) { return x * 3; }
 __noinline int level_8(int x) { return level_9(x + 1) * 3; }
 __noinline int level_7(int x) { return level_8(x + 1) * 3; }

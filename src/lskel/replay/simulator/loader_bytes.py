@@ -12,6 +12,7 @@ from lskel.bpf.names import enum_name
 from lskel.cursor import ByteOrder
 from lskel.describe.listing import Listing, bare_rows, check_programs
 from lskel.errors import LskelError
+from lskel.loader.header import LightSkeleton
 from lskel.loader.model import Loader
 from lskel.replay import strace
 from lskel.replay.options import DEFAULTS, Options
@@ -19,7 +20,7 @@ from lskel.replay.simulator.kernel import SimulatedKernel
 from lskel.replay.simulator.local import SimulatedMachine
 from lskel.replay.simulator.record import CallRecord, RecordedCode
 from lskel.replay.simulator.run import run, run_request
-from lskel.replay.simulator.simulate import Replay
+from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.attach_point import AttachPoint
 from lskel.runtime.program import ProgramDefinition
 from lskel.runtime.request import Request
@@ -67,6 +68,14 @@ def bare_request(loader: Loader, request: Request) -> BareRun:
     made = request._replace(maps=tuple(item._replace(fd=None) for item in request.maps))
     kernel = SimulatedKernel(loader.trace.order)
     return _watched(kernel, loader.trace.name, lambda: run_request(loader, made, kernel))
+
+
+def bare_header_run(name: str, skeleton: LightSkeleton) -> BareRun:
+    """Run the loader of a light skeleton header."""
+    order = skeleton.order
+    kernel = SimulatedKernel(order)
+    insns, blob, context = skeleton.insns, skeleton.blob, bytes(skeleton.context_size)
+    return _watched(kernel, name, lambda: simulate(insns, blob, context, order, kernel=kernel))
 
 
 def _watched(kernel: SimulatedKernel, name: str, replay: Callable[[], Replay]) -> BareRun:

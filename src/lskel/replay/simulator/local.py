@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lskel.bpf.attr import encode, load, object_name, store
 from lskel.bpf.enums import Cmd
+from lskel.bpf.inputs import TypeMismatch
 from lskel.bpf.layouts import INFO, MAP_ELEM, MAP_INFO, PROG_INFO, Layout
 from lskel.errors import NotFound, NotSupported, UsageError
 from lskel.replay.simulator.faults import Faults
@@ -24,7 +25,8 @@ from lskel.replay.simulator.syscall.map_types import PAGE_SIZE
 from lskel.replay.simulator.syscall.maps import SimulatedMap
 from lskel.replay.simulator.syscall.programs import SimulatedProgram
 from lskel.replay.simulator.syscall.storage import ArrayStorage
-from lskel.runtime import kernel_struct
+from lskel.runtime import kernel_extern, kernel_struct
+from lskel.runtime.attach.link import Link
 from lskel.runtime.attach_point import AttachPoint, btf_name
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.image import Image
@@ -56,8 +58,8 @@ _POINTERS = {
 }
 
 
-class SimulatedFd(Fd):
-    """An fd of a simulated kernel."""
+class SimulatedFd(Fd, Link):
+    """An fd of a simulated kernel; that of a link has no pin, update or info."""
 
     __slots__ = ("_kernel",)
 
@@ -70,6 +72,9 @@ class SimulatedFd(Fd):
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._kernel.fds.close(fd)
+
+    def __enter__(self) -> SimulatedFd:
+        return self
 
 
 class _SharedMemory(MappedFd):
@@ -140,6 +145,14 @@ class SimulatedMachine:
         if isinstance(names, KernelImage):
             return kernel_struct.member_index(names, type_, member)
         return _SOME_INDEX
+
+    def is_mismatch(self, asked: TypeMismatch) -> bool:
+        """Whether a weak function is of another type; any name is of the type that is declared."""
+        names = self._state.names
+        if not isinstance(names, KernelImage):
+            return False
+        found = names.find(asked.name, kernel_extern.kind(asked))
+        return found is not None and kernel_extern.is_mismatch(asked, found.btf, found.type_id)
 
     def attach_point(
         self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool

@@ -23,6 +23,14 @@ class TypeFound(NamedTuple):
     module: str
 
 
+class ImageType(NamedTuple):
+    """A type of a kernel image, in the BTF of a module or of `VMLINUX`."""
+
+    btf: Btf
+    type_id: TypeId
+    module: str
+
+
 class KernelNames(Protocol):
     """A source of names."""
 
@@ -69,23 +77,26 @@ class KernelImage:
     modules: Mapping[str, Btf] = field(default_factory=dict)
     symbols: Mapping[str, int] = field(default_factory=dict)
 
-    def type(self, name: str, kind: int) -> TypeFound | None:
-        """A type in the BTF."""
-        if kind not in Kind._value2member_map_:
-            return None
+    def find(self, name: str, kind: Kind) -> ImageType | None:
+        """A type by name: vmlinux first, then the modules."""
         for module, btf in ((VMLINUX, self.vmlinux), *self.modules.items()):
-            type_id = btf.find_kind(name, Kind(kind))
+            type_id = btf.find_kind(name, kind)
             if type_id is not None:
-                return TypeFound(type_id, module)
+                return ImageType(btf, type_id, module)
         return None
 
+    def type(self, name: str, kind: int) -> TypeFound | None:
+        """A type in the BTF."""
+        known = kind in Kind._value2member_map_
+        found = self.find(name, Kind(kind)) if known else None
+        return None if found is None else TypeFound(found.type_id, found.module)
+
     def struct(self, name: str) -> KernelStruct | None:
-        """A struct by name: vmlinux first, then the modules."""
-        for btf in (self.vmlinux, *self.modules.values()):
-            type_id = btf.find_kind(name, Kind.STRUCT)
-            if type_id is not None:
-                return KernelStruct(btf, btf.get(type_id, StructType))
-        return None
+        """A struct by name."""
+        found = self.find(name, Kind.STRUCT)
+        if found is None:
+            return None
+        return KernelStruct(found.btf, found.btf.get(found.type_id, StructType))
 
     def address(self, symbol: str) -> int | None:
         """The address in /proc/kallsyms."""

@@ -8,11 +8,10 @@ from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import AttachFlag
 from lskel.errors import at
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.attach.link import link_create
-from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.order import order
 from lskel.runtime.attach.target_fd import target_fd
-from lskel.runtime.objects import Fd
+from lskel.runtime.program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def attach_cgroup(
     before: Neighbour | None = None,
     after: Neighbour | None = None,
     preorder: bool = False,
-) -> Fd:
+) -> BpfLink:
     """Attach to a version 2 cgroup, by path or fd. Linux 5.7.
 
     Links allow other programs (BPF_F_ALLOW_MULTI): those of a cgroup run first, then those of its
@@ -54,7 +53,7 @@ def attach_cgroup(
         return link_create(prog_fd, fd, attach_type, flags, **fields)
 
 
-class CgroupProgram(LinkedProgram):
+class CgroupProgram(Program):
     """A program of ``SEC("cgroup/...")``, ``SEC("cgroup_skb/...")``, "sockops" or "lsm_cgroup"."""
 
     def attach(  # type: ignore[override]
@@ -65,7 +64,7 @@ class CgroupProgram(LinkedProgram):
         before: Neighbour | None = None,
         after: Neighbour | None = None,
         preorder: bool = False,
-    ) -> Fd:
+    ) -> BpfLink:
         """Attach to a version 2 cgroup, by path or fd, until the link is closed.
 
         `attach_type` is for ``SEC("cgroup/skb")``, which does not have one: by default ingress.

@@ -14,6 +14,7 @@ from lskel.errors import LskelError, UsageError, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
+from lskel.runtime.attach.link import Link
 from lskel.runtime.attach.netlink import (
     NetlinkError,
     NetlinkRequest,
@@ -69,7 +70,7 @@ _TCA_BPF_ID = 11
 _DIRECT_ACTION = 1
 
 
-class ClsactFilter:
+class ClsactFilter(Link):
     """A tc filter that runs a program.
 
     Unlike a link of bpf(2), the filter outlives this process unless it is closed.
@@ -117,12 +118,6 @@ class ClsactFilter:
                 filters(netlink, self._index, direction) for direction in Direction
             ):
                 _delete_qdisc(netlink, self._index)
-
-    def __enter__(self) -> ClsactFilter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def attach_clsact(

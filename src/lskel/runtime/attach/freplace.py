@@ -6,10 +6,9 @@ import errno
 
 from lskel.bpf.enums import AttachType
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.attach.link import link_create
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
 from lskel.runtime.attach.tracing import HINTS
-from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
 _HINTS = {
@@ -19,7 +18,7 @@ _HINTS = {
 }
 
 
-def attach_freplace(prog_fd: int, target_fd: int = 0, btf_id: int = 0) -> Fd:
+def attach_freplace(prog_fd: int, target_fd: int = 0, btf_id: int = 0) -> BpfLink:
     """Replace the function that the program was loaded for. Linux 5.6.
 
     Or another one of the same signature: `btf_id` in the BTF of the program of `target_fd` (5.10).
@@ -38,7 +37,7 @@ class FreplaceProgram(Program):
         """Always: its target is known since it was loaded."""
         return True
 
-    def attach(self, target: str | None = None, *, trust_pins: bool = False) -> Fd:
+    def attach(self, target: str | None = None, *, trust_pins: bool = False) -> BpfLink:
         """Attach to the function that it was loaded for, until the link is closed.
 
         Or to that of another program: ``PROGRAM[:FUNCTION]``, as `Program.target` (5.10); with

@@ -11,10 +11,10 @@ from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import ITER_CREATE
 from lskel.errors import UsageError
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.attach.link import link_create
-from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.target_fd import target_fd
 from lskel.runtime.objects import Fd
+from lskel.runtime.program import Program
 from lskel.runtime.syscall import KernelError, address_of, bpf, host_attr
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ def attach_iterator(
     order: CgroupOrder | None = None,
     tid: int = 0,
     pid: int = 0,
-) -> Fd:
+) -> BpfLink:
     """Create a link for reading the iterator (`read_iterator`). Linux 5.8.
 
     An iterator over map elements needs the map; one over cgroups the `order` and a start, path or
@@ -81,7 +81,7 @@ def attach_iterator(
         return _attach(prog_fd, _CGROUP.pack(order, fd, 0))
 
 
-def _attach(prog_fd: int, info: bytes) -> Fd:
+def _attach(prog_fd: int, info: bytes) -> BpfLink:
     fields = {}
     padded = info.ljust(_INFO_SIZE, b"\0")
     if info:
@@ -111,7 +111,7 @@ def read_iterator(link_fd: int) -> bytes:
             chunks.append(chunk)
 
 
-class IteratorProgram(LinkedProgram):
+class IteratorProgram(Program):
     """A program of ``SEC("iter/...")``."""
 
     def attaches_itself(self) -> bool:
@@ -126,7 +126,7 @@ class IteratorProgram(LinkedProgram):
         order: CgroupOrder | None = None,
         tid: int = 0,
         pid: int = 0,
-    ) -> Fd:
+    ) -> BpfLink:
         """Create a link for reading the iterator; it may be pinned, and read as a file.
 
         The arguments are those of `attach_iterator`; cgroup iterators visit all cgroups by default,
@@ -160,7 +160,7 @@ class IteratorProgram(LinkedProgram):
         order: CgroupOrder | None,
         tid: int,
         pid: int,
-    ) -> Fd:
+    ) -> BpfLink:
         if order is None and self.definition.target == _OF_CGROUPS:
             order = CgroupOrder.DESCENDANTS_PRE
         return attach_iterator(

@@ -10,10 +10,9 @@ from lskel.bpf.flags import KprobeMultiFlag
 from lskel.errors import UsageError, at
 from lskel.runtime import perf
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.attach.link import link_create
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
 from lskel.runtime.attach.target import target_of
-from lskel.runtime.objects import Fd
 from lskel.runtime.offsets import parse_offset
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import address_of
@@ -42,7 +41,7 @@ _SYSCALLS = ("ksyscall", "kretsyscall")
 
 def attach_kprobe(
     prog_fd: int, function: str, offset: int = 0, *, returns: bool = False, cookie: int = 0
-) -> Fd:
+) -> BpfLink:
     """Attach to a function, or to an instruction at a byte offset; cookies need 5.15.
 
     With `returns` the program runs when the function returns, and an offset is a UsageError.
@@ -63,7 +62,7 @@ def attach_kprobe_multi(
     returns: bool = False,
     session: bool = False,
     cookies: Sequence[int] = (),
-) -> Fd:
+) -> BpfLink:
     """Attach to many functions with one link. Linux 5.18, sessions 6.10.
 
     `functions` are names, optionally with a cookie each, or a pattern: "*" is any text, "?" any
@@ -107,7 +106,7 @@ class KprobeProgram(Program):
         """Whether the section name has a function."""
         return bool(self.definition.target)
 
-    def attach(self, function: str | None = None, offset: int = 0, *, cookie: int = 0) -> Fd:
+    def attach(self, function: str | None = None, offset: int = 0, *, cookie: int = 0) -> BpfLink:
         """Attach to a function, by default that of the section name, until the link is closed.
 
         Or to an instruction at a byte `offset`, which may also be part of the name
@@ -141,7 +140,7 @@ class KprobeMultiProgram(Program):
 
     def attach(
         self, functions: str | Sequence[str] | None = None, *, cookies: Sequence[int] = ()
-    ) -> Fd:
+    ) -> BpfLink:
         """Attach to functions, by default the pattern in the section name, until the link is closed
 
         The arguments are those of `attach_kprobe_multi`; ``bpf_get_attach_cookie`` returns the

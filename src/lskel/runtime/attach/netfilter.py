@@ -8,10 +8,9 @@ from enum import IntEnum
 from lskel.bpf.enums import AttachType
 from lskel.bpf.flags import NetfilterFlag
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.attach.link import link_create
-from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.target import choice
-from lskel.runtime.objects import Fd
+from lskel.runtime.program import Program
 
 _HINTS = {
     errno.EBUSY: "a BPF program with this priority exists on this hook",
@@ -46,7 +45,7 @@ def attach_netfilter(
     *,
     priority: int = 0,
     defrag: bool = False,
-) -> Fd:
+) -> BpfLink:
     """Attach to a hook in the network namespace of the calling thread. Linux 6.4.
 
     Both may be given by name: "ipv4", "pre_routing". Programs run by `priority`, the lowest first;
@@ -67,7 +66,7 @@ def attach_netfilter(
         )
 
 
-class NetfilterProgram(LinkedProgram):
+class NetfilterProgram(Program):
     """A program of ``SEC("netfilter")``, which has no hook in its name."""
 
     def attach(  # type: ignore[override]
@@ -77,7 +76,7 @@ class NetfilterProgram(LinkedProgram):
         *,
         priority: int = 0,
         defrag: bool = False,
-    ) -> Fd:
+    ) -> BpfLink:
         """Attach to a hook until the link is closed, as `attach_netfilter`."""
         link = attach_netfilter(self.fileno(), family, hook, priority=priority, defrag=defrag)
         self.attached(link)

@@ -9,11 +9,10 @@ from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
-from lskel.runtime.attach.link import link_create
-from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.order import order
 from lskel.runtime.attach.target import choice
-from lskel.runtime.objects import Fd
+from lskel.runtime.program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def attach_netkit(
     *,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
-) -> Fd:
+) -> BpfLink:
     """Attach to a pair by its primary interface, by name or index. Linux 6.7.
 
     `end` may be given by name: "primary", "peer". At the end of the list, or next to a neighbour
@@ -56,7 +55,7 @@ def attach_netkit(
         return link_create(prog_fd, index, AttachType(end), flags, netkit_relative_fd=relative)
 
 
-class NetkitProgram(LinkedProgram):
+class NetkitProgram(Program):
     """A program of ``SEC("netkit/primary")`` or ``SEC("netkit/peer")``."""
 
     def attach(  # type: ignore[override]
@@ -66,7 +65,7 @@ class NetkitProgram(LinkedProgram):
         *,
         before: Neighbour | None = None,
         after: Neighbour | None = None,
-    ) -> Fd:
+    ) -> BpfLink:
         """Attach to a pair by its primary interface, by name or index, until the link is closed.
 
         `end` defaults to that of the section name. Raises the errors of `attach_netkit`.

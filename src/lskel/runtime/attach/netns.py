@@ -7,10 +7,9 @@ import errno
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError, at
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.attach.link import link_create
-from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.target_fd import target_fd
-from lskel.runtime.objects import Fd
+from lskel.runtime.program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _HINTS = {
 }
 
 
-def attach_netns(prog_fd: int, netns: Target, attach_type: AttachType) -> Fd:
+def attach_netns(prog_fd: int, netns: Target, attach_type: AttachType) -> BpfLink:
     """Attach to a network namespace: a path such as /run/netns/NAME, or an fd.
 
     Linux 5.8 for flow dissectors (at most one), 5.9 for socket lookup (at most 64). NotFound if the
@@ -37,13 +36,13 @@ def attach_netns(prog_fd: int, netns: Target, attach_type: AttachType) -> Fd:
         return link_create(prog_fd, fd, attach_type)
 
 
-class NetnsProgram(LinkedProgram):
+class NetnsProgram(Program):
     """A program of ``SEC("sk_lookup")`` or ``SEC("flow_dissector")``.
 
     Its section name has no target, so attach() of a collection skips it, as libbpf does.
     """
 
-    def attach(self, netns: Target | None = None, *, pid: int | None = None) -> Fd:
+    def attach(self, netns: Target | None = None, *, pid: int | None = None) -> BpfLink:
         """Attach to a network namespace until the link is closed: by default that of the thread.
 
         Or to that of process `pid`, or to one by path or fd. Raises the errors of `attach_netns`.

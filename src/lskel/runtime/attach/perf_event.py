@@ -10,9 +10,9 @@ from enum import IntEnum
 from lskel.errors import UsageError
 from lskel.runtime import perf
 from lskel.runtime.attach.hints import with_hints
+from lskel.runtime.attach.link import BpfLink, Link
 from lskel.runtime.attach.perf_link import attach_perf_event
 from lskel.runtime.cpus import online_cpus
-from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
 _HINTS = {
@@ -68,15 +68,15 @@ class SoftwareEvent(IntEnum):
     CGROUP_SWITCHES = 11
 
 
-class PerfEventLinks:
+class PerfEventLinks(Link):
     """The links of a program to one event on several CPUs."""
 
-    def __init__(self, links: Iterable[Fd]) -> None:
+    def __init__(self, links: Iterable[BpfLink]) -> None:
         """Owns the fds."""
         self._links = tuple(links)
 
     @property
-    def links(self) -> tuple[Fd, ...]:
+    def links(self) -> tuple[BpfLink, ...]:
         """One per CPU."""
         return self._links
 
@@ -90,12 +90,6 @@ class PerfEventLinks:
         with ExitStack() as stack:
             for link in self._links:
                 stack.callback(link.close)
-
-    def __enter__(self) -> PerfEventLinks:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def attach_perf_events(

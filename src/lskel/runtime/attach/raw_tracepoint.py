@@ -8,15 +8,15 @@ from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import RAW_TRACEPOINT
 from lskel.errors import NotFound
 from lskel.runtime.attach.hints import with_hints
+from lskel.runtime.attach.link import BpfLink
 from lskel.runtime.attach.target import target_of
-from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
 
 _NO_COOKIE = {errno.EINVAL: "cookies of raw tracepoints need Linux 6.10"}
 
 
-def raw_tracepoint_open(prog_fd: int, name: bytes = b"", cookie: int = 0) -> Fd:
+def raw_tracepoint_open(prog_fd: int, name: bytes = b"", cookie: int = 0) -> BpfLink:
     """BPF_RAW_TRACEPOINT_OPEN (Linux 4.17); BpfError if the kernel refuses.
 
     `name` is NUL-terminated; it is empty for programs that were loaded for their target.
@@ -30,10 +30,10 @@ def raw_tracepoint_open(prog_fd: int, name: bytes = b"", cookie: int = 0) -> Fd:
         **({"cookie": cookie} if cookie else {}),
     )
     with with_hints(_NO_COOKIE if cookie else {}):
-        return Fd(bpf(Cmd.RAW_TRACEPOINT_OPEN, attr))
+        return BpfLink(bpf(Cmd.RAW_TRACEPOINT_OPEN, attr))
 
 
-def attach_raw_tracepoint(prog_fd: int, tracepoint: str, *, cookie: int = 0) -> Fd:
+def attach_raw_tracepoint(prog_fd: int, tracepoint: str, *, cookie: int = 0) -> BpfLink:
     """Attach to a tracepoint, such as "sched_switch". Linux 4.17, cookies 6.10.
 
     NotFound if the kernel has no such tracepoint, BpfError if it refuses.
@@ -53,7 +53,7 @@ class RawTracepointProgram(Program):
         """Whether the section name has a tracepoint."""
         return bool(self.definition.target)
 
-    def attach(self, tracepoint: str | None = None, *, cookie: int = 0) -> Fd:
+    def attach(self, tracepoint: str | None = None, *, cookie: int = 0) -> BpfLink:
         """Attach to a tracepoint, by default that of the section name, until the link is closed.
 
         ``bpf_get_attach_cookie`` returns `cookie`. UsageError without a tracepoint; else the errors

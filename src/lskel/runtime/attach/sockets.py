@@ -10,6 +10,7 @@ import errno
 from enum import Enum
 
 from lskel.runtime.attach.hints import with_hints
+from lskel.runtime.attach.link import Link
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import KernelError
 
@@ -30,7 +31,7 @@ class SocketHook(Enum):
     REUSEPORT = ("REUSEPORT_EBPF", 52, 68)
 
 
-class SocketAttachment:
+class SocketAttachment(Link):
     """A program attached to a socket. It stays with the socket unless this is closed."""
 
     def __init__(self, sock: socket.socket, hook: SocketHook) -> None:
@@ -49,12 +50,6 @@ class SocketAttachment:
             name, _, option = self._hook.value
             with with_hints(_HINTS):
                 _set(sock, option, 0, f"SO_DETACH_{name}")
-
-    def __enter__(self) -> SocketAttachment:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def attach_socket(prog_fd: int, sock: socket.socket, hook: SocketHook) -> SocketAttachment:

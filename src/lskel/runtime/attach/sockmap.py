@@ -8,9 +8,9 @@ from lskel.bpf.enums import AttachType, Cmd
 from lskel.bpf.layouts import PROG_ATTACH
 from lskel.errors import UsageError
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.attach.link import link_create
-from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.link import BpfLink, Link, link_create
 from lskel.runtime.objects import Fd, duplicate
+from lskel.runtime.program import Program
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ _ATTACH_TYPES = (
 )
 
 
-class SockmapAttachment:
+class SockmapAttachment(Link):
     """A program attached to a sockmap without a link. It stays as long as the map."""
 
     def __init__(self, program: Fd, sockmap: Fd, attach_type: AttachType) -> None:
@@ -55,14 +55,10 @@ class SockmapAttachment:
                 if error.errno != errno.ENOENT:
                     raise
 
-    def __enter__(self) -> SockmapAttachment:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def attach_sockmap(prog_fd: int, map_fd: int, attach_type: AttachType) -> Fd | SockmapAttachment:
+def attach_sockmap(
+    prog_fd: int, map_fd: int, attach_type: AttachType
+) -> BpfLink | SockmapAttachment:
     """Attach to the map: by a link if the kernel has them (6.10), else by BPF_PROG_ATTACH.
 
     BpfError if the kernel refuses: EBUSY if a link has such a program attached.
@@ -93,12 +89,12 @@ def _attr(prog_fd: int, map_fd: int, attach_type: AttachType) -> bytearray:
     )
 
 
-class SockmapProgram(LinkedProgram):
+class SockmapProgram(Program):
     """A program of ``SEC("sk_skb/...")`` or ``SEC("sk_msg")``."""
 
     def attach(  # type: ignore[override]
         self, sockmap: Map, attach_type: AttachType | None = None
-    ) -> Fd | SockmapAttachment:
+    ) -> BpfLink | SockmapAttachment:
         """Attach to a sockmap or sockhash until the link is closed.
 
         It applies to sockets added afterwards: a socket keeps the programs that the map had when it

@@ -14,11 +14,10 @@ from lskel.errors import UsageError, at
 from lskel.runtime.attach.clsact import ClsactFilter, Direction, attach_clsact
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
-from lskel.runtime.attach.link import link_create
-from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.order import order
 from lskel.runtime.attach.target import choice
-from lskel.runtime.objects import Fd
+from lskel.runtime.program import Program
 from lskel.runtime.syscall import BpfError
 
 TYPE_CHECKING = False
@@ -51,7 +50,7 @@ def attach_tcx(
     *,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
-) -> Fd:
+) -> BpfLink:
     """Attach to an interface, by name or index, with a link. Linux 6.6.
 
     At the end of the list, or next to a neighbour (see `order`). NotFound if the interface does not
@@ -65,7 +64,7 @@ def attach_tcx(
         return link_create(prog_fd, index, attach_type, flags, tcx_relative_fd=relative)
 
 
-class TcProgram(LinkedProgram):
+class TcProgram(Program):
     """A program of ``SEC("tc")``, ``SEC("tcx/ingress")`` etc."""
 
     def attach(  # type: ignore[override]
@@ -78,7 +77,7 @@ class TcProgram(LinkedProgram):
         after: Neighbour | None = None,
         priority: int = 0,
         handle: int = 0,
-    ) -> Fd | ClsactFilter:
+    ) -> BpfLink | ClsactFilter:
         """Attach to an interface, by name or index, until the link is closed.
 
         `direction` ("ingress", "egress") defaults to that of the section name. Uses tcx if the
@@ -102,7 +101,7 @@ class TcProgram(LinkedProgram):
             raise UsageError("'before' and 'after' are for tcx; clsact takes 'priority'")
         if for_clsact and by is TcWay.TCX:
             raise UsageError("'priority' and 'handle' are for clsact; tcx takes 'before', 'after'")
-        link: Fd | ClsactFilter | None = None
+        link: BpfLink | ClsactFilter | None = None
         if by is not TcWay.CLSACT and not for_clsact:
             try:
                 link = attach_tcx(self.fileno(), interface, direction, before=before, after=after)

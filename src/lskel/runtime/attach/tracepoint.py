@@ -5,15 +5,15 @@ from __future__ import annotations
 from lskel.errors import UsageError, at
 from lskel.runtime import perf
 from lskel.runtime.attach.hints import with_hints
+from lskel.runtime.attach.link import BpfLink
 from lskel.runtime.attach.perf_link import attach_perf_event
 from lskel.runtime.attach.target import target_of
 from lskel.runtime.attach.tracefs import read_tracefs
 from lskel.runtime.cpus import online_cpus
-from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
 
-def attach_tracepoint(prog_fd: int, tracepoint: str, *, cookie: int = 0) -> Fd:
+def attach_tracepoint(prog_fd: int, tracepoint: str, *, cookie: int = 0) -> BpfLink:
     """Attach to a tracepoint, such as "sched/sched_switch". Cookies need Linux 5.15.
 
     UsageError for a name without a category; NotFound if the kernel has no such tracepoint;
@@ -40,7 +40,7 @@ class TracepointProgram(Program):
         """Whether the section name has a tracepoint."""
         return _has_category(self.definition.target)
 
-    def attach(self, tracepoint: str | None = None, *, cookie: int = 0) -> Fd:
+    def attach(self, tracepoint: str | None = None, *, cookie: int = 0) -> BpfLink:
         """Attach to a tracepoint, by default that of the section name, until the link is closed.
 
         ``bpf_get_attach_cookie`` returns `cookie`. UsageError without a tracepoint; else the errors

@@ -6,9 +6,8 @@ import errno
 
 from lskel.bpf.enums import AttachType
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.attach.link import link_create
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
-from lskel.runtime.objects import Fd
 from lskel.runtime.program import Program
 
 HINTS = {
@@ -18,7 +17,7 @@ HINTS = {
 }
 
 
-def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) -> Fd:
+def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) -> BpfLink:
     """Attach to the target that the program was loaded for.
 
     Linux 5.5; cookies 5.19, for tracepoints (TRACE_RAW_TP) 6.10. BpfError if the kernel refuses.
@@ -38,7 +37,7 @@ class TracingProgram(Program):
         """Always: its target is known since it was loaded."""
         return True
 
-    def attach(self, *, cookie: int = 0) -> Fd:
+    def attach(self, *, cookie: int = 0) -> BpfLink:
         """Attach to the target that it was loaded for, until the link is closed.
 
         ``bpf_get_attach_cookie`` returns `cookie`. Raises the errors of `attach_tracing`.

@@ -13,10 +13,9 @@ from lskel.light_typing import NamedTuple
 from lskel.runtime import perf
 from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.attach.link import link_create
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
 from lskel.runtime.attach.target import target_of
-from lskel.runtime.objects import Fd
 from lskel.runtime.offsets import parse_offset
 from lskel.runtime.program import Program
 from lskel.runtime.syscall import ENOTSUPP, address_of
@@ -88,7 +87,7 @@ def attach_uprobe(
     pid: int = ALL_PROCESSES,
     ref_ctr_offset: int = 0,
     cookie: int = 0,
-) -> Fd:
+) -> BpfLink:
     """Attach to the instruction `offset` bytes after the start of a function, or of the file.
 
     `binary` is a path or a name for `find_binary`. With `returns` the program runs when the
@@ -125,7 +124,7 @@ def attach_uprobe_multi(
     pid: int = ALL_PROCESSES,
     ref_ctr_offsets: Sequence[int] = (),
     cookies: Sequence[int] = (),
-) -> Fd:
+) -> BpfLink:
     """Attach to many offsets of a file with one link, which is much faster. Linux 6.6.
 
     `offsets` are file offsets; `ref_ctr_offsets` and `cookies` have the same length, or are empty.
@@ -185,7 +184,7 @@ class UprobeProgram(_OfUserSpace):
         pid: int = ALL_PROCESSES,
         ref_ctr_offset: int = 0,
         cookie: int = 0,
-    ) -> Fd:
+    ) -> BpfLink:
         """Attach to a function of a binary, or to a file offset, until the link is closed.
 
         Without `binary`, to the target of the section name. For arguments and errors see
@@ -226,7 +225,7 @@ class UprobeMultiProgram(_OfUserSpace):
         pid: int = ALL_PROCESSES,
         ref_ctr_offsets: Sequence[int] = (),
         cookies: Sequence[int] = (),
-    ) -> Fd:
+    ) -> BpfLink:
         """Attach to functions or offsets of a binary with one link, until it is closed.
 
         `places` is a pattern of function names (``*`` is any text, ``?`` any character), or a

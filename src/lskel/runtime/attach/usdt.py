@@ -16,6 +16,7 @@ from lskel.bpf.enums import AttachType
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime.attach.binaries import find_binary
+from lskel.runtime.attach.link import Link
 from lskel.runtime.attach.target import target_of
 from lskel.runtime.attach.uprobe import ALL_PROCESSES, attach_uprobe, attach_uprobe_multi
 from lskel.runtime.attach.usdt_arguments import SPEC_SIZE, encode_spec, is_free, parse_arguments
@@ -46,7 +47,7 @@ IPS_MAP = "__bpf_usdt_ip_to_spec_id"
 _NO_MAPS = "USDT programs must include bpf/usdt.bpf.h, which defines these maps"
 
 
-class UsdtLink:
+class UsdtLink(Link):
     """All locations of one probe; closing it detaches from all."""
 
     def __init__(self, stack: ExitStack) -> None:
@@ -62,12 +63,6 @@ class UsdtLink:
         """Detach; a second call does nothing."""
         self._closed = True
         self._stack.close()
-
-    def __enter__(self) -> UsdtLink:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def attach_usdt(

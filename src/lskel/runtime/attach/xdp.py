@@ -10,10 +10,9 @@ from lskel.bpf.flags import XdpFlag
 from lskel.errors import at
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.interface import interface_index
-from lskel.runtime.attach.link import link_create
-from lskel.runtime.attach.linked import LinkedProgram
+from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.target import choice
-from lskel.runtime.objects import Fd
+from lskel.runtime.program import Program
 
 _HINTS = {
     errno.EBUSY: "the interface has an XDP program, see 'ip link show'",
@@ -36,7 +35,7 @@ class XdpMode(IntEnum):
     OFFLOAD = XdpFlag.HW_MODE
 
 
-def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode | str = XdpMode.AUTO) -> Fd:
+def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode | str = XdpMode.AUTO) -> BpfLink:
     """Attach to an interface, by name or index. Linux 5.9.
 
     `mode` may be given by name: "generic", "native", "offload". UnknownName lists them.
@@ -49,12 +48,12 @@ def attach_xdp(prog_fd: int, interface: str | int, mode: XdpMode | str = XdpMode
         return link_create(prog_fd, index, AttachType.XDP, mode)
 
 
-class XdpProgram(LinkedProgram):
+class XdpProgram(Program):
     """A program of ``SEC("xdp")``, which has no interface in its name."""
 
     def attach(  # type: ignore[override]
         self, interface: str | int, mode: XdpMode | str = XdpMode.AUTO
-    ) -> Fd:
+    ) -> BpfLink:
         """Attach to an interface, by name or index, until the link is closed.
 
         Raises the errors of `attach_xdp`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lskel.errors import ReadOnly, UsageError, WrongType
+from lskel.errors import Closed, ReadOnly, UsageError, WrongType
 from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
@@ -55,6 +55,12 @@ def definition_of(info: MapInfo, name: str | None = None) -> MapDefinition:
 class Map(Settings):
     """A map, before and after creation. Maps with elements are subclasses."""
 
+    _internal = frozenset(
+        (
+            *("bind", "changed_value", "created", "elsewhere", "kernel", "listen", "needed"),
+            *("open_reused", "placed", "register", "request", "siblings"),
+        )
+    )
     # The class of the global variables in it, if any.
     variables: Any = None
 
@@ -136,13 +142,13 @@ class Map(Settings):
         raise UsageError(f"map '{self.name}' cannot be attached")
 
     def fileno(self) -> int:
-        """Its fd; loads the collection if necessary. UsageError if it is closed."""
+        """Its fd; loads the collection if necessary. Closed after `close`."""
         if self._fd is None:
             self.needed()
         if self._fd is None:
             raise UsageError(f"map '{self.name}' is not loaded")
         if self._fd.closed:
-            raise UsageError(f"map '{self.name}' is closed")
+            raise Closed(f"map '{self.name}' is closed")
         return self._fd.fileno()
 
     def info(self) -> MapInfo:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+
 from lskel.bpf.flags import MapFlag
-from lskel.errors import ReadOnly, UsageError
+from lskel.errors import Closed, ReadOnly, UsageError
 from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map
 from lskel.runtime.one_element import lookup, update
@@ -47,6 +49,7 @@ class Variables(Map, Generic[V]):
         self._variables: Any = None
         self._content = initial
         self._made: bytearray | None = None
+        self._lock = allocate_lock()
         self._value: Any = None
 
     @property
@@ -57,8 +60,11 @@ class Variables(Map, Generic[V]):
     def _memory(self) -> bytearray:
         """The initial values, which are made when they are first asked for."""
         if self._made is None:
-            self._made = bytearray(self._size)
-            self._made[: len(self._content)] = self._content
+            made = bytearray(self._size)
+            made[: len(self._content)] = self._content
+            with self._lock:  # of two threads, both get the same
+                if self._made is None:
+                    self._made = made
         return self._made
 
     @property
@@ -109,7 +115,7 @@ class DataMap(Variables[V]):
 
     @property
     def value(self) -> V:
-        """The variables; UsageError after close()."""
+        """The variables; Closed after close()."""
         if self._value is not None:
             found: V = self._value
             return found
@@ -122,7 +128,7 @@ class DataMap(Variables[V]):
         if self._fd is None:
             return self.variables.from_buffer(self._memory)
         if self._fd.closed:
-            raise UsageError(f"variables of '{self.name}': the map is closed")
+            raise Closed(f"variables of '{self.name}': the map is closed")
         if self._mapped is not None:
             return self.variables.from_buffer(self._mapped.memory)
         from lskel.runtime.values.frozen import frozen

@@ -7,13 +7,13 @@ from itertools import islice
 from math import inf
 from time import monotonic, sleep
 
-from lskel.errors import at
+from lskel.errors import BadInput, Closed, at
 from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.typed import codec_of
 from lskel.runtime.objects import duplicate
-from lskel.runtime.ringbuf import too_short
 from lskel.runtime.values import Codec
+from lskel.runtime.values.heads import head_of, is_struct
 
 TYPE_CHECKING = False
 if not TYPE_CHECKING:
@@ -27,13 +27,17 @@ else:
     from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any, Literal, Protocol, TypeVar, overload
 
+    from lskel.runtime.waiter import Waiter
+
     V = TypeVar("V")
     E = TypeVar("E")
 
     class Reader(Protocol):
         """The common interface of `RingBuffer` and `PerfBuffer`."""
 
-        def fileno(self) -> int: ...
+        closed: bool
+
+        def waiter(self) -> Waiter: ...
         def ready(self) -> bool: ...
         def poll(self, timeout: float | None = None) -> bool: ...
         def close(self) -> None: ...
@@ -41,6 +45,8 @@ else:
 
 # Events of one buffer per turn, before other buffers are served.
 BATCH = 1024
+# Seconds that asyncio's other tasks and timers wait for a loop over events.
+SLICE = 0.002
 # The maximum timeout of poll(2) is some weeks.
 MAX_WAIT = 3600.0
 # A reserved record makes its buffer readable, and is submitted soon after.
@@ -50,10 +56,13 @@ RESERVED = 0.0005
 class EventMap(Map, Generic[V]):
     """A map for events from programs, of type `event_type`; bytes by default.
 
-    An event counts as read when it is returned, so a loop may be left and another one started. An
-    event shorter than the type raises BadInput, and counts as read; of a longer one the head is
-    decoded. The buffer is mapped on first use. For one thread at a time, except `close`, after
-    which readers raise an LskelError.
+    An event counts as read when it is returned, so a loop may be left and another one started. Of
+    an event longer than the type the head is decoded. One that is shorter has the members of the
+    struct that are in it: others are absent (an AttributeError), and arrays and text are cut short.
+    If the type is not a struct, a shorter event raises BadInput, and counts as read.
+
+    The buffer is mapped on first use. For one thread at a time, except `close`: it ends the loops
+    of all threads, and `poll` and new loops raise Closed.
     """
 
     def __init__(self, definition: MapDefinition, event: type[V] | Codec[V] | None = None) -> None:
@@ -69,10 +78,11 @@ class EventMap(Map, Generic[V]):
         """Decode events as another type from now on; `bytes` for undecoded events."""
         typed: Any = self
         typed.event_type = None if event is bytes else event
-        typed._decode = None if event is bytes else self._decoder(codec_of(event))
+        typed._decode = None if event is bytes else self._decoder(event)
         return typed  # type: ignore[no-any-return]
 
-    def _decoder(self, codec: Codec[E]) -> Callable[[bytes], E]:
+    def _decoder(self, event: type[E] | Codec[E]) -> Callable[[bytes], E]:
+        codec = codec_of(event)
         size, decode = codec.size, codec.decode
 
         def decoded(record: bytes) -> E:
@@ -80,8 +90,13 @@ class EventMap(Map, Generic[V]):
                 return decode(record)
             if len(record) > size:
                 return decode(record[:size])
+            if is_struct(event):
+                return head_of(event, record)
             with at(f"map '{self.name}'"):
-                raise too_short(len(record), size)
+                raise BadInput(
+                    f"event of {len(record)} bytes is shorter than its type of {size}",
+                    hint="decode_as(bytes) returns events undecoded",
+                )
 
         return decoded
 
@@ -112,7 +127,7 @@ class EventMap(Map, Generic[V]):
         return self._decoded(self._decode)
 
     def __iter__(self) -> Iterator[V]:
-        """Events as they arrive, forever."""
+        """Events as they arrive, until the map is closed."""
         return self.events()
 
     @overload
@@ -132,8 +147,8 @@ class EventMap(Map, Generic[V]):
     ) -> Iterator[Any]:
         """Events as they arrive.
 
-        Ends after `timeout` seconds without events, and `duration` seconds after the start. `raw`
-        returns bytes.
+        Ends after `timeout` seconds without events, `duration` seconds after the start, and when
+        the map is closed. `raw` returns bytes.
         """
         return self._stream(lambda: self.consume(raw=raw), timeout, duration)  # type: ignore[call-overload]
 
@@ -146,30 +161,37 @@ class EventMap(Map, Generic[V]):
         patience = inf if timeout is None else timeout
         idle = now + patience
         readable = False
-        while True:
-            came = False
-            for event in consume():
-                came = True
-                yield event
-                if end is not inf and monotonic() >= end:
+        try:
+            while True:
+                came = False
+                for event in consume():
+                    came = True
+                    yield event
+                    if end is not inf and monotonic() >= end:
+                        return
+                now = monotonic()
+                if came:
+                    idle = now + patience
+                left = min(idle, end) - now
+                if left <= 0:
                     return
-            now = monotonic()
-            if came:
-                idle = now + patience
-            left = min(idle, end) - now
-            if left <= 0:
-                return
-            if readable and not came:
-                sleep(min(left, RESERVED))
-            readable = reader.poll(min(left, MAX_WAIT))
+                if readable and not came:
+                    sleep(min(left, RESERVED))
+                readable = reader.poll(min(left, MAX_WAIT))
+        except Closed:
+            if not reader.closed:
+                raise
 
     def poll(self, callback: Callable[[V], object], timeout: float | None = None) -> int:
         """Wait for events, at most `timeout` seconds (None: forever), and call `callback` for each.
 
         Returns the number of events: 0 after a timeout, or if events are reserved but not
-        submitted. If there are very many, the rest is left for the next call.
+        submitted. If there are very many, the rest is left for the next call. Closed if another
+        thread closes the map.
         """
-        self.reader().poll(timeout)
+        reader = self.reader()
+        with at(f"map '{self.name}'"):
+            reader.poll(timeout)
         count = 0
         for event in islice(self.consume(), BATCH):
             callback(event)
@@ -181,31 +203,45 @@ class EventMap(Map, Generic[V]):
     @overload
     def aiter(self, *, raw: Literal[True]) -> AsyncIterator[bytes]: ...
     async def aiter(self, *, raw: bool = False) -> AsyncIterator[Any]:
-        """Events as they arrive, forever, for `async for`; several iterators share the events."""
+        """Events as they arrive, until the map is closed, for `async for`.
+
+        Other tasks and timers run meanwhile, however many events there are. Several iterators share
+        the events.
+        """
         from asyncio import get_running_loop
         from asyncio import sleep as pause
 
         loop = get_running_loop()
+        reader = self.reader()
+        # It stays, and is readable, when another thread has closed the reader.
+        waiter = reader.waiter()
         # An event loop has one reader per fd.
-        with duplicate(self.reader().fileno()) as fd:
-            while True:
-                count = 0
-                for event in self.consume(raw=raw):  # type: ignore[call-overload]
-                    yield event
-                    count += 1
-                    if count % BATCH == 0:
-                        await pause(0)
-                if not count and self.reader().ready():
-                    await pause(RESERVED)
-                    continue
-                readable = loop.create_future()
-                loop.add_reader(fd.fileno(), _settle, readable)
-                try:
-                    # The kernel may already have signaled what arrived meanwhile.
-                    if not self.reader().ready():
-                        await readable
-                finally:
-                    loop.remove_reader(fd.fileno())
+        with duplicate(waiter.fileno()) as fd:
+            due = monotonic() + SLICE
+            try:
+                while True:
+                    came = False
+                    for event in self.consume(raw=raw):  # type: ignore[call-overload]
+                        came = True
+                        yield event
+                        if monotonic() >= due:
+                            await pause(0)
+                            due = monotonic() + SLICE
+                    if not came and reader.ready():
+                        await pause(RESERVED)
+                        continue
+                    readable = loop.create_future()
+                    loop.add_reader(fd.fileno(), _settle, readable)
+                    try:
+                        # The kernel may already have signaled what arrived meanwhile.
+                        if not reader.ready():
+                            await readable
+                            due = monotonic() + SLICE
+                    finally:
+                        loop.remove_reader(fd.fileno())
+            except Closed:
+                if not reader.closed:
+                    raise
 
     def __aiter__(self) -> AsyncIterator[V]:
         return self.aiter()

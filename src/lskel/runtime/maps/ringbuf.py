@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from ctypes import sizeof
 
-from lskel.errors import at
 from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.event_map import EventMap
 from lskel.runtime.ringbuf import RingBuffer
 from lskel.runtime.values import Codec
-from lskel.runtime.values.structs import Composite
+from lskel.runtime.values.heads import is_struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ class RingBufferMap(EventMap[V]):
     def decode_as(self, event: type[E] | Codec[E]) -> RingBufferMap[E]:
         """Decode events as another type from now on; `bytes` for undecoded events."""
         typed: Any = super().decode_as(event)
-        is_memory = isinstance(event, type) and issubclass(event, Composite)
-        typed._class = event if is_memory else None
+        typed._class = event if is_struct(event) else None
         return typed  # type: ignore[no-any-return]
 
     def reader(self) -> RingBuffer:
@@ -58,11 +56,7 @@ class RingBufferMap(EventMap[V]):
             return super()._decoded(decode)
         # Structs are copied directly from the ring, without creating bytes first.
         place, size = self._class.from_buffer_copy, sizeof(self._class)
-        return self._named(self.reader().consume(place, size))
-
-    def _named(self, events: Iterator[V]) -> Iterator[V]:
-        with at(f"map '{self.name}'"):
-            yield from events
+        return self.reader().consume(place, size, decode)
 
     def close(self) -> None:
         """Unmap it and close the fd."""

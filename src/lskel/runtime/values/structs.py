@@ -180,8 +180,8 @@ class Composite:
 def _plain(value: Any) -> Any:
     if isinstance(value, Composite):
         return value.asdict()
-    # Frozen values have tuples for arrays.
-    return [_plain(item) for item in value] if isinstance(value, (Array, tuple)) else value
+    # Frozen values have tuples for arrays, heads of structs have lists.
+    return [_plain(item) for item in value] if isinstance(value, (Array, tuple, list)) else value
 
 
 class Struct(Composite, _Structure):

@@ -1,0 +1,1 @@
+"""Debug information of BPF objects: types that the compiler left out of BTF."""

@@ -1,0 +1,1 @@
+"""Debug information, compared with pyelftools and with the BTF of clang."""
