@@ -96,7 +96,10 @@ def _close(ctx: bytearray, offset: int) -> None:
 
 
 def _load_by_lskel(loader: Loader) -> Load:
-    failed = failure(load_by_loader, loader)
+    try:
+        failed = failure(load_by_loader, loader)
+    except lskel.LskelError as error:  # it needs a target
+        return Load(str(error), "not tried")
     if failed is None:
         return _LOADED
     if isinstance(failed, str):
