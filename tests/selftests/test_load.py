@@ -158,7 +158,8 @@ def test_as_bpftool(of: Corpus, hand: int, bpffs: Path) -> None:
                 try:
                     with run(loader) as bpf:
                         difference = compare(bpf, theirs)
-                    if bool(difference) != (path.stem in DIFFERENT[of]):
+                    # Not all that differs in the calls shows in what they leave.
+                    if difference and path.stem not in DIFFERENT[of]:
                         wrong.append(f"{path.name}: {difference}")
                 except ReplayError as error:
                     wrong.append(f"{path.name}: {error}")
