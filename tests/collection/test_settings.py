@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -548,7 +548,10 @@ def test_inner_maps_like_another(loader: Loader) -> None:
         bpf.maps.outer.inner_map = bpf.maps.by_pair
         bpf.load()
         bpf.maps.outer[0] = bpf.maps.by_pair
-        assert bpf.maps.outer[0] == bpf.maps.by_pair.info().id
+        with closing(bpf.maps.outer[0]) as inner, closing(bpf.maps.outer.new()) as new:
+            assert inner.info().id == bpf.maps.by_pair.info().id
+            assert type(inner) is type(new)
+            assert new.info()[1:6] == inner.info()[1:6]
 
 
 # -- refusals -------------------------------------------------------------------------------------

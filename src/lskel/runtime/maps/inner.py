@@ -147,10 +147,7 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
         if inner is None:
             raise UsageError(f"map '{self.name}': the types of its inner maps are unknown")
         check_running(self.kernel, "creates no maps")
-        made = inner.made(wanted_map.declared)
-        for attribute in MapAttributes._settable:
-            if getattr(made, attribute) != getattr(wanted_map, attribute):
-                setattr(made, attribute, getattr(wanted_map, attribute))
+        made = self._made(inner, wanted_map.declared)
         if max_entries is not None:
             made.max_entries = max_entries
         wanted = made.created(self.kernel)
@@ -168,6 +165,15 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
                 **self._btf_fields(inner, held),
             )
             made.bind(Fd(bpf(Cmd.MAP_CREATE, attr)))
+        return made
+
+    def _made(self, inner: InnerMaps[M], definition: MapDefinition) -> M:
+        """An inner map, not created yet, of the class that its settings give it."""
+        made = inner.made(definition)
+        for attribute in () if self._inner_map is None else MapAttributes._settable:
+            wanted = getattr(self._inner_map, attribute)
+            if getattr(made, attribute) != wanted:
+                setattr(made, attribute, wanted)
         return made
 
     def _btf_fields(self, inner: InnerMaps[M], held: ExitStack) -> dict[str, int]:
@@ -207,7 +213,11 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
         with ExitStack() as undo:
             undo.callback(fd.close)
             definition = definition_of(map_info(fd.fileno()))
-            made: Any = Map(definition) if self.inner is None else self.inner.made(definition)
+            inner, declared = self.inner, self.declared.inner
+            made: Any = Map(definition)
+            if inner is not None:
+                made = self._made(inner, definition if declared is None else declared)
+                made.definition = definition
             if isinstance(made, TypedMap):
                 made._check()
             made.bind(fd)
