@@ -12,8 +12,9 @@ from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.catalog.map_types import BUFFERS
 from lskel.elf.object import Elf
-from lskel.errors import NotFound, at, unknown
+from lskel.errors import NotFound, WrongType, at, unknown
 from lskel.object.model import Object
+from lskel.runtime.settings import got
 from lskel.trace import EventType, Trace
 
 if TYPE_CHECKING:  # debug information is read only if it must be
@@ -86,6 +87,8 @@ def with_event_types(trace: Trace, given: Mapping[str, str], obj: Object | None 
     for map_name, text in given.items():
         if map_name not in known:
             raise unknown("ring or perf buffer", map_name, known)
+        if not isinstance(text, str):
+            raise WrongType(f"map '{map_name}': expected the name of a type, got {got(text)}")
         name, is_in_header, header = text.partition("@")
         name = name.strip().removeprefix("struct ").removeprefix("union ").strip()
         with at(f"map '{map_name}'"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from lskel.replay.kernel import LoaderKernel
 from lskel.replay.options import DEFAULTS, PIN_ROOT, Options, Settings, apply
 from lskel.replay.trust import check_bytes, check_trace, with_comparison
 from lskel.runtime.kernel import RunningKernel
+from lskel.runtime.settings import got
 from lskel.skeleton.dynamic import DynamicCollection, collection_of
 
 if TYPE_CHECKING:
@@ -80,11 +82,15 @@ def load(
     }
     for argument, value in named.items():
         if value is not None and not isinstance(value, Mapping):
-            raise WrongType(f"{argument}: expected a dict by name, got {type(value).__name__}")
-    for settings in (*(maps or {}).values(), *(programs or {}).values()):
-        if not isinstance(settings, Mapping):
-            got = type(settings).__name__
-            raise WrongType(f"maps, programs: expected a dict of attributes, got {got}")
+            raise WrongType(f"{argument}: expected a dict by name, got {got(value)}")
+    for argument in ("maps", "programs"):
+        for key, settings in (named[argument] or {}).items():
+            if not isinstance(settings, Mapping):
+                raise WrongType(
+                    f"{argument}: '{key}': expected a dict of attributes, got {got(settings)}"
+                )
+    if not isinstance(pin_root, (str, PathLike)):
+        raise WrongType(f"pin_root: expected a path, got {got(pin_root)}")
     loader = _loader(source, name, form, event_types or {}, programs or {})
     texts = {path: _text(path, value) for path, value in (variables or {}).items()}
     options = Options(

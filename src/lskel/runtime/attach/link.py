@@ -8,9 +8,10 @@ from lskel.bpf.enums import AttachType, Cmd, LinkType
 from lskel.bpf.flags import AttachFlag
 from lskel.bpf.layouts import LINK_CREATE, LINK_UPDATE
 from lskel.bpf.names import enum_name
-from lskel.errors import NotSupported, UsageError, at
+from lskel.errors import NotSupported, UsageError, WrongType, at
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.objects import Fd, ObjectKind, by_id, kind_of, obj_get, obj_pin
+from lskel.runtime.objects import Fd, ObjectKind, by_id, closed, kind_of, obj_get, obj_pin
+from lskel.runtime.settings import got
 from lskel.runtime.syscall import KernelError, bpf, host_attr
 
 TYPE_CHECKING = False
@@ -114,10 +115,11 @@ class BpfLink(Fd, Link):
 
     def update(self, program: HasFileno, instead_of: HasFileno | None = None) -> None:
         """Replace its program, as `Link.update`."""
-        expected = None if instead_of is None else instead_of.fileno()
+        number = _fd_of(program)
+        expected = None if instead_of is None else _fd_of(instead_of)
         try:
             with with_hints(_UPDATE_HINTS):
-                link_update(self.fileno(), program.fileno(), expected)
+                link_update(self.fileno(), number, expected)
         except KernelError as error:
             kind = self.info().type
             if kind in _UPDATABLE:
@@ -133,8 +135,20 @@ class BpfLink(Fd, Link):
 
         return link_info(self.fileno())
 
+    def fileno(self) -> int:
+        """The number of its fd; Closed after `close`."""
+        if self.closed:
+            raise closed("link")
+        return super().fileno()
+
     def __enter__(self) -> BpfLink:
         return self
+
+
+def _fd_of(program: HasFileno) -> int:
+    if not hasattr(program, "fileno"):
+        raise WrongType(f"link: expected a program, got {got(program)}")
+    return program.fileno()
 
 
 def link_create(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from lskel.bpf.enums import ProgType
 from lskel.catalog.attach_kinds import ATTACH_KINDS, BY_NAME, AttachKindRow, AttachTarget
-from lskel.errors import UsageError
+from lskel.errors import UsageError, WrongType
+from lskel.runtime.settings import got
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def is_return(kind: str) -> bool:
 
 def attach_as(program: ProbeProgram, section: str) -> Link:
     """As `ProbeProgram.attach_as`."""
+    if not isinstance(section, str):
+        raise WrongType(f"program '{program.name}': expected a section name, got {got(section)}")
     row = probe_row(section)
     kind, _, target = section.partition("/")
     if row is None or row.target is None:

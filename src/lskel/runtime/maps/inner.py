@@ -20,6 +20,7 @@ from lskel.runtime.maps.handles import fd_of
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import KeyedMap, TypedMap
 from lskel.runtime.objects import Fd, ObjectKind, by_id
+from lskel.runtime.settings import got
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 from lskel.runtime.values import Codec
 
@@ -110,7 +111,10 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
     def inner_map(self, like: Map) -> None:
         self._check_settable("inner_map")
         if not isinstance(like, MapAttributes):
-            raise WrongType(f"map '{self.name}': expected a map, got {type(like).__name__}")
+            raise WrongType(
+                f"{self._called}: inner_map: expected a map, got {got(like)}",
+                hint="or set its attributes: inner_map.max_entries",
+            )
         inner, wanted = self.inner_map, like.definition
         inner.definition = inner.definition._replace(
             type=wanted.type,
