@@ -249,7 +249,7 @@ def test_by_the_command_line(
     expected = libbpf(settings)
     assert said == {tuple(line.split()[:2]) for line in expected}
     bundle = tmp_path / "test.lskel"
-    if any(s.attribute in ("autocreate", "autoload") for s in settings):
+    if any(s.attribute == "autocreate" for s in settings):
         return
     assert main(["gen", str(obj), "-o", str(bundle), *options]) == 0
     with lskel.load(bundle) as bpf:
@@ -279,7 +279,7 @@ def test_as_a_loader_that_has_them(
     form: Form, settings: tuple[Setting, ...], loader: Loader
 ) -> None:
     """A loader that is told makes the calls of one that was generated from a trace with them."""
-    settings = tuple(s for s in settings if s.attribute not in ("autocreate", "autoload"))
+    settings = tuple(s for s in settings if s.attribute != "autocreate")
     told = generate_form(loader.trace, form)
     options = Options(**options_of((EXISTS, *settings)))  # type: ignore[arg-type]
     has = generate_form(settled(loader.trace, options), form)
@@ -599,6 +599,19 @@ def test_gen_does_not_replace_such_bytes(loader: Loader) -> None:
 def test_what_only_a_load_can_have(settings: dict[str, Any], loader: Loader) -> None:
     with pytest.raises(UsageError, match="can only be set when it is loaded"):
         settled(loader.trace, Options(**settings))
+
+
+@pytest.mark.parametrize("form", Form)
+def test_autoload_is_the_default_of_what_is_generated(form: Form, loader: Loader) -> None:
+    options = Options(programs={"enter": {"autoload": False}, "leave": {"target": "sys_exit"}})
+    off = generate_form(settled(loader.trace, options), form)
+    on = generate_form(settled(off.trace, Options(programs={"enter": {"autoload": True}})), form)
+    for made, is_on in ((off, False), (on, True)):
+        for bpf in (lskel.load(made), by_module(made)):
+            assert [p.name for p in bpf.progs if p.autoload] == (
+                ["drop", "enter", "leave"] if is_on else ["drop", "leave"]
+            )
+            bpf.close()
 
 
 def test_a_module_without_the_class(loader: Loader) -> None:

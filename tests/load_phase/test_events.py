@@ -243,7 +243,12 @@ def test_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         loader.with_event_types({"ring": f"twice@{header}"})
     with pytest.raises(UsageError, match=r"none\.h: no such header"):
         loader.with_event_types({"ring": f"twice@{tmp_path}/none.h"})
+    monkeypatch.setenv("CLANG", "no-such-clang")
+    with pytest.raises(
+        UsageError, match=r"cannot run no-such-clang: No such file .* \(install clang, or set"
+    ):
+        headers.compile_header(str(header))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CLANG", raising=False)
+    monkeypatch.delenv("CLANG")
     with pytest.raises(UsageError, match="a header needs clang"):
         headers.compile_header(str(header))

@@ -12,9 +12,8 @@ from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.catalog.map_types import BUFFERS
 from lskel.elf.object import Elf
-from lskel.errors import NotFound, WrongType, at, unknown
+from lskel.errors import NotFound, WrongType, at, got, unknown
 from lskel.object.model import Object
-from lskel.runtime.settings import got
 from lskel.trace import EventType, Trace
 
 if TYPE_CHECKING:  # debug information is read only if it must be

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lskel.bpf.enums import ProgType
 from lskel.bpf.names import PROG_TYPE_PREFIX, enum_value
-from lskel.errors import UsageError, WrongType, at, printable
+from lskel.errors import UsageError, WrongType, at, got, printable
 from lskel.input import read_input
 from lskel.load_phase.untyped import is_untyped
 from lskel.loader.archive import MAGIC
@@ -24,7 +24,6 @@ from lskel.replay.kernel import LoaderKernel
 from lskel.replay.options import DEFAULTS, PIN_ROOT, Options, Settings, apply
 from lskel.replay.trust import check_bytes, check_trace, with_comparison
 from lskel.runtime.kernel import RunningKernel
-from lskel.runtime.settings import got
 from lskel.skeleton.dynamic import DynamicCollection, collection_of
 
 if TYPE_CHECKING:

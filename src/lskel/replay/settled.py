@@ -48,7 +48,11 @@ def settled(trace: Trace, options: Options) -> Trace:
         if program.target is not None:
             number, find = _found_target(trace, slot, program)
             ops[number] = find
-    return replace(made, ops=tuple(ops))
+    programs = tuple(
+        result._replace(autoload=program.autoload)
+        for result, program in zip(made.programs, bpf.progs, strict=True)
+    )
+    return replace(made, ops=tuple(ops), programs=programs)
 
 
 def _map_request(made: Map, trace: Trace) -> MapRequest:

@@ -9,12 +9,12 @@ from lskel.bpf.enums import AttachType, Cmd, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.layouts import TEST
 from lskel.bpf.names import ATTACH_TYPE_PREFIX, PROG_TYPE_PREFIX, enum_value, flag_value
-from lskel.errors import Closed, OutOfRange, ReadOnly, UsageError, WrongType, at
+from lskel.errors import Closed, OutOfRange, ReadOnly, UsageError, WrongType, at, got
 from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import ProgramRequest
-from lskel.runtime.settings import Settings, got, nothing
+from lskel.runtime.settings import Settings, nothing
 from lskel.runtime.syscall import address_of, host_attr
 
 TYPE_CHECKING = False

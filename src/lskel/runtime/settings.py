@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from lskel.errors import UnknownName
 
 
-def got(value: object) -> str:
-    """How errors show a value of the wrong type: text as it is, otherwise the type."""
-    return f"'{value}'" if isinstance(value, str) else type(value).__name__
-
-
 def nothing() -> None:
     """What is called where there is nothing to do."""
 

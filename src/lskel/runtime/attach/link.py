@@ -8,10 +8,9 @@ from lskel.bpf.enums import AttachType, Cmd, LinkType
 from lskel.bpf.flags import AttachFlag
 from lskel.bpf.layouts import LINK_CREATE, LINK_UPDATE
 from lskel.bpf.names import enum_name
-from lskel.errors import NotSupported, UsageError, WrongType, at
+from lskel.errors import NotSupported, UsageError, WrongType, at, got
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.objects import Fd, ObjectKind, by_id, closed, kind_of, obj_get, obj_pin
-from lskel.runtime.settings import got
 from lskel.runtime.syscall import KernelError, bpf, host_attr
 
 TYPE_CHECKING = False

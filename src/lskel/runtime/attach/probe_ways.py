@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from lskel.bpf.enums import ProgType
 from lskel.catalog.attach_kinds import ATTACH_KINDS, BY_NAME, AttachKindRow, AttachTarget
-from lskel.errors import UsageError, WrongType
-from lskel.runtime.settings import got
+from lskel.errors import UsageError, WrongType, got
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import MAP_TYPE_PREFIX, enum_value, flag_value
 from lskel.bpf.settable import MAP_FIELDS
-from lskel.errors import OutOfRange, UsageError, WrongType, at
+from lskel.errors import OutOfRange, UsageError, WrongType, at, got
 from lskel.light_typing import NamedTuple
-from lskel.runtime.settings import Settings, got
+from lskel.runtime.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from lskel.errors import Closed, LskelError, NotSupported, ReadOnly, UsageError, WrongType
+from lskel.errors import Closed, LskelError, NotSupported, ReadOnly, UsageError, WrongType, got
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.maps.attributes import MapAttributes
 from lskel.runtime.maps.attributes import MapDefinition as MapDefinition
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import MapRequest
-from lskel.runtime.settings import got, nothing
+from lskel.runtime.settings import nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from lskel.bpf.attr import object_name
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import MAP_CREATE
-from lskel.errors import UsageError, WrongType, at
+from lskel.errors import UsageError, WrongType, at, got
 from lskel.light_typing import Generic
 from lskel.runtime.info import map_info
 from lskel.runtime.kernel import check_running
@@ -20,7 +20,6 @@ from lskel.runtime.maps.handles import fd_of
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import KeyedMap, TypedMap
 from lskel.runtime.objects import Fd, ObjectKind, by_id
-from lskel.runtime.settings import got
 from lskel.runtime.syscall import BpfError, bpf, host_attr
 from lskel.runtime.values import Codec
 
