@@ -119,6 +119,13 @@ def why(obj: Object) -> dict[str, str]:
     return {untyped.map: untyped.why for untyped in untyped_buffers(obj.trace(), obj)}
 
 
+def test_naming_the_struct_helps_as_the_warning_says() -> None:
+    obj = opened(TWO_SIZES)
+    (untyped,) = (found for found in untyped_buffers(obj.trace(), obj) if found.map == "ring")
+    assert untyped.remedy.startswith("name the struct: --event-type ring=EVENT, or ring=EVENT@")
+    assert named(obj.with_event_types({"ring": "opened"}))["ring"] == "opened"
+
+
 @pytest.mark.parametrize("options", [(), ("-gdwarf-4",), ("-O1",)], ids=["5", "4", "O1"])
 @pytest.mark.parametrize("big_endian", [False, True], ids=["bpfel", "bpfeb"])
 def test_found(options: tuple[str, ...], big_endian: bool) -> None:

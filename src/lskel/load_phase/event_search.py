@@ -20,7 +20,6 @@ from lskel.errors import BadObject, LskelError
 from lskel.load_phase.events import (
     buffers,
     dwarf_of,
-    remedy,
     types_of,
     usual_names,
     usual_type,
@@ -44,7 +43,10 @@ class Untyped(NamedTuple):
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return remedy(self.map, "EVENT")
+        return (
+            f"name the struct: --event-type {self.map}=EVENT, or {self.map}=EVENT@FILE.h if the "
+            "object lacks it"
+        )
 
 
 def with_found_types(trace: Trace, obj: Object) -> Trace:
