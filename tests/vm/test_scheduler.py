@@ -62,10 +62,10 @@ def test_schedules(machine: Machine, form: Form) -> None:
     assert report["states"] == ["disabled", "disabled", "enabled", "disabled"]
     assert report["name"] == "fifosched"
     # Nobody starves, and those that always compute wait for each other.
-    assert min(report["ran"]) > 10
+    assert min(report["ran"]) > 0
     counted = report["counted"]
     queued, taken = (sum(cpu[what] for cpu in counted) for what in ("queued", "taken"))
-    assert queued > 20 * SECONDS[form]
+    assert queued > 5 * SECONDS[form]
     assert 0 < taken <= queued
     kind, reason = report["ended"]
     assert kind == _UNREGISTERED
