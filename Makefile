@@ -1,5 +1,6 @@
 # make demo      install lskel into .venv; generate a loader program and run it in this kernel
 # make test      install what the tests need, then lint, check types and test
+# make test-all  the same with all objects where it takes samples
 # make test-vm   the part of it that boots other kernels; test-vm-all: with all objects
 # make fuzz      costly objects of 1 MB, then damaged inputs, through every command: a night
 # make dist      build the source distribution, the wheel and lskel.pyz in dist/
@@ -16,8 +17,9 @@ SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h' \
 	-o -name '*.html')
 
-TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 strace gcc g++ libc6-dev make \
-	xz-utils bzip2 zstd lz4 dpkg rpm iproute2 valgrind chromium chromium-driver unzip zip util-linux libcap2-bin jq runc systemd \
+TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 linux-source-6.12 strace gcc g++ \
+	libc6-dev make xz-utils bzip2 zstd lz4 dpkg rpm iproute2 valgrind chromium chromium-driver unzip zip \
+	util-linux libcap2-bin jq runc systemd \
 	bash zsh fish man-db groff mandoc git python3 $(if $(shell command -v npm),,nodejs npm)
 VM_PACKAGES := qemu-system-x86 busybox-static kmod
 
@@ -25,7 +27,7 @@ DEMO ?= syscount
 DEMO_SECONDS ?= 3
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 7
+	@sed -n 's/^# //p' Makefile | head -n 8
 
 demo: build/$(DEMO).lskel
 	$(SUDO) $(BIN)/lskel run $< --duration $(DEMO_SECONDS)
@@ -37,7 +39,10 @@ build/%.lskel: examples/%.bpf.o $(VENV)/installed
 # Where there is no npm, and it need not be, the page is taken as it is.
 test: $(VENV)/test-packages lint $(if $(or $(CI),$(shell command -v npm)),web-check) docs
 	$(BIN)/pytest -n 2
-	$(MAKE) test-vm
+	$(MAKE) test-vm$(if $(LSKEL_ALL),-all)
+
+test-all: export LSKEL_ALL = 1
+test-all: test
 
 # The kernels run side by side; pytest's workers would boot them once more each.
 test-vm test-vm-all: $(VENV)/test-packages $(VENV)/vm-packages $(VENV)/installed-dev
@@ -111,5 +116,5 @@ $(VENV)/vm-packages: PACKAGES = $(VM_PACKAGES)
 $(VENV)/test-packages $(VENV)/vm-packages: Makefile scripts/setup-debian.sh | $(BIN)/python
 	if scripts/setup-debian.sh $(PACKAGES); then touch $@; else test "$$CI" != true; fi
 
-.PHONY: help demo test test-vm test-vm-all fuzz lint web web-check docs dist pyz bench examples clean
+.PHONY: help demo test test-all test-vm test-vm-all fuzz lint web web-check docs dist pyz bench examples clean
 .DELETE_ON_ERROR:

@@ -69,7 +69,7 @@ def _head() -> Iterator[str]:
     yield ""
     yield (
         f"Written by `make bench`: lskel {lskel.__version__}, Python {platform.python_version()}, "
-        f"bpftool {_number(tool(corpus.BPFTOOL, 'version'))}, Linux {_number(os.uname().release)} "
+        f"bpftool {_number(tool('bpftool', 'version'))}, Linux {_number(os.uname().release)} "
         f"on {platform.machine()} with {os.cpu_count()} CPUs. Compare ratios, not times, with "
         "other machines. Jobs alternate; each figure is a median, with quartiles."
     )

@@ -18,7 +18,6 @@ from benchmarks.report import plot, table
 from lskel.errors import LskelError
 from lskel.loader.header import parse_header
 from lskel.loader.model import Form, Loader
-from tests import corpus
 from tests.selftests.reference import PATH
 
 # Seconds that a process repeats a load for, and the minimum and maximum number of rounds.
@@ -272,7 +271,7 @@ def _program(loader: Loader) -> LoaderProgram:
 
 
 def _by_bpftool(path: Path) -> LoaderProgram:
-    command = [corpus.BPFTOOL, "gen", "skeleton", "-L", str(path), "name", "x"]
+    command = ["bpftool", "gen", "skeleton", "-L", str(path), "name", "x"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env={"PATH": PATH})
     if done.returncode:
         raise lskel.LskelError(f"`bpftool gen skeleton -L` ends with status {done.returncode}")

@@ -14,7 +14,6 @@ from lskel.runtime import elements
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.values import Struct, layout, u32, u64
-from tests import corpus
 from tests.runtime.programs import create_map
 
 ENTRIES = 1_000_000
@@ -93,5 +92,5 @@ def _take(made: HashMap[Any, Any], again: dict[Any, Any]) -> float:
 
 
 def _bpftool(made: HashMap[Any, Any]) -> float:
-    words = (corpus.BPFTOOL, "-j", "map", "dump", "id", str(made.info().id))
+    words = ("bpftool", "-j", "map", "dump", "id", str(made.info().id))
     return seconds(lambda: subprocess.run(words, stdout=subprocess.DEVNULL, check=True))

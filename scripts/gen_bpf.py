@@ -36,6 +36,7 @@ ENUMS = {
     "ProgType": ("bpf_prog_type", "BPF_PROG_TYPE_", "Program types"),
     "AttachType": ("bpf_attach_type", "BPF_", "Attach types of programs"),
     "LinkType": ("bpf_link_type", "BPF_LINK_TYPE_", "Link types"),
+    "PerfLinkType": ("bpf_perf_event_type", "BPF_PERF_EVENT_", "What perf links attach to"),
 }
 # Those that the headers' newer kernel may have more of.
 NEWER = ("AttachType",)

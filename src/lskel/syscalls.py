@@ -5,7 +5,7 @@ Loaders and direct replay both use it, so that their attrs cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from lskel.bpf.attr import encode, object_name, size_through
 from lskel.bpf.enums import Cmd
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.layouts import Layout
+from lskel.bpf.settable import MAP_FIELDS, PROG_FIELDS
 from lskel.btf.ext import CORE_RELO_SIZE, Records
 from lskel.cursor import ByteOrder
 from lskel.trace import (
@@ -157,18 +158,7 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
     if op.kernel_value_type is not None:
         numbers.append(Number("btf_vmlinux_value_type_id", op.kernel_value_type, Part.BTF_ID))
         numbers.append(Number("value_type_btf_obj_fd", op.kernel_value_type, Part.FD))
-    fields: dict[str, int | bytes] = {
-        "map_type": op.type,
-        "key_size": op.key_size,
-        "value_size": _constant("value_size", op.value_size, numbers),
-        "max_entries": op.max_entries,
-        "map_flags": op.flags,
-        "numa_node": op.numa_node,
-        "map_name": object_name(op.name),
-        "btf_key_type_id": op.key_type,
-        "btf_value_type_id": op.value_type,
-        "map_extra": op.map_extra,
-    }
+    fields = _constants(op, MAP_FIELDS, numbers) | {"map_name": object_name(op.name)}
     return _call(
         Cmd.MAP_CREATE,
         layouts.MAP_CREATE,
@@ -182,12 +172,13 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
     )
 
 
-def _constant(field: str, value: int | Input, numbers: list[Number | InputNumber]) -> int:
-    """The constant for a field; 0 for an input, which is appended to `numbers`."""
-    if isinstance(value, Input):
-        numbers.append(InputNumber(field, value))
-        return 0
-    return value
+def _constants(
+    op: MapCreate | ProgLoad, names: Mapping[str, str], numbers: list[Number | InputNumber]
+) -> dict[str, int | bytes]:
+    """The constants of an attr; inputs are appended to `numbers` instead."""
+    values = {field: getattr(op, name) for name, field in names.items()}
+    numbers += [InputNumber(f, value) for f, value in values.items() if isinstance(value, Input)]
+    return {field: value for field, value in values.items() if not isinstance(value, Input)}
 
 
 def _map_update(op: MapUpdate, order: ByteOrder) -> Call:
@@ -219,10 +210,7 @@ def _prog_load(op: ProgLoad, order: ByteOrder) -> Call:
         FdArray("fd_array"),
     ]
     numbers: list[Number | InputNumber] = []
-    fields: dict[str, int | bytes] = {
-        "prog_type": op.type,
-        "expected_attach_type": _constant("expected_attach_type", op.expected_attach_type, numbers),
-        "prog_flags": op.flags,
+    fields = _constants(op, PROG_FIELDS, numbers) | {
         "prog_name": object_name(op.name),
         "insn_cnt": i.count(op.insns),
         "core_relo_rec_size": CORE_RELO_SIZE,

@@ -31,10 +31,15 @@ _TOTAL = 1800  # seconds
 # What outlives a process that is killed.
 KILLED = (
     ("*link*: by a bpf(2) link", "is detached, unless the link is pinned"),
-    ("perf_event, usdt", "is detached"),
+    ("perf_event, usdt; probes before Linux 5.15", "is detached"),
+    (
+        "kretprobe with `maxactive`",
+        "is detached; its event stays in `kprobe_events` until the next such program is attached",
+    ),
     (
         "tc by clsact, also `tc` and `tc/*` before Linux 6.6",
-        "stays, with the qdisc: `tc qdisc del dev DEV clsact` removes it, and all its filters",
+        "stays, with the qdisc, until a program of this name is attached there again, which "
+        "replaces it; `tc qdisc del dev DEV clsact` removes the qdisc and all its filters",
     ),
     ("socket, sk_reuseport", "stays as long as another process has the socket"),
     (
@@ -46,6 +51,7 @@ KILLED = (
         "struct_ops of `.struct_ops`",
         "stay registered: `bpftool struct_ops unregister id ID`",
     ),
+    ("pinned maps, programs and links", "stay, attached, until the pins are removed"),
 )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from lskel.bpf.enums import ProgType
-from lskel.runtime.attach.clsact import Direction, attach_clsact
+from lskel.runtime import holders
+from lskel.runtime.attach.clsact import ClsactFilter, Direction, Filter, attach_clsact, filters
+from lskel.runtime.attach.netlink import Rtnetlink
 from lskel.runtime.attach.xdp import attach_xdp
 from lskel.runtime.info import prog_info
 from lskel.runtime.objects import ObjectKind, ids, obj_get, obj_pin
@@ -95,3 +99,100 @@ def test_a_filter_of_clsact_stays_until_the_qdisc_goes() -> None:
     assert f"id {program}" in command("tc", "filter", "show", "dev", "lo", "ingress")
     command("tc", "qdisc", "del", "dev", "lo", "clsact")
     assert goes(program)
+
+
+def ingress() -> list[Filter]:
+    with Rtnetlink() as netlink:
+        index = socket.if_nametoindex("lo")
+        return [one for one in filters(netlink, index, Direction.INGRESS) if one.program]
+
+
+def attach_named(program: int, priority: int = 0, name: str = "mine") -> ClsactFilter:
+    return attach_clsact(program, "lo", Direction.INGRESS, priority=priority, name=name)
+
+
+@pytest.mark.parametrize("priority", [0, 7])
+def test_a_filter_of_clsact_is_replaced_on_the_next_start(priority: int) -> None:
+    old = killed_after(lambda program: attach_named(program, 7), ProgType.SCHED_CLS)
+    (left,) = ingress()
+    assert (left.program, left.priority, left.name) == (old, 7, "mine")
+    with load_program(ProgType.SCHED_CLS, returns(0)) as program:
+        new = prog_info(program.fileno()).id
+        with attach_named(program.fileno(), priority) as link:
+            assert ingress() == [left._replace(program=new)]
+            assert (link.priority, link.handle) == (left.priority, left.handle)
+            assert goes(old)
+        assert ingress() == []
+
+
+def test_all_filters_that_were_left_are_replaced() -> None:
+    def attach(program: int) -> object:
+        return attach_named(program, 5), attach_named(program, 3), attach_named(program, 4, "other")
+
+    killed_after(attach, ProgType.SCHED_CLS)
+    first, other, last = ingress()
+    assert [one.priority for one in (first, other, last)] == [3, 4, 5]
+    with load_program(ProgType.SCHED_CLS, returns(0)) as program:
+        new = prog_info(program.fileno()).id
+        with attach_named(program.fileno()):
+            assert ingress() == [first._replace(program=new), other]
+
+
+def test_filters_of_others_are_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another name or priority, of a process that runs, or if that is not known."""
+    killed_after(lambda program: attach_named(program, 5), ProgType.SCHED_CLS)
+    left = ingress()
+    with (
+        load_program(ProgType.SCHED_CLS, returns(0)) as program,
+        load_program(ProgType.SCHED_CLS, returns(0)) as closed,
+    ):
+        for arguments in ((0, "other"), (6, "mine")):
+            with attach_named(program.fileno(), *arguments):
+                assert [one for one in ingress() if one in left] == left
+                assert len(ingress()) == 2
+        with attach_named(closed.fileno(), 4, "running"):
+            closed.close()  # the filter is not abandoned for that
+            with attach_named(program.fileno(), 0, "running"):
+                assert len(ingress()) == 3
+        monkeypatch.setattr(holders, "held_programs", lambda: None)
+        with attach_named(program.fileno()):
+            assert len(ingress()) == 2
+
+
+def test_processes_that_cannot_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those of which this may be another instance count."""
+
+    def refused(directory: str) -> set[int]:
+        raise PermissionError(errno.EACCES, directory)
+
+    monkeypatch.setattr(holders, "_held", refused)
+    assert holders.held_programs() is None  # it is among them
+    mine = holders._capabilities("/proc/self")
+    monkeypatch.setattr(holders, "_capabilities", lambda d: mine if d == "/proc/self" else 0)
+    assert holders.held_programs() == frozenset()
+    monkeypatch.setattr(
+        holders, "_capabilities", lambda d: 3 << 12 if d != "/proc/self" else 1 << 12
+    )
+    assert holders.held_programs() == frozenset()
+
+
+def test_programs_of_a_process_that_runs() -> None:
+    read, write = os.pipe()
+    with load_program(ProgType.SCHED_CLS, returns(0)) as program:
+        number = prog_info(program.fileno()).id
+        child = os.fork()
+        if child == 0:
+            os.read(read, 1)
+            os._exit(0)
+    try:
+        held = holders.held_programs()
+        assert held is not None
+        assert number in held
+    finally:
+        os.write(write, b"x")
+        os.waitpid(child, 0)
+        os.close(read)
+        os.close(write)
+    held = holders.held_programs()
+    assert held is not None
+    assert number not in held

@@ -492,8 +492,9 @@ def test_inspect_with_a_type(capsys: pytest.CaptureFixture[str], sample: Path) -
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     shared = {"--type", "--autoload", "--no-autoload", "--name"}
     simulated = shared | {"--form", "--debug", "--kconfig", "--target", "--max-entries"}
+    simulated |= {"--map", "--prog"}
     expected = {
-        "gen": shared | {"--form", "--debug"},
+        "gen": shared | {"--form", "--debug", "--map", "--prog", "--max-entries"},
         "disasm": shared | {"--form", "--debug"},
         "inspect": shared,
         "trace": simulated,

@@ -19,7 +19,7 @@ from lskel.btf.types import IntEncoding, TypeId
 from lskel.cli.values import HexAddress, Plain, as_json, as_text, to_plain
 from lskel.errors import LimitExceeded, LskelError
 from lskel.runtime import values as v
-from lskel.runtime.maps.typed import codec_of
+from lskel.runtime.values import codec_of
 from lskel.skeleton.classes import TypeClasses
 from lskel.skeleton.types import TypeDeclarations
 from tests.btf.decoder import decode

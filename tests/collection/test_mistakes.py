@@ -70,6 +70,18 @@ def kconfig(name: str, value: str) -> Mistake:
     return Mistake(run, {"kconfig": {name: value}}, ("--kconfig", f"{name}={value}"))
 
 
+def setting(of: str, name: str, attribute: str, value: object, text: str = "") -> Mistake:
+    """An attribute of a map or program, by each door."""
+    where, option = ("maps", "--map") if of == "map" else ("progs", "--prog")
+    argument = "maps" if of == "map" else "programs"
+
+    def run(bpf: Any) -> None:
+        setattr(getattr(bpf, where)[name], attribute, value)
+
+    command = (option, f"{name}.{attribute}={text or value}")
+    return Mistake(run, {argument: {name: {attribute: value}}}, command)
+
+
 MISTAKES = {
     "map": Mistake(
         lambda bpf: bpf.maps["pints"], {"max_entries": {"pints": 1}}, ("--max-entries", "pints=1")
@@ -92,6 +104,33 @@ MISTAKES = {
     ),
     "program": Mistake(lambda bpf: bpf.progs["cuont"], {"autoload": {"cuont": False}}),
     "program as attribute": Mistake(lambda bpf: bpf.progs.cuont, {"targets": {"cuont": "x"}}),
+    "attribute of a map": setting("map", "points", "value_sise", 4),
+    "attribute of a program": setting("prog", "count", "flag", 4),
+    "attribute of a map that is none": Mistake(
+        lambda bpf: bpf.maps["pints"],
+        {"maps": {"pints": {"value_size": 4}}},
+        ("--map", "pints.value_size=4"),
+    ),
+    "map type": setting("map", "points", "type", "hsah"),
+    "map flag": setting("map", "points", "map_flags", "no_prealloc|mmap"),
+    "value_size too large": setting("map", "points", "value_size", 1 << 32),
+    "map_extra too large": setting("map", "points", "map_extra", 1 << 64),
+    "value_size that is a text": setting("map", "points", "value_size", "four"),
+    "no entries by attribute": setting("map", "points", "max_entries", 0),
+    "type of variables": setting("map", "test.bss", "type", "hash"),
+    "size of kconfig values": setting("map", ".kconfig", "value_size", 400),
+    "autocreate": setting("map", "points", "autocreate", "maybe"),
+    "pin path": Mistake(put("maps.points.pin_path", 5), {"maps": {"points": {"pin_path": 5}}}),
+    "inner map of what has none": Mistake(
+        lambda bpf: bpf.maps.points.inner_map.key_size,
+    ),
+    "program type": setting("prog", "drop", "type", "xpd"),
+    "attach type": setting("prog", "drop", "expected_attach_type", "xpd"),
+    "program flag": setting("prog", "drop", "flags", "sleepy"),
+    "log level": setting("prog", "drop", "log_level", 8),
+    "target that is a number": Mistake(
+        put("progs.count.target", 5), {"programs": {"count": {"target": 5}}}
+    ),
     "a target that is said": Mistake(
         lambda bpf: (put("progs.count.target", "sys_exit")(bpf), bpf.load()),
         {"targets": {"count": "sys_exit"}},
@@ -158,6 +197,14 @@ LATE: dict[str, Callable[[Any], object]] = {
     "a constant": put("rodata.limit", 5),
     "the size": put("maps.points.max_entries", 5),
     "whether it is loaded": put("progs.count.autoload", False),
+    "the type of a map": put("maps.points.type", "array"),
+    "the flags of a map": put("maps.points.map_flags", 1),
+    "the size of a section": put("maps.bss.value_size", 400),
+    "whether it is created": put("maps.points.autocreate", False),
+    "where it is pinned": put("maps.points.pin_path", "/sys/fs/bpf/x"),
+    "the type of a program": put("progs.drop.type", "sched_cls"),
+    "the flags of a program": put("progs.drop.flags", 0),
+    "the log of a program": put("progs.drop.log_level", 1),
     "a second load": lambda bpf: bpf.load(),
     "a key": lambda bpf: bpf.maps.points["text"],
     "a value": lambda bpf: bpf.maps.points.update({1: 5}),

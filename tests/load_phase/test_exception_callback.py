@@ -9,6 +9,9 @@ import pytest
 import lskel
 from lskel.bpf import insn as i
 from lskel.errors import BadObject
+from lskel.replay.simulator.kernel import SimulatedKernel
+from lskel.replay.simulator.names import AnyName
+from lskel.replay.simulator.run import run
 from tests.build.clang import compile_bpf
 from tests.loads import Load, both
 
@@ -60,6 +63,15 @@ def test_it_is_called(load: Load) -> None:
         assert bpf.progs["same"].run(bytes(20)).value == 20 * 3 + 1
         # Without a callback of its own the program returns what is thrown.
         assert bpf.progs["plain"].run(bytes(20)).value == 20
+
+
+@pytest.mark.parametrize("tag", ["CALLS(caught)", "CALLS(caught) CALLS(deep)"])
+def test_in_the_simulator(tag: str) -> None:
+    """As in the kernel: it has a record, though nothing calls it; of several there is none."""
+    source = SOURCE.replace("CALLS(caught) int throws", f"{tag} int throws")
+    loader = lskel.generate(lskel.open_object(compile_bpf(source)))
+    replay = run(loader, kernel=SimulatedKernel("little", names=AnyName()))
+    assert replay.value == 0
 
 
 def test_missing() -> None:

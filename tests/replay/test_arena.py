@@ -19,7 +19,7 @@ from lskel.btf.kinds import Kind
 from lskel.errors import BadObject, NoPermission, NotSupported, ReplayError, UsageError
 from lskel.loader.model import Loader
 from lskel.replay.options import Options
-from lskel.runtime import arena as arenas
+from lskel.runtime import kernel
 from lskel.runtime.memory import map_memory
 from lskel.runtime.syscall import BpfError, KernelError
 from tests.build.clang import compile_bpf
@@ -230,7 +230,7 @@ def test_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(cmd: int, attr: bytearray) -> int:
         raise BpfError(cmd, 1)
 
-    monkeypatch.setattr(arenas, "bpf", refuse)
+    monkeypatch.setattr(kernel, "bpf", refuse)
     with pytest.raises(NoPermission, match="BPF_MAP_CREATE of map 'arena': EPERM"):
         load_by_loader(loader_of())
 

@@ -167,6 +167,7 @@ def getsid() -> None:
         ("on_lookup", "/proc/thread-self/ns/net", datagram),
         ("on_raw_tracepoint", "sys_enter", getsid),
         ("on_uprobe", "libc.so.6:getsid", getsid),
+        ("on_uprobe", "uretprobe/libc.so.6:getsid", getsid),
     ],
 )
 def test_places(program: str, place: str, event: Callable[[], object]) -> None:
@@ -175,7 +176,10 @@ def test_places(program: str, place: str, event: Callable[[], object]) -> None:
     with network_namespace(), cgroup() as group, load_by_loader(loader, options) as bpf:
         place = place.replace("CGROUP", str(group))
         (item,), _ = attach_all(bpf, {program: place})
-        assert (item.name, item.target.split(" on ")[1]) == (program, place)
+        assert (item.name, item.target.split(" on ")[1]) == (
+            program,
+            place.removeprefix("uretprobe/"),
+        )
         in_child(group, event)
         assert bpf.bss.hits > 0
         bpf.detach()

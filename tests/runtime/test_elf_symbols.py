@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from lskel.errors import BadInput, LskelError, NotFound, UsageError
+from lskel.runtime.attach import debug_file
 from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.elf_symbols import ElfFile
 from tests.build.clang import compile_bpf
@@ -88,7 +89,8 @@ def built(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return compile_c(SOURCE, tmp_path / "built", request.param, "-fPIC")
 
 
-def test_functions_of_libc(run: Run) -> None:
+def test_functions_of_libc(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debug_file, "ROOT", "/nowhere")
     offsets = expected(run, libc())
     names = defaultdict(set)
     for item in listed(run, libc()):
@@ -112,6 +114,158 @@ def test_each_function_of_libc(run: Run) -> None:
         assert elf.function_offsets(list(single)) == [next(iter(p)) for p in single.values()]
         some = list(single)[::100]
         assert [elf.function_offset(name) for name in some] == elf.function_offsets(some)
+
+
+def test_each_version_of_libc(run: Run) -> None:
+    """Each function of libc in each of its versions, as readelf shows them."""
+    offsets = expected(run, libc())
+    wanted: dict[str, set[int]] = defaultdict(set)
+    for item in listed(run, libc()):
+        if item.version:
+            wanted[f"{item.name}@{item.version.strip('@')}"].add(offsets[item.address])
+            if item.version.startswith("@@"):
+                wanted[item.name + item.version].add(offsets[item.address])
+    single = {name: places for name, places in wanted.items() if len(places) == 1}
+    assert len(single) > 4000
+    with ElfFile(libc()) as elf:
+        assert elf.function_offsets(list(single)) == [next(iter(p)) for p in single.values()]
+    by_name: dict[str, set[int]] = defaultdict(set)
+    for name, places in single.items():
+        by_name[name.partition("@")[0]] |= places
+    assert sum(len(places) > 1 for places in by_name.values()) > 10
+
+
+def test_no_such_version() -> None:
+    with ElfFile(libc()) as elf:
+        for name in ("realpath@GLIBC_0.1", "realpath@@GLIBC_2.2.5"):
+            with pytest.raises(NotFound) as caught:
+                elf.function_offset(name)
+            said = f"no function '{name}' (its versions: GLIBC_2.2.5, GLIBC_2.3)"
+            assert str(caught.value) == said
+        with pytest.raises(NotFound, match=r"no function 'realpat@GLIBC_2\.3'"):
+            elf.function_offset("realpat@GLIBC_2.3")
+
+
+VERSIONED = """
+int old(int x) { return x; }
+int new(int x) { return x + 1; }
+int plain(int x) { return x + 2; }
+__asm__(".symver old,f@V1\\n.symver new,f@@V2");
+"""
+
+
+def test_versions_in_symtab(tmp_path: Path, run: Run) -> None:
+    """Where the symbols are all that says it, and in either table."""
+    script = tmp_path / "script"
+    script.write_text("V1 { global: f; local: old; new; };\nV2 { global: plain; } V1;\n")
+    built = compile_c(
+        VERSIONED, tmp_path / "l.so", "-shared", "-fPIC", f"-Wl,--version-script={script}"
+    )
+    at = {item.name: item.address for item in listed(run, built) if not item.version}
+    stripped = tmp_path / "stripped.so"
+    run("objcopy", "--strip-unneeded", built, stripped)
+    for path in (built, stripped):
+        with ElfFile(path) as elf:
+            old, new = (elf.file_offset(at[name]) for name in ("old", "new"))
+            names = ["f", "f@V1", "f@V2", "f@@V2", "plain@V2"]
+            plain = elf.function_offset("plain")
+            assert elf.function_offsets(names) == [new, old, new, new, plain]
+            for name in ("f@@V1", "plain@V1"):
+                with pytest.raises(NotFound, match="its versions: "):
+                    elf.function_offset(name)
+
+
+def test_damaged_versions(tmp_path: Path) -> None:
+    """Each byte of the versions overwritten: an answer, or one of lskel's errors."""
+    script = tmp_path / "script"
+    script.write_text("V1 { global: f; local: old; new; };\nV2 { global: plain; } V1;\n")
+    built = compile_c(
+        VERSIONED, tmp_path / "l.so", "-shared", "-fPIC", f"-Wl,--version-script={script}"
+    )
+    data = built.read_bytes()
+    with ElfFile(built) as elf:
+        section = elf.section(".gnu.version_d")
+    assert section is not None
+    refused = 0
+    for place in range(section.offset, section.offset + section.size):
+        built.write_bytes(data[:place] + b"\xff" + data[place + 1 :])
+        try:
+            with ElfFile(built) as elf:
+                elf.function_offset("f@V1")
+        except LskelError:
+            refused += 1
+    assert refused > 10
+
+
+# -- debug files ----------------------------------------------------------------------------------
+
+
+class Stripped(NamedTuple):
+    """A stripped program and its debug file, made as packages have them."""
+
+    program: Path
+    debug: Path
+    build_id: str
+    offset: int  # of the function that is in the debug file only
+
+
+@pytest.fixture
+def stripped(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Stripped:
+    monkeypatch.setattr(debug_file, "ROOT", str(tmp_path / "root"))
+    program = compile_c(SOURCE, tmp_path / "program", "-Wl,--build-id")
+    with ElfFile(program) as elf:
+        offset = elf.function_offset("hidden")
+    debug = tmp_path / "program.debug"
+    run("objcopy", "--only-keep-debug", program, debug)
+    run("strip", program)
+    notes = run("readelf", "-nW", program)
+    return Stripped(program, debug, notes.split("Build ID: ")[1].split()[0], offset)
+
+
+def _move(debug: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    debug.rename(to)
+
+
+def test_debug_file_by_build_id(stripped: Stripped, tmp_path: Path) -> None:
+    with ElfFile(stripped.program) as elf, pytest.raises(NotFound, match="the file is stripped"):
+        elf.function_offset("hidden")
+    number = stripped.build_id
+    place = tmp_path / "root" / ".build-id" / number[:2] / f"{number[2:]}.debug"
+    _move(stripped.debug, place)
+    with ElfFile(stripped.program) as elf:
+        assert elf.function_offset("hidden") == stripped.offset
+        assert stripped.offset in [one.offset for one in elf.functions("hidden".__eq__)]
+        with pytest.raises(NotFound, match="similar: hidden"):
+            elf.function_offset("hiden")
+    # Of another build, or none at all: as if it were not there.
+    for content in (Path("/bin/sh").read_bytes(), b"", place.read_bytes()[:100]):
+        place.write_bytes(content)
+        with ElfFile(stripped.program) as elf, pytest.raises(NotFound, match="is stripped"):
+            elf.function_offset("hidden")
+
+
+@pytest.mark.parametrize("place", [".", ".debug", "root/{directory}"])
+def test_debug_file_by_link(stripped: Stripped, tmp_path: Path, run: Run, place: str) -> None:
+    run("objcopy", f"--add-gnu-debuglink={stripped.debug}", stripped.program)
+    run("objcopy", "--remove-section=.note.gnu.build-id", stripped.program)
+    where = tmp_path / place.format(directory=str(tmp_path)[1:]) / "program.debug"
+    _move(stripped.debug, where)
+    with ElfFile(stripped.program) as elf:
+        assert elf.function_offset("hidden") == stripped.offset
+    where.write_bytes(where.read_bytes() + b"x")  # another checksum
+    with ElfFile(stripped.program) as elf, pytest.raises(NotFound):
+        elf.function_offset("hidden")
+
+
+@pytest.mark.parametrize("name", ["../x.debug", "/etc/passwd", ""])
+def test_debug_link_that_is_no_name(stripped: Stripped, run: Run, name: str) -> None:
+    link = stripped.program.with_name("link")
+    link.write_bytes(name.encode() + b"\0" * 8)
+    run("objcopy", f"--add-section=.gnu_debuglink={link}", stripped.program)
+    with ElfFile(stripped.program) as elf:
+        candidates = list(debug_file.debug_files(elf, str(stripped.program)))
+    assert [bool(one.build_id) for one in candidates] == [True]
 
 
 def test_function_in_memory() -> None:

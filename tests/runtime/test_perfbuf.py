@@ -167,7 +167,7 @@ def test_records_split_at_the_end_of_the_ring() -> None:
         os.ftruncate(fd, 2 * PAGE)
         memory = cleanup.enter_context(mmap.mmap(fd, 2 * PAGE))
         words = cleanup.enter_context(memoryview(memory).cast("Q"))
-        ring = perfbuf._Ring(0, -1, memory, words)
+        ring = perfbuf._Ring(0, Fd(-1), memory, words)
         head = 0
         lost = 0
         for number in range(1000):

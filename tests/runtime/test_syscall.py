@@ -155,10 +155,12 @@ def test_where_there_is_no_bpf() -> None:
 
 # What looks into the kernel's BTF, or its configuration: few need it, and it is slow to import.
 DEAR = {
+    "lskel.runtime.attach.busy",
     "lskel.runtime.attach_point",
     "lskel.runtime.inputs",
     "lskel.runtime.kconfig",
     "lskel.runtime.kernel_btf",
+    "lskel.runtime.kernel_extern",
     "lskel.runtime.kernel_struct",
     "lskel.runtime.maps.kconfig",
     "lskel.runtime.maps.struct_ops",

@@ -16,15 +16,17 @@ import pytest
 
 from lskel.bpf.enums import AttachType, Cmd, LinkType, MapType, ProgType
 from lskel.errors import BadInput, LskelError, NotFound, UsageError
+from lskel.runtime import perf
 from lskel.runtime.attach import perf_link
 from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.elf_symbols import ElfFile
+from lskel.runtime.attach.link import link_create
+from lskel.runtime.attach.probe import KprobeProgram, UprobeMultiProgram, UprobeProgram
 from lskel.runtime.attach.uprobe import (
     THIS_PROCESS,
-    UprobeMultiProgram,
-    UprobeProgram,
     UprobeTarget,
     attach_uprobe_multi,
+    file_offsets,
     parse_uprobe_target,
 )
 from lskel.runtime.info import link_info
@@ -114,6 +116,59 @@ def test_links(made: Made) -> None:
     assert link_info(many.fileno()).type == LinkType.UPROBE_MULTI
     os.getloadavg()
     assert made.hits() == 2
+
+
+KPROBE_MULTI, UPROBE_MULTI = AttachType.TRACE_KPROBE_MULTI, AttachType.TRACE_UPROBE_MULTI
+ONE, MANY = "links to one function", "use another SEC(), or set its expected attach type"
+
+
+@pytest.mark.parametrize(
+    ("attach_type", "section", "loaded_for", "hint"),
+    [
+        (0, "kprobe.multi/tcp_*", ONE, 'use SEC("kprobe.multi"), or set its expected attach type'),
+        (0, "uretprobe.multi/libc.so.6:mem*", ONE, "attach type to TRACE_UPROBE_MULTI before load"),
+        (UPROBE_MULTI, "kprobe.multi/tcp_*", "uprobe.multi links", "to TRACE_KPROBE_MULTI"),
+        (UPROBE_MULTI, "uprobe/libc.so.6:malloc", "uprobe.multi links", MANY),
+        (KPROBE_MULTI, "kretprobe/do_unlinkat", "kprobe.multi links", MANY),
+        (KPROBE_MULTI, "usdt/libc.so.6:libc:setjmp", "kprobe.multi links", MANY),
+        (AttachType.TRACE_UPROBE_SESSION, "usdt/a:b:c", "uprobe.session links", MANY),
+    ],
+)
+def test_what_it_was_not_loaded_for(
+    attach_type: int, section: str, loaded_for: str, hint: str
+) -> None:
+    """The kernel would say EINVAL."""
+    program = KprobeProgram(ProgramDefinition("p", "kprobe", "", ProgType.KPROBE, attach_type))
+    with pytest.raises(UsageError) as caught:
+        program.attach_as(section)
+    assert f"program 'p' was loaded for {loaded_for}, which attach_" in str(caught.value)
+    assert hint in str(caught.value)
+
+
+def test_the_kernel_refuses_that(made: Made) -> None:
+    program = made("uprobe")
+    with pytest.raises(LskelError, match="EINVAL"):
+        attach_uprobe_multi(program.fileno(), LIBRARY, [4096])
+    program = made.multi("uprobe.multi")
+    offsets = file_offsets(find_binary(LIBRARY), [FUNCTION])
+    event = perf.open_probe("uprobe", find_binary(LIBRARY).encode(), offsets[0])
+    with event, pytest.raises(LskelError, match="EINVAL"):
+        link_create(program.fileno(), event.fileno(), AttachType.PERF_EVENT)
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("xdp/lo", "program 'p' cannot attach as 'xdp/lo'"),
+        ("malloc", "cannot attach as 'malloc'"),
+        ("uprobe", r"'uprobe' has no attach target \(uprobe/BINARY:FUNCTION\)"),
+        ("usdt/libc.so.6:setjmp", r"is not an attach target \(BINARY:PROVIDER:NAME\)"),
+        ("kprobe/do_unlinkat+x", "'x' is not an offset"),
+    ],
+)
+def test_attach_as_something_else(made: Made, section: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        made("uprobe/libc.so.6:getloadavg").attach_as(section)
 
 
 def test_offset_in_function(made: Made, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -16,26 +17,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 import lskel
-from lskel.bpf.enums import AttachType, MapType, ProgType
+from lskel.bpf.enums import AttachType, Cmd, MapType, ProgType
 from lskel.elf.format import ElfMachine
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError
 from lskel.runtime.attach import usdt
 from lskel.runtime.attach.elf_symbols import ElfFile
+from lskel.runtime.attach.probe import UsdtProgram
 from lskel.runtime.attach.stapsdt import find_probes
 from lskel.runtime.attach.uprobe import THIS_PROCESS
-from lskel.runtime.attach.usdt import IPS_MAP, SPECS_MAP, UsdtProgram
-from lskel.runtime.attach.usdt_arguments import (
-    SPEC_SIZE,
-    Argument,
-    Where,
-    encode_spec,
-    parse_arguments,
-)
+from lskel.runtime.attach.usdt import IPS_MAP
+from lskel.runtime.attach.usdt_arguments import Argument, Where, parse_arguments
+from lskel.runtime.attach.usdt_layout import SPECS_MAP, spec_layout
 from lskel.runtime.elements import items
-from lskel.runtime.info import map_info
+from lskel.runtime.info import MapInfo, map_info
 from lskel.runtime.objects import Fd
 from lskel.runtime.one_element import lookup
 from lskel.runtime.program import ProgramDefinition
+from lskel.runtime.syscall import BpfError
 from lskel.skeleton.dynamic import DynamicCollection
 from tests.build.clang import compile_bpf
 from tests.build.gcc import compile_c
@@ -86,20 +84,26 @@ many(signed char c, unsigned short h, int i, unsigned long l, short *where)
 		"r"(c), "r"(h), "r"(i), "r"(l), "m"(where[2]), "m"(here));
 }
 
+static void __attribute__((noinline)) indexed(short *from, long number)
+{
+	PROBE("indexed", "0", "-2@4(%0,%1,2) -2@(%0,%1,2)", "r"(from), "r"(number), "m"(*from));
+}
+
 static void __attribute__((noinline)) first(long x) { PROBE("twice", "0", "-8@%0", "a"(x)); }
 static void __attribute__((noinline)) second(int x) { PROBE("twice", "0", "-4@%0", "D"(x)); }
 
 int main(void)
 {
-	short memory[3] = { 1, 2, -300 };
+	volatile short memory[6] = { 1, 2, -300, -4, -5, -6 };
 	char c;
 
 	while (read(0, &c, 1) == 1) {
 		switch (c) {
-		case 'm': many(-5, 65535, -7, 1ul << 63 | 3, memory); break;
+		case 'm': many(-5, 65535, -7, 1ul << 63 | 3, (short *)memory); break;
 		case '1': first(-1000000000000); break;
 		case '2': second(-2); break;
 		case 'b': PROBE("bare", "0", "", "i"(0)); break;
+		case 'i': indexed((short *)memory, 3); break;
 		case 'f': PROBE("float", "0", "8f@%%xmm0", "i"(0)); break;
 		}
 		write(1, (void *)&semaphore, sizeof(semaphore));
@@ -108,6 +112,78 @@ int main(void)
 }
 """
 MANY = [-5, 65535, -7, -(1 << 63) + 3, -300, -123456, (1 << 32) - 123456, -9, 127]
+
+# As the headers of libbpf 1.7 and newer have it. A member more does not matter.
+INDEXED = """
+enum __bpf_usdt_arg_type { CONST, REG, REG_DEREF, SIB };
+
+struct __bpf_usdt_arg_spec {
+	unsigned long long val_off;
+	enum __bpf_usdt_arg_type arg_type : 8;
+	unsigned short idx_reg_off : 12;
+	unsigned short scale_bitshift : 4;
+	unsigned char reserved : 8;
+	short reg_off;
+	_Bool arg_signed;
+	char arg_bitshift;
+};
+
+struct __bpf_usdt_spec {
+	struct __bpf_usdt_arg_spec args[12];
+	unsigned long long usdt_cookie;
+	short arg_cnt;
+};
+"""
+
+# A program that reads the operands with an index register.
+INDEXED_PROGRAM = f"""
+#include <linux/bpf.h>
+#include <asm/ptrace.h>
+#include <bpf/bpf_helpers.h>
+{INDEXED}
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+struct {{
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4);
+	__type(key, int);
+	__type(value, struct __bpf_usdt_spec);
+}} __bpf_usdt_specs SEC(".maps");
+
+extern _Bool LINUX_HAS_BPF_COOKIE __kconfig;
+struct {{ long hits, count, cookie, values[12], first; }} seen;
+
+static long reg(void *ctx, unsigned offset)
+{{
+	long value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), ctx + offset);
+	return value;
+}}
+
+SEC("usdt")
+int on_probe(struct pt_regs *ctx)
+{{
+	int id = LINUX_HAS_BPF_COOKIE ? bpf_get_attach_cookie(ctx) : 0, i;
+	struct __bpf_usdt_spec *spec = bpf_map_lookup_elem(&__bpf_usdt_specs, &id);
+
+	if (!spec)
+		return 0;
+	seen.hits++;
+	seen.count = spec->arg_cnt;
+	seen.cookie = spec->usdt_cookie;
+	for (i = 0; i < 2; i++) {{
+		struct __bpf_usdt_arg_spec *arg = &spec->args[i];
+		long at = reg(ctx, arg->reg_off) + arg->val_off, value = 0;
+
+		if (arg->arg_type == SIB)
+			at += reg(ctx, arg->idx_reg_off) << arg->scale_bitshift;
+		bpf_probe_read_user(&value, sizeof(value), (void *)at);
+		seen.values[i] = value << arg->arg_bitshift >> arg->arg_bitshift;
+	}}
+	return 0;
+}}
+"""
 
 PROGRAMS = """
 #include <linux/bpf.h>
@@ -218,6 +294,12 @@ class Made:
 @contextlib.contextmanager
 def loaded(target: str, *flags: str, **options: Any) -> Iterator[Made]:
     source = PROGRAMS.replace("%s", target) if target else PROGRAMS.replace("/%s", "")
+    with compiled(source, *flags, **options) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def compiled(source: str, *flags: str, **options: Any) -> Iterator[Made]:
     data = compile_bpf(source, "-nohead", "-D__TARGET_ARCH_x86", "-D__x86_64__", *flags)
     with lskel.load(data, name="usdt", **options) as bpf:
         yield Made(bpf)
@@ -257,7 +339,7 @@ def notes(run: Run, path: str | Path) -> list[Note]:
 
 def test_notes(run: Run, binary: Path) -> None:
     expected = notes(run, binary)
-    assert {note.name for note in expected} == {"many", "twice", "bare", "float"}
+    assert {note.name for note in expected} == {"many", "twice", "bare", "float", "indexed"}
     with ElfFile(binary) as elf:
         for name in {note.name for note in expected}:
             same = [note for note in expected if note.name == name]
@@ -340,6 +422,9 @@ RBP, RBX, R10, R8, RAX, RCX, RDX, RSI, RDI, RIP, RSP = (
         ("8@(%rsp)", Argument(Where.REG_DEREF, 0, RSP, 8, False)),
         ("8@0x18(%rdi)", Argument(Where.REG_DEREF, 24, RDI, 8, False)),
         ("4@4096(%rip)", Argument(Where.REG_DEREF, 4096, RIP, 4, False)),
+        ("-1@-96(%rbp,%rax,8)", Argument(Where.SIB, -96, RBP, 1, True, RAX, 3)),
+        ("8@(%rdi,%rsi,1)", Argument(Where.SIB, 0, RDI, 8, False, RSI, 0)),
+        ("8@0x10(%rdi,%r8)", Argument(Where.SIB, 16, RDI, 8, False, R8, 0)),
     ],
 )
 def test_argument_on_x86_64(text: str, expected: Argument) -> None:
@@ -378,15 +463,14 @@ def test_arguments() -> None:
         for chosen in itertools.permutations(range(4)):
             text = " ".join(parts[number] for number in chosen)
             assert parse_arguments(text, machine) == tuple(single[number] for number in chosen)
-    assert len(parse_arguments(" ".join(["8@%rax"] * 12), ElfMachine.EM_X86_64)) == 12
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("8@%xmm0", "8@counter(%rip)", "8@8+counter(%rip)", "8@(%rdi,%rsi,8)", "8@4(,%rsi,8)"),
+        *("8@%xmm0", "8@counter(%rip)", "8@8+counter(%rip)", "8@(%rdi,%rsi,3)", "8@4(,%rsi,8)"),
         *("8f@%rax", "3@%rax", "16@%rax", "@%rax", "%rax", "8@", "8@rax", "8@$", "8@%rax)"),
-        *("8@$09", "8@(%rax", "eight@%rax", "8@%fs:4", "8@[sp, 96]"),
+        *("8@$09", "8@(%rax", "8@(%rax,%xmm0,8)", "eight@%rax", "8@%fs:4", "8@[sp, 96]"),
     ],
 )
 def test_arguments_that_cannot_be_read(text: str) -> None:
@@ -395,8 +479,6 @@ def test_arguments_that_cannot_be_read(text: str) -> None:
 
 
 def test_arguments_of_others() -> None:
-    with pytest.raises(NotSupported, match="at most 12"):
-        parse_arguments(" ".join(["8@%rax"] * 13), ElfMachine.EM_X86_64)
     with pytest.raises(NotSupported, match="only x86-64 and arm64"):
         parse_arguments("8@%rax", 243)
     assert parse_arguments("", 243) == ()
@@ -405,38 +487,124 @@ def test_arguments_of_others() -> None:
             parse_arguments(text, ElfMachine.EM_AARCH64)
 
 
-def test_layout(tmp_path: Path) -> None:
-    """Where gcc has the members of struct __bpf_usdt_spec."""
+# What is written for the first line, and the C that sets the same.
+ARGUMENTS = {
+    "-4@$-9": "a->val_off = -9; a->arg_type = 0; a->arg_signed = 1; a->arg_bitshift = 32;",
+    "1@8(%rax)": "a->val_off = 8; a->arg_type = 2; a->reg_off = 80; a->arg_bitshift = 56;",
+}
+SIB = {
+    "-2@-96(%rbp,%r8,8)": "a->val_off = -96; a->arg_type = 3; a->reg_off = 32; a->arg_signed = 1;"
+    "a->arg_bitshift = 48; a->idx_reg_off = 72; a->scale_bitshift = 3;"
+}
+
+
+def _installed() -> str:
     header = Path("/usr/include/bpf/usdt.bpf.h").read_text()
     start = header.index("enum __bpf_usdt_arg_type {")
-    types = header[start : header.index("struct {", start)]
+    return header[start : header.index("struct {", start)]
+
+
+MAP = """
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, int);
+	__type(value, struct __bpf_usdt_spec);
+} __bpf_usdt_specs SEC(".maps");
+"""
+LAYOUTS = {
+    "installed": (_installed, ARGUMENTS),
+    "1.7": (lambda: INDEXED, ARGUMENTS | SIB),
+    # As none is so far: only the BTF says where its members are.
+    "other": (
+        lambda: INDEXED.replace("12]", "9]").replace("short reg", "long other; short reg"),
+        ARGUMENTS | SIB,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layout(name: str, tmp_path: Path) -> None:
+    """Where gcc has the members of struct __bpf_usdt_spec."""
+    types, arguments = LAYOUTS[name]
+    lines = "a++;".join(arguments.values())
     source = f"""
     #include <linux/types.h>
     #include <stdbool.h>
+    #include <string.h>
     #include <unistd.h>
-    {types}
+    {types()}
     int main(void)
     {{
-        struct __bpf_usdt_spec spec = {{ .usdt_cookie = 1ull << 63 | 5, .arg_cnt = 2 }};
-        struct __bpf_usdt_arg_spec *first = &spec.args[0], *second = &spec.args[1];
+        struct __bpf_usdt_spec spec;
+        struct __bpf_usdt_arg_spec *a = spec.args;
 
-        first->val_off = -9;
-        first->arg_type = BPF_USDT_ARG_CONST;
-        first->arg_signed = 1;
-        first->arg_bitshift = 32;
-        second->val_off = 8;
-        second->arg_type = BPF_USDT_ARG_REG_DEREF;
-        second->reg_off = 80;
-        second->arg_bitshift = 56;
+        memset(&spec, 0, sizeof(spec));
+        spec.usdt_cookie = 1ull << 63 | 5;
+        spec.arg_cnt = {len(arguments)};
+        {lines}
         return write(1, &spec, sizeof(spec)) != sizeof(spec);
     }}
     """
     path = compile_c(source, tmp_path / "layout")
     expected = subprocess.run([path], capture_output=True, check=True).stdout
-    ours = encode_spec(parse_arguments("-4@$-9 1@8(%rax)", ElfMachine.EM_X86_64), 1 << 63 | 5)
-    # The last 6 bytes are padding.
-    assert len(ours) == len(expected) == SPEC_SIZE
-    assert ours[:-6] == expected[:-6]
+    source = (
+        f"#include <linux/bpf.h>\n#include <stdbool.h>\n#include <bpf/bpf_helpers.h>\n{types()}"
+    )
+    with lskel.load(compile_bpf(source + MAP, "-nohead"), name="layout") as bpf:
+        info = bpf.maps[SPECS_MAP].info()
+        with_btf = spec_layout(info)
+    found = parse_arguments(" ".join(arguments), ElfMachine.EM_X86_64)
+    layouts = [with_btf] if name == "other" else [with_btf, spec_layout(info._replace(btf_id=0))]
+    for layout in layouts:
+        ours = layout.encode(found, 1 << 63 | 5)
+        # The last byte is padding, and marks it.
+        assert len(ours) == len(expected)
+        assert ours[:-1] == expected[:-1]
+        assert not layout.is_free(ours)
+        assert layout.is_free(bytes(len(ours)))
+        with pytest.raises(NotSupported, match=f"13 arguments, at most {layout.room}"):
+            layout.encode(found[:1] * 13, 0)
+
+
+def test_layout_without_rights(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The BTF takes CAP_SYS_ADMIN; the size of values says it, too."""
+    info = map_info(made.program.maps[SPECS_MAP].fileno())
+    expected = spec_layout(info)
+
+    def refused(*_: object) -> None:
+        raise BpfError(Cmd.BTF_GET_FD_BY_ID, errno.EPERM)
+
+    monkeypatch.setattr("lskel.runtime.objects.by_id", refused)
+    found = spec_layout(info)
+    arguments = parse_arguments("-4@$-9 1@8(%rax)", ElfMachine.EM_X86_64)
+    assert found.encode(arguments, 7) == expected.encode(arguments, 7)
+
+
+def test_layout_before_index_registers(made: Made, binary: Path) -> None:
+    with pytest.raises(NotSupported, match=r"argument 0 .* has an index register \(.*libbpf 1.7"):
+        made.program.attach(binary, "trial", "indexed")
+    assert made.taken() == 0
+
+
+@pytest.mark.parametrize(
+    ("types", "said"),
+    [
+        ("struct __bpf_usdt_spec { long args[4]; };", "have no 'usdt_cookie'"),
+        (INDEXED.replace("reg_off;", "reg;"), "have no 'reg_off'"),
+        (INDEXED.replace("short arg_cnt;", "long arg_cnt;"), "have no 'padding at the end'"),
+        ("struct __bpf_usdt_spec { long args, usdt_cookie, arg_cnt; };", "have no 'args'"),
+    ],
+)
+def test_layout_of_something_else(types: str, said: str) -> None:
+    source = f"#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n{types}{MAP}"
+    with lskel.load(compile_bpf(source, "-nohead"), name="layout") as bpf:
+        info: MapInfo = bpf.maps[SPECS_MAP].info()
+        with pytest.raises(UsageError, match=said):
+            spec_layout(info)
+    without = info._replace(btf_id=0, value_size=300)
+    with pytest.raises(UsageError, match="have 300 bytes, and no BTF"):
+        spec_layout(without)
 
 
 # -- attaching ------------------------------------------------------------------------------------
@@ -455,6 +623,13 @@ def test_arguments_seen(made: Made, binary: Path, process: Process) -> None:
     process.fire("m")
     assert made.seen().hits == 1
     assert link.closed
+
+
+def test_index_register(binary: Path, process: Process) -> None:
+    with compiled(INDEXED_PROGRAM) as made, made.program.attach(binary, "trial", "indexed"):
+        process.fire("i")
+        assert (made.seen().hits, made.seen().arguments) == (1, 2)
+        assert made.seen().values[:2] == [-6, -4]
 
 
 def test_semaphore(made: Made, binary: Path, process: Process) -> None:

@@ -2,8 +2,8 @@
 
     python -m tests.selftests.table > docs/selftests.md
 
-Loads every object twice, by bpftool's loader and by lskel's: minutes, as root. `--no-load` leaves
-that part out.
+Loads every object in three ways, by libbpf directly, by bpftool's loader and by lskel's: minutes,
+as root. `--no-load` leaves that part out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import read_situation
 from lskel.runtime.syscall import BpfError, errno_name
 from tests import bpftool, corpus
+from tests.corpus import Corpus
 from tests.loads import load_by_loader
+from tests.selftests import test_libbpf
 from tests.selftests.reference import tool
 from tests.selftests.test_generate import outcome
 from tests.selftests.test_load import failure
@@ -51,20 +53,22 @@ class Outcome(NamedTuple):
     path: Path
     bpftool: corpus.Product
     error: str  # lskel's; empty where it generates a loader
+    by_libbpf: Load | None
     by_bpftool: Load | None
     by_lskel: Load | None
 
 
-def outcomes(*, loads: bool) -> Iterator[Outcome]:
+def outcomes(of: Corpus, *, loads: bool) -> Iterator[Outcome]:
     """All objects of the corpus, in order of name."""
-    for product in corpus.light_skeletons():
+    for product in corpus.light_skeletons(of):
         path = product.source
         error = outcome(path)
-        by_bpftool = by_lskel = None
+        by_libbpf = by_bpftool = by_lskel = None
         if loads:
+            by_libbpf = Load(test_libbpf.by_libbpf(path), "")
             by_bpftool = _load_by_bpftool(product.path.read_text()) if product.ok else None
             by_lskel = None if error else _load_by_lskel(lskel.generate(typed(path)))
-        yield Outcome(path, product, error, by_bpftool, by_lskel)
+        yield Outcome(path, product, error, by_libbpf, by_bpftool, by_lskel)
 
 
 def _load_by_bpftool(header: str) -> Load:
@@ -94,37 +98,54 @@ def _close(ctx: bytearray, offset: int) -> None:
 def _load_by_lskel(loader: Loader) -> Load:
     try:
         failed = failure(load_by_loader, loader)
-    except lskel.LskelError as error:
+    except lskel.LskelError as error:  # it needs a target
         return Load(str(error), "not tried")
     if failed is None:
         return _LOADED
+    if isinstance(failed, str):
+        return Load(failed, "not tried")
     op, number = failed
     what = "the loader program" if op is None else str(label(loader.trace, loader.trace.ops[op]))
     return Load(what, errno_name(number))
 
 
-def document(found: Sequence[Outcome]) -> Iterator[str]:
+def document(*, loads: bool) -> Iterator[str]:
     """The lines of docs/selftests.md."""
     yield "# The kernel selftests"
     yield ""
     yield "Written by `python -m tests.selftests.table > docs/selftests.md`; not edited by hand."
     yield ""
     yield (
-        "The corpus is `tools/testing/selftests/bpf/progs` of Linux 6.1, compiled by "
-        "[tests/corpus.py](../tests/corpus.py). `bpftool -L` is `bpftool gen skeleton -L`, the "
-        "reference generator."
+        "A corpus is `tools/testing/selftests/bpf/progs` of a Linux series, compiled by "
+        "[tests/corpus.py](../tests/corpus.py), and the objects that its Makefile links from "
+        "several (`_linked`). `bpftool -L` is `bpftool gen skeleton -L`, the reference generator."
     )
     yield ""
     yield from _table(("what", "version"), _versions())
     yield ""
-    yield from _generated(found)
-    if any(o.by_lskel for o in found):
+    heads = ("corpus", "source", "clang", "cpu", "sources", "compile")
+    yield from _table(heads, map(_corpus, corpus.CORPORA))
+    for each in corpus.CORPORA:
+        found = list(outcomes(each, loads=loads))
         yield ""
-        yield from _loaded(found)
+        yield f"## Selftests of Linux {each}: generating"
+        yield ""
+        yield from _generated(found)
+        if loads:
+            yield ""
+            yield f"## Selftests of Linux {each}: loading"
+            yield ""
+            yield from _loaded(found)
+
+
+def _corpus(of: Corpus) -> tuple[str, ...]:
+    products = corpus.compilations(of)
+    compiled = sum(product.ok for product in products)
+    clang = _number(tool(of.clang, "--version"))
+    return str(of), of.package, clang, of.cpu, str(len(products)), str(compiled)
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    yield "clang", _number(tool(corpus.CLANG, "--version"))
     version = bpftool.run("version")
     library = re.search(r"libbpf v?([\d.]+)", version)
     yield "bpftool", _number(version) + (f", libbpf {library[1]}" if library else "")
@@ -144,8 +165,6 @@ def _number(text: str) -> str:
 
 def _generated(found: Sequence[Outcome]) -> Iterator[str]:
     counts = Counter((o.bpftool.ok, not o.error) for o in found)
-    yield "## Generating"
-    yield ""
     rows = [
         (
             str(len(found)),
@@ -185,20 +204,27 @@ def _loaded(found: Sequence[Outcome]) -> Iterator[str]:
     theirs = [o for o in found if o.by_bpftool is not None]
     ours = [o for o in found if o.by_lskel is not None]
     both = [o for o in ours if o.by_bpftool is not None]
-    yield "## Loading"
-    yield ""
     yield (
         "Each loader that was generated, run in the kernel named above. No kernel loads every "
         "object: this depends on its configuration, and many selftests are meant to be rejected."
     )
     yield ""
     yield from _table(
-        ("", "loaders run", "everything loads"),
+        ("", "run", "everything loads"),
         [
+            ("libbpf, directly", str(len(found)), _count(found, "by_libbpf")),
             ("bpftool -L", str(len(theirs)), str(sum(o.by_bpftool == _LOADED for o in theirs))),
             ("lskel", str(len(ours)), str(sum(o.by_lskel == _LOADED for o in ours))),
-            ("bpftool -L, of the objects that lskel generates", str(len(both)), _count(both, 3)),
-            ("lskel, of the objects that bpftool -L generates", str(len(both)), _count(both, 4)),
+            (
+                "bpftool -L, of the objects that lskel generates",
+                str(len(both)),
+                _count(both, "by_bpftool"),
+            ),
+            (
+                "lskel, of the objects that bpftool -L generates",
+                str(len(both)),
+                _count(both, "by_lskel"),
+            ),
         ],
     )
     yield ""
@@ -217,6 +243,13 @@ def _loaded(found: Sequence[Outcome]) -> Iterator[str]:
         )
     else:
         yield "Objects that only one of the two loads: none."
+    missed = [o for o in found if o.by_libbpf == _LOADED != o.by_lskel]
+    yield ""
+    yield (
+        "Objects that libbpf loads directly and lskel's loader does not: "
+        + (", ".join(f"{o.path.stem} ({_result(o.by_lskel)})" for o in missed) or "none")
+        + "."
+    )
     alone = [o for o in ours if o.by_bpftool is None]
     if alone:
         yield ""
@@ -225,8 +258,8 @@ def _loaded(found: Sequence[Outcome]) -> Iterator[str]:
         yield from _table(("object", "lskel"), [(o.path.stem, _result(o.by_lskel)) for o in alone])
 
 
-def _count(found: Iterable[Outcome], field: int) -> str:
-    return str(sum(o[field] == _LOADED for o in found))
+def _count(found: Iterable[Outcome], field: str) -> str:
+    return str(sum(getattr(o, field) == _LOADED for o in found))
 
 
 def _result(load: Load | None) -> str:
@@ -252,4 +285,4 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 
 if __name__ == "__main__":
-    print("\n".join(document(list(outcomes(loads="--no-load" not in sys.argv[1:])))))
+    print("\n".join(document(loads="--no-load" not in sys.argv[1:])))

@@ -28,6 +28,7 @@ TYPES = {
     "test_btf_nokv": Types(ProgType.TRACEPOINT),
     "test_custom_sec_handlers": Types(ProgType.RAW_TRACEPOINT, {"xyz": ProgType.SYSCALL}),
     "test_lwt_ip_encap": Types(ProgType.LWT_XMIT),
+    "test_lwt_redirect": Types(ProgType.LWT_XMIT),
     "test_lwt_seg6local": Types(ProgType.LWT_SEG6LOCAL, {"__encap_srh": ProgType.LWT_IN}),
     "test_skb_cgroup_id_kern": Types(ProgType.SCHED_CLS),
     "test_sockhash_kern": Types(ProgType.SK_SKB, _SK_MSG),

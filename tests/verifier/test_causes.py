@@ -48,6 +48,7 @@ def test_no_message_twice() -> None:
         ),
         ("invalid write to stack R10 off=0 size=8", "stack-bounds", {"reg": "10", "off": "0"}),
         ("invalid func unknown#195896080", "core-relocation", {}),
+        ("invalid func unknown#2001000004", "missing-map", {"missing_map": "2001000004"}),
         ("invalid func unknown#2002000003", "missing-symbol", {"missing_kfunc": "2002000003"}),
         ("invalid func unknown#999", "helper-unknown", {"func": "unknown", "number": "999"}),
         (

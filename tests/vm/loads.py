@@ -23,7 +23,11 @@ from tests.vm.batch import BPFFS
 # The first message that is no mere remark; the kernel may do without BTF.
 _REMARKS = r"elf: skipping|BTF loading error|-- |Error loading \.BTF"
 _REASON = re.compile(rf"^libbpf: (?!{_REMARKS})(.*)", re.MULTILINE)
-_STAGE = re.compile(r"^Error: failed to (open|load) object file", re.MULTILINE)
+# It stops itself at a program without a type, which libbpf would refuse to load.
+_STAGE = re.compile(
+    r"^(?:Error: failed to (open|load) object file|libbpf: failed to guess program type)",
+    re.MULTILINE,
+)
 # bpftool goes on after loading: it pins each program, also those that are not autoloaded.
 _LOADED = re.compile(r"^Error: (failed to pin|object file doesn't contain any bpf)", re.MULTILINE)
 
@@ -38,7 +42,7 @@ def by_libbpf(path: str, bpftool: list[str]) -> str:
     if stage is None:
         raise RuntimeError(f"bpftool ended with {done.returncode}: {done.stderr}")
     reason = _REASON.search(done.stderr)
-    return f"{stage[1]}: {reason[1] if reason else 'no reason given'}"
+    return f"{stage[1] or 'load'}: {reason[1] if reason else 'no reason given'}"
 
 
 def by_bpftool(header: str) -> str:

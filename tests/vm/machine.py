@@ -65,8 +65,9 @@ def boot(
     )
     command = [
         *("vng", "--verbose", "--run", str(kernel.image), "--disable-kvm"),
-        *("--user", "root", "--cpus", "1", "--memory", "2G", "--rwdir", str(directory)),
-        *(("--append", options) if options else ()),
+        *("--user", "root", "--cpus", "2", "--memory", "2G", "--rwdir", str(directory)),
+        # The second CPU is for the tests that bring it online.
+        *("--append", f"maxcpus=1 {options}".strip()),
         *("--", " && ".join(script)),
     ]
     return Machine(kernel.release, _run(command, jobs, directory, limit), kernel.config)

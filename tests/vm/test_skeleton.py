@@ -58,7 +58,7 @@ def plan(directory: Path) -> Iterator[Job]:
         (directory / f"{cls.lower()}_lskel.py").write_text(skeleton(cls, compile_bpf(source)))
     both = directory / "both.py"
     both.write_text(f"import sys; sys.path.insert(0, {str(directory)!r})\n{REPLACE}")
-    yield Job("two skeletons, one in the other", alone.run, {"path": str(both)})
+    yield Job("two skeletons, one in the other", alone.run, {"path": str(both)}, 120)
 
 
 @pytest.mark.vm(jobs=plan)

@@ -6,7 +6,8 @@ bpf_map_desc {int map_fd; u32 max_entries; u64 initial_value} per map, then one 
 number known on the target only), and an int for the fd of each link.
 
 The fds are also input: a nonzero map_fd is reused instead of creating the map, and still belongs to
-the caller if loading fails; a prog_fd of -1 disables autoload of the program, 1 enables it.
+the caller if loading fails, and one of -1 is neither; a prog_fd of -1 disables autoload of the
+program, 1 enables it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LINK_SIZE = 4
 
 # The operation number in the blob before the first operation.
 NO_OP = 0xFFFFFFFF
-# Requests in prog_fd.
+# Requests in prog_fd, and in map_fd.
 LEAVE_OUT, LOAD = -1, 1
 # Flag: initial values are in kernel memory (BPF_SKEL_KERNEL).
 F_KERNEL = 1

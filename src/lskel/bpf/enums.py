@@ -219,3 +219,15 @@ class LinkType(IntEnum):
     NETKIT = 13
     SOCKMAP = 14
     TRACING_MULTI = 15
+
+
+class PerfLinkType(IntEnum):
+    """What perf links attach to: enum bpf_perf_event_type."""
+
+    UNSPEC = 0
+    UPROBE = 1
+    URETPROBE = 2
+    KPROBE = 3
+    KRETPROBE = 4
+    TRACEPOINT = 5
+    EVENT = 6

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from lskel.cursor import ByteOrder
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lskel.cursor import ByteOrder
 
 SIZE = 8
 

@@ -112,7 +112,7 @@ _KPROBE = AttachKindRow(
     None,
     (4, 1),
     "CONFIG_KPROBE_EVENTS",
-    "kprobe:KprobeProgram",
+    "probe:KprobeProgram",
     _T.FUNCTION,
     _C.PERF_EVENT,
     takes_target=True,
@@ -122,21 +122,21 @@ _KPROBE_MULTI = _KPROBE._replace(
     attach_type=_A.TRACE_KPROBE_MULTI,
     since=(5, 18),
     config="CONFIG_FPROBE",
-    python_class="kprobe:KprobeMultiProgram",
+    python_class="probe:KprobeMultiProgram",
     target=_T.FUNCTIONS,
     call=None,
 )
 _UPROBE = _KPROBE._replace(
     name="uprobe",
     config=_UPROBES,
-    python_class="uprobe:UprobeProgram",
+    python_class="probe:UprobeProgram",
     target=_T.BINARY_FUNCTION,
 )
 _UPROBE_MULTI = _UPROBE._replace(
     name="uprobe.multi",
     attach_type=_A.TRACE_UPROBE_MULTI,
     since=(6, 6),
-    python_class="uprobe:UprobeMultiProgram",
+    python_class="probe:UprobeMultiProgram",
     target=_T.BINARY_FUNCTIONS,
     call=None,
 )
@@ -144,7 +144,7 @@ _UPROBE_SESSION = _UPROBE_MULTI._replace(
     name="uprobe.session", attach_type=_A.TRACE_UPROBE_SESSION, since=(6, 13)
 )
 _USDT = _UPROBE._replace(
-    name="usdt", since=(5, 15), python_class="usdt:UsdtProgram", target=_T.PROBE
+    name="usdt", since=(5, 15), python_class="probe:UsdtProgram", target=_T.PROBE
 )
 _TP = AttachKindRow(
     "tracepoint",

@@ -456,3 +456,28 @@ LISTABLE = of_elements(
 def map_type_row(map_type: int) -> MapTypeRow | None:
     """The row of a map type; None if it is newer than this table."""
     return BY_TYPE.get(map_type)
+
+
+def accepts_types(map_type: int, *, has_number_keys: bool) -> bool:
+    """Whether a map of this type takes BTF types of a key and a value, of the right sizes.
+
+    `has_number_keys`: the key is a 32-bit integer. Only where every kernel does: a loader tries a
+    map without types only if the type in the object needs that.
+    """
+    row = map_type_row(map_type)
+    if row is None:
+        return False
+    is_number = row.btf in (MapBtf.ARRAY, MapBtf.REQUIRED) and has_number_keys
+    return row.btf is MapBtf.ANY or is_number
+
+
+# Map types that tools choose between when they run, so that a skeleton has the classes of all.
+_ALTERNATIVES = (
+    frozenset((MapType.RINGBUF, MapType.PERF_EVENT_ARRAY)),
+    of_elements(Elements.ARRAY, Elements.HASH, Elements.LRU_HASH),
+)
+
+
+def alternatives(map_type: int) -> frozenset[MapType]:
+    """The types that a map of this type may be changed to in a skeleton with its own runtime."""
+    return next((types for types in _ALTERNATIVES if map_type in types), frozenset())

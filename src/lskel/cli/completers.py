@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,14 +83,67 @@ def kconfig(summary: Summary) -> Iterable[str]:
     return (extern.name for extern in summary.externs if extern.kind == "kconfig")
 
 
+def map_settings(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """For --map: a map, an attribute, and the values that have names."""
+    from lskel.bpf.enums import MapType
+    from lskel.bpf.flags import MapFlag
+    from lskel.bpf.names import enum_names, flag_names
+    from lskel.runtime.maps.base import Map
+
+    values = {"type": enum_names(MapType), "map_flags": flag_names(MapFlag)}
+    offer = _settings(maps, Map._settable, values)
+    return offer(ctx, param, incomplete)
+
+
+def program_settings(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """For --prog: a program, an attribute, and the values that have names."""
+    from lskel.bpf.enums import AttachType, ProgType
+    from lskel.bpf.flags import ProgFlag
+    from lskel.bpf.names import enum_names, flag_names
+    from lskel.runtime.program import Program
+
+    values = {
+        "type": enum_names(ProgType),
+        "expected_attach_type": enum_names(AttachType),
+        "flags": flag_names(ProgFlag),
+    }
+    offer = _settings(programs, Program._settable, values)
+    return offer(ctx, param, incomplete)
+
+
+def _settings(
+    of: Callable[[Summary], Iterable[str]],
+    attributes: Iterable[str],
+    values: Mapping[str, Iterable[str]],
+) -> Completer:
+    def offer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        path, sign, begun = incomplete.partition("=")
+        if sign:
+            known = values.get(path.rpartition(".")[2], ())
+            return [_item(f"{path}={name}") for name in known if name.startswith(begun)]
+        named = names(of, then=".")(ctx, param, path)
+        if named:
+            return named
+        name, _, begun = path.rpartition(".")
+        found = (f"{name}.{attribute}=" for attribute in attributes if attribute.startswith(begun))
+        return [_item(item, PART) for item in found]
+
+    return offer
+
+
 def types(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For --type: a program, then its type."""
     program, sign, begun = incomplete.partition("=")
     if not sign:
         return names(programs, then="=")(ctx, param, incomplete)
     from lskel.bpf.enums import ProgType
+    from lskel.bpf.names import enum_names
 
-    known = (member.lower() for member in ProgType.__members__ if member != "UNSPEC")
+    known = enum_names(ProgType)
     return [_item(f"{program}={name}") for name in known if name.startswith(begun)]
 
 

@@ -16,8 +16,9 @@ from lskel.runtime.maps.base import Map
 from lskel.runtime.maps.data import DataMap
 from lskel.runtime.maps.event_map import EventMap
 from lskel.runtime.maps.perfbuf import PerfBufferMap
-from lskel.runtime.maps.typed import KeyedMap, codec_of
+from lskel.runtime.maps.typed import KeyedMap
 from lskel.runtime.one_element import lookup
+from lskel.runtime.values import codec_of
 from lskel.runtime.values.heads import head_of, is_struct
 
 _KEY = bytes(4)
@@ -40,10 +41,10 @@ class Buffers:
     def __init__(self, bpf: Collection, given: Mapping[str, str]) -> None:
         self.types: dict[EventMap[Any], Any] = {}
         for made in bpf.maps:
-            if not isinstance(made, EventMap):
+            if not isinstance(made, EventMap) or not made.autocreate:
                 continue
             definition = made.definition
-            is_shared = definition.pinned and definition.type == MapType.PERF_EVENT_ARRAY
+            is_shared = made.is_shared and definition.type == MapType.PERF_EVENT_ARRAY
             if is_shared and made.name not in given:
                 continue
             self.types[made] = made.event_type
@@ -83,7 +84,11 @@ def contents(bpf: Collection, limit: int) -> Iterator[Contents]:
     """The readable maps, each with at most `limit` entries."""
     for made in bpf.maps:
         definition = made.definition
-        if definition.type in LISTABLE and not definition.flags & MapFlag.WRONLY:
+        if (
+            made.autocreate
+            and definition.type in LISTABLE
+            and not definition.flags & MapFlag.WRONLY
+        ):
             with at(f"map '{made.name}'"):
                 pairs = list(islice(_entries(made), limit + 1))
             yield Contents(made.name, tuple(pairs[:limit]), len(pairs) > limit)

@@ -14,14 +14,16 @@ import click
 from lskel.cli import completers
 from lskel.cli.common import json_option, only_for_one, pairs, same_file, trust_option
 from lskel.cli.generation import Generation, generation_options
+from lskel.cli.run_options import for_one, settings_options
 from lskel.cli.sources import STDIN, generate_source
 from lskel.cli.status import Status
 from lskel.cli.terminal import note, print_file, print_json, progress
-from lskel.errors import LskelError, UsageError, at
-from lskel.loader.generate import AUTO, PLAIN
-from lskel.loader.model import Form, Loader
+from lskel.errors import BadBundle, LskelError, UsageError, at
+from lskel.loader.generate import AUTO, PLAIN, generate_form
+from lskel.loader.model import Bytes, Form, Loader
 from lskel.loader.verify import in_form
 from lskel.output import write_whole
+from lskel.replay.options import DEFAULTS, Options
 from lskel.skeleton.generate import (
     FILE_NAMES,
     Language,
@@ -72,6 +74,7 @@ _TASKS_A_WORKER, _TASKS_A_CHUNK = 16, 4
 @trust_option
 @click.option("--standalone", is_flag=True, help="C: do not include libbpf headers.")
 @generation_options
+@settings_options
 @json_option
 def command(
     objects: tuple[str, ...],
@@ -82,6 +85,7 @@ def command(
     trust_bytes: bool,
     standalone: bool,
     generation: Generation,
+    options: Options,
     as_json: bool,
 ) -> int:
     """Write a bundle or a skeleton: the loader program for OBJ, and the code that runs it.
@@ -100,13 +104,14 @@ def command(
         lskel gen hello.bpf.o -o hello.lskel.h
         lskel gen build/*.bpf.o -o bundles/
         lskel gen parser.o -o parser.lskel --type parse=sk_skb:sk_skb_stream_parser
+        lskel gen trace.bpf.o -o trace.lskel.h --map samples.max_entries=8
     """
     for source in objects:
         if same_file(source, output):
             raise UsageError(f"{output}: would overwrite the object itself")
     into_directory = output.endswith("/") or _is_directory(output)
     language = Language(lang) if lang else language_of(output)
-    options = SkeletonOptions(
+    skeleton = SkeletonOptions(
         embed=runtime == "embed",
         standalone=standalone,
         trust_bytes=trust_bytes,
@@ -114,12 +119,12 @@ def command(
     if event_types and language is Language.C:
         raise UsageError("--event-type does not apply to c: its events are what the caller casts")
     generation = generation._replace(event_types=pairs(event_types, "MAP=TYPE"))
-    how = _OutputGenerator(language, options, generation)
+    how = _OutputGenerator(language, skeleton, generation, options)
     if not into_directory:
         if len(objects) > 1:
             raise UsageError(f"{len(objects)} objects cannot go to one file", hint="use -o DIR/")
         return _generate_one(objects[0], output, how, as_json)
-    by_name = [*generation.for_one, *(["--event-type"] if event_types else [])]
+    by_name = [*generation.for_one, *for_one(options), *(["--event-type"] if event_types else [])]
     only_for_one("gen", by_name, objects)
     return _generate_many(objects, Path(output), how, as_json)
 
@@ -135,12 +140,13 @@ class _OutputGenerator(NamedTuple):
     """What to generate from an object."""
 
     language: Language
-    options: SkeletonOptions
+    skeleton: SkeletonOptions
     generation: Generation
+    options: Options
 
     def make(self, source: str) -> tuple[Loader, bytes]:
         """The loader of an object, and the content of its output file."""
-        form = self.generation.form or default_form(self.language, self.options)
+        form = self.generation.form or default_form(self.language, self.skeleton)
         is_bundle_taken = self.language is not Language.BUNDLE
         generation = self.generation._replace(form=form if isinstance(form, str) else form.value)
         loader = generate_source(
@@ -150,9 +156,27 @@ class _OutputGenerator(NamedTuple):
             has_events=self.language is not Language.C,
         )
         with at(source):
+            if self.options != DEFAULTS:
+                loader = with_settings(loader, self.options, debug=generation.debug)
             if form not in (AUTO, PLAIN):  # a bundle may have another form
                 loader = in_form(loader, Form(form))
-            return loader, render(loader, self.language, self.options)
+            return loader, render(loader, self.language, self.skeleton)
+
+
+def with_settings(loader: Loader, options: Options, *, debug: bool) -> Loader:
+    """The loader of the same form for a trace with these settings.
+
+    BadBundle for a bundle whose bytes are not what its trace generates.
+    """
+    from lskel.replay.settled import settled
+
+    if loader.compared is not Bytes.SAME:
+        raise BadBundle(
+            f"{loader.trace.name}: its settings cannot be changed: the bytes do not match the "
+            "description",
+            hint="generate it from the object",
+        )
+    return generate_form(settled(loader.trace, options), loader.form, debug=debug)
 
 
 def _report(source: str, output: str, loader: Loader, size: int) -> dict[str, Any]:

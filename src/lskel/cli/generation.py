@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum
 from fnmatch import fnmatchcase
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import click
 
 from lskel.bpf.enums import AttachType, ProgType
-from lskel.bpf.names import enum_name
+from lskel.bpf.names import ATTACH_TYPE_PREFIX, PROG_TYPE_PREFIX, enum_name, enum_value
 from lskel.catalog.attach_kinds import ATTACH_KINDS
 from lskel.cli import completers
 from lskel.cli.common import grouped_options, pairs
@@ -24,8 +23,6 @@ DEFAULT_FORM = Form.TABLE.value
 _TYPE = "PATTERN=TYPE[:ATTACH]"
 # Their attach target is in the section name; without one they do not load.
 _ATTACHED_BY_NAME = {ProgType.STRUCT_OPS, *(k.prog_type for k in ATTACH_KINDS if k.btf_target)}
-
-_E = TypeVar("_E", bound=IntEnum)
 
 
 class GivenType(NamedTuple):
@@ -154,24 +151,13 @@ def _generation(
 
 def _parse_type(text: str) -> GivenType:
     type_name, sign, attach_name = text.partition(":")
-    type_ = _member(ProgType, type_name, "BPF_PROG_TYPE_", "program type")
+    type_ = enum_value(ProgType, type_name, PROG_TYPE_PREFIX, "program type")
     if not sign:
         return GivenType(type_, None)
     kinds = (kind for kind in ATTACH_KINDS if kind.prog_type == type_)
     usual = {enum_name(AttachType, k.attach_type) for k in kinds if k.attach_type is not None}
-    return GivenType(type_, _member(AttachType, attach_name, "BPF_", "attach type", usual))
-
-
-def _member(enum: type[_E], name: str, prefix: str, what: str, usual: set[str] | None = None) -> _E:
-    """A member of a kernel enum; the error lists the `usual` members, or similar ones."""
-    bare = name.upper().removeprefix(prefix)
-    names = [member.lower() for member in enum.__members__ if member != "UNSPEC"]
-    if bare.lower() in names:
-        return enum[bare]
-    from difflib import get_close_matches
-
-    known = sorted(usual or ()) or get_close_matches(bare.lower(), names) or names
-    raise UsageError(f"no {what} '{name}'", hint=f"available: {', '.join(known)}")
+    attach = enum_value(AttachType, attach_name, ATTACH_TYPE_PREFIX, "attach type", sorted(usual))
+    return GivenType(type_, attach)
 
 
 _NAME = click.option(

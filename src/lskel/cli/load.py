@@ -202,7 +202,7 @@ def _report(replay: str, bpf: Collection, ran: Loader | None) -> dict[str, Any]:
         "loader": None if ran is None else {"insns": len(ran.insns) // 8, "blob": len(ran.blob)},
         "maps": [
             {"name": m.name, "id": info.id, "type": enum_name(MapType, info.type)}
-            for m, info in ((m, m.info()) for m in bpf.maps)
+            for m, info in ((m, m.info()) for m in bpf.maps if m.autocreate)
         ],
         "programs": [
             {
@@ -210,6 +210,7 @@ def _report(replay: str, bpf: Collection, ran: Loader | None) -> dict[str, Any]:
                 "id": info.id,
                 "type": enum_name(ProgType, info.type),
                 "tag": info.tag,
+                **({"log": p.log} if p.log_level else {}),
             }
             for p, info in ((p, p.info()) for p in bpf.progs if p.loaded)
         ],
@@ -232,5 +233,7 @@ def _print(report: dict[str, Any], place: _PinDirectory, prefix: str) -> None:
             tag = f"  tag {item['tag']}" if item.get("tag") else ""
             text = f"  {what:8} {item['name']:24} {item['type']:18}{number}{tag}"
             line(text.rstrip())
+            for logged in item.get("log", ()):
+                line(f"    {logged}")
     if place.path is not None:
         line(f"{prefix}pinned in {place.path}")

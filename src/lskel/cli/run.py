@@ -57,7 +57,8 @@ _PLACE = "PROGRAM=TARGET"
     metavar=_PLACE,
     shell_complete=completers.names(completers.programs, then="="),
     help="Attach a program to an interface, the path of a cgroup or network namespace, a "
-    "tracepoint, a kernel function, or BINARY:FUNCTION, depending on its kind.",
+    "tracepoint, a kernel function, or BINARY:FUNCTION, depending on its kind. For probes also a "
+    "section name, which replaces that of the program: uretprobe/BINARY:FUNCTION.",
 )
 @click.option(
     "--entries",

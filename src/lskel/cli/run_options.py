@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from lskel.loader.model import Loader
     from lskel.runtime.collection import Collection
 
+_MAP = "MAP.ATTRIBUTE=VALUE"
+_PROGRAM = "PROG.ATTRIBUTE=VALUE"
 _KCONFIG = "NAME=VALUE"
 _TARGET = "PROGRAM=TARGET"
 _MAX_ENTRIES = "MAP=N"
+# More than a 64-bit number has.
+_DIGITS = 24
 _VARIABLE = "SECTION.VARIABLE=VALUE"
 
 
 def _options(
+    maps: tuple[str, ...],
+    programs: tuple[str, ...],
     kconfig: tuple[str, ...],
     targets: tuple[str, ...],
     max_entries: tuple[str, ...],
@@ -33,6 +39,10 @@ def _options(
     trust_pins: bool = False,
     trust_bytes: bool = False,
 ) -> Options:
+    with at("--map"):
+        of_maps = _settings(maps, _MAP)
+    with at("--prog"):
+        of_programs = _settings(programs, _PROGRAM)
     with at("--kconfig"):
         values = pairs(kconfig, _KCONFIG)
     with at("--target"):
@@ -43,6 +53,8 @@ def _options(
     with at("--set"):
         initial = pairs(variables, _VARIABLE)
     return Options(
+        maps=of_maps,
+        programs=of_programs,
         kconfig=values,
         targets=attach,
         max_entries=sizes,
@@ -53,9 +65,20 @@ def _options(
     )
 
 
+def _settings_options(
+    maps: tuple[str, ...],
+    programs: tuple[str, ...],
+    max_entries: tuple[str, ...],
+    variables: tuple[str, ...],
+) -> Options:
+    return _options(maps, programs, (), (), max_entries, variables)
+
+
 def for_one(options: Options) -> tuple[str, ...]:
     """The set options that apply only to a single object: they name its maps or programs."""
     given = {
+        "--map": options.maps,
+        "--prog": options.programs,
         "--target": options.targets,
         "--max-entries": options.max_entries,
         "--set": options.variables,
@@ -88,6 +111,39 @@ def warn_of_form(source: str, loader: Loader, ran: Loader | None, bar: Progress)
         show_warning(source, what)
 
 
+# The attributes whose values are yes or no.
+_FLAGS = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
+_YES_OR_NO = ("autocreate", "autoload")
+_INNER = ".inner_map"
+
+
+def _settings(options: tuple[str, ...], form: str) -> dict[str, dict[str, Any]]:
+    """Values of attributes by name; those of `inner_map` as a dict."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, text in pairs(options, form).items():
+        # Names of maps may have dots.
+        name, sign, attribute = path.rpartition(".")
+        if not (name.removesuffix(_INNER) and sign and attribute):
+            raise UsageError(f"expected {form}, got '{path}={text}'")
+        settings = found.setdefault(name.removesuffix(_INNER), {})
+        if name.endswith(_INNER):
+            settings = settings.setdefault(_INNER[1:], {})
+        settings[attribute] = _value(attribute, text)
+    return found
+
+
+def _value(attribute: str, text: str) -> Any:
+    """A number, or yes or no; other texts are names and paths, which the attributes check."""
+    if attribute in _YES_OR_NO:
+        return _FLAGS.get(text.lower(), text)
+    if text[:1].isdigit() and text.isascii() and len(text) <= _DIGITS:
+        try:
+            return int(text, 0)
+        except ValueError:
+            pass  # a name that begins with a digit
+    return text
+
+
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"expected {_MAX_ENTRIES}, got '{name}={text}'")
@@ -96,23 +152,28 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
-_COMMON = (
+_SETTINGS = (
     click.option(
-        "--kconfig",
+        "--map",
+        "maps",
         multiple=True,
-        metavar=_KCONFIG,
-        shell_complete=completers.names(completers.kconfig, then="="),
-        help="A kconfig value, such as CONFIG_HZ=250.",
+        metavar=_MAP,
+        shell_complete=completers.map_settings,
+        help="An attribute of a map, such as events.type=perf_event_array: type, key_size, "
+        "value_size, max_entries, map_flags, map_extra, numa_node, autocreate, pin_path, or "
+        "inner_map and one of these.",
     ),
     click.option(
-        "--target",
-        "targets",
+        "--prog",
+        "programs",
         multiple=True,
-        metavar=_TARGET,
-        shell_complete=completers.names(completers.programs, then="="),
-        help="The attach target of a program if its section name has none: a kernel function, hook "
-        "or tracepoint, or PIN[:FUNCTION] or id:N[:FUNCTION] of a BPF program.",
+        metavar=_PROGRAM,
+        shell_complete=completers.program_settings,
+        help="An attribute of a program, such as on_packet.flags=xdp_has_frags: type, "
+        "expected_attach_type, flags, target, log_level.",
     ),
+)
+_VALUES = (
     click.option(
         "--max-entries",
         multiple=True,
@@ -130,6 +191,26 @@ _COMMON = (
         "elements as in C.",
     ),
 )
+_COMMON = (
+    *_SETTINGS,
+    click.option(
+        "--kconfig",
+        multiple=True,
+        metavar=_KCONFIG,
+        shell_complete=completers.names(completers.kconfig, then="="),
+        help="A kconfig value, such as CONFIG_HZ=250.",
+    ),
+    click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar=_TARGET,
+        shell_complete=completers.names(completers.programs, then="="),
+        help="The attach target of a program, instead of that in its section name: a kernel "
+        "function, hook or tracepoint, or PIN[:FUNCTION] or id:N[:FUNCTION] of a BPF program.",
+    ),
+    *_VALUES,
+)
 _PINS = (
     click.option(
         "--pin-root",
@@ -146,6 +227,8 @@ _PINS = (
         help="Use pins and pin directories that other users own or can write to.",
     ),
 )
+# Argument `options`: for what a loader has without being told.
+settings_options = grouped_options("options", _settings_options, *_SETTINGS, *_VALUES)
 # Argument `options`: for commands that simulate, that may also measure, and that load.
 simulation_options = grouped_options("options", _options, *_COMMON)
 measure_options = grouped_options("options", _options, *_COMMON, *_PINS)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from lskel import budget
 from lskel.errors import printable
-from lskel.runtime.maps.typed import codec_of
+from lskel.runtime.values import codec_of
 from lskel.runtime.values.arrays import Array, is_text
 from lskel.runtime.values.scalars import pointer
 from lskel.runtime.values.structs import Composite

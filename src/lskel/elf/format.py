@@ -62,6 +62,7 @@ class SectionType(IntEnum):
     NOBITS = 8
     REL = 9
     DYNSYM = 11
+    GNU_VERDEF = 0x6FFFFFFD
     GNU_VERSYM = 0x6FFFFFFF
 
 

@@ -26,13 +26,14 @@ from lskel.bpf import insn as i
 from lskel.bpf.insn import CallKind, Insn
 from lskel.loader.blob import Blob, Region, RegionKind
 from lskel.loader.records import ANY_ERRNO, Code, Condition, Record
-from lskel.syscalls import Call, Data, FdArray, FdPointer, InputNumber, Part, call_of
+from lskel.syscalls import Call, Data, FdArray, FdPointer, InputNumber, Number, Part, call_of
 from lskel.trace import (
     BtfFind,
     BtfLoad,
     Close,
     ExternReloc,
     Guard,
+    Input,
     KsymFind,
     LinkCreate,
     MapCreate,
@@ -105,6 +106,11 @@ class Lowering:
         for number, op in enumerate(trace.ops):
             if isinstance(op, MapCreate | ProgLoad) and op.btf is not None:
                 self.btf_users[op.btf.op].append(number)
+        self.target_users = {
+            op.attach_btf.op: number
+            for number, op in enumerate(trace.ops)
+            if isinstance(op, ProgLoad) and _has_settable_target(op) and op.attach_btf is not None
+        }
         self.status = status
         self.nowhere = nowhere
         self.fds = self.place_fds()
@@ -265,6 +271,8 @@ class Lowering:
         size = len(op.name.encode()) + 1
         name, fd, found = self.name(number, op.name), self.fds[number], self.found[number]
         missing = ENOENT if op.is_weak else 0
+        if number in self.target_users:
+            yield from self.unless_set(self.target_users[number], 1)
         records = [Record(Code.FIND, op.kind, size, name, min(found, fd), missing)]
         if number in self.slots.kfuncs:
             # Calls of a vmlinux kfunc have no slot.
@@ -277,15 +285,28 @@ class Lowering:
             yield Record(Code.SKIP_IF, Condition.NOT_ZERO, b=given, c=len(records))
         yield from records
 
+    def unless_set(self, number: int, skipped: int) -> Iterator[Record]:
+        """Skip records if the attr of a program has its attach target: the caller has set it."""
+        target = self.field(number, "attach_btf_id")
+        yield Record(Code.SKIP_IF, Condition.NOT_ZERO, b=target, c=skipped)
+
     def fill(self, number: int, op: Op, call: Call) -> Iterator[Record]:
         """Run-time fields of the attr: fds, ids, sizes and overridden values."""
+        found = []
         for value in call.numbers:
             if isinstance(value, InputNumber):
                 source = self.input(value.input.number)
             else:
                 is_id = value.part is Part.BTF_ID
                 source = self.found[value.ref.op] if is_id else self.fd(value.ref)
-            yield Record(Code.COPY, a=self.field(number, value.field), b=source)
+            copy = Record(Code.COPY, a=self.field(number, value.field), b=source)
+            if isinstance(value, Number) and value.ref.op in self.target_users:
+                found.append(copy)
+            else:
+                yield copy
+        if found:
+            yield from self.unless_set(number, len(found))
+            yield from found
         if call.if_module is not None:
             flags = call.if_module
             yield Record(Code.SKIP_IF, Condition.ZERO, b=self.fd(flags.ref), c=1)
@@ -386,6 +407,11 @@ class Lowering:
         call = self.calls[number]
         for field in call.btf_fields if call is not None else ():
             yield Record(Code.SET, a=self.field(number, field), c=0)
+
+
+def _has_settable_target(op: ProgLoad) -> bool:
+    """Whether the caller may set another attach target; that of struct_ops is their member."""
+    return not isinstance(op.expected_attach_type, Input)
 
 
 def _externs(op: Op, data: Data) -> tuple[ExternReloc, ...]:

@@ -10,6 +10,8 @@ from lskel.bpf.enums import ProgType
 from lskel.bpf.names import enum_name
 from lskel.catalog.attach_kinds import AttachTarget, attach_kind_row
 from lskel.errors import UsageError, at
+from lskel.runtime.attach.probe import ProbeProgram
+from lskel.runtime.attach.probe_ways import probe_row
 from lskel.runtime.collection import Collection
 from lskel.runtime.maps.struct_ops import StructOpsMap
 from lskel.runtime.program import Program
@@ -40,7 +42,8 @@ def attach_all(
     """Attach every program that can be attached, and register struct_ops.
 
     `targets` are attach targets by program name: an interface, the path of a cgroup or network
-    namespace, a function (see `AttachTarget`). All or nothing: errors as for `Collection.attach`.
+    namespace, a function (see `AttachTarget`); for probes also a section name, such as
+    "uretprobe/libc.so.6:malloc". All or nothing: errors as for `Collection.attach`.
     Returns what is attached and what is not.
     """
     before = list(bpf.links)
@@ -72,8 +75,12 @@ def attach_all(
 def attach_to(program: Program, target: str) -> str:
     """Attach a program to a target by name; return the target in words.
 
-    UsageError if programs of its kind have no named target.
+    The target of a probe may be a whole section name. UsageError if programs of its kind have no
+    named target.
     """
+    if isinstance(program, ProbeProgram) and probe_row(target) is not None:
+        program.attach_as(target)
+        return " on ".join(target.split("/", 1))
     kind = _target(program)
     if kind is None:
         raise UsageError(f"programs of type {_type(program)} have no named attach target")

@@ -14,7 +14,7 @@ from lskel.bpf.attr import store
 from lskel.bpf.enums import Cmd
 from lskel.describe.labels import label
 from lskel.replay.externs import FdArrayBuilder, resolve
-from lskel.replay.prepared_trace import PreparedTrace, prepare_trace
+from lskel.replay.prepared_trace import PreparedTrace, VerifierLog, prepare_trace
 from lskel.runtime.failure import failure, split_log
 from lskel.runtime.image import Image
 from lskel.runtime.kallsyms import symbol_address
@@ -47,6 +47,7 @@ _MAKE_FDS = frozenset(
 )
 # The first and last size of growing log buffers; old kernels accept no more than the last.
 LOG_SIZES = (1 << 16, 1 << 20, (1 << 24) - 1)
+_LOG_LEVEL = 1
 # Called with the number of an operation and the nanoseconds of its system calls or BTF lookups.
 Observer = Callable[[int, int], None]
 _T = TypeVar("_T")
@@ -85,7 +86,7 @@ class CallByCall(RunningKernel):
             if number not in results:
                 fd.close()
         return LoadedFds(
-            tuple(calls.fds[item.op] for item in trace.maps),
+            tuple(calls.fds.get(item.op) for item in trace.maps),
             tuple(None if p.op is None else calls.fds.get(p.op) for p in trace.programs),
             tuple(calls.fds.get(link.op) for link in trace.links),
         )
@@ -101,6 +102,7 @@ class Calls:
         self.trace = prepared.trace
         self.inputs = prepared.inputs
         self.stack = stack
+        self.logs = prepared.logs
         self.fds = {self.trace.maps[slot].op: fd for slot, fd in prepared.given.items()}
         self.found: dict[int, int] = {}
         self.slots = FdArrayBuilder([])
@@ -123,7 +125,7 @@ class Calls:
         call = call_of(op, self.trace.order)
         try:
             if call is not None:
-                self.keep(number, self.call(op, call), call.cmd)
+                self.keep(number, self.call(op, call, self.logs.get(number)), call.cmd)
             elif isinstance(op, BtfFind):
                 self.find(number, op)
             elif isinstance(op, KsymFind):
@@ -131,13 +133,14 @@ class Calls:
             elif isinstance(op, Close) and op.ref.op in self.fds:
                 self.timed(self.fds[op.ref.op].close)
         except KernelError as error:
-            log = self.logged(op, call) if call is not None and call.log is not None else ()
+            asked = self.logs.get(number)
+            log = self.logged(op, call, asked) if call is not None and call.log else ()
             raise failure(number, label(self.trace, op), error.errno, log) from error
 
-    def call(self, op: Op, call: Call) -> int | None:
+    def call(self, op: Op, call: Call, log: VerifierLog | None) -> int | None:
         """The result of a call; None for BTF that the kernel rejects and nothing needs."""
         try:
-            return self.make(op, call)
+            return self.make(op, call, log)
         except BpfError:
             if isinstance(op, BtfLoad) and not op.needed_by:
                 return None
@@ -164,7 +167,7 @@ class Calls:
         if found.module is not None:
             self.fds[number] = self.stack.enter_context(found.module)
 
-    def make(self, op: Op, call: Call, log: bytearray | None = None) -> int:
+    def make(self, op: Op, call: Call, log: VerifierLog | None = None) -> int:
         order = self.trace.order
         attr = bytearray(call.attr)
         keep: list[bytes | bytearray] = []
@@ -204,13 +207,13 @@ class Calls:
         fd = self.fds.get(op)
         return fd.fileno() if fd is not None else 0
 
-    def logged(self, op: Op, call: Call) -> tuple[str, ...]:
+    def logged(self, op: Op, call: Call, asked: VerifierLog | None) -> tuple[str, ...]:
         """Repeat a failed call with a large enough log buffer; return the log."""
-        log = bytearray()
+        log, level = bytearray(), _LOG_LEVEL if asked is None else asked.level
         for size in LOG_SIZES:
             log = bytearray(size)
             try:
-                Fd(self.make(op, call, log)).close()
+                Fd(self.make(op, call, VerifierLog(level, log))).close()
                 break  # it works now: the cause is gone
             except BpfError as error:
                 if error.errno != errno.ENOSPC:
@@ -226,8 +229,8 @@ def address(op: KsymFind) -> int:
     return found or 0
 
 
-def fill_log(attr: bytearray, call: Call, fields: LogFields, log: bytearray) -> None:
-    """Request a log in `log`."""
-    store(attr, call.layout, fields.level, 1, sys.byteorder)
-    store(attr, call.layout, fields.size, len(log), sys.byteorder)
-    store(attr, call.layout, fields.buffer, address_of(log), sys.byteorder)
+def fill_log(attr: bytearray, call: Call, fields: LogFields, log: VerifierLog) -> None:
+    """Request a log."""
+    store(attr, call.layout, fields.level, log.level, sys.byteorder)
+    store(attr, call.layout, fields.size, len(log.buffer), sys.byteorder)
+    store(attr, call.layout, fields.buffer, address_of(log.buffer), sys.byteorder)

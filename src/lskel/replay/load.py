@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lskel.bpf.enums import ProgType
+from lskel.bpf.names import PROG_TYPE_PREFIX, enum_value
 from lskel.errors import UsageError, WrongType, at, printable
 from lskel.input import read_input
+from lskel.load_phase.untyped import is_untyped
 from lskel.loader.archive import MAGIC
 from lskel.loader.generate import AUTO, generate
 from lskel.loader.model import Bytes, Form, Loader
@@ -17,7 +20,7 @@ from lskel.object.model import Object
 from lskel.object.open import default_name, open_object
 from lskel.replay.direct import CallByCall
 from lskel.replay.kernel import LoaderKernel
-from lskel.replay.options import DEFAULTS, PIN_ROOT, Options, apply
+from lskel.replay.options import DEFAULTS, PIN_ROOT, Options, Settings, apply
 from lskel.replay.trust import check_bytes, check_trace, with_comparison
 from lskel.runtime.kernel import RunningKernel
 from lskel.skeleton.dynamic import DynamicCollection, collection_of
@@ -36,6 +39,8 @@ def load(
     kernel: Kernel | None = None,
     direct: bool = False,
     event_types: Mapping[str, str] | None = None,
+    maps: Mapping[str, Settings] | None = None,
+    programs: Mapping[str, Settings] | None = None,
     max_entries: Mapping[str, int] | None = None,
     variables: Mapping[str, Any] | None = None,
     autoload: Mapping[str, bool] | None = None,
@@ -64,6 +69,8 @@ def load(
     if kernel is not None and (isinstance(kernel, type) or not hasattr(kernel, "load")):
         raise WrongType(f"kernel: expected a kernel, such as SimulatedMachine(), got {kernel!r}")
     named = {
+        "maps": maps,
+        "programs": programs,
         "max_entries": max_entries,
         "variables": variables,
         "autoload": autoload,
@@ -74,9 +81,15 @@ def load(
     for argument, value in named.items():
         if value is not None and not isinstance(value, Mapping):
             raise WrongType(f"{argument}: expected a dict by name, got {type(value).__name__}")
-    loader = _loader(source, name, form, event_types or {})
+    for settings in (*(maps or {}).values(), *(programs or {}).values()):
+        if not isinstance(settings, Mapping):
+            got = type(settings).__name__
+            raise WrongType(f"maps, programs: expected a dict of attributes, got {got}")
+    loader = _loader(source, name, form, event_types or {}, programs or {})
     texts = {path: _text(path, value) for path, value in (variables or {}).items()}
     options = Options(
+        maps=maps or {},
+        programs=programs or {},
         max_entries=max_entries or {},
         variables=texts,
         autoload=autoload or {},
@@ -132,16 +145,20 @@ def _text(path: str, value: Any) -> str:
 
 
 def _loader(
-    source: Source, name: str | None, form: Form | str | None, types: Mapping[str, str]
+    source: Source,
+    name: str | None,
+    form: Form | str | None,
+    types: Mapping[str, str],
+    programs: Mapping[str, Settings],
 ) -> Loader:
     if isinstance(source, Loader):
         _check_unused("a loader", name, form)
         return source.with_event_types(types)
     if isinstance(source, Object):
         _check_unused("an open object", name, None)
-        return generate(source.with_event_types(types), form or AUTO)
+        return generate(_with_types(source, programs).with_event_types(types), form or AUTO)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _of_bytes(bytes(source), name, form, types)
+        return _of_bytes(bytes(source), name, form, types, programs)
     if not isinstance(source, str | os.PathLike):
         raise WrongType(
             f"expected a path, bytes, an Object or a Loader, got {type(source).__name__}"
@@ -149,11 +166,31 @@ def _loader(
     with at(os.fspath(source)):
         data = read_input(source)
         is_object = not data.startswith(MAGIC)
-        return _of_bytes(data, name or default_name(source) if is_object else name, form, types)
+        name = name or default_name(source) if is_object else name
+        return _of_bytes(data, name, form, types, programs)
+
+
+def _with_types(obj: Object, programs: Mapping[str, Settings]) -> Object:
+    """The object in which programs whose section names have no type have that of the settings."""
+    for program in obj.programs:
+        wanted = programs.get(program.name, {}).get("type")
+        if not is_untyped(program):
+            continue
+        if isinstance(wanted, str):
+            with at(obj.name, f"program '{program.name}'"):
+                wanted = enum_value(ProgType, wanted, PROG_TYPE_PREFIX, "program type")
+        type_ = ProgType._value2member_map_.get(wanted)
+        if isinstance(type_, ProgType):
+            obj = obj.with_type(program.name, type_)
+    return obj
 
 
 def _of_bytes(
-    data: bytes, name: str | None, form: Form | str | None, types: Mapping[str, str]
+    data: bytes,
+    name: str | None,
+    form: Form | str | None,
+    types: Mapping[str, str],
+    programs: Mapping[str, Settings],
 ) -> Loader:
     if data.startswith(MAGIC):
         _check_unused("a bundle", name, form)
@@ -161,7 +198,7 @@ def _of_bytes(
     opened = open_object(data, name)
     for remark in opened.remarks:
         warnings.warn(printable(f"{opened.name}: {remark}"), stacklevel=4)
-    return generate(opened.with_event_types(types), form or AUTO)
+    return generate(_with_types(opened, programs).with_event_types(types), form or AUTO)
 
 
 def _check_unused(what: str, name: str | None, form: Form | str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lskel.btf.assign import assign
 from lskel.btf.btf import Btf
@@ -18,14 +19,18 @@ from lskel.skeleton.dynamic import DynamicCollection, variables_of
 from lskel.trace import Trace
 
 PIN_ROOT = Path(collection.PIN_ROOT)
+# Values of attributes of a map or program, by their names.
+Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Changes to a load, by the names of maps, programs and kconfig values.
 
-    `max_entries`: sizes of maps. `initial`: whole values of global data. `variables`: values of
-    global variables as text, by section and name: ``rodata.target_pid`` (btf/assign.py).
+    `maps` and `programs`: values of attributes, by the names of attributes; those of `inner_map` as
+    another mapping. `max_entries`: sizes of maps. `initial`: whole values of global data.
+    `variables`: values of global variables as text, by section and name: ``rodata.target_pid``
+    (btf/assign.py).
     `autoload`: whether a program is loaded, overriding its section name. `targets`: the attach
     target of a program, overriding its section name: a kernel function, hook or tracepoint, or
     ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, given by the path of its pin or
@@ -34,6 +39,8 @@ class Options:
     others can write to. `trust_bytes`: run a loader whose bytes do not match its trace.
     """
 
+    maps: Mapping[str, Settings] = field(default_factory=dict)
+    programs: Mapping[str, Settings] = field(default_factory=dict)
     max_entries: Mapping[str, int] = field(default_factory=dict)
     initial: Mapping[str, bytes] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +59,10 @@ def apply(options: Options, bpf: DynamicCollection, trace: Trace) -> None:
     """Apply the options to a collection of this trace; errors as for its attributes."""
     bpf.pin_root = str(options.pin_root)
     bpf.trust_pins = options.trust_pins
+    for name, settings in options.maps.items():
+        bpf.maps[name].set(settings)
+    for name, settings in options.programs.items():
+        bpf.progs[name].set(settings)
     for name, entries in options.max_entries.items():
         bpf.maps[name].max_entries = entries
     for name, content in options.initial.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from lskel.bpf.settable import NO_MAP
 from lskel.catalog.map_types import Range, map_type_row
 from lskel.tasks import Task
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 _NO_KFUNC = "invalid kernel function call not eliminated"
 
 
+# A call in place of a map that is not created (`lskel.runtime.patch`), before its slot.
+_SLOT_DIGITS = 6
+_NO_MAP = f"unknown#{NO_MAP // 10**_SLOT_DIGITS}"
+
+
 def advise(error: ReplayError, maps: Iterable[MapDefinition], labels: Iterable[Label]) -> None:
     """Give an error a better hint, where there is one.
 
@@ -27,9 +33,13 @@ def advise(error: ReplayError, maps: Iterable[MapDefinition], labels: Iterable[L
     label = error.label
     if label is None:
         return
-    hint = ""
+    hint, made = "", list(maps)
     if label.task is Task.MAP_CREATE and error.errno == errno.EINVAL:
-        hint = next((_sizes(made) for made in maps if made.name == label.name), "")
+        hint = next((_sizes(item) for item in made if item.name == label.name), "")
+    elif label.task is Task.PROG_LOAD and _NO_MAP in error.why:
+        slot = error.why.partition(_NO_MAP)[2][:_SLOT_DIGITS]
+        if len(slot) == _SLOT_DIGITS and slot.isdecimal() and int(slot) < len(made):
+            hint = f"it uses map '{made[int(slot)].name}', whose autocreate is False"
     elif label.task is Task.PROG_LOAD and _NO_KFUNC in error.why:
         hint = _kfuncs(label.name, labels)
     error.hint = hint or error.hint

@@ -5,19 +5,17 @@ from __future__ import annotations
 import errno
 import mmap
 
-from lskel.bpf.attr import object_name
-from lskel.bpf.enums import Cmd
 from lskel.bpf.flags import MapFlag
-from lskel.bpf.layouts import MAP_CREATE
-from lskel.errors import NoPermission, ReplayError, UsageError
+from lskel.errors import ReplayError, UsageError
+from lskel.runtime.kernel import RUNNING
+from lskel.runtime.maps.create import create_map
 from lskel.runtime.memory import MappedFd, map_memory
-from lskel.runtime.objects import Fd
-from lskel.runtime.permissions import why_refused
-from lskel.runtime.syscall import BpfError, KernelError, bpf, host_attr
+from lskel.runtime.syscall import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lskel.runtime.maps.base import MapDefinition
+    from lskel.runtime.objects import Fd
 
 
 _HINTS = {
@@ -40,25 +38,7 @@ def create_arena(wanted: MapDefinition, initial: bytes) -> MappedFd:
     UsageError if they do not fit; ReplayError or NoPermission if the kernel refuses.
     """
     _check(wanted, len(initial))
-    attr = host_attr(
-        MAP_CREATE,
-        "map_extra",
-        map_type=wanted.type,
-        key_size=wanted.key_size,
-        value_size=wanted.value_size,
-        max_entries=wanted.max_entries,
-        map_flags=wanted.flags,
-        map_name=object_name(wanted.name),
-        map_extra=wanted.map_extra,
-    )
-    try:
-        created = Fd(bpf(Cmd.MAP_CREATE, attr))
-    except BpfError as error:
-        what = f"BPF_MAP_CREATE of map '{wanted.name}': {error.why}"
-        if error.errno == errno.EPERM:
-            raise NoPermission(what, errno=errno.EPERM, hint=why_refused()) from error
-        raise ReplayError(what, errno=error.errno, hint=_HINTS.get(error.errno, "")) from error
-    with created as fd:
+    with create_map(RUNNING, wanted, _HINTS) as fd:
         mapped = map_arena(wanted, fd)
     mapped.memory[: len(initial)] = initial
     return mapped

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from lskel.runtime.attach.link import Link
+    from lskel.runtime.attach_point import AttachPoint
     from lskel.runtime.image import Image
     from lskel.runtime.kernel import Kernel
     from lskel.runtime.objects import Fd
@@ -150,7 +151,7 @@ class Links:
 class Collection:
     """The maps, programs, links and global variables of an object; a context manager.
 
-    At first it is *open*: sizes, initial values of variables, autoload and targets can be set.
+    At first it is *open*: attributes of maps and programs, and variables can be set.
     `load`, or the first use that needs the kernel (attaching, a map's elements, its fd), creates
     the maps and loads the programs; from then on the variables are those of the programs. `close`,
     or the end of a ``with`` block, detaches and closes everything; pins stay.
@@ -190,7 +191,7 @@ class Collection:
             program.needed = self._need
             program.placed(self._kernel)
         for made in maps:
-            made.placed(self._kernel, maps)
+            made.placed(self._kernel, maps, image)
             made.needed = self._need
 
     if not TYPE_CHECKING:
@@ -284,19 +285,22 @@ class Collection:
         UsageError, NotFound or NotSupported if a setting does not fit, or the kernel lacks
         something.
         """
-        self._check_targets()
         kernel, programs = self._kernel, list(self.progs)
         inputs = self._image.inputs
+        points = self._attach_points(held)
         maps = []
         with low_fds_taken():
             for made in self.maps:
                 fd = (reused or self._reused)(made)
-                if fd is not None:
+                if fd is not None:  # else the loader creates it
                     undo.enter_context(fd)
                 maps.append(made.request(kernel, self._image.order)._replace(fd=fd))
         return Request(
             tuple(maps),
-            tuple(program.request() for program in programs),
+            tuple(
+                program.request()._replace(target=points.get(slot))
+                for slot, program in enumerate(programs)
+            ),
             ()
             if inputs is None
             else inputs.values(programs, kernel, held, trust_pins=self.trust_pins),
@@ -304,29 +308,30 @@ class Collection:
         )
 
     def _reused(self, made: Map) -> Fd | None:
-        """The fd of a reused map; None for a new one."""
-        if not self._kernel.is_running:
-            return None
+        """The fd of a map that the loader does not create; None for a new one."""
         return made.open_reused(self._kernel, self.pin_root, trust_pins=self.trust_pins)
 
-    def _check_targets(self) -> None:
-        """UsageError for a target that the program cannot have."""
+    def _attach_points(self, held: ExitStack) -> dict[int, AttachPoint]:
+        """The targets that override those in section names, by slot."""
         inputs = self._image.inputs
         asked = set() if inputs is None else inputs.targets()
-        for slot, program in enumerate(self.progs):
-            if program.target is not None and slot not in asked:
-                raise UsageError(
-                    f"program '{program.name}' takes no target: its section "
-                    f"'{program.definition.section}' names the attach target",
-                    hint="a target can be set only if the section name has none",
-                )
+        return {
+            slot: program.attach_point(self._kernel, held, trust_pins=self.trust_pins)
+            for slot, program in enumerate(self.progs)
+            if program.target is not None and slot not in asked and program.autoload
+        }
 
     def _take(self, made: LoadedFds) -> None:
         """Take ownership of the loaded fds."""
         for new, fd in zip(self.maps, made.maps, strict=True):
-            new.bind(fd)
+            if fd is None:
+                new.leave_out()
+            else:
+                new.bind(fd)
         for program, program_fd in zip(self.progs, made.programs, strict=True):
-            if program_fd is not None:
+            if program_fd is None:
+                program.leave_out()
+            else:
                 program.bind(program_fd, self.links.add)
         for name, link in zip(self._image.links, made.links, strict=True):
             if link is not None:
@@ -337,11 +342,13 @@ class Collection:
                 self.links.add(name, own)
 
     def _pin(self) -> None:
-        shared = {made.name: made.fileno() for made in self.maps if made.definition.pinned}
+        paths = ((made, made.shared_at(self.pin_root)) for made in self.maps if made.autocreate)
+        shared = [(made, path) for made, path in paths if path is not None]
         if shared and self._kernel.is_running:
-            from lskel.runtime.pins import SHARE_AGAIN, pin_fds
+            from lskel.runtime.pins import SHARE_AGAIN, Pin, pin_all
 
-            pin_fds(shared, self.pin_root, SHARE_AGAIN, trust_pins=self.trust_pins)
+            pins = [Pin(made.name, made.fileno(), path) for made, path in shared]
+            pin_all(pins, SHARE_AGAIN, trust_pins=self.trust_pins)
 
     def pin(self, directory: str | os.PathLike[str]) -> tuple[str, ...]:
         """Pin all maps and programs as DIRECTORY/NAME, all or none; returns the paths.
@@ -349,12 +356,14 @@ class Collection:
         Creates the directory if missing. UsageError if it is not on a bpffs, if a name exists, or
         if other users can write to it (unless `trust_pins`).
         """
-        from lskel.runtime.pins import NEW_PIN, pin_fds
+        from lskel.runtime.pins import NEW_PIN, Pin, pin_all, pin_path
 
         check_running(self._kernel, "has no pins")
-        fds = {made.name: made.fileno() for made in self.maps}
+        fds = {made.name: made.fileno() for made in self.maps if made.autocreate}
         fds |= {program.name: program.fileno() for program in self.progs if program.loaded}
-        return pin_fds(fds, os.fspath(directory), NEW_PIN, trust_pins=self.trust_pins)
+        where = os.fspath(directory)
+        pins = [Pin(name, fd, pin_path(where, name)) for name, fd in fds.items()]
+        return pin_all(pins, NEW_PIN, trust_pins=self.trust_pins)
 
     # -- attach ---------------------------------------------------------------------------------
 
@@ -371,7 +380,8 @@ class Collection:
     def _attach(self) -> None:
         before = list(self.links)
         for made in self.maps:
-            made.listen()
+            if made.autocreate:
+                made.listen()
         try:
             for program in self.progs:
                 if (
@@ -382,7 +392,8 @@ class Collection:
                     with at(self._image.name, f"program '{program.name}'"):
                         program.attach()
             for made in self.maps:
-                if made.definition.type == MapType.STRUCT_OPS and not self.links.has(made.name):
+                is_struct = made.autocreate and made.definition.type == MapType.STRUCT_OPS
+                if is_struct and not self.links.has(made.name):
                     with at(self._image.name, f"map '{made.name}'"):
                         made.register(self)
         except BaseException:

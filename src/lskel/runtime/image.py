@@ -7,6 +7,7 @@ import sys
 
 from lskel.bpf import context
 from lskel.bpf.enums import Cmd
+from lskel.errors import UsageError
 from lskel.light_typing import NamedTuple
 from lskel.runtime.loader import run_loader
 from lskel.runtime.request import build_context, by_slot, expected_fds
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lskel.cursor import ByteOrder
     from lskel.runtime.inputs import Inputs
     from lskel.runtime.loader import Result
+    from lskel.runtime.places import Places
     from lskel.runtime.request import LoadedFds, Request
     from lskel.tasks import Label
 
@@ -37,8 +39,9 @@ class Image(NamedTuple):
     `labels` describe its operations; the 32-bit number at `status` in the blob is the one that
     failed. `inputs` are the numbers known on the target only; `links` are the programs that the
     loader attaches itself. `insns` are the program's instructions; `btf` and `func_info` describe
-    its functions if it has several; `blob` is the value of its map. `needs` is the first Linux
-    release that runs it. Without `insns` something else makes the calls.
+    its functions if it has several; `blob` is the value of its map, in which `places` has the attrs
+    of its calls; None if they are not known. `needs` is the first Linux release that runs it.
+    Without `insns` something else makes the calls.
     """
 
     name: str
@@ -52,6 +55,29 @@ class Image(NamedTuple):
     func_info: bytes = b""
     status: int = 0
     needs: str = ""
+    places: Callable[[], Places] | None = None
+
+    def object_btf(self) -> bytes:
+        """The object's BTF; empty if it has none, or if its place is not known."""
+        offset, size = self.places().btf if self.places is not None else (0, 0)
+        return self.blob[offset : offset + size]
+
+    def settled(self, request: Request, address_of: Callable[[bytes | bytearray], int]) -> bytes:
+        """The blob for a request, as `with_settings`.
+
+        UsageError if it is not known where the settings go.
+        """
+        if not request.has_settings:
+            return self.blob
+        if self.places is None:
+            raise UsageError(
+                "settings other than sizes, values and autoload are refused: the bytes do not "
+                "match the description",
+                hint="generate it from the object",
+            )
+        from lskel.runtime.patch import with_settings
+
+        return with_settings(self.blob, self.places(), request, self.order, address_of)
 
     def load(self, request: Request, run: Run | None = None) -> LoadedFds:
         """Run the loader once: in the running kernel, or by `run`.
@@ -88,14 +114,16 @@ def run_image(image: Image, request: Request, run: Run | None = None) -> LoadedF
 
 def _run(image: Image, request: Request, log: bytearray | None) -> Result:
     """Run a loader in the running kernel; `log` receives the kernel's log of the last call."""
-    # The context has pointers to values in the request, which keeps them alive.
+    # Context and blob have pointers to values in the request, which keeps them alive.
     ctx = build_context(request, sys.byteorder, address_of)
     if log is not None:
+        level = max((program.log_level for program in request.programs), default=0)
         for offset, value, size in (
-            (context.LOG_LEVEL, _LOG_LEVEL, 4),
+            (context.LOG_LEVEL, level or _LOG_LEVEL, 4),
             (context.LOG_SIZE, len(log), 4),
             (context.LOG_BUF, address_of(log), 8),
         ):
             ctx[offset : offset + size] = value.to_bytes(size, sys.byteorder)
     expected = list(expected_fds(request))
-    return run_loader(image.insns, image.blob, ctx, image.btf, image.func_info, expected)
+    blob = image.settled(request, address_of)
+    return run_loader(image.insns, blob, ctx, image.btf, image.func_info, expected)

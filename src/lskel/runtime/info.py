@@ -84,7 +84,9 @@ class LinkInfo(NamedTuple):
     (``tp_name``, ``func_name``, ``path``), tuples (``addrs``, ``offsets``, ``cookies``), numbers;
     ``attach_type`` is an `AttachType`. Those of a perf link are of its ``perf_event_type`` (enum
     bpf_perf_event_type, Linux 6.6): uprobe, kprobe, tracepoint or event. Addresses in the kernel
-    are 0 if this process must not see them.
+    are 0 if this process must not see them. ``missed`` counts the missed runs of kprobes and their
+    return probes, by perf links and by kprobe.multi, since Linux 6.7 (Documentation/trace/
+    kprobes.rst says when there are any).
     """
 
     id: int

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lskel.runtime.image import Image
     from lskel.runtime.kconfig import KconfigSource
     from lskel.runtime.memory import MappedFd
-    from lskel.runtime.objects import Bpf
+    from lskel.runtime.objects import Bpf, Fd
     from lskel.runtime.program import ProgramDefinition
     from lskel.runtime.request import LoadedFds, Request
 
@@ -71,6 +71,9 @@ if TYPE_CHECKING:
             Pointers are to memory of this process.
             """
 
+        def create(self, cmd: int, attr: bytearray) -> Fd:
+            """bpf(2) that creates an fd; BpfError if the kernel refuses."""
+
         def map_memory(self, fd: int, size: int) -> MappedFd:
             """Map the memory of a one-element array, which its programs share."""
 
@@ -109,6 +112,12 @@ class RunningKernel:
     def bpf(self, cmd: int, attr: bytearray) -> int:
         """bpf(2) itself."""
         return bpf(cmd, attr)
+
+    def create(self, cmd: int, attr: bytearray) -> Fd:
+        """bpf(2) itself; the fd that it returns."""
+        from lskel.runtime.objects import Fd
+
+        return Fd(bpf(cmd, attr))
 
     def map_memory(self, fd: int, size: int) -> MappedFd:
         """mmap it (Linux 5.5); KernelError if the kernel refuses."""

@@ -20,6 +20,7 @@ COUNT_SW_BPF_OUTPUT = 10
 
 _SAMPLE_RAW = 1 << 10
 _FLAG_FD_CLOEXEC = 8
+#: For `pid`: all processes, now and later.
 ANY_PROCESS = -1
 _NO_GROUP = -1
 
@@ -131,6 +132,11 @@ def set_bpf(event: int, prog_fd: int) -> None:
 def enable(event: int) -> None:
     """Enable the event. KernelError if refused."""
     _ioctl(event, "PERF_EVENT_IOC_ENABLE", this_machine().ioc_none, 0)
+
+
+def set_output(event: int, other: int) -> None:
+    """Write the samples of an event to the ring of another one. KernelError if refused."""
+    _ioctl(event, "PERF_EVENT_IOC_SET_OUTPUT", this_machine().ioc_none | 5, other)
 
 
 def _ioctl(fd: int, name: str, request: int, argument: int) -> None:

@@ -15,10 +15,11 @@ from contextlib import ExitStack
 from time import monotonic
 
 from lskel.runtime import one_element, perf
+from lskel.runtime.cpu_events import CpuEvents
 from lskel.runtime.cpus import online_cpus
 from lskel.runtime.fence import fence
 from lskel.runtime.info import map_info
-from lskel.runtime.objects import closed, duplicate, in_use
+from lskel.runtime.objects import Fd, closed, duplicate, in_use
 from lskel.runtime.syscall import KernelError, calling
 from lskel.runtime.waiter import Waiter
 
@@ -43,6 +44,9 @@ _PARTS = 16
 class PerfBuffer:
     """Reads the samples of all online CPUs; sets the map's entries for them.
 
+    Also of CPUs that come online later, if the system allows netlink sockets: the kernel removes
+    the event of a CPU that goes offline.
+
     `pages` is the size of each CPU's ring, a power of two. `lost` counts dropped samples by CPU, as
     far as `consume` has read. It duplicates `map_fd`, which the caller may close. A context
     manager.
@@ -55,21 +59,47 @@ class PerfBuffer:
             raise ValueError(f"{pages} pages are not a power of two")
         self.closed = False
         with ExitStack() as cleanup, calling("mmap of perf events"):
-            fd = cleanup.enter_context(duplicate(map_fd)).fileno()
-            entries = map_info(fd).max_entries
-            self._rings = [
-                ring
-                for cpu in online_cpus()
-                if cpu < entries and (ring := _open_ring(cleanup, cpu, pages))
-            ]
-            for ring in self._rings:
-                key = ring.cpu.to_bytes(4, sys.byteorder)
-                one_element.update(fd, key, ring.event.to_bytes(4, sys.byteorder))
-                cleanup.callback(one_element.delete, fd, key)
-            self._waiter: Waiter | None = Waiter(*(ring.event for ring in self._rings))
+            self._map = cleanup.enter_context(duplicate(map_fd))
+            self._entries = map_info(self._map.fileno()).max_entries
+            self._pages = pages
+            self._rings: list[_Ring] = []
+            self._waiter: Waiter | None = Waiter()
+            # Before the CPUs are listed, so that none is missed.
+            self._cpus = _cpu_events()
+            if self._cpus is not None:
+                self._waiter.add(cleanup.enter_context(self._cpus))
+            self._cleanup = cleanup
+            for cpu in online_cpus():
+                self._add(cpu)
             self._cleanup = cleanup.pop_all()
         # The next CPU: partial reads serve all CPUs in turn.
         self._turn = 0
+
+    def _add(self, cpu: int) -> None:
+        """Read the samples of a CPU that is online."""
+        if cpu >= self._entries:
+            return
+        event = _open_event(cpu)
+        if event is None:
+            return
+        ring = next((ring for ring in self._rings if ring.cpu == cpu), None)
+        if ring is None:
+            ring = _open_ring(self._cleanup, cpu, event, self._pages)
+            self._rings.append(ring)
+            key = cpu.to_bytes(4, sys.byteorder)
+            self._cleanup.callback(one_element.delete, self._map.fileno(), key)
+        else:
+            perf.set_output(event.fileno(), ring.event.fileno())
+            self.waiter().remove(ring.event)
+            ring.replace(event)
+        self.waiter().add(event)
+        key, value = (n.to_bytes(4, sys.byteorder) for n in (cpu, event.fileno()))
+        one_element.update(self._map.fileno(), key, value)
+
+    def _follow_cpus(self) -> None:
+        if self._cpus is not None:
+            for cpu in self._cpus.came_online():
+                self._add(cpu)
 
     @property
     def lost(self) -> dict[int, int]:
@@ -94,6 +124,7 @@ class PerfBuffer:
         if self.closed:
             raise closed(_WHAT)
         with in_use(self, _WHAT):
+            self._follow_cpus()
             return any(ring.ready() for ring in self._rings)
 
     def poll(self, timeout: float | None = None) -> bool:
@@ -112,6 +143,8 @@ class PerfBuffer:
         A sample counts as read when it is returned; its space is released as in a `RingBuffer`. The
         kernel pads data to 4 bytes more than a multiple of 8, and does not report the padding.
         """
+        with in_use(self, _WHAT):
+            self._follow_cpus()
         for number in range(self._turn, self._turn + len(self._rings)):
             ring = self._rings[number % len(self._rings)]
             self._turn = (number + 1) % len(self._rings)
@@ -136,9 +169,9 @@ class PerfBuffer:
 
 
 class _Ring:
-    """The records of one CPU."""
+    """The records of one CPU, which outlive the event that wrote them."""
 
-    def __init__(self, cpu: int, event: int, memory: mmap.mmap, words: memoryview) -> None:
+    def __init__(self, cpu: int, event: Fd, memory: mmap.mmap, words: memoryview) -> None:
         self.cpu = cpu
         self.event = event
         self.lost = 0
@@ -147,6 +180,15 @@ class _Ring:
         self._size = len(memory) - mmap.PAGESIZE
         # End of what was returned: published later, shared by iterators.
         self._position: int = words[_DATA_TAIL]
+
+    def replace(self, event: Fd) -> None:
+        """Take ownership of the event that writes to the ring instead."""
+        self.event.close()
+        self.event = event
+
+    def close(self) -> None:
+        """Close the event."""
+        self.event.close()
 
     def ready(self) -> bool:
         """Whether there are records."""
@@ -196,15 +238,32 @@ class _Ring:
         return self._memory[start:] + self._memory[_BASE : end - self._size]
 
 
-def _open_ring(cleanup: ExitStack, cpu: int, pages: int) -> _Ring | None:
+def _cpu_events() -> CpuEvents | None:
+    """None if the system refuses netlink sockets, as sandboxes may."""
+    try:
+        return CpuEvents()
+    except KernelError:
+        return None
+
+
+def _open_event(cpu: int) -> Fd | None:
     """None if the CPU has gone offline meanwhile."""
     try:
-        event = perf.open_event(perf.TYPE_SOFTWARE, perf.COUNT_SW_BPF_OUTPUT, cpu, raw_samples=True)
+        return perf.open_event(perf.TYPE_SOFTWARE, perf.COUNT_SW_BPF_OUTPUT, cpu, raw_samples=True)
     except KernelError as error:
         if error.errno == errno.ENODEV:
             return None
         raise
-    fd = cleanup.enter_context(event).fileno()
-    memory = cleanup.enter_context(mmap.mmap(fd, (1 + pages) * mmap.PAGESIZE, mmap.MAP_SHARED))
-    words = cleanup.enter_context(memoryview(memory).cast("Q"))
-    return _Ring(cpu, fd, memory, words)
+
+
+def _open_ring(cleanup: ExitStack, cpu: int, event: Fd, pages: int) -> _Ring:
+    """Map the ring of an event; takes ownership of it."""
+    with ExitStack() as undo:
+        undo.callback(event.close)
+        size = (1 + pages) * mmap.PAGESIZE
+        memory = undo.enter_context(mmap.mmap(event.fileno(), size, mmap.MAP_SHARED))
+        words = undo.enter_context(memoryview(memory).cast("Q"))
+        ring = _Ring(cpu, event, memory, words)
+        undo.callback(ring.close)
+        cleanup.push(undo.pop_all())
+    return ring

@@ -11,6 +11,7 @@ from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import enum_name
 from lskel.catalog.map_types import Elements, of_elements
 from lskel.errors import NoPermission, UsageError, at
+from lskel.light_typing import NamedTuple
 from lskel.runtime.bpffs import is_on_bpffs
 from lskel.runtime.info import map_info
 from lskel.runtime.objects import Fd, ObjectKind, kind_of, obj_get, obj_pin
@@ -19,7 +20,7 @@ from lskel.runtime.syscall import BpfError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from lskel.runtime.info import MapInfo
     from lskel.runtime.maps.base import MapDefinition
@@ -96,19 +97,25 @@ def _unlink(path: str) -> None:
         os.unlink(path)  # noqa: PTH108
 
 
-def pin_fds(
-    fds: Mapping[str, int], directory: str, if_taken: str, *, trust_pins: bool = False
-) -> tuple[str, ...]:
-    """Pin fds by name, all or none, except maps that are already pinned there; returns the paths.
+class Pin(NamedTuple):
+    """A map or program to pin: its name, its fd, and the path."""
 
-    Creates the directory if missing. UsageError on failure; `if_taken` is its hint if the name is
-    used by something else.
+    name: str
+    fd: int
+    path: str
+
+
+def pin_all(pins: Iterable[Pin], if_taken: str, *, trust_pins: bool = False) -> tuple[str, ...]:
+    """Pin all or none, except maps that are already pinned there; returns the paths.
+
+    Creates missing directories. UsageError on failure; `if_taken` is its hint if the name is used
+    by something else.
     """
     paths = []
     with ExitStack() as undo:
-        _make_directory(directory, undo)
-        for name, fd in fds.items():
-            path = pin_path(directory, name)
+        for name, fd, path in pins:
+            directory = os.path.dirname(path)  # noqa: PTH120
+            _make_directory(directory, undo)
             try:
                 obj_pin(fd, path, trust_pins=trust_pins)
                 undo.callback(_unlink, path)
@@ -134,16 +141,16 @@ def _holds(path: str, fd: int, *, trust_pins: bool) -> bool:
         return False  # we may not open it, so it is not our pin
 
 
-def open_pin(wanted: MapDefinition, directory: str, *, trust_pins: bool = False) -> Fd | None:
-    """The map that is pinned in `directory` under the name of `wanted`, if any.
+def open_pin(wanted: MapDefinition, path: str, *, trust_pins: bool = False) -> Fd | None:
+    """The map that is pinned at `path`, if any.
 
     UsageError if its type, sizes, flags or map_extra differ (as libbpf's bpf_object__reuse_map
     checks), if other users could have created it (unless `trust_pins`), or if the directory is not
     on a bpffs. NoPermission if this process may not open pins.
     """
+    directory = os.path.dirname(path)  # noqa: PTH120
     if check_directory(directory):
         return None  # no directory, no pin
-    path = pin_path(directory, wanted.name)
     try:
         fd = obj_get(path, trust_pins=trust_pins)
     except BpfError as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 from lskel.bpf.attr import load
-from lskel.bpf.enums import Cmd, ProgType
+from lskel.bpf.enums import AttachType, Cmd, ProgType
+from lskel.bpf.flags import ProgFlag
 from lskel.bpf.layouts import TEST
-from lskel.errors import Closed, ReadOnly, UsageError, WrongType
+from lskel.bpf.names import ATTACH_TYPE_PREFIX, PROG_TYPE_PREFIX, enum_value, flag_value
+from lskel.errors import Closed, OutOfRange, ReadOnly, UsageError, WrongType, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
@@ -19,8 +21,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
+    from contextlib import ExitStack
+    from typing import Any, Literal
 
     from lskel.runtime.attach.link import Link
+    from lskel.runtime.attach_point import AttachPoint
     from lskel.runtime.info import ProgInfo
     from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import Map
@@ -28,14 +33,20 @@ if TYPE_CHECKING:
 
 # Room for headers that a program adds to its packet.
 _HEADROOM = 256
+# Old kernels accept no larger log buffer; memory is used as far as the log is written.
+_LOG_SIZE = (1 << 24) - 1
+# BPF_LOG_LEVEL1 | BPF_LOG_LEVEL2 | BPF_LOG_STATS
+_MAX_LOG_LEVEL = 7
+_TYPE = (PROG_TYPE_PREFIX, "program type")
+_ATTACH_TYPE = (ATTACH_TYPE_PREFIX, "attach type")
 
 
 class ProgramDefinition(NamedTuple):
     """A program as the object declares it.
 
     `kind` and `target` are the two parts of its section name: "kprobe" and "do_unlinkat" of
-    ``kprobe/do_unlinkat``; `type` and `attach_type` are those of BPF_PROG_LOAD (`ProgType`,
-    `AttachType`; 0 if none).
+    ``kprobe/do_unlinkat``; `type`, `attach_type` and `flags` are those of BPF_PROG_LOAD
+    (`ProgType`, `AttachType`, `ProgFlag`; 0 if none).
     """
 
     name: str
@@ -44,6 +55,7 @@ class ProgramDefinition(NamedTuple):
     type: int
     attach_type: int
     autoload: bool = True
+    flags: int = 0
 
     @property
     def section(self) -> str:
@@ -63,16 +75,17 @@ class RunResult(NamedTuple):
 class Program(Settings):
     """A program, before and after loading. Attach kinds are subclasses.
 
-    `target` is the attach target of programs that need one at load time (freplace, fentry), if the
-    section name has none: a function, hook or tracepoint of the kernel, or ``PROGRAM[:FUNCTION]``
-    for a BPF program, by pin path or id (``id:42``). `maps` are the object's maps by name: some
-    attach kinds write to them.
+    Its class is that of its types: a program whose `type` is set has another class from then on,
+    except in a module that carries its runtime.
+    `maps` are the object's maps by name: some attach kinds write to them.
     """
 
+    _settable = ("type", "expected_attach_type", "flags", "autoload", "target", "log_level")
     _internal = frozenset(("attached", "bind", "kernel", "maps", "needed", "placed", "request"))
 
     def __init__(self, definition: ProgramDefinition) -> None:
         self.definition = definition
+        self.declared = definition
         self._target: str | None = None
         self.maps: Mapping[str, Map] = {}
         # The kernel in which it is, or will be, loaded.
@@ -80,6 +93,9 @@ class Program(Settings):
         # Called before an operation that needs the loaded program.
         self.needed: Callable[[], None] = nothing
         self._autoload = definition.autoload
+        self._is_left_out = False
+        self._log_level = 0
+        self._log: bytearray | None = None
         self._fd: Fd | None = None
         self._keep: Callable[[str, Link], None] | None = None
 
@@ -88,16 +104,137 @@ class Program(Settings):
         """Its name in the object; the kernel may truncate it."""
         return self.definition.name
 
+    def _check_settable(self) -> None:
+        if self._fd is not None or self._is_left_out:
+            state = "was left out" if self._is_left_out else "is already loaded"
+            raise ReadOnly(f"program '{self.name}' {state}", hint="set it before load()")
+
+    def leave_out(self) -> None:
+        """The others are loaded, without it."""
+        self._is_left_out = True
+
     @property
     def target(self) -> str | None:
-        """Its attach target, for those that need one at load time; settable before load()."""
+        """Its attach target, for those that need one at load time; settable before load().
+
+        Overrides that of the section name. A function, hook or tracepoint of the kernel, or
+        ``PROGRAM[:FUNCTION]`` for a BPF program, by pin path or id (``id:42``).
+        """
         return self._target
 
     @target.setter
     def target(self, target: str | None) -> None:
-        if self._fd is not None:
-            raise ReadOnly(f"program '{self.name}' is already loaded", hint="set it before load()")
+        self._check_settable()
+        if target is not None and not isinstance(target, str):
+            what = type(target).__name__
+            raise WrongType(f"program '{self.name}': expected the name of a target, got {what}")
         self._target = target
+
+    def attach_point(self, kernel: Kernel, held: ExitStack, *, trust_pins: bool) -> AttachPoint:
+        """The `target` that overrides the one in the section name; `held` keeps its fd open.
+
+        UsageError for programs that load without a target.
+        """
+        raise UsageError(
+            f"program '{self.name}' takes no target: section '{self.definition.section}' is not "
+            "fentry, fexit, fmod_ret, tp_btf, lsm, iter or freplace",
+            hint="name it when you attach the program",
+        )
+
+    @property
+    def type(self) -> int:
+        """Its `ProgType`, settable before load(), as a number or name ("xdp")."""
+        return self.definition.type
+
+    @type.setter
+    def type(self, wanted: int | str) -> None:
+        self._set("type", wanted, lambda name: enum_value(ProgType, name, *_TYPE))
+
+    @property
+    def expected_attach_type(self) -> int:
+        """Its `AttachType`, settable before load(), as a number or name ("trace_fexit").
+
+        0 for struct_ops, where it is the member.
+        """
+        return self.definition.attach_type
+
+    @expected_attach_type.setter
+    def expected_attach_type(self, wanted: int | str) -> None:
+        if self.declared.type == ProgType.STRUCT_OPS:
+            raise UsageError(f"program '{self.name}' is attached as the member that it is")
+        self._set("attach_type", wanted, lambda name: enum_value(AttachType, name, *_ATTACH_TYPE))
+
+    @property
+    def flags(self) -> int:
+        """The flags of BPF_PROG_LOAD, settable before load(): a number or names ("sleepable")."""
+        return self.definition.flags
+
+    @flags.setter
+    def flags(self, wanted: int | str) -> None:
+        self._set("flags", wanted, lambda names: flag_value(ProgFlag, names))
+
+    def _set(
+        self,
+        field: Literal["type", "attach_type", "flags"],
+        wanted: int | str,
+        named: Callable[[str], int],
+    ) -> None:
+        self._check_settable()
+        if self.declared.type == ProgType.UNSPEC:
+            raise self._not_generated()
+        value = wanted
+        if isinstance(value, str):
+            with at(f"program '{self.name}'"):
+                value = named(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            what = type(value).__name__
+            raise WrongType(f"program '{self.name}': expected a number or name, got {what}")
+        if not 0 <= value < 1 << 32:
+            raise OutOfRange(f"program '{self.name}': {value} does not fit into 32 bits")
+        before = self.definition
+        changed: Any = {field: int(value)}
+        self.definition = before._replace(**changed)
+        if (self.type, self.expected_attach_type) != (before.type, before.attach_type):
+            self._become()
+
+    def _become(self) -> None:
+        """Have the class of its types."""
+        from importlib import import_module
+
+        # Few skeletons need all kinds of programs, so that none carries them for this.
+        try:
+            kinds = import_module(f"{__name__.rpartition('.')[0]}.attach.kinds")
+            made = self.definition
+            self.__class__ = kinds.program_class(made.kind, made.type, made.attach_type)
+        except ImportError:
+            return
+
+    @property
+    def log_level(self) -> int:
+        """The level of the verifier's log of this program, settable before load().
+
+        1 and 2 as BPF_LOG_LEVEL1 and 2, 4 for statistics, 0 for no log. `log` has it then.
+        """
+        return self._log_level
+
+    @log_level.setter
+    def log_level(self, level: int) -> None:
+        self._check_settable()
+        if isinstance(level, bool) or not isinstance(level, int):
+            what = type(level).__name__
+            raise WrongType(f"program '{self.name}': expected a log level, got {what}")
+        if not 0 <= level <= _MAX_LOG_LEVEL:
+            raise OutOfRange(f"program '{self.name}': no log level {level}")
+        self._log_level = level
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The lines of the verifier's log, if `log_level` was set and it was loaded."""
+        if self._log is None or self._fd is None:
+            return ()
+        from lskel.runtime.failure import split_log
+
+        return split_log(self._log)
 
     @property
     def autoload(self) -> bool:
@@ -106,24 +243,39 @@ class Program(Settings):
 
     @autoload.setter
     def autoload(self, wanted: bool) -> None:
-        if self._fd is not None:
-            raise ReadOnly(f"program '{self.name}' is already loaded", hint="set it before load()")
+        self._check_settable()
         if not isinstance(wanted, bool):
             raise WrongType(
                 f"program '{self.name}': expected True or False, got {type(wanted).__name__}"
             )
         if wanted and self.definition.type == ProgType.UNSPEC:
-            raise UsageError(
-                f"program '{self.name}' cannot be loaded: the loader was generated without it",
-                hint=f"generate with --autoload {self.name} to see why",
-            )
+            raise self._not_generated()
         self._autoload = wanted
 
+    def _not_generated(self) -> UsageError:
+        return UsageError(
+            f"program '{self.name}' cannot be loaded: the loader was generated without it",
+            hint=f"generate with --autoload {self.name} to see why",
+        )
+
     def request(self) -> ProgramRequest:
-        """Its part of a load request."""
-        definition = self.definition
-        loads, by_default = self._autoload, definition.autoload
-        return ProgramRequest(self.name, definition.type, loads, by_default)
+        """Its part of a load request, except an attach target."""
+        made, declared = self.definition, self.declared
+        pairs = {
+            "type": (made.type, declared.type),
+            "expected_attach_type": (made.attach_type, declared.attach_type),
+            "flags": (made.flags, declared.flags),
+        }
+        self._log = bytearray(_LOG_SIZE) if self._log_level and self._autoload else None
+        return ProgramRequest(
+            self.name,
+            made.type,
+            self._autoload,
+            declared.autoload,
+            attr={name: now for name, (now, before) in pairs.items() if now != before},
+            log=self._log,
+            log_level=self._log_level,
+        )
 
     @property
     def loaded(self) -> bool:

@@ -9,19 +9,24 @@ from lskel.runtime.objects import ObjectKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Literal
 
+    from lskel.runtime.attach_point import AttachPoint
     from lskel.runtime.objects import Fd
 
 _NUMBER_SIZE = 4
 _ADDRESS_SIZE = 8
 
 
+_NOTHING: Mapping[str, int] = {}
+
+
 class MapRequest(NamedTuple):
     """A map, with this `max_entries` if not 0, and this value if not None.
 
-    `fd` is that of a reused map.
+    `fd` is that of a reused map. `attr` are changed fields of MAP_CREATE, `inner` those of the
+    inner map, both by the names in `bpf.settable`. Without `autocreate` it is not created.
     """
 
     name: str
@@ -29,15 +34,32 @@ class MapRequest(NamedTuple):
     max_entries: int = 0
     initial: bytes | bytearray | None = None
     fd: Fd | None = None
+    attr: Mapping[str, int] = _NOTHING
+    inner: Mapping[str, int] = _NOTHING
+    autocreate: bool = True
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the loader creates it."""
+        return self.autocreate and self.fd is None
 
 
 class ProgramRequest(NamedTuple):
-    """A program: whether it `loads`, and whether it does by default (`autoload`)."""
+    """A program: whether it `loads`, and whether it does by default (`autoload`).
+
+    `attr` are changed fields of PROG_LOAD, by the names in `bpf.settable`. `target` is its attach
+    target (fd, BTF id) if that is neither an input nor the section's. `log` is a buffer for the
+    verifier's log, of level `log_level`.
+    """
 
     name: str
     type: int
     loads: bool
     autoload: bool
+    attr: Mapping[str, int] = _NOTHING
+    target: AttachPoint | None = None
+    log: bytearray | None = None
+    log_level: int = 0
 
 
 class Request(NamedTuple):
@@ -51,6 +73,18 @@ class Request(NamedTuple):
     inputs: tuple[int, ...] = ()
     links: tuple[str, ...] = ()
 
+    @property
+    def uncreated(self) -> frozenset[int]:
+        """The slots of maps that are not created."""
+        return frozenset(slot for slot, made in enumerate(self.maps) if not made.autocreate)
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether it asks for something that a loader does not take from its context."""
+        return any(m.attr or m.inner or not m.autocreate for m in self.maps) or any(
+            p.attr or p.target is not None or p.log is not None for p in self.programs
+        )
+
     def only(self, program: str) -> Request:
         """The same, without all other programs."""
         programs = tuple(p._replace(loads=p.loads and p.name == program) for p in self.programs)
@@ -58,12 +92,12 @@ class Request(NamedTuple):
 
 
 class LoadedFds(NamedTuple):
-    """The result of a request, by slot; None for programs and links that were not requested.
+    """The result of a request, by slot; None for what was not requested.
 
     Reused maps belong to the caller.
     """
 
-    maps: tuple[Fd, ...]
+    maps: tuple[Fd | None, ...]
     programs: tuple[Fd | None, ...]
     links: tuple[Fd | None, ...]
 
@@ -89,7 +123,9 @@ def build_context(
         store(context.max_entries(slot), made.max_entries)
         if made.initial is not None:
             store(context.initial_value(slot), address_of(made.initial), _ADDRESS_SIZE)
-        if made.fd is not None:
+        if not made.autocreate:
+            store(context.map_fd(slot), context.LEAVE_OUT)
+        elif made.fd is not None:
             store(context.map_fd(slot), made.fd.fileno())
     for slot, program in enumerate(request.programs):
         if program.loads != program.autoload:
@@ -104,7 +140,7 @@ def expected_fds(request: Request) -> Iterator[LoaderFd]:
     """The fds that a loader creates: of new maps, then of programs and links."""
     maps, programs, inputs = len(request.maps), len(request.programs), len(request.inputs)
     for slot, made in enumerate(request.maps):
-        if made.fd is None:
+        if made.is_new:
             yield LoaderFd(ObjectKind.MAP, context.map_fd(slot), made.name, made.type)
     loaded = {program.name for program in request.programs if program.loads}
     for slot, program in enumerate(request.programs):
@@ -121,7 +157,7 @@ def by_slot(request: Request, made: tuple[Fd, ...]) -> LoadedFds:
     fds = iter(made)
     loaded = {program.name for program in request.programs if program.loads}
     return LoadedFds(
-        tuple(item.fd or next(fds) for item in request.maps),
+        tuple(next(fds) if item.is_new else item.fd for item in request.maps),
         tuple(next(fds) if program.loads else None for program in request.programs),
         tuple(next(fds) if name in loaded else None for name in request.links),
     )

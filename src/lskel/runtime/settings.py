@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from lskel.errors import UnknownName
+from lskel.errors import unknown
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from lskel.errors import UnknownName
 
 
 def nothing() -> None:
@@ -12,9 +17,13 @@ def nothing() -> None:
 
 
 class Settings:
-    """A base class; `_fixed` says that no new public attributes may appear."""
+    """A base class; `_fixed` says that no new public attributes may appear.
+
+    `_settable` are the attributes for settings, in the order in which they depend on each other.
+    """
 
     _fixed = False
+    _settable: tuple[str, ...] = ()
     # What only the collection uses.
     _internal: frozenset[str] = frozenset()
 
@@ -26,5 +35,21 @@ class Settings:
         def __setattr__(self, name, value):
             is_known = name.startswith("_") or hasattr(type(self), name) or name in vars(self)
             if self._fixed and not is_known:
-                raise UnknownName(f"{type(self).__name__} has no attribute '{name}' to set")
+                raise self._unknown_setting(name)
             object.__setattr__(self, name, value)
+
+    def _unknown_setting(self, name: str) -> UnknownName:
+        return unknown(f"setting of {type(self).__name__}", name, self._settable)
+
+    def set(self, settings: Mapping[str, Any]) -> None:
+        """Set several attributes; those of `inner_map` as a dict. Errors as for each of them."""
+        for name in settings:
+            if name not in self._settable:
+                raise self._unknown_setting(name)
+        for name in self._settable:
+            if name in settings:
+                value = settings[name]
+                if isinstance(value, dict):
+                    getattr(self, name).set(value)
+                else:
+                    setattr(self, name, value)

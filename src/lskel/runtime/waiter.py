@@ -31,11 +31,15 @@ class Waiter:
             self._epoll = select.epoll()
             self._ended = Fd(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
             for fd in (self._ended, *fds):
-                self._epoll.register(fd, select.EPOLLIN)
+                self.add(fd)
 
     def fileno(self) -> int:
         """For other epoll sets and selectors: readable while one of the fds is, or after `end`."""
         return self._epoll.fileno()
+
+    def add(self, fd: HasFileno | int) -> None:
+        """Wait for another fd, too."""
+        self._epoll.register(fd, select.EPOLLIN)
 
     def remove(self, fd: HasFileno) -> None:
         """Do not wait for an fd any more."""

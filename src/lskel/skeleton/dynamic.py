@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lskel.describe.labels import labels
-from lskel.loader.model import NEEDS, Loader
+from lskel.loader.model import NEEDS, Bytes, Loader
 from lskel.runtime import values
 from lskel.runtime.collection import Collection, Links, Maps, Programs
 from lskel.runtime.image import Image
 from lskel.runtime.inputs import Inputs
 from lskel.runtime.maps.data import Variables
 from lskel.runtime.maps.inner import InnerMaps
+from lskel.runtime.places import Places
 from lskel.skeleton.classes import TypeClasses
 from lskel.skeleton.model import (
     RAW_NUMBERS,
@@ -28,8 +29,10 @@ from lskel.skeleton.model import (
     MapModel,
     Model,
     Raw,
+    Resizable,
     SectionClass,
 )
+from lskel.skeleton.places import places_of
 from lskel.skeleton.source import word
 from lskel.skeleton.types import ArrayOf, ClassOf, EnumOf, Scalar, Text
 from lskel.trace import Trace
@@ -54,6 +57,9 @@ def collection_of(
     )
     if loader is not None:
         image = with_loader(image, loader)
+    elif trace.btf is not None:  # the calls are made otherwise: all of its data
+        btf = trace.btf
+        image = image._replace(blob=btf, places=lambda: Places((), (), (0, len(btf))))
     class_name = _class_name(trace.name)
     types = _Arguments(model, class_name)
     maps = Maps(**{made.attr: types.create(made) for made in model.maps})
@@ -95,6 +101,7 @@ def with_loader(image: Image, loader: Loader) -> Image:
         func_info=loader.func_info,
         status=loader.status,
         needs=NEEDS[loader.form],
+        places=partial(places_of, loader) if loader.compared is Bytes.SAME else None,
     )
 
 
@@ -128,6 +135,8 @@ class _Arguments:
                 named["by_link"] = argument.by_link
             elif isinstance(argument, Late):
                 named["late"] = argument.late
+            elif isinstance(argument, Resizable):
+                named["array"] = argument.array
             else:
                 arguments.append(self._argument(argument))
         return _class(made.path)(made.definition, *arguments, **named)
@@ -149,8 +158,7 @@ class _Arguments:
                 return argument.variables
             case InnerModel():
                 types = map(self._argument, argument.arguments)
-                cls, definition = _class(argument.path), argument.definition
-                return InnerMaps(cls, *types, definition=definition, btf=argument.btf)
+                return InnerMaps(_class(argument.path), *types, btf=argument.btf)
             case _:
                 return argument
 

@@ -14,6 +14,8 @@ from lskel.bpf.flags import MapFlag
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.struct_ops import StructOps
 from lskel.btf import types as t
+from lskel.btf.last_array import LastArray
+from lskel.btf.sections import last_array
 from lskel.btf.types import TypeId
 from lskel.catalog.map_types import BUFFERS, map_type_row
 from lskel.errors import BadInput
@@ -63,6 +65,12 @@ class Late(NamedTuple):
     late: bool
 
 
+class Resizable(NamedTuple):
+    """The array at the end of a section."""
+
+    array: LastArray
+
+
 class Initial(NamedTuple):
     """`content`, zero-padded to `size` bytes."""
 
@@ -89,7 +97,6 @@ class InnerModel(NamedTuple):
     """
 
     path: str
-    definition: MapDefinition
     arguments: tuple[ValueType | Raw, ...]
     btf: tuple[int, int]
 
@@ -101,6 +108,7 @@ Argument = (
     | SectionClass
     | Initial
     | Late
+    | Resizable
     | int
     | ConfigValues
     | StructOps
@@ -164,7 +172,7 @@ class Model:
         for slot, made in enumerate(trace.maps):
             create = trace.map_create(slot)
             data = trace.global_data(slot)
-            definition = _definition(create, pinned=made.is_pinned)
+            definition = _definition(trace, create, pinned=made.is_pinned)
             if slot in ops:
                 yield self._special(
                     made.name,
@@ -203,9 +211,12 @@ class Model:
             return self._special(name, "kconfig:KconfigMap", definition, arguments, doc)
         variables = SectionClass(data.section, data.size)
         initial = Initial(data.content, len(data.content))
-        late = (Late(True),) if data.is_late else ()
+        named: list[Argument] = [Late(True)] if data.is_late else []
+        value_type = TypeId(self.trace.map_create(slot).value_type)
+        if self._btf is not None and (array := last_array(self._btf, value_type)) is not None:
+            named.append(Resizable(array))
         doc = f"The variables of {data.section}."
-        return self._special(name, "data:DataMap", definition, (variables, initial, *late), doc)
+        return self._special(name, "data:DataMap", definition, (variables, initial, *named), doc)
 
     def _arena(self, name: str, definition: MapDefinition, data: GlobalData | None) -> MapModel:
         arguments: tuple[Argument, ...] = ()
@@ -230,9 +241,8 @@ class Model:
         if isinstance(inner, MapCreate):
             is_buffer = inner.type in BUFFERS
             types = () if is_buffer else tuple(self._element_types(inner.name, inner))
-            definition = _definition(inner, pinned=False)
             btf = (inner.key_type, inner.value_type)
-            yield InnerModel(class_path(inner.type), definition, types, btf)
+            yield InnerModel(class_path(inner.type), types, btf)
 
     def _element_types(self, name: str, create: MapCreate) -> Iterator[ValueType | Raw]:
         """The type arguments of a map class: the types of its keys and values."""
@@ -300,6 +310,7 @@ class Model:
             int(ProgType.UNSPEC if op is None else op.type),
             0 if op is None else int(op.attach_type),
             made.autoload,
+            op.flags if op is not None else 0,
         )
         attr = names.claim(attribute(made.name, _RESERVED[Programs]))
         return ProgramModel(attr, program_path(self.trace, slot), definition)
@@ -351,8 +362,9 @@ def variables_name(section: str) -> str:
     return section.removeprefix(".").replace(".", "_")
 
 
-def _definition(create: MapCreate, *, pinned: bool) -> MapDefinition:
+def _definition(trace: Trace, create: MapCreate, *, pinned: bool = False) -> MapDefinition:
     size = create.value_size if not isinstance(create.value_size, Input) else 0
+    inner = trace.ops[create.inner.op] if create.inner is not None else None
     return MapDefinition(
         create.name,
         int(create.type),
@@ -362,4 +374,6 @@ def _definition(create: MapCreate, *, pinned: bool) -> MapDefinition:
         create.flags,
         create.map_extra,
         pinned,
+        create.numa_node,
+        _definition(trace, inner) if isinstance(inner, MapCreate) else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import sha256
 from importlib import import_module
@@ -15,13 +15,15 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.kconfig import KconfigVar
 from lskel.bpf.names import enum_name
 from lskel.bpf.struct_ops import StructOps
-from lskel.catalog.map_types import BUFFERS
+from lskel.btf.last_array import LastArray
+from lskel.catalog.map_types import BUFFERS, alternatives
 from lskel.describe.labels import labels
 from lskel.errors import UsageError
-from lskel.loader.model import NEEDS, Loader
+from lskel.loader.model import NEEDS, Bytes, Loader
 from lskel.runtime.inputs import InputOf
 from lskel.runtime.maps.base import MapDefinition
 from lskel.runtime.maps.kinds import class_path
+from lskel.runtime.places import Places
 from lskel.skeleton.embed import closure, is_package
 from lskel.skeleton.model import (
     PLAIN_PROGRAM,
@@ -35,9 +37,11 @@ from lskel.skeleton.model import (
     Model,
     ProgramModel,
     Raw,
+    Resizable,
     SectionClass,
     program_path,
 )
+from lskel.skeleton.places import places_of
 from lskel.skeleton.python_source import (
     docstring,
     dotted,
@@ -132,7 +136,7 @@ class _ModuleWriter:
         by_attr = {item.attr: item for item in maps}
         properties = {attr: by_attr[made.attr] for attr, made in model.variables().items()}
         modules = sorted(self._imports)
-        texts = closure([*modules, "tasks"]) if embed else {}
+        texts = closure([*modules, *self._alternatives(), "tasks"]) if embed else {}
         digest = sha256("".join(texts.values()).encode()).hexdigest()[:12]
         root = identifier(f"_lskel_{digest}")
         data = {source("_INSNS"): loader.insns, source("_BLOB"): loader.blob}
@@ -161,9 +165,18 @@ class _ModuleWriter:
             needs=NEEDS[loader.form],
             labels=[_label(item) for item in labels(trace)],
             inputs=inputs,
+            places=_places(places_of(loader)) if loader.compared is Bytes.SAME else None,
             loader_links=tuple(trace.programs[link.slot].name for link in trace.links),
             data=data,
         )
+
+    def _alternatives(self) -> set[str]:
+        """The modules for map types that a map's type may be changed to."""
+        trace = self._trace
+        own = {slot for slot, m in enumerate(self._model.maps) if m.section is not None}
+        types = {trace.map_create(slot).type for slot in range(len(trace.maps)) if slot not in own}
+        paths = {class_path(other) for kind in types for other in alternatives(kind)}
+        return {path.partition(":")[0].removeprefix("lskel.") for path in paths}
 
     def _import(self, module: str, *names: str) -> None:
         if names:
@@ -199,6 +212,8 @@ class _ModuleWriter:
                     arguments.append(source("by_link={}", literal(argument.by_link)))
                 case Late():
                     arguments.append(source("late={}", literal(argument.late)))
+                case Resizable():
+                    arguments.append(self._last_array(argument.array))
                 case StructOps():
                     arguments.append(self._struct_ops(argument))
                 case int():
@@ -210,7 +225,7 @@ class _ModuleWriter:
                     arguments.append(self._kconfig(argument.variables))
                 case InnerModel():
                     inner = self._map(
-                        MapModel(made.attr, argument.path, argument.definition, argument.arguments)
+                        replace(made, path=argument.path, arguments=argument.arguments)
                     )
                     arguments.append(self._inner(inner, argument.btf))
                     annotations.append(inner.annotation)
@@ -221,10 +236,8 @@ class _ModuleWriter:
 
     def _inner(self, made: _PythonMap, btf: tuple[int, int]) -> Source:
         self._import("runtime.maps.inner", "InnerMaps")
-        definition, *types = made.arguments
-        named = [source("definition={}", definition)]
-        if any(btf):
-            named.append(source("btf={}", literal(btf)))
+        _definition, *types = made.arguments
+        named = [source("btf={}", literal(btf))] if any(btf) else []
         return source("InnerMaps({})", join(", ", [made.cls, *types, *named]))
 
     def _default_type(self, path: str) -> Source:
@@ -240,6 +253,10 @@ class _ModuleWriter:
             self._import("runtime.values", "Struct")
             return source("Struct")
         return self._types.section(section.name, section.size, self._class + section.words).cls
+
+    def _last_array(self, array: LastArray) -> Source:
+        self._import("btf.last_array", "LastArray")
+        return source("array=LastArray({})", join(", ", [literal(field) for field in array]))
 
     def _struct_ops(self, ops: StructOps) -> Source:
         self._import("bpf.struct_ops", "Member", "StructOps")
@@ -295,10 +312,11 @@ class _ModuleWriter:
             self._exported.add(enum)
         made = program.definition
         definition = source(
-            "ProgramDefinition({}, {}, {}, {}, {}{})",
+            "ProgramDefinition({}, {}, {}, {}, {}{}{})",
             *(literal(made.name), literal(made.kind), literal(made.target)),
             *(literal(made.type), literal(made.attach_type)),
             source("") if made.autoload else source(", autoload=False"),
+            source(", flags={:#x}", made.flags) if made.flags else source(""),
         )
         return _PythonProgram(program.attr, cls, source("{}({})", cls, definition))
 
@@ -319,6 +337,16 @@ class _ModuleWriter:
         ]
         kinds = [f"{p.attr}: {trace.programs[n].section}" for n, p in enumerate(programs)]
         return [("maps", rows), ("progs", kinds)]
+
+
+def _places(places: Places) -> Source:
+    """The expression for the places of settings in the blob."""
+    return source(
+        "Places({}, {}, {})",
+        tuple_of(source("MapPlace({}, {})", *map(literal, place)) for place in places.maps),
+        tuple_of(source("ProgramPlace({}, {})", *map(literal, place)) for place in places.programs),
+        literal(places.btf),
+    )
 
 
 def _label(label: Label) -> Source:
@@ -350,13 +378,14 @@ _ALWAYS = {
     "runtime.collection": ("Collection", "Links", "Maps", "Programs"),
     "runtime.image": ("Image",),
     "runtime.maps.base": ("MapDefinition",),
+    "runtime.places": ("MapPlace", "Places", "ProgramPlace"),
     "runtime.program": ("ProgramDefinition",),
     "runtime.syscall": _SYSCALL_ERRORS,
     "errors": _ERRORS,
 }
 # Imports of some skeletons, besides the classes of maps and programs.
 _SOMETIMES = (
-    *("ArenaMap", "DataMap", "KconfigMap", "Link", "StructOpsMap", "raw"),
+    *("ArenaMap", "DataMap", "KconfigMap", "LastArray", "Link", "StructOpsMap", "raw"),
     *("AttachBtfId", "AttachFd", "InputOf", "Inputs", "MemberIndex", "TypeMismatch", "TypeSize"),
     *("KconfigType", "KconfigVar", "Member", "StructOps"),
     *("a2b_base64", "decompress", "sys", "BpfLink", "Events", "InnerMaps", "Map"),
@@ -374,7 +403,7 @@ _OWN = (
         "_RUNTIME",
     ),
     *("_maps", "_programs", "_links", "_unpacked", "_image"),
-    *("_BLOB", "_BTF", "_labels", "_FUNC_INFO", "Label", "Task", "_INSNS"),
+    *("_BLOB", "_BTF", "_labels", "_places", "_FUNC_INFO", "Label", "Task", "_INSNS"),
 )
 # Type arguments of generic map classes if the type is unknown.
 _GENERIC = {
@@ -390,11 +419,14 @@ def _definition(made: MapDefinition) -> Source:
     for name, value in (
         (source("flags"), made.flags),
         (source("map_extra"), made.map_extra),
+        (source("numa_node"), made.numa_node),
     ):
         if value:
             arguments.append(source("{}={:#x}", name, value))
     if made.pinned:
         arguments.append(source("pinned=True"))
+    if made.inner is not None:
+        arguments.append(source("inner={}", _definition(made.inner)))
     return source("MapDefinition({})", join(", ", arguments))
 
 

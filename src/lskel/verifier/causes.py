@@ -95,6 +95,15 @@ CAUSES: tuple[Cause, ...] = (
         "if (bpf_core_field_exists(task->flags)) ...",
     ),
     Cause(
+        "missing-map",
+        "the program uses a map that is not created",
+        "The map's autocreate is disabled, so the instruction that refers to it was replaced by an "
+        "invalid call. It may stay in code that is not reached.",
+        "Create the map, or disable autoload of the program.",
+        _messages("invalid func unknown#{missing_map}"),
+        "bpf.progs.on_open.autoload = False",
+    ),
+    Cause(
         "missing-symbol",
         "this kernel lacks a function or variable that the program uses",
         "Neither the kernel nor its loaded modules have the symbol: it may be in another release, "
@@ -515,8 +524,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "global-call-depth",
         "calls of global functions are nested too deeply",
-        "At most 8 calls may be nested, in Linux 7.3 16. Global functions are verified one by one, "
-        "so this is found only at the end.",
+        "Before Linux 7.3, at most 8 calls may be nested. Global functions are verified one by "
+        "one, so this is found only at the end.",
         "Inline some functions (static __always_inline), or call them one after the other.",
         _messages("the call stack of {number} frames is too deep !"),
         place=CauseLocation.PROGRAM,

@@ -25,6 +25,7 @@ _SLOTS = {
     "deep": r"-(?:51[3-9]|5[2-9]\d|[6-9]\d\d|\d{4,20})",
     # libbpf's value for missing kernel functions: plus the relocation's number.
     "missing_kfunc": r"2002\d{6}",
+    "missing_map": r"2001\d{6}",
 }
 _PIECES = re.compile(r"\{(\w+)\}|(\*)|([^{*]+)")
 

@@ -21,6 +21,14 @@ int BPF_USDT(on_usdt, int generation)
 	return 0;
 }
 
+SEC("?kprobe")
+int BPF_USDT(kprobe_as_usdt, int generation)
+{
+	if (bpf_usdt_arg_cnt(ctx) == 1 && generation == 1)
+		__sync_fetch_and_add(&hits, 1);
+	return 0;
+}
+
 SEC("?usdt")
 int BPF_USDT(usdt_cookie, int generation)
 {

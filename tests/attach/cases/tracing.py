@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from lskel.runtime.attach.iterator import IteratorProgram, read_iterator
-from lskel.runtime.attach.kprobe import KprobeMultiProgram, KprobeProgram
 from lskel.runtime.attach.perf_event import PerfEventProgram, PerfType, SoftwareEvent
+from lskel.runtime.attach.probe import KprobeMultiProgram, KprobeProgram
 from lskel.runtime.attach.raw_tracepoint import RawTracepointProgram
 from lskel.runtime.attach.tracepoint import TracepointProgram
 from lskel.runtime.attach.tracing import TracingProgram
@@ -31,6 +31,7 @@ FUNCTION = "security_task_getsid"
 # Kernels that are locked down do not load programs of functions and LSM hooks.
 _LOCKED_DOWN = "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY"
 _NO_KPROBES = Lack("CONFIG_KPROBE_EVENTS is off", option="CONFIG_KPROBE_EVENTS")
+_NO_EVENTS = Lack("the kernel has no kprobe events", option="CONFIG_KPROBE_EVENTS")
 _NO_MULTI = Lack("(the kernel lacks CONFIG_FPROBE)", option="CONFIG_FPROBE")
 _NO_SESSIONS = Lack("bpf(BPF_LINK_CREATE): E", (6, 10), "CONFIG_FPROBE")
 
@@ -117,8 +118,20 @@ def _sleepable(name: str, program: str, kind: type[Program]) -> Case:
     return _case(name, program, kind, _attach_itself, lack)
 
 
-def _kprobe(name: str, program: str, attach: Callable[[Any], Link] = _attach_itself) -> Case:
-    return _case(name, program, KprobeProgram, attach, _NO_KPROBES)
+def _kprobe(
+    name: str,
+    program: str,
+    attach: Callable[[Any], Link] = _attach_itself,
+    lack: Lack = _NO_KPROBES,
+) -> Case:
+    return _case(name, program, KprobeProgram, attach, lack)
+
+
+def _kprobe_in_user_space(name: str, kind: str) -> Case:
+    def attach(program: KprobeProgram) -> Link:
+        return program.attach_as(f"{kind}/libc.so.6:getloadavg")
+
+    return Case(name, "tracing", "on_kprobe", KprobeProgram, _on(os.getloadavg, attach))
 
 
 def _multi(
@@ -184,7 +197,12 @@ CASES: tuple[Case, ...] = (
     _by_trampoline("lsm (cookie)", "lsm_cookie", _with_cookie),
     _kprobe("kprobe", "on_kprobe"),
     _kprobe("kprobe (cookie)", "kprobe_cookie", lambda p: p.attach(FUNCTION, cookie=COOKIE)),
+    _kprobe("kprobe as kretprobe", "on_kprobe", lambda p: p.attach_kprobe(FUNCTION, returns=True)),
+    _kprobe("kprobe as ksyscall", "on_kprobe", lambda p: p.attach_as("ksyscall/getsid")),
+    _kprobe_in_user_space("kprobe as uprobe", "uprobe"),
+    _kprobe_in_user_space("kprobe as uretprobe", "uretprobe"),
     _kprobe("kretprobe", "on_kretprobe"),
+    _kprobe("kretprobe (maxactive)", "on_kretprobe", lambda p: p.attach(maxactive=100), _NO_EVENTS),
     _kprobe("ksyscall", "on_ksyscall"),
     _kprobe("kretsyscall", "on_kretsyscall"),
     _multi("kprobe.multi", "on_kprobe_multi"),

@@ -87,7 +87,9 @@ def test_maps_of_maps(map_type: MapType, types: tuple[Any, ...]) -> None:
         del outer[2]
         with pytest.raises(KeyError):
             outer[2]
-        with pytest.raises(UsageError, match="'lskel_test' does not declare its inner maps"):
+        with pytest.raises(
+            UsageError, match="'lskel_test': the object does not define its inner map"
+        ):
             outer.new()
 
 

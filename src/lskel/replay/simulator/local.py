@@ -36,6 +36,7 @@ from lskel.runtime.memory import MappedFd
 from lskel.runtime.objects import Fd
 from lskel.runtime.program import ProgramDefinition
 from lskel.runtime.request import LoadedFds, Request, build_context, expected_fds
+from lskel.runtime.syscall import BpfError
 
 if TYPE_CHECKING:
     from lskel.runtime.kernel import KernelTypes
@@ -55,6 +56,7 @@ _POINTERS = {
     Cmd.MAP_DELETE_ELEM: (("key", False),),
     Cmd.MAP_GET_NEXT_KEY: (("key", False), ("next_key", True)),
     Cmd.MAP_FREEZE: (),
+    Cmd.MAP_CREATE: (),
 }
 
 
@@ -186,7 +188,7 @@ class SimulatedMachine:
 
         ran = simulate(
             image.insns,
-            image.blob,
+            image.settled(request, address_of),
             bytes(build_context(request, image.order, address_of)),
             image.order,
             kernel=self.kernel,
@@ -202,7 +204,7 @@ class SimulatedMachine:
         """The element commands and OBJ_GET_INFO_BY_FD; minus EINVAL for others."""
         if cmd == Cmd.OBJ_GET_INFO_BY_FD:
             return self._info(attr)
-        if cmd not in _POINTERS:
+        if cmd not in _POINTERS or cmd == Cmd.MAP_CREATE:
             return -errno.EINVAL
         file = self.kernel.fds.file(load(attr, MAP_ELEM, "map_fd", sys.byteorder))
         if file is None or not isinstance(file.object, SimulatedMap):
@@ -232,6 +234,14 @@ class SimulatedMachine:
                 memory.unmap(region)
                 if address:
                     ctypes.memmove(address, bytes(region.data), len(region.data))
+
+    def create(self, cmd: int, attr: bytearray) -> Fd:
+        """MAP_CREATE without BTF; BpfError if the kernel refuses."""
+        with self._reachable(Cmd(cmd), attr, {}, 0) as address:
+            number = self.kernel.bpf(cmd, address, len(attr))
+        if number < 0:
+            raise BpfError(cmd, -number)
+        return SimulatedFd(self.kernel, number)
 
     def _info(self, attr: bytearray) -> int:
         file = self.kernel.fds.file(load(attr, INFO, "bpf_fd", sys.byteorder))

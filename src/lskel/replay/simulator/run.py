@@ -16,8 +16,9 @@ from lskel.replay.simulator.local import SimulatedMachine
 from lskel.replay.simulator.simulate import Replay, simulate
 from lskel.runtime.advice import advise
 from lskel.runtime.failure import before_first, failure, returned
+from lskel.runtime.image import Image
 from lskel.runtime.request import Request, build_context
-from lskel.skeleton.dynamic import collection_of
+from lskel.skeleton.dynamic import collection_of, with_loader
 
 
 def run(
@@ -41,7 +42,7 @@ def run(
     with ExitStack() as held:
         apply(options, bpf, trace)
         request = bpf.request(held, held)
-    replay = run_request(loader, request, kernel, budget=budget)
+        replay = run_request(loader, request, kernel, budget=budget)
     if not replay.value:
         return replay
     error = _failure(loader, replay)
@@ -73,9 +74,10 @@ def run_request(
         return kernel.map_user("initial value", bytearray(value)).base
 
     context = bytes(build_context(request, order, address_of))
+    image = with_loader(Image(loader.trace.name, order, tuple), loader)
     return simulate(
-        loader.insns,
-        loader.blob,
+        image.insns,
+        image.settled(request, address_of),
         context,
         order,
         kernel=kernel,

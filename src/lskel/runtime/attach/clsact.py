@@ -25,6 +25,7 @@ from lskel.runtime.attach.netlink import (
 )
 from lskel.runtime.attach.target import choice
 from lskel.runtime.info import prog_info
+from lskel.runtime.objects import Fd, duplicate
 
 _HINTS = {
     errno.EEXIST: "a filter with this priority and handle exists: use others, or omit them",
@@ -45,11 +46,12 @@ class Direction(IntEnum):
 
 
 class Filter(NamedTuple):
-    """A filter: its position, and the id of its program (0 for other filters)."""
+    """A filter: its position, the id of its program (0 for other filters), and its name."""
 
     priority: int
     handle: int
     program: int
+    name: str = ""
 
 
 # struct tcmsg: family, 3 bytes of padding, interface, handle, parent, info.
@@ -77,10 +79,19 @@ class ClsactFilter(Link):
     """
 
     def __init__(
-        self, netlink: Rtnetlink, index: int, direction: Direction, own: Filter, *, made_qdisc: bool
+        self,
+        netlink: Rtnetlink,
+        program: Fd,
+        index: int,
+        direction: Direction,
+        own: Filter,
+        *,
+        made_qdisc: bool,
     ) -> None:
         # Kept open, so that `close` works in the network namespace of the interface.
         self._netlink: Rtnetlink | None = netlink
+        # By this other processes know that the filter is not abandoned.
+        self._program = program
         self._index = index
         self._direction = direction
         self._own = own
@@ -110,7 +121,7 @@ class ClsactFilter(Link):
         netlink, self._netlink = self._netlink, None
         if netlink is None:
             return
-        with netlink:
+        with netlink, self._program:
             if self._own in filters(netlink, self._index, self._direction):
                 place = _place(self._index, self._direction, self.priority, self.handle)
                 netlink.ask(NetlinkRequest.DELTFILTER, place)
@@ -132,38 +143,71 @@ def attach_clsact(
     """Attach to an interface, by name or index; creates its clsact qdisc if missing.
 
     With 0 the kernel chooses `handle` and `priority` (49152, then descending). `name` is shown by
-    ``tc filter show``. NotFound if the interface does not exist, NetlinkError if the kernel
-    refuses.
+    ``tc filter show``, by default that of the program. A filter of the same name that a killed
+    process left is replaced, at its priority and handle, without a moment in between; if there are
+    several, the others are removed. It is one whose program no process holds: the processes of
+    other PID namespaces are not seen, and no filter is replaced if it is not known (see
+    `held_programs`). NotFound if the interface does not exist, NetlinkError if the kernel refuses.
     """
     if not (0 <= priority < 1 << 16 and 0 <= handle < 1 << 32):
         raise UsageError("a filter's priority has 16 bits, its handle 32 bits")
     direction = choice(Direction, direction, "direction")
     index = interface_index(interface)
-    program = prog_info(prog_fd)
+    name = name or prog_info(prog_fd).name
+    held = duplicate(prog_fd)
     netlink = Rtnetlink()
     try:
         with at(f"interface {interface}"), with_hints(_HINTS):
             made = _make_qdisc(netlink, index)
+            abandoned: list[Filter] = []
             if not made:
                 _check_qdisc(netlink, index, direction)
+                found = filters(netlink, index, direction)
+                abandoned = _abandoned(found, Filter(priority, handle, 0, name))
             try:
                 options = nested(
                     _TCA_OPTIONS,
                     attribute(_TCA_BPF_FD, _U32.pack(prog_fd)),
-                    attribute(_TCA_BPF_NAME, (name or program.name).encode() + b"\0"),
+                    attribute(_TCA_BPF_NAME, name.encode() + b"\0"),
                     attribute(_TCA_BPF_FLAGS, _U32.pack(_DIRECT_ACTION)),
                 )
-                flags = NetlinkFlag.CREATE | NetlinkFlag.EXCL | NetlinkFlag.ECHO
+                flags = NetlinkFlag.CREATE | NetlinkFlag.EXCL
+                if abandoned:
+                    flags = NetlinkFlag.CREATE | NetlinkFlag.REPLACE
+                    priority, handle = abandoned[0].priority, abandoned[0].handle
                 place = _place(index, direction, priority, handle)
-                (answer,) = netlink.ask(NetlinkRequest.NEWTFILTER, place + options, flags)
+                body = place + options
+                (answer,) = netlink.ask(NetlinkRequest.NEWTFILTER, body, flags | NetlinkFlag.ECHO)
+                for old in abandoned[1:]:
+                    place = _place(index, direction, old.priority, old.handle)
+                    netlink.ask(NetlinkRequest.DELTFILTER, place)
             except BaseException:
                 if made:
                     _delete_qdisc(netlink, index)
                 raise
     except BaseException:
         netlink.close()
+        held.close()
         raise
-    return ClsactFilter(netlink, index, direction, _filter(answer), made_qdisc=made)
+    return ClsactFilter(netlink, held, index, direction, _filter(answer), made_qdisc=made)
+
+
+def _abandoned(found: list[Filter], wanted: Filter) -> list[Filter]:
+    """The filters of this name, and priority and handle unless 0, whose process was killed."""
+    same = [
+        one
+        for one in found
+        if one.program
+        and one.name == wanted.name
+        and wanted.priority in (0, one.priority)
+        and wanted.handle in (0, one.handle)
+    ]
+    if not same:
+        return []
+    from lskel.runtime.holders import held_programs
+
+    held = held_programs()
+    return [] if held is None else [one for one in same if one.program not in held]
 
 
 def filters(netlink: Rtnetlink, index: int, direction: Direction) -> list[Filter]:
@@ -220,4 +264,9 @@ def _filter(body: bytes) -> Filter:
     _, _, handle, _, info = _TCMSG.unpack_from(body)
     options = attributes(attributes(body[_TCMSG.size :]).get(_TCA_OPTIONS, b""))
     program = options.get(_TCA_BPF_ID)
-    return Filter(info >> 16, handle, 0 if program is None else _U32.unpack(program)[0])
+    return Filter(
+        info >> 16,
+        handle,
+        0 if program is None else _U32.unpack(program)[0],
+        options.get(_TCA_BPF_NAME, b"").rstrip(b"\0").decode(errors="replace"),
+    )

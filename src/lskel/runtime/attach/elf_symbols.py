@@ -1,7 +1,8 @@
 """Function symbols of ELF files, and their file offsets, which uprobes use.
 
 For programs and shared libraries of any class and byte order; the file is mapped, and only symbols
-with requested names are decoded. Source: the gABI (System V ABI, chapters 4 and 5).
+with requested names are decoded. Source: the gABI (System V ABI, chapters 4 and 5), and "Symbol
+Versioning" of the Linux Standard Base.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import mmap
 import os
 import stat
 import struct
+from contextlib import suppress
 from functools import cached_property
 
 from lskel.cursor import mark
@@ -21,7 +23,7 @@ from lskel.runtime.syscall import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from lskel.elf.reader import Section
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 _FUNC, _IFUNC, _LOCAL = SymbolType.FUNC, SymbolType.GNU_IFUNC, Bind.LOCAL
 # A .dynsym symbol with this bit in .gnu.version is an old version, for old programs.
 _VERSYM_HIDDEN = 0x8000
+# struct Elf_Verdef: version, flags, index, number of names, hash, offsets of the first name and of
+# the next; the name is that of Elf_Verdaux. The same in both classes.
+_VERDEF = "HHHHIII"
 _CLOSE_NAMES = 3
 
 
@@ -48,13 +53,32 @@ class ElfFunction(NamedTuple):
 
 
 class _Symbol(NamedTuple):
-    """A function symbol. For equal names, the lowest `rank` counts."""
+    """A function symbol. For equal names, the lowest `rank` counts.
+
+    `old`: whether `version` is one for old programs, not the default.
+    """
 
     name: str
+    version: str
+    old: bool
     section: int
     address: int
     rank: int
     chosen_at_run_time: bool
+
+
+class _Wanted(NamedTuple):
+    """A requested function: "memcpy", "memcpy@GLIBC_2.2.5", or "memcpy@@GLIBC_2.14"."""
+
+    name: str
+    version: str
+    default: bool
+
+    def means(self, symbol: _Symbol) -> bool:
+        """Whether a symbol of this name has the version."""
+        if not self.version:
+            return True
+        return symbol.version == self.version and not (self.default and symbol.old)
 
 
 class ElfFile(ElfReader):
@@ -105,17 +129,57 @@ class ElfFile(ElfReader):
         return self.function_offsets((name,))[0]
 
     def function_offsets(self, names: Collection[str]) -> list[int]:
-        """The file offsets of functions.
+        """The file offsets of functions, whose names may end with a version: "realpath@GLIBC_2.3".
 
-        If functions share a name, the exported one in its default version counts. NotFound, with
-        similar names, if it does not exist; UsageError if it is ambiguous, or an IFUNC, whose
+        As in linker scripts, "@@" stands for the default version only. If functions share a name,
+        the exported one in its default version counts. Functions that were stripped from the file
+        are those of its debug file, if it is installed (`debug_files`). NotFound, with similar
+        names, if one does not exist; UsageError if it is ambiguous, or an IFUNC, whose
         implementation is chosen at run time.
         """
-        found: dict[str, list[_Symbol]] = {name: [] for name in names}
-        for symbol in self._symbols(found):
-            if symbol.name in found:
-                found[symbol.name].append(symbol)
+        found = self._find(self, names)
+        missing = [name for name, symbols in found.items() if not symbols]
+        if missing and self.debug_file is not None:
+            found |= self._find(self.debug_file, missing)
         return [self._meant(name, found[name]) for name in names]
+
+    @staticmethod
+    def _find(elf: ElfFile, names: Collection[str]) -> dict[str, list[_Symbol]]:
+        wanted = {name: _wanted(name) for name in names}
+        by_name: dict[str, list[str]] = {}
+        for name, one in wanted.items():
+            by_name.setdefault(one.name, []).append(name)
+        found: dict[str, list[_Symbol]] = {name: [] for name in names}
+        for symbol in elf._symbols(by_name):
+            for name in by_name.get(symbol.name, ()):
+                if wanted[name].means(symbol):
+                    found[name].append(symbol)
+        return found
+
+    @cached_property
+    def debug_file(self) -> ElfFile | None:
+        """The file with the symbols that were stripped from this one.
+
+        None if nothing was stripped, or it is not installed, or is of another build.
+        """
+        if self.section(".symtab") is not None:
+            return None
+        from lskel.runtime.attach.debug_file import debug_files
+
+        for candidate in debug_files(self, self.path):
+            # A file that is missing, unreadable or not ELF is not the one.
+            with suppress(LskelError):
+                found = ElfFile(candidate.path)
+                if candidate.is_of(found):
+                    return found
+                found.close()
+        return None
+
+    def _known(self) -> Iterator[_Symbol]:
+        """All function symbols, also those of the debug file."""
+        yield from self._symbols()
+        if self.debug_file is not None:
+            yield from self.debug_file._symbols()
 
     def _meant(self, name: str, found: list[_Symbol]) -> int:
         if not found:
@@ -139,7 +203,7 @@ class ElfFile(ElfReader):
     def functions(self, matches: Callable[[str], bool]) -> tuple[ElfFunction, ...]:
         """The functions with matching names, ascending by offset; one per offset."""
         found: dict[int, str] = {}
-        for symbol in self._symbols():
+        for symbol in self._known():
             if matches(symbol.name) and not symbol.chosen_at_run_time:
                 found.setdefault(self._symbol_offset(symbol), symbol.name)
         return tuple(ElfFunction(name, offset) for offset, name in sorted(found.items()))
@@ -148,13 +212,18 @@ class ElfFile(ElfReader):
         """Function symbols; with `wanted` only candidates for these names, which is much faster."""
         # A file has at most one section of each type.
         tables = {section.type: section for section in reversed(self.sections)}
-        versions = self._versions(tables.get(SectionType.GNU_VERSYM))
-        for kind, numbers in ((SectionType.DYNSYM, versions), (SectionType.SYMTAB, ())):
+        numbers = self._version_numbers(tables.get(SectionType.GNU_VERSYM))
+        versions = self._versions(tables.get(SectionType.GNU_VERDEF))
+        for kind, some in ((SectionType.DYNSYM, numbers), (SectionType.SYMTAB, ())):
             if table := tables.get(kind):
-                yield from self._functions_of(table, numbers, wanted)
+                yield from self._functions_of(table, some, versions, wanted)
 
     def _functions_of(
-        self, table: Section, versions: tuple[int, ...], wanted: Collection[str]
+        self,
+        table: Section,
+        numbers: tuple[int, ...],
+        versions: Mapping[int, str],
+        wanted: Collection[str],
     ) -> Iterator[_Symbol]:
         strings = self.strings_of(table)
         places = set().union(*(_places(strings, name.encode()) for name in wanted))
@@ -168,11 +237,36 @@ class ElfFile(ElfReader):
             # In .symtab, linkers write "memcpy@@GLIBC_2.14", and a single @ for old versions.
             name, sign, version = names[name_at].partition("@")
             old = bool(sign) and not version.startswith("@")
-            old |= number < len(versions) and bool(versions[number] & _VERSYM_HIDDEN)
+            version = version.removeprefix("@")
+            if number < len(numbers):
+                old |= bool(numbers[number] & _VERSYM_HIDDEN)
+                version = versions.get(numbers[number] & ~_VERSYM_HIDDEN, "")
             rank = 2 * (info >> 4 == _LOCAL) + old
-            yield _Symbol(name, section, value, rank, kind == _IFUNC)
+            yield _Symbol(name, version, old, section, value, rank, kind == _IFUNC)
 
-    def _versions(self, section: Section | None) -> tuple[int, ...]:
+    def _versions(self, section: Section | None) -> dict[int, str]:
+        """The versions that the file defines, by index."""
+        if section is None:
+            return {}
+        content, names = self.content(section), self.symbol_names(section)
+        header = struct.Struct(mark(self.order) + _VERDEF)
+        name = struct.Struct(mark(self.order) + "I")
+        found: dict[int, str] = {}
+        at = 0
+        # No more than fit: corrupt offsets may go in circles.
+        for _ in range(len(content) // header.size):
+            if at + header.size > len(content):
+                raise BadInput(f"section {section.name}: a version exceeds it")
+            _, _, number, _, _, names_at, following = header.unpack_from(content, at)
+            if at + names_at + name.size > len(content):
+                raise BadInput(f"section {section.name}: the name of a version exceeds it")
+            found[number] = names[name.unpack_from(content, at + names_at)[0]]
+            if not following:
+                break
+            at += following
+        return found
+
+    def _version_numbers(self, section: Section | None) -> tuple[int, ...]:
         """The version index of each .dynsym symbol; empty if the file has no versions."""
         content = self.content(section) if section else b""
         return struct.unpack_from(f"{mark(self.order)}{len(content) // 2}H", content)
@@ -180,17 +274,26 @@ class ElfFile(ElfReader):
     def _no_function(self, name: str) -> NotFound:
         import difflib
 
-        known = {symbol.name for symbol in self._symbols()}
+        wanted = _wanted(name)
+        symbols = list(self._known())
+        known = {symbol.name for symbol in symbols}
+        if wanted.version and wanted.name in known:
+            same = {symbol.version for symbol in symbols if symbol.name == wanted.name}
+            versions = ", ".join(sorted(filter(None, same))) or "none"
+            return NotFound(f"no function '{name}'", hint=f"its versions: {versions}")
         hint = "the file is stripped: use an offset" if not known else ""
         if close := difflib.get_close_matches(name, known, _CLOSE_NAMES):
             hint = f"similar: {', '.join(close)}"
-        elif known and self.section(".symtab") is None:
+        elif known and self.section(".symtab") is None and self.debug_file is None:
             hint = "the file is stripped except for exported symbols: use an offset"
         return NotFound(f"no function '{name}'", hint=hint)
 
     def close(self) -> None:
         """Unmap the file; a second call does nothing."""
         self.data.close()
+        # Not opened for this.
+        if debug_file := self.__dict__.get("debug_file"):
+            debug_file.close()
 
     def __enter__(self) -> ElfFile:
         return self
@@ -217,6 +320,11 @@ def _mapped(path: str) -> mmap.mmap:
         raise KernelError(f"mmap({path})", error.errno or 0) from error
     finally:
         os.close(fd)
+
+
+def _wanted(text: str) -> _Wanted:
+    name, _, version = text.partition("@")
+    return _Wanted(name, version.removeprefix("@"), version.startswith("@"))
 
 
 def _script_hint(start: bytes) -> str:

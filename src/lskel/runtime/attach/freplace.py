@@ -8,7 +8,7 @@ from lskel.bpf.enums import AttachType
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
-from lskel.runtime.attach.tracing import HINTS
+from lskel.runtime.attach.tracing import HINTS, busy_hint
 from lskel.runtime.program import Program
 
 _HINTS = {
@@ -24,7 +24,7 @@ def attach_freplace(prog_fd: int, target_fd: int = 0, btf_id: int = 0) -> BpfLin
     Or another one of the same signature: `btf_id` in the BTF of the program of `target_fd` (5.10).
     BpfError if the kernel refuses.
     """
-    with with_hints(_HINTS):
+    with with_hints({**_HINTS, errno.EBUSY: lambda: busy_hint(prog_fd)}):
         if not target_fd:
             return raw_tracepoint_open(prog_fd)
         return link_create(prog_fd, target_fd, AttachType.CGROUP_INET_INGRESS, target_btf_id=btf_id)

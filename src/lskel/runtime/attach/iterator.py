@@ -13,8 +13,8 @@ from lskel.errors import UsageError
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.target_fd import target_fd
+from lskel.runtime.btf_target import BtfTargetProgram
 from lskel.runtime.objects import Fd
-from lskel.runtime.program import Program
 from lskel.runtime.syscall import KernelError, address_of, bpf, host_attr
 
 TYPE_CHECKING = False
@@ -115,12 +115,17 @@ def read_iterator(link_fd: int) -> bytes:
             chunks.append(chunk)
 
 
-class IteratorProgram(Program):
+class IteratorProgram(BtfTargetProgram):
     """A program of ``SEC("iter/...")``."""
+
+    @property
+    def _of(self) -> str:
+        """What it iterates over."""
+        return self.target or self.definition.target
 
     def attaches_itself(self) -> bool:
         """Whether the iterator does not need a map."""
-        return self.definition.target not in _OF_A_MAP
+        return self._of not in _OF_A_MAP
 
     def attach(
         self,
@@ -165,7 +170,7 @@ class IteratorProgram(Program):
         tid: int,
         pid: int,
     ) -> BpfLink:
-        if order is None and self.definition.target == _OF_CGROUPS:
+        if order is None and self._of == _OF_CGROUPS:
             order = CgroupOrder.DESCENDANTS_PRE
         return attach_iterator(
             self.fileno(),

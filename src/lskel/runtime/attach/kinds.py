@@ -19,12 +19,16 @@ def class_path(kind: str, prog_type: int, attach_type: int) -> str:
 
 
 def program_class(kind: str, prog_type: int, attach_type: int) -> type[Program]:
-    """The class that `class_path` names."""
+    """The class that `class_path` names.
+
+    ImportError in a module that carries its runtime, and has no programs of this kind.
+    """
     path = class_path(kind, prog_type, attach_type)
     if not path:
         return Program
     from importlib import import_module
 
-    module, _, name = path.partition(":")
-    found: type[Program] = getattr(import_module(module), name)
+    module, _, name = path.removeprefix(_ROOM).partition(":")
+    # A module that carries its runtime has it under another name.
+    found: type[Program] = getattr(import_module(f"{__name__.rpartition('.')[0]}.{module}"), name)
     return found

@@ -12,9 +12,7 @@ from lskel.runtime import perf
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
-from lskel.runtime.attach.target import target_of
 from lskel.runtime.offsets import parse_offset
-from lskel.runtime.program import Program
 from lskel.runtime.syscall import address_of
 
 TYPE_CHECKING = False
@@ -35,22 +33,42 @@ _MULTI_HINTS = {
     errno.EOPNOTSUPP: "the kernel lacks CONFIG_FPROBE",
 }
 
-_RETURNS = ("kretprobe", "kretsyscall")
-_SYSCALLS = ("ksyscall", "kretsyscall")
+
+def parse_kprobe_target(target: str) -> tuple[str, int]:
+    """The function and the offset of "do_unlinkat+0x10"; UsageError for other text."""
+    name, plus, offset = target.partition("+")
+    try:
+        return name, parse_offset(offset) if plus else 0
+    except ValueError as error:
+        raise UsageError(f"'{offset}' is not an offset in a function") from error
 
 
 def attach_kprobe(
-    prog_fd: int, function: str, offset: int = 0, *, returns: bool = False, cookie: int = 0
+    prog_fd: int,
+    function: str,
+    offset: int = 0,
+    *,
+    returns: bool = False,
+    maxactive: int = 0,
+    cookie: int = 0,
 ) -> BpfLink:
     """Attach to a function, or to an instruction at a byte offset; cookies need 5.15.
 
-    With `returns` the program runs when the function returns, and an offset is a UsageError.
+    With `returns` the program runs when the function returns, and an offset is a UsageError. A
+    return is missed if more than `maxactive` calls of the function run at the same time: by default
+    the larger of 10 and twice the number of CPUs, at most 4096 (see `attach_return_probe`).
     KernelError if the kernel refuses: ENOENT if it has no such function.
     """
     if returns and offset:
         raise UsageError("a return probe takes no offset")
+    if maxactive and not returns:
+        raise UsageError("'maxactive' is for return probes")
     place = f"{function}+{offset:#x}" if offset else function
     with at(f"function {place}"), with_hints(_HINTS):
+        if maxactive:
+            from lskel.runtime.attach.return_probe import attach_return_probe
+
+            return attach_return_probe(prog_fd, function, maxactive, cookie)
         event = perf.open_probe("kprobe", function.encode(), offset, retprobe=int(returns))
         return attach_perf_event(prog_fd, event, cookie)
 
@@ -97,64 +115,3 @@ def attach_kprobe_multi(
 
 def _numbers(values: Iterable[int]) -> bytes:
     return b"".join(value.to_bytes(8, sys.byteorder) for value in values)
-
-
-class KprobeProgram(Program):
-    """A program of ``SEC("kprobe/...")``, ``SEC("ksyscall/...")``, or their return variants."""
-
-    def attaches_itself(self) -> bool:
-        """Whether the section name has a function."""
-        return bool(self.definition.target)
-
-    def attach(self, function: str | None = None, offset: int = 0, *, cookie: int = 0) -> BpfLink:
-        """Attach to a function, by default that of the section name, until the link is closed.
-
-        Or to an instruction at a byte `offset`, which may also be part of the name
-        ("do_unlinkat+0x10"); for ``SEC("ksyscall")`` to a system call, by its name.
-        ``bpf_get_attach_cookie`` returns `cookie`. UsageError without a function; else the errors
-        of `attach_kprobe`.
-        """
-        kind = self.definition.kind
-        target = target_of(self, function, "a function", "kprobe/do_unlinkat")
-        name, _, added = target.partition("+")
-        if added:
-            try:
-                offset += parse_offset(added)
-            except ValueError as error:
-                raise UsageError(f"'{added}' is not an offset in a function") from error
-        if kind in _SYSCALLS:
-            from lskel.runtime.attach.functions import syscall_function
-
-            name = syscall_function(name)
-        link = attach_kprobe(self.fileno(), name, offset, returns=kind in _RETURNS, cookie=cookie)
-        self.attached(link)
-        return link
-
-
-class KprobeMultiProgram(Program):
-    """A program of ``SEC("kprobe.multi/...")``, "kretprobe.multi" or "kprobe.session"."""
-
-    def attaches_itself(self) -> bool:
-        """Whether the section name has a pattern."""
-        return bool(self.definition.target)
-
-    def attach(
-        self, functions: str | Sequence[str] | None = None, *, cookies: Sequence[int] = ()
-    ) -> BpfLink:
-        """Attach to functions, by default the pattern in the section name, until the link is closed
-
-        The arguments are those of `attach_kprobe_multi`; ``bpf_get_attach_cookie`` returns the
-        function's cookie. UsageError without functions; else the errors of `attach_kprobe_multi`.
-        """
-        kind = self.definition.kind
-        if functions is None or isinstance(functions, str):
-            functions = target_of(self, functions, "functions", "kprobe.multi/tcp_*")
-        link = attach_kprobe_multi(
-            self.fileno(),
-            functions,
-            returns=kind == "kretprobe.multi",
-            session=self.definition.attach_type == AttachType.TRACE_KPROBE_SESSION,
-            cookies=cookies,
-        )
-        self.attached(link)
-        return link

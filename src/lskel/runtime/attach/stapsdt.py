@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 
 from lskel.cursor import mark
+from lskel.elf.notes import notes
 from lskel.errors import BadInput, NotFound
 from lskel.light_typing import NamedTuple
 
@@ -22,7 +23,6 @@ _SECTION = ".note.stapsdt"
 _BASE_SECTION = ".stapsdt.base"
 _OWNER = b"stapsdt\0"
 _TYPE = 3
-_HEADER = "III"
 _CLOSE_NAMES = 3
 
 
@@ -72,21 +72,11 @@ class _Note(NamedTuple):
 
 
 def _notes(elf: ElfFile) -> Iterator[_Note]:
-    header = struct.Struct(mark(elf.order) + _HEADER)
     for section in elf.sections:
-        if section.name != _SECTION:
-            continue
-        content = elf.content(section)
-        at = 0
-        while at + header.size <= len(content):
-            name_size, size, kind = header.unpack_from(content, at)
-            name_at = at + header.size
-            start = name_at + _round4(name_size)
-            at = start + _round4(size)
-            if start + size > len(content):
-                raise BadInput(f"section {_SECTION}: a note exceeds it")
-            if kind == _TYPE and content[name_at : name_at + name_size] == _OWNER:
-                yield _note(elf, content[start : start + size])
+        if section.name == _SECTION:
+            for note in notes(elf, section):
+                if note.type == _TYPE and note.owner == _OWNER:
+                    yield _note(elf, note.data)
 
 
 def _note(elf: ElfFile, data: bytes) -> _Note:
@@ -111,7 +101,3 @@ def _probe(elf: ElfFile, note: _Note) -> UsdtProbe:
         elf.file_offset(note.semaphore + moved) if note.semaphore else 0,
         note.arguments,
     )
-
-
-def _round4(size: int) -> int:
-    return size + 3 & ~3

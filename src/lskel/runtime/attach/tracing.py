@@ -8,13 +8,20 @@ from lskel.bpf.enums import AttachType
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.raw_tracepoint import raw_tracepoint_open
-from lskel.runtime.program import Program
+from lskel.runtime.btf_target import BtfTargetProgram
 
 HINTS = {
     errno.E2BIG: "the function has the maximum number of programs",
-    errno.EBUSY: "another program replaces the function, or something else patched it",
     errno.EOPNOTSUPP: "the kernel of this architecture cannot attach to functions",
 }
+
+
+def busy_hint(prog_fd: int) -> str:
+    """Why the kernel refused with EBUSY."""
+    # Imported on use: it reads BTF.
+    from lskel.runtime.attach.busy import why_busy
+
+    return why_busy(prog_fd)
 
 
 def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) -> BpfLink:
@@ -22,7 +29,7 @@ def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) ->
 
     Linux 5.5; cookies 5.19, for tracepoints (TRACE_RAW_TP) 6.10. BpfError if the kernel refuses.
     """
-    with with_hints(HINTS):
+    with with_hints({**HINTS, errno.EBUSY: lambda: busy_hint(prog_fd)}):
         # Without a cookie, LINK_CREATE works too, but not in every kernel with these attach types;
         # for tracepoints, some kernels ignore the cookie.
         if not cookie or attach_type == AttachType.TRACE_RAW_TP:
@@ -30,7 +37,7 @@ def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) ->
         return link_create(prog_fd, 0, attach_type, tracing_cookie=cookie)
 
 
-class TracingProgram(Program):
+class TracingProgram(BtfTargetProgram):
     """A program of ``SEC("fentry/...")``, "fexit", "fmod_ret", "tp_btf" or "lsm"."""
 
     def attaches_itself(self) -> bool:

@@ -15,9 +15,7 @@ from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.perf_link import attach_perf_event
-from lskel.runtime.attach.target import target_of
 from lskel.runtime.offsets import parse_offset
-from lskel.runtime.program import Program
 from lskel.runtime.syscall import ENOTSUPP, address_of
 
 TYPE_CHECKING = False
@@ -49,6 +47,12 @@ _MULTI_HINTS = {
     **_HINTS,
     errno.EINVAL: "such links need Linux 6.6, sessions 6.13; or an offset is outside the file, or "
     "not at an instruction boundary",
+}
+_FD_HINTS = {
+    **_MULTI_HINTS,
+    errno.EINVAL: "a binary by its fd needs Linux 7.2; or an offset is outside the file, or not at "
+    "an instruction boundary",
+    errno.EBADF: "it is not open",
 }
 
 
@@ -116,7 +120,7 @@ def attach_uprobe(
 
 def attach_uprobe_multi(
     prog_fd: int,
-    binary: Binary,
+    binary: Binary | int,
     offsets: Sequence[int],
     attach_type: AttachType = AttachType.TRACE_UPROBE_MULTI,
     *,
@@ -127,10 +131,10 @@ def attach_uprobe_multi(
 ) -> BpfLink:
     """Attach to many offsets of a file with one link, which is much faster. Linux 6.6.
 
-    `offsets` are file offsets; `ref_ctr_offsets` and `cookies` have the same length, or are empty.
-    For the rest see `attach_uprobe`. BpfError if the kernel refuses.
+    `binary` may also be the fd of the file, of any mount namespace (7.2). `offsets` are file
+    offsets; `ref_ctr_offsets` and `cookies` have the same length, or are empty. For the rest see
+    `attach_uprobe`. BpfError if the kernel refuses.
     """
-    path = find_binary(binary)
     if not offsets:
         raise UsageError("no offsets to attach to")
     for what, numbers in (("cookies", cookies), ("ref_ctr_offsets", ref_ctr_offsets)):
@@ -138,127 +142,40 @@ def attach_uprobe_multi(
             raise UsageError(f"{len(numbers)} {what} for {len(offsets)} offsets")
     if len(offsets) > _MAX_PLACES:
         raise UsageError(f"{len(offsets)} offsets, a link has at most {_MAX_PLACES}")
-    name = os.fsencode(path) + b"\0"
+    name, flags = b"", UprobeMultiFlag.RETURN if returns else 0
+    if isinstance(binary, int):
+        place, file = f"fd {binary}", {"uprobe_multi_path_fd": binary}
+        flags, hints = flags | UprobeMultiFlag.PATH_FD, _FD_HINTS
+    else:
+        place, file, hints = find_binary(binary), {}, _MULTI_HINTS
+        name = os.fsencode(place) + b"\0"
     arrays = {
         "uprobe_multi_offsets": _u64s(offsets),
         "uprobe_multi_ref_ctr_offsets": _u64s(ref_ctr_offsets),
         "uprobe_multi_cookies": _u64s(cookies),
     }
-    with at(path), with_hints(_MULTI_HINTS):
+    with at(place), with_hints(hints):
         return link_create(
             prog_fd,
             0,
             attach_type,
             uprobe_multi_path=address_of(name),
             uprobe_multi_cnt=len(offsets),
-            uprobe_multi_flags=UprobeMultiFlag.RETURN if returns else 0,
+            uprobe_multi_flags=flags,
             # 0 here is -1 elsewhere.
             uprobe_multi_pid={ALL_PROCESSES: 0, THIS_PROCESS: os.getpid()}.get(pid, pid),
+            **file,
             **{field: address_of(array) for field, array in arrays.items()},
         )
 
 
-class _OfUserSpace(Program):
-    @property
-    def _returns(self) -> bool:
-        return self.definition.kind.startswith("uretprobe")
+def file_offsets(binary: str | int, places: str | Sequence[str] | Sequence[int]) -> Sequence[int]:
+    """The file offsets of functions, by a pattern or by names; offsets are returned as they are.
 
-    def attaches_itself(self) -> bool:
-        """Whether the section name has a target after "uprobe/" etc."""
-        return bool(self.definition.target)
-
-
-class UprobeProgram(_OfUserSpace):
-    """A program of ``SEC("uprobe")`` or ``SEC("uretprobe")``, sleepable (".s") or not.
-
-    ``SEC("uprobe/libc.so.6:malloc")`` needs no arguments to attach; after the colon is a function,
-    a function and an offset ("malloc+4"), or a file offset ("0x1234").
+    `binary` is the path of the file, or its fd. NotFound if no function matches; else the errors of
+    `ElfFile.function_offsets`.
     """
-
-    def attach(
-        self,
-        binary: Binary | None = None,
-        symbol: str = "",
-        offset: int = 0,
-        *,
-        pid: int = ALL_PROCESSES,
-        ref_ctr_offset: int = 0,
-        cookie: int = 0,
-    ) -> BpfLink:
-        """Attach to a function of a binary, or to a file offset, until the link is closed.
-
-        Without `binary`, to the target of the section name. For arguments and errors see
-        `attach_uprobe`.
-        """
-        if binary is None:
-            if symbol or offset:
-                raise UsageError("'symbol' and 'offset' need 'binary'")
-            target = target_of(self, None, "BINARY:FUNCTION", "uprobe/libc.so.6:malloc")
-            binary, symbol, offset = parse_uprobe_target(target)
-        elif not symbol and not offset:
-            raise UsageError("no attach target in the binary", hint="pass symbol or offset")
-        link = attach_uprobe(
-            self.fileno(),
-            binary,
-            symbol,
-            offset,
-            returns=self._returns,
-            pid=pid,
-            ref_ctr_offset=ref_ctr_offset,
-            cookie=cookie,
-        )
-        self.attached(link)
-        return link
-
-
-class UprobeMultiProgram(_OfUserSpace):
-    """A program of ``SEC("uprobe.multi")``, "uretprobe.multi" or "uprobe.session". Linux 6.6.
-
-    ``SEC("uprobe.multi/libc.so.6:mem*")`` needs no arguments to attach to all matching functions.
-    """
-
-    def attach(
-        self,
-        binary: Binary | None = None,
-        places: str | Sequence[str] | Sequence[int] = "",
-        *,
-        pid: int = ALL_PROCESSES,
-        ref_ctr_offsets: Sequence[int] = (),
-        cookies: Sequence[int] = (),
-    ) -> BpfLink:
-        """Attach to functions or offsets of a binary with one link, until it is closed.
-
-        `places` is a pattern of function names (``*`` is any text, ``?`` any character), or a
-        sequence of names or file offsets; `ref_ctr_offsets` and `cookies`, one for each, need a
-        sequence. Without `binary`, to the target of the section name. Functions at the same offset
-        count once. NotFound if no function matches; else the errors of `attach_uprobe_multi` and
-        `attach_uprobe`.
-        """
-        if binary is None:
-            if places:
-                raise UsageError("'places' needs 'binary'")
-            target = target_of(self, None, "functions", "uprobe.multi/libc.so.6:mem*")
-            binary, _, places = target.partition(":")
-        if not binary or not places:
-            raise UsageError("no attach target", hint="use attach(BINARY, PATTERN)")
-        if isinstance(places, str) and (ref_ctr_offsets or cookies):
-            raise UsageError("cookies and ref_ctr_offsets need a sequence of places, not a pattern")
-        path = find_binary(binary)
-        link = attach_uprobe_multi(
-            self.fileno(),
-            path,
-            _offsets(path, places),
-            AttachType(self.definition.attach_type),
-            returns=self._returns,
-            pid=pid,
-            ref_ctr_offsets=ref_ctr_offsets,
-            cookies=cookies,
-        )
-        self.attached(link)
-        return link
-
-
-def _offsets(path: str, places: str | Sequence[str] | Sequence[int]) -> Sequence[int]:
+    path = f"/proc/self/fd/{binary}" if isinstance(binary, int) else binary
     if isinstance(places, str):
         with at(path), _elf_file(path) as elf:
             found = elf.functions(_matcher(places))

@@ -12,27 +12,26 @@ import sys
 from contextlib import ExitStack
 from functools import cache
 
-from lskel.bpf.enums import AttachType
 from lskel.errors import LskelError, NotFound, NotSupported, UsageError, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.link import Link
-from lskel.runtime.attach.target import target_of
 from lskel.runtime.attach.uprobe import ALL_PROCESSES, attach_uprobe, attach_uprobe_multi
-from lskel.runtime.attach.usdt_arguments import SPEC_SIZE, encode_spec, is_free, parse_arguments
+from lskel.runtime.attach.usdt_arguments import parse_arguments
+from lskel.runtime.attach.usdt_layout import SPECS_MAP, spec_layout
 from lskel.runtime.info import map_info
 from lskel.runtime.objects import duplicate
 from lskel.runtime.one_element import delete, lookup, update
-from lskel.runtime.program import Program
 from lskel.runtime.syscall import calling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Protocol
 
     from lskel.runtime.attach.stapsdt import UsdtProbe
     from lskel.runtime.attach.uprobe import Binary
+    from lskel.runtime.attach.usdt_arguments import Argument
 
     class HasFileno(Protocol):
         """A map."""
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
             """Its fd."""
 
 
-SPECS_MAP = "__bpf_usdt_specs"
 IPS_MAP = "__bpf_usdt_ip_to_spec_id"
 
 _NO_MAPS = "USDT programs must include bpf/usdt.bpf.h, which defines these maps"
@@ -63,6 +61,15 @@ class UsdtLink(Link):
         """Detach; a second call does nothing."""
         self._closed = True
         self._stack.close()
+
+
+def parse_usdt_target(target: str) -> tuple[str, str, str]:
+    """The parts of BINARY:PROVIDER:NAME; UsageError for other text."""
+    parts = target.split(":")
+    if len(parts) != 3:
+        raise UsageError(f"'{target}' is not an attach target", hint="BINARY:PROVIDER:NAME")
+    binary, provider, name = parts
+    return binary, provider, name
 
 
 def attach_usdt(
@@ -93,12 +100,10 @@ def attach_usdt(
     path = find_binary(binary)
     with at(path), ElfFile(path) as elf:
         probes = find_probes(elf, provider, name)
-        places = [
-            encode_spec(parse_arguments(p.arguments, elf.header.machine), cookie) for p in probes
-        ]
+        places = [parse_arguments(probe.arguments, elf.header.machine) for probe in probes]
     with at(f"probe {provider}:{name}"), ExitStack() as stack:
         specs = _Specs(maps, stack)
-        numbers = [specs.number(spec) for spec in places]
+        numbers = [specs.number(arguments, cookie) for arguments in places]
         if not _has_cookies():
             _fill_ips(_own(maps, IPS_MAP, stack), _addresses(path, probes, pid), numbers, stack)
             numbers = [0] * len(probes)
@@ -126,54 +131,6 @@ def attach_usdt(
         return UsdtLink(stack.pop_all())
 
 
-class UsdtProgram(Program):
-    """A program of ``SEC("usdt")``, sleepable (".s") or not.
-
-    ``SEC("usdt/libc.so.6:libc:setjmp")`` needs no arguments to attach.
-    """
-
-    def attaches_itself(self) -> bool:
-        """Whether the section name has a target after "usdt/"."""
-        return bool(self.definition.target)
-
-    def attach(
-        self,
-        binary: Binary | None = None,
-        provider: str = "",
-        name: str = "",
-        *,
-        pid: int = ALL_PROCESSES,
-        cookie: int = 0,
-    ) -> UsdtLink:
-        """Attach to a probe of a binary, such as "libc" "setjmp", until the link is closed.
-
-        Without `binary`, to the target of the section name. For arguments and errors see
-        `attach_usdt`.
-        """
-        if binary is None:
-            if provider or name:
-                raise UsageError("'provider' and 'name' need 'binary'")
-            target = target_of(self, None, "a probe", "usdt/libc.so.6:libc:setjmp")
-            parts = target.split(":")
-            if len(parts) != 3:
-                raise UsageError(f"'{target}' is not an attach target", hint="BINARY:PROVIDER:NAME")
-            binary, provider, name = parts
-        if not provider or not name:
-            raise UsageError("no probe in the binary", hint="use attach(BINARY, PROVIDER, NAME)")
-        link = attach_usdt(
-            self.fileno(),
-            self.maps,
-            binary,
-            provider,
-            name,
-            pid=pid,
-            cookie=cookie,
-            multi=self.definition.attach_type == AttachType.TRACE_UPROBE_MULTI,
-        )
-        self.attached(link)
-        return link
-
-
 class _Specs:
     """Allocated elements of the spec map; they are released with the stack."""
 
@@ -182,27 +139,24 @@ class _Specs:
         self._stack = stack
         self._numbers: dict[bytes, int] = {}
         info = map_info(self._fd)
-        if info.value_size != SPEC_SIZE:
-            raise UsageError(
-                f"values of map '{SPECS_MAP}' have {info.value_size} bytes, expected {SPEC_SIZE}",
-                hint="it is not that of bpf/usdt.bpf.h",
-            )
+        self._layout = spec_layout(info)
         self._room = info.max_entries
         self._next = 0
 
-    def number(self, spec: bytes) -> int:
+    def number(self, arguments: Sequence[Argument], cookie: int) -> int:
         """The key of a spec: equal locations share one."""
+        spec = self._layout.encode(arguments, cookie)
         if spec not in self._numbers:
             number = self._numbers[spec] = self._free()
             self._set(number, spec)
-            self._stack.callback(self._set, number, bytes(SPEC_SIZE))
+            self._stack.callback(self._set, number, bytes(len(spec)))
         return self._numbers[spec]
 
     def _free(self) -> int:
         # The map itself has the allocation state, as all programs of the object share it.
         for number in range(self._next, self._room):
-            spec = lookup(self._fd, _u32(number), SPEC_SIZE)
-            if spec is None or is_free(spec):
+            spec = lookup(self._fd, _u32(number), self._layout.size)
+            if spec is None or self._layout.is_free(spec):
                 self._next = number + 1
                 return number
         raise LskelError(

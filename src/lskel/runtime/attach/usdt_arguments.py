@@ -1,13 +1,11 @@
-"""Arguments of USDT probes: from assembler notation to the spec for bpf/usdt.bpf.h.
+"""Arguments of USDT probes, from assembler notation.
 
 An argument is ``SIZE@OPERAND``: the size in bytes, negative if signed, and an operand in the
-machine's assembler syntax. Source: "UserSpaceProbeImplementation" in the SystemTap wiki; the layout
-is that of struct __bpf_usdt_spec in bpf/usdt.bpf.h.
+machine's assembler syntax. Source: "UserSpaceProbeImplementation" in the SystemTap wiki.
 """
 
 from __future__ import annotations
 
-import struct
 from enum import IntEnum
 
 from lskel.elf.format import ElfMachine
@@ -16,31 +14,25 @@ from lskel.light_typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-MAX_ARGUMENTS = 12
 _SIZES = (1, 2, 4, 8)
-
-# struct __bpf_usdt_arg_spec: val_off, arg_type, reg_off, arg_signed, arg_bitshift.
-_ARGUMENT = struct.Struct("=QIh?b")
-# The rest of struct __bpf_usdt_spec: usdt_cookie, arg_cnt; the last two bytes are padding, and mark
-# the element as in use here.
-_REST = struct.Struct("=Qh4xH")
-SPEC_SIZE = MAX_ARGUMENTS * _ARGUMENT.size + _REST.size
 
 
 class Where(IntEnum):
-    """enum __bpf_usdt_arg_type."""
+    """enum __bpf_usdt_arg_type; SIB since libbpf 1.7."""
 
     CONST = 0
     REG = 1
     REG_DEREF = 2
+    SIB = 3
 
 
 class Argument(NamedTuple):
     """`value` is the constant, or the offset from the register for a memory operand.
 
-    `register` is its offset in struct pt_regs; `size` is in bytes.
+    `register` is its offset in struct pt_regs; `size` is in bytes. For SIB,
+    `index_register` is that of a register whose content is shifted left by `shift` and added.
     """
 
     where: Where
@@ -48,10 +40,12 @@ class Argument(NamedTuple):
     register: int
     size: int
     signed: bool
+    index_register: int = 0
+    shift: int = 0
 
 
 class _Syntax(NamedTuple):
-    """Regular expressions of operands, with groups "value" and "register"."""
+    """Regular expressions of operands, with groups "value", "register", "index" and "scale"."""
 
     registers: Mapping[str, int]
     operands: Mapping[Where, str]
@@ -80,6 +74,7 @@ def _aarch64_registers() -> dict[str, int]:
 
 _NUMBER = r"(?P<value>[-+]?(?:0[xX][0-9a-fA-F]{1,16}|0|[1-9]\d{0,19}))"
 _NAME = r"(?P<register>[a-z][a-z0-9]*)"
+_INDEX = r"(?P<index>[a-z][a-z0-9]*)"
 
 
 def _syntax(machine: int) -> _Syntax:
@@ -88,6 +83,7 @@ def _syntax(machine: int) -> _Syntax:
             Where.CONST: rf"\${_NUMBER}",
             Where.REG: f"%{_NAME}",
             Where.REG_DEREF: rf"{_NUMBER}?\(%{_NAME}\)",
+            Where.SIB: rf"{_NUMBER}?\(%{_NAME},%{_INDEX}(?:,(?P<scale>[1248]))?\)",
         }
         return _Syntax(_x86_64_registers(), operands)
     if machine == ElfMachine.EM_AARCH64:
@@ -105,15 +101,13 @@ def _syntax(machine: int) -> _Syntax:
 def parse_arguments(text: str, machine: int) -> tuple[Argument, ...]:
     """The arguments of a probe's note, for `machine`, the file's e_machine.
 
-    NotSupported for operands that bpf/usdt.bpf.h cannot read (e.g. relative to a symbol, with an
-    index register, or floating point), and for more than `MAX_ARGUMENTS`.
+    NotSupported for operands that bpf/usdt.bpf.h cannot read (e.g. relative to a symbol, or
+    floating point).
     """
     import re
 
     # Old notes have a colon if there are no arguments.
     words = [] if text.startswith(":") else re.findall(r"[^\s@]*@(?:\[[^\]]*\]?|\S*)|\S+", text)
-    if len(words) > MAX_ARGUMENTS:
-        raise NotSupported(f"the probe has {len(words)} arguments, at most 12 are supported")
     if not words:
         return ()
     syntax = _syntax(machine)
@@ -134,30 +128,19 @@ def _argument(text: str, number: int, syntax: _Syntax) -> Argument:
         if found is None:
             continue
         groups = found.groupdict()
-        register = groups.get("register")
-        if register is None or register in syntax.registers:
+        names = [name for name in (groups.get("register"), groups.get("index")) if name]
+        if all(name in syntax.registers for name in names):
+            register, index, *_ = *(syntax.registers[name] for name in names), 0, 0
             return Argument(
                 where,
                 int(groups.get("value") or "0", 0),
-                syntax.registers[register] if register else 0,
+                register,
                 abs(size),
                 size < 0,
+                index,
+                int(groups.get("scale") or "1").bit_length() - 1,
             )
     raise NotSupported(
         f"argument {number} of the probe, '{text}', cannot be read by programs",
         hint="supported: constants, registers, and memory at an offset from a register",
     )
-
-
-def encode_spec(arguments: Sequence[Argument], cookie: int) -> bytes:
-    """`struct __bpf_usdt_spec` in the byte order of this machine."""
-    packed = b"".join(
-        _ARGUMENT.pack(a.value % (1 << 64), a.where, a.register, a.signed, 64 - 8 * a.size)
-        for a in arguments
-    )
-    return packed.ljust(SPEC_SIZE - _REST.size, b"\0") + _REST.pack(cookie, len(arguments), 1)
-
-
-def is_free(spec: bytes) -> bool:
-    """Whether an element is not in use, that is, not from `encode_spec`."""
-    return not _REST.unpack_from(spec, SPEC_SIZE - _REST.size)[-1]

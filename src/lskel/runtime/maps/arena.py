@@ -28,6 +28,9 @@ class ArenaMap(Variables[V]):
     `memory` is all of it, once loaded: pages are allocated on access.
     """
 
+    _fixed_attributes = ("type", "key_size", "value_size")
+    _why_fixed = "is an arena"
+
     def __init__(
         self,
         definition: MapDefinition,
@@ -68,6 +71,8 @@ class ArenaMap(Variables[V]):
 
     def open_reused(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
         """Create or open the arena, and map it: programs that use it load only after that."""
+        if not (self.autocreate and kernel.is_running):
+            return None
         wanted = self.created(kernel)
         there = super().open_reused(kernel, pin_root, trust_pins=trust_pins)
         if there is None:

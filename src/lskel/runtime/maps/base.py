@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
-from lskel.errors import Closed, ReadOnly, UsageError, WrongType
-from lskel.light_typing import NamedTuple
+from lskel.errors import Closed, LskelError, NotSupported, ReadOnly, UsageError, WrongType
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
+from lskel.runtime.maps.attributes import MapAttributes
+from lskel.runtime.maps.attributes import MapDefinition as MapDefinition
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import MapRequest
-from lskel.runtime.settings import Settings, nothing
+from lskel.runtime.settings import nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,25 +19,11 @@ if TYPE_CHECKING:
 
     from lskel.cursor import ByteOrder
     from lskel.runtime.collection import Collection
+    from lskel.runtime.image import Image
     from lskel.runtime.info import MapInfo
     from lskel.runtime.kernel import Kernel
+    from lskel.runtime.maps.inner import InnerMap
     from lskel.runtime.objects import Bpf
-
-
-class MapDefinition(NamedTuple):
-    """A map as the object declares it, with field names of `struct bpf_map_info`.
-
-    `type` is a `MapType`; sizes are in bytes; `pinned`: it is shared by a pin of its name.
-    """
-
-    name: str
-    type: int
-    key_size: int
-    value_size: int
-    max_entries: int
-    flags: int = 0
-    map_extra: int = 0
-    pinned: bool = False
 
 
 def definition_of(info: MapInfo, name: str | None = None) -> MapDefinition:
@@ -52,9 +39,13 @@ def definition_of(info: MapInfo, name: str | None = None) -> MapDefinition:
     )
 
 
-class Map(Settings):
-    """A map, before and after creation. Maps with elements are subclasses."""
+class Map(MapAttributes):
+    """A map, before and after creation. Maps with elements are subclasses.
 
+    Its class is that of its type: a map whose `type` is set has another class from then on.
+    """
+
+    _settable = (*MapAttributes._settable, "autocreate", "pin_path")
     _internal = frozenset(
         (
             *("bind", "changed_value", "created", "elsewhere", "kernel", "listen", "needed"),
@@ -65,54 +56,175 @@ class Map(Settings):
     variables: Any = None
 
     def __init__(self, definition: MapDefinition) -> None:
-        self.definition = definition
+        super().__init__(definition)
         # Called before an operation that needs the created map.
         self.needed: Callable[[], None] = nothing
         # The kernel in which it is, or will be, created.
         self.kernel: Kernel = RUNNING
         self._bpf: Bpf = RUNNING.bpf
-        # The maps of its collection.
+        # The maps of its collection, and its loader.
         self.siblings: Iterable[Map] = ()
-        self._max_entries = definition.max_entries
+        self.image: Image | None = None
+        # Before its class was changed.
+        self._declared_types: dict[str, Any] = {}
+        self._autocreate = True
+        self._is_left_out = False
+        self._pin_path: str | None = None
         self._fd: Fd | None = None
 
     @property
-    def name(self) -> str:
-        """Its name in the object; the kernel may truncate it."""
-        return self.definition.name
+    def autocreate(self) -> bool:
+        """Whether it is created; settable before load().
+
+        Programs that refer to a map that is not created load only if the verifier finds that code
+        not to be reached, as with libbpf.
+        """
+        return self._autocreate
+
+    @autocreate.setter
+    def autocreate(self, wanted: bool) -> None:
+        self._check_settable("autocreate")
+        if not isinstance(wanted, bool):
+            raise WrongType(f"{self._called}: expected True or False, got {_kind(wanted)}")
+        self._autocreate = wanted
 
     @property
-    def max_entries(self) -> int:
-        """The maximum number of entries (or bytes, or pages); settable before load()."""
-        return self._max_entries
+    def pin_path(self) -> str | None:
+        """Where it is shared by a pin; settable before load().
 
-    @max_entries.setter
-    def max_entries(self, entries: int) -> None:
-        if self._fd is not None:
-            raise ReadOnly(
-                f"map '{self.name}' is already created", hint="set max_entries before load()"
-            )
-        if not isinstance(entries, int):
-            raise WrongType(
-                f"map '{self.name}': expected a number of entries, got {type(entries).__name__}"
-            )
-        if not 0 < entries < 1 << 32:
-            raise UsageError(f"map '{self.name}' cannot have {entries} entries")
-        self._max_entries = entries
+        Load reuses the map that is pinned there, or pins the new one. None if it is not shared, or
+        by its name in the `pin_root` of the collection (LIBBPF_PIN_BY_NAME); setting None disables
+        that.
+        """
+        return self._pin_path
+
+    @pin_path.setter
+    def pin_path(self, path: str | os.PathLike[str] | None) -> None:
+        self._check_settable("pin_path")
+        if path is not None and not isinstance(path, (str, os.PathLike)):
+            raise WrongType(f"{self._called}: expected a path, got {_kind(path)}")
+        self._pin_path = None if path is None else os.fspath(path)
+        self.definition = self.definition._replace(pinned=False)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is shared by a pin."""
+        return self.definition.pinned or self._pin_path is not None
+
+    def shared_at(self, pin_root: str) -> str | None:
+        """The path of the pin by which it is shared, if any."""
+        if not self.definition.pinned:
+            return self._pin_path
+        from lskel.runtime.pins import pin_path
+
+        return pin_path(pin_root, self.name)
+
+    @property
+    def inner_map(self) -> InnerMap:
+        """The inner map definition of a map of maps; UsageError for other maps."""
+        raise UsageError(f"{self._called} is not a map of maps")
+
+    def _check_settable(self, attribute: str) -> None:
+        if self._fd is not None or self._is_left_out:
+            state = "was left out" if self._is_left_out else "is already created"
+            raise ReadOnly(f"{self._called} {state}", hint=f"set {attribute} before load()")
+
+    def leave_out(self) -> None:
+        """The others are created, without it."""
+        self._is_left_out = True
+
+    def _redefine(self, definition: MapDefinition) -> None:
+        before, self.definition = self.definition, definition
+        if definition.type != before.type:
+            self._fit_buffer()
+        if self._shape(before) == self._shape(self.definition):
+            return
+        try:
+            self._become()
+        except LskelError:
+            self.definition = before
+            raise
+
+    def _fit_buffer(self) -> None:
+        """A buffer has no keys and values of its own: its sizes are those that its type fixes."""
+        from lskel.catalog.map_types import BUFFERS, map_type_row
+
+        row = map_type_row(self.definition.type)
+        if row is not None and row.type in BUFFERS:
+            (keys,), (values,) = row.keys, row.values
+            self.definition = self.definition._replace(key_size=keys.low, value_size=values.low)
+
+    def _shape(self, definition: MapDefinition) -> tuple[int, ...]:
+        """What its class and types depend on."""
+        return definition.type, definition.key_size, definition.value_size, definition.flags
+
+    def _become(self) -> None:
+        """Have the class of its type, with types that fit its sizes."""
+        from lskel.catalog.map_types import map_type_row
+        from lskel.runtime.maps.kinds import class_path, map_class
+
+        row = map_type_row(self.definition.type)
+        try:
+            cls = map_class(self.definition.type)
+        except ImportError as error:
+            name = class_path(self.definition.type).partition(":")[2]
+            raise NotSupported(
+                f"{self._called}: this module lacks the class {name}",
+                hint="generate it with --runtime import",
+            ) from error
+        types = self._declared_types or self._types()
+        sizes = {"key": self.definition.key_size, "value": self.definition.value_size}
+        takes = () if row is None else row.takes
+        arguments = [_fitting(types.get(name), sizes.get(name)) for name in takes]
+        definition, state = self.definition, vars(self)
+        kept = {name: state[name] for name in _KEPT if name in state}
+        state.clear()
+        self.__class__ = cls
+        cls.__init__(self, definition, *arguments)
+        state.update(kept, _declared_types=types)
+
+    def _types(self) -> dict[str, Any]:
+        """The types that its class takes, by the names of the catalogue."""
+        names = {"key": "key_type", "value": "value_type", "event": "event_type"}
+        return {
+            name: getattr(self, attribute)
+            for name, attribute in names.items()
+            if attribute in vars(self)
+        }
+
+    @property
+    def _has_number_keys(self) -> bool:
+        from lskel.runtime.values import s32, u32
+
+        types = self._declared_types or self._types()
+        return types.get("key") in (u32, s32)
 
     def created(self, kernel: Kernel) -> MapDefinition:
         """The definition for its creation: its size may depend on the machine."""
         from lskel.catalog.entries import entries_on
 
-        entries = entries_on(self.definition.type, self._max_entries, kernel)
-        return self.definition._replace(max_entries=entries)
+        definition = self.definition
+        entries = entries_on(definition.type, definition.max_entries, kernel)
+        return definition._replace(max_entries=entries)
 
     def request(self, kernel: Kernel, order: ByteOrder) -> MapRequest:
         """Its part of a load request, except the fd of a reused map; `order` is the object's."""
-        entries = self.created(kernel).max_entries
-        is_same = entries == self.definition.max_entries
-        value = self.changed_value(kernel, order)
-        return MapRequest(self.name, self.definition.type, 0 if is_same else entries, value)
+        attr = self._changes(self.created(kernel))
+        # 0 in the context is no size.
+        entries = attr.pop("max_entries") if attr.get("max_entries") else 0
+        return MapRequest(
+            self.name,
+            self.definition.type,
+            entries,
+            self.changed_value(kernel, order),
+            attr=attr,
+            inner=self._inner_changes(kernel),
+            autocreate=self._autocreate,
+        )
+
+    def _inner_changes(self, kernel: Kernel) -> dict[str, int]:
+        """The changed fields of the inner map definition; none for other maps."""
+        return {}
 
     def changed_value(self, kernel: Kernel, order: ByteOrder) -> bytes | bytearray | None:
         """The value of global data if it was changed; None for other maps."""
@@ -127,12 +239,13 @@ class Map(Settings):
         raise UsageError(f"map '{self.name}' is not global data: it has no initial value")
 
     def open_reused(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
-        """The fd of a map that is not created by the loader: reused by a pin of its name."""
-        if not self.definition.pinned:
+        """The fd of a map that is not created by the loader: reused by its pin."""
+        path = self.shared_at(pin_root)
+        if path is None or not kernel.is_running or not self._autocreate:
             return None
         from lskel.runtime.pins import open_pin
 
-        return open_pin(self.created(kernel), pin_root, trust_pins=trust_pins)
+        return open_pin(self.created(kernel), path, trust_pins=trust_pins)
 
     def listen(self) -> None:
         """Start to receive events, before programs are attached; no-op for other maps."""
@@ -146,7 +259,8 @@ class Map(Settings):
         if self._fd is None:
             self.needed()
         if self._fd is None:
-            raise UsageError(f"map '{self.name}' is not loaded")
+            hint = "" if self._autocreate else "set its `autocreate` to True before load()"
+            raise UsageError(f"map '{self.name}' is not loaded", hint=hint)
         if self._fd.closed:
             raise Closed(f"map '{self.name}' is closed")
         return self._fd.fileno()
@@ -167,11 +281,12 @@ class Map(Settings):
         check_running(self.kernel, "has no pins")
         os.unlink(path)  # noqa: PTH108 - pathlib is slow to import
 
-    def placed(self, kernel: Kernel, siblings: Iterable[Map]) -> None:
-        """Set the kernel in which it will be created, and the maps of its collection."""
+    def placed(self, kernel: Kernel, siblings: Iterable[Map], image: Image) -> None:
+        """Set the kernel in which it will be created, the maps of its collection, its loader."""
         self.kernel = kernel
         self._bpf = bpf_of(kernel)
         self.siblings = siblings
+        self.image = image
         self._fixed = True
 
     def bind(self, fd: Fd) -> None:
@@ -189,3 +304,23 @@ class Map(Settings):
         else:
             state = "closed" if self._fd.closed else f"fd {self._fd.fileno()}"
         return f"<{type(self).__name__} {self.name}: {state}>"
+
+
+# What stays of a map that gets another class.
+_KEPT = (
+    *("declared", "needed", "kernel", "_bpf", "siblings", "image"),
+    *("_autocreate", "_pin_path", "_inner_map", "_fixed"),
+)
+
+
+def _fitting(type_: Any, size: int | None) -> Any:
+    """A type of the declared ones if it has this size, else a number or bytes."""
+    from lskel.runtime import values
+
+    if size is None or (type_ is not None and values.codec_of(type_).size == size):
+        return type_
+    return {1: values.u8, 2: values.u16, 4: values.u32, 8: values.u64}.get(size) or values.raw(size)
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from lskel.btf.last_array import LastArray
     from lskel.cursor import ByteOrder
     from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import MapDefinition
@@ -28,6 +29,7 @@ else:
     V = object
 
 
+_TYPE = type
 _KEY = bytes(4)
 SET_BEFORE = "constants are set before load()"
 _HIDDEN = "all variables of {} are static or hidden, so that it is not mapped"
@@ -40,6 +42,8 @@ class Variables(Map, Generic[V]):
     `type` is the class of the variables, or a function that creates it on first use; `initial` are
     their initial bytes.
     """
+
+    _why_fixed = "holds variables, which are one element"
 
     def __init__(
         self, definition: MapDefinition, type_: type[V] | Callable[[], type[V]], initial: bytes
@@ -67,16 +71,24 @@ class Variables(Map, Generic[V]):
                     self._made = made
         return self._made
 
+    def _become(self) -> None:
+        """Its class is that of a section, whatever its flags."""
+
     @property
     def variables(self) -> type[V]:
         """The class of the variables."""
         if self._variables is None:
-            base = self._type if isinstance(self._type, type) else self._type()
+            base = self._base()
             # A class of its own: what it says in errors is of this collection.
             own = {"elsewhere_": staticmethod(self.elsewhere), "noun_": "variable"}
-            self._variables = type(base.__name__, (base,), own)
+            self._variables = _TYPE(base.__name__, (base,), own)
         found: Any = self._variables
         return found  # type: ignore[no-any-return]
+
+    def _base(self) -> Any:
+        """The class of the variables as declared."""
+        # `type` is an attribute of maps.
+        return self._type if isinstance(self._type, _TYPE) else self._type()
 
     def elsewhere(self, name: str) -> str:
         """Which other map of the collection has a variable of this name; empty if none."""
@@ -85,7 +97,7 @@ class Variables(Map, Generic[V]):
 
     @property
     def initial(self) -> memoryview:
-        """All initial values, writable before load(); their number is fixed."""
+        """All initial values, writable before load(); their number is `value_size`."""
         if self._fd is not None:
             raise ReadOnly(f"map '{self.name}' is loaded", hint=SET_BEFORE)
         return memoryview(self._memory)
@@ -98,7 +110,11 @@ class DataMap(Variables[V]):
     use. Constants (.rodata, .kconfig) are read-only then. So are maps that cannot be mapped,
     because the kernel manages fields in them: they are read by a system call each time.
 
-    `initial` may lack trailing zeros. The loader has no value for a `late` map: many zeros.
+    With another `value_size`, the last variable, an array, has as many elements as fit. It gets
+    its BTF type accordingly; if that does not work out, it has none, as with libbpf.
+
+    `initial` may lack trailing zeros. The loader has no value for a `late` map: many zeros. `array`
+    is that last variable.
     """
 
     def __init__(
@@ -108,9 +124,11 @@ class DataMap(Variables[V]):
         initial: bytes,
         *,
         late: bool = False,
+        array: LastArray | None = None,
     ) -> None:
         super().__init__(definition, type_, initial)
         self._late = late
+        self._array = array
         self._mapped: MappedFd | None = None
 
     @property
@@ -125,6 +143,8 @@ class DataMap(Variables[V]):
         return made
 
     def _view(self) -> V:
+        if self._is_left_out:
+            raise UsageError(f"variables of '{self.name}': the map was left out")
         if self._fd is None:
             return self.variables.from_buffer(self._memory)
         if self._fd.closed:
@@ -147,14 +167,57 @@ class DataMap(Variables[V]):
         """Whether it was made to be mapped; the kernel may still refuse."""
         return bool(self.definition.flags & MapFlag.MMAPABLE)
 
-    @property
-    def max_entries(self) -> int:
-        """1: all variables are one element."""
-        return 1
+    _fixed_attributes: tuple[str, ...] = ("type", "key_size", "max_entries")
 
-    @max_entries.setter
-    def max_entries(self, entries: int) -> None:
-        raise UsageError(f"map '{self.name}' holds variables, which are one element")
+    def _redefine(self, definition: MapDefinition) -> None:
+        size = definition.value_size
+        if size != self.definition.value_size:
+            if not 0 < size < 1 << 31:
+                raise UsageError(f"map '{self.name}' cannot have {size} bytes of variables")
+            self._resize(size)
+        self.definition = definition
+
+    def _resize(self, size: int) -> None:
+        """Keep the values that are set."""
+        content = bytes(self._memory[:size])
+        self._variables = self._value = None
+        self._made = bytearray(content.ljust(size, b"\0"))
+
+    @property
+    def _is_resized(self) -> bool:
+        return self.definition.value_size != self.declared.value_size
+
+    def _length(self) -> int | None:
+        """The number of elements of the last variable in a resized section."""
+        return None if self._array is None else self._array.length(self.definition.value_size)
+
+    def _base(self) -> Any:
+        base = super()._base()
+        if not self._is_resized:
+            return base
+        from lskel.runtime.values.structs import resized
+
+        length = self._length()
+        last = None if self._array is None or length is None else (self._array.variable, length)
+        return resized(base, self.definition.value_size, last)
+
+    def _keeps_types(self, definition: MapDefinition) -> bool:
+        return not self._is_resized or self._length() is not None
+
+    def open_reused(self, kernel: Kernel, pin_root: str, *, trust_pins: bool) -> Fd | None:
+        """A section of another size is created here: the loader has a value of the declared one."""
+        there = super().open_reused(kernel, pin_root, trust_pins=trust_pins)
+        if there is not None or not self._is_resized or not self.autocreate:
+            return there
+        from lskel.runtime.maps.section import create_section
+
+        array, length, btf, section = self._array, self._length(), b"", 0
+        # The simulated kernel takes BTF from loaders only.
+        if array is not None and length is not None and self.image is not None:
+            btf = self.image.object_btf() if kernel.is_running else b""
+            btf = array.resized(btf, self._size, length, self.image.order) if btf else b""
+            section = array.section
+        return create_section(kernel, self.definition, bytes(self._memory), btf, section)
 
     @property
     def is_constant(self) -> bool:
@@ -180,11 +243,16 @@ class DataMap(Variables[V]):
         """The initial value for the loader to write, if it differs from the object's."""
         return None if self._late else self._changed
 
+    def leave_out(self) -> None:
+        """The others are created, without it: it has no variables."""
+        super().leave_out()
+        self._value = None
+
     def bind(self, fd: Fd) -> None:
         """It was created: from now on the variables are those of the programs."""
         super().bind(fd)
         self._value = None
-        if self._late and self._changed is not None:
+        if self._late and not self._is_resized and self._changed is not None:
             update(fd.fileno(), _KEY, self._changed, bpf=self._bpf)
         self._made = None
         if self._is_shared and not self.is_constant:

@@ -10,9 +10,8 @@ from time import monotonic, sleep
 from lskel.errors import BadInput, Closed, at
 from lskel.light_typing import Generic
 from lskel.runtime.maps.base import Map, MapDefinition
-from lskel.runtime.maps.typed import codec_of
 from lskel.runtime.objects import duplicate
-from lskel.runtime.values import Codec
+from lskel.runtime.values import Codec, codec_of
 from lskel.runtime.values.heads import head_of, is_struct
 
 TYPE_CHECKING = False

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from lskel.bpf.attr import object_name
 from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import MAP_CREATE
-from lskel.errors import UsageError, at
+from lskel.errors import UsageError, WrongType, at
 from lskel.light_typing import Generic
 from lskel.runtime.info import map_info
 from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.array import SparseArray
+from lskel.runtime.maps.attributes import MapAttributes
 from lskel.runtime.maps.base import Map, definition_of
 from lskel.runtime.maps.handles import fd_of
 from lskel.runtime.maps.hash import HashMap
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, TypeVar
 
+    from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import MapDefinition
     from lskel.runtime.maps.handles import Handle
     from lskel.runtime.values.codec import Buffer
@@ -46,18 +48,10 @@ _HINTS = {
 class InnerMaps(Generic[M]):
     """What the inner maps are like: their class, and the types that it takes.
 
-    `definition` is for new ones; `btf` has the ids of their key and value types in the object's
-    BTF, 0 if none.
+    `btf` has the ids of their key and value types in the object's BTF, 0 if none.
     """
 
-    def __init__(
-        self,
-        cls: type[M],
-        *types: Any,
-        definition: MapDefinition | None = None,
-        btf: tuple[int, int] = (0, 0),
-    ) -> None:
-        self.definition = definition
+    def __init__(self, cls: type[M], *types: Any, btf: tuple[int, int] = (0, 0)) -> None:
         self.btf = btf
         self._class: Any = cls
         self._types = types
@@ -68,9 +62,68 @@ class InnerMaps(Generic[M]):
         return made
 
 
+class InnerMap(MapAttributes):
+    """The definition of the inner maps of a map of maps: attributes as those of a map."""
+
+    def __init__(self, definition: MapDefinition, outer: Map) -> None:
+        super().__init__(definition)
+        self._outer = outer
+        self._fixed = True
+
+    @property
+    def _called(self) -> str:
+        return f"map '{self._outer.name}': inner map"
+
+    def _check_settable(self, attribute: str) -> None:
+        self._outer._check_settable(attribute)
+
+    def changes(self, kernel: Kernel) -> dict[str, int]:
+        """The fields of BPF_MAP_CREATE that differ from those of the object."""
+        from lskel.catalog.entries import entries_on
+
+        made = self.definition
+        entries = entries_on(made.type, made.max_entries, kernel)
+        return self._changes(made._replace(max_entries=entries))
+
+
 class _OfMaps(KeyedMap[K, M], Generic[K, M]):
+    _settable = (*Map._settable, "inner_map")
     # What its inner maps are like, if known.
     inner: InnerMaps[M] | None
+    _inner_map: InnerMap | None = None
+
+    @property
+    def inner_map(self) -> InnerMap:
+        """The inner map definition; its attributes are settable before load().
+
+        Set to another map: inner maps are like that one. UsageError if the object
+        does not define one.
+        """
+        if self._inner_map is None:
+            inner = self.declared.inner
+            if inner is None:
+                raise UsageError(f"map '{self.name}': the object does not define its inner map")
+            self._inner_map = InnerMap(inner, self)
+        return self._inner_map
+
+    @inner_map.setter
+    def inner_map(self, like: Map) -> None:
+        self._check_settable("inner_map")
+        if not isinstance(like, MapAttributes):
+            raise WrongType(f"map '{self.name}': expected a map, got {type(like).__name__}")
+        inner, wanted = self.inner_map, like.definition
+        inner.definition = inner.definition._replace(
+            type=wanted.type,
+            key_size=wanted.key_size,
+            value_size=wanted.value_size,
+            max_entries=wanted.max_entries,
+            flags=wanted.flags,
+            map_extra=wanted.map_extra,
+            numa_node=wanted.numa_node,
+        )
+
+    def _inner_changes(self, kernel: Kernel) -> dict[str, int]:
+        return {} if self._inner_map is None else self._inner_map.changes(kernel)
 
     def _inner_codec(self) -> Codec[M]:
         return Codec(4, _fd_bytes, self._opened)
@@ -90,11 +143,11 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
         differ in it: not arrays. UsageError if the object declares none; BpfError if the kernel
         refuses.
         """
-        inner = self.inner
-        if inner is None or inner.definition is None:
-            raise UsageError(f"map '{self.name}' does not declare its inner maps")
+        inner, wanted_map = self.inner, self.inner_map
+        if inner is None:
+            raise UsageError(f"map '{self.name}': the types of its inner maps are unknown")
         check_running(self.kernel, "creates no maps")
-        made = inner.made(inner.definition)
+        made = self._made(inner, wanted_map.declared)
         if max_entries is not None:
             made.max_entries = max_entries
         wanted = made.created(self.kernel)
@@ -112,6 +165,15 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
                 **self._btf_fields(inner, held),
             )
             made.bind(Fd(bpf(Cmd.MAP_CREATE, attr)))
+        return made
+
+    def _made(self, inner: InnerMaps[M], definition: MapDefinition) -> M:
+        """An inner map, not created yet, of the class that its settings give it."""
+        made = inner.made(definition)
+        for attribute in () if self._inner_map is None else MapAttributes._settable:
+            wanted = getattr(self._inner_map, attribute)
+            if getattr(made, attribute) != wanted:
+                setattr(made, attribute, wanted)
         return made
 
     def _btf_fields(self, inner: InnerMaps[M], held: ExitStack) -> dict[str, int]:
@@ -151,7 +213,11 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
         with ExitStack() as undo:
             undo.callback(fd.close)
             definition = definition_of(map_info(fd.fileno()))
-            made: Any = Map(definition) if self.inner is None else self.inner.made(definition)
+            inner, declared = self.inner, self.declared.inner
+            made: Any = Map(definition)
+            if inner is not None:
+                made = self._made(inner, definition if declared is None else declared)
+                made.definition = definition
             if isinstance(made, TypedMap):
                 made._check()
             made.bind(fd)

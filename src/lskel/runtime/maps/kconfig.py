@@ -32,6 +32,8 @@ class KconfigMap(DataMap[V]):
     ``skel.maps.kconfig.configured["CONFIG_HZ"] = "1000"``.
     """
 
+    _fixed_attributes: tuple[str, ...] = ("type", "key_size", "value_size", "max_entries")
+
     def __init__(
         self,
         definition: MapDefinition,

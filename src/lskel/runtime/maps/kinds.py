@@ -19,9 +19,13 @@ def class_path(map_type: int) -> str:
 
 
 def map_class(map_type: int) -> type[Map]:
-    """Import the class for a `MapType`: ``map_class(info.type).open(info.id, u32, u64)``."""
+    """Import the class for a `MapType`: ``map_class(info.type).open(info.id, u32, u64)``.
+
+    ImportError in a module that carries its runtime, and has no maps of this type.
+    """
     from importlib import import_module
 
-    module, _, name = class_path(map_type).partition(":")
-    found: type[Map] = getattr(import_module(module), name)
+    module, _, name = class_path(map_type).removeprefix(_ROOM).partition(":")
+    # A module that carries its runtime has it under another name.
+    found: type[Map] = getattr(import_module(f"{__name__.rpartition('.')[0]}.{module}"), name)
     return found

@@ -10,8 +10,8 @@ from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.elements import join_percpu, percpu_size
 from lskel.runtime.maps.array import ArrayMap
 from lskel.runtime.maps.hash import HashMap
-from lskel.runtime.maps.typed import KeyedMap, codec_of
-from lskel.runtime.values import Codec
+from lskel.runtime.maps.typed import KeyedMap
+from lskel.runtime.values import Codec, codec_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -30,6 +30,8 @@ class PerfBufferMap(EventMap[V]):
     so does the first read. For an array of perf counters, set ``pages = 0``.
     """
 
+    _settable = (*EventMap._settable, "pages")
+
     def __init__(self, definition: MapDefinition, event: type[V] | Codec[V] | None = None) -> None:
         super().__init__(definition, event)
         self._pages = _PAGES
@@ -72,7 +74,7 @@ class PerfBufferMap(EventMap[V]):
 
     def listen(self) -> None:
         """Open the buffers, unless `pages` is 0 or the map is shared with other processes."""
-        if self._pages and not self.definition.pinned:
+        if self._pages and not self.is_shared:
             self.reader()
 
     def records(self) -> Iterator[bytes]:

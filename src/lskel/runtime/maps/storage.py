@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from lskel.runtime.maps.handles import handle
 from lskel.runtime.maps.percpu import per_cpu
-from lskel.runtime.maps.typed import NO_KEY, KeyedMap, codec_of
+from lskel.runtime.maps.typed import NO_KEY, KeyedMap
 from lskel.runtime.maps.views import Items, Values
+from lskel.runtime.values import codec_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,10 +26,16 @@ class StructOpsMap(Map):
     `by_link`: it is declared in ``.struct_ops.link`` (Linux 6.4).
     """
 
+    _fixed_attributes = ("type", "key_size", "value_size", "max_entries")
+    _why_fixed = "is a struct of the kernel"
+
     def __init__(self, definition: MapDefinition, ops: StructOps, *, by_link: bool) -> None:
         super().__init__(definition)
         self.ops = ops
         self._by_link = by_link
+
+    def _become(self) -> None:
+        """Its class is that of struct_ops, whatever its flags."""
 
     def register(self, owner: Collection) -> None:
         """Register it with the programs of a collection, which owns the link."""

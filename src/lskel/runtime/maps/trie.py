@@ -6,8 +6,7 @@ import sys
 
 from lskel.errors import UsageError, WrongValue
 from lskel.runtime.maps.hash import HashMap
-from lskel.runtime.maps.typed import codec_of
-from lskel.runtime.values import Codec
+from lskel.runtime.values import Codec, codec_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

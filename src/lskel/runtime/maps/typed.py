@@ -22,7 +22,7 @@ from lskel.runtime import elements, one_element
 from lskel.runtime.maps.base import Map, MapDefinition, definition_of
 from lskel.runtime.objects import Fd, ObjectKind, by_id, obj_get
 from lskel.runtime.syscall import BpfError
-from lskel.runtime.values import Codec, codec, raw
+from lskel.runtime.values import Codec, codec_of, raw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,11 +43,6 @@ NO_KEY = (WrongType, WrongValue, OutOfRange)
 _BATCH = 1 << 12
 # Errnos of full hashes and queues (E2BIG), and tries (ENOSPC).
 _FULL = (errno.E2BIG, errno.ENOSPC)
-
-
-def codec_of(type_: type[V] | Codec[V]) -> Codec[V]:
-    """The codec of a type of `lskel.runtime.values`; a codec is returned unchanged."""
-    return type_ if isinstance(type_, Codec) else codec(type_)
 
 
 def _definition(fd: Fd) -> MapDefinition:

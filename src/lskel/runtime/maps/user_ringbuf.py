@@ -19,8 +19,7 @@ from lskel.runtime.fence import fence
 from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.base import Map, MapDefinition
 from lskel.runtime.maps.event_map import MAX_WAIT, RESERVED
-from lskel.runtime.maps.typed import codec_of
-from lskel.runtime.values import Codec
+from lskel.runtime.values import Codec, codec_of
 from lskel.runtime.values.codec import as_bytes
 
 TYPE_CHECKING = False

@@ -11,6 +11,7 @@ from lskel.runtime.values.arrays import array as array
 from lskel.runtime.values.arrays import text as text
 from lskel.runtime.values.codec import Codec as Codec
 from lskel.runtime.values.codec import codec as codec
+from lskel.runtime.values.codec import codec_of as codec_of
 from lskel.runtime.values.codec import raw as raw
 from lskel.runtime.values.scalars import boolean as boolean
 from lskel.runtime.values.scalars import enum as enum

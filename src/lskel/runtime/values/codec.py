@@ -100,6 +100,11 @@ def codec(ctype: type[T]) -> Codec[T]:
     return found
 
 
+def codec_of(type_: type[T] | Codec[T]) -> Codec[T]:
+    """The codec of a type of this package; a codec is returned unchanged."""
+    return type_ if isinstance(type_, Codec) else codec(type_)
+
+
 def register(ctype: CType, made: Codec[Any]) -> None:
     """Set the codec of a type without a method `codec_`."""
     derived(ctype)[_CODEC] = made

@@ -8,7 +8,7 @@ from itertools import count
 
 from lskel.btf.integers import integer_refusal
 from lskel.errors import LskelError, UnknownName, UsageError, WrongType, WrongValue, unknown
-from lskel.runtime.values.arrays import Array, is_text
+from lskel.runtime.values.arrays import Array, array, is_text, text
 from lskel.runtime.values.codec import Codec, codec, memory, shown, under
 from lskel.runtime.values.scalars import boolean, truth, u8
 
@@ -270,3 +270,20 @@ def _putter(field: Any, ctype: CType) -> Callable[[Any, Any], None]:
         return put
     store = field.__set__
     return lambda instance, value: store(instance, decode(encode(value)))
+
+
+def resized(cls: Any, size: int, last: tuple[str, int] | None) -> Any:
+    """The class of a section of variables with another size: without those that do not fit.
+
+    Its `last` variable, an array, has that many elements; None if that is unknown.
+    """
+    fields: list[Field] = []
+    for name, ctype in cls._members_.items():
+        offset = getattr(cls, name).offset
+        if last is not None and name == last[0]:
+            element = ctype._type_
+            ctype = text(last[1]) if is_text(ctype) else array(element, last[1])
+        if offset + ctypes.sizeof(ctype) <= size:
+            fields.append((name, ctype, offset))
+    made = type(cls.__name__, (Struct,), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+    return layout(size, *fields)(made)

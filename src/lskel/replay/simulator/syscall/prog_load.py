@@ -16,6 +16,7 @@ from lskel.btf.types import TypeId
 from lskel.catalog.attach_kinds import ATTACH_KINDS, AttachCall, attach_types
 from lskel.cursor import unpack_table
 from lskel.errors import BadObject
+from lskel.object.exceptions import ExceptionCallbacks
 from lskel.replay.simulator.syscall.attrs import Attr
 from lskel.replay.simulator.syscall.btfs import BtfObject, LoadedBtf, ModuleBtf
 from lskel.replay.simulator.syscall.code import InsnReference, Target, function_starts, references
@@ -240,7 +241,7 @@ class _Loader:
         functions = self.table("func_info", "func_info", FUNC_INFO_SIZE)
         lines = self.table("line_info", "line_info", LINE_INFO_SIZE)
         relocations = self.table("core_relos", "core_relo", CORE_RELO_SIZE)
-        starts = function_starts(self.code, self.state.order)
+        starts = self.function_starts(functions)
         self.check_functions(functions, starts)
         self.check_lines(lines, starts)
         self.check_relocations(relocations)
@@ -258,17 +259,32 @@ class _Loader:
             check(not any(data[at + known : at + size]), Errno.E2BIG)
         return Records(size, data)
 
+    def function_starts(self, records: Records) -> list[int]:
+        """The starts of all functions, which those of the records must be."""
+        assert self.btf is not None
+        starts = function_starts(self.code, self.state.order)
+        offsets = records.offsets(self.state.order)
+        if not offsets or offsets == starts:
+            return starts
+        # No instruction names an exception callback (Linux 6.7).
+        name = ExceptionCallbacks(self.btf.btf).of(records, self.state.order)
+        called = None if name is None else self.btf.btf.find(name, t.Func)
+        rows = zip(offsets, self.function_types(records), strict=True)
+        return sorted({*starts, *(offset for offset, type_id in rows if type_id == called)})
+
+    def function_types(self, records: Records) -> list[int]:
+        """The ids in these records of func_info."""
+        form = f"II{records.size - FUNC_INFO_SIZE}x"
+        rows = unpack_table(form, records.data, self.state.order, "func_info")
+        return [type_id for _, type_id in rows]
+
     def check_functions(self, records: Records, starts: list[int]) -> None:
         """Check for one record per function, with a FUNC type."""
         if not len(records):
             return
         assert self.btf is not None
         check(records.offsets(self.state.order) == starts)
-        rows = unpack_table(
-            f"II{records.size - FUNC_INFO_SIZE}x", records.data, self.state.order, "func_info"
-        )
-        for _, type_id in rows:
-            check(self.is_function(type_id))
+        check(all(map(self.is_function, self.function_types(records))))
 
     def is_function(self, type_id: int) -> bool:
         """Whether this id is a FUNC in the program's BTF."""
