@@ -42,10 +42,19 @@ Report = dict[str, Any]
 # in its driver is that one's affair.
 LEFT_OUT = {
     "raw_tp (given)",
+    "fentry.multi (given)",
     "uprobe (given)",
     "uprobe (offset)",
     "uprobe.multi (given)",
     "usdt (cookie)",
+    # As another kind than that of its section.
+    "kprobe as kretprobe",
+    "kprobe as ksyscall",
+    "kprobe as uprobe",
+    "kprobe as uretprobe",
+    "kprobe as usdt",
+    "kretprobe (maxactive)",
+    "uprobe as uretprobe",
     "xdp (generic)",
     "xdp (native)",
 }

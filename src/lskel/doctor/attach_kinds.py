@@ -129,11 +129,13 @@ _KERNEL = (
     _tracing("fentry", f"fentry/{_FUNCTION}"),
     _tracing("fentry (cookie)", f"fentry/{_FUNCTION}", _with_cookie, _TRAMPOLINE_COOKIES),
     _tracing("fexit", f"fexit/{_FUNCTION}"),
-    _tracing("fsession", f"fsession/{_FUNCTION}"),
-    _tracing("fentry.multi", f"fentry.multi/{_FUNCTION}"),
+    # Sleepable programs may attach to this function (net/bpf/test_run.c).
+    *(
+        _tracing(f"{kind}{sleepable}", f"{kind}{sleepable}/{_FUNCTION}")
+        for kind in ("fsession", "fentry.multi", "fexit.multi", "fsession.multi")
+        for sleepable in ("", ".s")
+    ),
     _tracing("fentry.multi (cookies)", "fentry.multi", _functions_with_cookies),
-    _tracing("fexit.multi", f"fexit.multi/{_FUNCTION}"),
-    _tracing("fsession.multi", f"fsession.multi/{_FUNCTION}"),
     _tracing("fmod_ret", f"fmod_ret/{_MODIFIED}"),
     _tracing("lsm", f"lsm/{_HOOK}"),
     _tracing("lsm (cookie)", f"lsm/{_HOOK}", _with_cookie, _TRAMPOLINE_COOKIES),
