@@ -13,7 +13,7 @@ from lskel.btf.types import Func, TypeId
 from lskel.errors import LskelError
 from lskel.runtime.attach.binaries import find_binary
 from lskel.runtime.attach.link import BpfLink
-from lskel.runtime.attach.tracing_multi import attach_tracing_multi
+from lskel.runtime.attach.tracing_multi import attach_tracing_multi, matching_ids
 from lskel.runtime.kernel_btf import KernelBtf
 from tests.attach.tracefs import mounted_tracefs
 
@@ -89,6 +89,23 @@ def refusals(bundle: str) -> dict[str, str]:
                 )
             ),
         }
+
+
+def wide_patterns(bundle: str, listing: str) -> dict[str, Any]:
+    """How many functions patterns attach to; and the ids of all functions, from Python and from C.
+
+    `listing` is a C program that prints them.
+    """
+    with mounted_tracefs(), lskel.load(bundle) as bpf:
+        counts = {}
+        for pattern in ("tcp_*", "vfs_*", "*_read"):
+            for program in (bpf.progs.entered, bpf.progs.left):
+                with program.attach(pattern) as link:
+                    counts[f"{program.name} {pattern}"] = link.info().details["count"]
+        ours = matching_ids("*", KernelBtf().vmlinux)
+        done = subprocess.run([listing], check=True, capture_output=True, text=True)
+    its = sorted(map(int, done.stdout.split()))
+    return {"counts": counts, "ours": len(ours), "differ": sorted(set(ours) ^ set(its))}
 
 
 def by_path_and_fd(bundle: str) -> list[dict[str, Any]]:

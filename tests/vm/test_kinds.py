@@ -49,6 +49,7 @@ SEC("fentry.multi/dummy:*") int entered(void *ctx)
 """
 GIVEN = """
 SEC("fentry.multi") int entered(void *ctx) { return 0; }
+SEC("fexit.multi") int left(void *ctx) { return 0; }
 SEC("uprobe.multi") int probed(void *ctx) { return 0; }
 """
 COUNTING = """
@@ -101,6 +102,30 @@ int main(void)
     return 0;
 }
 """
+# Prints the ids of all functions that can be traced.
+LISTING = r"""
+#include <stdio.h>
+#include "skel.h"
+
+int main(void)
+{
+    struct lskel_function *functions = NULL;
+    struct lskel_btf btf;
+    long count;
+    __u32 *ids, found, number;
+
+    if (lskel_btf_open(&btf, "/sys/kernel/btf/vmlinux", NULL))
+        return 1;
+    count = lskel_functions_named(&btf, "*", &functions);
+    if (count <= 0)
+        return 2;
+    ids = malloc(count * sizeof(*ids));
+    found = lskel_functions_ids(&btf, "*", functions, count, ids);
+    for (number = 0; number < found; number++)
+        printf("%u\n", ids[number]);
+    return 0;
+}
+"""
 
 
 def plan(files: Path) -> Iterator[Job]:
@@ -126,6 +151,9 @@ def plan(files: Path) -> Iterator[Job]:
         header = light(counting, "prog", standalone=standalone)
         program = build(directory / name, header, USER)
         yield Job(f"kinds: C {name}", kinds.c_skeleton, {"program": str(program)}, 60)
+    listing = build(directory / "listing", light(counting, "prog", standalone=True), LISTING)
+    wide = {"bundle": arguments["given"]["bundle"], "listing": str(listing)}
+    yield Job("kinds: wide", kinds.wide_patterns, wide, 120)
     yield Job("kinds: refusals", kinds.refusals, given)
     yield Job("kinds: fd", kinds.by_path_and_fd, given)
 
@@ -188,6 +216,14 @@ def test_refusals(newest: Machine) -> None:
     assert "cookies need a list of functions, not a pattern" in said["cookies"]
     assert said["other number"] == ""
     assert "EINVAL" in said["kind"]
+
+
+@on_machines
+def test_wide_patterns(newest: Machine) -> None:
+    found = newest.value("kinds: wide")
+    assert all(count > 10 for count in found["counts"].values()), found["counts"]
+    assert found["ours"] > 10000
+    assert found["differ"] == []
 
 
 @on_machines

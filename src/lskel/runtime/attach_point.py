@@ -18,7 +18,7 @@ from lskel.runtime.syscall import BpfError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.runtime.program import ProgramDefinition
+    from lskel.runtime.program import Program, ProgramDefinition
 
 _ID = "id:"
 # Ids have 32 bits.
@@ -57,6 +57,17 @@ def module_of(program: ProgramDefinition, target: str) -> str:
     if row is None or row.call is not AttachCall.FUNCTIONS or ":" not in target:
         return ""
     return target.partition(":")[0]
+
+
+def load_target(program: Program) -> str | None:
+    """The target that a program is loaded for: the caller's, or in a module that its section names.
+
+    None if there is none.
+    """
+    definition = program.definition
+    if program.target is None and module_of(definition, definition.target):
+        return definition.target
+    return program.target
 
 
 def in_module(module: str, kernel: KernelBtf, stack: ExitStack) -> AttachPoint:

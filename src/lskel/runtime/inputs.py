@@ -15,6 +15,7 @@ from lskel.runtime.attach_point import (
     in_module,
     in_program,
     is_in_program,
+    load_target,
     module_of,
 )
 from lskel.runtime.kernel_btf import KernelBtf
@@ -129,9 +130,10 @@ def _point(
     program: Program, types: KernelTypes, held: ExitStack, *, trust_pins: bool
 ) -> AttachPoint:
     with at(f"program '{program.name}'"):
-        if program.target is None:
+        target = load_target(program)
+        if target is None:
             raise no_target(program)
-        return types.attach_point(program.definition, program.target, held, trust_pins=trust_pins)
+        return types.attach_point(program.definition, target, held, trust_pins=trust_pins)
 
 
 def no_target(program: Program) -> UsageError:

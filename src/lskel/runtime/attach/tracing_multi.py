@@ -18,9 +18,9 @@ from lskel.runtime.attach.functions import is_pattern, matcher, traceable_functi
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.attach.link import BpfLink, link_create
 from lskel.runtime.attach.target import target_of
-from lskel.runtime.attach_point import module_of
+from lskel.runtime.attach_point import load_target, module_of
 from lskel.runtime.kernel_btf import KernelBtf
-from lskel.runtime.program import Program, ProgramDefinition
+from lskel.runtime.program import Program
 from lskel.runtime.syscall import address_of
 
 TYPE_CHECKING = False
@@ -85,7 +85,9 @@ def _ids(functions: str | Sequence[str], module: str) -> list[TypeId]:
         if module:
             btf = kernel.of_module(stack.enter_context(kernel.module(module)))
     if isinstance(functions, str) and is_pattern(functions):
-        return _matching(functions, btf, module)
+        if found := matching_ids(functions, btf):
+            return found
+        raise NotFound(f"no traceable function of {_named(module)} matches '{functions}'")
     names = [functions] if isinstance(functions, str) else functions
     return [_function(name, btf, module) for name in names]
 
@@ -97,22 +99,19 @@ def _function(name: str, btf: Btf, module: str) -> TypeId:
     return found
 
 
-def _matching(pattern: str, btf: Btf, module: str) -> list[TypeId]:
+def matching_ids(pattern: str, btf: Btf) -> list[TypeId]:
+    """The functions of a BTF that match and can be traced: one of each name, in the BTF's order."""
     fits = matcher(pattern)
     found: dict[str, TypeId] = {}
     for type_id, name in btf.names_of(Kind.FUNC):
         if fits(name):
             found.setdefault(name, type_id)
-    if found:
-        traceable = frozenset(traceable_functions())
-        found = {
-            name: type_id
-            for name, type_id in found.items()
-            if name in traceable and _is_traceable(btf, type_id)
-        }
-    if not found:
-        raise NotFound(f"no traceable function of {_named(module)} matches '{pattern}'")
-    return list(found.values())
+    traceable = frozenset(traceable_functions()) if found else frozenset()
+    return [
+        type_id
+        for name, type_id in found.items()
+        if name in traceable and _is_traceable(btf, type_id)
+    ]
 
 
 def _named(module: str) -> str:
@@ -148,11 +147,6 @@ class TracingMultiProgram(Program):
     whose BTF the program is loaded then.
     """
 
-    def __init__(self, definition: ProgramDefinition) -> None:
-        super().__init__(definition)
-        if module_of(definition, definition.target):
-            self._target = definition.target
-
     def attaches_itself(self) -> bool:
         """Whether the section name has a pattern."""
         return bool(self.definition.target)
@@ -166,7 +160,7 @@ class TracingMultiProgram(Program):
         was loaded for; ``bpf_get_attach_cookie`` returns the function's cookie. UsageError without
         functions, or for those of another module; else the errors of `attach_tracing_multi`.
         """
-        module = module_of(self.definition, self.target or "")
+        module = module_of(self.definition, load_target(self) or "")
         if functions is None or isinstance(functions, str):
             text = target_of(self, functions, "functions", "fentry.multi/tcp_*")
             named, _, functions = text.rpartition(":")

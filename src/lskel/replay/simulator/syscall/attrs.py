@@ -37,7 +37,7 @@ SHAPES: dict[Cmd, Shape] = {
     Cmd.PROG_BIND_MAP: Shape(layouts.PROG_BIND_MAP, "flags"),
     Cmd.BTF_LOAD: Shape(layouts.BTF_LOAD, "btf_token_fd"),
     Cmd.RAW_TRACEPOINT_OPEN: Shape(layouts.RAW_TRACEPOINT, "cookie"),
-    Cmd.LINK_CREATE: Shape(layouts.LINK_CREATE, "uprobe_multi_path_fd"),
+    Cmd.LINK_CREATE: Shape(layouts.LINK_CREATE, "uprobe_multi_pid"),
 }
 
 # sizeof(union bpf_attr)

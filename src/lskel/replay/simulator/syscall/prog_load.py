@@ -59,7 +59,7 @@ def load(state: KernelState, call: PendingCall) -> int:
     check(
         attr["attach_btf_id"] != 0
         or attr["prog_type"] not in _NEED_TARGET
-        or attr["expected_attach_type"] in _OF_MANY
+        or _attaches_to_many(attr)
     )
     maps = loader.maps()
     btfs |= loader.variable_btfs()
@@ -109,7 +109,7 @@ _MAY_HAVE_TARGET = frozenset(row.prog_type for row in ATTACH_KINDS if row.btf_ta
 _NEED_TARGET = _MAY_HAVE_TARGET
 _MAY_TARGET_PROGRAM = frozenset((ProgType.TRACING, ProgType.EXT))
 
-# Attach types of programs that have no target but many, when they attach (Linux 7.2).
+# Attach types of tracing programs that have no target when they are loaded (Linux 7.2).
 _OF_MANY = frozenset(row.attach_type for row in ATTACH_KINDS if row.call is AttachCall.FUNCTIONS)
 
 # Types whose attach type the kernel checks (bpf_prog_load_check_attach).
@@ -132,13 +132,17 @@ _DEFAULT_ATTACH_TYPE: dict[int, AttachType] = {
 }
 
 
+def _attaches_to_many(attr: Attr) -> bool:
+    return attr["prog_type"] == ProgType.TRACING and attr["expected_attach_type"] in _OF_MANY
+
+
 def check_attach(attr: Attr, target: KernelObject | None) -> None:
     """Refusal EINVAL if program type, attach type and target are inconsistent."""
     prog_type, btf_id = attr["prog_type"], attr["attach_btf_id"]
     if btf_id:
         check(btf_id <= MAX_TYPES and prog_type in _MAY_HAVE_TARGET)
-    if attr["expected_attach_type"] in _OF_MANY:
-        check(prog_type == ProgType.TRACING and not btf_id)
+    if _attaches_to_many(attr):
+        check(not btf_id)
         return
     if not btf_id and isinstance(target, BtfObject):
         raise Refusal(Errno.EINVAL)
