@@ -121,9 +121,13 @@ def test_what_is_asked_of_the_target(capsys: pytest.CaptureFixture[str], tmp_pat
         assert externs["bpf_task_release"][-2:] == ["kfuncs", "weak"]
         assert externs["bpf_prog_active"] == ["ksym", "variables", "typeless"]
         assert externs["CONFIG_HZ"] == ["kconfig", "int"]
-        assert [row[:3] for row in rows(text, "Inputs")[1:]] == [
-            ["0", "BTF", "id"],
-            ["1", "fd", "of"],
+        asked = [" ".join(row[1:]) for row in rows(text, "Inputs")[1:]]
+        another = "whether the kernel has another type than:"
+        assert f"{another} struct task *bpf_task_acquire(struct task *)" in asked
+        assert f"{another} const struct rq runqueues" in asked
+        assert [row for row in asked if another not in row] == [
+            "BTF id of the attach target of program 'replacing'",
+            "fd of the attach target of program 'replacing'",
         ]
         notes = {row[0]: row for row in rows(text, "Maps")}
         assert notes["shared"][-2:] == ["pinned", "by_name"] and notes["arena"][1] == "arena"

@@ -251,7 +251,7 @@ class TestGen:
         self, forged: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["gen", forged, "-o", "x.h", "--trust-bytes"]) == 1
-        assert "cannot convert the table form to unrolled" in capsys.readouterr().err
+        assert "cannot convert the table form to plain" in capsys.readouterr().err
 
 
 def test_completion_says_nothing(forged: str, capsys: pytest.CaptureFixture[str]) -> None:

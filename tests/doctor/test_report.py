@@ -41,6 +41,9 @@ Report = dict[str, Any]
 # Ways to attach that are one for doctor, or say nothing of the kernel: whether an interface has XDP
 # in its driver is that one's affair.
 LEFT_OUT = {
+    *(f"kprobe as {kind}" for kind in ("kretprobe", "ksyscall", "uprobe", "uretprobe", "usdt")),
+    "kretprobe (maxactive)",
+    "uprobe as uretprobe",
     "raw_tp (given)",
     "fentry.multi (given)",
     "uprobe (given)",

@@ -16,6 +16,7 @@ from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
 from lskel.btf.kinds import Kind
 from lskel.btf.types import IntEncoding, VarLinkage
+from lskel.loader.blob import Region, RegionKind
 from lskel.loader.model import Form, Loader
 from lskel.trace import (
     Arena,
@@ -217,7 +218,11 @@ def loader(naming: Naming) -> Loader:
         links=(LinkResult(0, len(ops) - 1),),
     )
     blob = b'"""\\\n' + bytes(100)
-    return Loader(Form.TABLE, trace, bytes(16), blob, (), 0, btf=b"btf", func_info=b"func")
+    regions = [Region(0, 8, RegionKind.ATTR, number) for number in range(len(ops))]
+    regions += [Region(8, 8, RegionKind.DATA, number, "insns") for number in range(len(ops))]
+    return Loader(
+        Form.TABLE, trace, bytes(16), blob, tuple(regions), 0, btf=b"btf", func_info=b"func"
+    )
 
 
 # Bytes of the struct that all sections hold; the number of its type.

@@ -46,8 +46,8 @@ def notes_of(loader: Loader) -> Notes | None:
     return notes
 
 
-def in_form(loader: Loader, form: Form) -> Loader:
-    """The loader in a form, generated from its trace if it has another form.
+def in_form(loader: Loader, form: Form | str) -> Loader:
+    """The loader in a form (as `generate`), generated from its trace if it has another form.
 
     BadBundle if its bytes are not what its trace generates: they must not be replaced. Signed
     loaders must be refused here as well.
@@ -55,9 +55,10 @@ def in_form(loader: Loader, form: Form) -> Loader:
     if loader.form is form:
         return loader
     if loader.compared is not Bytes.SAME:
+        wanted = form.value if isinstance(form, Form) else form
         raise BadBundle(
-            f"{loader.trace.name}: cannot convert the {loader.form.value} form to {form.value}: "
-            "the bytes do not match the description",
+            f"{loader.trace.name}: cannot convert the {loader.form.value} form to {wanted}: the "
+            "bytes do not match the description",
             hint="generate it from the object",
         )
     return generate(loader.trace, form)

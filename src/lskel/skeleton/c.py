@@ -16,8 +16,9 @@ from lskel.btf.shape import LETTERS
 from lskel.catalog.attach_kinds import AttachCall, AttachKindRow, attach_kind_row
 from lskel.catalog.map_types import RING_BUFFERS
 from lskel.errors import at
-from lskel.loader.generate import PLAIN, generate
+from lskel.loader.generate import PLAIN
 from lskel.loader.model import Form, Loader
+from lskel.loader.verify import in_form
 from lskel.object.sections import SectionSpec, parse_section
 from lskel.runtime.arena import check_writable
 from lskel.skeleton.c_source import MemberNames, comment, string
@@ -172,10 +173,11 @@ def generate_c(loader: Loader, name: str, standalone: bool = False) -> str:
     BTF: a loader in table form is regenerated in unrolled form, if the object is not too large.
     With `standalone` it needs only the C library.
 
-    UsageError if user space cannot write the variables of an arena.
+    UsageError if user space cannot write the variables of an arena; BadBundle if it would have to
+    be regenerated, but its bytes are not what its trace generates.
     """
     if loader.form is Form.TABLE and not standalone:
-        loader = generate(loader.trace, PLAIN)
+        loader = in_form(loader, PLAIN)
     with at(loader.trace.name):
         return _Header(loader, MemberNames().member(name), standalone).text()
 

@@ -162,7 +162,7 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
                 map_flags=wanted.flags,
                 map_name=object_name(wanted.name),
                 map_extra=wanted.map_extra,
-                **self._btf_fields(inner, held),
+                **({} if self._inner_changes(self.kernel) else self._btf_fields(inner, held)),
             )
             made.bind(Fd(bpf(Cmd.MAP_CREATE, attr)))
         return made
