@@ -50,14 +50,6 @@ LEFT_OUT = {
     "uprobe (offset)",
     "uprobe.multi (given)",
     "usdt (cookie)",
-    # As another kind than that of its section.
-    "kprobe as kretprobe",
-    "kprobe as ksyscall",
-    "kprobe as uprobe",
-    "kprobe as uretprobe",
-    "kprobe as usdt",
-    "kretprobe (maxactive)",
-    "uprobe as uretprobe",
     "xdp (generic)",
     "xdp (native)",
 }

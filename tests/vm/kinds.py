@@ -12,10 +12,12 @@ import lskel
 from lskel.btf.types import Func, TypeId
 from lskel.errors import LskelError
 from lskel.runtime.attach.binaries import find_binary
+from lskel.runtime.attach.iterator import CgroupOrder
 from lskel.runtime.attach.link import BpfLink
 from lskel.runtime.attach.tracing_multi import attach_tracing_multi, matching_ids
 from lskel.runtime.kernel_btf import KernelBtf
 from tests.attach.tracefs import mounted_tracefs
+from tests.runtime.namespaces import cgroup
 
 _PINS = Path("/sys/fs/bpf/libbpf")
 MODULE = "dummy"  # an interface that drops all packets
@@ -106,6 +108,20 @@ def wide_patterns(bundle: str, listing: str) -> dict[str, Any]:
         done = subprocess.run([listing], check=True, capture_output=True, text=True)
     its = sorted(map(int, done.stdout.split()))
     return {"counts": counts, "ours": len(ours), "differ": sorted(set(ours) ^ set(its))}
+
+
+def children(bundle: str) -> list[int]:
+    """How many cgroups an iterator visits: those in a cgroup, and those anywhere below it."""
+    with lskel.load(bundle) as bpf, cgroup() as group:
+        below = [group / "one", group / "two", group / "one" / "below"]
+        for path in below:
+            path.mkdir()
+        try:
+            orders = (CgroupOrder.CHILDREN, CgroupOrder.DESCENDANTS_PRE)
+            return [len(bpf.progs.walk.read(cgroup=group, order=order)) for order in orders]
+        finally:
+            for path in reversed(below):
+                path.rmdir()
 
 
 def by_path_and_fd(bundle: str) -> list[dict[str, Any]]:

@@ -52,6 +52,20 @@ SEC("fentry.multi") int entered(void *ctx) { return 0; }
 SEC("fexit.multi") int left(void *ctx) { return 0; }
 SEC("uprobe.multi") int probed(void *ctx) { return 0; }
 """
+WALK = """
+struct seq_file;
+#define KERNELS __attribute__((preserve_access_index))
+struct bpf_iter_meta { struct seq_file *seq; } KERNELS;
+struct cgroup;
+struct bpf_iter__cgroup { struct bpf_iter_meta *meta; struct cgroup *cgroup; } KERNELS;
+SEC("iter/cgroup") int walk(struct bpf_iter__cgroup *ctx)
+{
+    char mark = 'x';
+    if (ctx->cgroup)
+        bpf_seq_write(ctx->meta->seq, &mark, 1);
+    return 0;
+}
+"""
 COUNTING = """
 __u64 entered, left, of_module, given, recorded;
 #define COUNTS(section, name, number) \\
@@ -134,7 +148,7 @@ def plan(files: Path) -> Iterator[Job]:
     directory = files / "kinds"
     directory.mkdir()
     arguments = {}
-    for name, source in (("links", LINKS), ("module", OF_MODULE), ("given", GIVEN)):
+    for name, source in (("links", LINKS), ("module", OF_MODULE), ("given", GIVEN), ("walk", WALK)):
         path, made = directory / f"{name}.bpf.o", directory / f"{name}.lskel"
         path.write_bytes(compile_bpf(source))
         lskel.generate(lskel.open_object(path)).save(made)
@@ -155,6 +169,7 @@ def plan(files: Path) -> Iterator[Job]:
     wide = {"bundle": arguments["given"]["bundle"], "listing": str(listing)}
     yield Job("kinds: wide", kinds.wide_patterns, wide, 120)
     yield Job("kinds: refusals", kinds.refusals, given)
+    yield Job("kinds: children", kinds.children, {"bundle": arguments["walk"]["bundle"]})
     yield Job("kinds: fd", kinds.by_path_and_fd, given)
 
 
@@ -224,6 +239,11 @@ def test_wide_patterns(newest: Machine) -> None:
     assert all(count > 10 for count in found["counts"].values()), found["counts"]
     assert found["ours"] > 10000
     assert found["differ"] == []
+
+
+@on_machines
+def test_children_of_a_cgroup(newest: Machine) -> None:
+    assert newest.value("kinds: children") == [2, 4]
 
 
 @on_machines
