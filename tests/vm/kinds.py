@@ -40,6 +40,14 @@ def links(bundle: str, source: str, bpftool: list[str]) -> dict[str, list[dict[s
         return found
 
 
+def cookies(bundle: str, names: list[str], cookie: int) -> dict[str, object]:
+    """What the kernel says of the cookies of programs that attach to one target."""
+    wanted = dict.fromkeys(names, True)
+    with mounted_tracefs(), lskel.load(bundle, autoload=wanted) as bpf:
+        links = {name: bpf.progs[name].attach(cookie=cookie) for name in names}
+        return {name: link.info().details.get("cookie") for name, link in links.items()}
+
+
 def functions_of_a_module(bundle: str, source: str, bpftool: list[str]) -> dict[str, Any]:
     """Attach to all functions of a module, and make an interface of it.
 
@@ -82,6 +90,7 @@ def refusals(bundle: str) -> dict[str, str]:
             "missing": _refusal(lambda: program.attach(["security_task_getsid", "nosuch"])),
             "twice": _refusal(lambda: program.attach(["security_task_getsid"] * 2)),
             "cookies": _refusal(lambda: program.attach("security_*", cookies=[1])),
+            "no module": _refusal(lambda: program.attach("nosuch:f*")),
             "other number": _refusal(lambda: program.attach(["security_task_getsid"], cookies=[])),
             "kind": _refusal(
                 lambda: attach_tracing_multi(

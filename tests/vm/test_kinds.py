@@ -36,6 +36,8 @@ SECTIONS = {
     "record": "tp.s/syscalls/sys_enter_getsid",
     "record_long": "tracepoint.s/syscalls/sys_exit_getsid",
 }
+ONE_TARGET = [name for name, section in SECTIONS.items() if ".multi" not in section]
+COOKIE = 0xC00C1E
 LINKS = "\n".join(
     f'SEC("{section}") int {name}(void *ctx) {{ return 0; }}' for name, section in SECTIONS.items()
 )
@@ -158,6 +160,11 @@ def plan(files: Path) -> Iterator[Job]:
             "bpftool": list(bpftool.command()),
         }
     yield Job("kinds: links", kinds.links, arguments["links"], 120)
+    yield Job(
+        "kinds: cookies",
+        kinds.cookies,
+        {"bundle": arguments["links"]["bundle"], "names": ONE_TARGET, "cookie": COOKIE},
+    )
     yield Job("kinds: module", kinds.functions_of_a_module, arguments["module"], 60)
     given = {"bundle": arguments["given"]["bundle"]}
     counting = lskel.open_object(compile_bpf(COUNTING), name="counting")
@@ -198,6 +205,11 @@ def test_as_libbpf(name: str, newest: Machine) -> None:
 
 
 @on_machines
+def test_cookies(newest: Machine) -> None:
+    assert newest.value("kinds: cookies") == dict.fromkeys(ONE_TARGET, COOKIE)
+
+
+@on_machines
 def test_functions_of_a_module(newest: Machine) -> None:
     """Some are not traceable, such as those that are freed; libbpf is refused the whole link."""
     found = newest.value("kinds: module")
@@ -229,6 +241,7 @@ def test_refusals(newest: Machine) -> None:
     assert "no function 'nosuch' in the BTF of vmlinux" in said["missing"]
     assert "EINVAL" in said["twice"] and "a function occurs twice" in said["twice"]
     assert "cookies need a list of functions, not a pattern" in said["cookies"]
+    assert "program 'entered' was not loaded for module 'nosuch'" in said["no module"]
     assert said["other number"] == ""
     assert "EINVAL" in said["kind"]
 

@@ -96,7 +96,7 @@ class KernelBtf:
             if found == name:
                 return fd
             fd.close()
-        raise NotFound(f"no module '{name}' with BTF is loaded", hint=f"modprobe {name}")
+        raise NotFound(f"no module '{name}' with BTF is loaded", hint="load it with modprobe")
 
     def of_module(self, fd: Fd) -> Btf:
         """The BTF of a module's BTF fd."""
