@@ -40,10 +40,10 @@ def links(bundle: str, source: str, bpftool: list[str]) -> dict[str, list[dict[s
         return found
 
 
-def cookies(bundle: str, names: list[str], cookie: int) -> dict[str, object]:
-    """What the kernel says of the cookies of programs that attach to one target."""
-    wanted = dict.fromkeys(names, True)
-    with mounted_tracefs(), lskel.load(bundle, autoload=wanted) as bpf:
+def cookies(bundle: str, chosen: dict[str, bool], cookie: int) -> dict[str, object]:
+    """What the kernel says of the cookies of the chosen programs."""
+    with mounted_tracefs(), lskel.load(bundle, autoload=chosen) as bpf:
+        names = [name for name, is_chosen in chosen.items() if is_chosen]
         links = {name: bpf.progs[name].attach(cookie=cookie) for name in names}
         return {name: link.info().details.get("cookie") for name, link in links.items()}
 

@@ -113,8 +113,11 @@ def _in_session(
     return Case(name, "session", program, kind, _on(getsid, _attach_itself), lack=lack)
 
 
-def _sleepable(name: str, program: str, kind: type[Program]) -> Case:
-    lack = Lack(f"BPF_PROG_LOAD of program '{program}': EINVAL", (7, 2))
+def _sleepable(
+    name: str, program: str, kind: type[Program], unchecked_before: Version = (0, 0)
+) -> Case:
+    said = f"BPF_PROG_LOAD of program '{program}': EINVAL"
+    lack = Lack(said, (7, 2), unchecked_before=unchecked_before)
     return _case(name, program, kind, _attach_itself, lack)
 
 
@@ -169,7 +172,8 @@ CASES: tuple[Case, ...] = (
     _case("tp", "on_tp", TracepointProgram),
     _case("tp (cookie)", "tp_cookie", TracepointProgram, _with_cookie),
     _sleepable("raw_tp.s", "on_raw_tp_s", RawTracepointProgram),
-    _sleepable("tp_btf.s", "on_tp_btf_s", TracingProgram),
+    # 6.1 takes any sleepable tracing program; 6.12 looks at its attach type (can_be_sleepable).
+    _sleepable("tp_btf.s", "on_tp_btf_s", TracingProgram, unchecked_before=(6, 12)),
     _sleepable("tp.s", "on_tp_s", TracepointProgram),
     _by_trampoline("fentry", "on_fentry"),
     _by_trampoline("fentry (cookie)", "fentry_cookie", _with_cookie),
