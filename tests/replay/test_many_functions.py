@@ -65,6 +65,21 @@ def test_targets() -> None:
             bpf.load()
 
 
+@pytest.mark.parametrize(
+    ("functions", "cookies", "said"),
+    [
+        ([], [], "no functions to attach to"),
+        ("tcp_*", [1], "cookies need a list of functions, not a pattern"),
+        (["tcp_close"], [1, 2], "2 cookies for 1 functions"),
+    ],
+)
+def test_arguments(functions: str | list[str], cookies: list[int], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        tracing_multi.attach_tracing_multi(
+            -1, AttachType.TRACE_FENTRY_MULTI, functions, cookies=cookies
+        )
+
+
 def test_which_functions_match(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that ftrace lists, and whose arguments and result trampolines pass."""
     build = BtfBuilder("little")

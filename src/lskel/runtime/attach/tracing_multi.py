@@ -59,6 +59,8 @@ def attach_tracing_multi(
     contradicting arguments; NotFound if a function does not exist or none matches; BpfError if the
     kernel refuses.
     """
+    if not functions:
+        raise UsageError("no functions to attach to")
     if isinstance(functions, str) and cookies:
         raise UsageError("cookies need a list of functions, not a pattern")
     if cookies and len(cookies) != len(functions):
