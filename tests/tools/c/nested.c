@@ -10,7 +10,7 @@ void nested(const char *variant, const char *path)
 	int like, fds[6];
 
 	DO(bpf_map__set_max_entries(skel->maps.outer, 5));
-	/* The setters of what bpf_map__inner_map() returns crash since libbpf 1.6. */
+	/* Not by bpf_map__inner_map(): what it returns has no object, and setters crash (libbpf 1.7). */
 	like = DO(bpf_map_create(type, "like", 4, 8, 8, NULL));
 	DO(bpf_map__set_inner_map_fd(skel->maps.outer, like));
 	skel->rodata->wanted = work.pid;
