@@ -70,7 +70,7 @@ def _program(root: Path, directory: Path, include: str) -> list[str]:
 def _libbpf() -> Path:
     """Debian's newest libbpf, its headers, and all that it needs to run."""
     fetched = debian.fetch(
-        "libbpf-sid", ("sid",), ("libbpf-dev",), dependencies=True, finish=_part_headers
+        "libbpf-sid", ("sid",), (), with_dependencies=("libbpf-dev",), finish=_part_headers
     )
     if fetched.root is None:
         lacking(f"libbpf: {fetched.why}")
