@@ -29,6 +29,7 @@ _COMMANDS: tuple[tuple[Reason, str, tuple[str, ...]], ...] = (
         "CONTRIBUTING.md",
         (
             "make test",
+            "make test-all",
             ".venv/bin/pytest tests/loader",
             '.venv/bin/pytest -m "not kernel and not corpus"',
         ),
