@@ -48,6 +48,8 @@ class Cmd(IntEnum):
     PROG_BIND_MAP = 35
     TOKEN_CREATE = 36
     PROG_STREAM_READ_BY_FD = 37
+    PROG_ASSOC_STRUCT_OPS = 38
+    COMMON_ATTRS = 65536
 
 
 class MapType(IntEnum):
