@@ -63,8 +63,12 @@ STRUCTS = {
     "ITER_CREATE": "iter_create",
     "PROG_BIND_MAP": "prog_bind_map",
     "TOKEN_CREATE": "token_create",
+    "PROG_STREAM_READ": "prog_stream_read",
+    "PROG_ASSOC_STRUCT_OPS": "prog_assoc_struct_ops",
 }
-INFOS = {
+# Structs that calls take or fill besides it.
+OTHERS = {
+    "COMMON_ATTR": "bpf_common_attr",
     "MAP_INFO": "bpf_map_info",
     "PROG_INFO": "bpf_prog_info",
     "BTF_INFO": "bpf_btf_info",
@@ -131,7 +135,7 @@ def flatten(btf: Btf, type_id: TypeId, base: int = 0) -> Iterator[tuple[str, int
 
 
 def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
-    """Field layouts of the structs in `union bpf_attr` and of the info structs."""
+    """Field layouts of the structs in `union bpf_attr` and of the others."""
     attr = btf.get(btf.require("bpf_attr", t.UnionType), t.UnionType)
     found: dict[str, list[tuple[str, int, int]]] = {}
     for name, sign in STRUCTS.items():
@@ -142,8 +146,9 @@ def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
             ):
                 found[name] = fields
                 break
-    for name, c_name in INFOS.items():
-        found[name] = list(flatten(btf, btf.require(c_name, t.StructType)))
+    for name, c_name in OTHERS.items():
+        if btf.find(c_name, t.StructType) is not None:  # the first of them is in Linux 7.0
+            found[name] = list(flatten(btf, btf.require(c_name, t.StructType)))
     return found
 
 

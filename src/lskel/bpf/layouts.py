@@ -255,6 +255,26 @@ TOKEN_CREATE: Layout = {
     "bpffs_fd": (4, 4),
 }
 
+PROG_STREAM_READ: Layout = {
+    "stream_buf": (0, 8),
+    "stream_buf_len": (8, 4),
+    "stream_id": (12, 4),
+    "prog_fd": (16, 4),
+}
+
+PROG_ASSOC_STRUCT_OPS: Layout = {
+    "map_fd": (0, 4),
+    "prog_fd": (4, 4),
+    "flags": (8, 4),
+}
+
+COMMON_ATTR: Layout = {
+    "log_buf": (0, 8),
+    "log_size": (8, 4),
+    "log_level": (12, 4),
+    "log_true_size": (16, 4),
+}
+
 MAP_INFO: Layout = {
     "type": (0, 4),
     "id": (4, 4),

@@ -21,6 +21,7 @@ from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import KeyedMap, TypedMap
 from lskel.runtime.objects import Fd, ObjectKind, by_id
 from lskel.runtime.syscall import BpfError, bpf, host_attr
+from lskel.runtime.token import using_token
 from lskel.runtime.values import Codec
 
 TYPE_CHECKING = False
@@ -151,7 +152,7 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
         if max_entries is not None:
             made.max_entries = max_entries
         wanted = made.created(self.kernel)
-        with at(f"map '{wanted.name}'"), ExitStack() as held:
+        with at(f"map '{wanted.name}'"), using_token(self.token_path), ExitStack() as held:
             attr = host_attr(
                 MAP_CREATE,
                 "map_extra",
