@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.usdt import UsdtLink
 
 
+def is_return(kind: str) -> bool:
+    """Whether programs of a section run when functions return."""
+    return kind.startswith(("kret", "uret"))
+
+
 class ProbeProgram(Program):
     """A program of type KPROBE: ``SEC("kprobe")``, "uprobe", "usdt" and the others of their kind.
 
@@ -219,7 +224,7 @@ class ProbeProgram(Program):
         return link
 
     def _returns(self, wanted: bool | None) -> bool:
-        return self.definition.kind.startswith(("kret", "uret")) if wanted is None else wanted
+        return is_return(self.definition.kind) if wanted is None else wanted
 
 
 class KprobeProgram(ProbeProgram):
