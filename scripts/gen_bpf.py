@@ -1,8 +1,9 @@
 """Write src/lskel/bpf/{enums,flags,helpers,layouts}.py from a kernel's BTF and uapi headers.
 
-    python scripts/gen_bpf.py [--check] [--headers DIR] [BTF]
+    python scripts/gen_bpf.py [--check] [--headers DIR] [--release X.Y] [BTF]
 
-BTF defaults to /sys/kernel/btf/vmlinux, DIR to /usr/include. Enums, helpers and layouts come from
+BTF is a file that has a kernel's: /sys/kernel/btf/vmlinux by default, or the vmlinuz of another
+kernel, of release X.Y. DIR is /usr/include by default. Enums, helpers and layouts come from
 BTF; flags from the headers, since BTF has no macros, and attach types that BTF lacks, since section
 names stand for them. With --check nothing is written; the exit status says whether what the files
 hold agrees with those: names that both know must have equal values (an older kernel lacks some, a
@@ -24,6 +25,7 @@ from pathlib import Path
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
+from lskel.kernels.files import btf_of
 
 ROOM = Path(__file__).parent.parent / "src" / "lskel" / "bpf"
 
@@ -276,15 +278,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--headers", type=Path, default=Path("/usr/include"))
+    running = re.match(r"\d+\.\d+", os.uname().release)
+    parser.add_argument("--release", default=running.group() if running else "unknown")
     parser.add_argument("btf", nargs="?", type=Path, default=Path("/sys/kernel/btf/vmlinux"))
     args = parser.parse_args()
-    btf = Btf(args.btf.read_bytes())
+    btf = Btf(btf_of(args.btf.read_bytes()))
     if args.check:
         wrong = list(disagreements(btf, args.headers))
         print("\n".join(wrong) or "no disagreement")
         return 1 if wrong else 0
-    match = re.match(r"\d+\.\d+", os.uname().release)
-    release = match.group() if match else "unknown"
+    release = args.release
     (ROOM / "enums.py").write_text(render_enums(btf, release, args.headers))
     (ROOM / "flags.py").write_text(render_flags(args.headers))
     (ROOM / "helpers.py").write_text(render_helpers(btf, release))

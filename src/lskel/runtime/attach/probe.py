@@ -154,7 +154,7 @@ class ProbeProgram(Program):
 
     def attach_uprobe_multi(
         self,
-        binary: Binary,
+        binary: Binary | int,
         places: str | Sequence[str] | Sequence[int],
         *,
         returns: bool | None = None,
@@ -166,6 +166,8 @@ class ProbeProgram(Program):
 
         The program must have been loaded for it: by its section, or with the expected attach type
         TRACE_UPROBE_MULTI, or TRACE_UPROBE_SESSION for a session (6.13); UsageError otherwise.
+        `binary` is a path, a name for `find_binary`, or the fd of an open file (7.2): its offsets
+        are those of that file, in whatever mount namespace it is, though it was replaced since.
         `places` is a pattern of function names (``*`` is any text, ``?`` any character), or a
         sequence of names or file offsets; `ref_ctr_offsets` and `cookies`, one for each, need a
         sequence. Functions at the same offset count once. NotFound if no function matches; else the
@@ -176,15 +178,15 @@ class ProbeProgram(Program):
         from lskel.runtime.attach.uprobe import attach_uprobe_multi, file_offsets
 
         check_loaded_for(self, "attach_uprobe_multi")
-        if not binary or not places:
+        if binary == "" or not places:
             raise UsageError("no attach target", hint="use attach(BINARY, PATTERN)")
         if isinstance(places, str) and (ref_ctr_offsets or cookies):
             raise UsageError("cookies and ref_ctr_offsets need a sequence of places, not a pattern")
-        path = find_binary(binary)
+        file = binary if isinstance(binary, int) else find_binary(binary)
         link = attach_uprobe_multi(
             self.fileno(),
-            path,
-            file_offsets(path, places),
+            file,
+            file_offsets(file, places),
             AttachType(self.definition.attach_type),
             returns=self._returns(returns),
             pid=pid,
@@ -310,7 +312,7 @@ class UprobeMultiProgram(ProbeProgram):
 
     def attach(
         self,
-        binary: Binary | None = None,
+        binary: Binary | int | None = None,
         places: str | Sequence[str] | Sequence[int] = "",
         *,
         pid: int = ANY_PROCESS,
