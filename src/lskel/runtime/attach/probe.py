@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError
-from lskel.runtime.attach.target import target_of
+from lskel.runtime.attach.target import is_return, target_of
 from lskel.runtime.perf import ANY_PROCESS
 from lskel.runtime.program import Program
 
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from lskel.runtime.attach.link import BpfLink, Link
     from lskel.runtime.attach.uprobe import Binary
     from lskel.runtime.attach.usdt import UsdtLink
-
-
-def is_return(kind: str) -> bool:
-    """Whether programs of a section run when functions return."""
-    return kind.startswith(("kret", "uret"))
 
 
 class ProbeProgram(Program):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from lskel.bpf.enums import ProgType
 from lskel.catalog.attach_kinds import ATTACH_KINDS, BY_NAME, AttachKindRow, AttachTarget
 from lskel.errors import UsageError
-from lskel.runtime.attach.probe import is_return
+from lskel.runtime.attach.target import is_return
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
