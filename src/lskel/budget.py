@@ -51,6 +51,9 @@ NAME_MENTIONS = 500
 # Types in the types of all kfuncs and kernel variables of an object: functions of functions can
 # expand without bounds. A kfunc of the Linux kernel has up to 30.
 SHAPE_PARTS = 1 << 18
+# Pairs of types in the contents of an object's and a kernel's: members of one name are compared
+# each with each.
+TYPE_PAIRS = 1 << 20
 # Types in the C definitions for one object: BTF with shared types can expand without bounds. The
 # longest definition in the Linux kernel mentions 2,000.
 HEADER_MENTIONS = 50_000

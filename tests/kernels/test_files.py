@@ -216,6 +216,27 @@ def test_damaged_packages(data: bytes, complaint: str) -> None:
         list(files_in(data) or ())
 
 
+def test_a_file_of_holes(tmp_path: Path) -> None:
+    """A sparse file in an archive is as large as its header says."""
+    root = tmp_path / "root"
+    root.mkdir()
+    with (root / "vmlinuz").open("wb") as file:
+        file.truncate(1 << 40)
+    archive = run(["tar", "--sparse", "-c", "vmlinuz"], directory=root)
+    assert len(archive) < 1 << 16
+    package = b"!<arch>\n" + b"data.tar".ljust(48) + str(len(archive)).encode().ljust(12) + archive
+    with pytest.raises(LimitExceeded, match="bytes of a file in a tar archive"):
+        list(files_in(package) or ())
+
+
+def test_headers_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each could be that of BTF which reaches to the end of the image."""
+    monkeypatch.setattr(budget, "KERNEL", 1 << 20)
+    header = RAW[:4] + b"".join(n.to_bytes(4, "little") for n in (24, 0, 4, 1 << 12, 4))
+    with pytest.raises(LimitExceeded, match="bytes that may be BTF"):
+        btf_of(b"MZ" + bytes(62) + header * 1000)
+
+
 def test_this_kernel() -> None:
     """The directory of the running kernel, with its modules if it has any."""
     directory = Path("/sys/kernel/btf")

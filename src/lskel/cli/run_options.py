@@ -129,6 +129,10 @@ def _settings(options: tuple[str, ...], form: str) -> dict[str, dict[str, Any]]:
         if not (name.removesuffix(_INNER) and sign and attribute):
             raise UsageError(f"expected {form}, got '{path}={text}'")
         settings = found.setdefault(name.removesuffix(_INNER), {})
+        if attribute == _INNER[1:]:
+            raise UsageError(
+                f"expected {form}, got '{path}={text}'", hint=f"{path}.ATTRIBUTE=VALUE"
+            )
         if name.endswith(_INNER):
             settings = settings.setdefault(_INNER[1:], {})
         settings[attribute] = _value(attribute, text)

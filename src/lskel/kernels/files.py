@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from lskel import budget
 from lskel.btf.btf import MAGIC, Btf
 from lskel.core_relo.candidates import KernelTypes
 from lskel.cursor import mark
@@ -94,11 +95,13 @@ def _section(data: bytes) -> bytes:
 
 def _search(data: bytes) -> bytes:
     """The first BTF in an image that is neither ELF nor compressed, such as those of arm64."""
+    allowance = budget.Allowance(budget.KERNEL, "bytes that may be BTF")
     for magic in _BTF:
         start = data.find(magic)
         while start >= 0:
             size = _size(data, start)
             if size and start % 4 == 0:
+                allowance.spend(size)
                 try:
                     return Btf(data[start : start + size]).raw
                 except BadInput:

@@ -181,9 +181,9 @@ def _with_types(obj: Object, programs: Mapping[str, Settings]) -> Object:
         if isinstance(wanted, str):
             with at(obj.name, f"program '{program.name}'"):
                 wanted = enum_value(ProgType, wanted, PROG_TYPE_PREFIX, "program type")
-        type_ = ProgType._value2member_map_.get(wanted)
-        if isinstance(type_, ProgType):
-            obj = obj.with_type(program.name, type_)
+        # Other values are refused like those of any attribute.
+        if isinstance(wanted, int) and wanted in ProgType._value2member_map_:
+            obj = obj.with_type(program.name, ProgType(wanted))
     return obj
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError
-from lskel.runtime.attach.target import target_of
+from lskel.runtime.attach.target import is_return, target_of
 from lskel.runtime.perf import ANY_PROCESS
 from lskel.runtime.program import Program
 
@@ -221,7 +221,7 @@ class ProbeProgram(Program):
         return link
 
     def _returns(self, wanted: bool | None) -> bool:
-        return self.definition.kind.startswith(("kret", "uret")) if wanted is None else wanted
+        return is_return(self.definition.kind) if wanted is None else wanted
 
 
 class KprobeProgram(ProbeProgram):
