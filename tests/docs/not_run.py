@@ -30,6 +30,8 @@ _COMMANDS: tuple[tuple[Reason, str, tuple[str, ...]], ...] = (
         (
             "make test",
             "make test-all",
+            "make test-vm",
+            ".venv/bin/pytest -m vm tests/vm/test_attach.py -k 7.3",
             ".venv/bin/pytest tests/loader",
             '.venv/bin/pytest -m "not kernel and not corpus"',
         ),
