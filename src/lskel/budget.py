@@ -13,8 +13,15 @@ from lskel.errors import LimitExceeded
 # Bytes of a file. A header has the largest blob with four characters per byte.
 INPUT = 256 << 20
 
-# Bytes of a kernel image, a module, or a package of them, when it is decompressed.
+# Bytes of a kernel's package when it is decompressed; each file in it is at most INPUT.
 KERNEL = 768 << 20
+# Files in it: kernels have up to ten thousand modules, and as many headers.
+FILES = 1 << 16
+# Bytes that look like BTF in an image, which has it once; each place counts as a kibibyte or more.
+LOOKS_LIKE_BTF = 64 << 20
+PLACE = 1 << 10
+# Bytes of BTF of all modules: a distribution's thousands have some tens of megabytes.
+MODULES_BTF = 128 << 20
 
 # Bytes of a name: the kernel accepts 512 (KSYM_NAME_LEN), and paths of 4096.
 NAME = 4096
@@ -51,6 +58,9 @@ NAME_MENTIONS = 500
 # Types in the types of all kfuncs and kernel variables of an object: functions of functions can
 # expand without bounds. A kfunc of the Linux kernel has up to 30.
 SHAPE_PARTS = 1 << 18
+# Pairs of types in the contents of an object's and a kernel's: members of one name are compared
+# each with each.
+TYPE_PAIRS = 1 << 20
 # Types in the C definitions for one object: BTF with shared types can expand without bounds. The
 # longest definition in the Linux kernel mentions 2,000.
 HEADER_MENTIONS = 50_000

@@ -49,3 +49,8 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 def example(name: str) -> Path:
     """A prebuilt example."""
     return EXAMPLES / f"{name}.bpf.o"
+
+
+def simple_examples() -> list[Path]:
+    """The prebuilt examples that need nothing of the kernel's BTF: no struct_ops, no kfuncs."""
+    return sorted({*EXAMPLES.glob("*.bpf.o")} - {example("fifosched")})

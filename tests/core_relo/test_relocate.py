@@ -6,14 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lskel import budget
 from lskel.bpf import insn as i
+from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
+from lskel.core_relo.access import Access
 from lskel.core_relo.candidates import KernelTypes
+from lskel.core_relo.minimal import MinimalBtf
 from lskel.core_relo.patch import POISON
 from lskel.core_relo.records import CoreKind, CoreQuestion, CoreRelocation
 from lskel.core_relo.relocate import CoreAnswer, CoreRelocator, CoreResult
 from lskel.cursor import ByteOrder
+from lskel.errors import LimitExceeded
 from tests.btf.samples import ORDERS
 from tests.build.btf import BtfBuilder
 
@@ -199,3 +204,28 @@ def test_damaged_kernel_btf(raw: bytes, at: int, kind: CoreKind, access: str) ->
     question = CoreQuestion(kind, TypeId(2), access)
     answer = CoreRelocator(Btf(task(4).bytes("little")), KernelTypes(btf)).answer(question)
     assert isinstance(answer.result, CoreResult)
+
+
+def test_members_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the object's is like the last of the kernel's."""
+    monkeypatch.setattr(budget, "TYPE_PAIRS", 1000)
+    local, kernel = BtfBuilder(), BtfBuilder()
+    number, other = local.add_int("int", 4), kernel.add_int("int", 8)
+    local.add_struct("task", 400, [("", number, 0)] * 100)
+    kernel.add_int("int", 4)
+    kernel.add_struct("task", 808, [("", other, 0)] * 100 + [("", TypeId(2), 0)])
+    with pytest.raises(LimitExceeded, match="pairs of types to compare"):
+        relocate(local, kernel, [i.Insn(MOV_IMM, 1, imm=1)], CoreKind.TYPE_MATCHES, "0")
+
+
+def test_minimal_btf_of_functions_that_share_parameters() -> None:
+    """Each takes the one before twice: followed one by one, they would never end."""
+    b = BtfBuilder()
+    function = b.add_func_proto(0)
+    for _ in range(24):
+        function = b.add_func_proto(0, [("a", function), ("b", function)])
+    root = b.add_typedef("callback", b.add_ptr(function))
+    made = MinimalBtf("little")
+    made.add(CoreKind.TYPE_MATCHES, [Access(b.btf(), root)])
+    found = Btf(made.raw())
+    assert (len(found), found.find("callback", t.Typedef)) == (28, root)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import struct
 import subprocess
+import tarfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.types import TypeId
-from lskel.errors import BadInput, LimitExceeded, LskelError, NotFound
+from lskel.errors import BadInput, LimitExceeded, LskelError, NotFound, NotSupported
 from lskel.kernels.compression import decompress
 from lskel.kernels.files import btf_of, read_kernel
 from lskel.kernels.packages import files_in
@@ -111,9 +115,26 @@ def test_compressed_data(suffix: str) -> None:
 @pytest.mark.parametrize("suffix", FILTERS)
 def test_little_data_that_becomes_much(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     packed = run(FILTERS[suffix], given=bytes(64 << 20))
-    monkeypatch.setattr(budget, "KERNEL", 1 << 20)
-    with pytest.raises(LimitExceeded, match="bytes of compressed data, at most 1048576 allowed"):
-        decompress(packed)
+    for limit in ("KERNEL", "INPUT"):
+        with monkeypatch.context() as patched:
+            patched.setattr(budget, limit, 1 << 20)
+            with pytest.raises(LimitExceeded, match=r"of compressed data.*, at most 1048576"):
+                decompress(packed)
+
+
+def test_an_image_full_of_headers_of_btf() -> None:
+    header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 1 << 20, 1 << 20, 1)
+    with pytest.raises(LimitExceeded, match="bytes that look like BTF"):
+        btf_of(bytes(8) + header * 90_000)
+
+
+def test_modules_with_more_btf_than_any_kernel_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(tmp_path)
+    monkeypatch.setattr(budget, "MODULES_BTF", 10)
+    with pytest.raises(LimitExceeded, match="bytes of BTF of modules"):
+        list(read_kernel(root).modules)
 
 
 def tree(tmp_path: Path) -> Path:
@@ -194,6 +215,7 @@ def test_errors(tmp_path: Path) -> None:
     ("data", "complaint"),
     [
         (b"!<arch>\n" + b"data.tar".ljust(48) + b"x" * 12, "the part at 0x8 has no size"),
+        (b"!<arch>\n" + b"other".ljust(48) + b"-60       `\n", "the part at 0x8 has no size"),
         (b"!<arch>\n", "it has no data.tar"),
         (b"!<arch>\n" + b"data.tar".ljust(48) + b"9         `\n" + b"nonsense!", "tar archive"),
         (b"\xed\xab\xee\xdb" + bytes(200), "no header at 0x60"),
@@ -207,13 +229,76 @@ def test_errors(tmp_path: Path) -> None:
             + 2 * (b"\x8e\xad\xe8\x01" + bytes(12))
             + b"070701"
             + b"f" * 104,
-            "bytes of a file in a cpio archive",
+            "bytes of a name in a cpio archive",
+        ),
+        (
+            b"\xed\xab\xee\xdb"
+            + bytes(92)
+            + 2 * (b"\x8e\xad\xe8\x01" + bytes(12))
+            + b"070701"
+            + b"      -1" * 13,
+            "a header is damaged",
         ),
     ],
 )
 def test_damaged_packages(data: bytes, complaint: str) -> None:
     with pytest.raises(LskelError, match=complaint):
         list(files_in(data) or ())
+
+
+def in_deb(archive: bytes) -> bytes:
+    return b"!<arch>\n" + b"data.tar".ljust(48) + b"%-10d`\n" % len(archive) + archive
+
+
+def tar(form: int, *members: tarfile.TarInfo) -> bytes:
+    out = BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        for member in members:
+            archive.addfile(member, BytesIO(b"x" * member.size))
+    return out.getvalue()
+
+
+def member(name: str, size: int = 0, **fields: Any) -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.size = size
+    for field, value in fields.items():
+        setattr(found, field, value)
+    return found
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+def test_tar_archives(form: int) -> None:
+    """Links, devices and directories are no files; names are names only, absolute ones too."""
+    long = "d" * 80 + "/" + "f" * 90
+    archive = tar(
+        form,
+        member("link", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        member("fifo", type=tarfile.FIFOTYPE),
+        member("directory", type=tarfile.DIRTYPE),
+        member("/etc/x", 5),
+        member(long, 600),
+        member("../y"),
+    )
+    found = [(name, len(content)) for name, content in files_in(in_deb(archive)) or ()]
+    assert found == [("/etc/x", 5), (long, 600), ("../y", 0)]
+    with pytest.raises(BadInput, match="cut off"):
+        list(files_in(in_deb(archive[: archive.index(b"xxxxx") + 2])) or ())
+
+
+def test_hostile_tar_archives(monkeypatch: pytest.MonkeyPatch) -> None:
+    pax = tar(tarfile.PAX_FORMAT, member("a" * 300))
+    long = tar(tarfile.GNU_FORMAT, member("a" * 5000))
+    large = tar(tarfile.GNU_FORMAT, member("a", 3 << 20))
+    with pytest.raises(NotSupported, match="extended headers"):
+        list(files_in(in_deb(pax)) or ())
+    with pytest.raises(LimitExceeded, match="bytes of a name"):
+        list(files_in(in_deb(long)) or ())
+    monkeypatch.setattr(budget, "INPUT", 2 << 20)
+    with pytest.raises(LimitExceeded, match="bytes of a file in an archive"):
+        list(files_in(in_deb(large)) or ())
+    monkeypatch.setattr(budget, "FILES", 10)
+    with pytest.raises(LimitExceeded, match="files in a tar archive"):
+        list(files_in(in_deb(tar(tarfile.GNU_FORMAT, *[member("a")] * 11))) or ())
 
 
 def test_this_kernel() -> None:

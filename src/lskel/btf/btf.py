@@ -141,10 +141,14 @@ class Btf:
         words, size = self._words, self.type_end - self.type_start
         starts: list[int] = []
         at, last = 0, len(words) - _TYPE_HEADER // 4
-        while at <= last:
+        for _ in range(MAX_TYPES + 1):
+            if at > last:
+                break
             starts.append(at)
             info = words[at + 1]
             at += fixed[info >> 24 & 0x7F] + each[info >> 24 & 0x7F] * (info & MAX_VLEN)
+        if len(starts) > MAX_TYPES:
+            raise BadObject(f"BTF: more than {MAX_TYPES} types, which no kernel accepts")
         if 4 * at < size:
             place = self.type_start + 4 * at
             raise BadObject(f"BTF: type header at offset {place:#x} is cut off")
@@ -154,15 +158,14 @@ class Btf:
                 raise BadObject(f"BTF: the last type at offset {place:#x} is cut off")
             type_id = self.first_id + len(starts) - 1
             raise BadObject(f"BTF: type [{type_id}] at offset {place:#x}: kind {kind} is unknown")
-        if len(starts) > MAX_TYPES:
-            raise BadObject(f"BTF: {len(starts)} types, the kernel accepts at most {MAX_TYPES}")
         return starts
 
     @cached_property
     def _words(self) -> array[int]:
         """The type section as numbers: reading these is faster than `struct`."""
         length = (self.type_end - self.type_start) // 4 * 4
-        words = array("I", self.raw[self.type_start : self.type_start + length])
+        words = array("I")
+        words.frombytes(memoryview(self.raw)[self.type_start : self.type_start + length])
         if self.order != sys.byteorder:
             words.byteswap()
         return words
@@ -241,6 +244,13 @@ class Btf:
             t for at in self._spellings(name) for t in self._named(at) if self._kind(t) == kind
         )
         return min(found, default=None)
+
+    def names_of(self, kind: Kind) -> Iterator[tuple[TypeId, str]]:
+        """The types of a kind (not the base's) with their names, in order."""
+        words = self._words
+        for type_id, at in enumerate(self._starts, self.first_id):
+            if words[at + 1] >> 24 & 0x7F == kind:
+                yield TypeId(type_id), self.name(words[at])
 
     def find_essential(self, name: str) -> Iterator[TypeId]:
         """The types of this name, with any CO-RE flavor or none (not the base's), in order."""

@@ -9,6 +9,7 @@ to the kernel from 6.0.
 
 from __future__ import annotations
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.names import essential_name
@@ -33,8 +34,8 @@ def same_name(local: str, target: str) -> bool:
 class TypeComparison:
     """Compares types of an object (`local`) with those of a kernel (`target`).
 
-    BadObject for fields and contents that are nested too deep. Pairs are compared once: otherwise
-    hostile types could take exponential time.
+    BadObject for fields and contents that are nested too deep, LimitExceeded for more of them than
+    any kernel has. Pairs are compared once: otherwise hostile types could take exponential time.
     """
 
     def __init__(self, local: Btf, target: Btf) -> None:
@@ -43,6 +44,7 @@ class TypeComparison:
         self._local_shapes = Shapes(local)
         self._target_shapes = Shapes(target)
         self._matches: dict[tuple[TypeId, TypeId, bool], bool] = {}
+        self._pairs = budget.Allowance(budget.TYPE_PAIRS, "pairs of types to compare")
 
     def _types(self, local_id: TypeId, target_id: TypeId) -> tuple[Type, Type]:
         local, target = self._local, self._target
@@ -88,6 +90,7 @@ class TypeComparison:
 
         Structs and unions behind a pointer are compared by name only, and may be declarations.
         """
+        self._pairs.spend()
         key = local_id, target_id, is_pointed_to
         if key not in self._matches:
             if level <= 0:

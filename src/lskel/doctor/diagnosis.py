@@ -24,6 +24,7 @@ from lskel.errors import LskelError, NoPermission, NotFound, ReplayError, printa
 from lskel.replay.direct import Calls
 from lskel.replay.options import Options, apply
 from lskel.replay.prepared_trace import PreparedTrace, prepare_trace
+from lskel.runtime.attach_point import load_target
 from lskel.runtime.inputs import no_target
 from lskel.runtime.kernel import RUNNING
 from lskel.runtime.maps.base import Map
@@ -162,7 +163,7 @@ class _Diagnosis:
         apply(self._options, self._bpf, self._trace)
         asked = {k.slot for k in self._trace.inputs if isinstance(k, AttachFd | AttachBtfId)}
         for slot, program in enumerate(self._bpf.progs):
-            if slot in asked and program.autoload and program.target is None:
+            if slot in asked and program.autoload and load_target(program) is None:
                 error = no_target(program)
                 self._untargeted[slot] = no(error.what, error.hint)
                 program.autoload = False

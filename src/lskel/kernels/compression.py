@@ -72,9 +72,13 @@ class Decompressed(io.RawIOBase):
 
 
 def decompress(data: bytes) -> bytes | None:
-    """The content of compressed data; None if it is not compressed."""
+    """The content of compressed data, of a file's size at most; None if it is not compressed."""
     reader = Decompressed.open(data)
-    return None if reader is None else reader.read()
+    if reader is None:
+        return None
+    content = reader.read(budget.INPUT + 1)
+    budget.check(len(content), budget.INPUT, "bytes of compressed data, or more")
+    return content
 
 
 def _stream(make: Callable[[], Any]) -> Callable[[bytes], Iterator[bytes]]:
@@ -124,7 +128,10 @@ def _lz4(data: bytes) -> Iterator[bytes]:
         part = data[at + 4 : at + 4 + size]
         if not size or len(part) < size:
             break  # the image's own length, or what follows it
-        yield block.decompress(part, uncompressed_size=_LZ4_BLOCK)
+        content = block.decompress(part, uncompressed_size=_LZ4_BLOCK)
+        yield content
+        if len(content) < _LZ4_BLOCK:
+            break  # only the last block is shorter
         at += 4 + size
 
 

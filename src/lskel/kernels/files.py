@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from lskel import budget
 from lskel.btf.btf import MAGIC, Btf
 from lskel.core_relo.candidates import KernelTypes
 from lskel.cursor import mark
@@ -94,10 +95,12 @@ def _section(data: bytes) -> bytes:
 
 def _search(data: bytes) -> bytes:
     """The first BTF in an image that is neither ELF nor compressed, such as those of arm64."""
+    looked_at = budget.Allowance(budget.LOOKS_LIKE_BTF, "bytes that look like BTF")
     for magic in _BTF:
         start = data.find(magic)
         while start >= 0:
             size = _size(data, start)
+            looked_at.spend(max(size, budget.PLACE))
             if size and start % 4 == 0:
                 try:
                     return Btf(data[start : start + size]).raw
@@ -155,6 +158,7 @@ class _Modules:
         return iter(self._read)
 
     def _modules(self) -> Iterator[Btf]:
+        together = budget.Allowance(budget.MODULES_BTF, "bytes of BTF of modules")
         for name, read in self._files():
             if _IMAGE.fullmatch(name) or name.endswith(".btf"):
                 continue
@@ -168,6 +172,7 @@ class _Modules:
                     data = ElfReader(data).content(section)
                 elif not data.startswith(_BTF):
                     continue
+                together.spend(len(data))
                 yield Btf(data, self._vmlinux)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -128,5 +129,5 @@ def _remedy(map_name: str, name: str) -> str:
     """What to do about a type of events that the object lacks."""
     return (
         f"add to the C source: const struct {name} *unused __attribute__((unused)); or name it in "
-        f"a header: --event-type {map_name}={name}@FILE.h"
+        f"a header: --event-type {shlex.quote(f'{map_name}={name}@FILE.h')}"
     )

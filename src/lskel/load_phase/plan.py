@@ -403,6 +403,10 @@ class _Builder:
             index = self.input(MemberIndex(struct, member))
             return replace(op, attach_btf=find, expected_attach_type=index)
         if spec.btf_target is None:
+            row = attach_kind_row(spec.kind, spec.prog_type, spec.attach_type or 0)
+            if row is not None and row.call is AttachCall.FUNCTIONS and ":" in spec.target:
+                # MODULE:FUNCTIONS: it is loaded for the module's BTF.
+                return replace(op, attach_fd=self.input(AttachFd(slot)))
             return op
         if spec.prog_type == ProgType.EXT or not spec.target:
             return replace(

@@ -746,7 +746,8 @@ CAUSES: tuple[Cause, ...] = (
         "Some helpers, kernel functions and maps may sleep. Only sleepable programs may use them, "
         "outside RCU and preempt-disabled sections.",
         "Make the program sleepable, if its type allows it (fentry.s, lsm.s, uprobe.s, iter.s, "
-        "syscall), or use functions that do not sleep.",
+        "syscall; tp.s and tp_btf.s of system calls since Linux 7.2), or use functions that do not "
+        "sleep.",
         _messages(
             "helper call might sleep in a non-sleepable prog",
             "program must be sleepable to call sleepable kfunc {func}",

@@ -13,7 +13,7 @@ from lskel.btf import types as t
 from lskel.btf.btf import MAX_TYPES
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.types import TypeId
-from lskel.catalog.attach_kinds import ATTACH_KINDS, attach_types
+from lskel.catalog.attach_kinds import ATTACH_KINDS, AttachCall, attach_types
 from lskel.cursor import unpack_table
 from lskel.errors import BadObject
 from lskel.object.exceptions import ExceptionCallbacks
@@ -56,7 +56,11 @@ def load(state: KernelState, call: PendingCall) -> int:
     loader.check_fd_array()
     btfs = loader.kfunc_btfs()
     tables = loader.tables()
-    check(attr["attach_btf_id"] != 0 or attr["prog_type"] not in _NEED_TARGET)
+    check(
+        attr["attach_btf_id"] != 0
+        or attr["prog_type"] not in _NEED_TARGET
+        or _attaches_to_many(attr)
+    )
     maps = loader.maps()
     btfs |= loader.variable_btfs()
     write_log(state, attr, _LOG)
@@ -105,6 +109,9 @@ _MAY_HAVE_TARGET = frozenset(row.prog_type for row in ATTACH_KINDS if row.btf_ta
 _NEED_TARGET = _MAY_HAVE_TARGET
 _MAY_TARGET_PROGRAM = frozenset((ProgType.TRACING, ProgType.EXT))
 
+# Attach types of tracing programs that have no target when they are loaded (Linux 7.2).
+_OF_MANY = frozenset(row.attach_type for row in ATTACH_KINDS if row.call is AttachCall.FUNCTIONS)
+
 # Types whose attach type the kernel checks (bpf_prog_load_check_attach).
 _CHECKED = (
     ProgType.CGROUP_SOCK,
@@ -125,12 +132,19 @@ _DEFAULT_ATTACH_TYPE: dict[int, AttachType] = {
 }
 
 
+def _attaches_to_many(attr: Attr) -> bool:
+    return attr["prog_type"] == ProgType.TRACING and attr["expected_attach_type"] in _OF_MANY
+
+
 def check_attach(attr: Attr, target: KernelObject | None) -> None:
     """Refusal EINVAL if program type, attach type and target are inconsistent."""
     prog_type, btf_id = attr["prog_type"], attr["attach_btf_id"]
     if btf_id:
         check(btf_id <= MAX_TYPES and prog_type in _MAY_HAVE_TARGET)
-    elif isinstance(target, BtfObject):
+    if _attaches_to_many(attr):
+        check(not btf_id)
+        return
+    if not btf_id and isinstance(target, BtfObject):
         raise Refusal(Errno.EINVAL)
     if isinstance(target, SimulatedProgram):
         check(prog_type in _MAY_TARGET_PROGRAM)
