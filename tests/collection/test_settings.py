@@ -457,6 +457,12 @@ def test_pin_path(door: str, loader: Loader, bpffs: Path) -> None:
         refused(UsageError, "value_size 16, pinned 8"),
     ):
         bpf.load()
+    dotted = (EXISTS, Setting("map", "pairs", "pin_path", f"{path}.d"))
+    with (
+        DOORS[door](loader, dotted) as bpf,
+        refused(UsageError, r"'pairs': Operation not permitted \(names on a bpffs have no dots\)"),
+    ):
+        bpf.load()
 
 
 @pytest.mark.kernel

@@ -8,6 +8,7 @@ among those of the variables of the function around it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -43,10 +44,8 @@ class Untyped(NamedTuple):
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return (
-            f"name the struct: --event-type {self.map}=EVENT, or {self.map}=EVENT@FILE.h if the "
-            "object lacks it"
-        )
+        option = f"--event-type {shlex.quote(f'{self.map}=EVENT')}"
+        return f"name the struct: {option}, or EVENT@FILE.h if the object lacks it"
 
 
 def with_found_types(trace: Trace, obj: Object) -> Trace:

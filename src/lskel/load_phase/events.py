@@ -101,7 +101,7 @@ def with_event_types(trace: Trace, given: Mapping[str, str], obj: Object | None 
             raise NotFound(
                 f"{header if is_in_header else 'BTF'} has no type '{name}' for events of map "
                 f"'{map_name}'",
-                hint="" if is_in_header else _remedy(map_name, name),
+                hint="" if is_in_header else remedy(map_name, name),
             )
         chosen[known[map_name]] = found
     return with_types(trace, chosen, converter.btf)
@@ -125,7 +125,7 @@ def with_types(trace: Trace, chosen: Mapping[int, int], btf: Btf) -> Trace:
     return replace(trace, events=events, types=types)
 
 
-def _remedy(map_name: str, name: str) -> str:
+def remedy(map_name: str, name: str) -> str:
     """What to do about a type of events that the object lacks."""
     return (
         f"add to the C source: const struct {name} *unused __attribute__((unused)); or name it in "

@@ -212,6 +212,7 @@ def by_id(kind: ObjectKind, number: int) -> Fd:
     return Fd(bpf(command, host_attr(GET_ID, "open_flags", start_id=number)))
 
 
+NO_DOTS = "names on a bpffs have no dots"
 _PIN_HINTS = {
     errno.EPERM: "pins must be on a bpffs: mount -t bpf bpf /sys/fs/bpf",
     errno.EEXIST: "choose another path, or remove what is there",
@@ -241,7 +242,7 @@ def _pin_hint(error: int, path: str) -> str:
 
     directory, name = os.path.split(path)
     if error == errno.EPERM and "." in name and is_on_bpffs(directory):
-        return "names on a bpffs have no dots"
+        return NO_DOTS
     return _PIN_HINTS.get(error, "")
 
 
