@@ -159,6 +159,9 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         numbers.append(Number("btf_vmlinux_value_type_id", op.kernel_value_type, Part.BTF_ID))
         numbers.append(Number("value_type_btf_obj_fd", op.kernel_value_type, Part.FD))
     fields = _constants(op, MAP_FIELDS, numbers) | {"map_name": object_name(op.name)}
+    if op.exclusive:
+        fields["excl_prog_hash_size"] = len(op.exclusive)
+    last = "map_extra" if op.kernel_value_type is None else "value_type_btf_obj_fd"
     return _call(
         Cmd.MAP_CREATE,
         layouts.MAP_CREATE,
@@ -168,7 +171,8 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         btf_fields=("btf_fd", "btf_key_type_id", "btf_value_type_id") if op.btf is not None else (),
         if_module=op.kernel_value_type
         and IfModule("map_flags", op.kernel_value_type, op.flags | MapFlag.VTYPE_BTF_OBJ_FD),
-        last="map_extra" if op.kernel_value_type is None else "value_type_btf_obj_fd",
+        pointers=(Data("excl_prog_hash", op.exclusive, len(op.exclusive)),) if op.exclusive else (),
+        last="excl_prog_hash_size" if op.exclusive else last,
     )
 
 
