@@ -16,13 +16,14 @@ from lskel.bpf.insn import Pseudo
 from lskel.describe.listing import listing
 from lskel.elf.object import Elf
 from lskel.errors import BadObject, ReplayError
+from lskel.load_phase.sends import sends
 from lskel.loader.bundle import load as load_bundle
 from lskel.loader.model import Form
 from lskel.replay.simulator.run import run
 from lskel.trace import Close, MapCreate, MapFreeze, MapUpdate, ProgLoad
 from tests.attach.cases.case import version
 from tests.build.clang import compile_bpf
-from tests.build.jump_tables import PROGRAMS, object_with_tables
+from tests.build.jump_tables import CLANG, PROGRAMS, object_with_tables
 from tests.loads import Load, both
 
 TABLE = """
@@ -158,3 +159,23 @@ def test_kernels_without_jump_tables(load: Load) -> None:
     says = "jump table of 1 entries: EINVAL.*compile with -fno-jump-tables, or with -mcpu=v3"
     with pytest.raises(ReplayError, match=says):
         load(lskel.generate(opened()))
+
+
+SENDING = (
+    'struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } a SEC(".maps");\n'
+    'struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } b SEC(".maps");\n'
+    'SEC("socket") int send(struct __sk_buff *ctx)\n{ long x[4] = {}; switch (ctx->len) {\n'
+    + "".join(
+        f"case {n}: x[0] = ctx->mark + {n * n};"
+        f" return bpf_ringbuf_output(&a, x, {8 * (1 + n % 4)}, 0) + {n % 7};\n"
+        for n in range(24)
+    )
+    + "} return 0; }"
+)
+
+
+def test_events_that_are_sent_after_a_jump_by_a_table() -> None:
+    """It is known to which buffer: code that nothing is known of may send to any."""
+    sent = list(sends(lskel.open_object(compile_bpf(SENDING, "-mcpu=v4", clang=CLANG), "sending")))
+    assert len(sent) > 2
+    assert {send.map for send in sent} == {0}
