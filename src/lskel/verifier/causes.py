@@ -917,8 +917,15 @@ CAUSES: tuple[Cause, ...] = (
             "invalid arg_type for sockmap/sockhash",
             "The total number of maps per program has reached the limit of {number}",
             "The total number of btfs per program has reached the limit of {number}",
-            "program's hash doesn't match map's excl_prog_hash",
         ),
+    ),
+    Cause(
+        "exclusive-map",
+        "the map is for another program only",
+        "The map was created for one program, by the hash of its code; no other one may use it.",
+        "Use the map in that program only, or create it for any program: without --exclusive, or "
+        "bpf_map__set_exclusive_program().",
+        _messages("program's hash doesn't match map's excl_prog_hash"),
     ),
     Cause(
         "alignment",
