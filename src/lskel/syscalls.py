@@ -131,9 +131,10 @@ def _call(
     layout: Layout,
     order: ByteOrder,
     fields: dict[str, int | bytes],
+    last: str = "",
     **parts: Any,
 ) -> Call:
-    size = size_through(layout, LAST_FIELD[cmd])
+    size = size_through(layout, last or LAST_FIELD[cmd])
     return Call(cmd, layout, bytes(encode(layout, size, order, **fields)), **parts)
 
 
@@ -158,6 +159,8 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         numbers.append(Number("btf_vmlinux_value_type_id", op.kernel_value_type, Part.BTF_ID))
         numbers.append(Number("value_type_btf_obj_fd", op.kernel_value_type, Part.FD))
     fields = _constants(op, MAP_FIELDS, numbers) | {"map_name": object_name(op.name)}
+    if op.exclusive:
+        fields["excl_prog_hash_size"] = len(op.exclusive)
     return _call(
         Cmd.MAP_CREATE,
         layouts.MAP_CREATE,
@@ -167,6 +170,8 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         btf_fields=("btf_fd", "btf_key_type_id", "btf_value_type_id") if op.btf is not None else (),
         if_module=op.kernel_value_type
         and IfModule("map_flags", op.kernel_value_type, op.flags | MapFlag.VTYPE_BTF_OBJ_FD),
+        pointers=(Data("excl_prog_hash", op.exclusive, len(op.exclusive)),) if op.exclusive else (),
+        last="excl_prog_hash_size" if op.exclusive else "",
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import lskel
 from lskel.cli import main
-from lskel.errors import BadObject, NotSupported, ReplayError
+from lskel.errors import BadObject, ReplayError
 from lskel.replay.simulator.local import SimulatedMachine
 from tests.build.clang import compile_bpf
 from tests.conftest import Run
@@ -133,23 +133,6 @@ def test_failed_core_relocation_is_explained(
     assert main(["load", str(object_file(CORE, tmp_path))]) == 1
     note = "= note: the relocation asks about struct no_such_type.outer.inner (byte_off)"
     assert note in capsys.readouterr().err
-
-
-JUMP_TABLE = r"""
-SEC("tc") int count(void *ctx)
-{
-    __asm__ volatile(".pushsection .jumptables,\"\",@progbits\n.type BPF.JT.0.0,@object\n"
-                     ".globl BPF.JT.0.0\nBPF.JT.0.0: .quad 0\n.size BPF.JT.0.0,8\n.popsection\n"
-                     "r1 = BPF.JT.0.0 ll" ::: "r1");
-    return 0;
-}
-"""
-
-
-def test_jump_tables() -> None:
-    says = r"against 'BPF.JT.0.0': a jump table: .* \(compile with -fno-jump-tables, or with -mcpu"
-    with pytest.raises(NotSupported, match=says):
-        lskel.open_object(compile_bpf(JUMP_TABLE))
 
 
 def test_maps_of_other_objects() -> None:

@@ -243,9 +243,12 @@ def test_a_program_takes_the_place_of_another(made: Made) -> None:
         assert link.info().prog_id == first.info().id
         with pytest.raises(WrongType, match="link: expected a program, got 'second'"):
             link.update("second")  # type: ignore[arg-type]
+        number = link.info().id
         link.close()
         with pytest.raises(Closed, match="the link is closed"):
             link.info()
+        with pytest.raises(BpfError, match=rf"^link {number}: .*ENOENT.* \(no such link"):
+            BpfLink.open(number)
 
 
 # -- tc -------------------------------------------------------------------------------------------

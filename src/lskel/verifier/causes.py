@@ -927,8 +927,15 @@ CAUSES: tuple[Cause, ...] = (
             "arena's user address must be set via map_extra or mmap()",
             "only one cgroup storage of each type is allowed",
             "invalid arg_type for sockmap/sockhash",
-            "program's hash doesn't match map's excl_prog_hash",
         ),
+    ),
+    Cause(
+        "exclusive-map",
+        "the map is for another program only",
+        "The map was created for one program, by the hash of its code; no other one may use it.",
+        "Use the map in that program only, or create it for any program: without --exclusive, or "
+        "bpf_map__set_exclusive_program().",
+        _messages("program's hash doesn't match map's excl_prog_hash"),
     ),
     Cause(
         "alignment",

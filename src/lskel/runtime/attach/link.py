@@ -11,7 +11,7 @@ from lskel.bpf.names import enum_name
 from lskel.errors import NotSupported, UsageError, WrongType, at, got
 from lskel.runtime.attach.hints import with_hints
 from lskel.runtime.objects import Fd, ObjectKind, by_id, closed, kind_of, obj_get, obj_pin
-from lskel.runtime.syscall import KernelError, bpf, host_attr
+from lskel.runtime.syscall import BpfError, KernelError, bpf, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ _UPDATABLE = frozenset(
         *(LinkType.TCX, LinkType.NETKIT, LinkType.SOCKMAP),
     )
 )
+_ID_HINTS = {
+    errno.EPERM: "opening links by id needs CAP_SYS_ADMIN",
+    errno.ENOENT: "no such link: the list is in bpftool link",
+}
 _UPDATE_HINTS = {
     errno.EINVAL: "the program must have the type and attach type of the link's program",
     errno.ENOLINK: "the link's target is gone",
@@ -101,8 +105,12 @@ class BpfLink(Fd, Link):
         does not exist.
         """
         if isinstance(where, int):
-            with at(f"link {where}"):
-                return cls(by_id(ObjectKind.LINK, where).release())
+            try:
+                with at(f"link {where}"):
+                    return cls(by_id(ObjectKind.LINK, where).release())
+            except BpfError as error:
+                error.hint = error.hint or _ID_HINTS.get(error.errno, "")
+                raise
         with obj_get(where, trust_pins=trust_pins) as fd:
             if kind_of(fd.fileno()) in (ObjectKind.MAP, ObjectKind.PROG):
                 raise UsageError(f"{where}: expected a link, got another BPF object")

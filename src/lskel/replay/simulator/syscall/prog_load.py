@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lskel.bpf import insn as i
+from lskel.bpf.digest import program_digest
 from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.limits import MAX_INSNS, MAX_USED_MAPS
@@ -100,7 +101,9 @@ def _target(state: KernelState, attr: Attr) -> KernelObject | None:
 
 
 # Maps with BPF_PSEUDO_MAP_VALUE addresses.
-_DIRECT_VALUES = frozenset((MapType.ARRAY, MapType.ARENA))
+_DIRECT_VALUES = frozenset((MapType.ARRAY, MapType.ARENA, MapType.INSN_ARRAY))
+# In a program's eyes a jump table is addresses.
+_ADDRESS_SIZE = 8
 
 # Types that may have a target, and those that must.
 _MAY_HAVE_TARGET = frozenset(row.prog_type for row in ATTACH_KINDS if row.btf_target) | {
@@ -159,6 +162,9 @@ def check_value(used: SimulatedMap, offset: int) -> None:
     if used.type is MapType.ARRAY:
         check(used.max_entries == 1, Errno.ENOTSUPP)
         check(0 <= offset < used.value_size)
+    elif used.type is MapType.INSN_ARRAY:
+        size = _ADDRESS_SIZE * used.max_entries
+        check(0 <= offset < size and offset % _ADDRESS_SIZE == 0, Errno.EACCES)
 
 
 class _Loader:
@@ -226,12 +232,30 @@ class _Loader:
                 continue
             check(reference.to is Target.VALUE or reference.offset == 0)
             used = self.state.fds.get(self.fd_of(reference), SimulatedMap)
+            if used.exclusive and used not in different:
+                check(used.exclusive == program_digest(self.code, self.state.order), Errno.EACCES)
+            if used.type is MapType.INSN_ARRAY and used not in different:
+                self.check_instructions(used)
             if reference.to is Target.VALUE:
                 check_value(used, reference.offset)
             found[reference.insn] = used
             different.add(used)
             check(len(different) <= MAX_USED_MAPS, Errno.E2BIG)
         return found
+
+    def check_instructions(self, used: SimulatedMap) -> None:
+        """A jump table: frozen, of instructions of this program, which no other one uses."""
+        check(used.frozen)
+        order = self.state.order
+        for index in range(used.max_entries):
+            element = used.storage.lookup(index.to_bytes(4, order), b"")
+            assert isinstance(element, bytearray)
+            insn = int.from_bytes(element[:4], order)
+            check(insn < i.count(self.code))
+            # Not the second slot of a ld_imm64.
+            check(not insn or self.code[(insn - 1) * i.SIZE] != i.OP_LD_IMM64)
+        check(not used.in_use, Errno.EBUSY)
+        used.in_use = True
 
     def tables(self) -> tuple[Records, Records, Records]:
         """func_info, line_info and CO-RE relocations, checked; sets `btf`."""
