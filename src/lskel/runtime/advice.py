@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
@@ -79,8 +78,10 @@ def _sizes(made: MapDefinition) -> str:
 def _type(made: MapDefinition) -> str:
     """That this kernel is older than the map's type; empty if it is not."""
     row = map_type_row(made.type)
-    running = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    if row is None or running is None or (int(running[1]), int(running[2])) >= row.since:
+    running = os.uname().release.replace("-", ".").split(".")[:2]
+    if row is None or not all(number.isdecimal() for number in running):
+        return ""
+    if tuple(map(int, running)) >= row.since:
         return ""
     major, minor = row.since
     return f"maps of type {enum_name(MapType, row.type)} need Linux {major}.{minor}"

@@ -3,7 +3,8 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-struct sock;
+struct sock {
+};
 extern __u32 tcp_reno_ssthresh(struct sock *sk) __ksym;
 
 SEC("tc")
