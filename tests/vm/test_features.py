@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("corpus_tools")
 
 # bpf_skb_ct_lookup is in vmlinux or in module nf_conntrack (net/netfilter/nf_conntrack_bpf.c).
 KFUNC = """
-struct nf_conn;
+struct nf_conn {};
 struct opts { int netns_id, error; __u8 l4proto, dir, reserved[2]; };
 extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *, struct bpf_sock_tuple *, __u32,
                                          struct opts *, __u32) __ksym;

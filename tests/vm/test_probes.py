@@ -31,7 +31,7 @@ BUSY = 'SEC("fentry") int on_any(void *ctx) { return 0; }'
 def plan(directory: Path) -> Iterator[Job]:
     paths = {}
     for name, source in (("returns", SOURCE), ("busy", BUSY)):
-        paths[name] = str(directory / f"{name}.lskel")
+        paths[name] = str(directory / f"probes-{name}.lskel")
         lskel.generate(lskel.open_object(compile_bpf(source), name)).save(paths[name])
     yield Job("return probes", probes.return_probes, {"bundle": paths["returns"]}, 60)
     yield Job("abandoned events", probes.abandoned_events, {"bundle": paths["returns"]})
