@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lskel import budget
 from lskel.bpf import insn as i
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
@@ -14,6 +15,7 @@ from lskel.core_relo.patch import POISON
 from lskel.core_relo.records import CoreKind, CoreQuestion, CoreRelocation
 from lskel.core_relo.relocate import CoreAnswer, CoreRelocator, CoreResult
 from lskel.cursor import ByteOrder
+from lskel.errors import LimitExceeded
 from tests.btf.samples import ORDERS
 from tests.build.btf import BtfBuilder
 
@@ -199,3 +201,29 @@ def test_damaged_kernel_btf(raw: bytes, at: int, kind: CoreKind, access: str) ->
     question = CoreQuestion(kind, TypeId(2), access)
     answer = CoreRelocator(Btf(task(4).bytes("little")), KernelTypes(btf)).answer(question)
     assert isinstance(answer.result, CoreResult)
+
+
+def test_types_with_far_more_members_than_any_kernel_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether anonymous members match takes as many steps as there are pairs of them."""
+    monkeypatch.setattr(budget, "CORE_WORK", 10_000)
+    builders = BtfBuilder(), BtfBuilder()
+    for b, name in zip(builders, ("one", "other"), strict=True):
+        b.add_int("u", 4)
+        b.add_struct("many", 4, [("", 3 + number, 0) for number in range(200)])
+        for _ in range(199):
+            b.add_struct(name, 4)
+        b.add_struct("one", 4)
+    local, kernel = (b.btf() for b in builders)
+    relocator = CoreRelocator(local, KernelTypes(kernel))
+    with pytest.raises(LimitExceeded, match="types and members for CO-RE"):
+        relocator.answer(CoreQuestion(CoreKind.TYPE_MATCHES, TypeId(2), "0"))
+
+
+def test_more_candidates_than_any_kernel_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "CORE_WORK", 1000)
+    kernel = BtfBuilder()
+    for _ in range(200):
+        kernel.add_struct("task", 4)
+    relocator = CoreRelocator(task(0).btf(), KernelTypes(kernel.btf()))
+    with pytest.raises(LimitExceeded, match="types and members for CO-RE"):
+        relocator.answer(CoreQuestion(CoreKind.BYTE_OFF, TypeId(2), "0:0"))

@@ -9,6 +9,7 @@ to the kernel from 6.0.
 
 from __future__ import annotations
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.names import essential_name
@@ -34,10 +35,11 @@ class TypeComparison:
     """Compares types of an object (`local`) with those of a kernel (`target`).
 
     BadObject for fields and contents that are nested too deep. Pairs are compared once: otherwise
-    hostile types could take exponential time.
+    hostile types could take exponential time. `work` is spent by a member, or a pair of them.
     """
 
-    def __init__(self, local: Btf, target: Btf) -> None:
+    def __init__(self, local: Btf, target: Btf, work: budget.Allowance) -> None:
+        self.work = work
         self._local = local
         self._target = target
         self._local_shapes = Shapes(local)
@@ -88,6 +90,7 @@ class TypeComparison:
 
         Structs and unions behind a pointer are compared by name only, and may be declarations.
         """
+        self.work.spend()
         key = local_id, target_id, is_pointed_to
         if key not in self._matches:
             if level <= 0:
@@ -123,6 +126,7 @@ class TypeComparison:
         raise _too_deep(local_id)
 
     def _has_members(self, local: t.CompositeType, target: t.CompositeType, level: int) -> bool:
+        self.work.spend(len(target.members))
         named: dict[str, list[TypeId]] = {}
         for other in target.members:
             named.setdefault(essential_name(other.name), []).append(other.type)
