@@ -17,7 +17,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 SOURCES := $(shell find src -name '*.py' -o -name '*.j2' -o -name '*.c' -o -name '*.h' \
 	-o -name '*.html')
 
-TEST_PACKAGES := clang-19 llvm-19 bpftool libbpf-dev linux-source-6.1 linux-source-6.12 strace gcc g++ \
+TEST_PACKAGES := clang-19 clang-22 llvm-19 bpftool libbpf-dev linux-source-6.1 linux-source-6.12 strace gcc g++ \
 	libc6-dev make xz-utils bzip2 zstd lz4 dpkg rpm iproute2 valgrind chromium chromium-driver unzip zip \
 	util-linux libcap2-bin jq runc systemd \
 	bash zsh fish man-db groff mandoc git python3 $(if $(shell command -v npm),,nodejs npm)

@@ -1,8 +1,9 @@
 """Write src/lskel/bpf/{enums,flags,helpers,layouts}.py from a kernel's BTF and uapi headers.
 
-    python scripts/gen_bpf.py [--check] [--headers DIR] [BTF]
+    python scripts/gen_bpf.py [--check] [--headers DIR] [--release X.Y] [BTF]
 
-BTF defaults to /sys/kernel/btf/vmlinux, DIR to /usr/include. Enums, helpers and layouts come from
+BTF is a file that has a kernel's: /sys/kernel/btf/vmlinux by default, or the vmlinuz of another
+kernel, of release X.Y. DIR is /usr/include by default. Enums, helpers and layouts come from
 BTF; flags from the headers, since BTF has no macros, and attach types that BTF lacks, since section
 names stand for them. With --check nothing is written; the exit status says whether what the files
 hold agrees with those: names that both know must have equal values (an older kernel lacks some, a
@@ -24,6 +25,7 @@ from pathlib import Path
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
+from lskel.kernels.files import btf_of
 
 ROOM = Path(__file__).parent.parent / "src" / "lskel" / "bpf"
 
@@ -61,8 +63,12 @@ STRUCTS = {
     "ITER_CREATE": "iter_create",
     "PROG_BIND_MAP": "prog_bind_map",
     "TOKEN_CREATE": "token_create",
+    "PROG_STREAM_READ": "prog_stream_read",
+    "PROG_ASSOC_STRUCT_OPS": "prog_assoc_struct_ops",
 }
-INFOS = {
+# Structs that calls take or fill besides it.
+OTHERS = {
+    "COMMON_ATTR": "bpf_common_attr",
     "MAP_INFO": "bpf_map_info",
     "PROG_INFO": "bpf_prog_info",
     "BTF_INFO": "bpf_btf_info",
@@ -129,7 +135,7 @@ def flatten(btf: Btf, type_id: TypeId, base: int = 0) -> Iterator[tuple[str, int
 
 
 def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
-    """Field layouts of the structs in `union bpf_attr` and of the info structs."""
+    """Field layouts of the structs in `union bpf_attr` and of the others."""
     attr = btf.get(btf.require("bpf_attr", t.UnionType), t.UnionType)
     found: dict[str, list[tuple[str, int, int]]] = {}
     for name, sign in STRUCTS.items():
@@ -140,8 +146,9 @@ def layouts(btf: Btf) -> dict[str, list[tuple[str, int, int]]]:
             ):
                 found[name] = fields
                 break
-    for name, c_name in INFOS.items():
-        found[name] = list(flatten(btf, btf.require(c_name, t.StructType)))
+    for name, c_name in OTHERS.items():
+        if btf.find(c_name, t.StructType) is not None:  # the first of them is in Linux 7.0
+            found[name] = list(flatten(btf, btf.require(c_name, t.StructType)))
     return found
 
 
@@ -276,15 +283,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--headers", type=Path, default=Path("/usr/include"))
+    running = re.match(r"\d+\.\d+", os.uname().release)
+    parser.add_argument("--release", default=running.group() if running else "unknown")
     parser.add_argument("btf", nargs="?", type=Path, default=Path("/sys/kernel/btf/vmlinux"))
     args = parser.parse_args()
-    btf = Btf(args.btf.read_bytes())
+    btf = Btf(btf_of(args.btf.read_bytes()))
     if args.check:
         wrong = list(disagreements(btf, args.headers))
         print("\n".join(wrong) or "no disagreement")
         return 1 if wrong else 0
-    match = re.match(r"\d+\.\d+", os.uname().release)
-    release = match.group() if match else "unknown"
+    release = args.release
     (ROOM / "enums.py").write_text(render_enums(btf, release, args.headers))
     (ROOM / "flags.py").write_text(render_flags(args.headers))
     (ROOM / "helpers.py").write_text(render_helpers(btf, release))

@@ -6,7 +6,6 @@ Debian 12, which other tests run, has the libbpf of Linux 6.1.
 
 from __future__ import annotations
 
-import platform
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,6 @@ from tests import debian
 
 NAME = "bpftool 7.8"
 VERSION = "7.8.0+7.3.4-1~bpo13+1"
-_LOADERS = {"x86_64": "lib64/ld-linux-x86-64.so.2", "aarch64": "lib/ld-linux-aarch64.so.1"}
 
 
 @cache
@@ -27,15 +25,8 @@ def missing() -> str:
 @cache
 def command() -> tuple[str, ...]:
     """What runs it; empty where it cannot be had here."""
-    machine = platform.machine()
     root = _fetched().root
-    if root is None:
-        return ()
-    libraries = root / "usr/lib" / f"{machine}-linux-gnu"
-    return (
-        *(str(root / "usr" / _LOADERS[machine]), "--library-path", str(libraries)),
-        str(root / "usr/sbin/bpftool"),
-    )
+    return () if root is None else debian.program(root, "usr/sbin/bpftool")
 
 
 def run(*words: str | Path) -> str:
@@ -51,8 +42,5 @@ def run(*words: str | Path) -> str:
 
 
 def _fetched() -> debian.Fetched:
-    if platform.machine() not in _LOADERS:
-        return debian.Fetched(None, f"not on {platform.machine()}")
     suites = ("trixie", "trixie-backports")
-    packages = (f"bpftool={VERSION}",)
-    return debian.fetch(f"bpftool-{VERSION}", suites, packages, dependencies=True)
+    return debian.fetch(f"bpftool-{VERSION}", suites, (), with_dependencies=(f"bpftool={VERSION}",))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -41,15 +42,16 @@ def fetch(
     suites: tuple[str, ...],
     packages: tuple[str | re.Pattern[str], ...],
     *,
-    dependencies: bool = False,
+    with_dependencies: tuple[str | re.Pattern[str], ...] = (),
     finish: Callable[[Path], None] = lambda root: None,
 ) -> Fetched:
     """The packages of these suites in the directory `name` of .cache, as `dpkg -x` unpacks them.
 
     A package is named as apt-get has it ("clang-22", "bpftool=VERSION"), or by a pattern for its
-    whole name, of which the newest is taken. `dependencies` are unpacked as well, down to libc, so
-    that programs run by the ld.so that comes with them. `finish` prepares the directory; it
-    appears whole, or not at all. What is there stays: to get newer packages, remove it.
+    whole name, of which the newest is taken. Of those in `with_dependencies`, all that they depend
+    on is unpacked as well, down to libc, so that `program` runs by the ld.so that comes with it.
+    `finish` prepares the directory; it appears whole, or not at all. What is there stays: to get
+    newer packages, remove it.
     """
     root = CACHE / name
     CACHE.mkdir(exist_ok=True)
@@ -59,7 +61,7 @@ def fetch(
             work = CACHE / f"{name}.partial"
             shutil.rmtree(work, ignore_errors=True)
             try:
-                _download(work, suites, packages, dependencies)
+                _download(work, suites, packages, with_dependencies)
                 finish(work / "root")
             except _FetchError as error:
                 return Fetched(None, str(error), error.gone)
@@ -72,7 +74,7 @@ def _download(
     work: Path,
     suites: Sequence[str],
     packages: Sequence[str | re.Pattern[str]],
-    dependencies: bool,
+    with_dependencies: Sequence[str | re.Pattern[str]],
 ) -> None:
     if lacking := [tool for tool in _TOOLS if not shutil.which(tool)]:
         raise _FetchError(f"this is not Debian: it lacks {', '.join(lacking)}")
@@ -87,9 +89,12 @@ def _download(
     options = ["-qq", f"--config-file={work / 'apt.conf'}"]
     _run(work, "apt-get", *options, "update")
     offered = _run(work, "apt-cache", *options, "pkgnames").split()
-    names = [_newest(package, offered, suites) for package in packages]
-    fetching = ("install", "--download-only", "--yes") if dependencies else ("download",)
-    _run(work / "archives", "apt-get", *options, *fetching, *names)
+    for fetching, wanted in (
+        (("install", "--download-only", "--yes"), with_dependencies),
+        (("download",), packages),
+    ):
+        if names := [_newest(package, offered, suites) for package in wanted]:
+            _run(work / "archives", "apt-get", *options, *fetching, *names)
     for package in sorted((work / "archives").glob("*.deb")):
         _run(work, "dpkg", "-x", str(package), str(work / "root"))
 
@@ -148,6 +153,15 @@ def _newest(package: str | re.Pattern[str], offered: Sequence[str], suites: Sequ
         where = " or ".join(suites)
         raise _FetchError(f"the mirror has no package {package.pattern} in {where}", gone=True)
     return newest
+
+
+def program(root: Path, path: str) -> tuple[str, ...]:
+    """The command that runs a program below `root` by the ld.so and the libraries there."""
+    # Before Debian 13, packages have files in /lib as well.
+    directories = [root / top / f"{platform.machine()}-linux-gnu" for top in ("usr/lib", "lib")]
+    loader = next(found for where in directories for found in sorted(where.glob("ld-linux-*.so.*")))
+    libraries = ":".join(str(directory) for directory in directories)
+    return (str(loader), "--library-path", libraries, str(root / path))
 
 
 def version(name: str) -> list[int]:

@@ -38,6 +38,8 @@ INNER_MAPS = 1 << 16
 # object's: the maximum in the kernel's selftests is 4. Objects below SMALL_CODE bytes count as that
 # large.
 CODE_COPIES = 8
+# Bytes of jump tables, as a multiple of their section: they do not overlap, unless they are alike.
+JUMP_TABLES = 2
 SMALL_CODE = 1 << 20
 # Operations of a trace: each program looks up its externs, so there can be far more than the object
 # has externs. The kernel's selftests have up to 62.

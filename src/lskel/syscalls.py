@@ -31,14 +31,14 @@ from lskel.trace import (
     Ref,
 )
 
-# The value type of a struct_ops map is in a module (uapi/linux/bpf.h, Linux 6.9). The last field
-# that lskel uses of each attr; kernels refuse a longer attr than they know, unless the rest is 0.
+# The last field that lskel uses of each attr; kernels refuse a longer attr than they know, unless
+# the rest is 0. Those of BPF tokens (Linux 6.9) are filled in at run time (runtime/token.py).
 LAST_FIELD = {
-    Cmd.BTF_LOAD: "btf_log_level",
-    Cmd.MAP_CREATE: "map_extra",
+    Cmd.BTF_LOAD: "btf_token_fd",
+    Cmd.MAP_CREATE: "map_token_fd",
     Cmd.MAP_UPDATE_ELEM: "flags",
     Cmd.MAP_FREEZE: "map_fd",
-    Cmd.PROG_LOAD: "core_relo_rec_size",
+    Cmd.PROG_LOAD: "prog_token_fd",
     Cmd.RAW_TRACEPOINT_OPEN: "prog_fd",
     Cmd.LINK_CREATE: "flags",
 }
@@ -159,6 +159,8 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         numbers.append(Number("btf_vmlinux_value_type_id", op.kernel_value_type, Part.BTF_ID))
         numbers.append(Number("value_type_btf_obj_fd", op.kernel_value_type, Part.FD))
     fields = _constants(op, MAP_FIELDS, numbers) | {"map_name": object_name(op.name)}
+    if op.exclusive:
+        fields["excl_prog_hash_size"] = len(op.exclusive)
     return _call(
         Cmd.MAP_CREATE,
         layouts.MAP_CREATE,
@@ -168,7 +170,8 @@ def _map_create(op: MapCreate, order: ByteOrder) -> Call:
         btf_fields=("btf_fd", "btf_key_type_id", "btf_value_type_id") if op.btf is not None else (),
         if_module=op.kernel_value_type
         and IfModule("map_flags", op.kernel_value_type, op.flags | MapFlag.VTYPE_BTF_OBJ_FD),
-        last="map_extra" if op.kernel_value_type is None else "value_type_btf_obj_fd",
+        pointers=(Data("excl_prog_hash", op.exclusive, len(op.exclusive)),) if op.exclusive else (),
+        last="excl_prog_hash_size" if op.exclusive else "",
     )
 
 

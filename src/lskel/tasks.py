@@ -14,6 +14,8 @@ class Task(Enum):
     MAP_CREATE = "BPF_MAP_CREATE of map '{name}'"
     # A map of maps whose inner map the object does not define.
     OUTER_MAP_CREATE = "BPF_MAP_CREATE of map of maps '{name}'"
+    # A map that only the code of one program uses.
+    JUMP_TABLE_CREATE = "BPF_MAP_CREATE of a jump table of {number} entries"
     MAP_UPDATE = "BPF_MAP_UPDATE_ELEM of map '{name}', key {number}"
     MAP_FREEZE = "BPF_MAP_FREEZE of map '{name}'"
     PROG_LOAD = "BPF_PROG_LOAD of program '{name}'"

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from lskel import budget
 from lskel.bpf import insn as i
+from lskel.bpf.enums import MapType
 from lskel.bpf.inputs import AttachBtfId as AttachBtfId
 from lskel.bpf.inputs import AttachFd as AttachFd
 from lskel.bpf.inputs import MemberIndex as MemberIndex
@@ -65,7 +66,8 @@ class MapCreate:
     `btf` has the types `key_type` and `value_type`; `inner` is the inner map of a map of maps.
     `kernel_value_type` is the kernel's type of a struct_ops value. With `btf_is_optional` the map
     is created without `btf` if the kernel refuses it with. `slot` is the index in `Trace.maps`,
-    None for inner maps.
+    None for inner maps and jump tables. `exclusive` is the digest of the only program that may use
+    the map (`lskel.bpf.digest`); empty for any program.
     """
 
     name: str
@@ -83,6 +85,7 @@ class MapCreate:
     kernel_value_type: Ref | None
     inner: Ref | None
     slot: int | None
+    exclusive: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,8 @@ class ExternReloc(NamedTuple):
     """An instruction that takes the result of operation `find`.
 
     A kfunc call gets the BTF id, and the fd_array index of its module's BTF; a 64-bit load gets the
-    address of a `KsymFind`, else the BTF id and the fd of the module's BTF.
+    address of a `KsymFind`, of a `BtfFind` the BTF id and the fd of the module's BTF, of a
+    `MapCreate`, which makes a jump table, the fd.
     """
 
     insn: int
@@ -250,7 +254,7 @@ TAKES: Mapping[type, Mapping[str, Takes]] = {
     LinkCreate: {"program": Takes("program", (ProgLoad,))},
     Close: {"ref": Takes("closes", (BtfLoad, MapCreate, BtfFind, ProgLoad))},
 }
-_EXTERN = Takes("extern", (BtfFind, KsymFind))
+_EXTERN = Takes("extern", (BtfFind, KsymFind, MapCreate))
 
 
 class Reference(NamedTuple):
@@ -426,6 +430,21 @@ class Trace:
             insn = i.read(op.insns, at, self.order)
             if insn.src in _IN_CODE:
                 yield insn.imm
+
+    def jump_table(self, number: int) -> tuple[int, ...]:
+        """The instructions that are the elements of the map that operation `number` creates."""
+        return tuple(self._instructions.get(number, ()))
+
+    @cached_property
+    def _instructions(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for op in self.ops:
+            if isinstance(op, MapUpdate) and isinstance(op.value, bytes):
+                create = self.ops[op.map.op]
+                if isinstance(create, MapCreate) and create.type == MapType.INSN_ARRAY:
+                    target = int.from_bytes(op.value[:4], self.order)
+                    found.setdefault(op.map.op, []).append(target)
+        return found
 
     def initial_value(self, slot: int) -> int | None:
         """The number of the operation that writes the value of global data to map `slot`."""

@@ -159,6 +159,36 @@ def test_filters_of_others_are_not_replaced(monkeypatch: pytest.MonkeyPatch) -> 
             assert len(ingress()) == 2
 
 
+def test_filters_that_another_process_removes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that start at once find the same ones: the second removes what is not there any more."""
+
+    def attach(program: int) -> object:
+        return attach_named(program, 3), attach_named(program, 5)
+
+    killed_after(attach, ProgType.SCHED_CLS)
+    held = holders.held_programs()
+
+    def removed() -> frozenset[int] | None:
+        command("tc", "filter", "del", "dev", "lo", "ingress", "prio", "5")
+        return held
+
+    monkeypatch.setattr(holders, "held_programs", removed)
+    with load_program(ProgType.SCHED_CLS, returns(0)) as program:
+        with attach_named(program.fileno()) as link:
+            assert [one.priority for one in ingress()] == [link.priority] == [3]
+        assert ingress() == []
+
+
+def test_a_number_that_another_file_has_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process closes a program and opens a file, while its fds are read."""
+    with load_program(ProgType.SCHED_CLS, returns(0)) as program:
+        number = prog_info(program.fileno()).id
+        monkeypatch.setattr(holders, "_fields", lambda path: {"pos": "0", "flags": "02"})
+        assert holders._held("/proc/self") == set()
+        monkeypatch.undo()
+        assert number in holders._held("/proc/self")
+
+
 def test_processes_that_cannot_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only those of which this may be another instance count."""
 

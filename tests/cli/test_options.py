@@ -378,6 +378,8 @@ def test_kconfig(capsys: pytest.CaptureFixture[str], bundle: Path) -> None:
         ("--max-entries", "counts=many", "--max-entries: expected MAP=N, got 'counts=many'"),
         ("--max-entries", "counts=0", "map 'counts' cannot have 0 entries"),
         ("--max-entries", "nothing=1", "no map 'nothing' (available: counts, "),
+        ("--map", "counts", "--map: expected MAP.ATTRIBUTE=VALUE, got 'counts'"),
+        ("--map", "counts.inner_map=5", "(counts.inner_map.ATTRIBUTE=VALUE)"),
     ],
 )
 @pytest.mark.parametrize("command", ["load", "run", "trace", "diff"])

@@ -630,8 +630,9 @@ UNTYPED = 'SEC("mine") int own(void *ctx) { return 0; }'
 @pytest.mark.parametrize("wanted", ["sk_skb", ProgType.SK_SKB])
 def test_a_type_for_a_section_that_has_none(wanted: Any) -> None:
     obj = lskel.open_object(compile_bpf(UNTYPED), "test")
-    with pytest.raises(NotSupported, match="no known program type"):
-        lskel.load(obj, programs={"own": {"type": 5000}})
+    for unknown in (5000, ["sk_skb"]):
+        with pytest.raises(NotSupported, match="no known program type"):
+            lskel.load(obj, programs={"own": {"type": unknown}})
     kernel = lskel.SimulatedMachine()
     with lskel.load(obj, programs={"own": {"type": wanted}}, kernel=kernel) as bpf:
         bpf.load()

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from lskel import budget
 from lskel.bpf import insn as i
+from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
+from lskel.core_relo.access import Access
 from lskel.core_relo.candidates import KernelTypes
+from lskel.core_relo.minimal import MinimalBtf
 from lskel.core_relo.patch import POISON
 from lskel.core_relo.records import CoreKind, CoreQuestion, CoreRelocation
 from lskel.core_relo.relocate import CoreAnswer, CoreRelocator, CoreResult
@@ -203,22 +206,6 @@ def test_damaged_kernel_btf(raw: bytes, at: int, kind: CoreKind, access: str) ->
     assert isinstance(answer.result, CoreResult)
 
 
-def test_types_with_far_more_members_than_any_kernel_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether anonymous members match takes as many steps as there are pairs of them."""
-    monkeypatch.setattr(budget, "CORE_WORK", 10_000)
-    builders = BtfBuilder(), BtfBuilder()
-    for b, name in zip(builders, ("one", "other"), strict=True):
-        b.add_int("u", 4)
-        b.add_struct("many", 4, [("", 3 + number, 0) for number in range(200)])
-        for _ in range(199):
-            b.add_struct(name, 4)
-        b.add_struct("one", 4)
-    local, kernel = (b.btf() for b in builders)
-    relocator = CoreRelocator(local, KernelTypes(kernel))
-    with pytest.raises(LimitExceeded, match="types and members for CO-RE"):
-        relocator.answer(CoreQuestion(CoreKind.TYPE_MATCHES, TypeId(2), "0"))
-
-
 def test_more_candidates_than_any_kernel_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "CORE_WORK", 1000)
     kernel = BtfBuilder()
@@ -227,3 +214,28 @@ def test_more_candidates_than_any_kernel_has(monkeypatch: pytest.MonkeyPatch) ->
     relocator = CoreRelocator(task(0).btf(), KernelTypes(kernel.btf()))
     with pytest.raises(LimitExceeded, match="types and members for CO-RE"):
         relocator.answer(CoreQuestion(CoreKind.BYTE_OFF, TypeId(2), "0:0"))
+
+
+def test_members_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the object's is like the last of the kernel's."""
+    monkeypatch.setattr(budget, "CORE_WORK", 1000)
+    local, kernel = BtfBuilder(), BtfBuilder()
+    number, other = local.add_int("int", 4), kernel.add_int("int", 8)
+    local.add_struct("task", 400, [("", number, 0)] * 100)
+    kernel.add_int("int", 4)
+    kernel.add_struct("task", 808, [("", other, 0)] * 100 + [("", TypeId(2), 0)])
+    with pytest.raises(LimitExceeded, match="types and members for CO-RE"):
+        relocate(local, kernel, [i.Insn(MOV_IMM, 1, imm=1)], CoreKind.TYPE_MATCHES, "0")
+
+
+def test_minimal_btf_of_functions_that_share_parameters() -> None:
+    """Each takes the one before twice: followed one by one, they would never end."""
+    b = BtfBuilder()
+    function = b.add_func_proto(0)
+    for _ in range(24):
+        function = b.add_func_proto(0, [("a", function), ("b", function)])
+    root = b.add_typedef("callback", b.add_ptr(function))
+    made = MinimalBtf("little")
+    made.add(CoreKind.TYPE_MATCHES, [Access(b.btf(), root)])
+    found = Btf(made.raw())
+    assert (len(found), found.find("callback", t.Typedef)) == (28, root)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lskel.object.model import Object
 from lskel.object.open import open_object
-from tests.build.clang import EXAMPLES, compile_bpf
+from tests.build.clang import compile_bpf, simple_examples
 
-EXAMPLE_OBJECTS = sorted(EXAMPLES.glob("*.bpf.o"))
+EXAMPLE_OBJECTS = simple_examples()
 
 LOADABLE = """
 #define CORE __attribute__((preserve_access_index))

@@ -439,7 +439,7 @@ def test_records_in_words() -> None:
         f"set insns of op {load}: insn {second} = {0x118}",
     ]
     assert known[f"op {load}"][-1] == (
-        f"call BPF_PROG_LOAD, attr of op {load}, 140 bytes -> fd of op {load}"
+        f"call BPF_PROG_LOAD, attr of op {load}, 148 bytes -> fd of op {load}"
     )
     last = len(made.trace.ops) - 1
     assert known[f"op {last}"] == [
@@ -451,7 +451,7 @@ def test_records_in_words() -> None:
     text = known[f"op {create}"]
     assert text[1] == "copy fd_array[1], map 'shared' <- context: maps[1].map_fd"
     assert f"copy attr of op {create}: max_entries <- context: maps[1].max_entries" in text
-    assert f"call BPF_MAP_CREATE, attr of op {create}, 72 bytes -> fd of op {create}" in text
+    assert f"call BPF_MAP_CREATE, attr of op {create}, 80 bytes -> fd of op {create}" in text
 
 
 def row_of(made: Loader, op: int) -> int:
@@ -473,7 +473,7 @@ def test_skips_say_where_to() -> None:
     }
     assert listed[0].text == f"skip to {begins['0:']} if context: log_level is 0"
     (load,) = (row for row in listed if "BTF_LOAD" in row.text)
-    assert load.text == ("call BPF_BTF_LOAD, attr of op 0, 28 bytes -> fd of op 0; it may fail")
+    assert load.text == ("call BPF_BTF_LOAD, attr of op 0, 40 bytes -> fd of op 0; it may fail")
     made = listed[load.insn + 1].text
     assert made == f"skip to {begins['1:']} if fd of op 0 is not negative"
     off = listed[begins["3:"] + 1].text

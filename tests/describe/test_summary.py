@@ -120,6 +120,7 @@ def test_maps() -> None:
         variables=(),
         autocreate=True,
         struct_ops=None,
+        exclusive="",
     )
     assert maps["first"] == template
     inner = template._replace(name="outer.inner", kernel_name="outer.inner", section="", pinning="")

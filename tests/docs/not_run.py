@@ -16,6 +16,7 @@ class Reason(Enum):
     CONTAINERS = "needs an engine for containers, and an image"
     LOCKED_DOWN = "needs a kernel that is not locked down: fentry, freplace"
     SHELL = "is for another shell than the one that types (tests/cli/test_completion.py has it)"
+    MODULES = "needs a kernel's headers, and a kernel that loads modules (tests/vm/test_module.py)"
     SERVICE = "is about the machine's services"
 
 
@@ -28,6 +29,9 @@ _COMMANDS: tuple[tuple[Reason, str, tuple[str, ...]], ...] = (
         "CONTRIBUTING.md",
         (
             "make test",
+            "make test-all",
+            "make test-vm",
+            ".venv/bin/pytest -m vm tests/vm/test_attach.py -k 7.3",
             ".venv/bin/pytest tests/loader",
             '.venv/bin/pytest -m "not kernel and not corpus"',
         ),
@@ -53,6 +57,11 @@ _COMMANDS: tuple[tuple[Reason, str, tuple[str, ...]], ...] = (
             'eval "$(lskel completion zsh)"          # in ~/.zshrc, after compinit',
             "lskel completion fish | source          # in ~/.config/fish/config.fish",
         ),
+    ),
+    (
+        Reason.MODULES,
+        "docs/c-skeleton.md",
+        ("make", "insmod execs.ko", "rmmod execs", "dmesg | tail -n 1"),
     ),
     (
         Reason.SERVICE,

@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.compilers.cases import sources
+from tests.compilers.compilers import COMPILERS
 from tests.docs.pages import ROOT
 
 DOCS = ROOT / "docs"
@@ -70,7 +72,17 @@ def lines() -> Iterator[str]:
         for reason, names in reasons.items():
             yield f"- {_words(reason)}: {', '.join(names)}"
         yield ""
+    yield from _compilers()
     yield from _NEEDS.splitlines()
+
+
+def _compilers() -> Iterator[str]:
+    yield from _COMPILERS.splitlines()
+    yield from _table("compiler", ["of Debian", "instructions", "objects"])
+    for compiler in COMPILERS:
+        count = len(sources(compiler.language))
+        yield _row(compiler.name, [compiler.suite, f"`-mcpu={compiler.cpu}`", f"{count}"])
+    yield ""
 
 
 def _kernel(name: str) -> tuple[str, bool]:
@@ -95,6 +107,19 @@ def _row(first: str, others: list[str]) -> str:
     return f"| {first} | {' | '.join(others)} |"
 
 
+_COMPILERS = """\
+## Compilers
+
+The suite in tests/compilers has variables, maps with initial values, CO-RE, functions and
+callbacks, kfuncs, ring buffers, struct_ops and arithmetic. What each of these compilers makes of
+it loads by loaders of either form, and the programs' results are right:
+
+- gcc (16.2) takes the macros for CO-RE of types and enums from a newer libbpf than 1.1.
+- rustc (1.97) leaves bitcode of LLVM for BPF, which clang 23 compiles here, as bpf-linker does;
+  it emits no CO-RE relocations.
+- clang 20 is in none of Debian's suites any more.
+
+"""
 _NEEDS = """\
 ## What lskel itself needs
 

@@ -52,6 +52,7 @@ BEFORE = """
 cp examples/*.bpf.o .
 mkdir build
 cp examples/*.bpf.o build
+rm build/fifosched.bpf.o  # for kernels with sched_ext
 cp hello.bpf.o old.bpf.o
 cp syscount.bpf.o new.bpf.o
 for name in hello trace probe execsnoop tcpconnlat; do lskel gen $name.bpf.o -o $name.lskel; done

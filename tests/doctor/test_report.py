@@ -45,6 +45,7 @@ LEFT_OUT = {
     "kretprobe (maxactive)",
     "uprobe as uretprobe",
     "raw_tp (given)",
+    "fentry.multi (given)",
     "uprobe (given)",
     "uprobe (offset)",
     "uprobe.multi (given)",

@@ -13,7 +13,7 @@ from lskel.elf.object import Elf
 from lskel.errors import BadInput, NotFound, UsageError
 from lskel.load_phase import headers
 from lskel.load_phase.event_search import untyped_buffers
-from lskel.load_phase.events import types_of
+from lskel.load_phase.events import remedy, types_of
 from lskel.load_phase.sends import sends
 from lskel.object.model import Object
 from tests.build.clang import compile_bpf
@@ -247,3 +247,9 @@ def test_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLANG", raising=False)
     with pytest.raises(UsageError, match="a header needs clang"):
         headers.compile_header(str(header))
+
+
+def test_names_are_not_code() -> None:
+    """The command line that is proposed may be copied."""
+    assert remedy("events", "event").endswith("--event-type events=event@FILE.h")
+    assert remedy("a;reboot", "event").endswith("--event-type 'a;reboot=event@FILE.h'")

@@ -634,6 +634,28 @@ def test_attach_targets_that_the_caller_gives(section: str) -> None:
     assert (op.attach_btf_id, op.attach_fd, op.attach_btf) == (Input(0), Input(1), None)
 
 
+@pytest.mark.parametrize(
+    ("section", "inputs"),
+    [
+        ("fentry.multi", ()),
+        ("fexit.multi.s/tcp_*", ()),
+        ("fsession.multi/nf_conntrack:*", (AttachFd(0),)),
+    ],
+)
+def test_many_functions_are_targets_when_it_attaches(
+    section: str, inputs: tuple[object, ...]
+) -> None:
+    """It is loaded for the BTF that has them: that of a module is given."""
+    build = ObjectBuilder()
+    build.program("main", section)
+    trace = trace_of(build)
+    assert told(trace) == ["load main | program 0"]
+    assert trace.inputs == inputs
+    op = load_of(trace, 0)
+    assert (op.attach_btf_id, op.attach_btf) == (None, None)
+    assert op.attach_fd == (Input(0) if inputs else None)
+
+
 def test_programs_that_are_not_autoloaded() -> None:
     """They are there for the caller to switch on, unless they cannot be linked."""
     build = ObjectBuilder()

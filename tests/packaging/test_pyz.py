@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from packaging.requirements import Requirement
 
-from tests.build.clang import EXAMPLES, example
+from tests.build.clang import example, simple_examples
 from tests.cli.terminals import on_terminal
 from tests.conftest import lacking
 from tests.packaging.conftest import ROOT, Dist
@@ -110,7 +110,7 @@ def test_generates_many(pyz: Pyz) -> None:
 
 @pytest.mark.kernel
 def test_loads_and_runs(pyz: Pyz) -> None:
-    args: list[str | Path] = ["load", *sorted(EXAMPLES.glob("*.bpf.o")), "--json"]
+    args: list[str | Path] = ["load", *simple_examples(), "--json"]
     reports = [pyz(*args), ours(pyz.directory, *args)]
     assert json.loads(reports[0])["failed"] == []
     without_ids = [re.sub(rb'"id": \d+', b"", report) for report in reports]

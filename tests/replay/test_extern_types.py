@@ -99,6 +99,15 @@ CASES = [
         "bpf_task_from_pid___old)",
         libbpf_says="extern (func ksym) 'bpf_task_from_pid': func_proto [",
     ),
+    Case(
+        "strong_incomplete",
+        "struct some; extern void bpf_task_release(struct some *p) __ksym;",
+        "bpf_task_release(0);",
+        says="kfunc 'bpf_task_release': declared as `void bpf_task_release(struct some *)`, in "
+        "this kernel it is `void bpf_task_release(struct task_struct *p)` (a struct that is only "
+        "declared is of another kind: define it, as `struct NAME {};`)",
+        libbpf_says="extern (func ksym) 'bpf_task_release': func_proto [",
+    ),
     Case("missing", "extern int bpf_nope(int) __weak __ksym;", "out = bpf_nope ? 1 : 2;", 2),
     # Even a weak variable has to fit.
     Case(

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lskel.bpf.attr import load
+from lskel.bpf.layouts import MAP_CREATE
 from lskel.errors import NoElement, UsageError
+from lskel.runtime.kernel import RunningKernel
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.inner import HashOfMaps, InnerMaps
+from lskel.runtime.objects import Fd
 from lskel.runtime.syscall import BpfError
+from lskel.runtime.syscall import bpf as syscall
 from lskel.runtime.values import raw, u32, u64
 from tests.conftest import Run
 from tests.runtime.programs import run_program
@@ -99,6 +106,54 @@ def test_sizes(bpf: Any) -> None:
     with pytest.raises(BpfError, match="those of the declared inner map") as caught:
         bpf.maps.guarded[0] = bpf.maps.tables.new()
     assert caught.value.errno == errno.EINVAL
+
+
+def test_settings_of_inner_maps_reach_new_ones(bpf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they leave the types alone: without its lock the map would be refused."""
+    bpf.maps.guarded.inner_map.max_entries = 2
+    bpf.maps.tables.inner_map.numa_node = 3  # without its flag the kernel does not look at it
+    bpf.maps.guarded[1] = bpf.maps.guarded.new()
+    assert (len(bpf.maps.guarded[1]), bpf.maps.guarded[1][1].count) == (2, 0)
+    attrs = []
+
+    def create(kernel: RunningKernel, cmd: int, attr: bytearray) -> Fd:
+        attrs.append(bytes(attr))
+        return Fd(syscall(cmd, attr))
+
+    monkeypatch.setattr(RunningKernel, "create", create)
+    bpf.maps.tables.new().close()
+    assert [load(attr, MAP_CREATE, "numa_node", sys.byteorder) for attr in attrs] == [3]
+
+
+LOCKED = """
+struct locked { struct bpf_spin_lock lock; __u32 count; };
+struct locked *locked_used __attribute__((unused));
+struct numbers { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1);
+                 __type(key, __u32); __type(value, __u32); };
+struct locks { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1);
+               __type(key, __u32); __type(value, struct locked); };
+struct numbers left_out SEC(".maps"), shared SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 2); __type(key, __u32);
+         __array(values, struct locks); } guarded SEC(".maps");
+__u32 seen;
+SEC("syscall") int count(void *ctx) { return seen++; }
+"""
+OTHER = """
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1);
+         __type(key, __u32); __type(value, __u32); } shared SEC(".maps");
+"""
+
+
+@pytest.mark.parametrize("door", [by_module, by_load], ids=["module", "load"])
+def test_types_of_new_ones_are_those_of_this_object(door: Any, bpffs: Path) -> None:
+    """They come from a map that has them: neither one left out, nor one of another object."""
+    with by_load(compiled(OTHER, "other")) as other, door(compiled(LOCKED, "inner")) as bpf:
+        other.maps.shared.pin(bpffs / "shared")
+        bpf.maps.left_out.autocreate = False
+        bpf.maps.shared.pin_path = bpffs / "shared"
+        bpf.maps.guarded[1] = bpf.maps.guarded.new()
+        assert bpf.maps.shared.info().id == other.maps.shared.info().id
+        assert bpf.maps.guarded[1][0].count == 0
 
 
 def test_with_types_of_ones_own(bpf: Any) -> None:

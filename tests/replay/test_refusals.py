@@ -8,9 +8,10 @@ import pytest
 
 import lskel
 from lskel.cli import main
-from lskel.errors import BadObject, NotSupported, ReplayError
+from lskel.errors import BadObject, ReplayError
 from lskel.replay.simulator.local import SimulatedMachine
 from tests.build.clang import compile_bpf
+from tests.conftest import Run
 from tests.loads import Load, both
 
 UNSET = """
@@ -47,6 +48,20 @@ SEC("raw_tp") int count(void **ctx)
     return value;
 }
 """
+
+
+def enum(name: str, label: str, value: str) -> str:
+    """A program that takes an enumerator's value from the kernel."""
+    return f"""
+    #include <bpf/bpf_core_read.h>
+    enum {name} {{ {label} = {value} }};
+    long out;
+    SEC("tc") int count(void *ctx)
+    {{
+        out = bpf_core_enum_value(enum {name}, {label});
+        return 0;
+    }}
+    """
 
 
 def object_file(source: str, directory: Path) -> Path:
@@ -120,23 +135,6 @@ def test_failed_core_relocation_is_explained(
     assert note in capsys.readouterr().err
 
 
-JUMP_TABLE = r"""
-SEC("tc") int count(void *ctx)
-{
-    __asm__ volatile(".pushsection .jumptables,\"\",@progbits\n.type BPF.JT.0.0,@object\n"
-                     ".globl BPF.JT.0.0\nBPF.JT.0.0: .quad 0\n.size BPF.JT.0.0,8\n.popsection\n"
-                     "r1 = BPF.JT.0.0 ll" ::: "r1");
-    return 0;
-}
-"""
-
-
-def test_jump_tables() -> None:
-    says = r"against 'BPF.JT.0.0': a jump table: .* \(compile with -fno-jump-tables, or with -mcpu"
-    with pytest.raises(NotSupported, match=says):
-        lskel.open_object(compile_bpf(JUMP_TABLE))
-
-
 def test_maps_of_other_objects() -> None:
     source = """
     extern struct { __uint(type, BPF_MAP_TYPE_ARRAY); } there SEC(".maps");
@@ -147,3 +145,20 @@ def test_maps_of_other_objects() -> None:
         says = "extern map 'there' is not in this object .link the object that defines it"
         with pytest.raises(BadObject, match=says):
             lskel.open_object(compile_bpf(text))
+
+
+@pytest.mark.kernel
+@both
+def test_an_enum_of_another_size(load: Load, tmp_path: Path, reference: Run, bpffs: Path) -> None:
+    """libbpf finds it; for the kernel's CO-RE, values of 64 bits make an enum another kind.
+
+    Two enums, because the kernel remembers what it has found, or not, by the name alone.
+    """
+    small = enum("perf_callchain_context", "PERF_CONTEXT_HV", "1")
+    reference("prog", "load", object_file(small, tmp_path), bpffs / "program")
+    says = "this kernel lacks enum perf_callchain_context::PERF_CONTEXT_HV"
+    assert says in str(refused(load, small))
+    large = enum("ib_uverbs_device_cap_flags", "IB_UVERBS_DEVICE_RAW_SCATTER_FCS", "1ULL << 63")
+    with load(lskel.generate(lskel.open_object(compile_bpf(large)))) as bpf:
+        bpf.progs["count"].run(data=bytes(64))
+        assert bpf.bss.out == 1 << 34  # include/uapi/rdma/ib_user_verbs.h

@@ -12,11 +12,8 @@ from lskel.catalog.attach_kinds import ATTACH_KINDS, AttachKindRow
 from lskel.runtime.attach.kinds import class_path, program_class
 from lskel.runtime.program import Program
 
-# Programs that other things than a link make run: maps, ip(8), tc(8), ir-keytable(1), a call; and
-# those whose link lskel does not make.
+# Programs that other things than a link make run: maps, ip(8), tc(8), ir-keytable(1), a call.
 NOT_ATTACHED = {
-    *("fentry.multi", "fentry.multi.s", "fexit.multi", "fexit.multi.s"),
-    *("fsession.multi", "fsession.multi.s"),
     "syscall",
     "struct_ops",
     "struct_ops.s",
@@ -54,7 +51,7 @@ def test_every_section_has_its_class(kind: AttachKindRow) -> None:
         ("", ProgType.TRACING, AttachType.TRACE_FEXIT, "TracingProgram"),
         ("", ProgType.TRACING, AttachType.TRACE_ITER, "IteratorProgram"),
         ("", ProgType.TRACING, AttachType.TRACE_FSESSION, "TracingProgram"),
-        ("", ProgType.TRACING, AttachType.TRACE_FENTRY_MULTI, ""),
+        ("", ProgType.TRACING, AttachType.TRACE_FENTRY_MULTI, "TracingMultiProgram"),
         ("", ProgType.UNSPEC, 0, ""),
         # Types of kernels to come.
         ("", 1000, 0, ""),

@@ -156,6 +156,7 @@ def test_where_there_is_no_bpf() -> None:
 # What looks into the kernel's BTF, or its configuration: few need it, and it is slow to import.
 DEAR = {
     "lskel.runtime.attach.busy",
+    "lskel.runtime.attach.tracing_multi",
     "lskel.runtime.attach_point",
     "lskel.runtime.inputs",
     "lskel.runtime.kconfig",

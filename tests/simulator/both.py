@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import struct
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -13,13 +15,15 @@ from lskel.bpf import insn as i
 from lskel.bpf.attr import load
 from lskel.bpf.disasm import disassemble
 from lskel.bpf.enums import Cmd, MapType, ProgType
-from lskel.bpf.flags import ProgFlag
+from lskel.bpf.flags import MapFlag, ProgFlag
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.bpf.insn import Insn, Pseudo
-from lskel.bpf.layouts import BTF_LOAD, PROG_LOAD, TEST
+from lskel.bpf.layouts import BTF_LOAD, MAP_ELEM, PROG_LOAD, TEST
 from lskel.btf.types import FuncLinkage, IntEncoding
+from lskel.catalog.map_types import INSN_ENTRY_SIZE
 from lskel.replay.simulator.machine import Helper, Interpreter
 from lskel.replay.simulator.memory import Memory
+from lskel.runtime.memory import map_memory
 from lskel.runtime.objects import Fd
 from lskel.runtime.one_element import lookup, update
 from lskel.runtime.syscall import BpfError, address_of, bpf, host_attr
@@ -29,6 +33,7 @@ from tests.runtime.programs import LICENSE, create_map
 ORDER = sys.byteorder
 VALUE_SIZE = 128
 _KEY = bytes(4)
+_SHARED = MapFlag.MMAPABLE
 _FIRST_FUNCTION = 3
 _LOG_SIZE = 1 << 20
 # bpf_loop (kernel/bpf/bpf_iter.c): at most so many rounds, and no flags.
@@ -38,10 +43,15 @@ _EINVAL, _E2BIG = 22, 7
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Code, and where those of its functions begin (but the first) that need BTF: callbacks."""
+    """Code, and where those of its functions begin (but the first) that need BTF: callbacks.
+
+    Map 1 is a jump table with the instructions `table`, or else an arena of `pages`.
+    """
 
     code: bytes
     functions: tuple[int, ...] = ()
+    table: tuple[int, ...] = ()
+    pages: int = 0
 
     def starts(self) -> tuple[int, ...]:
         """Where the functions begin that BTF tells of."""
@@ -58,6 +68,7 @@ class Outcome:
     r0: int
     context: bytes
     value: bytes
+    arena: bytes = b""
 
 
 class Refused(Exception):
@@ -88,16 +99,32 @@ class Tally:
 
 
 def compare(
-    program: Program, contexts: Sequence[bytes], value: bytes = bytes(VALUE_SIZE)
+    program: Program,
+    contexts: Sequence[bytes] | Callable[[int], Sequence[bytes]],
+    value: bytes = bytes(VALUE_SIZE),
 ) -> list[Outcome]:
     """Run in both, with each context; AssertionError where they differ, else the outcomes.
 
-    Map 0 of the program's fd_array is an array with one element, at first `value`.
+    Map 0 of the program's fd_array is an array with one element, at first `value`. Contexts may
+    depend on the address of the arena.
     """
-    with create_map(MapType.ARRAY, len(_KEY), len(value), 1) as array:
-        with _loaded(program, array.fileno()) as fd:
-            real = [_run(fd, array, context, value) for context in contexts]
-        simulated = [simulate(program, context, value, array.fileno()) for context in contexts]
+    with ExitStack() as stack:
+        array = stack.enter_context(create_map(MapType.ARRAY, len(_KEY), len(value), 1))
+        maps, arena = [array.fileno()], memoryview(bytearray())
+        if program.table:
+            maps.append(stack.enter_context(_jump_table(program.table)).fileno())
+        elif program.pages:
+            fd = stack.enter_context(create_map(MapType.ARENA, 0, 0, program.pages, flags=_SHARED))
+            mapped = map_memory(fd.fileno(), program.pages * mmap.PAGESIZE)
+            stack.callback(mapped.close)
+            maps, arena = [*maps, fd.fileno()], mapped.memory
+        address = ctypes.addressof(ctypes.c_char.from_buffer(arena)) if arena else 0
+        contexts = contexts(address) if callable(contexts) else contexts
+        with _loaded(program, maps) as loaded:
+            real = [_run(loaded, array, context, value, arena) for context in contexts]
+        simulated = [
+            simulate(program, context, value, array.fileno(), address) for context in contexts
+        ]
     for context, expected, got in zip(contexts, real, simulated, strict=True):
         assert got == expected, f"kernel {expected}\nsimulator {got}\nof {context.hex()}\n{program}"
     return real
@@ -115,17 +142,26 @@ def kernel_takes(*insns: Insn) -> bool:
     return True
 
 
+def _jump_table(targets: Sequence[int]) -> Fd:
+    made = create_map(MapType.INSN_ARRAY, len(_KEY), INSN_ENTRY_SIZE, len(targets))
+    for number, target in enumerate(targets):
+        value = target.to_bytes(4, ORDER) + bytes(INSN_ENTRY_SIZE - 4)
+        update(made.fileno(), number.to_bytes(4, ORDER), value)
+    bpf(Cmd.MAP_FREEZE, host_attr(MAP_ELEM, "map_fd", map_fd=made.fileno()))
+    return made
+
+
 @contextmanager
-def _loaded(program: Program, array: int) -> Iterator[int]:
+def _loaded(program: Program, maps: Sequence[int]) -> Iterator[int]:
     """The fd of the program in the kernel; Refused with the log where it does not load."""
     btf = _functions(program) if program.functions else None
     try:
         try:
-            fd = _load(program, array, btf)
+            fd = _load(program, maps, btf)
         except BpfError as error:
             log = bytearray(_LOG_SIZE)
             with suppress(BpfError):
-                _load(program, array, btf, log_level=1, log_size=len(log), log_buf=address_of(log))
+                _load(program, maps, btf, log_level=1, log_size=len(log), log_buf=address_of(log))
             raise Refused(log.partition(b"\0")[0].decode() or str(error)) from error
     finally:
         if btf is not None:
@@ -134,8 +170,8 @@ def _loaded(program: Program, array: int) -> Iterator[int]:
         yield fd.fileno()
 
 
-def _load(program: Program, array: int, btf: Fd | None, **fields: int) -> Fd:
-    fds = bytearray(array.to_bytes(4, ORDER))
+def _load(program: Program, maps: Sequence[int], btf: Fd | None, **fields: int) -> Fd:
+    fds = b"".join(fd.to_bytes(4, ORDER) for fd in maps)
     # BTF has int, the prototype and then the functions, in the order of their code.
     info = b"".join(
         struct.pack("=II", at, _FIRST_FUNCTION + number)
@@ -172,8 +208,9 @@ def _functions(program: Program) -> Fd:
     return Fd(bpf(Cmd.BTF_LOAD, attr))
 
 
-def _run(fd: int, array: Fd, context: bytes, value: bytes) -> Outcome:
+def _run(fd: int, array: Fd, context: bytes, value: bytes, arena: memoryview) -> Outcome:
     update(array.fileno(), _KEY, value)
+    arena[:] = bytes(len(arena))
     memory = bytearray(context)
     attr = host_attr(
         TEST, "ctx_out", prog_fd=fd, ctx_size_in=len(memory), ctx_in=address_of(memory)
@@ -181,19 +218,30 @@ def _run(fd: int, array: Fd, context: bytes, value: bytes) -> Outcome:
     bpf(Cmd.PROG_RUN, attr)
     after = lookup(array.fileno(), _KEY, len(value))
     assert after is not None
-    return Outcome(load(attr, TEST, "retval", ORDER), bytes(memory), after)
+    return Outcome(load(attr, TEST, "retval", ORDER), bytes(memory), after, bytes(arena))
 
 
 def simulate(
-    program: Program, context: bytes, value: bytes = bytes(VALUE_SIZE), array: int = -1
+    program: Program,
+    context: bytes,
+    value: bytes = bytes(VALUE_SIZE),
+    array: int = -1,
+    arena: int = 0,
 ) -> Outcome:
-    """Run in the simulator; `array` is the fd of map 0."""
+    """Run in the simulator; `array` is the fd of map 0, `arena` the address that map 1 is at."""
     memory = Memory(ORDER)
     ctx = memory.map("context", bytearray(context))
     element = memory.map("value of map 0", bytearray(value))
     handle = memory.map("map 0", bytearray(8), writable=False)
+    addresses = (Interpreter.address_of(target) for target in program.table)
+    table = b"".join(address.to_bytes(8, ORDER) for address in addresses)
+    jumps = memory.map("map 1", bytearray(table), writable=False)
+    low = arena & 0xFFFFFFFF
+    pages = memory.map("arena", bytearray(program.pages * mmap.PAGESIZE), base=low)
 
     def resolve(pseudo: Pseudo, number: int, extra: int) -> int:
+        if number == 1:
+            return jumps.base + extra
         assert number == (array if pseudo in (Pseudo.MAP_FD, Pseudo.MAP_VALUE) else 0)
         is_value = pseudo in (Pseudo.MAP_VALUE, Pseudo.MAP_IDX_VALUE)
         return element.base + extra if is_value else handle.base
@@ -207,9 +255,9 @@ def simulate(
         HELPER_IDS["loop"]: bpf_loop,
         HELPER_IDS["get_smp_processor_id"]: lambda *_: 0,
     }
-    machine = Interpreter(program.code, memory, helpers, resolve=resolve)
+    machine = Interpreter(program.code, memory, helpers, resolve=resolve, arena=arena)
     r0 = machine.run(ctx) & 0xFFFFFFFF
-    return Outcome(r0, bytes(ctx.data), bytes(element.data))
+    return Outcome(r0, bytes(ctx.data), bytes(element.data), bytes(pages.data))
 
 
 def bpf_loop(machine: Interpreter, *args: int) -> int:

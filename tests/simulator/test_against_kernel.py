@@ -12,11 +12,17 @@ from hypothesis import strategies as st
 
 from lskel.bpf import insn as i
 from lskel.bpf.asm import Assembler
+from lskel.bpf.enums import MapType
 from lskel.bpf.helpers import HELPER_IDS
 from lskel.bpf.insn import CallKind, Insn, Pseudo
+from lskel.btf.kinds import Kind
+from lskel.catalog.map_types import INSN_ENTRY_SIZE
 from lskel.replay.simulator.interpreter.fault import SimulatorFault
 from lskel.replay.simulator.machine import MAX_FRAMES, Interpreter
 from lskel.replay.simulator.memory import Memory
+from lskel.runtime.syscall import BpfError
+from tests.conftest import lacking
+from tests.runtime.programs import create_map, kernel_btf
 from tests.simulator import generated
 from tests.simulator.both import ORDER, Program, Refused, Tally, compare, kernel_takes, simulate
 from tests.simulator.generated import (
@@ -333,6 +339,103 @@ def test_callbacks(rounds: int, flags: int) -> None:
         assert returned[:4] == [1, 6, 17, 17]
 
 
+COUNT = Insn(i.ALU64 | i.ADD | i.K, 0, imm=1)
+# r0 counts; the loop ends where r1 is 0, or where may_goto jumps.
+COUNTS = [
+    Insn(i.OP_MAY_GOTO, off=3),
+    COUNT,
+    Insn(i.ALU64 | i.SUB | i.K, 1, imm=1),
+    Insn(i.JMP | i.JNE | i.K, 1, 0, -4),
+]
+
+
+def test_may_goto() -> None:
+    code = assemble([HANDS_OVER, load(1, 0), R0_IS_0, *COUNTS], EXIT)
+    outcomes = compare(Program(code), [pack(1), pack(20), pack(1000)])
+    assert [outcome.r0 for outcome in outcomes] == [1, 20, 1000]
+
+
+def test_may_goto_ends_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each function has as many rounds; the kernel's are more, or a time."""
+    monkeypatch.setattr("lskel.replay.simulator.machine.MAX_LOOPS", 500)
+    endless = [Insn(i.OP_MAY_GOTO, off=1), Insn(i.JMP | i.JA, off=-2)]
+    counted = [Insn(i.ALU64 | i.MOV | i.K, 1, imm=3), R0_IS_0, *COUNTS, *EXIT]
+    call = Insn(i.OP_CALL, 0, CallKind.SUBPROGRAM, imm=len(EXIT))
+    compare(Program(assemble([*endless, call], EXIT, [*endless, *counted])), [pack(0)])
+    code = assemble([R0_IS_0, Insn(i.OP_MAY_GOTO, off=2), COUNT, Insn(i.JMP | i.JA, off=-3)], EXIT)
+    assert simulate(Program(code), b"").r0 == 500
+
+
+ARENA = [Insn(i.OP_LD_IMM64, 8, Pseudo.MAP_IDX, imm=1), Insn(0)]
+
+
+@pytest.fixture
+def _has_arenas() -> None:
+    if kernel_btf().find_kind("bpf_arena_alloc_pages", Kind.FUNC) is None:
+        lacking("this kernel has no arenas: they need Linux 6.9")
+
+
+def cast(dst: int, src: int, imm: int) -> Insn:
+    return Insn(i.ALU64 | i.MOV | i.X, dst, src, i.ADDR_SPACE_CAST, imm)
+
+
+@pytest.mark.usefixtures("_has_arenas")
+@pytest.mark.parametrize(("dst", "src"), [(1, 1), (1, 2), (2, 1)])
+@pytest.mark.parametrize("imm", [i.TO_KERNEL, i.TO_ARENA])
+def test_casts_of_addresses(imm: int, dst: int, src: int) -> None:
+    body = [
+        insn
+        for word in range(len(EDGES))
+        for insn in (load(1, word), load(2, word), cast(dst, src, imm), store(word, dst))
+    ]
+    code = assemble([HANDS_OVER, *ARENA, *body, R0_IS_0], EXIT)
+    compare(Program(code, pages=1), [pack(*EDGES)])
+
+
+@pytest.mark.usefixtures("_has_arenas")
+@pytest.mark.parametrize("size", SIZES)
+def test_accesses_of_an_arena(size: int) -> None:
+    """The page is where user space has it, and there its address leads, cast to the kernel."""
+    code = i.SIZE_CODE[size]
+    body = [
+        # r2 = an address in the arena as user space has it: its low half, and what a cast adds.
+        *(load(2, 1), cast(2, 2, i.TO_ARENA), store(1, 2), cast(3, 2, i.TO_KERNEL)),
+        *(load(1, 0), Insn(i.STX | i.MEM | code, 3, 1, 24), Insn(i.ST | i.MEM | code, 3, 0, 8, -3)),
+        *(Insn(i.LDX | i.MEM | code, 4, 3, 8), store(0, 4), R0_IS_0),
+    ]
+    program = Program(assemble([HANDS_OVER, *ARENA, *body], EXIT), pages=2)
+    outcomes = compare(program, lambda arena: [pack(edge, arena + 4096) for edge in EDGES])
+    assert outcomes[-1].arena[4096 + 24 : 4096 + 24 + size] == bytes([0xFF]) * size
+
+
+@pytest.fixture
+def _has_jump_tables() -> None:
+    try:
+        create_map(MapType.INSN_ARRAY, 4, INSN_ENTRY_SIZE, 1).close()
+    except BpfError:
+        pytest.skip("the kernel has no jump tables: Linux 6.19 has them")
+
+
+@pytest.mark.usefixtures("_has_jump_tables")
+def test_jumps_by_a_table() -> None:
+    """To the entry that the context names, of a table in each of two functions."""
+    cases = 5
+    table = [Insn(i.OP_LD_IMM64, 3, Pseudo.MAP_IDX_VALUE, imm=1), Insn(0)]
+    start = [
+        *(load(1, 0), Insn(i.JMP | i.JGE | i.K, 1, 0, 6, cases)),
+        *(Insn(i.ALU64 | i.LSH | i.K, 1, imm=3), *table, Insn(i.ALU64 | i.ADD | i.X, 3, 1)),
+        *(Insn(i.LDX | i.MEM | i.DW, 3, 3), Insn(i.OP_GOTOX, 3)),
+    ]
+    targets = [Insn(i.ALU64 | i.ADD | i.K, 0, imm=10**number) for number in range(cases)]
+    code = assemble([HANDS_OVER, R0_IS_0, *start, *targets], EXIT)
+    first = 2 + len(start)
+    order = (3, 0, 4, 1, 2)
+    program = Program(code, table=tuple(first + number for number in order))
+    outcomes = compare(program, [pack(number) for number in range(cases + 1)])
+    fallen = [sum(10**n for n in range(number, cases)) for number in (*order, 0)]
+    assert [outcome.r0 for outcome in outcomes] == fallen
+
+
 def generate(strategy: st.SearchStrategy[tuple[Any, ...]], examples: int, smallest: int) -> None:
     """Compare generated programs; nearly all of them must load, at least `smallest`."""
     tally = Tally()
@@ -371,8 +474,6 @@ NO_INSTRUCTION = re.compile(
     r"|unrecognized bpf_ld_imm64|not allowed for this program type|addr_space_cast"
     r"|call to invalid destination"
 )
-# It takes them, the simulator does not: Linux's BPF_MAY_GOTO.
-UNKNOWN = {i.JMP | 0xE0}
 # (dst, src, off, imm): r1 and r2 are addresses in loads and stores, else numbers, as r0 and r3 are.
 FIELDS = (
     *((1, 0, 0, 0), (1, 2, 0, 0), (1, 3, 0, 0), (0, 0, 0, 1), (0, 0, 8, 0), (0, 0, 0, 8)),
@@ -411,7 +512,7 @@ def test_every_opcode(cls: int, ordered: bool) -> None:
     # Long enough for all jumps to end in it.
     after = [R0_IS_0] * 40
     for op, fields in itertools.product(range(cls, 256, 8), FIELDS):
-        if op in UNKNOWN or (fields[-1] in (LOAD_ACQUIRE, STORE_RELEASE) and not ordered):
+        if fields[-1] in (LOAD_ACQUIRE, STORE_RELEASE) and not ordered:
             continue
         wide = [Insn(0)] if op == i.OP_LD_IMM64 else []
         insn = Insn(op, *fields)

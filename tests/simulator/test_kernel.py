@@ -385,6 +385,18 @@ def test_programs_that_need_a_target(prog_type: ProgType) -> None:
     assert load_prog(world, prog_type=prog_type, attach_btf_id=1) > 0
 
 
+def test_programs_of_many_functions() -> None:
+    """They have no target, whichever BTF they are loaded for (bpf_prog_load_check_attach)."""
+    world = Simulated()
+    multi = {"expected_attach_type": AttachType.TRACE_FENTRY_MULTI}
+    module = world.kernel.state.open_module("dummy", 0)
+    assert load_prog(world, prog_type=ProgType.TRACING, **multi) > 0
+    assert load_prog(world, prog_type=ProgType.TRACING, attach_btf_obj_fd=module, **multi) > 0
+    for wrong in ({"prog_type": ProgType.LSM}, {"attach_btf_id": 1}):
+        fields = {"prog_type": ProgType.TRACING, **multi, **wrong}
+        assert load_prog(world, **fields) == -Errno.EINVAL
+
+
 @pytest.mark.kernel
 @pytest.mark.parametrize(
     "prog_type",

@@ -8,9 +8,9 @@ import subprocess
 PYTHON = "/usr/bin/python3"
 
 
-def run(path: str) -> str:
+def run(path: str, *args: str) -> str:
     """What the script prints; its errors are raised."""
-    command = [PYTHON, "-I", "-S", path]
+    command = [PYTHON, "-I", "-S", path, *args]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)

@@ -66,7 +66,8 @@ export interface BtfSummary {
  * the initial value, None for maps other than global data and arenas with variables; `frozen`:
  * user space cannot change it later. `pinning` is `none`, `by_name`, or empty for a template.
  * `inner` is the template of a map-in-map. `autocreate`: created by default; a loader has no other
- * maps.
+ * maps. `exclusive` is the only program that may use the map, by name, or by the hash of its code
+ * if the loader does not load it; empty for any.
  */
 export interface MapSummary {
   name: string;
@@ -89,6 +90,7 @@ export interface MapSummary {
   variables: readonly GlobalVariable[];
   autocreate: boolean;
   struct_ops: StructOpsSummary | null;
+  exclusive: string;
 }
 
 /**

@@ -200,7 +200,7 @@ def _jumps() -> Iterator[tuple[int, _Family]]:
                 condition = f"if {r}{{dst}} {sign} {operand}"
                 yield cls | code | source, _only(f"{condition} goto {{off:+d}}")
     yield i.JMP | i.JA | i.K, _only("goto {off:+d}")
-    yield i.JMP | i.JA | i.X, _only("gotox r{dst}")
+    yield i.OP_GOTOX, _only("gotox r{dst}")
     yield i.JMP32 | i.JA | i.K, _only("gotol {imm:+d}")
     yield i.JMP | _JCOND, _choice("src", {0: "may_goto {off:+d}"})
     yield i.OP_EXIT, _only("exit")

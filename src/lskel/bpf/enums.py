@@ -1,6 +1,6 @@
 """The enums of bpf(2).
 
-Written by scripts/gen_bpf.py from the BTF of Linux 6.18; not edited by hand.
+Written by scripts/gen_bpf.py from the BTF of Linux 7.3; not edited by hand.
 """
 
 from enum import IntEnum
@@ -48,6 +48,8 @@ class Cmd(IntEnum):
     PROG_BIND_MAP = 35
     TOKEN_CREATE = 36
     PROG_STREAM_READ_BY_FD = 37
+    PROG_ASSOC_STRUCT_OPS = 38
+    COMMON_ATTRS = 65536
 
 
 class MapType(IntEnum):
@@ -89,6 +91,8 @@ class MapType(IntEnum):
     USER_RINGBUF = 31
     CGRP_STORAGE = 32
     ARENA = 33
+    INSN_ARRAY = 34
+    RHASH = 35
 
 
 class ProgType(IntEnum):
@@ -190,7 +194,6 @@ class AttachType(IntEnum):
     NETKIT_PEER = 55
     TRACE_KPROBE_SESSION = 56
     TRACE_UPROBE_SESSION = 57
-    # From the uapi headers.
     TRACE_FSESSION = 58
     TRACE_FENTRY_MULTI = 59
     TRACE_FEXIT_MULTI = 60
@@ -215,6 +218,7 @@ class LinkType(IntEnum):
     UPROBE_MULTI = 12
     NETKIT = 13
     SOCKMAP = 14
+    TRACING_MULTI = 15
 
 
 class PerfLinkType(IntEnum):

@@ -1,6 +1,6 @@
 """Names of the BPF helper functions by id (without `bpf_`).
 
-Written by scripts/gen_bpf.py from the BTF of Linux 6.18; not edited by hand.
+Written by scripts/gen_bpf.py from the BTF of Linux 7.3; not edited by hand.
 """
 
 HELPERS: tuple[str, ...] = (

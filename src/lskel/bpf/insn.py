@@ -33,6 +33,14 @@ JA, JEQ, JGT, JGE, JSET, JNE, JSGT, JSGE, CALL, EXIT, JLT, JLE, JSLT, JSLE = ran
 OP_CALL = JMP | CALL
 OP_EXIT = JMP | EXIT
 OP_LD_IMM64 = LD | IMM | DW
+# Not in RFC 9669: a jump to an address in a register (Linux 6.19).
+OP_GOTOX = JMP | JA | X
+# A jump that the kernel takes when a loop has run long enough (Linux 6.9).
+OP_MAY_GOTO = JMP | 0xE0
+# The offset of a move that casts between address spaces (Linux 6.9), and its immediates: from an
+# arena (1) to the kernel (0), and back.
+ADDR_SPACE_CAST = 1
+TO_KERNEL, TO_ARENA = 1, 1 << 16
 
 
 class Pseudo(IntEnum):

@@ -1,6 +1,6 @@
 """Fields of `union bpf_attr` and of the info structs: (offset, size).
 
-Written by scripts/gen_bpf.py from the BTF of Linux 6.18; not edited by hand.
+Written by scripts/gen_bpf.py from the BTF of Linux 7.3; not edited by hand.
 """
 
 Layout = dict[str, tuple[int, int]]
@@ -210,12 +210,16 @@ LINK_CREATE: Layout = {
     "uprobe_multi_cnt": (48, 4),
     "uprobe_multi_flags": (52, 4),
     "uprobe_multi_pid": (56, 4),
+    "uprobe_multi_path_fd": (60, 4),
     "netkit_relative_fd": (16, 4),
     "netkit_relative_id": (16, 4),
     "netkit_expected_revision": (24, 8),
     "cgroup_relative_fd": (16, 4),
     "cgroup_relative_id": (16, 4),
     "cgroup_expected_revision": (24, 8),
+    "tracing_multi_ids": (16, 8),
+    "tracing_multi_cookies": (24, 8),
+    "tracing_multi_cnt": (32, 4),
 }
 
 LINK_UPDATE: Layout = {
@@ -249,6 +253,26 @@ PROG_BIND_MAP: Layout = {
 TOKEN_CREATE: Layout = {
     "flags": (0, 4),
     "bpffs_fd": (4, 4),
+}
+
+PROG_STREAM_READ: Layout = {
+    "stream_buf": (0, 8),
+    "stream_buf_len": (8, 4),
+    "stream_id": (12, 4),
+    "prog_fd": (16, 4),
+}
+
+PROG_ASSOC_STRUCT_OPS: Layout = {
+    "map_fd": (0, 4),
+    "prog_fd": (4, 4),
+    "flags": (8, 4),
+}
+
+COMMON_ATTR: Layout = {
+    "log_buf": (0, 8),
+    "log_size": (8, 4),
+    "log_level": (12, 4),
+    "log_true_size": (16, 4),
 }
 
 MAP_INFO: Layout = {
@@ -362,6 +386,12 @@ LINK_INFO: Layout = {
     "uprobe_multi_count": (52, 4),
     "uprobe_multi_flags": (56, 4),
     "uprobe_multi_pid": (60, 4),
+    "tracing_multi_attach_type": (16, 4),
+    "tracing_multi_count": (20, 4),
+    "tracing_multi_btf_obj_id": (24, 4),
+    "tracing_multi_ids": (32, 8),
+    "tracing_multi_addrs": (40, 8),
+    "tracing_multi_cookies": (48, 8),
     "perf_event_type": (16, 4),
     "perf_event_uprobe_file_name": (24, 8),
     "perf_event_uprobe_name_len": (32, 4),

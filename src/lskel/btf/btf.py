@@ -246,6 +246,13 @@ class Btf:
             return None
         return next((t for t in self._called(name) if self._kind(t) == kind), None)
 
+    def names_of(self, kind: Kind) -> Iterator[tuple[TypeId, str]]:
+        """The types of a kind (not the base's) with their names, in order."""
+        words = self._words
+        for type_id, at in enumerate(self._starts, self.first_id):
+            if words[at + 1] >> 24 & 0x7F == kind:
+                yield TypeId(type_id), self.name(words[at])
+
     def find_essential(self, name: str) -> Iterator[TypeId]:
         """The types of this name, with any CO-RE flavor or none (not the base's), in order."""
         if name:

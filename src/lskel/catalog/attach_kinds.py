@@ -50,7 +50,7 @@ class AttachTarget(Enum):
 class AttachCall(Enum):
     """The bpf(2) call that attaches a program, if a single one is enough.
 
-    The first three need nothing from user space; the others need a number or an fd.
+    The first three need nothing from user space; the others need a number, an fd, or BTF ids.
     """
 
     TRACEPOINT = "BPF_RAW_TRACEPOINT_OPEN with the name of a tracepoint"
@@ -61,6 +61,7 @@ class AttachCall(Enum):
     CGROUP = "BPF_LINK_CREATE with the fd of a cgroup"
     NETNS = "BPF_LINK_CREATE with the fd of a network namespace"
     PERF_EVENT = "BPF_LINK_CREATE with the fd of a perf event"
+    FUNCTIONS = "BPF_LINK_CREATE with the BTF ids of functions"
 
 
 class AttachKindRow(NamedTuple):
@@ -183,13 +184,14 @@ _FENTRY = AttachKindRow(
 _FEXIT = _FENTRY._replace(name="fexit", attach_type=_A.TRACE_FEXIT)
 _FMOD_RET = _FENTRY._replace(name="fmod_ret", attach_type=_A.MODIFY_RETURN, since=(5, 7))
 _FSESSION = _FENTRY._replace(name="fsession", attach_type=_A.TRACE_FSESSION, since=(7, 0))
-# Loaded only: the link that attaches them takes BTF ids of functions.
 _FENTRY_MULTI = _FENTRY._replace(
     name="fentry.multi",
     attach_type=_A.TRACE_FENTRY_MULTI,
     since=(7, 2),
-    python_class="",
-    call=None,
+    config=f"{_TRAMPOLINES}; CONFIG_HAVE_SINGLE_FTRACE_DIRECT_OPS (x86-64)",
+    python_class="tracing_multi:TracingMultiProgram",
+    target=_T.FUNCTIONS,
+    call=_C.FUNCTIONS,
     btf_target=None,
 )
 _LSM = _FENTRY._replace(

@@ -1,7 +1,8 @@
 """Map types, one row each; everything else about map types is derived from them.
 
 Sizes, flags and rules for BTF are those of Linux 6.18 (kernel/bpf/*map*.c, kernel/bpf/ringbuf.c,
-net/core/sock_map.c); tests/simulator compares them with bpf(2).
+net/core/sock_map.c), of types that are newer those of 7.3 (kernel/bpf/bpf_insn_array.c,
+kernel/bpf/hashtab.c); tests/simulator compares them with bpf(2).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Elements(Enum):
 
     ARRAY = "values by index"
     HASH = "values by key"
+    GROWING_HASH = "values by key, in a table that grows"
     LRU_HASH = "values by key, the least recently used evicted"
     TRIE = "values by prefix"
     QUEUE = "values, first in first out"
@@ -44,6 +46,7 @@ class Elements(Enum):
     STRUCT_OPS = "one struct of function pointers"
     RING = "records in a ring buffer"
     ARENA = "memory shared with programs"
+    INSNS = "instructions of one program by index"
 
 
 class MapBtf(Enum):
@@ -58,7 +61,7 @@ class MapBtf(Enum):
     REQUIRED = "a 32-bit key; required"
     KERNEL_VALUE = "a struct of the kernel's BTF; required"
     REFUSED = "none: ENOTSUPP"
-    NONE = "none: no key"
+    NONE = "none: EINVAL"
 
 
 class Range(NamedTuple):
@@ -111,8 +114,11 @@ _MAX = (1 << 32) - 1
 _NONE: Ranges = (Range(0, 0),)
 _SOME: Ranges = (Range(1, _MAX),)
 _ONE: Ranges = (Range(1, 1),)
-_INDEX: Ranges = (Range(4, 4),)
+INDEX_SIZE = 4
+_INDEX: Ranges = (Range(INDEX_SIZE, INDEX_SIZE),)
 _FD: Ranges = (Range(4, 4),)
+# sizeof(struct bpf_insn_array_value)
+INSN_ENTRY_SIZE = 16
 _FD_OR_COOKIE: Ranges = (Range(4, 4), Range(8, 8))
 _PAGE = 4096
 # CONFIG_NR_CPUS of distributions.
@@ -427,6 +433,26 @@ MAP_TYPES = (
         entry_limit=(1 << 32) // _PAGE,
         extra=Range(0, (1 << 64) - 1),
     ),
+    MapTypeRow(
+        MapType.INSN_ARRAY,
+        Elements.INSNS,
+        (6, 19),
+        keys=_INDEX,
+        values=(Range(INSN_ENTRY_SIZE, INSN_ENTRY_SIZE),),
+        entries=_SOME,
+        flags=0,
+        btf=MapBtf.NONE,
+        python_class="insns:InsnArray",
+        is_inner=False,
+    ),
+    _HASH._replace(
+        type=MapType.RHASH,
+        elements=Elements.GROWING_HASH,
+        since=(7, 2),
+        flags=_F.NUMA_NODE | _ACCESS,
+        required_flags=_F.NO_PREALLOC,
+        extra=Range(0, _MAX),
+    ),
 )
 BY_TYPE = {int(row.type): row for row in MAP_TYPES}
 
@@ -449,7 +475,8 @@ WITHOUT_BTF = frozenset(row.type for row in MAP_TYPES if row.btf in (MapBtf.REFU
 INDEXED = of_elements(Elements.ARRAY)
 # User space can list the keys and read the values.
 LISTABLE = of_elements(
-    Elements.ARRAY, Elements.HASH, Elements.LRU_HASH, Elements.TRIE, Elements.CGROUP_STORAGE
+    *(Elements.ARRAY, Elements.HASH, Elements.GROWING_HASH, Elements.LRU_HASH, Elements.TRIE),
+    *(Elements.CGROUP_STORAGE, Elements.INSNS),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import click
 
@@ -21,6 +22,7 @@ from lskel.doctor.tables import MARKS, Table, TableRow, object_tables, tables
 from lskel.errors import UsageError
 from lskel.loader.model import Loader
 from lskel.replay.options import DEFAULTS, Options
+from lskel.runtime.token import using_token
 from lskel.styled_lines import StyledLine, Tone
 
 _KERNEL, _DIRECT = "kernel", "direct"
@@ -62,13 +64,15 @@ def command(
         lskel doctor probe.lskel --target on_call=do_unlinkat --json
     """
     if source is None:
-        for_objects = (replay, failures, generation, options)
+        for_objects = (replay, failures, generation, replace(options, token_path=None))
         if for_objects != (_KERNEL, Failures(), Generation(), DEFAULTS):
             raise UsageError("these options need an object", hint="lskel doctor OBJ|X.lskel")
-        return _machine(as_json)
+        with using_token(options.token_path):
+            return _machine(as_json)
     failures.check_log_file((source,))
     loader, options = to_run(source, generation, options)
-    examined = examine_object(loader, options, direct=replay == _DIRECT)
+    with using_token(options.token_path):  # also for what is tried apart from the load
+        examined = examine_object(loader, options, direct=replay == _DIRECT)
     _tell(loader, examined, failures, as_json)
     return Status.OK if examined.loads else Status.FAILURE
 

@@ -81,8 +81,9 @@ def command(
     for name in names:
         if same_file(name, output):
             raise UsageError(f"{output}: would overwrite {name}")
-    if (options.pin_root != PIN_ROOT or options.trust_pins) and not measure:
-        what = "--pin-root and --trust-pins need --measure"
+    is_for_load = options.pin_root != PIN_ROOT or options.trust_pins
+    if (is_for_load or options.token_path is not None) and not measure:
+        what = "--pin-root, --trust-pins and --token-path need --measure"
         raise UsageError(what, hint="remove them")
     files = [(read(name), name) for name in names]
     kinds = [kind_of(data) for data, _ in files]

@@ -21,6 +21,7 @@ from lskel.object.model import Object
 DEFAULT_FORM = Form.TABLE.value
 
 _TYPE = "PATTERN=TYPE[:ATTACH]"
+_EXCLUSIVE_FORM = "MAP=PROGRAM"
 # Their attach target is in the section name; without one they do not load.
 _ATTACHED_BY_NAME = {ProgType.STRUCT_OPS, *(k.prog_type for k in ATTACH_KINDS if k.btf_target)}
 
@@ -36,7 +37,8 @@ class Generation(NamedTuple):
     """How to generate a loader; `autoload`: whether programs and struct_ops maps are loaded.
 
     `types` are by program name, or by a pattern for the names of programs and sections;
-    `event_types` as for `Object.with_event_types`.
+    `exclusive` are the only programs that may use maps, by map; `event_types` as for
+    `Object.with_event_types`.
     """
 
     name: str | None = None
@@ -46,6 +48,7 @@ class Generation(NamedTuple):
     debug: bool = False
     links: bool = False
     event_types: Mapping[str, str] = {}
+    exclusive: Mapping[str, str] = {}
 
     @property
     def by_name(self) -> tuple[str, ...]:
@@ -54,6 +57,7 @@ class Generation(NamedTuple):
             "--type": bool(self.types),
             "--autoload": True in self.autoload.values(),
             "--no-autoload": False in self.autoload.values(),
+            "--exclusive": bool(self.exclusive),
         }
         return tuple(option for option, is_given in given.items() if is_given)
 
@@ -88,6 +92,9 @@ class Generation(NamedTuple):
         for name, wanted in self.autoload.items():
             with at("--autoload" if wanted else "--no-autoload"):
                 obj = _with_autoload(obj, name, wanted=wanted)
+        for name, program in self.exclusive.items():
+            with at("--exclusive"):
+                obj = obj.with_map(name, exclusive=obj.program(program).name)
         return obj.with_event_types(self.event_types)
 
 
@@ -137,6 +144,7 @@ def _generation(
     types: tuple[str, ...],
     autoload: tuple[str, ...],
     no_autoload: tuple[str, ...],
+    exclusive: tuple[str, ...],
     form: str | None = None,
     debug: bool = False,
     links: bool = False,
@@ -146,7 +154,9 @@ def _generation(
     if both := sorted(set(autoload) & set(no_autoload)):
         raise UsageError(f"'{both[0]}': both --autoload and --no-autoload")
     wanted = dict.fromkeys(autoload, True) | dict.fromkeys(no_autoload, False)
-    return Generation(name, form, given, wanted, debug, links)
+    with at("--exclusive"):
+        owners = pairs(exclusive, _EXCLUSIVE_FORM)
+    return Generation(name, form, given, wanted, debug, links, exclusive=owners)
 
 
 def _parse_type(text: str) -> GivenType:
@@ -187,6 +197,13 @@ _NO_AUTOLOAD = click.option(
     shell_complete=completers.names(completers.autoloadable),
     help="Do not load this program or struct_ops map.",
 )
+_EXCLUSIVE = click.option(
+    "--exclusive",
+    multiple=True,
+    metavar=_EXCLUSIVE_FORM,
+    shell_complete=completers.names(completers.maps, then="="),
+    help="Only this program may use this map; the kernel refuses others (Linux 6.18).",
+)
 _FORM = click.option(
     "--form",
     type=click.Choice([*(form.value for form in Form), AUTO]),
@@ -208,7 +225,6 @@ _LINKS = click.option(
 )
 
 # Argument `generation`: for commands that show objects, and for those that generate loaders.
-object_options = grouped_options("generation", _generation, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD)
-generation_options = grouped_options(
-    "generation", _generation, _FORM, _NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD, _DEBUG, _LINKS
-)
+_OF_OBJECTS = (_NAME, _TYPES, _AUTOLOAD, _NO_AUTOLOAD, _EXCLUSIVE)
+object_options = grouped_options("generation", _generation, *_OF_OBJECTS)
+generation_options = grouped_options("generation", _generation, _FORM, *_OF_OBJECTS, _DEBUG, _LINKS)

@@ -220,6 +220,8 @@ def _map_notes(a_map: MapSummary) -> Iterator[str]:
         yield "frozen"
     if a_map.pinning not in ("", "none"):
         yield f"pinned {a_map.pinning}"
+    if a_map.exclusive:
+        yield f"for program {a_map.exclusive} only"
     if a_map.map_extra:
         yield f"map_extra {a_map.map_extra:#x}"
     if a_map.inner is not None:

@@ -81,6 +81,8 @@ def command(
     if replay == SIMULATOR and has_pins:
         hint = "remove --pin, --pin-root and --trust-pins"
         raise UsageError("the simulator does not support pins", hint=hint)
+    if replay == SIMULATOR and options.token_path is not None:
+        raise UsageError("the simulator does not support BPF tokens", hint="remove --token-path")
     failures.check_log_file(sources)
     only_for_one("load", [*generation.for_one, *for_one(options)], sources)
     is_one = len(sources) == 1

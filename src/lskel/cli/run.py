@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -29,6 +32,7 @@ from lskel.replay.strace import lines
 from lskel.replay.strace import to_json as to_json_record
 from lskel.runtime.collection import Collection
 from lskel.runtime.events import Events
+from lskel.runtime.syscall import BpfError
 
 if TYPE_CHECKING:
     from lskel.replay.simulator.simulate import Replay
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 20
 # The limit for reading at the end: other processes may still fill a shared buffer.
 _LAST_EVENTS = 1 << 20
+# Seconds between readings of what programs print: nothing says that there is some.
+_STREAM_INTERVAL = 0.5
 _PLACE = "PROGRAM=TARGET"
 
 
@@ -84,11 +90,12 @@ def command(
     as_json: bool,
 ) -> int:
     """Load, auto-attach, print events as they arrive, and print the maps at the end.
+    What programs print by bpf_stream_printk is printed as well (Linux 6.17).
 
     Ends on Ctrl-C or after --duration. Events of ring and perf buffers are decoded by BTF: as the
     type in --event, else as lskel gen finds it, else printed in hexadecimal.
-    With --json each line is an object: `loaded`, `event`, then `maps`. Without permission to load,
-    the loader is replayed in the simulator, which shows its system calls.
+    With --json each line is an object: `loaded`, `event`, `printed`, then `maps`. Without
+    permission to load, the loader is replayed in the simulator, which shows its system calls.
 
     Several objects run together, and each line begins with the object's name. If one fails, nothing
     is attached, and the exit status is 1.
@@ -130,17 +137,36 @@ def command(
         try:
             for number, bpf in enumerate(running):
                 out.started(number, bpf, *attached[number], buffers[number])
-            for made, raw in events.events(duration):
-                out.event(numbers[made], buffers[numbers[made]].event(made, raw))
+            end = inf if duration is None else monotonic() + duration
+            while (left := end - monotonic()) > 0:
+                for made, raw in events.events(min(left, _STREAM_INTERVAL)):
+                    out.event(numbers[made], buffers[numbers[made]].event(made, raw))
+                _show_streams(running, out)
         except KeyboardInterrupt:
             pass
         for bpf in reversed(running):
             bpf.detach()
         for made, raw in islice(events.consume(), _LAST_EVENTS):
             out.event(numbers[made], buffers[numbers[made]].event(made, raw))
+        _show_streams(running, out)
         for number, bpf in enumerate(running):
             out.finished(number, list(contents(bpf, entries)), buffers[number].lost)
     return Status.OK
+
+
+def _show_streams(running: Sequence[Collection], out: _TextOutput | _JsonOutput) -> None:
+    """Print what programs have printed; nothing if the kernel has no streams (before 6.17)."""
+    for number, bpf in enumerate(running):
+        for program in filter(lambda program: program.loaded, bpf.progs):
+            for name, stream in (("stdout", program.stdout), ("stderr", program.stderr)):
+                try:
+                    text = stream.read()
+                except BpfError as error:
+                    if error.errno == errno.EINVAL:
+                        return
+                    raise
+                if text:
+                    out.printed(number, program.name, name, text)
 
 
 def _terminated(*_: object) -> None:
@@ -222,6 +248,10 @@ class _TextOutput:
     def event(self, number: int, event: Event) -> None:
         line(f"{self._prefixes[number]}{event.map}: {as_text(event.value)}")
 
+    def printed(self, number: int, program: str, stream: str, text: str) -> None:
+        for part in text.splitlines():
+            line(f"{self._prefixes[number]}{program} {stream}: {part}")
+
     def finished(self, number: int, maps: list[Contents], lost: Mapping[str, int]) -> None:
         prefix = self._prefixes[number]
         for name, count in lost.items():
@@ -267,6 +297,9 @@ class _JsonOutput:
     def event(self, number: int, event: Event) -> None:
         form = "raw" if isinstance(event.value, bytes) else "value"
         self.line(number, event={"map": event.map, form: as_json(event.value)})
+
+    def printed(self, number: int, program: str, stream: str, text: str) -> None:
+        self.line(number, printed={"program": program, "stream": stream, "text": text})
 
     def finished(self, number: int, maps: list[Contents], lost: Mapping[str, int]) -> None:
         self.line(

@@ -12,6 +12,7 @@ from lskel.cli.common import grouped_options, pairs, trust_option
 from lskel.cli.terminal import Progress, show_warning
 from lskel.errors import UsageError, at
 from lskel.replay.options import PIN_ROOT, Options
+from lskel.runtime.token import DEFAULT_PATH, VARIABLE
 
 if TYPE_CHECKING:
     from lskel.loader.model import Loader
@@ -37,6 +38,7 @@ def _options(
     pin_root: Path = PIN_ROOT,
     *,
     trust_pins: bool = False,
+    token_path: str | None = None,
     trust_bytes: bool = False,
 ) -> Options:
     with at("--map"):
@@ -61,6 +63,7 @@ def _options(
         variables=initial,
         pin_root=pin_root,
         trust_pins=trust_pins,
+        token_path=token_path,
         trust_bytes=trust_bytes,
     )
 
@@ -126,6 +129,10 @@ def _settings(options: tuple[str, ...], form: str) -> dict[str, dict[str, Any]]:
         if not (name.removesuffix(_INNER) and sign and attribute):
             raise UsageError(f"expected {form}, got '{path}={text}'")
         settings = found.setdefault(name.removesuffix(_INNER), {})
+        if attribute == _INNER[1:]:
+            raise UsageError(
+                f"expected {form}, got '{path}={text}'", hint=f"{path}.ATTRIBUTE=VALUE"
+            )
         if name.endswith(_INNER):
             settings = settings.setdefault(_INNER[1:], {})
         settings[attribute] = _value(attribute, text)
@@ -225,6 +232,13 @@ _PINS = (
         "--trust-pins",
         is_flag=True,
         help="Use pins and pin directories that other users own or can write to.",
+    ),
+    click.option(
+        "--token-path",
+        metavar="DIR",
+        shell_complete=completers.directories,
+        help="The bpffs whose BPF token the load uses, in a user namespace (Linux 6.9); by "
+        f"default, as with libbpf, that of ${VARIABLE}, or {DEFAULT_PATH} if it has one.",
     ),
 )
 # Argument `options`: for what a loader has without being told.

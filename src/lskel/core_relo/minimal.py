@@ -29,7 +29,9 @@ class MinimalBtf:
         # The types by BTF and id, with the numbers of the members or enumerators that are needed.
         self._needed: dict[tuple[int, TypeId], set[int]] = {}
         self._btfs: dict[int, Btf] = {}
-        self._whole: set[tuple[int, TypeId, bool]] = set()
+        self._shapes: set[tuple[int, TypeId]] = set()
+        # The last says whether a pointer led there.
+        self._contents: set[tuple[int, TypeId, bool]] = set()
 
     def add(self, kind: CoreKind, targets: Iterable[Access]) -> None:
         """The needs of a relocation that these types of the kernel answer."""
@@ -76,10 +78,9 @@ class MinimalBtf:
         todo = [type_id]
         while todo:
             type_id = todo.pop()
-            key = (id(btf), type_id, False)
-            if key in self._whole:
+            if (id(btf), type_id) in self._shapes:
                 continue
-            self._whole.add(key)
+            self._shapes.add((id(btf), type_id))
             self._add_chain(btf, type_id)
             todo += _pointed_to(btf, btf.element(type_id))
 
@@ -88,11 +89,10 @@ class MinimalBtf:
         todo = [(type_id, False)]
         while todo:
             type_id, is_pointed_to = todo.pop()
-            key = (id(btf), type_id, True)
-            if key in self._whole:
+            key = (id(btf), type_id, is_pointed_to)
+            if key in self._contents:
                 continue
-            if not is_pointed_to:
-                self._whole.add(key)
+            self._contents.add(key)
             needed = self._add_chain(btf, type_id)
             element = btf.element(type_id)
             found = btf[element]

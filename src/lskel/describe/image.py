@@ -16,7 +16,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.types import TypeId
 from lskel.cursor import ByteOrder
-from lskel.describe.requirements import inputs, used_externs
+from lskel.describe.requirements import inputs, jump_tables, used_externs
 from lskel.errors import LimitExceeded, LskelError, at
 from lskel.load_phase.link import Linked, Linker
 from lskel.load_phase.plan import link_program, linker
@@ -44,10 +44,11 @@ class ProgramCode(NamedTuple):
     """A program's code as in `trace.ProgLoad`, followed by its subprograms.
 
     `spec` is that of its section name; `type`, `attach_type` (None: not set) and `sleepable` are
-    what the kernel gets. `externs` are the externs in the code, by instruction. `insns` is empty if
+    what the kernel gets. `externs` are the externs in the code, and `tables` the entries of jump
+    tables that it loads the address of, both by instruction. `insns` is empty if
     there is no code. `problem` is the reason for that, or why the program cannot be loaded. If a
-    trace loads it, `op` is that operation, and `finds` are the operations that look up its externs,
-    by instruction.
+    trace loads it, `op` is that operation, and `finds` are the operations that look up its externs
+    or create its jump tables, by instruction.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ProgramCode(NamedTuple):
     line_info: Records = Records(LINE_INFO_SIZE)
     core_relos: Records = Records(CORE_RELO_SIZE)
     externs: Mapping[int, Extern] = {}
+    tables: Mapping[int, tuple[int, ...]] = {}
     op: int | None = None
     finds: Mapping[int, int] = {}
 
@@ -130,6 +132,7 @@ def _loaded(code: ProgramCode, trace: Trace, slot: int, btf: Btf | None) -> Prog
         line_info=load.line_info,
         core_relos=load.core_relos,
         externs=used_externs(trace, load, btf),
+        tables=jump_tables(trace, load),
         op=trace.programs[slot].op,
         finds={reloc.insn: reloc.find.op for reloc in load.externs},
     )
@@ -212,4 +215,5 @@ def _linked(obj: Object, code: ProgramCode, linked: Linked) -> ProgramCode:
         line_info=linked.line_info,
         core_relos=linked.core_relos,
         externs={ref.insn: obj.externs[ref.extern] for ref in linked.externs},
+        tables={insn: table.targets for table in linked.tables for insn in table.loads},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lskel.bpf.enums import MapType
 from lskel.catalog.map_types import MAPS_OF_MAPS
 from lskel.tasks import Label, Task
 from lskel.trace import (
@@ -34,8 +35,12 @@ def labels(trace: Trace) -> tuple[Label, ...]:
 
 
 def _map_create(trace: Trace, op: MapCreate) -> Label:
-    is_open = op.type in MAPS_OF_MAPS and op.inner is None
-    return Label(Task.OUTER_MAP_CREATE if is_open else Task.MAP_CREATE, op.name)
+    task = Task.MAP_CREATE
+    if op.type in MAPS_OF_MAPS and op.inner is None:
+        task = Task.OUTER_MAP_CREATE
+    elif op.type == MapType.INSN_ARRAY and op.slot is None:
+        task = Task.JUMP_TABLE_CREATE
+    return Label(task, op.name, op.max_entries)
 
 
 def _about(trace: Trace, op: Op) -> str:

@@ -18,8 +18,11 @@ from lskel.describe.records import Functions, Lines, SourceLine
 from lskel.describe.variables import variable_at, variables
 from lskel.errors import NotFound, at
 from lskel.object.model import Extern, ExternKind
+from lskel.object.relocations import JUMP_TABLES
 
 MarkKind = Literal["map", "value", "subprogram", "kfunc", "ksym", "core"]
+# Entries of a jump table in a line.
+_SHOWN_TARGETS = 32
 _MAPS: dict[int, MarkKind] = {Pseudo.MAP_IDX: "map", Pseudo.MAP_IDX_VALUE: "value"}
 
 
@@ -155,6 +158,8 @@ class _Annotator:
         extern = self._code.externs.get(line.index)
         if extern is not None:
             return self._extern(line.index, insn, extern)
+        if (targets := self._code.tables.get(line.index)) is not None:
+            return self._jump_table(line.index, insn, targets)
         if insn.op == i.OP_CALL and insn.src == CallKind.SUBPROGRAM:
             return self._subprogram(line, line.index + 1 + insn.imm)
         if len(line.raw) != 2 * i.SIZE:
@@ -173,6 +178,13 @@ class _Annotator:
     def _subprogram(self, line: Line, insn: int) -> _Refers:
         mark = Mark("subprogram", self._functions.at(insn) or "", insn=insn)
         return _Refers(line.text, mark=mark)
+
+    def _jump_table(self, index: int, insn: Insn, targets: tuple[int, ...]) -> _Refers:
+        shown = " ".join(str(target) for target in targets[:_SHOWN_TARGETS])
+        note = f"{len(targets)} entries: {shown}{' ...' if len(targets) > _SHOWN_TARGETS else ''}"
+        mark = Mark("value", JUMP_TABLES, op=self._code.finds.get(index))
+        offset = i.read(self._code.insns, index + 1, self._image.order).imm
+        return _Refers(f"r{insn.dst} = {JUMP_TABLES}{f' + {offset}' if offset else ''}", note, mark)
 
     def _extern(self, index: int, insn: Insn, extern: Extern) -> _Refers:
         # The ids and addresses by which `Names` resolves such symbols are not known yet.

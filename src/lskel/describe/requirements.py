@@ -14,6 +14,7 @@ from lskel.trace import (
     AttachFd,
     BtfFind,
     KsymFind,
+    MapCreate,
     MemberIndex,
     ProgLoad,
     Trace,
@@ -25,8 +26,21 @@ from lskel.trace import (
 def used_externs(trace: Trace, load: ProgLoad, btf: Btf | None) -> dict[int, Extern]:
     """The externs of a program's code, by instruction."""
     finds = dict.fromkeys(reloc.find.op for reloc in load.externs)
-    found = {number: _extern(trace, number, btf) for number in finds}
-    return {reloc.insn: found[reloc.find.op] for reloc in load.externs}
+    found = {number: _extern(trace, number, btf) for number in finds if not _is_map(trace, number)}
+    return {reloc.insn: found[reloc.find.op] for reloc in load.externs if reloc.find.op in found}
+
+
+def jump_tables(trace: Trace, load: ProgLoad) -> dict[int, tuple[int, ...]]:
+    """The entries of the jump tables in a program's code, by the instructions that load them."""
+    return {
+        reloc.insn: trace.jump_table(reloc.find.op)
+        for reloc in load.externs
+        if _is_map(trace, reloc.find.op)
+    }
+
+
+def _is_map(trace: Trace, number: int) -> bool:
+    return isinstance(trace.ops[number], MapCreate)
 
 
 def all_externs(trace: Trace, btf: Btf | None) -> Iterator[Extern]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lskel.bpf import insn as i
 from lskel.bpf.attr import object_name
+from lskel.bpf.digest import program_digest
 from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.names import enum_name
 from lskel.bpf.struct_ops import StructOps
@@ -70,7 +71,8 @@ class MapSummary(NamedTuple):
     the initial value, None for maps other than global data and arenas with variables; `frozen`:
     user space cannot change it later. `pinning` is `none`, `by_name`, or empty for a template.
     `inner` is the template of a map-in-map. `autocreate`: created by default; a loader has no other
-    maps.
+    maps. `exclusive` is the only program that may use the map, by name, or by the hash of its code
+    if the loader does not load it; empty for any.
     """
 
     name: str
@@ -93,6 +95,7 @@ class MapSummary(NamedTuple):
     variables: tuple[GlobalVariable, ...]
     autocreate: bool
     struct_ops: StructOpsSummary | None
+    exclusive: str
 
 
 class ProgramSummary(NamedTuple):
@@ -276,6 +279,7 @@ def _map(a_map: MapSpec, btf: Btf | None) -> MapSummary:
         slots=tuple(SlotSummary(slot.key, slot.name) for slot in a_map.slots),
         autocreate=a_map.autocreate,
         struct_ops=_struct_ops(a_map.struct_ops),
+        exclusive=a_map.exclusive or "",
     )
 
 
@@ -299,6 +303,11 @@ def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
         if isinstance(op.value, Ref):
             slot = SlotSummary(op.key, names.get(op.value.op, ""))
             slots.setdefault(op.map.op, []).append(slot)
+    digests = {
+        program_digest(load.insns, trace.order): program.name
+        for slot, program in enumerate(trace.programs)
+        if (load := trace.prog_load(slot)) is not None
+    }
     listed: set[int] = set()
     for number, made in enumerate(trace.maps):
         create = trace.map_create(number)
@@ -316,6 +325,7 @@ def _traced_maps(trace: Trace, btf: Btf | None) -> Iterator[MapSummary]:
             inner=_bare_map(inner, btf) if isinstance(inner, MapCreate) else None,
             slots=tuple(slots.get(made.op, ())),
             struct_ops=_struct_ops(struct_ops.get(number)),
+            exclusive=digests.get(create.exclusive, create.exclusive.hex()),
         )
 
 
@@ -342,6 +352,7 @@ def _bare_map(made: MapSpec | MapCreate, btf: Btf | None) -> MapSummary:
         variables=variables(btf, TypeId(made.value_type)),
         autocreate=True,
         struct_ops=None,
+        exclusive="",
     )
 
 

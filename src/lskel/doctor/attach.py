@@ -30,6 +30,7 @@ from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.objects import Fd
 from lskel.runtime.permissions import Capability
 from lskel.runtime.program import ProgramDefinition
+from lskel.runtime.token_fields import scope
 
 if TYPE_CHECKING:
     from lskel.runtime.attach.link import Link
@@ -129,7 +130,10 @@ def _attach_in(where: SandboxKind, place: Sandbox) -> Iterator[KindLine]:
         finding = _found(lambda: _attach(kind, place), kind.takes, kind.rights)
         return KindLine(kind.name, kind.group, _called(kind, finding))
 
-    with ThreadPoolExecutor(_AT_ONCE[where]) as pool:
+    # The calls of each thread take the same BPF token.
+    with ThreadPoolExecutor(
+        _AT_ONCE[where], initializer=scope.take, initargs=(scope.token,)
+    ) as pool:
         yield from pool.map(line, (kind for kind in ATTACH_KINDS if kind.where is where))
 
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lskel.bpf.enums import AttachType, MapType
@@ -96,6 +97,11 @@ def _with_cookie(program: Any, _: Sandbox) -> Link:
     return link
 
 
+def _functions_with_cookies(program: Any, _: Sandbox) -> Link:
+    link: Link = program.attach([_FUNCTION], cookies=[_COOKIE])
+    return link
+
+
 def _tracing(
     name: str,
     section: str,
@@ -114,11 +120,22 @@ _KERNEL = (
     _tracing("raw_tp (cookie)", f"raw_tp/{_TRACEPOINT}", _with_cookie, _RAW_COOKIES),
     _tracing("tp_btf", f"tp_btf/{_TRACEPOINT}"),
     _tracing("tp_btf (cookie)", f"tp_btf/{_TRACEPOINT}", _with_cookie, _RAW_COOKIES),
+    # Sleepable programs attach to tracepoints of system calls only.
+    _tracing("raw_tp.s", "raw_tp.s/sys_enter"),
+    _tracing("tp_btf.s", "tp_btf.s/sys_enter"),
+    _tracing("tp.s", f"tp.s/syscalls/sys_enter_{_SYSCALL}"),
     _tracing("tp", f"tp/{_EVENT}"),
     _tracing("tp (cookie)", f"tp/{_EVENT}", _with_cookie, _PERF_COOKIES),
     _tracing("fentry", f"fentry/{_FUNCTION}"),
     _tracing("fentry (cookie)", f"fentry/{_FUNCTION}", _with_cookie, _TRAMPOLINE_COOKIES),
     _tracing("fexit", f"fexit/{_FUNCTION}"),
+    # Sleepable programs may attach to this function (net/bpf/test_run.c).
+    *(
+        _tracing(f"{kind}{sleepable}", f"{kind}{sleepable}/{_FUNCTION}")
+        for kind in ("fsession", "fentry.multi", "fexit.multi", "fsession.multi")
+        for sleepable in ("", ".s")
+    ),
+    _tracing("fentry.multi (cookies)", "fentry.multi", _functions_with_cookies),
     _tracing("fmod_ret", f"fmod_ret/{_MODIFIED}"),
     _tracing("lsm", f"lsm/{_HOOK}"),
     _tracing("lsm (cookie)", f"lsm/{_HOOK}", _with_cookie, _TRAMPOLINE_COOKIES),
@@ -130,8 +147,8 @@ _KERNEL = (
     _tracing("kprobe.multi", f"kprobe.multi/{_FUNCTION}"),
     _tracing(
         "kprobe.multi (cookies)",
-        f"kprobe.multi/{_FUNCTION}",
-        lambda p, _: p.attach([_FUNCTION], cookies=[_COOKIE]),
+        "kprobe.multi",
+        _functions_with_cookies,
     ),
     _tracing("kretprobe.multi", f"kretprobe.multi/{_FUNCTION}"),
     _tracing("kprobe.session", f"kprobe.session/{_FUNCTION}"),
@@ -201,12 +218,19 @@ def _many_with_cookies(program: Any, place: Sandbox) -> Link:
     return link
 
 
+def _by_fd(program: Any, place: Sandbox) -> Link:
+    with Path(place.file).open("rb") as file:
+        link: Link = program.attach(file.fileno(), [1])
+        return link
+
+
 _USER_SPACE = (
     _user("uprobe", "uprobe", _at_start),
     _user("uprobe.s", "uprobe.s", _at_start),
     _user("uprobe (cookie)", "uprobe", _uprobe_with_cookie, _PERF_COOKIES),
     _user("uretprobe", "uretprobe", _at_start),
     _user("uprobe.multi", "uprobe.multi", _many, by_perf=False),
+    _user("uprobe.multi (fd)", "uprobe.multi", _by_fd, (7, 2), by_perf=False),
     _user("uprobe.multi (cookies)", "uprobe.multi", _many_with_cookies, by_perf=False),
     _user("uretprobe.multi", "uretprobe.multi", _many, by_perf=False),
     _user(

@@ -24,6 +24,7 @@ from lskel.errors import LskelError, NoPermission, NotFound, ReplayError, printa
 from lskel.replay.direct import Calls
 from lskel.replay.options import Options, apply
 from lskel.replay.prepared_trace import PreparedTrace, prepare_trace
+from lskel.runtime.attach_point import load_target
 from lskel.runtime.inputs import no_target
 from lskel.runtime.kernel import RUNNING
 from lskel.runtime.maps.base import Map
@@ -46,7 +47,6 @@ from lskel.trace import (
     Op,
     ProgLoad,
     RawTracepointOpen,
-    Ref,
     Trace,
     inputs_of,
     references,
@@ -162,7 +162,7 @@ class _Diagnosis:
         apply(self._options, self._bpf, self._trace)
         asked = {k.slot for k in self._trace.inputs if isinstance(k, AttachFd | AttachBtfId)}
         for slot, program in enumerate(self._bpf.progs):
-            if slot in asked and program.autoload and program.target is None:
+            if slot in asked and program.autoload and load_target(program) is None:
                 error = no_target(program)
                 self._untargeted[slot] = no(error.what, error.hint)
                 program.autoload = False
@@ -224,10 +224,11 @@ class _Diagnosis:
         slot = self._slot(op)
         if item.what is PartKind.PROGRAM and slot is not None:
             self._programs.setdefault(slot, item)
+        elif item.what is PartKind.MAP and error is None and not isinstance(op, MapCreate):
+            # The map is known to fail; a missing element value is not its fault.
+            return
         elif item.what is PartKind.MAP and slot is not None:
-            # A missing element value is not the map's fault.
-            if not (isinstance(op, MapUpdate) and isinstance(op.value, Ref) and error is None):
-                self._maps.setdefault(slot, item)
+            self._maps.setdefault(slot, item)
         else:
             self._others.append(item)
 
@@ -245,9 +246,11 @@ class _Diagnosis:
             return DiagnosisItem(
                 PartKind.PROGRAM, trace.programs[op.slot].name, finding, number, error
             )
+        if isinstance(op, MapUpdate | MapFreeze):
+            made = trace.subject(op)
+            assert isinstance(made, MapCreate)
+            return DiagnosisItem(PartKind.MAP, made.name, finding, number, error)
         slot = self._slot(op)
-        if isinstance(op, MapUpdate | MapFreeze) and slot is not None:
-            return DiagnosisItem(PartKind.MAP, trace.maps[slot].name, finding, number, error)
         if isinstance(op, RawTracepointOpen | LinkCreate) and slot is not None:
             return DiagnosisItem(
                 PartKind.PROGRAM, trace.programs[slot].name, finding, number, error

@@ -10,6 +10,7 @@ from lskel.bpf.asm import Assembler
 from lskel.bpf.enums import Cmd, MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.insn import Insn
+from lskel.bpf.layouts import MAP_CREATE
 from lskel.btf.build import BtfBuilder
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.kinds import Kind
@@ -22,7 +23,10 @@ from lskel.loader.model import Form, context_size
 from lskel.runtime.loader import run_loader
 from lskel.runtime.loader_fds import LoaderFd
 from lskel.runtime.objects import ObjectKind
-from lskel.runtime.syscall import address_of
+from lskel.runtime.syscall import address_of, host_attr
+from lskel.runtime.token import with_token
+from lskel.runtime.token_fields import add_token
+from lskel.skeleton.places import places_of
 from lskel.trace import MapCreate, MapResult, ProgLoad, ProgramResult, Trace
 
 _OLD = "loader programs need Linux 5.17; --replay direct and `lskel gen` work without"
@@ -31,7 +35,6 @@ _SYSCALL = ("loader.syscall_programs",)
 _STRUCT, _MEMBER = "task_struct", "pid"
 _CORE_FIELD_BYTE_OFFSET = 0
 _NAME_SIZE = 16
-_MAP_NAME = -16
 
 
 def _run(code: bytes, **fields: int) -> int:
@@ -63,13 +66,16 @@ def _fd_array() -> Finding:
 def _sys_bpf() -> Finding:
     """Create a map with bpf_sys_bpf and close it with bpf_sys_close."""
     asm = bpf_objects.assembler()
-    words = {"map_type": MapType.ARRAY, "key_size": 4, "value_size": 4, "max_entries": 1}
-    for number, value in enumerate(words.values()):
-        asm.store_imm(4, 10, _MAP_NAME + 4 * number, value)
+    fields = {"map_type": MapType.ARRAY, "key_size": 4, "value_size": 4, "max_entries": 1}
+    attr = host_attr(MAP_CREATE, "max_entries", **fields)
+    add_token(attr, Cmd.MAP_CREATE)
+    for offset in range(0, len(attr), 4):
+        word = int.from_bytes(attr[offset : offset + 4], sys.byteorder)
+        asm.store_imm(4, 10, offset - len(attr), word)
     asm.mov_imm(1, Cmd.MAP_CREATE)
     asm.mov(2, 10)
-    asm.alu_imm(i.ADD, 2, _MAP_NAME)
-    asm.mov_imm(3, 4 * len(words))
+    asm.alu_imm(i.ADD, 2, -len(attr))
+    asm.mov_imm(3, len(attr))
     asm.call("sys_bpf")
     asm.mov(1, 0)
     asm.jump_if(i.JSLT, 0, 0, "out")
@@ -224,9 +230,9 @@ def trace() -> Trace:
     )
     program = ProgLoad(
         name="doctor_prog",
-        type=ProgType.SOCKET_FILTER,
+        type=ProgType.SYSCALL,  # as the loader's own, which a BPF token must delegate anyway
         expected_attach_type=0,
-        flags=0,
+        flags=ProgFlag.SLEEPABLE,
         license="GPL",
         insns=asm.assemble(),
         btf=None,
@@ -244,7 +250,7 @@ def trace() -> Trace:
         sys.byteorder,
         (a_map, program),
         (MapResult("doctor_map", ".maps", 0),),
-        (ProgramResult("doctor_prog", "socket", 1),),
+        (ProgramResult("doctor_prog", "syscall", 1),),
     )
 
 
@@ -254,9 +260,10 @@ def _form(form: Form) -> Finding:
     ctx[:4] = len(ctx).to_bytes(4, sys.byteorder)
     wanted = (
         LoaderFd(ObjectKind.MAP, context.map_fd(0), "doctor_map", MapType.ARRAY),
-        LoaderFd(ObjectKind.PROG, context.program_fd(1, 0), "doctor_prog", ProgType.SOCKET_FILTER),
+        LoaderFd(ObjectKind.PROG, context.program_fd(1, 0), "doctor_prog", ProgType.SYSCALL),
     )
-    result = run_loader(loader.insns, loader.blob, ctx, loader.btf, loader.func_info, wanted)
+    blob = with_token(loader.blob, places_of(loader).calls)
+    result = run_loader(loader.insns, blob, ctx, loader.btf, loader.func_info, wanted)
     if result.value:
         return no(f"the loader returned {result.value}", "use --replay direct")
     for fd in result.fds:

@@ -33,6 +33,8 @@ def _user_namespace() -> Finding:
     situation = read_situation()
     if not situation.in_user_namespace:
         return yes()
+    if situation.token is not None:
+        return yes(f"no, but with a BPF token: {situation.token}")
     return no("not in the initial user namespace", why_refused(situation))
 
 

@@ -78,7 +78,10 @@ def _uses(trace: Trace, op: TraceOp) -> Iterator[Use]:
         # All uses of a symbol have the same role.
         is_call = {extern.find.op: extern.is_call for extern in reversed(op.externs)}
         for number in sorted(finds):
-            yield Use(number, "kfunc" if is_call[number] else "ksym", finds[number])
+            if isinstance(trace.ops[number], MapCreate):  # a jump table
+                yield Use(number, "map in code", finds[number])
+            else:
+                yield Use(number, "kfunc" if is_call[number] else "ksym", finds[number])
 
 
 def _map(trace: Trace, op: TraceOp) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -126,5 +127,5 @@ def remedy(map_name: str, name: str) -> str:
     """What to do about a buffer without a type of events."""
     return (
         f"add to the C source: const struct {name} *unused __attribute__((unused)); or name it in "
-        f"a header: --event-type {map_name}={name}@FILE.h"
+        f"a header: --event-type {shlex.quote(f'{map_name}={name}@FILE.h')}"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lskel import budget
@@ -13,13 +13,31 @@ from lskel.btf.ext import Records
 from lskel.cursor import ByteOrder
 from lskel.errors import BadObject, LimitExceeded, UsageError, at
 from lskel.object.functions import TEXT
-from lskel.object.model import CallRef, DataRef, ExternRef, FuncRef, Function, MapRef
+from lskel.object.model import (
+    CallRef,
+    DataRef,
+    ExternRef,
+    FuncRef,
+    Function,
+    JumpTableRef,
+    MapRef,
+)
+
+_ENTRIES_END = 1 << 32
+
+
+class JumpTable(NamedTuple):
+    """The instructions of a program that a jump table lists, and those that load its address."""
+
+    targets: tuple[int, ...]
+    loads: tuple[int, ...]
 
 
 class Linked(NamedTuple):
-    """A program as the kernel expects it, except for its externs.
+    """A program as the kernel expects it, except for its externs and jump tables.
 
-    `externs` are the references to externs, with instruction indexes of the whole program.
+    `externs` are the references to externs, with instruction indexes of the whole program. Each
+    function has jump tables of its own.
     """
 
     insns: bytes
@@ -27,6 +45,7 @@ class Linked(NamedTuple):
     line_info: Records
     core_relos: Records
     externs: tuple[ExternRef, ...]
+    tables: tuple[JumpTable, ...]
 
 
 class _SubprogramSite(NamedTuple):
@@ -49,6 +68,7 @@ class _Part(NamedTuple):
     sites: tuple[_SubprogramSite, ...]
     callees: dict[int, int]
     externs: tuple[ExternRef, ...]
+    tables: tuple[JumpTableRef, ...]
     uncreated: int | None
 
 
@@ -101,6 +121,7 @@ class Linker:
                 starts[part.function.start] = base
             code += part.code
         externs: list[ExternRef] = []
+        tables: list[JumpTable] = []
         for part, (_, base) in zip(parts, bases, strict=True):
             if part.uncreated is not None:
                 raise UsageError(
@@ -110,12 +131,14 @@ class Linker:
             for site in part.sites:
                 _patch_site(code, base + site.insn, site, starts[site.target], self._order)
             externs += (ref._replace(insn=base + ref.insn) for ref in part.externs)
+            tables += _jump_tables(part, base)
         return Linked(
             bytes(code),
             _join(bases, "func_info", self._order),
             _join(bases, "line_info", self._order),
             _core_relos(bases, self._order),
             tuple(externs),
+            tuple(tables),
         )
 
     def _reached(self, main: Function, exception_callback: str | None) -> list[_Part]:
@@ -176,9 +199,11 @@ class Linker:
 
 
 def _size(function: Function) -> int:
-    """Bytes of code, and of its records for the kernel."""
+    """Bytes of code, of its records for the kernel, and of its jump tables."""
     tables = (function.func_info, function.line_info, function.core_relos)
-    return len(function.code) + sum(len(records.data) for records in tables)
+    records = sum(len(records.data) for records in tables)
+    jumps = sum(len(ref.targets) for ref in function.relocations if type(ref) is JumpTableRef)
+    return len(function.code) + records + i.SIZE * jumps
 
 
 def _prepare(function: Function, slots: Mapping[int, int], order: ByteOrder) -> _Part:
@@ -188,14 +213,38 @@ def _prepare(function: Function, slots: Mapping[int, int], order: ByteOrder) -> 
         callees.setdefault(site.target, site.insn)
     code = bytearray(function.code)
     externs = []
+    tables = []
     for ref in function.relocations:
         if isinstance(ref, MapRef | DataRef):
             if ref.map not in slots:
-                return _Part(function, function.code, sites, callees, (), ref.insn)
+                return _Part(function, function.code, sites, callees, (), (), ref.insn)
             _patch_data(code, ref, slots[ref.map], order)
         elif isinstance(ref, ExternRef):
             externs.append(ref)
-    return _Part(function, bytes(code), sites, callees, tuple(externs), None)
+        elif isinstance(ref, JumpTableRef):
+            # The map, of which only the loader knows the fd, belongs to one program.
+            _patch_load(code, ref.insn, Pseudo.MAP_VALUE, 0, order)
+            i.set_imm(code, ref.insn + 1, ref.offset, order)
+            tables.append(ref)
+    return _Part(function, bytes(code), sites, callees, tuple(externs), tuple(tables), None)
+
+
+def _jump_tables(part: _Part, base: int) -> Iterator[JumpTable]:
+    """The tables of a function that begins at instruction `base`."""
+    tables: dict[int, list[JumpTableRef]] = {}
+    for ref in part.tables:
+        tables.setdefault(ref.table, []).append(ref)
+    delta = base - part.function.start
+    for table, refs in tables.items():
+        targets = refs[0].targets
+        if not 0 <= min(targets) + delta <= max(targets) + delta < _ENTRIES_END:
+            raise BadObject(
+                f"function '{part.function.name}': its jump table at {table:#x} of .jumptables "
+                "jumps out of the program"
+            )
+        yield JumpTable(
+            tuple(target + delta for target in targets), tuple(base + ref.insn for ref in refs)
+        )
 
 
 def _sites(function: Function, order: ByteOrder) -> tuple[_SubprogramSite, ...]:
@@ -227,16 +276,19 @@ def _patch_site(
     if site.is_call:
         i.set_imm(code, at_insn, distance, order)
     else:
-        insn = i.read(code, at_insn, order)
-        i.write(code, at_insn, insn._replace(src=Pseudo.FUNC, imm=distance), order)
+        _patch_load(code, at_insn, Pseudo.FUNC, distance, order)
 
 
 def _patch_data(code: bytearray, ref: MapRef | DataRef, slot: int, order: ByteOrder) -> None:
-    insn = i.read(code, ref.insn, order)
     src = Pseudo.MAP_IDX if isinstance(ref, MapRef) else Pseudo.MAP_IDX_VALUE
-    i.write(code, ref.insn, insn._replace(src=src, imm=slot), order)
+    _patch_load(code, ref.insn, src, slot, order)
     if isinstance(ref, DataRef):
         i.set_imm(code, ref.insn + 1, ref.offset, order)
+
+
+def _patch_load(code: bytearray, at_insn: int, src: Pseudo, imm: int, order: ByteOrder) -> None:
+    insn = i.read(code, at_insn, order)
+    i.write(code, at_insn, insn._replace(src=src, imm=imm), order)
 
 
 def _join(bases: Sequence[tuple[Function, int]], table: str, order: ByteOrder) -> Records:

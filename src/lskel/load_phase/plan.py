@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from lskel import budget
 from lskel.bpf import insn as i
+from lskel.bpf.digest import program_digest
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.insn import CallKind, Pseudo
@@ -17,12 +18,18 @@ from lskel.btf.names import essential_name
 from lskel.btf.shape import Shapes
 from lskel.btf.types import VOID, Func
 from lskel.catalog.attach_kinds import AttachCall, attach_kind_row
-from lskel.catalog.map_types import FD_SIZE, MAPS_OF_MAPS, WITHOUT_BTF
+from lskel.catalog.map_types import (
+    FD_SIZE,
+    INDEX_SIZE,
+    INSN_ENTRY_SIZE,
+    MAPS_OF_MAPS,
+    WITHOUT_BTF,
+)
 from lskel.cursor import ByteOrder
-from lskel.errors import BadObject, LskelError, at
+from lskel.errors import BadObject, LskelError, NotSupported, UsageError, at
 from lskel.load_phase.btf_use import for_kernel, map_may_lack_btf, needed_by
 from lskel.load_phase.events import buffers
-from lskel.load_phase.link import Linked, Linker
+from lskel.load_phase.link import JumpTable, Linked, Linker
 from lskel.load_phase.untyped import is_untyped, untyped
 from lskel.object.externs import declaration
 from lskel.object.model import (
@@ -34,6 +41,7 @@ from lskel.object.model import (
     Pinning,
     ProgramSpec,
 )
+from lskel.object.relocations import JUMP_TABLES
 from lskel.trace import (
     Arena,
     AttachBtfId,
@@ -84,9 +92,9 @@ def plan(obj: Object, *, attach: bool = False) -> Trace:
     """
     obj = _with_struct_ops(obj)
     linked = _link_programs(obj)
-    builder = _Builder(obj)
+    builder = _Builder(obj, linked)
     builder.maps()
-    builder.programs(linked)
+    builder.programs()
     builder.prog_arrays()
     if attach:
         builder.attach()
@@ -184,8 +192,9 @@ def _link_programs(obj: Object) -> list[Linked | None]:
 class _Builder:
     """Appends operations, and tracks which one creates each map and program."""
 
-    def __init__(self, obj: Object) -> None:
+    def __init__(self, obj: Object, linked: Sequence[Linked | None]) -> None:
         self.obj = obj
+        self.linked = linked
         self.ops: list[Op] = []
         self.guards: dict[int, Guard] = {}
         self.guard: Guard | None = None
@@ -280,7 +289,22 @@ class _Builder:
             kernel_value_type=None,
             inner=None,
             slot=slot,
+            exclusive=self.digest(a_map.exclusive) if a_map.exclusive is not None else b"",
         )
+
+    def digest(self, name: str) -> bytes:
+        """The digest of the program that has a map for itself."""
+        program = self.obj.program(name)
+        linked = self.linked[self.obj.programs.index(program)]
+        if linked is None:
+            raise UsageError(f"program '{name}', for which it is, cannot be loaded")
+        if linked.externs or len(linked.core_relos):
+            what = "CO-RE relocations" if len(linked.core_relos) else "kernel symbols in its code"
+            raise NotSupported(
+                f"program '{name}', for which it is, has {what}: only the target knows its hash",
+                hint="give the map to a program without them",
+            )
+        return program_digest(linked.insns, self.obj.order)
 
     def fill(self, slot: int, outer: MapSpec) -> None:
         """Set the initial slots of a map of maps."""
@@ -324,8 +348,8 @@ class _Builder:
                 )
         return found
 
-    def programs(self, linked: list[Linked | None]) -> None:
-        for slot, (program, result) in enumerate(zip(self.obj.programs, linked, strict=True)):
+    def programs(self) -> None:
+        for slot, (program, result) in enumerate(zip(self.obj.programs, self.linked, strict=True)):
             if result is not None:
                 with self.guarded(Subject.PROGRAM, slot):
                     self.program_refs[program.name] = self.load(program, result, slot)
@@ -355,21 +379,54 @@ class _Builder:
         for ref in linked.externs:
             if ref.extern not in finds:
                 finds[ref.extern] = self.add(self.find(self.obj.externs[ref.extern]))
+        externs = [ExternReloc(ref.insn, finds[ref.extern], ref.is_call) for ref in linked.externs]
+        tables = [self.jump_table(table) for table in linked.tables]
+        for made, table in zip(tables, linked.tables, strict=True):
+            externs += (ExternReloc(insn, made, is_call=False) for insn in table.loads)
         loaded = self.add(
             replace(
                 op,
                 insns=_marked(linked, self.obj.externs, self.obj.order),
-                externs=tuple(
-                    ExternReloc(ref.insn, finds[ref.extern], ref.is_call) for ref in linked.externs
-                ),
+                externs=tuple(externs),
             )
         )
+        for made in tables:
+            self.add(Close(made))
         for number, find in finds.items():
             if not self.obj.externs[number].is_typeless:
                 self.add(Close(find))
         if op.attach_btf is not None:
             self.add(Close(op.attach_btf))
         return loaded
+
+    def jump_table(self, table: JumpTable) -> Ref:
+        """A map of the instructions in a jump table: the kernel wants it filled and frozen."""
+        entries = len(table.targets)
+        made = self.add(
+            MapCreate(
+                name=JUMP_TABLES,
+                type=MapType.INSN_ARRAY,
+                key_size=INDEX_SIZE,
+                value_size=INSN_ENTRY_SIZE,
+                max_entries=entries,
+                flags=0,
+                numa_node=0,
+                map_extra=0,
+                btf=None,
+                key_type=0,
+                value_type=0,
+                btf_is_optional=False,
+                kernel_value_type=None,
+                inner=None,
+                slot=None,
+            )
+        )
+        for key, target in enumerate(table.targets):
+            # orig_off of struct bpf_insn_array_value; the kernel sets the rest.
+            value = target.to_bytes(4, self.obj.order)
+            self.add(MapUpdate(made, key, value, INSN_ENTRY_SIZE, initial=False))
+        self.add(MapFreeze(made))
+        return made
 
     def find(self, extern: Extern) -> BtfFind | KsymFind:
         # libbpf strips ___flavor from typed symbols only.
@@ -403,6 +460,10 @@ class _Builder:
             index = self.input(MemberIndex(struct, member))
             return replace(op, attach_btf=find, expected_attach_type=index)
         if spec.btf_target is None:
+            row = attach_kind_row(spec.kind, spec.prog_type, spec.attach_type or 0)
+            if row is not None and row.call is AttachCall.FUNCTIONS and ":" in spec.target:
+                # MODULE:FUNCTIONS: it is loaded for the module's BTF.
+                return replace(op, attach_fd=self.input(AttachFd(slot)))
             return op
         if spec.prog_type == ProgType.EXT or not spec.target:
             return replace(

@@ -10,7 +10,7 @@ from lskel.bpf import insn as i
 from lskel.bpf.helpers import HELPERS
 from lskel.bpf.insn import CallKind, Insn
 from lskel.cursor import ByteOrder
-from lskel.object.model import Function, MapRef, Object
+from lskel.object.model import Function, JumpTableRef, MapRef, Object
 
 
 class Arguments(NamedTuple):
@@ -99,7 +99,9 @@ def sends(obj: Object) -> Iterator[Send]:
 def _sends(function: Function, order: ByteOrder, every: _Maps, *, is_small: bool) -> Iterator[Send]:
     code, maps = function.code, {r.insn: r.map for r in function.relocations if type(r) is MapRef}
     insns = [i.read(code, at, order) for at in range(i.count(code))]
-    states = _states(insns, maps) if is_small else {}
+    entries = (r.targets for r in function.relocations if type(r) is JumpTableRef)
+    targets = {entry - function.start for table in entries for entry in table}
+    states = _states(insns, maps, targets) if is_small else {}
     for at, insn in enumerate(insns):
         found, state = _helper(insn), states.get(at, {})
         if found is None:
@@ -116,8 +118,11 @@ def _helper(insn: Insn) -> Arguments | None:
     return _HELPERS.get(insn.imm) if is_one else None
 
 
-def _states(insns: list[Insn], maps: dict[int, int]) -> dict[int, _State]:
-    """What is known before each instruction, on all paths; nothing if that is not found out."""
+def _states(insns: list[Insn], maps: dict[int, int], targets: set[int]) -> dict[int, _State]:
+    """What is known before each instruction, on all paths; nothing if that is not found out.
+
+    `targets` are those of jumps by a table.
+    """
     states: dict[int, _State] = {0: {_FRAME: _STACK}}
     for _ in range(_PASSES):
         is_done = True
@@ -125,7 +130,7 @@ def _states(insns: list[Insn], maps: dict[int, int]) -> dict[int, _State]:
             if at not in states:
                 continue
             after = _after(states[at], insn, maps.get(at))
-            for target in _successors(at, insn):
+            for target in targets if insn.op == i.OP_GOTOX else _successors(at, insn):
                 before = states.get(target)
                 met = after if before is None else _common(before, after)
                 if met != before:

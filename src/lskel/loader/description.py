@@ -12,6 +12,7 @@ from reprlib import Repr
 from typing import Any
 
 from lskel import budget
+from lskel.bpf.digest import DIGEST_SIZE
 from lskel.bpf.insn import OP_CALL, find
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.bpf.struct_ops import Member, StructOps
@@ -90,6 +91,8 @@ _RECORDS: dict[str, type[Any]] = {
         StructOpsResult,
     )
 }
+# Left out if empty, as bundles of before had no such fields.
+_OPTIONAL = {"exclusive": b""}
 # Not stored, but derived from the code (`_with_calls`).
 _IN_CODE = {"is_call": False}
 _SHORT = Repr()
@@ -168,7 +171,12 @@ class _Encoder:
         if isinstance(value, tuple):
             return [self.encode(item) for item in value]
         if is_dataclass(value):
-            return {item.name: self.encode(getattr(value, item.name)) for item in fields(value)}
+            given = {item.name: getattr(value, item.name) for item in fields(value)}
+            return {
+                name: self.encode(field)
+                for name, field in given.items()
+                if name not in _OPTIONAL or field != _OPTIONAL[name]
+            }
         return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     def data(self, value: bytes) -> dict[str, Any]:
@@ -282,6 +290,9 @@ class _Decoder:
             if name in _IN_CODE:
                 values[name] = _IN_CODE[name]
                 continue
+            if name in _OPTIONAL and name not in item:
+                values[name] = _OPTIONAL[name]
+                continue
             # A NamedTuple wraps its annotations.
             wanted: str = getattr(annotation, "__forward_arg__", annotation)
             try:
@@ -389,8 +400,10 @@ def _check_trace(trace: Trace) -> None:
                 raise BadBundle(f"operation {number}: the value of global data is not bytes")
             if op.initial and op.size != _op(trace, op.map.op, MapCreate).value_size:
                 raise BadBundle(f"operation {number}: the value is not as long as its map's")
+        if isinstance(op, MapCreate) and len(op.exclusive) not in (0, DIGEST_SIZE):
+            raise BadBundle(f"operation {number}: a digest of {len(op.exclusive)} bytes")
         if isinstance(op, ProgLoad):
-            _check_externs(number, op)
+            _check_externs(trace, number, op)
         if any(given.number >= len(trace.inputs) for given in inputs_of(op)):
             raise BadBundle(f"operation {number} uses an unknown input")
     for slot, made in enumerate(trace.maps):
@@ -465,7 +478,9 @@ def _fits(op: MapUpdate) -> bool:
     return size <= op.size
 
 
-def _check_externs(number: int, op: ProgLoad) -> None:
+def _check_externs(trace: Trace, number: int, op: ProgLoad) -> None:
     for extern in op.externs:
         if (extern.insn + 1) * 8 > len(op.insns):
             raise BadBundle(f"operation {number}: no instruction {extern.insn}")
+        if extern.is_call:
+            _op(trace, extern.find.op, BtfFind)

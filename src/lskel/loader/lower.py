@@ -338,7 +338,7 @@ class Lowering:
         content, size, field = pointer.content, pointer.size, pointer.field
         if pointer.initial or _externs(op, pointer):
             return self.blob.add(content, size, RegionKind.DATA, number, field)
-        return self.blob.share(content, number, field)
+        return self.blob.share(content.ljust(size, b"\0"), number, field)
 
     def value(self, op: Op, place: int, size: int) -> Iterator[Record]:
         """Global data, read from the address in the context if set."""
@@ -363,8 +363,12 @@ class Lowering:
 
     def relocate(self, insns: bytes, extern: ExternReloc, insn: int) -> Iterator[Record]:
         """Patch the instruction at blob + insn."""
-        find, found = self.trace.ops[extern.find.op], self.found[extern.find.op]
+        find = self.trace.ops[extern.find.op]
         low, high = insn + INSN_IMM, insn + i.SIZE + INSN_IMM
+        if isinstance(find, MapCreate):
+            yield Record(Code.COPY, a=low, b=self.fd(extern.find))
+            return
+        found = self.found[extern.find.op]
         if extern.is_call:
             yield Record(Code.COPY, a=insn, b=self.kfunc_calls[extern.find.op])
             yield Record(Code.COPY, a=low, b=found)

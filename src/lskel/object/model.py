@@ -62,7 +62,20 @@ class ExternRef(NamedTuple):
     is_call: bool
 
 
-Relocation = MapRef | DataRef | CallRef | FuncRef | ExternRef
+class JumpTableRef(NamedTuple):
+    """ld_imm64 of an address in a jump table, at `offset` bytes.
+
+    `table` is the table's offset in section .jumptables; `targets` are its entries, as instructions
+    of the section that the code is in.
+    """
+
+    insn: int
+    table: int
+    targets: tuple[int, ...]
+    offset: int
+
+
+Relocation = MapRef | DataRef | CallRef | FuncRef | ExternRef | JumpTableRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +149,8 @@ class MapSpec:
     `initial` is the value of the only element of global data, or the start of an arena's memory.
     `key_type` and `value_type` are BTF ids, 0 for none. `inner` is the inner map definition of a
     map of maps. A struct_ops map has `struct_ops`, and `value_size` 0: it is known in the target's
-    kernel. `autocreate`: whether the loader creates the map (``SEC("?.struct_ops")``).
+    kernel. `autocreate`: whether the loader creates the map (``SEC("?.struct_ops")``). `exclusive`:
+    the name of the only program that may use the map, None for any (Linux 6.18).
     """
 
     name: str
@@ -158,6 +172,7 @@ class MapSpec:
     initial: bytes | None = None
     struct_ops: StructOps | None = None
     autocreate: bool = True
+    exclusive: str | None = None
 
     @property
     def is_global_data(self) -> bool:

@@ -1,13 +1,15 @@
-"""Resolving ELF relocations of code: maps, global data, subprograms and externs."""
+"""Resolving ELF relocations of code: maps, global data, subprograms, externs and jump tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lskel import budget
 from lskel.bpf import insn as i
 from lskel.bpf.enums import MapType
 from lskel.bpf.insn import CallKind, Insn
 from lskel.catalog.map_types import ARENA_SECTION
+from lskel.cursor import unpack_table
 from lskel.elf.format import SHN_LORESERVE, Bind, SectionType, SymbolType
 from lskel.elf.object import Elf, Rel, Symbol
 from lskel.elf.reader import Section
@@ -24,13 +26,15 @@ from lskel.object.model import (
     ExternKind,
     ExternRef,
     FuncRef,
+    JumpTableRef,
     MapRef,
     MapSpec,
     Relocation,
 )
 
-# Where LLVM puts the targets of `gotox`, of instruction set v4.
+# Where LLVM puts the targets of `gotox`, of instruction set v4: offsets in the section of the code.
 JUMP_TABLES = ".jumptables"
+_ENTRY_SIZE = 8
 _RELOCATIONS = (SectionType.REL, SectionType.RELA)
 
 
@@ -52,6 +56,11 @@ class Resolver:
         self._arena = next(arenas, None)
         self._externs = externs
         self._numbers = {symbol: number for number, symbol in enumerate(externs)}
+        self._tables: dict[tuple[int, int, int], tuple[int, ...]] = {}
+        section = elf.section(JUMP_TABLES)
+        self._entries = budget.Allowance(
+            budget.JUMP_TABLES * (section.size if section else 0), "bytes of jump tables"
+        )
 
     def collect(self) -> dict[tuple[int, int], tuple[Relocation, ...]]:
         """Relocations by (section index, start) of the function, ascending by instruction."""
@@ -117,13 +126,34 @@ class Resolver:
         if section.name == ARENA_SECTION and self._arena is not None:
             return DataRef(local, self._arena, symbol.value + insn.imm)
         if section.name == JUMP_TABLES:
-            raise NotSupported(
-                "a jump table: no loader of lskel makes maps of instructions (INSN_ARRAY) yet",
-                hint="compile with -fno-jump-tables, or with -mcpu=v3, which has no such jumps",
-            )
+            return self._jump_table(insn, local, section, symbol)
         if data_kind(section) is None:
             raise BadObject(f"section {section.name} has neither maps nor global data")
         return DataRef(local, self._maps[section.name, 0], symbol.value + insn.imm)
+
+    def _jump_table(self, insn: Insn, local: int, section: Section, symbol: Symbol) -> Relocation:
+        start, size = symbol.value, symbol.size
+        if not size or size % _ENTRY_SIZE or start % _ENTRY_SIZE:
+            raise BadObject(
+                f"{start:#x}+{size:#x} of {JUMP_TABLES} is not a table of {_ENTRY_SIZE}-byte "
+                "entries",
+                hint="in assembly: `.size TABLE, . - TABLE` after its last entry",
+            )
+        if start + size > section.size:
+            raise BadObject(
+                f"{start:#x}+{size:#x} is outside the {section.size:#x} bytes of {JUMP_TABLES}"
+            )
+        if not 0 <= insn.imm < size or insn.imm % _ENTRY_SIZE:
+            raise BadObject(f"no entry at {insn.imm:#x} of a jump table of {size:#x} bytes")
+        key = (section.number, start, size)
+        if key not in self._tables:
+            self._entries.spend(size)
+            content = self._elf.content(section)[start : start + size]
+            entries = [at for (at,) in unpack_table("Q", content, self._elf.order, JUMP_TABLES)]
+            if wrong := next((at for at in entries if at % i.SIZE), 0):
+                raise BadObject(f"the entry {wrong:#x} of {JUMP_TABLES} is not an instruction")
+            self._tables[key] = tuple(at // i.SIZE for at in entries)
+        return JumpTableRef(local, start, self._tables[key], insn.imm)
 
     def _extern(self, insn: Insn, local: int, symbol: Symbol) -> Relocation:
         extern = self._externs.get(symbol.number)

@@ -15,6 +15,7 @@ from lskel.bpf.enums import Cmd
 from lskel.describe.labels import label
 from lskel.replay.externs import FdArrayBuilder, resolve
 from lskel.replay.prepared_trace import PreparedTrace, VerifierLog, prepare_trace
+from lskel.runtime.common_attr import kernel_text
 from lskel.runtime.failure import failure, split_log
 from lskel.runtime.image import Image
 from lskel.runtime.kallsyms import symbol_address
@@ -133,8 +134,7 @@ class Calls:
             elif isinstance(op, Close) and op.ref.op in self.fds:
                 self.timed(self.fds[op.ref.op].close)
         except KernelError as error:
-            asked = self.logs.get(number)
-            log = self.logged(op, call, asked) if call is not None and call.log else ()
+            log = self.logged(number, op, call, error.errno) if call is not None else ()
             raise failure(number, label(self.trace, op), error.errno, log) from error
 
     def call(self, op: Op, call: Call, log: VerifierLog | None) -> int | None:
@@ -168,6 +168,15 @@ class Calls:
             self.fds[number] = self.stack.enter_context(found.module)
 
     def make(self, op: Op, call: Call, log: VerifierLog | None = None) -> int:
+        attr, keep = self.attr(op, call, log)
+        result = self.timed(lambda: bpf(call.cmd, attr))
+        del keep
+        return result
+
+    def attr(
+        self, op: Op, call: Call, log: VerifierLog | None = None
+    ) -> tuple[bytearray, list[bytes | bytearray]]:
+        """The attr of a call, and what it points to, which must live as long."""
         order = self.trace.order
         attr = bytearray(call.attr)
         keep: list[bytes | bytearray] = []
@@ -193,7 +202,7 @@ class Calls:
                 point(pointer.field, self.slots.content(order))
         if log is not None and call.log is not None:
             fill_log(attr, call, call.log, log)
-        return self.timed(lambda: bpf(call.cmd, attr))
+        return attr, keep
 
     def number(self, value: Number | InputNumber) -> int:
         if isinstance(value, InputNumber):
@@ -207,8 +216,13 @@ class Calls:
         fd = self.fds.get(op)
         return fd.fileno() if fd is not None else 0
 
-    def logged(self, op: Op, call: Call, asked: VerifierLog | None) -> tuple[str, ...]:
+    def logged(self, number: int, op: Op, call: Call, code: int) -> tuple[str, ...]:
         """Repeat a failed call with a large enough log buffer; return the log."""
+        if isinstance(op, MapCreate):
+            return self.said(op, call, code)
+        if call.log is None:
+            return ()
+        asked = self.logs.get(number)
         log, level = bytearray(), _LOG_LEVEL if asked is None else asked.level
         for size in LOG_SIZES:
             log = bytearray(size)
@@ -219,6 +233,15 @@ class Calls:
                 if error.errno != errno.ENOSPC:
                     break
         return split_log(bytes(log))
+
+    def said(self, op: MapCreate, call: Call, code: int) -> tuple[str, ...]:
+        """What the kernel says of a map that it refused."""
+        if op.btf_is_optional:
+            op = replace(op, btf=None)  # the second call
+        attr, keep = self.attr(op, call)
+        lines = kernel_text(call.cmd, attr, code)
+        del keep
+        return lines
 
 
 def address(op: KsymFind) -> int:

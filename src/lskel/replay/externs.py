@@ -1,4 +1,4 @@
-"""Patching kernel ids and addresses into a program's instructions, in user space."""
+"""Patching kernel ids, addresses and fds into a program's instructions, in user space."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from lskel.bpf import insn as i
 from lskel.bpf.insn import Pseudo
 from lskel.cursor import ByteOrder
-from lskel.trace import KsymFind, Op, ProgLoad, Trace
+from lskel.trace import KsymFind, MapCreate, Op, ProgLoad, Trace
 
 
 class FdArrayBuilder:
@@ -48,6 +48,9 @@ def resolve(
             i.write(code, extern.insn, new, trace.order)
             continue
         find: Op = trace.ops[number]
+        if isinstance(find, MapCreate):
+            i.set_imm(code, extern.insn, fds.get(number, 0), trace.order)
+            continue
         if isinstance(find, KsymFind):
             low, high = found[number] & 0xFFFFFFFF, found[number] >> 32
         else:

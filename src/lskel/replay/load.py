@@ -48,6 +48,7 @@ def load(
     kconfig: Mapping[str, str | int] | None = None,
     pin_root: str | os.PathLike[str] = PIN_ROOT,
     trust_pins: bool = False,
+    token_path: str | os.PathLike[str] | None = None,
     trust_bytes: bool = False,
 ) -> DynamicCollection:
     """Open an object or a bundle (a path, bytes, `Object` or `Loader`) as a collection.
@@ -97,6 +98,7 @@ def load(
         kconfig=kconfig or {},
         pin_root=Path(pin_root),
         trust_pins=trust_pins,
+        token_path=None if token_path is None else os.fspath(token_path),
         trust_bytes=trust_bytes,
     )
     return open_loader(loader, options, kernel=kernel, direct=direct)
@@ -179,9 +181,9 @@ def _with_types(obj: Object, programs: Mapping[str, Settings]) -> Object:
         if isinstance(wanted, str):
             with at(obj.name, f"program '{program.name}'"):
                 wanted = enum_value(ProgType, wanted, PROG_TYPE_PREFIX, "program type")
-        type_ = ProgType._value2member_map_.get(wanted)
-        if isinstance(type_, ProgType):
-            obj = obj.with_type(program.name, type_)
+        # Other values are refused like those of any attribute.
+        if isinstance(wanted, int) and wanted in ProgType._value2member_map_:
+            obj = obj.with_type(program.name, ProgType(wanted))
     return obj
 
 

@@ -36,7 +36,9 @@ class Options:
     ``PROGRAM[:FUNCTION]`` for one that attaches to a BPF program, given by the path of its pin or
     its id (``id:42``). `kconfig`: kconfig values, as in a kernel's ``.config``. `pin_root`: the
     bpffs directory for maps that are pinned by name. `trust_pins`: use pins in directories that
-    others can write to. `trust_bytes`: run a loader whose bytes do not match its trace.
+    others can write to. `token_path`: the bpffs whose BPF token the load uses (Linux 6.9); None: as
+    libbpf, that of $LIBBPF_BPF_TOKEN_PATH, or of /sys/fs/bpf in a user namespace; empty: none.
+    `trust_bytes`: run a loader whose bytes do not match its trace.
     """
 
     maps: Mapping[str, Settings] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Options:
     kconfig: Mapping[str, str | int] = field(default_factory=dict)
     pin_root: Path = PIN_ROOT
     trust_pins: bool = False
+    token_path: str | None = None
     trust_bytes: bool = False
 
 
@@ -59,6 +62,7 @@ def apply(options: Options, bpf: DynamicCollection, trace: Trace) -> None:
     """Apply the options to a collection of this trace; errors as for its attributes."""
     bpf.pin_root = str(options.pin_root)
     bpf.trust_pins = options.trust_pins
+    bpf.token_path = options.token_path
     for name, settings in options.maps.items():
         bpf.maps[name].set(settings)
     for name, settings in options.programs.items():

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 
+from lskel.bpf.enums import MapType
+from lskel.bpf.names import enum_name
 from lskel.bpf.settable import NO_MAP
 from lskel.catalog.map_types import Range, map_type_row
 from lskel.tasks import Task
@@ -35,7 +39,8 @@ def advise(error: ReplayError, maps: Iterable[MapDefinition], labels: Iterable[L
         return
     hint, made = "", list(maps)
     if label.task is Task.MAP_CREATE and error.errno == errno.EINVAL:
-        hint = next((_sizes(item) for item in made if item.name == label.name), "")
+        named = next((item for item in made if item.name == label.name), None)
+        hint = (_sizes(named) or _type(named)) if named is not None else ""
     elif label.task is Task.PROG_LOAD and _NO_MAP in error.why:
         slot = error.why.partition(_NO_MAP)[2][:_SLOT_DIGITS]
         if len(slot) == _SLOT_DIGITS and slot.isdecimal() and int(slot) < len(made):
@@ -69,6 +74,16 @@ def _sizes(made: MapDefinition) -> str:
                 f"{name} is 0: __type({part}, ...) or __uint({name}, N) in the map's definition"
             )
     return "; ".join(said)
+
+
+def _type(made: MapDefinition) -> str:
+    """That this kernel is older than the map's type; empty if it is not."""
+    row = map_type_row(made.type)
+    running = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if row is None or running is None or (int(running[1]), int(running[2])) >= row.since:
+        return ""
+    major, minor = row.since
+    return f"maps of type {enum_name(MapType, row.type)} need Linux {major}.{minor}"
 
 
 def _may_be_zero(ranges: tuple[Range, ...]) -> bool:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from lskel.btf.btf import Btf
 from lskel.btf.kinds import Kind
-from lskel.catalog.attach_kinds import BY_NAME
+from lskel.catalog.attach_kinds import BY_NAME, AttachCall, attach_kind_row
 from lskel.errors import NotFound, UsageError, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime import objects
@@ -18,7 +18,7 @@ from lskel.runtime.syscall import BpfError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lskel.runtime.program import ProgramDefinition
+    from lskel.runtime.program import Program, ProgramDefinition
 
 _ID = "id:"
 # Ids have 32 bits.
@@ -28,7 +28,8 @@ _ID_DIGITS = 10
 class AttachPoint(NamedTuple):
     """An attach target: BTF id `btf_id` in the BTF of `fd`.
 
-    `fd` is a BPF program or a module's BTF; 0 for vmlinux.
+    `fd` is a BPF program or a module's BTF; 0 for vmlinux. `btf_id` is 0 for programs that attach
+    to any functions of that BTF.
     """
 
     fd: int
@@ -45,6 +46,33 @@ def btf_name(program: ProgramDefinition, target: str) -> tuple[str, Kind]:
 def is_in_program(target: str) -> bool:
     """Whether a target is a function of a BPF program, given by pin or id."""
     return target.startswith((_ID, "/"))
+
+
+def module_of(program: ProgramDefinition, target: str) -> str:
+    """The module in whose BTF a program's functions are: of MODULE:FUNCTIONS, for fentry.multi etc.
+
+    Empty if they are those of vmlinux, and for programs that are loaded for one function.
+    """
+    row = attach_kind_row(program.kind, program.type, program.attach_type)
+    if row is None or row.call is not AttachCall.FUNCTIONS or ":" not in target:
+        return ""
+    return target.partition(":")[0]
+
+
+def load_target(program: Program) -> str | None:
+    """The target that a program is loaded for: the caller's, or in a module that its section names.
+
+    None if there is none.
+    """
+    definition = program.definition
+    if program.target is None and module_of(definition, definition.target):
+        return definition.target
+    return program.target
+
+
+def in_module(module: str, kernel: KernelBtf, stack: ExitStack) -> AttachPoint:
+    """The BTF of a module; `stack` closes its fd. NotFound if it is not loaded."""
+    return AttachPoint(stack.enter_context(kernel.module(module)).fileno(), 0)
 
 
 def in_kernel(name: str, kind: Kind, kernel: KernelBtf, stack: ExitStack) -> AttachPoint:

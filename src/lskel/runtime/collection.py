@@ -18,6 +18,7 @@ from lskel.runtime.maps.base import Map
 from lskel.runtime.program import Program
 from lskel.runtime.request import Request
 from lskel.runtime.signals import uninterrupted
+from lskel.runtime.token import using_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,15 +158,16 @@ class Collection:
     or the end of a ``with`` block, detaches and closes everything; pins stay.
 
     `pin_root` is the bpffs directory for maps shared by name (LIBBPF_PIN_BY_NAME); with
-    `trust_pins` other users may write to it. `kernel` is where it loads, by default the running
-    kernel.
+    `trust_pins` other users may write to it. `token_path` is the bpffs whose BPF token the load
+    uses (`lskel.runtime.token.open_token`; None: as libbpf). `kernel` is where it loads, by default
+    the running kernel.
     """
 
     __slots__ = (
-        *("maps", "progs", "links", "pin_root", "trust_pins"),
+        *("maps", "progs", "links", "pin_root", "trust_pins", "token_path"),
         *("_image", "_kernel", "_loaded", "_closed", "_lock", "__dict__", "__weakref__"),
     )
-    _SETTABLE = frozenset(("pin_root", "trust_pins"))
+    _SETTABLE = frozenset(("pin_root", "trust_pins", "token_path"))
     if TYPE_CHECKING:
         maps: Maps
         progs: Programs
@@ -179,6 +181,7 @@ class Collection:
             put(self, name, value)
         self.pin_root = PIN_ROOT
         self.trust_pins = False
+        self.token_path: str | None = None
         self._image = image
         self._kernel = RUNNING if kernel is None else kernel
         self._loaded = False
@@ -250,6 +253,7 @@ class Collection:
             check_byte_order(name, self._image.order)
             with at(name), uninterrupted(), ExitStack() as undo:
                 with ExitStack() as held:
+                    self._use_token(held)
                     request = self.request(undo, held)
                     try:
                         made = self._kernel.load(self._image, request)
@@ -268,6 +272,16 @@ class Collection:
                 if pins:
                     self._pin()
                 undo.pop_all()
+
+    def _use_token(self, held: ExitStack) -> None:
+        """Use a BPF token until `held` ends, also for maps that this collection creates later."""
+        if not self._kernel.is_running:
+            if self.token_path is not None:
+                check_running(self._kernel, "takes no BPF token")
+            return
+        held.enter_context(using_token(self.token_path))
+        for made in self.maps:
+            made.token_path = self.token_path
 
     def _need(self) -> None:
         """Load unless loaded, for an operation that needs the kernel."""

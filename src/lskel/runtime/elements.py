@@ -57,6 +57,8 @@ Chunk = tuple[Buffer, Buffer, int]
 # Other types go by key, and lose their position when that key is deleted.
 _BATCH_TYPES = of_elements(Elements.ARRAY, Elements.HASH, Elements.LRU_HASH)
 _BY_KEY_TYPES = of_elements(Elements.TRIE)
+# Of these the order changes when the kernel resizes them: a walk that deletes misses some.
+_GROWING_TYPES = of_elements(Elements.GROWING_HASH)
 # A larger batch is not faster, and slows down Python's garbage collector.
 _BATCH_MEMORY = 1 << 18
 BATCH_UNKNOWN = frozenset((errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP))
@@ -106,11 +108,15 @@ def chunks(fd: int, info: Shape, *, take: bool = False, bpf: Bpf = bpf) -> Itera
             found = batches if first is None else chain((first,), batches)
             yield from _once(found, fd, key_size, value_size, bpf) if by_key else found
             return
-    walk = _walk(fd, key_size, value_size, bpf)
-    while some := [*islice(walk, _WALKED)]:
-        if take:
-            some = [entry for entry in some if delete(fd, entry[0], bpf=bpf)]
-        yield _chunk(some)
+    for _ in range(_MAX_ROUNDS if take and info.type in _GROWING_TYPES else 1):
+        walk, is_done = _walk(fd, key_size, value_size, bpf), True
+        while some := [*islice(walk, _WALKED)]:
+            if take:
+                some = [entry for entry in some if delete(fd, entry[0], bpf=bpf)]
+            is_done = is_done and not some
+            yield _chunk(some)
+        if is_done:
+            return
 
 
 def _chunk(entries: Collection[Entry]) -> Chunk:

@@ -47,6 +47,9 @@ _HINTS = {
     (Task.MAP_CREATE, errno.EINVAL): (
         "this kernel rejects the map's type, flags, sizes, or BTF types of key and value"
     ),
+    (Task.JUMP_TABLE_CREATE, errno.EINVAL): (
+        "jump tables need Linux 6.19: compile with -fno-jump-tables, or with -mcpu=v3"
+    ),
     (Task.BTF_LOAD, errno.EINVAL): "this kernel rejects the object's BTF",
     (Task.BTF_LOAD, errno.E2BIG): "the object's BTF has something that this kernel does not know",
     (Task.PROG_LOAD, errno.E2BIG): "the program is too large or too complex for the verifier",

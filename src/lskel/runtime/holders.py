@@ -35,10 +35,13 @@ def _held(directory: str) -> set[int]:
     found = set()
     for fd in os.listdir(f"{directory}/fd"):  # noqa: PTH208 - pathlib is slow to import
         try:
-            if os.readlink(f"{directory}/fd/{fd}") == _PROGRAM:  # noqa: PTH115
-                found.add(int(_fields(f"{directory}/fdinfo/{fd}")["prog_id"]))
+            if os.readlink(f"{directory}/fd/{fd}") != _PROGRAM:  # noqa: PTH115
+                continue
+            number = _fields(f"{directory}/fdinfo/{fd}").get("prog_id")
         except (FileNotFoundError, KernelError):
             continue  # it was closed meanwhile
+        if number is not None:  # else another file has the number by now
+            found.add(int(number))
     return found
 
 

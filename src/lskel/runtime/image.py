@@ -12,6 +12,7 @@ from lskel.light_typing import NamedTuple
 from lskel.runtime.loader import run_loader
 from lskel.runtime.request import build_context, by_slot, expected_fds
 from lskel.runtime.syscall import BpfError, address_of
+from lskel.runtime.token_fields import scope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,21 +64,23 @@ class Image(NamedTuple):
         return self.blob[offset : offset + size]
 
     def settled(self, request: Request, address_of: Callable[[bytes | bytearray], int]) -> bytes:
-        """The blob for a request, as `with_settings`.
+        """The blob for a request, as `with_settings`, and with the BPF token in use.
 
-        UsageError if it is not known where the settings go.
+        UsageError if it is not known where they go.
         """
-        if not request.has_settings:
+        if not request.has_settings and not scope.token:
             return self.blob
         if self.places is None:
             raise UsageError(
-                "settings other than sizes, values and autoload are refused: the bytes do not "
-                "match the description",
+                "settings other than sizes, values and autoload, and BPF tokens, are refused: the "
+                "bytes do not match the description",
                 hint="generate it from the object",
             )
         from lskel.runtime.patch import with_settings
+        from lskel.runtime.token import with_token
 
-        return with_settings(self.blob, self.places(), request, self.order, address_of)
+        blob = with_settings(self.blob, self.places(), request, self.order, address_of)
+        return with_token(blob, self.places().calls)
 
     def load(self, request: Request, run: Run | None = None) -> LoadedFds:
         """Run the loader once: in the running kernel, or by `run`.

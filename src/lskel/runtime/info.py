@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import calcsize, iter_unpack
+
 from lskel.bpf.enums import AttachType, LinkType
 from lskel.bpf.layouts import BTF_INFO, LINK_INFO, MAP_INFO, PROG_INFO
 from lskel.light_typing import NamedTuple
@@ -93,7 +95,7 @@ class LinkInfo(NamedTuple):
     details: Mapping[str, int | str | tuple[int, ...]]
 
 
-# Pointers in LINK_INFO to texts and to u64s, and the fields with the sizes of their buffers.
+# Pointers in LINK_INFO to texts and to numbers, and the fields with the sizes of their buffers.
 _TEXTS = {
     "raw_tracepoint_tp_name": "raw_tracepoint_tp_name_len",
     "iter_target_name": "iter_target_name_len",
@@ -108,7 +110,12 @@ _ARRAYS = {
     "uprobe_multi_offsets": "uprobe_multi_count",
     "uprobe_multi_ref_ctr_offsets": "uprobe_multi_count",
     "uprobe_multi_cookies": "uprobe_multi_count",
+    "tracing_multi_ids": "tracing_multi_count",
+    "tracing_multi_addrs": "tracing_multi_count",
+    "tracing_multi_cookies": "tracing_multi_count",
 }
+# Formats (struct) of their numbers, if these are not u64s.
+_FORMATS = {"tracing_multi_ids": "I"}
 # The part of a perf link, by enum bpf_perf_event_type.
 _PERF_PARTS = ("", "uprobe_", "uprobe_", "kprobe_", "kprobe_", "tracepoint_", "event_")
 # The parts of iterators besides the name, by their targets.
@@ -209,14 +216,16 @@ def link_info(fd: int) -> LinkInfo:
         if name in _TEXTS and _TEXTS[name] in fields:
             buffers[name], sizes[_TEXTS[name]] = bytearray(_TEXT_ROOM), _TEXT_ROOM
         elif name in _ARRAYS and (count := number_in(info, LINK_INFO, _ARRAYS[name])):
-            buffers[name], sizes[_ARRAYS[name]] = bytearray(8 * count), count
+            item = calcsize(_FORMATS.get(name, "Q"))
+            buffers[name], sizes[_ARRAYS[name]] = bytearray(item * count), count
     if buffers:
         pointers = {name: address_of(buffer) for name, buffer in buffers.items()}
         info = read_info(fd, LINK_INFO, bpf, **pointers, **sizes)
     details: dict[str, int | str | tuple[int, ...]] = {}
     for name, short in fields.items():
         if name in _ARRAYS:
-            details[short] = tuple(memoryview(buffers.get(name, b"")).cast("Q"))
+            numbers = iter_unpack(_FORMATS.get(name, "Q"), buffers.get(name, b""))
+            details[short] = tuple(number for (number,) in numbers)
         elif name in buffers:
             details[short] = text_in(buffers[name])
         elif name not in _TEXTS and name not in _TEXTS.values():
@@ -244,8 +253,12 @@ def _link_fields(info: bytearray) -> dict[str, str]:
     fields: dict[str, str] = {}
     if kind not in LinkType._value2member_map_:
         return fields
-    prefix = f"{LinkType(kind).name.lower()}_"
+    prefix = _prefix(LinkType(kind))
     parts: tuple[str, ...] = (prefix,)
+    # TRACING_MULTI begins like TRACING.
+    longer = tuple(map(_prefix, LinkType))
+    longer = tuple(other for other in longer if other.startswith(prefix) and other != prefix)
+    known = [name for name in known if not name.startswith(longer)]
     if kind == LinkType.ITER:
         parts = (*_ITER_PARTS, prefix)
     elif kind == LinkType.PERF_EVENT and "perf_event_type" in known:
@@ -257,6 +270,10 @@ def _link_fields(info: bytearray) -> dict[str, str]:
         if part is not None:
             fields.setdefault(name, name.removeprefix(part))
     return fields
+
+
+def _prefix(kind: LinkType) -> str:
+    return f"{kind.name.lower()}_"
 
 
 def _link_number(info: bytearray, name: str) -> int:

@@ -9,7 +9,15 @@ from lskel.bpf.inputs import AttachBtfId, AttachFd, MemberIndex, TypeMismatch, T
 from lskel.errors import NotFound, UsageError, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime import kernel_extern, kernel_struct
-from lskel.runtime.attach_point import btf_name, in_kernel, in_program, is_in_program
+from lskel.runtime.attach_point import (
+    btf_name,
+    in_kernel,
+    in_module,
+    in_program,
+    is_in_program,
+    load_target,
+    module_of,
+)
 from lskel.runtime.kernel_btf import KernelBtf
 from lskel.runtime.syscall import BpfError
 
@@ -65,7 +73,12 @@ class RunningTypes:
     def attach_point(
         self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
     ) -> AttachPoint:
-        """A function, hook or tracepoint of the kernel, or a function of a BPF program."""
+        """A function, hook or tracepoint of the kernel, or a function of a BPF program.
+
+        For programs of many functions: the module that has them.
+        """
+        if module := module_of(program, target):
+            return in_module(module, self._kernel, held)
         if program.type == ProgType.EXT or is_in_program(target):
             return in_program(target, program.target, held, trust_pins=trust_pins)
         return in_kernel(*btf_name(program, target), self._kernel, held)
@@ -117,9 +130,10 @@ def _point(
     program: Program, types: KernelTypes, held: ExitStack, *, trust_pins: bool
 ) -> AttachPoint:
     with at(f"program '{program.name}'"):
-        if program.target is None:
+        target = load_target(program)
+        if target is None:
             raise no_target(program)
-        return types.attach_point(program.definition, program.target, held, trust_pins=trust_pins)
+        return types.attach_point(program.definition, target, held, trust_pins=trust_pins)
 
 
 def no_target(program: Program) -> UsageError:

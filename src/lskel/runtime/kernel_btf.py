@@ -18,6 +18,10 @@ from lskel.runtime.kernel_struct import KernelStruct
 from lskel.runtime.objects import Fd, by_id, ids
 from lskel.runtime.syscall import BpfError, KernelError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 VMLINUX = "/sys/kernel/btf/vmlinux"
 
 
@@ -39,6 +43,22 @@ def _read(path: str) -> Btf:
             f"cannot read the kernel's BTF {path}: {error.strerror}",
             hint=error.hint or "the kernel must be built with CONFIG_DEBUG_INFO_BTF",
         ) from error
+
+
+def _modules() -> Iterator[tuple[str, Fd]]:
+    """The names of the modules with BTF, and its fds, which the caller closes."""
+    for number in ids(objects.ObjectKind.BTF):
+        try:
+            fd = by_id(objects.ObjectKind.BTF, number)
+        except BpfError as error:
+            if error.errno == errno.ENOENT:
+                continue  # unloaded meanwhile
+            raise
+        info = btf_info(fd.fileno())
+        if info.kernel and info.name != "vmlinux":
+            yield info.name, fd
+        else:
+            fd.close()
 
 
 class KernelBtf:
@@ -67,21 +87,27 @@ class KernelBtf:
                 )
             raise
 
+    def module(self, name: str) -> Fd:
+        """The fd of a module's BTF, which the caller owns. NotFound if no such module is loaded.
+
+        BpfError EPERM without CAP_SYS_ADMIN.
+        """
+        for found, fd in _modules():
+            if found == name:
+                return fd
+            fd.close()
+        raise NotFound(f"no module '{name}' with BTF is loaded", hint="load it with modprobe")
+
+    def of_module(self, fd: Fd) -> Btf:
+        """The BTF of a module's BTF fd."""
+        return Btf(btf_info(fd.fileno(), data=True).data, self.vmlinux)
+
     def _find_in_modules(self, name: str, kind: Kind) -> Found:
-        for number in ids(objects.ObjectKind.BTF):
-            try:
-                fd = by_id(objects.ObjectKind.BTF, number)
-            except BpfError as error:
-                if error.errno == errno.ENOENT:
-                    continue  # unloaded meanwhile
-                raise
-            info = btf_info(fd.fileno())
-            if info.kernel and info.name != "vmlinux":
-                raw = btf_info(fd.fileno(), data=True).data
-                btf = Btf(raw, self.vmlinux)
-                type_id = btf.find_kind(name, kind)
-                if type_id is not None:
-                    return Found(type_id, btf, fd)
+        for _, fd in _modules():
+            btf = self.of_module(fd)
+            type_id = btf.find_kind(name, kind)
+            if type_id is not None:
+                return Found(type_id, btf, fd)
             fd.close()
         raise BpfError(Cmd.BTF_GET_FD_BY_ID, errno.ENOENT)
 

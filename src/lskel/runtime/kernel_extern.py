@@ -6,7 +6,7 @@ As libbpf does (`bpf_object__resolve_ksyms_btf_id` in tools/lib/bpf/libbpf.c, Li
 from __future__ import annotations
 
 from lskel.btf.kinds import Kind
-from lskel.btf.shape import Shapes
+from lskel.btf.shape import LETTERS, Shapes
 from lskel.btf.types import RefType
 from lskel.errors import NotSupported
 
@@ -28,7 +28,8 @@ def is_mismatch(asked: TypeMismatch, btf: Btf, type_id: TypeId) -> bool:
     NotSupported unless it is a weak function: it shows both types.
     """
     found = btf.get(type_id, RefType).type
-    if asked.shape and Shapes(btf).of(found) == asked.shape:
+    shape = Shapes(btf).of(found)
+    if asked.shape and shape == asked.shape:
         return False
     if asked.is_function and asked.is_weak:
         return True
@@ -38,7 +39,9 @@ def is_mismatch(asked: TypeMismatch, btf: Btf, type_id: TypeId) -> bool:
     what = "kfunc" if asked.is_function else "kernel variable"
     theirs = type_name(btf, found, asked.name)
     hint = "declare it as this kernel does"
-    if asked.is_function:
+    if shape and asked.shape.replace(LETTERS[Kind.FWD], LETTERS[Kind.STRUCT]) == shape:
+        hint = "a struct that is only declared is of another kind: define it, as `struct NAME {};`"
+    elif asked.is_function:
         hint += f", or one declaration per kernel, each __weak: {asked.name}___old"
     raise NotSupported(
         f"{what} '{asked.name}': declared as `{asked.declared}`, in this kernel it is `{theirs}`",

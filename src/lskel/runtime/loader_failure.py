@@ -39,7 +39,18 @@ def loader_failure(image: Image, request: Request, result: Result, run: Run) -> 
         log = _log(image, request.only(label.name), run, is_btf=False)
     elif label.task is Task.BTF_LOAD:
         log = _log(image, request, run, is_btf=True)
+    elif label.task in (Task.MAP_CREATE, Task.OUTER_MAP_CREATE):
+        log = _map_text(image, number, result.blob, code)
     return failure(number, label, code, log)
+
+
+def _map_text(image: Image, number: int, blob: bytes, code: int) -> tuple[str, ...]:
+    from lskel.runtime.common_attr import map_text
+
+    for call in image.places().calls if image.places is not None else ():
+        if call.op == number:
+            return map_text(bytearray(blob[call.offset : call.offset + call.size]), code)
+    return ()
 
 
 def _log(image: Image, request: Request, run: Run, *, is_btf: bool) -> tuple[str, ...]:

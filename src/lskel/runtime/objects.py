@@ -63,12 +63,6 @@ class Fd:
         """Whether `close` was called."""
         return self._fd < 0
 
-    def detach(self) -> int:
-        """The number, which now belongs to the caller; Closed after `close`."""
-        fd = self.fileno()
-        self._fd = -1
-        return fd
-
     def close(self) -> None:
         """Close the fd; a second call does nothing."""
         fd, self._fd = self._fd, -1

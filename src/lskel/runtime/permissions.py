@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from lskel.light_typing import NamedTuple
 from lskel.runtime.files import read_text
+from lskel.runtime.token import TokenRights, token_rights
 
 # The uid_map of the initial user namespace.
 _ALL_UIDS = ["0", "0", "4294967295"]
@@ -28,6 +29,7 @@ class Situation(NamedTuple):
 
     `capabilities` is the effective set as a mask; `seccomp` 0 (none), 1 (strict), 2 (filter);
     `unprivileged_bpf_disabled` the sysctl; `lockdown` "none", "integrity" or "confidentiality".
+    `token` is what the BPF token in use delegates, None if none is in use.
     """
 
     euid: int
@@ -36,6 +38,7 @@ class Situation(NamedTuple):
     seccomp: int
     unprivileged_bpf_disabled: int | None
     lockdown: str | None
+    token: TokenRights | None = None
 
 
 def read_situation() -> Situation:
@@ -51,6 +54,7 @@ def read_situation() -> Situation:
         seccomp=int(status.get("Seccomp", "0")),
         unprivileged_bpf_disabled=None if disabled is None else int(disabled),
         lockdown=parse_lockdown(_read_if_possible("/sys/kernel/security/lockdown")),
+        token=token_rights(),
     )
 
 
@@ -82,9 +86,18 @@ def _maps_some_uids_only(uid_map: str | None) -> bool:
 def _user_namespace(situation: Situation) -> str:
     if not situation.in_user_namespace:
         return ""
+    if situation.token is not None:
+        lacking = str(situation.token.lacking())
+        if lacking:
+            return f"the BPF token lacks {lacking}, which loader programs need: mount it with these"
+        return (
+            f"the BPF token of this user namespace has {situation.token}: what it does not "
+            "delegate, and what needs a capability that this process lacks there, is refused"
+        )
     return (
-        "this process is in a user namespace, whose capabilities bpf(2) does not accept: run it "
-        "outside (a rootful or privileged container)"
+        "this process is in a user namespace, whose capabilities bpf(2) accepts only with a BPF "
+        "token (Linux 6.9): mount a bpffs there with delegate_cmds=... and name it with "
+        "--token-path, in Python token_path=; or run it outside"
     )
 
 

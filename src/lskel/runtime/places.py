@@ -1,4 +1,4 @@
-"""Where a loader's blob has the attrs of maps and programs: settings are written there."""
+"""Where a loader's blob has the attrs of calls: settings and BPF tokens are written there."""
 
 from __future__ import annotations
 
@@ -19,12 +19,23 @@ class ProgramPlace(NamedTuple):
     insns: int
 
 
+class CallPlace(NamedTuple):
+    """The attr of operation `op`, a call of bpf(2) with command `cmd`: offset and size."""
+
+    op: int
+    cmd: int
+    offset: int
+    size: int
+
+
 class Places(NamedTuple):
     """Where the attrs of maps and programs are in the blob, by slot.
 
-    `btf`: offset and size of the object's BTF; (0, 0) if it has none.
+    `btf`: offset and size of the object's BTF; (0, 0) if it has none. `calls` are all that make
+    maps, programs and BTF.
     """
 
     maps: tuple[MapPlace, ...]
     programs: tuple[ProgramPlace, ...]
     btf: tuple[int, int] = (0, 0)
+    calls: tuple[CallPlace, ...] = ()

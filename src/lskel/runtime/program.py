@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from lskel.bpf.attr import load
 from lskel.bpf.enums import AttachType, Cmd, ProgType
 from lskel.bpf.flags import ProgFlag
-from lskel.bpf.layouts import TEST
+from lskel.bpf.layouts import PROG_ASSOC_STRUCT_OPS, TEST
 from lskel.bpf.names import ATTACH_TYPE_PREFIX, PROG_TYPE_PREFIX, enum_value, flag_value
 from lskel.errors import Closed, OutOfRange, ReadOnly, UsageError, WrongType, at
 from lskel.light_typing import NamedTuple
@@ -15,7 +16,7 @@ from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
 from lskel.runtime.request import ProgramRequest
 from lskel.runtime.settings import Settings, nothing
-from lskel.runtime.syscall import address_of, host_attr
+from lskel.runtime.syscall import BpfError, address_of, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +30,13 @@ if TYPE_CHECKING:
     from lskel.runtime.info import ProgInfo
     from lskel.runtime.kernel import Kernel
     from lskel.runtime.maps.base import Map
+    from lskel.runtime.stream import Stream
 
 
+_ASSOC_HINTS = {
+    errno.EBUSY: "it is associated with another struct_ops map",
+    errno.EINVAL: "a struct_ops map and a program of another type are needed, and Linux 7.0",
+}
 # Room for headers that a program adds to its packet.
 _HEADROOM = 256
 # Old kernels accept no larger log buffer; memory is used as far as the log is written.
@@ -97,6 +103,7 @@ class Program(Settings):
         self._log_level = 0
         self._log: bytearray | None = None
         self._fd: Fd | None = None
+        self._streams: dict[str, Stream] = {}
         self._keep: Callable[[str, Link], None] | None = None
 
     @property
@@ -339,6 +346,37 @@ class Program(Settings):
             bytes(context),
             number("duration"),
         )
+
+    @property
+    def stdout(self) -> Stream:
+        """What it prints by ``bpf_stream_printk(BPF_STDOUT, ...)``. Linux 6.17."""
+        return self._stream("STDOUT")
+
+    @property
+    def stderr(self) -> Stream:
+        """What it prints by ``bpf_stream_printk(BPF_STDERR, ...)``, and the kernel about it."""
+        return self._stream("STDERR")
+
+    def _stream(self, name: str) -> Stream:
+        from lskel.runtime.stream import Stream, StreamId
+
+        return self._streams.setdefault(name, Stream(self, StreamId[name]))
+
+    def assoc_struct_ops(self, ops: Map) -> None:
+        """Associate it with a struct_ops map, which its kfuncs then act on. Linux 7.0.
+
+        As libbpf's bpf_program__assoc_struct_ops: before or after the map is registered; loads if
+        necessary. It stays until the program is freed, and keeps the map. BpfError: EBUSY if
+        it is associated with another one, EINVAL if the map is not a struct_ops map, or the program
+        one of struct_ops, which are associated with their own.
+        """
+        check_running(self.kernel, "has no struct_ops")
+        attr = host_attr(PROG_ASSOC_STRUCT_OPS, "flags", map_fd=ops.fileno(), prog_fd=self.fileno())
+        try:
+            bpf_of(self.kernel)(Cmd.PROG_ASSOC_STRUCT_OPS, attr)
+        except BpfError as error:
+            error.hint = _ASSOC_HINTS.get(error.errno, error.hint)
+            raise
 
     def attaches_itself(self) -> bool:
         """Whether `attach` needs no arguments: the section name has the attach target."""

@@ -15,6 +15,7 @@ from lskel.bpf.enums import Cmd
 from lskel.bpf.layouts import Layout
 from lskel.errors import LskelError, remedy
 from lskel.runtime.machine import this_machine
+from lskel.runtime.token_fields import add_token
 
 # bpf_check() returns EAGAIN when a signal is pending; libbpf retries as often.
 LOAD_ATTEMPTS = 5
@@ -102,6 +103,7 @@ def bpf(cmd: int, attr: bytearray) -> int:
     after EAGAIN up to 5 times, and interrupted calls that had no effect.
     """
     number = this_machine().bpf
+    add_token(attr, cmd)
     memory = ctypes.c_char.from_buffer(attr)
     loads = 0
     while True:

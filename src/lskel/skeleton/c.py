@@ -101,6 +101,15 @@ class _CMap:
 
 
 @dataclass(frozen=True)
+class _Functions:
+    """The functions that a program attaches to by one link; literals, empty if it names none."""
+
+    attach_type: int
+    module: Source
+    pattern: Source
+
+
+@dataclass(frozen=True)
 class _CProgram:
     """A program; `attach` is how it is attached if its section has the target."""
 
@@ -112,6 +121,7 @@ class _CProgram:
     tracepoint: Source
     link_type: int | None
     link_target: Source
+    functions: _Functions | None
     target_fd: int | None
     target_id: int | None
 
@@ -218,6 +228,7 @@ class _Header:
             reserved=sorted(self._names.reserved),
             macros=sorted(self._names.used - _NEVER_MACROS),
             progs=self._programs,
+            modules=[p for p in self._programs if p.functions and p.target_fd is not None],
             inputs=trace.inputs,
             links=links,
             loader_links=[
@@ -258,6 +269,7 @@ class _Header:
             source("the kernel's BTF is read from a file"): bool(
                 trace.struct_ops or any(not isinstance(i, TypeMismatch) for i in trace.inputs)
             ),
+            source("functions are found in a file"): self._attaches_to_functions,
             source("arenas are mapped into a process"): bool(self._arenas),
             source("the loader program is run by system calls"): bool(self._loader.btf),
         }
@@ -274,8 +286,9 @@ class _Header:
         """The parts of the C runtime that this header needs, in order."""
         trace = self._trace
         kinds = {type(kind) for kind in trace.inputs}
-        has_targets = bool(kinds & {AttachFd, AttachBtfId})
-        has_btf = bool(trace.inputs or trace.struct_ops)
+        has_targets = AttachBtfId in kinds
+        has_functions = self._attaches_to_functions
+        has_btf = bool(trace.inputs or trace.struct_ops or has_functions)
         runs = self._standalone or bool(self._loader.btf)
         wanted = {
             "base": True,
@@ -288,9 +301,14 @@ class _Header:
             "kconfig": trace.kconfig is not None,
             "btf": has_btf,
             "target": has_targets,
+            "functions": has_functions,
             "struct_ops": bool(trace.struct_ops),
         }
         return [f"c_{name}.h.j2" for name, is_wanted in wanted.items() if is_wanted]
+
+    @property
+    def _attaches_to_functions(self) -> bool:
+        return any(program.functions for program in self._programs)
 
     # -- maps -----------------------------------------------------------------------------------
 
@@ -370,6 +388,7 @@ class _Header:
                 tracepoint=tracepoint,
                 link_type=link_type,
                 link_target=link_target,
+                functions=_functions(row, spec),
                 target_fd=_number(inputs, AttachFd(slot)),
                 target_id=_number(inputs, AttachBtfId(slot)),
             )
@@ -448,7 +467,17 @@ def _how_attached(row: AttachKindRow | None, spec: SectionSpec) -> tuple[str, So
         return "tracepoint", string(spec.target)
     if call in (AttachCall.LOADED_FOR, AttachCall.REPLACE):
         return "tracepoint", source("NULL")
+    if call is AttachCall.FUNCTIONS and spec.target:
+        return "functions", _NOTHING
     return ("iter" if call is AttachCall.ITERATOR else ""), _NOTHING
+
+
+def _functions(row: AttachKindRow | None, spec: SectionSpec) -> _Functions | None:
+    """The functions of a program that attaches to many."""
+    if row is None or row.call is not AttachCall.FUNCTIONS or row.attach_type is None:
+        return None
+    module, _, pattern = spec.target.rpartition(":")
+    return _Functions(int(row.attach_type), string(module), string(pattern))
 
 
 def _linked(row: AttachKindRow | None, spec: SectionSpec) -> tuple[int | None, Source]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from lskel.bpf.enums import Cmd
 from lskel.loader.blob import RegionKind
 from lskel.loader.model import Loader
-from lskel.runtime.places import MapPlace, Places, ProgramPlace
-from lskel.trace import BtfLoad, MapCreate
+from lskel.runtime.places import CallPlace, MapPlace, Places, ProgramPlace
+from lskel.trace import BtfLoad, MapCreate, ProgLoad
 
 _NOWHERE = (0, 0)
+_COMMANDS: dict[type, Cmd] = {
+    BtfLoad: Cmd.BTF_LOAD,
+    MapCreate: Cmd.MAP_CREATE,
+    ProgLoad: Cmd.PROG_LOAD,
+}
 
 
 def places_of(loader: Loader) -> Places:
-    """Where settings of maps and programs go."""
+    """Where settings of maps and programs go, and tokens."""
     trace = loader.trace
     attrs = {r.op: r.offset for r in loader.regions if r.kind is RegionKind.ATTR}
     data = {
@@ -29,4 +35,9 @@ def places_of(loader: Loader) -> Places:
         for program in trace.programs
     )
     btf = next((n for n, op in enumerate(trace.ops) if isinstance(op, BtfLoad)), -1)
-    return Places(tuple(maps), tuple(programs), data.get((btf, "btf"), _NOWHERE))
+    calls = (
+        CallPlace(r.op, _COMMANDS[type(trace.ops[r.op])], r.offset, r.size)
+        for r in loader.regions
+        if r.kind is RegionKind.ATTR and type(trace.ops[r.op]) in _COMMANDS
+    )
+    return Places(tuple(maps), tuple(programs), data.get((btf, "btf"), _NOWHERE), tuple(calls))

@@ -342,10 +342,11 @@ class _ModuleWriter:
 def _places(places: Places) -> Source:
     """The expression for the places of settings in the blob."""
     return source(
-        "Places({}, {}, {})",
+        "Places({}, {}, {}, {})",
         tuple_of(source("MapPlace({}, {})", *map(literal, place)) for place in places.maps),
         tuple_of(source("ProgramPlace({}, {})", *map(literal, place)) for place in places.programs),
         literal(places.btf),
+        tuple_of(source("CallPlace({}, {}, {}, {})", *map(literal, call)) for call in places.calls),
     )
 
 
@@ -378,7 +379,7 @@ _ALWAYS = {
     "runtime.collection": ("Collection", "Links", "Maps", "Programs"),
     "runtime.image": ("Image",),
     "runtime.maps.base": ("MapDefinition",),
-    "runtime.places": ("MapPlace", "Places", "ProgramPlace"),
+    "runtime.places": ("CallPlace", "MapPlace", "Places", "ProgramPlace"),
     "runtime.program": ("ProgramDefinition",),
     "runtime.syscall": _SYSCALL_ERRORS,
     "errors": _ERRORS,

@@ -734,7 +734,8 @@ CAUSES: tuple[Cause, ...] = (
         "Some helpers, kernel functions and maps may sleep. Only sleepable programs may use them, "
         "outside RCU and preempt-disabled sections.",
         "Make the program sleepable, if its type allows it (fentry.s, lsm.s, uprobe.s, iter.s, "
-        "syscall), or use functions that do not sleep.",
+        "syscall; tp.s and tp_btf.s of system calls since Linux 7.2), or use functions that do not "
+        "sleep.",
         _messages(
             "helper call might sleep in a non-sleepable prog",
             "program must be sleepable to call sleepable kfunc {func}",
@@ -916,8 +917,15 @@ CAUSES: tuple[Cause, ...] = (
             "invalid arg_type for sockmap/sockhash",
             "The total number of maps per program has reached the limit of {number}",
             "The total number of btfs per program has reached the limit of {number}",
-            "program's hash doesn't match map's excl_prog_hash",
         ),
+    ),
+    Cause(
+        "exclusive-map",
+        "the map is for another program only",
+        "The map was created for one program, by the hash of its code; no other one may use it.",
+        "Use the map in that program only, or create it for any program: without --exclusive, or "
+        "bpf_map__set_exclusive_program().",
+        _messages("program's hash doesn't match map's excl_prog_hash"),
     ),
     Cause(
         "alignment",

@@ -21,18 +21,20 @@ class Lack(NamedTuple):
     """What a kernel must have, and what is said where it has not.
 
     `since` is a version of Linux, `option` one of its configuration, `without` one that forbids it.
+    Kernels before `unchecked_before` do not refuse what they do not have.
     """
 
     said: str
     since: Version = (0, 0)
     option: str = ""
     without: str = ""
+    unchecked_before: Version = (0, 0)
 
     def lacks(self, release: str, config: str) -> bool:
         """Whether a kernel of such a name and configuration has not what it takes."""
         enabled = set(re.findall(r"^(\w+)=[ym]$", config, re.MULTILINE))
         return (
-            version(release) < self.since
+            self.unchecked_before <= version(release) < self.since
             or (bool(self.option) and self.option not in enabled)
             or self.without in enabled
         )

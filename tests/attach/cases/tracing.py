@@ -15,9 +15,10 @@ from lskel.runtime.attach.probe import KprobeMultiProgram, KprobeProgram
 from lskel.runtime.attach.raw_tracepoint import RawTracepointProgram
 from lskel.runtime.attach.tracepoint import TracepointProgram
 from lskel.runtime.attach.tracing import TracingProgram
+from lskel.runtime.attach.tracing_multi import TracingMultiProgram
 from lskel.runtime.collection import Collection
 from lskel.runtime.program import Program
-from tests.attach.cases.case import Case, Lack
+from tests.attach.cases.case import Case, Lack, Version
 from tests.attach.scenes import Scene, Setting
 from tests.attach.tracefs import mounted_tracefs
 
@@ -97,6 +98,29 @@ def _by_trampoline(name: str, program: str, attach: Callable[[Any], Link] = _att
     return _case(name, program, TracingProgram, attach, lack)
 
 
+def _by_trampolines(
+    name: str, program: str, attach: Callable[[Any], Link] = _attach_itself
+) -> Case:
+    lack = Lack(f"BPF_PROG_LOAD of program '{program}': E", (7, 2), without=_LOCKED_DOWN)
+    return _case(name, program, TracingMultiProgram, attach, lack)
+
+
+def _in_session(
+    name: str, program: str, kind: type[Program] = TracingProgram, since: Version = (7, 0)
+) -> Case:
+    """Kernels without such programs lack the kfuncs, or have them without arguments."""
+    lack = Lack("bpf_session_", since, without=_LOCKED_DOWN)
+    return Case(name, "session", program, kind, _on(getsid, _attach_itself), lack=lack)
+
+
+def _sleepable(
+    name: str, program: str, kind: type[Program], unchecked_before: Version = (0, 0)
+) -> Case:
+    said = f"BPF_PROG_LOAD of program '{program}': EINVAL"
+    lack = Lack(said, (7, 2), unchecked_before=unchecked_before)
+    return _case(name, program, kind, _attach_itself, lack)
+
+
 def _kprobe(
     name: str,
     program: str,
@@ -147,10 +171,32 @@ CASES: tuple[Case, ...] = (
     _cookie_of_tracepoint("tp_btf (cookie)", "tp_btf_cookie", TracingProgram),
     _case("tp", "on_tp", TracepointProgram),
     _case("tp (cookie)", "tp_cookie", TracepointProgram, _with_cookie),
+    _sleepable("raw_tp.s", "on_raw_tp_s", RawTracepointProgram),
+    # 6.1 takes any sleepable tracing program; 6.12 looks at its attach type (can_be_sleepable).
+    _sleepable("tp_btf.s", "on_tp_btf_s", TracingProgram, unchecked_before=(6, 12)),
+    _sleepable("tp.s", "on_tp_s", TracepointProgram),
     _by_trampoline("fentry", "on_fentry"),
     _by_trampoline("fentry (cookie)", "fentry_cookie", _with_cookie),
     _by_trampoline("fexit", "on_fexit"),
     _by_trampoline("fmod_ret", "on_fmod_ret"),
+    _in_session("fsession", "on_fsession"),
+    _in_session("fsession.s", "on_fsession_s"),
+    _by_trampolines("fentry.multi", "on_fentry_multi"),
+    _by_trampolines("fentry.multi.s", "on_fentry_multi_s"),
+    _by_trampolines(
+        "fentry.multi (given)",
+        "on_fentry_multi_given",
+        lambda p: p.attach(["security_task_getpgid", FUNCTION]),
+    ),
+    _by_trampolines(
+        "fentry.multi (cookies)",
+        "fentry_multi_cookie",
+        lambda p: p.attach([FUNCTION, "security_task_getpgid"], cookies=[COOKIE, 1]),
+    ),
+    _by_trampolines("fexit.multi", "on_fexit_multi"),
+    _by_trampolines("fexit.multi.s", "on_fexit_multi_s"),
+    _in_session("fsession.multi", "on_fsession_multi", TracingMultiProgram, (7, 2)),
+    _in_session("fsession.multi.s", "on_fsession_multi_s", TracingMultiProgram, (7, 2)),
     _by_trampoline("lsm", "on_lsm"),
     _by_trampoline("lsm (cookie)", "lsm_cookie", _with_cookie),
     _kprobe("kprobe", "on_kprobe"),

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lskel.runtime.attach.binaries import find_binary
@@ -34,6 +35,7 @@ PYTHON = "/usr/bin/python3"
 
 _NO_MULTI = Lack("EINVAL: Invalid argument (such links need Linux 6.6", (6, 6))
 _NO_SESSIONS = _NO_MULTI._replace(since=(6, 13))
+_NO_FD = Lack("EINVAL: Invalid argument (a binary by its fd needs Linux 7.2", (7, 2))
 
 
 def _attach_itself(program: Any) -> Link:
@@ -51,6 +53,11 @@ def _many_by_offset(program: UprobeMultiProgram) -> Link:
     with ElfFile(find_binary(LIBRARY)) as elf:
         offsets = [elf.function_offset(FUNCTION), elf.function_offset("setdomainname")]
     return program.attach(LIBRARY, offsets, cookies=[COOKIE, 1])
+
+
+def _by_fd(program: UprobeMultiProgram) -> Link:
+    with Path(find_binary(LIBRARY)).open("rb") as library:
+        return program.attach(library.fileno(), ["setdomainname", FUNCTION])
 
 
 def _collect() -> None:
@@ -106,6 +113,7 @@ CASES: tuple[Case, ...] = (
         "on_multi_given",
         lambda p: p.attach(LIBRARY, ["setdomainname", FUNCTION], pid=os.getpid()),
     ),
+    _multi("uprobe.multi (fd)", "on_multi_given", _by_fd, _NO_FD),
     _multi("uprobe.multi (cookies)", "multi_cookie", _many_by_offset),
     _multi("uretprobe.multi", "on_multi_return"),
     _multi("uprobe.session", "on_session", lack=_NO_SESSIONS),

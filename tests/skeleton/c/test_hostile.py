@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import lskel
-from lskel.bpf.enums import MapType, ProgType
+from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.kconfig import KconfigType, KconfigVar
 from lskel.bpf.struct_ops import Member, StructOps
 from lskel.btf.ext import Records
@@ -78,11 +78,13 @@ def trace(naming: Naming) -> Trace:
         ops.append(MapCreate(name(role), kind, *numbers, None, 0, 0, False, None, None, slot))
         return slot
 
-    def add_program(role: str, section: str, kind: int, target: Input | None = None) -> None:
+    def add_program(
+        role: str, section: str, kind: int, target: Input | None = None, attach_type: int = 0
+    ) -> None:
         slot = len(programs)
         programs.append(ProgramResult(name(role), section, len(ops), autoload=bool(slot % 2)))
         texts = (_NO_RECORDS, _NO_RECORDS, _NO_RECORDS, ())
-        head = (name(role), kind, 0, 0, name("licence"), bytes(8), None)
+        head = (name(role), kind, attach_type, 0, name("licence"), bytes(8), None)
         ops.append(ProgLoad(*head, *texts, None, None, target, slot))
 
     for place, section in enumerate(sections):
@@ -97,6 +99,8 @@ def trace(naming: Naming) -> Trace:
     add_program("raw", f"raw_tp/{name('tracepoint')}", ProgType.RAW_TRACEPOINT)
     add_program("replacing", f"freplace/{name('replaced')}", ProgType.EXT, Input(2))
     add_program("packets", "xdp", ProgType.XDP)
+    many = f"fentry.multi/{name('module')}:{name('functions')}"
+    add_program("many", many, ProgType.TRACING, Input(3), AttachType.TRACE_FENTRY_MULTI)
     members = (
         Member(name("flags"), b"'\"\\\n", False, None),
         Member(name("called"), bytes(8), True, name("raw")),
@@ -111,7 +115,12 @@ def trace(naming: Naming) -> Trace:
         ops=tuple(ops),
         maps=tuple(maps),
         programs=tuple(programs),
-        inputs=(TypeSize(name("sized")), MemberIndex(name("table"), name("row")), AttachFd(1)),
+        inputs=(
+            TypeSize(name("sized")),
+            MemberIndex(name("table"), name("row")),
+            AttachFd(1),
+            AttachFd(3),
+        ),
         kconfig=KconfigResult(kconfig, SIZE, tuple(values)),
         struct_ops=(StructOpsResult(table, StructOps(name("ops type"), members)),),
         arenas=(Arena(arena, bytes(range(SIZE))),),

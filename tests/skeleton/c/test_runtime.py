@@ -327,12 +327,18 @@ void *kvzalloc(size_t size, int flags);
 void kvfree(const void *memory);
 """,
     "mman.h": "",
+    # Without strncpy(), as Linux 7.3.
+    "string.h": """
+long strscpy_pad(char *to, const char *from, size_t size);
+#define strncpy(to, from, size) strncpy_is_not_here(to, from, size)
+""",
     "slab.h": """
 #define GFP_KERNEL 1
 void *kzalloc(size_t size, int flags);
 void kfree(const void *memory);
 """,
     "bpf.h": """
+#pragma once
 #include_next <linux/bpf.h>
 #include <stdbool.h>
 #include <errno.h>

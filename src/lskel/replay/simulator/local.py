@@ -27,7 +27,7 @@ from lskel.replay.simulator.syscall.programs import SimulatedProgram
 from lskel.replay.simulator.syscall.storage import ArrayStorage
 from lskel.runtime import kernel_extern, kernel_struct
 from lskel.runtime.attach.link import Link
-from lskel.runtime.attach_point import AttachPoint, btf_name
+from lskel.runtime.attach_point import AttachPoint, btf_name, module_of
 from lskel.runtime.cpus import possible_cpus
 from lskel.runtime.image import Image
 from lskel.runtime.kconfig import FixedSource, KconfigSource, version_code
@@ -159,7 +159,12 @@ class SimulatedMachine:
     def attach_point(
         self, program: ProgramDefinition, target: str, held: ExitStack, *, trust_pins: bool
     ) -> AttachPoint:
-        """The attach target, a kernel type; other BPF programs do not exist."""
+        """The attach target, a kernel type or a module; other BPF programs do not exist."""
+        if module := module_of(program, target):
+            names = self._state.names
+            if isinstance(names, KernelImage) and module not in names.modules:
+                raise NotFound(f"no module '{module}' with BTF is loaded")
+            return AttachPoint(self._state.open_module(module, 0), 0)
         name, kind = btf_name(program, target)
         found = self._state.names.type(name, kind)
         if found is None:

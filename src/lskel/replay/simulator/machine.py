@@ -1,7 +1,8 @@
 """A BPF interpreter: runs one program and checks every memory access.
 
 It executes the instruction set of RFC 9669, except the legacy packet loads (section 5.5), and
-Linux's ordered loads and stores. Helpers, kfuncs and map addresses come from the simulated kernel.
+what Linux added: ordered loads and stores, `may_goto`, casts of addresses, and `gotox`. Helpers,
+kfuncs and map addresses come from the simulated kernel.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ STACK_SIZE = 512
 STACK_FILL = 0xA5
 # Linux's MAX_CALL_FRAMES (bpf_verifier.h): the program's frame and those of nested calls.
 MAX_FRAMES = 8
+# Linux's BPF_MAX_LOOPS: so often a function's `may_goto` does not jump. Since 6.15 it is a quarter
+# of a second on some machines.
+MAX_LOOPS = 1 << 23
 
 # Functions have addresses, but their code is not in memory.
 _CODE = 0xFFFF_FFFF_C000_0000
@@ -54,7 +58,8 @@ class Interpreter:
 
     `kfuncs` are by (BTF id, offset field of the call). `resolve` is called once, during
     construction, for each ld_imm64 of a map, a map value or a kernel variable; its exceptions
-    propagate. `budget` is the maximum number of instructions per run.
+    propagate. `budget` is the maximum number of instructions per run. `arena` is the address in
+    user space of the program's arena; its memory is mapped to the low 32 bits of that address.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Interpreter:
         kfuncs: Mapping[tuple[int, int], Helper] | None = None,
         resolve: Resolve = _unresolved,
         budget: int = limits.INSTRUCTIONS,
+        arena: int = 0,
     ) -> None:
         self.code = code
         self.memory = memory
@@ -73,7 +79,9 @@ class Interpreter:
         self.kfuncs = kfuncs or {}
         self.resolve = resolve
         self.budget = budget
-        self._frames = 0
+        self.arena = arena
+        # What is left of MAX_LOOPS, of each frame.
+        self._loops: list[int] = []
         self._calls = _calls()
         self._ticks: Iterator[int] = iter(())
         self._steps = decode(code, self)
@@ -95,15 +103,26 @@ class Interpreter:
         `args` are r1 to r5, or the first of these. Errors in it, or in its address, are faults of
         the program: helpers do not catch them.
         """
-        index, rest = divmod(function - _CODE, i.SIZE)
-        if rest:
-            raise Illegal(f"no function at {function:#x}")
         numbers = [arg & MASK for arg in args]
-        return self.enter(index, (*numbers, *SCRATCH)[: len(SCRATCH)])
+        return self.enter(self.index_of(function), (*numbers, *SCRATCH)[: len(SCRATCH)])
 
-    def address_of(self, index: int) -> int:
-        """The address of the function that begins at an instruction."""
+    @staticmethod
+    def address_of(index: int) -> int:
+        """The address of an instruction, for functions and jump tables."""
         return _CODE + i.SIZE * index & MASK
+
+    def index_of(self, address: int) -> int:
+        """The instruction at an address."""
+        index, rest = divmod(address - _CODE, i.SIZE)
+        if rest or index not in self._steps:
+            raise Illegal(f"no instruction at {address:#x}")
+        return index
+
+    def may_repeat(self) -> bool:
+        """Whether a loop of the current function may go on: it counts as one round."""
+        left = self._loops[-1]
+        self._loops[-1] = max(left - 1, 0)
+        return left > 0
 
     def enter(self, index: int, args: Sequence[int]) -> int:
         """Run the function that begins at an instruction, in its own frame; return its r0.
@@ -113,17 +132,16 @@ class Interpreter:
         if index not in self._steps:
             raise Illegal(f"no function at instruction {index}")
         self._calls.spend()
-        if self._frames == MAX_FRAMES:
+        frame = len(self._loops)
+        if frame == MAX_FRAMES:
             raise Illegal(f"more than {MAX_FRAMES} nested call frames")
-        stack = self.memory.map(
-            f"stack of frame {self._frames}", bytearray((STACK_FILL,)) * STACK_SIZE
-        )
-        self._frames += 1
+        stack = self.memory.map(f"stack of frame {frame}", bytearray((STACK_FILL,)) * STACK_SIZE)
+        self._loops.append(MAX_LOOPS)
         try:
             frame_pointer = stack.base + STACK_SIZE
             return self._execute(index, [UNSET, *args, *(UNSET,) * 4, frame_pointer])
         finally:
-            self._frames -= 1
+            self._loops.pop()
             self.memory.unmap(stack)
 
     def _execute(self, index: int, registers: Registers) -> int:

@@ -62,10 +62,13 @@ class Memory:
     _regions: dict[int, MemoryRegion] = field(default_factory=dict)
     _next: int = FIRST_ADDRESS
 
-    def map(self, name: str, data: bytearray, *, writable: bool = True) -> MemoryRegion:
-        """Map `data` to an address."""
-        region = MemoryRegion(name, self._next, data, writable)
-        self._next += (len(data) + GAP + GAP - 1) // GAP * GAP
+    def map(
+        self, name: str, data: bytearray, *, writable: bool = True, base: int | None = None
+    ) -> MemoryRegion:
+        """Map `data` to an address, or to `base` below FIRST_ADDRESS, where nothing else is."""
+        region = MemoryRegion(name, self._next if base is None else base, data, writable)
+        if base is None:
+            self._next += (len(data) + GAP + GAP - 1) // GAP * GAP
         insort(self._bases, region.base)
         self._regions[region.base] = region
         return region

@@ -33,8 +33,8 @@ _HINTS = {
     "(CONFIG_NET_CLS_BPF)",
 }
 
-# Errnos of removing a qdisc if the interface or the qdisc is gone: EINVAL (invalid handle) if there
-# was one before.
+# Errnos of removing a filter or qdisc that another process has removed, or with its interface:
+# EINVAL (invalid handle) if there was a qdisc before.
 _GONE = (errno.ENODEV, errno.ENOENT, errno.EINVAL)
 
 
@@ -123,8 +123,7 @@ class ClsactFilter(Link):
             return
         with netlink, self._program:
             if self._own in filters(netlink, self._index, self._direction):
-                place = _place(self._index, self._direction, self.priority, self.handle)
-                netlink.ask(NetlinkRequest.DELTFILTER, place)
+                _delete_filter(netlink, self._index, self._direction, self._own)
             if self._made_qdisc and not any(
                 filters(netlink, self._index, direction) for direction in Direction
             ):
@@ -179,8 +178,7 @@ def attach_clsact(
                 body = place + options
                 (answer,) = netlink.ask(NetlinkRequest.NEWTFILTER, body, flags | NetlinkFlag.ECHO)
                 for old in abandoned[1:]:
-                    place = _place(index, direction, old.priority, old.handle)
-                    netlink.ask(NetlinkRequest.DELTFILTER, place)
+                    _delete_filter(netlink, index, direction, old)
             except BaseException:
                 if made:
                     _delete_qdisc(netlink, index)
@@ -242,9 +240,17 @@ def _check_qdisc(netlink: Rtnetlink, index: int, direction: Direction) -> None:
         )
 
 
+def _delete_filter(netlink: Rtnetlink, index: int, direction: Direction, old: Filter) -> None:
+    _delete(netlink, NetlinkRequest.DELTFILTER, _place(index, direction, old.priority, old.handle))
+
+
 def _delete_qdisc(netlink: Rtnetlink, index: int) -> None:
+    _delete(netlink, NetlinkRequest.DELQDISC, _qdisc(index))
+
+
+def _delete(netlink: Rtnetlink, request: NetlinkRequest, body: bytes) -> None:
     try:
-        netlink.ask(NetlinkRequest.DELQDISC, _qdisc(index))
+        netlink.ask(request, body)
     except NetlinkError as error:
         if error.errno not in _GONE:
             raise

@@ -7,6 +7,10 @@ from lskel.runtime.attach.tracefs import read_tracefs
 from lskel.runtime.files import read_bytes, read_text
 from lskel.runtime.kallsyms import KALLSYMS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Lines of available_filter_functions for functions in freed memory.
 _GONE = "__ftrace_invalid_address__"
 _TEXT = "TtWw"
@@ -47,16 +51,26 @@ def matching_functions(pattern: str) -> list[str]:
 
     NotFound if none matches. A name without wildcards is returned without lookup.
     """
-    if not _SIGNS & set(pattern):
+    if not is_pattern(pattern):
         return [pattern]
-    import re
-
-    special = {"*": ".*", "?": "."}
-    fits = re.compile("".join(special.get(sign) or re.escape(sign) for sign in pattern)).fullmatch
+    fits = matcher(pattern)
     found = [name for name in traceable_functions() if fits(name)]
     if not found:
         raise NotFound(f"no kernel function matches '{pattern}'")
     return found
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it has wildcards: "*" or "?"."""
+    return not _SIGNS.isdisjoint(text)
+
+
+def matcher(pattern: str) -> Callable[[str], object]:
+    """What is true for a name that a pattern matches as a whole."""
+    import re
+
+    special = {"*": ".*", "?": "."}
+    return re.compile("".join(special.get(sign) or re.escape(sign) for sign in pattern)).fullmatch
 
 
 def syscall_function(name: str) -> str:

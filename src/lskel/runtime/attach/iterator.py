@@ -41,12 +41,16 @@ _CHUNK = 1 << 16
 
 
 class CgroupOrder(IntEnum):
-    """Which cgroups, starting from one, and in which order: enum bpf_cgroup_iter_order."""
+    """Which cgroups, starting from one, and in which order: enum bpf_cgroup_iter_order.
+
+    CHILDREN needs Linux 7.2.
+    """
 
     SELF_ONLY = 1
     DESCENDANTS_PRE = 2
     DESCENDANTS_POST = 3
     ANCESTORS_UP = 4
+    CHILDREN = 5
 
 
 def attach_iterator(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lskel.bpf.enums import AttachType
 from lskel.errors import UsageError
-from lskel.runtime.attach.target import target_of
+from lskel.runtime.attach.target import is_return, target_of
 from lskel.runtime.perf import ANY_PROCESS
 from lskel.runtime.program import Program
 
@@ -149,7 +149,7 @@ class ProbeProgram(Program):
 
     def attach_uprobe_multi(
         self,
-        binary: Binary,
+        binary: Binary | int,
         places: str | Sequence[str] | Sequence[int],
         *,
         returns: bool | None = None,
@@ -161,6 +161,8 @@ class ProbeProgram(Program):
 
         The program must have been loaded for it: by its section, or with the expected attach type
         TRACE_UPROBE_MULTI, or TRACE_UPROBE_SESSION for a session (6.13); UsageError otherwise.
+        `binary` is a path, a name for `find_binary`, or the fd of an open file (7.2): its offsets
+        are those of that file, in whatever mount namespace it is, though it was replaced since.
         `places` is a pattern of function names (``*`` is any text, ``?`` any character), or a
         sequence of names or file offsets; `ref_ctr_offsets` and `cookies`, one for each, need a
         sequence. Functions at the same offset count once. NotFound if no function matches; else the
@@ -171,15 +173,15 @@ class ProbeProgram(Program):
         from lskel.runtime.attach.uprobe import attach_uprobe_multi, file_offsets
 
         check_loaded_for(self, "attach_uprobe_multi")
-        if not binary or not places:
+        if binary == "" or not places:
             raise UsageError("no attach target", hint="use attach(BINARY, PATTERN)")
         if isinstance(places, str) and (ref_ctr_offsets or cookies):
             raise UsageError("cookies and ref_ctr_offsets need a sequence of places, not a pattern")
-        path = find_binary(binary)
+        file = binary if isinstance(binary, int) else find_binary(binary)
         link = attach_uprobe_multi(
             self.fileno(),
-            path,
-            file_offsets(path, places),
+            file,
+            file_offsets(file, places),
             AttachType(self.definition.attach_type),
             returns=self._returns(returns),
             pid=pid,
@@ -219,7 +221,7 @@ class ProbeProgram(Program):
         return link
 
     def _returns(self, wanted: bool | None) -> bool:
-        return self.definition.kind.startswith(("kret", "uret")) if wanted is None else wanted
+        return is_return(self.definition.kind) if wanted is None else wanted
 
 
 class KprobeProgram(ProbeProgram):
@@ -305,7 +307,7 @@ class UprobeMultiProgram(ProbeProgram):
 
     def attach(
         self,
-        binary: Binary | None = None,
+        binary: Binary | int | None = None,
         places: str | Sequence[str] | Sequence[int] = "",
         *,
         pid: int = ANY_PROCESS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from lskel.bpf.enums import ProgType
 from lskel.catalog.attach_kinds import ATTACH_KINDS, BY_NAME, AttachKindRow, AttachTarget
 from lskel.errors import UsageError
+from lskel.runtime.attach.target import is_return
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,11 +24,6 @@ def probe_row(section: str) -> AttachKindRow | None:
     """The row of a section name such as "uprobe/libc.so.6:malloc"; None for other text."""
     row = BY_NAME.get(section.partition("/")[0])
     return row if row is not None and row.prog_type == ProgType.KPROBE else None
-
-
-def is_return(kind: str) -> bool:
-    """Whether programs of a section run when functions return."""
-    return kind.startswith(("kret", "uret"))
 
 
 def attach_as(program: ProbeProgram, section: str) -> Link:

@@ -72,7 +72,7 @@ def attach_return_probe(prog_fd: int, function: str, maxactive: int, cookie: int
         opened = perf.open_event(perf.TYPE_TRACEPOINT, number, online_cpus()[0])
         link = attach_perf_event(prog_fd, opened, cookie)
         undo.pop_all()
-        return ReturnProbeLink(link.detach(), event)
+        return ReturnProbeLink(link.release(), event)
 
 
 @contextmanager

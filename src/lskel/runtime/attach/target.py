@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     E = TypeVar("E", bound=Enum)
 
 
+def is_return(kind: str) -> bool:
+    """Whether programs of a section run when functions return."""
+    return kind.startswith(("kret", "uret"))
+
+
 def choice(kind: type[E], given: E | str | int, what: str) -> E:
     """A member of an enum, which may be given by its name, in any case; `what` it is.
 

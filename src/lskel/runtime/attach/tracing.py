@@ -38,7 +38,7 @@ def attach_tracing(prog_fd: int, attach_type: AttachType, *, cookie: int = 0) ->
 
 
 class TracingProgram(BtfTargetProgram):
-    """A program of ``SEC("fentry/...")``, "fexit", "fmod_ret", "tp_btf" or "lsm"."""
+    """A program of ``SEC("fentry/...")``, "fexit", "fsession", "fmod_ret", "tp_btf" or "lsm"."""
 
     def attaches_itself(self) -> bool:
         """Always: its target is known since it was loaded."""

@@ -48,6 +48,12 @@ _MULTI_HINTS = {
     errno.EINVAL: "such links need Linux 6.6, sessions 6.13; or an offset is outside the file, or "
     "not at an instruction boundary",
 }
+_FD_HINTS = {
+    **_MULTI_HINTS,
+    errno.EINVAL: "a binary by its fd needs Linux 7.2; or an offset is outside the file, or not at "
+    "an instruction boundary",
+    errno.EBADF: "it is not open",
+}
 
 
 class UprobeTarget(NamedTuple):
@@ -114,7 +120,7 @@ def attach_uprobe(
 
 def attach_uprobe_multi(
     prog_fd: int,
-    binary: Binary,
+    binary: Binary | int,
     offsets: Sequence[int],
     attach_type: AttachType = AttachType.TRACE_UPROBE_MULTI,
     *,
@@ -125,10 +131,10 @@ def attach_uprobe_multi(
 ) -> BpfLink:
     """Attach to many offsets of a file with one link, which is much faster. Linux 6.6.
 
-    `offsets` are file offsets; `ref_ctr_offsets` and `cookies` have the same length, or are empty.
-    For the rest see `attach_uprobe`. BpfError if the kernel refuses.
+    `binary` may also be the fd of the file, of any mount namespace (7.2). `offsets` are file
+    offsets; `ref_ctr_offsets` and `cookies` have the same length, or are empty. For the rest see
+    `attach_uprobe`. BpfError if the kernel refuses.
     """
-    path = find_binary(binary)
     if not offsets:
         raise UsageError("no offsets to attach to")
     for what, numbers in (("cookies", cookies), ("ref_ctr_offsets", ref_ctr_offsets)):
@@ -136,31 +142,40 @@ def attach_uprobe_multi(
             raise UsageError(f"{len(numbers)} {what} for {len(offsets)} offsets")
     if len(offsets) > _MAX_PLACES:
         raise UsageError(f"{len(offsets)} offsets, a link has at most {_MAX_PLACES}")
-    name = os.fsencode(path) + b"\0"
+    name, flags = b"", UprobeMultiFlag.RETURN if returns else 0
+    if isinstance(binary, int):
+        place, file = f"fd {binary}", {"uprobe_multi_path_fd": binary}
+        flags, hints = flags | UprobeMultiFlag.PATH_FD, _FD_HINTS
+    else:
+        place, file, hints = find_binary(binary), {}, _MULTI_HINTS
+        name = os.fsencode(place) + b"\0"
     arrays = {
         "uprobe_multi_offsets": _u64s(offsets),
         "uprobe_multi_ref_ctr_offsets": _u64s(ref_ctr_offsets),
         "uprobe_multi_cookies": _u64s(cookies),
     }
-    with at(path), with_hints(_MULTI_HINTS):
+    with at(place), with_hints(hints):
         return link_create(
             prog_fd,
             0,
             attach_type,
             uprobe_multi_path=address_of(name),
             uprobe_multi_cnt=len(offsets),
-            uprobe_multi_flags=UprobeMultiFlag.RETURN if returns else 0,
+            uprobe_multi_flags=flags,
             # 0 here is -1 elsewhere.
             uprobe_multi_pid={ALL_PROCESSES: 0, THIS_PROCESS: os.getpid()}.get(pid, pid),
+            **file,
             **{field: address_of(array) for field, array in arrays.items()},
         )
 
 
-def file_offsets(path: str, places: str | Sequence[str] | Sequence[int]) -> Sequence[int]:
+def file_offsets(binary: str | int, places: str | Sequence[str] | Sequence[int]) -> Sequence[int]:
     """The file offsets of functions, by a pattern or by names; offsets are returned as they are.
 
-    NotFound if no function matches; else the errors of `ElfFile.function_offsets`.
+    `binary` is the path of the file, or its fd. NotFound if no function matches; else the errors of
+    `ElfFile.function_offsets`.
     """
+    path = f"/proc/self/fd/{binary}" if isinstance(binary, int) else binary
     if isinstance(places, str):
         with at(path), _elf_file(path) as elf:
             found = elf.functions(_matcher(places))

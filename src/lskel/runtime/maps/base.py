@@ -57,7 +57,7 @@ class Map(MapAttributes):
     _internal = frozenset(
         (
             *("bind", "changed_value", "created", "elsewhere", "kernel", "listen", "needed"),
-            *("open_reused", "placed", "register", "request", "siblings"),
+            *("open_reused", "placed", "register", "request", "siblings", "token_path"),
         )
     )
     # The class of the global variables in it, if any.
@@ -73,6 +73,8 @@ class Map(MapAttributes):
         # The maps of its collection, and its loader.
         self.siblings: Iterable[Map] = ()
         self.image: Image | None = None
+        # The bpffs whose BPF token its collection uses, as `open_token` takes it.
+        self.token_path: str | None = None
         # Before its class was changed.
         self._declared_types: dict[str, Any] = {}
         self._autocreate = True

@@ -1,4 +1,4 @@
-"""Creating a map in this process instead of the loader: arenas, and resized sections."""
+"""Creating a map without a loader: arenas, resized sections, and inner maps at run time."""
 
 from __future__ import annotations
 
@@ -23,18 +23,15 @@ if TYPE_CHECKING:
 _NO_HINTS: Mapping[int, str] = {}
 
 
-def create_map(
+def created(
     kernel: Kernel,
     wanted: MapDefinition,
-    hints: Mapping[int, str] = _NO_HINTS,
     *,
     btf_fd: int = 0,
+    key_type: int = 0,
     value_type: int = 0,
 ) -> Fd:
-    """Create a map; the type of its value is `value_type` in the BTF of `btf_fd`, if any.
-
-    ReplayError or NoPermission if the kernel refuses; `hints` are by errno.
-    """
+    """Create a map, with types in the BTF of `btf_fd`, if any; BpfError if the kernel refuses."""
     attr = host_attr(
         MAP_CREATE,
         "map_extra",
@@ -46,11 +43,27 @@ def create_map(
         numa_node=wanted.numa_node,
         map_name=object_name(wanted.name),
         btf_fd=btf_fd,
+        btf_key_type_id=key_type,
         btf_value_type_id=value_type,
         map_extra=wanted.map_extra,
     )
+    return kernel.create(Cmd.MAP_CREATE, attr)
+
+
+def create_map(
+    kernel: Kernel,
+    wanted: MapDefinition,
+    hints: Mapping[int, str] = _NO_HINTS,
+    *,
+    btf_fd: int = 0,
+    value_type: int = 0,
+) -> Fd:
+    """Create a map as a loader does; the type of its value is `value_type`, as for `created`.
+
+    ReplayError or NoPermission if the kernel refuses; `hints` are by errno.
+    """
     try:
-        return kernel.create(Cmd.MAP_CREATE, attr)
+        return created(kernel, wanted, btf_fd=btf_fd, value_type=value_type)
     except BpfError as error:
         label = Label(Task.MAP_CREATE, wanted.name)
         what = f"{label}: {error.why}"

@@ -29,11 +29,12 @@ _NOT_TAKEN = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 
 
 class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
-    """A hash (HASH, LRU_HASH): a mapping from keys to values.
+    """A hash (HASH, LRU_HASH, RHASH): a mapping from keys to values.
 
     Iteration, `items()`, `values()` and `copy()` read in batches, ``dict(m)`` does not. Programs
     may change the map meanwhile: elements that stay come once; those added or deleted may come or
-    not. The order is the kernel's, and may differ each time.
+    not. The order is the kernel's, and may differ each time. An RHASH (Linux 7.2) is read one by
+    one, and elements that stay may be missed while the kernel resizes it.
     """
 
     def __delitem__(self, key: K) -> None:

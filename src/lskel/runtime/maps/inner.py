@@ -6,9 +6,6 @@ import errno
 import sys
 from contextlib import ExitStack
 
-from lskel.bpf.attr import object_name
-from lskel.bpf.enums import Cmd
-from lskel.bpf.layouts import MAP_CREATE
 from lskel.errors import UsageError, WrongType, at
 from lskel.light_typing import Generic
 from lskel.runtime.info import map_info
@@ -16,11 +13,13 @@ from lskel.runtime.kernel import check_running
 from lskel.runtime.maps.array import SparseArray
 from lskel.runtime.maps.attributes import MapAttributes
 from lskel.runtime.maps.base import Map, definition_of
+from lskel.runtime.maps.create import created
 from lskel.runtime.maps.handles import fd_of
 from lskel.runtime.maps.hash import HashMap
 from lskel.runtime.maps.typed import KeyedMap, TypedMap
-from lskel.runtime.objects import Fd, ObjectKind, by_id
-from lskel.runtime.syscall import BpfError, bpf, host_attr
+from lskel.runtime.objects import ObjectKind, by_id
+from lskel.runtime.syscall import BpfError
+from lskel.runtime.token import using_token
 from lskel.runtime.values import Codec
 
 TYPE_CHECKING = False
@@ -84,6 +83,11 @@ class InnerMap(MapAttributes):
         made = self.definition
         entries = entries_on(made.type, made.max_entries, kernel)
         return self._changes(made._replace(max_entries=entries))
+
+    @property
+    def keeps_types(self) -> bool:
+        """Whether inner maps have the BTF types that the object declares."""
+        return self._keeps_types(self.definition)
 
 
 class _OfMaps(KeyedMap[K, M], Generic[K, M]):
@@ -151,20 +155,9 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
         if max_entries is not None:
             made.max_entries = max_entries
         wanted = made.created(self.kernel)
-        with at(f"map '{wanted.name}'"), ExitStack() as held:
-            attr = host_attr(
-                MAP_CREATE,
-                "map_extra",
-                map_type=wanted.type,
-                key_size=wanted.key_size,
-                value_size=wanted.value_size,
-                max_entries=wanted.max_entries,
-                map_flags=wanted.flags,
-                map_name=object_name(wanted.name),
-                map_extra=wanted.map_extra,
-                **({} if self._inner_changes(self.kernel) else self._btf_fields(inner, held)),
-            )
-            made.bind(Fd(bpf(Cmd.MAP_CREATE, attr)))
+        with at(f"map '{wanted.name}'"), using_token(self.token_path), ExitStack() as held:
+            types = self._types_of(inner, held) if wanted_map.keeps_types else {}
+            made.bind(created(self.kernel, wanted, **types))
         return made
 
     def _made(self, inner: InnerMaps[M], definition: MapDefinition) -> M:
@@ -176,17 +169,17 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
                 setattr(made, attribute, wanted)
         return made
 
-    def _btf_fields(self, inner: InnerMaps[M], held: ExitStack) -> dict[str, int]:
-        """The BTF of the object, which another map of it has: locks and timers need it."""
+    def _types_of(self, inner: InnerMaps[M], held: ExitStack) -> dict[str, int]:
+        """The types, in the object's BTF, which another map of it has: locks and timers need it."""
         if not any(inner.btf):
             return {}
         for other in self.siblings:
             # The BTF of a reused map is that of its own object.
-            number = 0 if other.definition.pinned else other.info().btf_id
-            if number:
+            has_own = other.autocreate and not other.is_shared
+            if has_own and (number := other.info().btf_id):
                 fd = held.enter_context(by_id(ObjectKind.BTF, number)).fileno()
                 key, value = inner.btf
-                return {"btf_fd": fd, "btf_key_type_id": key, "btf_value_type_id": value}
+                return {"btf_fd": fd, "key_type": key, "value_type": value}
         return {}
 
     def ids(self) -> dict[K, int]:

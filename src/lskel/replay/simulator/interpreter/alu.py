@@ -1,4 +1,4 @@
-"""Arithmetic instructions (RFC 9669 sections 4.1 and 4.2)."""
+"""Arithmetic instructions (RFC 9669 sections 4.1 and 4.2), and Linux's casts of addresses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from lskel.bpf import insn as i
 from lskel.replay.simulator.interpreter.arithmetic import Binary, mask, operations, swap
+from lskel.replay.simulator.interpreter.control import trap
 from lskel.replay.simulator.interpreter.step import (
     Families,
     Family,
@@ -34,6 +35,8 @@ def families() -> Families:
                 # Only a register can be sign-extended.
                 if code != i.MOV or off == 0
             }
+            if cls | code == i.ALU64 | i.MOV:
+                with_register[i.ADDR_SPACE_CAST] = InsnForm(_cast, "dst src off imm", "dst")
             yield cls | code | i.X, Family("off", with_register)
             yield cls | code | i.K, Family("off", with_number)
         yield cls | i.NEG | i.K, only(InsnForm(_negate(bits), "dst", "dst"))
@@ -72,6 +75,22 @@ def _number(function: Binary, bits: int) -> Callable[[Site], Step]:
         return step
 
     return make
+
+
+def _cast(site: Site) -> Step:
+    """To the kernel: the low half of an address. To an arena: as user space has it, or NULL."""
+    _, dst, src, _, imm = site.insn
+    if imm not in (i.TO_KERNEL, i.TO_ARENA):
+        return trap(f"unknown address spaces {imm:#x}")
+    following, ones = site.next, mask(32)
+    high = site.machine.arena & ~ones if imm == i.TO_ARENA else 0
+
+    def step(r: Registers) -> int:
+        low = r[src] & ones
+        r[dst] = high | low if low else 0
+        return following
+
+    return step
 
 
 def _negate(bits: int) -> Callable[[Site], Step]:

@@ -1,4 +1,4 @@
-"""Jumps, calls and exit (RFC 9669 section 4.3)."""
+"""Jumps, calls and exit (RFC 9669 section 4.3), and Linux's `gotox` and `may_goto`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ def families() -> Families:
             )
     yield i.JMP | i.JA, only(InsnForm(_always, "off", jumps="off"))
     yield i.JMP32 | i.JA, only(InsnForm(_always_far, "imm", jumps="imm"))
+    yield i.OP_GOTOX, only(InsnForm(_indirect, "dst"))
+    yield i.OP_MAY_GOTO, only(InsnForm(_may_goto, "off", jumps="off"))
     yield i.OP_EXIT, only(InsnForm(_exit))
     yield i.OP_CALL, Family("src", _CALLS)
 
@@ -94,6 +96,17 @@ def _always_far(site: Site) -> Step:
 
 def _goto(target: int) -> Step:
     return lambda _: target
+
+
+def _indirect(site: Site) -> Step:
+    machine, dst = site.machine, site.insn.dst
+    return lambda r: machine.index_of(r[dst])
+
+
+def _may_goto(site: Site) -> Step:
+    may_repeat, following = site.machine.may_repeat, site.next
+    target = following + site.insn.off
+    return lambda _: following if may_repeat() else target
 
 
 def _exit(_: Site) -> Step:

@@ -12,12 +12,13 @@ from lskel.btf.types import TypeId
 from lskel.catalog.map_types import Elements, MapBtf, MapTypeRow, Ranges
 from lskel.errors import BadObject
 from lskel.replay.simulator.syscall.attrs import Attr
-from lskel.replay.simulator.syscall.errnos import Errno, check
+from lskel.replay.simulator.syscall.errnos import Errno, Refusal, check
 
 PAGE_SIZE = 4096
 _KMALLOC_MAX = 1 << 22
 # sizeof(struct htab_elem)
 _HASH_ELEMENT = 48
+_U16_MAX = 0xFFFF
 _STACK_DEPTH = 127
 _BUILD_ID_SIZE = 32
 _SOCKHASH_KEY_MAX = 512
@@ -65,6 +66,14 @@ def _hash(attr: Attr) -> None:
     check(attr["key_size"] + attr["value_size"] < room, Errno.E2BIG)
 
 
+def _growing_hash(attr: Attr) -> None:
+    check(attr["key_size"] <= _U16_MAX, Errno.E2BIG)
+    # The number of elements that the table first has room for.
+    check(attr["map_extra"] <= _U16_MAX, Errno.E2BIG)
+    check(attr["map_extra"] <= attr["max_entries"])
+    _hash(attr)
+
+
 def _lru(attr: Attr) -> None:
     flags = attr["map_flags"]
     check(not flags & MapFlag.NO_PREALLOC, Errno.ENOTSUPP)
@@ -91,6 +100,7 @@ def _struct_ops(attr: Attr) -> None:
 
 _MORE: dict[Elements, Callable[[Attr], None]] = {
     Elements.HASH: _hash,
+    Elements.GROWING_HASH: _growing_hash,
     Elements.MAPS_BY_KEY: _hash,
     Elements.LRU_HASH: _lru,
     Elements.STACK_TRACES: _stack_trace,
@@ -124,6 +134,10 @@ def _value_only(btf: Btf, attr: Attr) -> None:
 def _no_types(btf: Btf, attr: Attr) -> None:
     _value_only(btf, attr)
     check(False, Errno.ENOTSUPP)
+
+
+def _refused(btf: Btf, attr: Attr) -> None:
+    raise Refusal(Errno.EINVAL)
 
 
 def _integer_key(btf: Btf, attr: Attr) -> None:
@@ -172,5 +186,5 @@ _TYPES: dict[MapBtf, Callable[[Btf, Attr], None]] = {
     MapBtf.REQUIRED: _integer_key,
     MapBtf.KERNEL_VALUE: _key_and_value,
     MapBtf.REFUSED: _no_types,
-    MapBtf.NONE: _key_and_value,
+    MapBtf.NONE: _refused,
 }

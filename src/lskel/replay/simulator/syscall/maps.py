@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from lskel import budget
+from lskel.bpf.digest import DIGEST_SIZE
 from lskel.bpf.enums import MapType, ProgType
 from lskel.bpf.flags import ElementFlag, MapFlag
 from lskel.catalog.map_types import MAPS_OF_MAPS, PER_CPU, Elements, MapTypeRow, map_type_row
@@ -23,6 +24,7 @@ from lskel.replay.simulator.syscall.storage import (
     DeviceStorage,
     Element,
     HashStorage,
+    InsnStorage,
     ObjectStorage,
     QueueStorage,
     SocketStorage,
@@ -54,7 +56,9 @@ class Template(NamedTuple):
 class SimulatedMap(KernelObject):
     """A map. `element_size` is the number of bytes of a value in user space.
 
-    `owner` is the program type of a prog array; `mapped` are the elements with addresses.
+    `owner` is the program type of a prog array; `mapped` are the elements with addresses;
+    `in_use`: whether a program has these instructions; `exclusive` is the digest of the only
+    program that may use it, empty for any.
     """
 
     kind: ClassVar[str] = "map"
@@ -73,6 +77,8 @@ class SimulatedMap(KernelObject):
     inner: Template | None = None
     frozen: bool = False
     owner: int | None = None
+    in_use: bool = False
+    exclusive: bytes = b""
     mapped: dict[bytes, MemoryRegion] = field(default_factory=dict)
     id: int = 0
 
@@ -113,6 +119,10 @@ def _array(state: KernelState, attr: Attr) -> Storage:
     )
 
 
+def _insns(state: KernelState, attr: Attr) -> Storage:
+    return InsnStorage(attr["max_entries"], state.order, attr["value_size"], state.elements)
+
+
 def _hash(state: KernelState, attr: Attr) -> Storage:
     return HashStorage(attr["max_entries"])
 
@@ -148,6 +158,7 @@ _LOCAL_STORAGE = _nothing(lookup=Errno.EBADF, update=Errno.EBADF, delete=Errno.E
 
 _STORAGE: dict[Elements, Callable[[KernelState, Attr], Storage]] = {
     Elements.HASH: _hash,
+    Elements.GROWING_HASH: _hash,
     Elements.ARRAY: _array,
     Elements.PROGRAMS: _objects(readable=True),
     Elements.EVENTS: _objects(readable=False),
@@ -183,6 +194,7 @@ _STORAGE: dict[Elements, Callable[[KernelState, Attr], Storage]] = {
         delete=Errno.EOPNOTSUPP,
         next_key=Errno.EOPNOTSUPP,
     ),
+    Elements.INSNS: _insns,
 }
 
 
@@ -270,6 +282,7 @@ def create(state: KernelState, call: PendingCall) -> int:
         key_type=attr["btf_key_type_id"],
         value_type=attr["btf_value_type_id"],
         inner=inner,
+        exclusive=_exclusive(state, call),
     )
     return state.open(
         made,
@@ -286,9 +299,14 @@ def _check_general(attr: Attr, flags: int) -> None:
     else:
         check(not attr["btf_key_type_id"] or attr["btf_value_type_id"] != 0)
     check(not flags & MapFlag.RDONLY or not flags & MapFlag.WRONLY)
-    # The simulated kernel has no offloaded and no exclusive maps.
-    check(not attr["map_ifindex"] and not attr["excl_prog_hash"])
-    check(not attr["excl_prog_hash_size"])
+    # The simulated kernel has no offloaded maps.
+    check(not attr["map_ifindex"])
+
+
+def _exclusive(state: KernelState, call: PendingCall) -> bytes:
+    address, size = call.attr["excl_prog_hash"], call.attr["excl_prog_hash_size"]
+    check(size == (DIGEST_SIZE if address else 0))
+    return state.space.read(address, size, call.domain)
 
 
 def _element_size(state: KernelState, attr: Attr) -> int:

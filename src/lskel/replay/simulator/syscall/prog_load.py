@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lskel.bpf import insn as i
+from lskel.bpf.digest import program_digest
 from lskel.bpf.enums import AttachType, MapType, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.limits import MAX_INSNS, MAX_USED_MAPS
@@ -13,7 +14,7 @@ from lskel.btf import types as t
 from lskel.btf.btf import MAX_TYPES
 from lskel.btf.ext import CORE_RELO_SIZE, FUNC_INFO_SIZE, LINE_INFO_SIZE, Records
 from lskel.btf.types import TypeId
-from lskel.catalog.attach_kinds import ATTACH_KINDS, attach_types
+from lskel.catalog.attach_kinds import ATTACH_KINDS, AttachCall, attach_types
 from lskel.cursor import unpack_table
 from lskel.errors import BadObject
 from lskel.object.exceptions import ExceptionCallbacks
@@ -56,7 +57,11 @@ def load(state: KernelState, call: PendingCall) -> int:
     loader.check_fd_array()
     btfs = loader.kfunc_btfs()
     tables = loader.tables()
-    check(attr["attach_btf_id"] != 0 or attr["prog_type"] not in _NEED_TARGET)
+    check(
+        attr["attach_btf_id"] != 0
+        or attr["prog_type"] not in _NEED_TARGET
+        or _attaches_to_many(attr)
+    )
     maps = loader.maps()
     btfs |= loader.variable_btfs()
     write_log(state, attr, _LOG)
@@ -96,7 +101,9 @@ def _target(state: KernelState, attr: Attr) -> KernelObject | None:
 
 
 # Maps with BPF_PSEUDO_MAP_VALUE addresses.
-_DIRECT_VALUES = frozenset((MapType.ARRAY, MapType.ARENA))
+_DIRECT_VALUES = frozenset((MapType.ARRAY, MapType.ARENA, MapType.INSN_ARRAY))
+# In a program's eyes a jump table is addresses.
+_ADDRESS_SIZE = 8
 
 # Types that may have a target, and those that must.
 _MAY_HAVE_TARGET = frozenset(row.prog_type for row in ATTACH_KINDS if row.btf_target) | {
@@ -104,6 +111,9 @@ _MAY_HAVE_TARGET = frozenset(row.prog_type for row in ATTACH_KINDS if row.btf_ta
 }
 _NEED_TARGET = _MAY_HAVE_TARGET
 _MAY_TARGET_PROGRAM = frozenset((ProgType.TRACING, ProgType.EXT))
+
+# Attach types of tracing programs that have no target when they are loaded (Linux 7.2).
+_OF_MANY = frozenset(row.attach_type for row in ATTACH_KINDS if row.call is AttachCall.FUNCTIONS)
 
 # Types whose attach type the kernel checks (bpf_prog_load_check_attach).
 _CHECKED = (
@@ -125,12 +135,19 @@ _DEFAULT_ATTACH_TYPE: dict[int, AttachType] = {
 }
 
 
+def _attaches_to_many(attr: Attr) -> bool:
+    return attr["prog_type"] == ProgType.TRACING and attr["expected_attach_type"] in _OF_MANY
+
+
 def check_attach(attr: Attr, target: KernelObject | None) -> None:
     """Refusal EINVAL if program type, attach type and target are inconsistent."""
     prog_type, btf_id = attr["prog_type"], attr["attach_btf_id"]
     if btf_id:
         check(btf_id <= MAX_TYPES and prog_type in _MAY_HAVE_TARGET)
-    elif isinstance(target, BtfObject):
+    if _attaches_to_many(attr):
+        check(not btf_id)
+        return
+    if not btf_id and isinstance(target, BtfObject):
         raise Refusal(Errno.EINVAL)
     if isinstance(target, SimulatedProgram):
         check(prog_type in _MAY_TARGET_PROGRAM)
@@ -145,6 +162,9 @@ def check_value(used: SimulatedMap, offset: int) -> None:
     if used.type is MapType.ARRAY:
         check(used.max_entries == 1, Errno.ENOTSUPP)
         check(0 <= offset < used.value_size)
+    elif used.type is MapType.INSN_ARRAY:
+        size = _ADDRESS_SIZE * used.max_entries
+        check(0 <= offset < size and offset % _ADDRESS_SIZE == 0, Errno.EACCES)
 
 
 class _Loader:
@@ -212,12 +232,30 @@ class _Loader:
                 continue
             check(reference.to is Target.VALUE or reference.offset == 0)
             used = self.state.fds.get(self.fd_of(reference), SimulatedMap)
+            if used.exclusive and used not in different:
+                check(used.exclusive == program_digest(self.code, self.state.order), Errno.EACCES)
+            if used.type is MapType.INSN_ARRAY and used not in different:
+                self.check_instructions(used)
             if reference.to is Target.VALUE:
                 check_value(used, reference.offset)
             found[reference.insn] = used
             different.add(used)
             check(len(different) <= MAX_USED_MAPS, Errno.E2BIG)
         return found
+
+    def check_instructions(self, used: SimulatedMap) -> None:
+        """A jump table: frozen, of instructions of this program, which no other one uses."""
+        check(used.frozen)
+        order = self.state.order
+        for index in range(used.max_entries):
+            element = used.storage.lookup(index.to_bytes(4, order), b"")
+            assert isinstance(element, bytearray)
+            insn = int.from_bytes(element[:4], order)
+            check(insn < i.count(self.code))
+            # Not the second slot of a ld_imm64.
+            check(not insn or self.code[(insn - 1) * i.SIZE] != i.OP_LD_IMM64)
+        check(not used.in_use, Errno.EBUSY)
+        used.in_use = True
 
     def tables(self) -> tuple[Records, Records, Records]:
         """func_info, line_info and CO-RE relocations, checked; sets `btf`."""

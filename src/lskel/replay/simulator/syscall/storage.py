@@ -1,6 +1,6 @@
 """The elements of maps: one class for each storage scheme of the kernel's map types.
 
-Errnos are those of Linux 6.18.
+Errnos are those of Linux 6.18, of newer map types those of 7.3.
 """
 
 from __future__ import annotations
@@ -110,6 +110,18 @@ class ArrayStorage(IndexedStorage):
 
     def delete(self, key: bytes) -> None:
         raise Refusal(Errno.EINVAL)
+
+
+class InsnStorage(ArrayStorage):
+    """Instructions: a value sets the first u32 only, and the next two, the kernel's, are 0."""
+
+    def update(self, key: bytes, take: Take, flags: int) -> None:
+        self._index(key, self.past_end)
+        check(not flags & ElementFlag.NOEXIST, Errno.EEXIST)
+        element, new = self.lookup(key, b""), take()
+        assert isinstance(element, bytearray) and isinstance(new, bytearray)
+        check(not any(new[4:12]))
+        element[:4] = new[:4]
 
 
 class StructOpsStorage(ArrayStorage):

@@ -1,0 +1,1 @@
+"""One suite of sources, compiled by each compiler that can be had."""
