@@ -102,6 +102,11 @@ class UnknownName(NotFound, UsageError, KeyError, AttributeError):
     """No map, program, variable or member of this name: an attribute, a key or an option."""
 
 
+def got(value: object) -> str:
+    """How errors show a value of the wrong type: text as it is, otherwise the type."""
+    return f"'{value}'" if isinstance(value, str) else type(value).__name__
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
     """The error for a name; its hint lists the known names, or if there are many, similar ones."""
     names = list(known)

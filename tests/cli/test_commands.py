@@ -226,12 +226,12 @@ def test_run_duration_and_maps() -> None:
 
 @pytest.mark.kernel
 def test_run_event_types() -> None:
-    _, err = lskel("run", example("execsnoop"), "--event", "events=nope", status=1)
+    _, err = lskel("run", example("execsnoop"), "--event-type", "events=nope", status=1)
     assert "BTF has no type 'nope' for events of map 'events'" in err
-    _, err = lskel("run", example("execsnoop"), "--event", "nope=event", status=1)
+    _, err = lskel("run", example("execsnoop"), "--event-type", "nope=event", status=1)
     assert "no ring or perf buffer 'nope'" in err
-    _, err = lskel("run", example("execsnoop"), "--event", "events", status=1)
-    assert "expected MAP=TYPE, got 'events'" in err
+    _, err = lskel("run", example("execsnoop"), "--event-type", "events", status=1)
+    assert "--event-type: expected MAP=TYPE, got 'events'" in err
     _, err = lskel("run", example("xdpcount"), "--attach", "count_packet=nope0", status=1)
     assert "no network interface 'nope0'" in err
 

@@ -110,7 +110,7 @@ def test_pins_of_several(tmp_path: Path, bpffs: Path, refused: Path) -> None:
         ("load", ["--name", "x"]),
         ("load", ["--autoload", "x"]),
         ("run", ["--type", "a=xdp"]),
-        ("run", ["--event", "a=b"]),
+        ("run", ["--event-type", "a=b"]),
         ("run", ["--attach", "a=lo"]),
         ("gen", ["-o", "x/", "--event-type", "a=b"]),
     ],

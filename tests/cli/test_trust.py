@@ -157,7 +157,7 @@ class TestLoads:
         self, forged: str, command: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main([command, forged]) == 1
-        assert f"test: {SAYS} (--trust-bytes runs them anyway)" in capsys.readouterr().err
+        assert f"lskel: test: {SAYS} (--trust-bytes runs them anyway)" in capsys.readouterr().err
 
     @pytest.mark.parametrize("trust", [[], ["--trust-bytes"]])
     def test_never_call_by_call(

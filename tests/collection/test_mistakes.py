@@ -192,6 +192,41 @@ def test_there_are_twenty() -> None:
     assert len(MISTAKES) >= 20
 
 
+SAID = {
+    "attribute of a map": "map 'points': no setting 'value_sise' (available: type, key_size, ",
+    "attribute of a program": "program 'count': no setting 'flag' (available: type, ",
+    "value_size that is a text": "map 'points': expected a number, got 'four'",
+    "autocreate": "map 'points': expected True or False, got 'maybe'",
+    "log level": "program 'drop': no log level 8 (1 and 2 as BPF_LOG_LEVEL1 and 2, 4 for ",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_said(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The map or program is named, and what was typed is shown."""
+    path = tmp_path / "test.bpf.o"
+    path.write_bytes(compile_bpf(SOURCE))
+    for command in (["trace", str(path)], ["gen", str(path), "-o", str(tmp_path / "x.lskel")]):
+        assert main([*command, *MISTAKES[name].command]) == 1
+        assert capsys.readouterr().err.startswith(f"lskel: {path}: {SAID[name]}")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"maps": {"points": 3}}, "maps: 'points': expected a dict of attributes, got int"),
+        ({"programs": {"drop": "xdp"}}, "programs: 'drop': expected a dict of attributes, got 'x"),
+        ({"maps": "points"}, "maps: expected a dict by name, got 'points'"),
+        ({"pin_root": 3}, "pin_root: expected a path, got int"),
+        ({"event_types": {"events": 3}}, "map 'events': expected the name of a type, got int"),
+    ],
+)
+def test_arguments_of_other_types(options: dict[str, Any], said: str) -> None:
+    loader = loader_of(SOURCE)
+    error = caught(lambda: lskel.load(loader, **options))
+    assert type(error) is lskel.WrongType and said in str(error)
+
+
 # What is wrong once it is loaded; options and the command line come before that.
 LATE: dict[str, Callable[[Any], object]] = {
     "a constant": put("rodata.limit", 5),

@@ -249,7 +249,7 @@ def test_by_the_command_line(
     expected = libbpf(settings)
     assert said == {tuple(line.split()[:2]) for line in expected}
     bundle = tmp_path / "test.lskel"
-    if any(s.attribute in ("autocreate", "autoload") for s in settings):
+    if any(s.attribute == "autocreate" for s in settings):
         return
     assert main(["gen", str(obj), "-o", str(bundle), *options]) == 0
     with lskel.load(bundle) as bpf:
@@ -279,7 +279,7 @@ def test_as_a_loader_that_has_them(
     form: Form, settings: tuple[Setting, ...], loader: Loader
 ) -> None:
     """A loader that is told makes the calls of one that was generated from a trace with them."""
-    settings = tuple(s for s in settings if s.attribute not in ("autocreate", "autoload"))
+    settings = tuple(s for s in settings if s.attribute != "autocreate")
     told = generate_form(loader.trace, form)
     options = Options(**options_of((EXISTS, *settings)))  # type: ignore[arg-type]
     has = generate_form(settled(loader.trace, options), form)
@@ -457,6 +457,12 @@ def test_pin_path(door: str, loader: Loader, bpffs: Path) -> None:
         refused(UsageError, "value_size 16, pinned 8"),
     ):
         bpf.load()
+    dotted = (EXISTS, Setting("map", "pairs", "pin_path", f"{path}.d"))
+    with (
+        DOORS[door](loader, dotted) as bpf,
+        refused(UsageError, r"'pairs': Operation not permitted \(names on a bpffs have no dots\)"),
+    ):
+        bpf.load()
 
 
 @pytest.mark.kernel
@@ -615,6 +621,19 @@ def test_values_of_the_wrong_kind(
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
         lskel.load(loader, kernel=lskel.SimulatedMachine(), maps={map_name: settings})
+
+
+@pytest.mark.parametrize("form", Form)
+def test_autoload_is_the_default_of_what_is_generated(form: Form, loader: Loader) -> None:
+    options = Options(programs={"enter": {"autoload": False}, "leave": {"target": "sys_exit"}})
+    off = generate_form(settled(loader.trace, options), form)
+    on = generate_form(settled(off.trace, Options(programs={"enter": {"autoload": True}})), form)
+    for made, is_on in ((off, False), (on, True)):
+        for bpf in (lskel.load(made), by_module(made)):
+            assert [p.name for p in bpf.progs if p.autoload] == (
+                ["drop", "enter", "leave"] if is_on else ["drop", "leave"]
+            )
+            bpf.close()
 
 
 def test_a_module_without_the_class(loader: Loader) -> None:

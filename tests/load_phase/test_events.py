@@ -12,7 +12,7 @@ from lskel.btf.types import StructType, TypeId
 from lskel.elf.object import Elf
 from lskel.errors import BadInput, NotFound, UsageError
 from lskel.load_phase import headers
-from lskel.load_phase.event_search import untyped_buffers
+from lskel.load_phase.event_search import Untyped, untyped_buffers
 from lskel.load_phase.events import remedy, types_of
 from lskel.load_phase.sends import sends
 from lskel.object.model import Object
@@ -117,6 +117,13 @@ def named(source: Object | lskel.Loader) -> dict[str, str]:
 
 def why(obj: Object) -> dict[str, str]:
     return {untyped.map: untyped.why for untyped in untyped_buffers(obj.trace(), obj)}
+
+
+def test_naming_the_struct_helps_as_the_warning_says() -> None:
+    obj = opened(TWO_SIZES)
+    (untyped,) = (found for found in untyped_buffers(obj.trace(), obj) if found.map == "ring")
+    assert untyped.remedy.startswith("name the struct: --event-type ring=EVENT, or EVENT@FILE.h")
+    assert named(obj.with_event_types({"ring": "opened"}))["ring"] == "opened"
 
 
 @pytest.mark.parametrize("options", [(), ("-gdwarf-4",), ("-O1",)], ids=["5", "4", "O1"])
@@ -243,8 +250,13 @@ def test_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         loader.with_event_types({"ring": f"twice@{header}"})
     with pytest.raises(UsageError, match=r"none\.h: no such header"):
         loader.with_event_types({"ring": f"twice@{tmp_path}/none.h"})
+    monkeypatch.setenv("CLANG", "no-such-clang")
+    with pytest.raises(
+        UsageError, match=r"cannot run no-such-clang: No such file .* \(install clang, or set"
+    ):
+        headers.compile_header(str(header))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CLANG", raising=False)
+    monkeypatch.delenv("CLANG")
     with pytest.raises(UsageError, match="a header needs clang"):
         headers.compile_header(str(header))
 
@@ -253,3 +265,4 @@ def test_names_are_not_code() -> None:
     """The command line that is proposed may be copied."""
     assert remedy("events", "event").endswith("--event-type events=event@FILE.h")
     assert remedy("a;reboot", "event").endswith("--event-type 'a;reboot=event@FILE.h'")
+    assert "--event-type 'a;reboot=EVENT', or" in Untyped("a;reboot", "").remedy

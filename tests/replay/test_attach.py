@@ -11,7 +11,7 @@ import pytest
 
 import lskel
 from lskel.cli.contents import contents
-from lskel.errors import LskelError, NotFound, UnknownName, UsageError
+from lskel.errors import LskelError, NotFound, UnknownName, UsageError, WrongType
 from lskel.replay.attach import Attached, attach_all
 from lskel.replay.options import Options
 from lskel.runtime.events import Events
@@ -186,6 +186,18 @@ def test_places(program: str, place: str, event: Callable[[], object]) -> None:
         before = bpf.bss.hits
         in_child(group, event)
         assert bpf.bss.hits == before
+
+
+@pytest.mark.parametrize("place", ["uretprob/libc.so.6:getsid", "xdp/lo"])
+def test_no_kind_of_probe(place: str) -> None:
+    source = 'SEC("kprobe/do_nanosleep") int probe(void *context) { return 0; }'
+    with lskel.load(lskel.open_object(compile_bpf(source))) as bpf:
+        with pytest.raises(
+            UsageError, match=f"'{place}' is not a kernel function .*kprobe, uprobe, usdt"
+        ):
+            attach_all(bpf, {"probe": place})
+        with pytest.raises(WrongType, match="program 'probe': expected a section name, got int"):
+            bpf.progs.probe.attach_as(3)
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the program is for x86-64")

@@ -17,7 +17,7 @@ import pytest
 from lskel.bpf.attr import load
 from lskel.bpf.enums import AttachType, Cmd, LinkType, MapType, ProgType
 from lskel.bpf.layouts import QUERY
-from lskel.errors import LskelError, NotFound, UnknownName, UsageError
+from lskel.errors import Closed, LskelError, NotFound, UnknownName, UsageError, WrongType
 from lskel.runtime.attach.cgroup import CgroupProgram
 from lskel.runtime.attach.clsact import ClsactFilter, Direction
 from lskel.runtime.attach.link import BpfLink
@@ -241,6 +241,14 @@ def test_a_program_takes_the_place_of_another(made: Made) -> None:
         assert "the link's program is not `instead_of`" in str(caught.value)
         link.update(first, instead_of=second)
         assert link.info().prog_id == first.info().id
+        with pytest.raises(WrongType, match="link: expected a program, got 'second'"):
+            link.update("second")  # type: ignore[arg-type]
+        number = link.info().id
+        link.close()
+        with pytest.raises(Closed, match="the link is closed"):
+            link.info()
+        with pytest.raises(BpfError, match=rf"^link {number}: .*ENOENT.* \(no such link"):
+            BpfLink.open(number)
 
 
 # -- tc -------------------------------------------------------------------------------------------

@@ -218,6 +218,21 @@ def test_a_kernel_that_knows_no_names_is_not_asked(monkeypatch: pytest.MonkeyPat
         assert link_info(link.fileno()).details == {}
 
 
+@pytest.mark.parametrize("trust_pins", [False, True])
+def test_pins_that_fail_say_what_to_do(bpffs: Path, tmp_path: Path, trust_pins: bool) -> None:
+    expected = {
+        bpffs / "a.b": (errno.EPERM, "names on a bpffs have no dots"),
+        tmp_path / "a.b": (errno.EPERM, "pins must be on a bpffs: mount -t bpf bpf /sys/fs/bpf"),
+        bpffs / "none" / "a": (errno.ENOENT, "create the directory first"),
+        bpffs / "none" / "a.b": (errno.ENOENT, "create the directory first"),
+    }
+    with create_map(MapType.HASH, 4, 4, 1) as fd:
+        for path, said in expected.items():
+            with pytest.raises(BpfError) as raised:
+                obj_pin(fd.fileno(), path, trust_pins=trust_pins)
+            assert (raised.value.errno, raised.value.hint) == said
+
+
 def test_pins(bpffs: Path, run: Run) -> None:
     pin = bpffs / "map"
     with create_map(MapType.HASH, 4, 4, 1) as fd:
@@ -227,6 +242,7 @@ def test_pins(bpffs: Path, run: Run) -> None:
             obj_pin(fd.fileno(), pin)
     assert raised.value.errno == errno.EEXIST
     assert str(raised.value).startswith(f"{pin}: bpf(BPF_OBJ_PIN): EEXIST")
+    assert raised.value.hint == "choose another path, or remove what is there"
     assert bpftool(run, "map", "show", "pinned", str(pin))["id"] == info.id
     with obj_get(str(pin)) as again:
         assert map_info(again.fileno()) == info

@@ -101,6 +101,11 @@ def test_no_message_twice() -> None:
         ("invalid zero-sized read", "zero-size", {}),
         ("the call stack of 9 frames is too deep", "call-depth", {"number": "9"}),
         ("the call stack of 9 frames is too deep !", "global-call-depth", {"number": "9"}),
+        (
+            "The total number of maps per program has reached the limit of 64",
+            "too-many-maps",
+            {"number": "64"},
+        ),
         ("R0 leaks addr as return value", "pointer-leak", {"reg": "0"}),
         ("div by zero", "division", {}),
         ("kernel subsystem misconfigured verifier", "kernel-bug", {}),

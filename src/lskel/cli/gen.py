@@ -118,7 +118,8 @@ def command(
     )
     if event_types and language is Language.C:
         raise UsageError("--event-type does not apply to c: its events are what the caller casts")
-    generation = generation._replace(event_types=pairs(event_types, "MAP=TYPE"))
+    with at("--event-type"):
+        generation = generation._replace(event_types=pairs(event_types, "MAP=TYPE"))
     how = _OutputGenerator(language, skeleton, generation, options)
     if not into_directory:
         if len(objects) > 1:

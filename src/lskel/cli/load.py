@@ -171,8 +171,8 @@ def _simulated(loader: Loader, options: Options, source: str) -> dict[str, Any]:
     """The report of a load in the simulator; programs have no tags."""
     from lskel.replay.simulator.run import run as simulate
 
-    check_bytes(loader, options)
     with at(source):
+        check_bytes(loader, options)
         replayed = simulate(loader, options)
     replayed.check(source)
     trace = loader.trace

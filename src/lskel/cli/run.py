@@ -24,7 +24,7 @@ from lskel.cli.sources import among, labels, to_run
 from lskel.cli.status import Status, Terminated
 from lskel.cli.terminal import line, note, print_json, progress, show_error
 from lskel.cli.values import as_json, as_text
-from lskel.errors import LskelError, NoPermission
+from lskel.errors import LskelError, NoPermission, at
 from lskel.loader.model import Loader
 from lskel.replay.attach import Attached, NotAttached, attach_all
 from lskel.replay.options import Options
@@ -49,6 +49,7 @@ _PLACE = "PROGRAM=TARGET"
 @sources_argument
 @click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after S seconds.")
 @click.option(
+    "--event-type",
     "--event",
     "event_types",
     multiple=True,
@@ -93,7 +94,7 @@ def command(
     What programs print by bpf_stream_printk is printed as well (Linux 6.17).
 
     Ends on Ctrl-C or after --duration. Events of ring and perf buffers are decoded by BTF: as the
-    type in --event, else as lskel gen finds it, else printed in hexadecimal.
+    type in --event-type, else as lskel gen finds it, else printed in hexadecimal.
     With --json each line is an object: `loaded`, `event`, `printed`, then `maps`. Without
     permission to load, the loader is replayed in the simulator, which shows its system calls.
 
@@ -104,14 +105,17 @@ def command(
     Example:
         lskel run execsnoop.bpf.o --duration 10
         lskel run execsnoop.lskel tcpconnlat.lskel --json
-        lskel run trace.lskel --event samples=sample_t
+        lskel run trace.lskel --event-type samples=sample_t
         lskel run probe.bpf.o --target on_call=do_unlinkat --kconfig CONFIG_HZ=250
     """
-    by_name = ["--event"] if event_types else []
+    by_name = ["--event-type"] if event_types else []
     by_name += ["--attach"] if attach else []
     failures.check_log_file(sources)
     only_for_one("run", [*generation.for_one, *for_one(options), *by_name], sources)
-    types, targets = pairs(event_types, "MAP=TYPE"), pairs(attach, _PLACE)
+    with at("--event-type"):
+        types = pairs(event_types, "MAP=TYPE")
+    with at("--attach"):
+        targets = pairs(attach, _PLACE)
     generation = generation._replace(event_types=types)
     out = (_JsonOutput if as_json else _TextOutput)(labels(sources))
     gc.enable()  # events may arrive for days

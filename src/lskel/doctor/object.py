@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lskel.doctor.diagnosis import DiagnosisItem, PartKind, diagnose
 from lskel.doctor.finding import Answer, ReportLine, fact, refused, yes
 from lskel.doctor.needs import needs
-from lskel.errors import LskelError, NoPermission, ReplayError, UsageError
+from lskel.errors import LskelError, NoPermission, ReplayError, UsageError, at
 from lskel.loader.model import Bytes, Form, Loader
 from lskel.replay.load import open_loader
 from lskel.replay.options import DEFAULTS, Options
@@ -63,7 +63,8 @@ def examine_object(
         if direct:
             check_trace(loader)
         else:
-            check_bytes(loader, options)
+            with at(trace.name):
+                check_bytes(loader, options)
     except LskelError as error:
         return ObjectReport(trace.name, form, error, (_loader_item(error),), ())
     needed = needs(trace, options.pin_root, direct=direct)

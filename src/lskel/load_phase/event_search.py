@@ -8,6 +8,7 @@ among those of the variables of the function around it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -20,7 +21,6 @@ from lskel.errors import BadObject, LskelError
 from lskel.load_phase.events import (
     buffers,
     dwarf_of,
-    remedy,
     types_of,
     usual_names,
     usual_type,
@@ -44,7 +44,8 @@ class Untyped(NamedTuple):
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return remedy(self.map, "EVENT")
+        option = f"--event-type {shlex.quote(f'{self.map}=EVENT')}"
+        return f"name the struct: {option}, or EVENT@FILE.h if the object lacks it"
 
 
 def with_found_types(trace: Trace, obj: Object) -> Trace:

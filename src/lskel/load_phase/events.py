@@ -13,7 +13,7 @@ from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.catalog.map_types import BUFFERS
 from lskel.elf.object import Elf
-from lskel.errors import NotFound, at, unknown
+from lskel.errors import NotFound, WrongType, at, got, unknown
 from lskel.object.model import Object
 from lskel.trace import EventType, Trace
 
@@ -87,6 +87,8 @@ def with_event_types(trace: Trace, given: Mapping[str, str], obj: Object | None 
     for map_name, text in given.items():
         if map_name not in known:
             raise unknown("ring or perf buffer", map_name, known)
+        if not isinstance(text, str):
+            raise WrongType(f"map '{map_name}': expected the name of a type, got {got(text)}")
         name, is_in_header, header = text.partition("@")
         name = name.strip().removeprefix("struct ").removeprefix("union ").strip()
         with at(f"map '{map_name}'"):
@@ -124,7 +126,7 @@ def with_types(trace: Trace, chosen: Mapping[int, int], btf: Btf) -> Trace:
 
 
 def remedy(map_name: str, name: str) -> str:
-    """What to do about a buffer without a type of events."""
+    """What to do about a type of events that the object lacks."""
     return (
         f"add to the C source: const struct {name} *unused __attribute__((unused)); or name it in "
         f"a header: --event-type {shlex.quote(f'{map_name}={name}@FILE.h')}"

@@ -39,12 +39,20 @@ def compile_header(path: str) -> Dwarf:
         try:
             done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise UsageError(f"{clang}: {error}") from error
+            raise UsageError(
+                f"cannot run {clang}: {_failure(error)}", hint="install clang, or set $CLANG"
+            ) from error
         if done.returncode:
             lines = done.stderr.decode("utf-8", "replace").splitlines()
             first = next((line for line in lines if "error:" in line), *lines[:1] or ["failed"])
             raise BadInput(f"{clang}: {first}", hint="the header must include what it uses")
         return Dwarf(Elf(done.stdout))
+
+
+def _failure(error: OSError | subprocess.TimeoutExpired) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return f"it did not end within {_SECONDS} s"
 
 
 def _newest() -> str | None:

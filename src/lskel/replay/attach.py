@@ -84,6 +84,11 @@ def attach_to(program: Program, target: str) -> str:
     kind = _target(program)
     if kind is None:
         raise UsageError(f"programs of type {_type(program)} have no named attach target")
+    if kind is AttachTarget.FUNCTION and "/" in target:
+        raise UsageError(
+            f"'{target}' is not a kernel function",
+            hint="before / comes a kind of probe: kprobe, uprobe, usdt, or one of their variants",
+        )
     if kind.in_section:
         program.definition = program.definition._replace(target=target)
         program.attach()
@@ -100,8 +105,7 @@ def _section(program: Program) -> str:
 
 def _reason(program: Program) -> str:
     if not program.loaded:
-        by_default = "" if program.definition.autoload else " by default"
-        return f"not loaded: autoload disabled{by_default}"
+        return "not loaded: autoload disabled"
     target = _target(program)
     if target is None:
         return f"programs of type {_type(program)} do not auto-attach"

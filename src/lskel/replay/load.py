@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lskel.bpf.enums import ProgType
 from lskel.bpf.names import PROG_TYPE_PREFIX, enum_value
-from lskel.errors import UsageError, WrongType, at, printable
+from lskel.errors import UsageError, WrongType, at, got, printable
 from lskel.input import read_input
 from lskel.load_phase.untyped import is_untyped
 from lskel.loader.archive import MAGIC
@@ -81,11 +82,15 @@ def load(
     }
     for argument, value in named.items():
         if value is not None and not isinstance(value, Mapping):
-            raise WrongType(f"{argument}: expected a dict by name, got {type(value).__name__}")
-    for settings in (*(maps or {}).values(), *(programs or {}).values()):
-        if not isinstance(settings, Mapping):
-            got = type(settings).__name__
-            raise WrongType(f"maps, programs: expected a dict of attributes, got {got}")
+            raise WrongType(f"{argument}: expected a dict by name, got {got(value)}")
+    for argument in ("maps", "programs"):
+        for key, settings in (named[argument] or {}).items():
+            if not isinstance(settings, Mapping):
+                raise WrongType(
+                    f"{argument}: '{key}': expected a dict of attributes, got {got(settings)}"
+                )
+    if not isinstance(pin_root, (str, PathLike)):
+        raise WrongType(f"pin_root: expected a path, got {got(pin_root)}")
     loader = _loader(source, name, form, event_types or {}, programs or {})
     texts = {path: _text(path, value) for path, value in (variables or {}).items()}
     options = Options(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lskel.bpf.enums import ProgType
 from lskel.catalog.entries import ANY_MACHINE
-from lskel.errors import UsageError, at
+from lskel.errors import UsageError
 from lskel.replay.options import Options, apply
 from lskel.replay.prepared_trace import prepare_trace
 from lskel.runtime.attach_point import btf_name, is_in_program
@@ -35,21 +35,24 @@ def settled(trace: Trace, options: Options) -> Trace:
     Errors as for the attributes; UsageError for what can only be set when loading.
     """
     bpf = collection_of(trace, None, _ANY_KERNEL)
-    with at(trace.name):
-        apply(options, bpf, trace)
-        request = Request(
-            tuple(_map_request(made, trace) for made in bpf.maps),
-            tuple(program.request() for program in bpf.progs),
-        )
-        for program in bpf.progs:
-            _check_program(program)
-        made = prepare_trace(trace, request).trace
-        ops = list(made.ops)
-        for slot, program in enumerate(bpf.progs):
-            if program.target is not None:
-                number, find = _found_target(trace, slot, program)
-                ops[number] = find
-    return replace(made, ops=tuple(ops))
+    apply(options, bpf, trace)
+    request = Request(
+        tuple(_map_request(made, trace) for made in bpf.maps),
+        tuple(program.request() for program in bpf.progs),
+    )
+    for program in bpf.progs:
+        _check_program(program)
+    made = prepare_trace(trace, request).trace
+    ops = list(made.ops)
+    for slot, program in enumerate(bpf.progs):
+        if program.target is not None:
+            number, find = _found_target(trace, slot, program)
+            ops[number] = find
+    programs = tuple(
+        result._replace(autoload=program.autoload)
+        for result, program in zip(made.programs, bpf.progs, strict=True)
+    )
+    return replace(made, ops=tuple(ops), programs=programs)
 
 
 def _map_request(made: Map, trace: Trace) -> MapRequest:
@@ -82,4 +85,7 @@ def _found_target(trace: Trace, slot: int, program: Program) -> tuple[int, Op]:
 
 
 def _load_only(what: str, attribute: str) -> UsageError:
-    return UsageError(f"{what}: {attribute} can only be set when it is loaded")
+    return UsageError(
+        f"{what}: {attribute} can only be set when it is loaded",
+        hint="give it to lskel load or run, or set it in Python before load()",
+    )

@@ -53,7 +53,7 @@ def check_bytes(loader: Loader, options: Options = DEFAULTS) -> None:
     if found.compared is Bytes.SAME_CALLS and options != DEFAULTS:
         found = _compared(found, options)
     if found.compared is Bytes.DIFFERENT:
-        raise BadBundle(f"{loader.trace.name}: {_WHAT}", hint="--trust-bytes runs them anyway")
+        raise BadBundle(_WHAT, hint="--trust-bytes runs them anyway")
 
 
 def check_request(loader: Loader, request: Request) -> None:

@@ -52,7 +52,9 @@ _HINTS = {
     ),
     (Task.BTF_LOAD, errno.EINVAL): "this kernel rejects the object's BTF",
     (Task.BTF_LOAD, errno.E2BIG): "the object's BTF has something that this kernel does not know",
-    (Task.PROG_LOAD, errno.E2BIG): "the program is too large or too complex for the verifier",
+    (Task.PROG_LOAD, errno.E2BIG): (
+        "the program is too large or too complex for the verifier, or uses more than 64 maps"
+    ),
 }
 
 

@@ -212,6 +212,14 @@ def by_id(kind: ObjectKind, number: int) -> Fd:
     return Fd(bpf(command, host_attr(GET_ID, "open_flags", start_id=number)))
 
 
+NO_DOTS = "names on a bpffs have no dots"
+_PIN_HINTS = {
+    errno.EPERM: "pins must be on a bpffs: mount -t bpf bpf /sys/fs/bpf",
+    errno.EEXIST: "choose another path, or remove what is there",
+    errno.ENOENT: "create the directory first",
+}
+
+
 def obj_pin(fd: int, path: str | os.PathLike[str], *, trust_pins: bool = False) -> None:
     """Pin a map, program or link to a bpffs; BpfError with EEXIST if the path exists.
 
@@ -220,14 +228,22 @@ def obj_pin(fd: int, path: str | os.PathLike[str], *, trust_pins: bool = False) 
     where = os.path.abspath(path)  # noqa: PTH100 - pathlib is slow to import
     name = os.fsencode(where) + b"\0"
     with at(os.fspath(path)):
-        if not trust_pins:
-            _check(Cmd.OBJ_PIN, os.path.dirname(where))  # noqa: PTH120
         try:
+            if not trust_pins:
+                _check(Cmd.OBJ_PIN, os.path.dirname(where))  # noqa: PTH120
             bpf(Cmd.OBJ_PIN, host_attr(OBJ, "file_flags", pathname=address_of(name), bpf_fd=fd))
         except BpfError as error:
-            if error.errno == errno.EPERM:
-                error.hint = "pins must be on a bpffs: mount -t bpf bpf /sys/fs/bpf"
+            error.hint = error.hint or _pin_hint(error.errno, where)
             raise
+
+
+def _pin_hint(error: int, path: str) -> str:
+    from lskel.runtime.bpffs import is_on_bpffs
+
+    directory, name = os.path.split(path)
+    if error == errno.EPERM and "." in name and is_on_bpffs(directory):
+        return NO_DOTS
+    return _PIN_HINTS.get(error, "")
 
 
 def obj_get(path: str | os.PathLike[str], *, trust_pins: bool = False) -> Fd:

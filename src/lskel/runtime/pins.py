@@ -14,7 +14,7 @@ from lskel.errors import NoPermission, UsageError, at
 from lskel.light_typing import NamedTuple
 from lskel.runtime.bpffs import is_on_bpffs
 from lskel.runtime.info import map_info
-from lskel.runtime.objects import Fd, ObjectKind, kind_of, obj_get, obj_pin
+from lskel.runtime.objects import NO_DOTS, Fd, ObjectKind, kind_of, obj_get, obj_pin
 from lskel.runtime.permissions import why_refused
 from lskel.runtime.syscall import BpfError
 
@@ -81,7 +81,7 @@ def _make_directory(directory: str, undo: ExitStack) -> None:
                 os.mkdir(path, _MODE)  # noqa: PTH102
                 undo.callback(_remove, path)
         except OSError as error:
-            hint = "names on a bpffs have no dots" if error.errno == errno.EPERM else ""
+            hint = NO_DOTS if error.errno == errno.EPERM else ""
             raise UsageError(
                 f"cannot create the pin directory: {error.strerror}", hint=hint
             ) from error
@@ -157,6 +157,8 @@ def open_pin(wanted: MapDefinition, path: str, *, trust_pins: bool = False) -> F
         if error.errno == errno.ENOENT:
             return None
         what = f"{path}: cannot open the pin of map '{wanted.name}': {error.strerror}"
+        if error.errno == errno.EPERM and "." in os.path.basename(path):  # noqa: PTH119
+            raise UsageError(what, hint=NO_DOTS) from error
         is_closed = error.errno == errno.EACCES and not os.access(directory, os.X_OK)
         if error.errno == errno.EPERM or is_closed:
             raise NoPermission(what, errno=error.errno, hint=why_refused()) from error

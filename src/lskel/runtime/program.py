@@ -10,7 +10,7 @@ from lskel.bpf.enums import AttachType, Cmd, ProgType
 from lskel.bpf.flags import ProgFlag
 from lskel.bpf.layouts import PROG_ASSOC_STRUCT_OPS, TEST
 from lskel.bpf.names import ATTACH_TYPE_PREFIX, PROG_TYPE_PREFIX, enum_value, flag_value
-from lskel.errors import Closed, OutOfRange, ReadOnly, UsageError, WrongType, at
+from lskel.errors import Closed, OutOfRange, ReadOnly, UsageError, WrongType, at, got
 from lskel.light_typing import NamedTuple
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.objects import Fd, obj_pin
@@ -111,6 +111,10 @@ class Program(Settings):
         """Its name in the object; the kernel may truncate it."""
         return self.definition.name
 
+    @property
+    def _called(self) -> str:
+        return f"program '{self.name}'"
+
     def _check_settable(self) -> None:
         if self._fd is not None or self._is_left_out:
             state = "was left out" if self._is_left_out else "is already loaded"
@@ -133,8 +137,7 @@ class Program(Settings):
     def target(self, target: str | None) -> None:
         self._check_settable()
         if target is not None and not isinstance(target, str):
-            what = type(target).__name__
-            raise WrongType(f"program '{self.name}': expected the name of a target, got {what}")
+            raise WrongType(f"{self._called}: expected the name of a target, got {got(target)}")
         self._target = target
 
     def attach_point(self, kernel: Kernel, held: ExitStack, *, trust_pins: bool) -> AttachPoint:
@@ -194,8 +197,7 @@ class Program(Settings):
             with at(f"program '{self.name}'"):
                 value = named(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            what = type(value).__name__
-            raise WrongType(f"program '{self.name}': expected a number or name, got {what}")
+            raise WrongType(f"{self._called}: expected a number or name, got {got(value)}")
         if not 0 <= value < 1 << 32:
             raise OutOfRange(f"program '{self.name}': {value} does not fit into 32 bits")
         before = self.definition
@@ -228,10 +230,12 @@ class Program(Settings):
     def log_level(self, level: int) -> None:
         self._check_settable()
         if isinstance(level, bool) or not isinstance(level, int):
-            what = type(level).__name__
-            raise WrongType(f"program '{self.name}': expected a log level, got {what}")
+            raise WrongType(f"{self._called}: expected a log level, got {got(level)}")
         if not 0 <= level <= _MAX_LOG_LEVEL:
-            raise OutOfRange(f"program '{self.name}': no log level {level}")
+            raise OutOfRange(
+                f"{self._called}: no log level {level}",
+                hint="1 and 2 as BPF_LOG_LEVEL1 and 2, 4 for statistics, or a sum of them",
+            )
         self._log_level = level
 
     @property
@@ -252,9 +256,7 @@ class Program(Settings):
     def autoload(self, wanted: bool) -> None:
         self._check_settable()
         if not isinstance(wanted, bool):
-            raise WrongType(
-                f"program '{self.name}': expected True or False, got {type(wanted).__name__}"
-            )
+            raise WrongType(f"{self._called}: expected True or False, got {got(wanted)}")
         if wanted and self.definition.type == ProgType.UNSPEC:
             raise self._not_generated()
         self._autoload = wanted

@@ -38,8 +38,15 @@ class Settings:
                 raise self._unknown_setting(name)
             object.__setattr__(self, name, value)
 
+    @property
+    def _called(self) -> str:
+        """What errors call it."""
+        raise NotImplementedError
+
     def _unknown_setting(self, name: str) -> UnknownName:
-        return unknown(f"setting of {type(self).__name__}", name, self._settable)
+        error = unknown("setting", name, self._settable)
+        error.places.insert(0, self._called)
+        return error
 
     def set(self, settings: Mapping[str, Any]) -> None:
         """Set several attributes; those of `inner_map` as a dict. Errors as for each of them."""

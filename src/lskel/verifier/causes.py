@@ -515,6 +515,18 @@ CAUSES: tuple[Cause, ...] = (
         place=CauseLocation.PROGRAM,
     ),
     Cause(
+        "too-many-maps",
+        "the program uses more maps than the verifier allows",
+        "A program may refer to 64 maps, those of its global variables included, and to kfuncs and "
+        "variables of 64 modules. An object may have more.",
+        "Split the program in two, put maps into a map of maps, or join several into one with a "
+        "larger key.",
+        _messages(
+            "The total number of maps per program has reached the limit of {number}",
+            "The total number of btfs per program has reached the limit of {number}",
+        ),
+    ),
+    Cause(
         "call-depth",
         "function calls are nested too deeply",
         "At most 8 calls may be nested, in Linux 7.3 16; recursion is not possible.",
@@ -915,8 +927,6 @@ CAUSES: tuple[Cause, ...] = (
             "arena's user address must be set via map_extra or mmap()",
             "only one cgroup storage of each type is allowed",
             "invalid arg_type for sockmap/sockhash",
-            "The total number of maps per program has reached the limit of {number}",
-            "The total number of btfs per program has reached the limit of {number}",
         ),
     ),
     Cause(

@@ -8,10 +8,10 @@ from lskel.bpf.enums import AttachType, Cmd, LinkType
 from lskel.bpf.flags import AttachFlag
 from lskel.bpf.layouts import LINK_CREATE, LINK_UPDATE
 from lskel.bpf.names import enum_name
-from lskel.errors import NotSupported, UsageError, at
+from lskel.errors import NotSupported, UsageError, WrongType, at, got
 from lskel.runtime.attach.hints import with_hints
-from lskel.runtime.objects import Fd, ObjectKind, by_id, kind_of, obj_get, obj_pin
-from lskel.runtime.syscall import KernelError, bpf, host_attr
+from lskel.runtime.objects import Fd, ObjectKind, by_id, closed, kind_of, obj_get, obj_pin
+from lskel.runtime.syscall import BpfError, KernelError, bpf, host_attr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ _UPDATABLE = frozenset(
         *(LinkType.TCX, LinkType.NETKIT, LinkType.SOCKMAP),
     )
 )
+_ID_HINTS = {
+    errno.EPERM: "opening links by id needs CAP_SYS_ADMIN",
+    errno.ENOENT: "no such link: the list is in bpftool link",
+}
 _UPDATE_HINTS = {
     errno.EINVAL: "the program must have the type and attach type of the link's program",
     errno.ENOLINK: "the link's target is gone",
@@ -101,8 +105,12 @@ class BpfLink(Fd, Link):
         does not exist.
         """
         if isinstance(where, int):
-            with at(f"link {where}"):
-                return cls(by_id(ObjectKind.LINK, where).release())
+            try:
+                with at(f"link {where}"):
+                    return cls(by_id(ObjectKind.LINK, where).release())
+            except BpfError as error:
+                error.hint = error.hint or _ID_HINTS.get(error.errno, "")
+                raise
         with obj_get(where, trust_pins=trust_pins) as fd:
             if kind_of(fd.fileno()) in (ObjectKind.MAP, ObjectKind.PROG):
                 raise UsageError(f"{where}: expected a link, got another BPF object")
@@ -114,10 +122,11 @@ class BpfLink(Fd, Link):
 
     def update(self, program: HasFileno, instead_of: HasFileno | None = None) -> None:
         """Replace its program, as `Link.update`."""
-        expected = None if instead_of is None else instead_of.fileno()
+        number = _fd_of(program)
+        expected = None if instead_of is None else _fd_of(instead_of)
         try:
             with with_hints(_UPDATE_HINTS):
-                link_update(self.fileno(), program.fileno(), expected)
+                link_update(self.fileno(), number, expected)
         except KernelError as error:
             kind = self.info().type
             if kind in _UPDATABLE:
@@ -133,8 +142,20 @@ class BpfLink(Fd, Link):
 
         return link_info(self.fileno())
 
+    def fileno(self) -> int:
+        """The number of its fd; Closed after `close`."""
+        if self.closed:
+            raise closed("link")
+        return super().fileno()
+
     def __enter__(self) -> BpfLink:
         return self
+
+
+def _fd_of(program: HasFileno) -> int:
+    if not hasattr(program, "fileno"):
+        raise WrongType(f"link: expected a program, got {got(program)}")
+    return program.fileno()
 
 
 def link_create(

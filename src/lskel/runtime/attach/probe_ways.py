@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lskel.bpf.enums import ProgType
 from lskel.catalog.attach_kinds import ATTACH_KINDS, BY_NAME, AttachKindRow, AttachTarget
-from lskel.errors import UsageError
+from lskel.errors import UsageError, WrongType, got
 from lskel.runtime.attach.target import is_return
 
 TYPE_CHECKING = False
@@ -28,6 +28,8 @@ def probe_row(section: str) -> AttachKindRow | None:
 
 def attach_as(program: ProbeProgram, section: str) -> Link:
     """As `ProbeProgram.attach_as`."""
+    if not isinstance(section, str):
+        raise WrongType(f"program '{program.name}': expected a section name, got {got(section)}")
     row = probe_row(section)
     kind, _, target = section.partition("/")
     if row is None or row.target is None:

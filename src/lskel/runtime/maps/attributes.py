@@ -6,7 +6,7 @@ from lskel.bpf.enums import MapType
 from lskel.bpf.flags import MapFlag
 from lskel.bpf.names import MAP_TYPE_PREFIX, enum_value, flag_value
 from lskel.bpf.settable import MAP_FIELDS
-from lskel.errors import OutOfRange, UsageError, WrongType, at
+from lskel.errors import OutOfRange, UsageError, WrongType, at, got
 from lskel.light_typing import NamedTuple
 from lskel.runtime.settings import Settings
 
@@ -147,7 +147,7 @@ class MapAttributes(Settings):
                 value = named(value)
         if isinstance(value, bool) or not isinstance(value, int):
             what = "a number of entries" if attribute == "max_entries" else "a number"
-            raise WrongType(f"{self._called}: expected {what}, got {type(value).__name__}")
+            raise WrongType(f"{self._called}: expected {what}, got {got(value)}")
         self._check_range(attribute, value)
         changed: Any = {_FIELDS.get(attribute, attribute): int(value)}
         self._redefine(self.definition._replace(**changed))
@@ -157,7 +157,7 @@ class MapAttributes(Settings):
         if attribute == "max_entries":
             least = 0 if self._may_be_empty else 1
             if not least <= value < 1 << bits:
-                raise UsageError(f"{self._called} cannot have {value} entries")
+                raise OutOfRange(f"{self._called} cannot have {value} entries")
         elif not 0 <= value < 1 << bits:
             raise OutOfRange(f"{self._called}: {attribute} {value} does not fit into {bits} bits")
 

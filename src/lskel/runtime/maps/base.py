@@ -12,6 +12,7 @@ from lskel.errors import (
     UsageError,
     WrongType,
     WrongValue,
+    got,
 )
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.maps.attributes import MapAttributes
@@ -95,7 +96,7 @@ class Map(MapAttributes):
     def autocreate(self, wanted: bool) -> None:
         self._check_settable("autocreate")
         if not isinstance(wanted, bool):
-            raise WrongType(f"{self._called}: expected True or False, got {_kind(wanted)}")
+            raise WrongType(f"{self._called}: expected True or False, got {got(wanted)}")
         self._autocreate = wanted
 
     @property
@@ -112,7 +113,7 @@ class Map(MapAttributes):
     def pin_path(self, path: str | os.PathLike[str] | None) -> None:
         self._check_settable("pin_path")
         if path is not None and not isinstance(path, (str, os.PathLike)):
-            raise WrongType(f"{self._called}: expected a path, got {_kind(path)}")
+            raise WrongType(f"{self._called}: expected a path, got {got(path)}")
         self._pin_path = None if path is None else os.fspath(path)
         self.definition = self.definition._replace(pinned=False)
 
@@ -333,7 +334,3 @@ def _fitting(type_: Any, size: int | None) -> Any:
     if size is None or (type_ is not None and values.codec_of(type_).size == size):
         return type_
     return {1: values.u8, 2: values.u16, 4: values.u32, 8: values.u64}.get(size) or values.raw(size)
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

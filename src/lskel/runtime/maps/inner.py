@@ -6,7 +6,7 @@ import errno
 import sys
 from contextlib import ExitStack
 
-from lskel.errors import UsageError, WrongType, at
+from lskel.errors import UsageError, WrongType, at, got
 from lskel.light_typing import Generic
 from lskel.runtime.info import map_info
 from lskel.runtime.kernel import check_running
@@ -114,7 +114,10 @@ class _OfMaps(KeyedMap[K, M], Generic[K, M]):
     def inner_map(self, like: Map) -> None:
         self._check_settable("inner_map")
         if not isinstance(like, MapAttributes):
-            raise WrongType(f"map '{self.name}': expected a map, got {type(like).__name__}")
+            raise WrongType(
+                f"{self._called}: inner_map: expected a map, got {got(like)}",
+                hint="or set its attributes: inner_map.max_entries",
+            )
         inner, wanted = self.inner_map, like.definition
         inner.definition = inner.definition._replace(
             type=wanted.type,
