@@ -60,9 +60,11 @@ NAME_MENTIONS = 500
 # Types in the types of all kfuncs and kernel variables of an object: functions of functions can
 # expand without bounds. A kfunc of the Linux kernel has up to 30.
 SHAPE_PARTS = 1 << 18
-# Pairs of types in the contents of an object's and a kernel's: members of one name are compared
-# each with each.
-TYPE_PAIRS = 1 << 20
+# Types and members that CO-RE relocations of an object look at: a thousand relocations of the
+# Linux kernel's largest struct, of 250 members, are a quarter of a million.
+CORE_WORK = 1 << 21
+# What a kernel type costs of it that is looked at for a relocation.
+CORE_CANDIDATE = 8
 # Types in the C definitions for one object: BTF with shared types can expand without bounds. The
 # longest definition in the Linux kernel mentions 2,000.
 HEADER_MENTIONS = 50_000
@@ -73,6 +75,8 @@ VALUE_PARTS_A_BYTE = 64
 
 # Attributes of debug information: a real scheduler's object has about half a million.
 DWARF_ATTRIBUTES = 1 << 22
+# What a unit or an entry counts as, with none of its attributes.
+DWARF_ENTRY = 3
 # Variables of functions that send events, with those inlined in them.
 DWARF_VARIABLES = 1 << 18
 # Members, array dimensions and enumerators of the types that are taken from it.

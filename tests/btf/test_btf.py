@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,34 @@ def test_names_may_share_their_ends() -> None:
     b[shared].name_off = b.string("long_name") + len("long_")
     btf = b.btf()
     assert btf.find_kind("name", Kind.STRUCT) == btf.find("name", t.StructType) == shared
+
+
+def test_an_index_finds_what_a_search_finds() -> None:
+    """Many searches, and names with many spellings, go by an index of all names."""
+    b = BtfBuilder()
+    number = b.add_int("a", 4)
+    names = ["a", "a___x", "b___a", "a", "b"]
+    ids = [b.add_struct(name, 4, [(name, number, 0)]) for name in names]
+    first, btf = b.btf(), b.btf()
+    for _ in range(300):
+        btf.find("missing", t.StructType)
+    assert btf.find("a___x", t.StructType) == first.find("a___x", t.StructType) == ids[1]
+    for name in ("a", "b", "", "c"):
+        assert btf.find(name, t.StructType) == first.find(name, t.StructType)
+        assert [*btf.find_essential(name)] == [*first.find_essential(name)]
+    assert [*btf.find_essential("a")] == [number, ids[0], ids[1], ids[3]]
+
+
+def test_a_name_that_is_spelled_often() -> None:
+    """It would take a minute and more to search all types for each spelling."""
+    strings = b"\0" + b"a\0" * 300_000
+    types = struct.pack("<IIII", 1, 1 << 24, 4, 32) * 300_000
+    header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
+    btf = Btf(header + types + strings)
+    start = time.process_time()
+    assert btf.find("a", t.Int) == 1
+    assert len(list(btf.find_essential("a"))) == 300_000
+    assert time.process_time() - start < 10
 
 
 def _chain(b: BtfBuilder) -> None:

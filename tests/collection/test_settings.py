@@ -607,6 +607,22 @@ def test_what_only_a_load_can_have(settings: dict[str, Any], loader: Loader) -> 
         settled(loader.trace, Options(**settings))
 
 
+@pytest.mark.parametrize(
+    ("map_name", "settings", "complaint"),
+    [
+        ("pairs", {"value_size": {"type": "hash"}}, "expected a number, got dict"),
+        ("pairs", {"autocreate": {"type": "hash"}}, "got dict"),
+        ("pairs", {"pin_path": {"type": "hash"}}, "dict"),
+        ("pairs", {"type": "struct_ops"}, "map 'pairs' cannot become a struct of the kernel"),
+    ],
+)
+def test_values_of_the_wrong_kind(
+    map_name: str, settings: dict[str, Any], complaint: str, loader: Loader
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        lskel.load(loader, kernel=lskel.SimulatedMachine(), maps={map_name: settings})
+
+
 @pytest.mark.parametrize("form", Form)
 def test_autoload_is_the_default_of_what_is_generated(form: Form, loader: Loader) -> None:
     options = Options(programs={"enter": {"autoload": False}, "leave": {"target": "sys_exit"}})

@@ -206,15 +206,25 @@ def test_damaged_kernel_btf(raw: bytes, at: int, kind: CoreKind, access: str) ->
     assert isinstance(answer.result, CoreResult)
 
 
+def test_more_candidates_than_any_kernel_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "CORE_WORK", 1000)
+    kernel = BtfBuilder()
+    for _ in range(200):
+        kernel.add_struct("task", 4)
+    relocator = CoreRelocator(task(0).btf(), KernelTypes(kernel.btf()))
+    with pytest.raises(LimitExceeded, match="types and members for CO-RE"):
+        relocator.answer(CoreQuestion(CoreKind.BYTE_OFF, TypeId(2), "0:0"))
+
+
 def test_members_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the object's is like the last of the kernel's."""
-    monkeypatch.setattr(budget, "TYPE_PAIRS", 1000)
+    monkeypatch.setattr(budget, "CORE_WORK", 1000)
     local, kernel = BtfBuilder(), BtfBuilder()
     number, other = local.add_int("int", 4), kernel.add_int("int", 8)
     local.add_struct("task", 400, [("", number, 0)] * 100)
     kernel.add_int("int", 4)
     kernel.add_struct("task", 808, [("", other, 0)] * 100 + [("", TypeId(2), 0)])
-    with pytest.raises(LimitExceeded, match="pairs of types to compare"):
+    with pytest.raises(LimitExceeded, match="types and members for CO-RE"):
         relocate(local, kernel, [i.Insn(MOV_IMM, 1, imm=1)], CoreKind.TYPE_MATCHES, "0")
 
 

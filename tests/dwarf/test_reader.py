@@ -7,10 +7,11 @@ import random
 
 import pytest
 
+from lskel import budget
 from lskel.dwarf.constants import Attr, Tag
 from lskel.dwarf.reader import Dwarf, Entry
 from lskel.elf.object import Elf
-from lskel.errors import LskelError
+from lskel.errors import LimitExceeded, LskelError
 from tests import corpus
 from tests.build.clang import compile_bpf
 from tests.dwarf.sources import SENDS, TYPES
@@ -116,6 +117,15 @@ def test_damaged_tables_are_errors() -> None:
             except LskelError:
                 failures += 1
     assert failures > 30
+
+
+def test_entries_without_attributes_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take memory, too; so do units without entries time."""
+    elf = Elf(compile_bpf(TYPES + SENDS))
+    entries = sum(1 for top in Dwarf(elf).units for _ in (top, *top.inside()))
+    monkeypatch.setattr(budget, "DWARF_ENTRY", budget.DWARF_ATTRIBUTES // entries)
+    with pytest.raises(LimitExceeded, match="attributes in DWARF"):
+        _ = Dwarf(elf).units
 
 
 def read(dwarf: Dwarf, entry: Entry) -> None:

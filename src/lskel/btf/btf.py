@@ -7,6 +7,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import chain, islice
 from typing import TypeVar
 
 from lskel import budget
@@ -39,6 +40,8 @@ MAX_VLEN = 0xFFFFFF
 _T = TypeVar("_T", bound=Type)
 
 _TYPE_HEADER = 12
+# Searches of all names, and spellings of one name, that are faster than an index of the names.
+_FEW = 256
 # More words than any BTF has.
 _NO_LENGTH = 1 << 32
 # Bytes after the header of each kind: (fixed, per vlen).
@@ -110,6 +113,7 @@ class Btf:
         self._starts: list[int] = self._index()
         self.end_id: int = self.first_id + len(self._starts)
         self._cache: dict[int, Type] = {}
+        self._searches = 0
         strings = raw[self.str_start : self.str_end]
         self._strings = Strings(strings, "BTF: the string section")
         self._short_strings = Strings(strings, "BTF: the string section", budget.NAME)
@@ -240,10 +244,7 @@ class Btf:
         """Like `find`, by `Kind`."""
         if not name:
             return None
-        found = (
-            t for at in self._spellings(name) for t in self._named(at) if self._kind(t) == kind
-        )
-        return min(found, default=None)
+        return next((t for t in self._called(name) if self._kind(t) == kind), None)
 
     def names_of(self, kind: Kind) -> Iterator[tuple[TypeId, str]]:
         """The types of a kind (not the base's) with their names, in order."""
@@ -255,8 +256,31 @@ class Btf:
     def find_essential(self, name: str) -> Iterator[TypeId]:
         """The types of this name, with any CO-RE flavor or none (not the base's), in order."""
         if name:
-            spellings = [*self._spellings(name), *self._flavors(name)]
-            yield from sorted(t for at in spellings for t in self._named(at))
+            yield from self._called(name, with_flavors=True)
+
+    def _called(self, name: str, *, with_flavors: bool = False) -> list[TypeId]:
+        """The types of this name, in order: a few are searched for, for more there is an index."""
+        self._searches += 1
+        if self._searches <= _FEW:
+            flavors = self._flavors(name) if with_flavors else ()
+            places = list(islice(chain(self._spellings(name), flavors), _FEW))
+            if len(places) < _FEW:
+                return sorted(t for at in places for t in self._named(at))
+        return (self._by_essential_name if with_flavors else self._by_name).get(name, [])
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[TypeId]]:
+        found: dict[str, list[TypeId]] = {}
+        for type_id, at in enumerate(self._starts, self.first_id):
+            found.setdefault(self.name(self._words[at]), []).append(TypeId(type_id))
+        return found
+
+    @cached_property
+    def _by_essential_name(self) -> dict[str, list[TypeId]]:
+        found: dict[str, list[TypeId]] = {}
+        for name, types in self._by_name.items():
+            found.setdefault(essential_name(name), []).extend(types)
+        return {name: sorted(types) for name, types in found.items()}
 
     def _kind(self, type_id: TypeId) -> int:
         """The kind in its info, without decoding the type."""

@@ -34,17 +34,17 @@ def same_name(local: str, target: str) -> bool:
 class TypeComparison:
     """Compares types of an object (`local`) with those of a kernel (`target`).
 
-    BadObject for fields and contents that are nested too deep, LimitExceeded for more of them than
-    any kernel has. Pairs are compared once: otherwise hostile types could take exponential time.
+    BadObject for fields and contents that are nested too deep. Pairs are compared once: otherwise
+    hostile types could take exponential time. `work` is spent by a member, or a pair of them.
     """
 
-    def __init__(self, local: Btf, target: Btf) -> None:
+    def __init__(self, local: Btf, target: Btf, work: budget.Allowance) -> None:
+        self.work = work
         self._local = local
         self._target = target
         self._local_shapes = Shapes(local)
         self._target_shapes = Shapes(target)
         self._matches: dict[tuple[TypeId, TypeId, bool], bool] = {}
-        self._pairs = budget.Allowance(budget.TYPE_PAIRS, "pairs of types to compare")
 
     def _types(self, local_id: TypeId, target_id: TypeId) -> tuple[Type, Type]:
         local, target = self._local, self._target
@@ -90,7 +90,7 @@ class TypeComparison:
 
         Structs and unions behind a pointer are compared by name only, and may be declarations.
         """
-        self._pairs.spend()
+        self.work.spend()
         key = local_id, target_id, is_pointed_to
         if key not in self._matches:
             if level <= 0:
@@ -126,6 +126,7 @@ class TypeComparison:
         raise _too_deep(local_id)
 
     def _has_members(self, local: t.CompositeType, target: t.CompositeType, level: int) -> bool:
+        self.work.spend(len(target.members))
         named: dict[str, list[TypeId]] = {}
         for other in target.members:
             named.setdefault(essential_name(other.name), []).append(other.type)

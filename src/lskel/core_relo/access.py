@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lskel import budget
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.compatible import TypeComparison
@@ -86,7 +87,7 @@ def target_access(
     if kind in OF_TYPES:
         return Access(btf, root) if comparison.types_compatible(local.root, root) else None
     if kind in OF_ENUMERATORS:
-        return _enumerator(local.steps[0], btf, root)
+        return _enumerator(local.steps[0], btf, root, comparison.work)
     steps: list[AccessStep] = []
     inside: list[AccessStep] = []
     bit_offset = depth = 0
@@ -127,11 +128,14 @@ def _has_element(btf: Btf, before: AccessStep, array: t.ArrayType, index: int) -
     return before.number == len(holder.members) - 1
 
 
-def _enumerator(wanted: AccessStep, btf: Btf, root: TypeId) -> Access | None:
+def _enumerator(
+    wanted: AccessStep, btf: Btf, root: TypeId, work: budget.Allowance
+) -> Access | None:
     type_id = btf.resolve(root)
     found = btf[type_id]
     if not isinstance(found, t.Enum):
         return None
+    work.spend(len(found.values))
     name = essential_name(wanted.name)
     for index, (candidate, _value) in enumerate(found.values):
         if essential_name(candidate) == name:
@@ -166,6 +170,7 @@ class _MemberSearch:
         if type_id in self._without or not isinstance(holder, t.CompositeType):
             return None
         depth = _deeper(depth)
+        self._comparison.work.spend(len(holder.members))
         for number, member in enumerate(holder.members):
             if not member.name:
                 found = self.find(member.type, depth)

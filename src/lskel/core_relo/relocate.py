@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
+from lskel import budget
 from lskel.btf.btf import Btf
 from lskel.btf.compatible import TypeComparison
 from lskel.core_relo.access import Access, local_access, target_access
@@ -62,6 +63,7 @@ class CoreRelocator:
     def __init__(self, btf: Btf, kernel: KernelTypes) -> None:
         self.btf = btf
         self._kernel = kernel
+        self._work = budget.Allowance(budget.CORE_WORK, "types and members for CO-RE")
         self._answers: dict[CoreQuestion, CoreAnswer] = {}
         self._comparisons: dict[int, TypeComparison] = {}
         self._candidates: dict[int, list[Candidate]] = {}
@@ -118,6 +120,7 @@ class CoreRelocator:
         before = value_of(kind, local)
         candidates = self._find(question)
         found = []
+        self._work.spend(budget.CORE_CANDIDATE * len(candidates))
         for candidate in candidates:
             access = target_access(local, kind, *candidate, self._comparison(candidate.btf))
             if access is not None:
@@ -139,7 +142,9 @@ class CoreRelocator:
         return CoreAnswer(CoreResult.RESOLVED, before, after, local, targets)
 
     def _comparison(self, target: Btf) -> TypeComparison:
-        return self._comparisons.setdefault(id(target), TypeComparison(self.btf, target))
+        return self._comparisons.setdefault(
+            id(target), TypeComparison(self.btf, target, self._work)
+        )
 
     def _find(self, question: CoreQuestion) -> list[Candidate]:
         found = self._candidates.get(question.type)

@@ -8,6 +8,7 @@ other versions and 64-bit DWARF, LimitExceeded for more than any real object has
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
@@ -137,6 +138,7 @@ class Dwarf:
         data = self._content(_INFO)
         start = 0
         while start < len(data):
+            self._attributes.spend(budget.DWARF_ENTRY)
             length, version = struct.unpack_from(mark(self._order) + "IH", data, start)
             if length >= 0xFFFFFFF0:
                 raise NotSupported("64-bit DWARF")
@@ -178,7 +180,7 @@ class Dwarf:
             if abbreviation is None:
                 raise BadObject(f"the entry at {offset:#x} has unknown abbreviation {code}")
             attrs: dict[int, Value] = {}
-            self._attributes.spend(1 + len(abbreviation.attrs))
+            self._attributes.spend(budget.DWARF_ENTRY + len(abbreviation.attrs))
             for attr, form, constant in abbreviation.attrs:
                 value, pos = self._value(data, pos, form, constant)
                 if attr in _KEPT:
@@ -316,22 +318,25 @@ class Dwarf:
     def function_at(self, section: str, offset: int) -> Entry | None:
         """The entry of the function whose code is at a byte of a section."""
         found = self._elf.section(section)
-        for code in self._functions.get(found.number, ()) if found is not None else ():
-            if code.start <= offset < code.end:
-                return code.entry
+        codes = self._functions.get(found.number, ()) if found is not None else ()
+        before = bisect_right(codes, offset, key=lambda code: code.start)
+        if before and offset < codes[before - 1].end:
+            return codes[before - 1].entry
         return None
 
     @cached_property
     def _functions(self) -> dict[int, list[FunctionCode]]:
-        found: dict[int, list[FunctionCode]] = {}
+        """By section, in order; of those that start at one place, the first."""
+        found: dict[int, dict[int, FunctionCode]] = {}
         for unit in self.units:
             for entry in unit.children:
                 low = entry.attrs.get(Attr.LOW_PC)
                 if entry.tag == Tag.SUBPROGRAM and low is not None and Attr.HIGH_PC in entry.attrs:
                     section, start = self._address(entry.unit, low)
                     end = start + entry.number(Attr.HIGH_PC)
-                    found.setdefault(section, []).append(FunctionCode(start, end, entry))
-        return found
+                    code = FunctionCode(start, end, entry)
+                    found.setdefault(section, {}).setdefault(start, code)
+        return {section: [codes[at] for at in sorted(codes)] for section, codes in found.items()}
 
     def _address(self, unit: Unit, value: Value) -> tuple[int, int]:
         """The section of an address, and the offset in it."""

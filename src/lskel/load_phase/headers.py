@@ -14,7 +14,7 @@ from lskel.errors import BadInput, UsageError, at
 
 # What headers use of those that come before them, such as vmlinux.h.
 _FIRST = ("linux/types.h", "stdbool.h", "stddef.h")
-_SECONDS = 60
+_SECONDS = 20
 
 
 def compile_header(path: str) -> Dwarf:

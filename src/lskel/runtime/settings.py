@@ -56,7 +56,8 @@ class Settings:
         for name in self._settable:
             if name in settings:
                 value = settings[name]
-                if isinstance(value, dict):
-                    getattr(self, name).set(value)
+                held = getattr(self, name) if isinstance(value, dict) else None
+                if isinstance(held, Settings):
+                    held.set(value)
                 else:
                     setattr(self, name, value)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import os
 
-from lskel.errors import Closed, LskelError, NotSupported, ReadOnly, UsageError, WrongType, got
+from lskel.errors import (
+    Closed,
+    LskelError,
+    NotSupported,
+    ReadOnly,
+    UsageError,
+    WrongType,
+    WrongValue,
+    got,
+)
 from lskel.runtime.kernel import RUNNING, bpf_of, check_running
 from lskel.runtime.maps.attributes import MapAttributes
 from lskel.runtime.maps.attributes import MapDefinition as MapDefinition
@@ -162,10 +171,13 @@ class Map(MapAttributes):
 
     def _become(self) -> None:
         """Have the class of its type, with types that fit its sizes."""
+        from lskel.bpf.enums import MapType
         from lskel.catalog.map_types import map_type_row
         from lskel.runtime.maps.kinds import class_path, map_class
 
         row = map_type_row(self.definition.type)
+        if self.definition.type == MapType.STRUCT_OPS:
+            raise WrongValue(f"{self._called} cannot become a struct of the kernel (struct_ops)")
         try:
             cls = map_class(self.definition.type)
         except ImportError as error:
