@@ -107,7 +107,7 @@ def test_what_cannot_be_generated_is_a_page_all_the_same(tmp_path: Path) -> None
         ([example("hello"), "-o", example("hello")], "would overwrite"),
         (
             [example("hello"), "--pin-root", "x"],
-            "--pin-root and --trust-pins need --measure",
+            "--pin-root, --trust-pins and --token-path need --measure",
         ),
         ([example("hello"), "--against", "nope.o"], "nope.o: No such file"),
         ([example("hello"), "--set", "bss.nope=1"], "nope"),

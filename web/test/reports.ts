@@ -98,6 +98,7 @@ export const map = (name: string, parts: Partial<MapSummary> = {}): MapSummary =
   numa_node: 0,
   map_extra: 0,
   pinning: "none",
+  exclusive: "",
   initial_size: null,
   frozen: false,
   inner: null,

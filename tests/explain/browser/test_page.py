@@ -298,7 +298,7 @@ class TestLeads:
     def test_sizes_lead_to_regions(self, tab: Browser, small: Path) -> None:
         tab.open(small)
         tab.click(".treemap a.leaf", "BTF")
-        tab.at("#blob=0x1e0")
+        tab.at("#blob=0x200")
         tab.open(small)
         tab.click(".choice label", "by owner")
         tab.find(".treemap .group", "program on_exec")
@@ -390,7 +390,7 @@ class TestKeyboard:
         assert len(stops) == 1
 
     def test_few_stops_lead_through_a_table(self, tab: Browser, small: Path) -> None:
-        tab.open(small, "#blob=0xa0")
+        tab.open(small, "#blob=0xb0")
         tab.focus(".regions")
         tab.press(Keys.TAB)
         assert tab.script("return document.activeElement.textContent") == "op 1 MapCreate 'events'"
