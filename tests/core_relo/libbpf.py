@@ -13,8 +13,8 @@ from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.btf.types import TypeId
 from lskel.core_relo.candidates import KernelTypes
-from lskel.core_relo.records import read_relocations
-from lskel.core_relo.relocate import FAILED, CoreOutcome, CoreRelocator
+from lskel.core_relo.relocate import FAILED, CoreOutcome
+from lskel.load_phase.core import relocate_trace
 from lskel.load_phase.plan import plan
 from lskel.object.open import open_object
 from lskel.trace import BtfLoad, ProgLoad, Trace
@@ -70,19 +70,20 @@ def by_libbpf(path: Path, btf: Path, pins: Path) -> Relocated | None:
 def by_lskel(path: Path, kernel: KernelTypes) -> Relocated:
     """As lskel does, of the programs that are loaded by default."""
     trace = plan(open_object(path))
+    relocated = relocate_trace(trace, kernel)
     patches: dict[Place, tuple[tuple[str, int], ...] | str] = {}
     failed = set()
-    for op in trace.ops:
-        if isinstance(op, ProgLoad) and len(op.core_relos) and trace.programs[op.slot].autoload:
-            btf = _btf(trace, op)
-            relocations = read_relocations(op.core_relos, btf, trace.order)
-            code, outcomes = CoreRelocator(btf, kernel).relocate(op.insns, trace.order, relocations)
+    for slot, outcomes in relocated.outcomes.items():
+        before, after = trace.prog_load(slot), relocated.trace.prog_load(slot)
+        assert before is not None and after is not None
+        if trace.programs[slot].autoload:
+            btf = _btf(trace, before)
             for outcome in outcomes:
-                place = _place(trace, op, btf, outcome.relocation.insn)
+                place = _place(trace, before, btf, outcome.relocation.insn)
                 if outcome.answer.result in FAILED:
                     failed.add(place.function)
                 else:
-                    patches.update(_patch(op.insns, code, trace, place, outcome))
+                    patches.update(_patch(before.insns, after.insns, trace, place, outcome))
     return Relocated(patches, frozenset(failed))
 
 

@@ -13,6 +13,7 @@ from string import Formatter
 from typing import NamedTuple
 
 from lskel.bpf import insn as i
+from lskel.bpf import poison
 from lskel.bpf.helpers import HELPERS
 from lskel.bpf.insn import CallKind, Insn, Pseudo
 from lskel.cursor import ByteOrder
@@ -164,12 +165,13 @@ _CONDITIONS = {
 }
 # BPF_JCOND (Linux 6.9): a jump with a condition of the kernel; 0 is BPF_MAY_GOTO.
 _JCOND = 0xE0
-# Immediates of calls that replace failed relocations, so that they show up in the verifier log:
-# relo_core.c of the kernel and of libbpf, and libbpf.c.
 _POISON = (
-    (range(0xBAD2310, 0xBAD2311), "poison: a CO-RE relocation failed"),
-    (range(2001000000, 2002000000), "poison: the map was not created"),
-    (range(2002000000, 2003000000), "poison: the kfunc was not found"),
+    (
+        range(poison.FAILED_RELOCATION, poison.FAILED_RELOCATION + 1),
+        "poison: a CO-RE relocation failed",
+    ),
+    (range(poison.NO_MAP, poison.NO_MAP + 10**6), "poison: the map was not created"),
+    (range(poison.NO_KFUNC, poison.NO_KFUNC + 10**6), "poison: the kfunc was not found"),
 )
 
 
@@ -177,8 +179,8 @@ def _call_helper(site: _Site) -> str:
     helper = site.insn.imm
     if 0 <= helper < len(HELPERS):
         return f"call bpf_{HELPERS[helper]}#{helper}"
-    poison = next((f" ; {text}" for numbers, text in _POISON if helper in numbers), "")
-    return f"call unknown#{helper}{poison}"
+    why = next((f" ; {text}" for numbers, text in _POISON if helper in numbers), "")
+    return f"call unknown#{helper}{why}"
 
 
 def _call_subprogram(site: _Site) -> str:

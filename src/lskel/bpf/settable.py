@@ -21,7 +21,3 @@ PROG_FIELDS = {
     "expected_attach_type": "expected_attach_type",
     "flags": "prog_flags",
 }
-# libbpf replaces each half of an instruction that refers to a map without autocreate by a call of
-# helper 2001000000 + the map's index (tools/lib/bpf/libbpf.c): the verifier refuses it, unless the
-# code is not reached.
-NO_MAP = 2001000000

@@ -56,8 +56,7 @@ class MinimalBtf:
             self._add_chain(btf, found.members[step.number].type)
 
     def _need(self, btf: Btf, type_id: TypeId) -> set[int]:
-        while type_id < btf.first_id and btf.base is not None:
-            btf = btf.base
+        btf = _owner(btf, type_id)
         self._btfs[id(btf)] = btf
         return self._needed.setdefault((id(btf), type_id), set())
 
@@ -119,8 +118,7 @@ class MinimalBtf:
 
     def _id(self, btf: Btf, type_id: TypeId) -> TypeId:
         """The new id of a type; void for one that is not needed."""
-        while type_id < btf.first_id and btf.base is not None:
-            btf = btf.base
+        btf = _owner(btf, type_id)
         return self._ids.get((id(btf), type_id), VOID)
 
     def _write(self, builder: BtfBuilder, btf: Btf, found: Type, needed: list[int]) -> None:
@@ -160,6 +158,13 @@ class MinimalBtf:
 
 
 _CHAIN = (*t.MODIFIERS, t.Typedef)
+
+
+def _owner(btf: Btf, type_id: TypeId) -> Btf:
+    """The BTF that has a type: split BTF, or its base."""
+    while type_id < btf.first_id and btf.base is not None:
+        btf = btf.base
+    return btf
 
 
 def _pointed_to(btf: Btf, type_id: TypeId) -> list[TypeId]:

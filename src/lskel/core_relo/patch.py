@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lskel.bpf import insn as i
+from lskel.bpf.poison import FAILED_RELOCATION
 from lskel.btf import types as t
 from lskel.btf.btf import Btf
 from lskel.core_relo.values import CoreValue
@@ -10,7 +11,7 @@ from lskel.cursor import ByteOrder
 from lskel.errors import BadObject
 
 # The helper that does not exist; messages of the verifier and of libbpf name it ("bad relo").
-POISON = i.Insn(i.OP_CALL, imm=0xBAD2310)
+POISON = i.Insn(i.OP_CALL, imm=FAILED_RELOCATION)
 _MAX_OFFSET = 0x7FFF
 _SIZE_BITS = 0x18
 _SIZE_OF = {code: size for size, code in i.SIZE_CODE.items()}

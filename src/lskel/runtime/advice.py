@@ -7,7 +7,7 @@ import os
 
 from lskel.bpf.enums import MapType
 from lskel.bpf.names import enum_name
-from lskel.bpf.settable import NO_MAP
+from lskel.bpf.poison import NO_MAP
 from lskel.catalog.map_types import Range, map_type_row
 from lskel.tasks import Task
 

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 
+from lskel.bpf.poison import FAILED_RELOCATION
 from lskel.bpf.verifier_log import REPORT
 from lskel.errors import ReplayError, remedy
 from lskel.runtime.permissions import why_refused
@@ -22,9 +23,8 @@ _STATISTICS = ("processed ", "verification time", "stack depth", "peak_states", 
 _FOLLOWING = re.compile(r"processed \d+ insns.*")
 _STATES = ("cur state:", "old state:")
 
-# The kernel, like libbpf, replaces an instruction whose CO-RE relocation failed by a call of helper
-# 0xbad2310 (tools/lib/bpf/relo_core.c, which the kernel compiles too).
-CORE_POISON = f"unknown#{0xBAD2310}"
+# What the log says of an instruction whose CO-RE relocation failed.
+CORE_POISON = f"unknown#{FAILED_RELOCATION}"
 _CORE_HINT = "a CO-RE relocation failed: this kernel lacks {what}"
 _ANY_TARGET = "a type, field or enumerator it names"
 # What the kernel's log says of relocations (tools/lib/bpf/relo_core.c): what each asks for, and

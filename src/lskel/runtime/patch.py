@@ -10,7 +10,8 @@ from __future__ import annotations
 from lskel.bpf import insn as i
 from lskel.bpf.attr import load
 from lskel.bpf.layouts import MAP_CREATE, PROG_LOAD
-from lskel.bpf.settable import MAP_FIELDS, NO_MAP, PROG_FIELDS
+from lskel.bpf.poison import NO_MAP
+from lskel.bpf.settable import MAP_FIELDS, PROG_FIELDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
